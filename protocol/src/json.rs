@@ -1,0 +1,126 @@
+//! Fields of a JSON object as raw text.
+//!
+//! Everything this project passes on must reach the other side with the bytes
+//! it came with, so values are looked at but never re-printed. Of duplicate
+//! keys the last one counts, as in `JSON.parse`: a check that looked at the
+//! first would let something else through than it checked.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The values of `names` in the JSON object `text`, each as its raw text, in
+/// the order of `names`. Other fields are checked to be JSON and skipped.
+///
+/// # Errors
+///
+/// When `text` is not one JSON object.
+pub fn fields<'a, const N: usize>(
+    text: &'a str,
+    names: [&str; N],
+) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
+    struct Fields<'n, const N: usize>([&'n str; N]);
+
+    impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
+        type Value = [Option<&'de RawValue>; N];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = [None; N];
+            while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                if let Some(at) = self.0.iter().position(|name| *name == key) {
+                    found[at] = Some(value);
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let found = deserializer.deserialize_map(Fields(names))?;
+    deserializer.end()?;
+    Ok(found)
+}
+
+/// The elements of the JSON array `value`, each as its raw text.
+///
+/// # Errors
+///
+/// When `value` is not an array.
+pub fn elements(value: &RawValue) -> Result<Vec<&RawValue>, serde_json::Error> {
+    serde_json::from_str(value.get())
+}
+
+/// The text of the JSON string `value`, or `None` if it is something else or
+/// holds a lone surrogate, which no Rust string can.
+#[must_use]
+pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<Key<'_>>(value.get()).ok().map(|key| key.0)
+}
+
+/// Whether `value` is an object, judged by its first byte: a [`RawValue`] is
+/// known to be valid and to start without white space.
+#[must_use]
+pub fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
+}
+
+/// Whether `value` is a string, lone surrogates included.
+#[must_use]
+pub fn is_string(value: &RawValue) -> bool {
+    value.get().starts_with('"')
+}
+
+/// Whether `value` is an array.
+#[must_use]
+pub fn is_array(value: &RawValue) -> bool {
+    value.get().starts_with('[')
+}
+
+/// A string that borrows from the input unless it holds an escape.
+/// (`Cow<str>` alone always allocates inside a map's key.)
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_duplicate_keys_counts() {
+        let [a, b] = fields(r#"{"a":1,"b":2,"a":3}"#, ["a", "b"]).unwrap();
+        assert_eq!(a.unwrap().get(), "3");
+        assert_eq!(b.unwrap().get(), "2");
+    }
+
+    #[test]
+    fn a_key_written_with_escapes_is_the_same_key() {
+        let [a] = fields(r#"{"\u0061":1}"#, ["a"]).unwrap();
+        assert_eq!(a.unwrap().get(), "1");
+    }
+
+    #[test]
+    fn values_keep_their_bytes() {
+        let [a] = fields("{\"a\" : [1.0,\r\n1e400] }", ["a"]).unwrap();
+        assert_eq!(a.unwrap().get(), "[1.0,\r\n1e400]");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in ["", "x", "[]", "5", "null", "\"a\"", "{", "{}x", "{} {}", "\u{feff}{}"] {
+            assert!(fields(text, ["a"]).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn depth_does_not_overflow_the_stack() {
+        let text = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(fields(&text, ["a"]).unwrap()[0].is_some());
+    }
+}

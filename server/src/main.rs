@@ -1,0 +1,2 @@
+//! The server of claude-relay.
+fn main() {}
