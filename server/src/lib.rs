@@ -1,0 +1,5 @@
+//! The server.
+pub mod frame;
+pub mod lines;
+pub mod replay;
+pub mod slot;
