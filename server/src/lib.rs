@@ -2,4 +2,8 @@
 pub mod frame;
 pub mod lines;
 pub mod replay;
+pub mod process;
+pub mod keeper;
+pub mod handover;
+pub mod descendants;
 pub mod slot;
