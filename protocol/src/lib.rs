@@ -3,5 +3,7 @@
 //! Read in this order:
 //!
 //! * [`json`]: fields of an object as raw text, the last of duplicates
+//! * [`config`]: the configuration of `GET` and `POST /config`
 
+pub mod config;
 pub mod json;
