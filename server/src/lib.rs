@@ -1,9 +1,9 @@
 //! The server.
-pub mod frame;
-pub mod lines;
-pub mod replay;
-pub mod process;
-pub mod keeper;
-pub mod handover;
 pub mod descendants;
+pub mod frame;
+pub mod handover;
+pub mod keeper;
+pub mod lines;
+pub mod process;
+pub mod replay;
 pub mod slot;

@@ -173,7 +173,8 @@ impl Process {
             let how = live(control, orders_from, notes_to).await;
             let _ = over.send(matches!(how, Ending::Exited(_)));
             let unread = unread.await.unwrap_or_default();
-            let stderr = timeout(AFTERMATH, tail).await.ok().and_then(Result::ok).unwrap_or_default();
+            let stderr =
+                timeout(AFTERMATH, tail).await.ok().and_then(Result::ok).unwrap_or_default();
             let _ = ended_to.send(Ended { how, stderr, unread });
         });
         Ok(Self {

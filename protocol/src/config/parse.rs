@@ -64,7 +64,7 @@ impl QueryConfig {
             return Err(ConfigError::TooDeep);
         }
         // Only a name with half a surrogate pair is left to fail here.
-        let fields = raw::entries(body).map_err(|_| ConfigError::InvalidJson)?;
+        let fields = json::entries(body.get()).map_err(|_| ConfigError::InvalidJson)?;
 
         let mut reader =
             Reader { previous, config: Self::default(), auth_token: None, kept_credential: false };

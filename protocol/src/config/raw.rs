@@ -1,53 +1,5 @@
 //! JSON text looked at without being understood.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-/// An object's entries: names decoded, values as their raw text.
-pub(super) type Entries<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
-
-/// The entries of the object `value`. Of duplicate names the last value
-/// counts and stands where the first did, as in `JSON.parse`.
-///
-/// # Errors
-///
-/// When `value` is no object, or a name in it holds a lone surrogate.
-pub(super) fn entries(value: &RawValue) -> Result<Entries<'_>, serde_json::Error> {
-    struct Found;
-
-    impl<'de> Visitor<'de> for Found {
-        type Value = Entries<'de>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found: Entries<'de> = Vec::new();
-            let mut places = BTreeMap::new();
-            while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                let place = *places.entry(name.clone()).or_insert(found.len());
-                match found.get_mut(place) {
-                    Some(entry) => entry.1 = value,
-                    None => found.push((name, value)),
-                }
-            }
-            Ok(found)
-        }
-    }
-
-    serde_json::Deserializer::from_str(value.get()).deserialize_map(Found)
-}
-
-/// A name that borrows from the input unless it holds an escape.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// `text`, which is JSON, without the white space between its tokens. Numbers,
 /// escapes and the order of names stay as they are, so that the result is one
 /// line and the same value, spelled the same.
@@ -140,13 +92,5 @@ mod tests {
         assert!(holds_nul(r#""\\\u0000""#));
         assert!(!holds_nul(r#""\\u0000""#));
         assert!(!holds_nul(r#""\u00001"#.replace("0000", "0001").as_str()));
-    }
-
-    #[test]
-    fn the_last_value_counts_at_the_first_place() {
-        let value: &RawValue = serde_json::from_str(r#"{"a":1,"b":2,"a":3}"#).unwrap();
-        let entries = entries(value).unwrap();
-        let seen: Vec<_> = entries.iter().map(|(name, value)| (&**name, value.get())).collect();
-        assert_eq!(seen, [("a", "3"), ("b", "2")]);
     }
 }

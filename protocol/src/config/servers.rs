@@ -4,9 +4,10 @@
 use serde_json::value::RawValue;
 
 use super::env::no_previous;
-use super::raw::{self, Entries};
+use super::raw;
 use super::value::{self, Path};
 use super::{ConfigError, MASK, Secret};
+use crate::json::{self, Entries};
 
 const KEPT: &str =
     "\"***\" keeps a value only while the server's url, command and args stay as they were";
@@ -288,7 +289,7 @@ fn parsed(text: &Secret) -> Option<&RawValue> {
 
 /// The entries of what was checked when it was stored; of anything else none.
 fn known(value: Option<&RawValue>) -> Entries<'_> {
-    value.and_then(|value| raw::entries(value).ok()).unwrap_or_default()
+    value.and_then(|value| json::entries(value.get()).ok()).unwrap_or_default()
 }
 
 fn find<'a>(entries: &Entries<'a>, name: &str) -> Option<&'a RawValue> {

@@ -5,9 +5,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::raw::{self, Entries};
 use super::{ConfigError, MAX_ARGUMENT_BYTES};
-use crate::json;
+use crate::json::{self, Entries};
 
 /// How many characters of a name that a client chose an error repeats.
 const MAX_NAME_CHARS: usize = 50;
@@ -155,7 +154,7 @@ pub(super) fn object<'a>(value: &'a RawValue, path: &Path<'_>) -> Result<Entries
     if !json::is_object(value) {
         return Err(path.expected("an object"));
     }
-    let entries = raw::entries(value).map_err(|_| {
+    let entries = json::entries(value.get()).map_err(|_| {
         path.refused("a name holds half of a surrogate pair, which is no character")
     })?;
     for (name, _) in &entries {

@@ -191,6 +191,7 @@ fn close_frame(payload: &[u8]) -> End {
 struct Assembly {
     parts: BytesMut,
     open: bool,
+    is_text: bool,
     empty: usize,
 }
 
@@ -205,6 +206,9 @@ impl Assembly {
             return Err(Close::TOO_BIG);
         }
         self.open = !frame.fin;
+        if !continues {
+            self.is_text = frame.opcode == OpCode::Text;
+        }
         if !continues && frame.fin {
             return Ok(Some(into_bytes(frame.payload)));
         }
@@ -219,7 +223,12 @@ impl Assembly {
             return Ok(None);
         }
         self.empty = 0;
-        Ok(Some(std::mem::take(&mut self.parts)))
+        let message = std::mem::take(&mut self.parts);
+        // The library has looked at text that came in one frame.
+        if self.is_text && simdutf8::basic::from_utf8(&message).is_err() {
+            return Err(Close::NOT_UTF8);
+        }
+        Ok(Some(message))
     }
 }
 
@@ -276,8 +285,10 @@ fn permission(response: PermissionResponse<'_>) -> Request {
 
 /// A raw CR or LF in valid JSON stands between tokens; a space means the same.
 fn one_line(json: &mut [u8]) {
-    for at in memchr::memchr2_iter(b'\n', b'\r', &json.to_vec()) {
-        json[at] = b' ';
+    for byte in json {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
     }
 }
 
