@@ -1,4 +1,5 @@
 //! The server.
+pub mod access;
 pub mod descendants;
 pub mod frame;
 pub mod handover;
