@@ -1,0 +1,3 @@
+//! The server of claude-relay.
+
+pub mod agent;
