@@ -56,10 +56,9 @@ impl Mode {
         match mode {
             // "auto" lets a model answer what the user was to be asked.
             PermissionMode::BypassPermissions | PermissionMode::Auto => self == Self::Unrestricted,
-            PermissionMode::Default
-            | PermissionMode::AcceptEdits
-            | PermissionMode::Plan
-            | PermissionMode::DontAsk => true,
+            // The CLI reads outside the workspace without asking while it plans.
+            PermissionMode::Plan => self != Self::Agentic,
+            PermissionMode::Default | PermissionMode::AcceptEdits | PermissionMode::DontAsk => true,
         }
     }
 
@@ -73,7 +72,10 @@ impl Mode {
         if let Some(mode) = config.permission_mode
             && !self.allows(mode)
         {
-            return refuse("permissionMode", "it takes the user's decisions away");
+            return match mode {
+                PermissionMode::Plan => refuse("permissionMode", "planning reads any file"),
+                _ => refuse("permissionMode", "it takes the user's decisions away"),
+            };
         }
         if matches!(self, Self::Ask | Self::Unrestricted) {
             return Ok(());
@@ -204,7 +206,9 @@ mod tests {
         }
         for permission in ["default", "acceptEdits", "plan", "dontAsk"] {
             for mode in Mode::ALL {
-                assert!(check(mode, &format!(r#"{{"permissionMode":"{permission}"}}"#)).is_ok());
+                let body = format!(r#"{{"permissionMode":"{permission}"}}"#);
+                let plans_outside = permission == "plan" && mode == Mode::Agentic;
+                assert_eq!(check(mode, &body).is_err(), plans_outside, "{mode} {permission}");
             }
         }
     }
