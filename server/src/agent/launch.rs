@@ -28,7 +28,9 @@ const MAX_TOKEN_BYTES: usize = 128 * 1024 - 1;
 const _: () = assert!(MAX_ARGUMENT_BYTES < MAX_TOKEN_BYTES);
 
 /// What the server knows and the configuration does not.
-#[derive(Debug, Clone)]
+///
+/// Without `Debug`: the server's environment holds its secrets.
+#[derive(Clone)]
 pub struct LaunchSettings {
     /// The executable of the agent: a name to be found in `PATH`, or a path. A
     /// path that ends in `.js` or `.mjs` is run by `node`, as the SDK does.

@@ -60,6 +60,10 @@ const LOGIN: [&str; 8] = [
 /// may hold.
 const CREDENTIALS: usize = 3;
 
+/// Headers for the server's own gateway; an address from the configuration is
+/// another one.
+const GATEWAY_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
+
 /// The whole environment, sorted by name. `root_in_sandbox`: the agent runs as
 /// root without permission checks, which it does only when told that it is in
 /// a sandbox.
@@ -78,11 +82,13 @@ pub(super) fn environment(
     .filter_map(|(name, value)| Some((name, value.as_ref()?.expose())))
     .chain(config.env.iter().flatten().map(|(name, value)| (name.as_str(), value.expose())))
     .collect();
+    let own_address = configured.iter().any(|(name, _)| *name == "ANTHROPIC_BASE_URL");
     let own_login = configured.iter().any(|(name, _)| LOGIN[..CREDENTIALS].contains(name));
 
     let mut env: BTreeMap<OsString, OsString> = inherited
         .iter()
         .filter(|(name, _)| !is_removed(name))
+        .filter(|(name, _)| !own_address || name != GATEWAY_HEADERS)
         .filter(|(name, _)| !own_login || !LOGIN.iter().any(|login| name == login))
         .cloned()
         .collect();

@@ -353,6 +353,36 @@ fn a_configured_credential_beats_the_servers() {
 }
 
 #[test]
+fn headers_for_the_servers_gateway_go_nowhere_else() {
+    let mut place = place(Mode::Ask);
+    place.settings.environment = vec![("ANTHROPIC_CUSTOM_HEADERS".into(), "X: server".into())];
+    let seen = |body: &str| {
+        let launch = launch(&config(body), &place.settings, None).unwrap();
+        env(&launch, "ANTHROPIC_CUSTOM_HEADERS").map(str::to_owned)
+    };
+    assert_eq!(seen(r#"{"anthropicApiKey":"k"}"#).as_deref(), Some("X: server"));
+    assert_eq!(seen(r#"{"anthropicBaseUrl":"http://mine"}"#), None);
+    assert_eq!(seen(r#"{"env":{"ANTHROPIC_BASE_URL":"http://mine"}}"#), None);
+}
+
+#[test]
+fn secrets_are_in_the_environment_and_in_the_file_and_nowhere_else() {
+    let body = r#"{
+        "anthropicApiKey":"canary-1","claudeCodeOauthToken":"canary-2","anthropicAuthToken":"canary-3",
+        "anthropicBaseUrl":"https://canary-4@h/","env":{"A":"canary-5"},"authToken":"canary-6",
+        "mcpServers":{"h":{"type":"http","url":"http://canary-7@h","headers":{"X":"canary-8"}}}}"#;
+    let place = place(Mode::Ask);
+    let launch = launch(&config(body), &place.settings, None).unwrap();
+    assert!(!text(&launch.args).concat().contains("canary"));
+    assert!(!launch.initialize.contains("canary"));
+    assert!(!format!("{launch:?}").contains("canary"));
+    let in_env = launch.env.iter().filter(|(_, value)| value.to_string_lossy().contains("canary"));
+    assert_eq!(in_env.count(), 5);
+    let file = fs::read_to_string(launch.mcp_config.as_ref().unwrap()).unwrap();
+    assert_eq!(file.matches("canary").count(), 2);
+}
+
+#[test]
 fn configured_variables_go_over_everything() {
     let mut place = place(Mode::Ask);
     place.settings.environment = vec![("A".into(), "server".into()), ("B".into(), "server".into())];
