@@ -12,6 +12,11 @@
 //! (`allowedTools`, an MCP server of its own); what it may not do is to have
 //! nobody asked at all. In `safe` and `agentic` nobody is asked, so everything
 //! is refused that could run a program or bring a tool in by another door.
+//!
+//! The agent itself enforces all this; a bug in it is a hole here, which the
+//! sandbox is for. Seen in `agentic`: the CLI 2.1.197 lists names outside the
+//! workspace (`Glob` with an absolute pattern) but reads nothing there;
+//! 2.1.329 refuses that, too.
 
 use std::fmt;
 use std::str::FromStr;

@@ -16,7 +16,9 @@ const BASE: [&str; 5] =
     ["--output-format", "stream-json", "--verbose", "--input-format", "stream-json"];
 
 /// What `agentic` denies on top of there being no tool for it: a shell and the
-/// network, and the files of the workspace that name programs to run.
+/// network, and the files of the workspace that name programs to run. The CLIs
+/// 2.1.197 and 2.1.329 refuse to write those by themselves; it is not left to
+/// them.
 const AGENTIC_DENIED: [&str; 6] = [
     "Bash",
     "WebFetch",
