@@ -72,6 +72,11 @@ export class Conversation {
     if (this.running) this.#say("Interrupting");
   }
 
+  /** So many questions of the agent wait for the user. */
+  waitingForAnswer(questions) {
+    if (this.running) this.#say(questions > 0 ? "Waiting for your answer" : "Working");
+  }
+
   /** A line for the reader: `kind` is `quiet`, `info`, `warning` or `error`. */
   notice(kind, title, text = "", more = undefined) {
     const node = el("div", { class: `entry notice ${kind}`, data: { role: "notice", kind } }, el("strong", { text: title }));
@@ -240,7 +245,7 @@ export class Conversation {
     const session = JSON.stringify([data.session_id, data.model, data.permissionMode, data.cwd]);
     if (session !== this.#session) {
       this.#session = session;
-      this.notice("quiet", "Session", [data.model, data.permissionMode && `mode ${data.permissionMode}`, data.cwd, data.session_id].filter((part) => typeof part === "string").join(" · "));
+      this.notice("quiet", "Session", [data.model, data.permissionMode && `mode ${data.permissionMode}`, data.cwd, typeof data.session_id === "string" && data.session_id.slice(0, 8)].filter((part) => typeof part === "string").join(" · "));
       this.#changed("session", data);
     }
     for (const server of Array.isArray(data.mcp_servers) ? data.mcp_servers : []) {
@@ -304,7 +309,9 @@ export class Conversation {
   }
 
   #showElapsed() {
-    if (this.running) byId("activity-time").textContent = duration(Math.floor((Date.now() - this.#startedAt) / 1000) * 1000).replace(".0", "");
+    if (!this.running) return;
+    const seconds = Math.floor((Date.now() - this.#startedAt) / 1000);
+    byId("activity-time").textContent = seconds === 0 ? "" : duration(seconds * 1000).replace(".0", "");
   }
 }
 

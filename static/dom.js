@@ -1,6 +1,8 @@
 // The only way this page makes elements. Text is always set as text: there is no HTML parser
 // in the path of anything the agent, the server or the user wrote.
 
+import { oneLine } from "./text.js";
+
 /**
  * Makes an element. `props` holds attributes; `class`, `data` (a map of data attributes), `text`
  * and `on` (a map of listeners) have a meaning of their own. Falsy children are left out.
@@ -57,5 +59,5 @@ let announcer;
 export function announce(text, urgent = false) {
   announcer ??= { polite: byId("announce-polite"), urgent: byId("announce-urgent") };
   const region = urgent ? announcer.urgent : announcer.polite;
-  region.textContent = text.length > 300 ? `${text.slice(0, 300)}…` : text;
+  region.textContent = oneLine(text, 300);
 }

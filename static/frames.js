@@ -11,6 +11,8 @@ const MAX_CHARS = 64 * 1024 * 1024;
 // Types offered in the list; those of a broken agent beyond this are found by the text filter.
 const MAX_TYPES = 200;
 const FILTER_DELAY_MS = 120;
+// What the other columns of a row say already.
+const ENVELOPE = /^\{"type":"\w+",?(?:"seq":\d+,)?(?:"data":)?(?:\{"type":"stream_event",)?(?:"event":)?/;
 
 export class Frames {
   #all = [];
@@ -20,6 +22,7 @@ export class Frames {
   #forgotten = 0;
   #types = new Set();
   #selected = null;
+  #drawn = new Map();
   #follow = true;
   #visible = false;
   #dirty = false;
@@ -27,7 +30,6 @@ export class Frames {
   #direction = byId("frames-direction");
   #type = byId("frames-type");
   #viewport = byId("frames-list");
-  #space = byId("frames-space");
   #rows = byId("frames-rows");
   #summary = byId("frames-summary");
   #detail = byId("frame-detail");
@@ -46,7 +48,7 @@ export class Frames {
     this.#type.addEventListener("change", () => this.#filter());
     this.#pretty.addEventListener("change", () => this.#showDetail());
     this.#viewport.addEventListener("scroll", () => {
-      const rest = this.#space.offsetHeight - this.#viewport.scrollTop - this.#viewport.clientHeight;
+      const rest = this.#rows.offsetHeight - this.#viewport.scrollTop - this.#viewport.clientHeight;
       this.#follow = rest < ROW_PX;
       this.#draw();
     }, { passive: true });
@@ -137,7 +139,7 @@ export class Frames {
   }
 
   #layout() {
-    this.#space.style.height = `${this.#shown.length * ROW_PX}px`;
+    this.#rows.style.height = `${this.#shown.length * ROW_PX}px`;
     if (this.#follow) this.#viewport.scrollTop = this.#viewport.scrollHeight;
     const forgotten = this.#forgotten > 0 ? ` The oldest ${count(this.#forgotten)} are no longer kept.` : "";
     const text = this.#shown.length === this.#all.length ? `${plural(this.#all.length, "frame")}.` : `${count(this.#shown.length)} of ${plural(this.#all.length, "frame")}.`;
@@ -149,25 +151,37 @@ export class Frames {
     if (!this.#visible) return;
     const first = Math.max(0, Math.floor(this.#viewport.scrollTop / ROW_PX) - 4);
     const rows = Math.ceil(this.#viewport.clientHeight / ROW_PX) + 8;
-    const nodes = this.#shown.slice(first, first + rows).map((frame, index) => this.#row(frame, first + index));
-    this.#rows.style.transform = `translateY(${first * ROW_PX}px)`;
-    this.#rows.replaceChildren(...nodes);
-    const active = this.#selected === null ? null : document.getElementById(`frame-${this.#selected.number}`);
-    if (active === null) this.#viewport.removeAttribute("aria-activedescendant");
+    const wanted = this.#shown.slice(first, first + rows);
+    // Rows that stay are kept as they are, or a click would be lost to a frame that comes meanwhile.
+    const drawn = new Map();
+    for (const frame of wanted) drawn.set(frame, this.#drawn.get(frame) ?? this.#row(frame));
+    for (const [frame, row] of this.#drawn) if (!drawn.has(frame)) row.remove();
+    this.#drawn = drawn;
+    let place = this.#rows.firstChild;
+    wanted.forEach((frame, index) => {
+      const row = drawn.get(frame);
+      row.style.transform = `translateY(${(first + index) * ROW_PX}px)`;
+      row.setAttribute("aria-selected", String(frame === this.#selected));
+      row.setAttribute("aria-setsize", String(this.#shown.length));
+      row.setAttribute("aria-posinset", String(first + index + 1));
+      if (row === place) place = place.nextSibling;
+      else this.#rows.insertBefore(row, place);
+    });
+    const active = this.#selected === null ? undefined : drawn.get(this.#selected);
+    if (active === undefined) this.#viewport.removeAttribute("aria-activedescendant");
     else this.#viewport.setAttribute("aria-activedescendant", active.id);
   }
 
-  #row(frame, index) {
-    const selected = frame === this.#selected;
+  #row(frame) {
     return el("div", {
-      class: "frame-row", role: "option", id: `frame-${frame.number}`, "aria-selected": String(selected),
-      "aria-setsize": String(this.#shown.length), "aria-posinset": String(index + 1),
+      class: "frame-row", role: "option", id: `frame-${frame.number}`,
       data: { number: String(frame.number), direction: frame.direction, type: frame.type },
     },
       el("span", { class: "frame-direction", text: frame.direction === "in" ? "↓" : "↑", "aria-label": frame.direction === "in" ? "received" : "sent" }),
       el("span", { class: "frame-time", text: clock(frame.time) }),
+      frame.seq !== undefined && el("span", { class: "frame-seq", text: `#${frame.seq}`, title: "Sequence number" }),
       el("span", { class: "frame-type", text: frame.type }),
-      el("span", { class: "frame-preview", dir: "ltr", text: oneLine(frame.text.slice(0, 240), 160) }),
+      el("span", { class: "frame-preview", dir: "ltr", text: oneLine(frame.text.slice(0, 400).replace(ENVELOPE, ""), 160) }),
       el("span", { class: "frame-size", text: size(frame.text.length) }));
   }
 

@@ -4,7 +4,9 @@
 export class Ledger {
   #base = 0;
   turns = 0;
+  /** The sum over the turns whose cost is known; `costIsWhole` tells whether that is all of them. */
   costUsd = 0;
+  costIsWhole = true;
   inputTokens = 0;
   outputTokens = 0;
   durationMs = 0;
@@ -38,6 +40,7 @@ export class Ledger {
     };
     this.turns += 1;
     this.costUsd += cost ?? 0;
+    this.costIsWhole &&= cost !== undefined;
     this.inputTokens += turn.inputTokens ?? 0;
     this.outputTokens += turn.outputTokens ?? 0;
     this.durationMs += turn.durationMs ?? 0;

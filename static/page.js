@@ -49,7 +49,10 @@ const notice = (...parts) => {
   conversation.notice(...parts);
   conversation.flush();
 };
-const permissions = new Permissions({ send, record: (title, text) => notice("quiet", title, text) });
+const permissions = new Permissions({ send, record(title, text) {
+  notice("quiet", title, text);
+  conversation.waitingForAnswer(permissions.waiting);
+} });
 const controls = new Controls({ send, notice });
 const composer = new Composer({ submit: sendMessage, interrupt });
 const status = new StatusPanel({ ledger, ask: () => { if (connection.open) send({ type: "capabilities" }); } });
@@ -108,7 +111,7 @@ function connectionChanged(state) {
   link.show(state);
   permissions.setConnected(connected);
   controls.setConnected(connected);
-  composer.setConnected(connected, connected ? "Enter sends, Shift+Enter breaks the line, Esc interrupts." : "What you write is kept; it can be sent once connected.");
+  composer.setConnected(connected, connected ? "Shift+Enter for a new line" : "Not connected; what you write is kept");
   if (connected) status.refresh();
   else inbox.push({ frame: { type: "page_lost" }, origin: {} });
 }
@@ -130,7 +133,10 @@ function showFrame({ frame, origin }) {
     case "sdk_message": conversation.message(frame.data); break;
     case "error": conversation.error(String(frame.error ?? "")); break;
     case "info": conversation.info(typeof frame.data === "string" ? frame.data : JSON.stringify(frame.data) ?? ""); break;
-    case "permission_request": permissions.ask(frame); break;
+    case "permission_request":
+      permissions.ask(frame);
+      conversation.waitingForAnswer(permissions.waiting);
+      break;
     case "permission_cancelled": permissions.cancelled(frame.requestId); break;
     case "control_response": controls.answered(frame); break;
     case "capabilities": status.capabilities(frame); break;
@@ -160,5 +166,5 @@ function gap(frame) {
   const missing = isObject(frame) && Number.isFinite(frame.to) && Number.isFinite(frame.from) ? frame.to - frame.from + 1 : 0;
   if (missing <= 0) return;
   ledger.missed();
-  conversation.notice("warning", "Something is missing here.", `${plural(missing, "frame")} (${frame.from} to ${frame.to}) came while this page was away, and the server keeps them no longer.`);
+  conversation.notice("warning", "Something is missing here.", `${plural(missing, "frame")} (${frame.from} to ${frame.to}) are no longer kept by the server.`);
 }

@@ -21,6 +21,11 @@ export class Permissions {
     this.#record = record;
   }
 
+  /** How many questions are open. */
+  get waiting() {
+    return this.#open.size;
+  }
+
   /** A `permission_request` frame. */
   ask(frame) {
     const id = String(frame.requestId);

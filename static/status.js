@@ -52,14 +52,15 @@ export class StatusPanel {
 
   /** The sums over the turns this page has seen. */
   showTotals() {
+    const cost = `${this.#ledger.costIsWhole ? "" : "at least "}${dollars(this.#ledger.costUsd)}`;
     byId("status-totals").replaceChildren(...rows([
       ["turns", count(this.#ledger.turns)],
-      ["cost", dollars(this.#ledger.costUsd)],
+      ["cost", cost],
       ["tokens in", count(this.#ledger.inputTokens)],
       ["tokens out", count(this.#ledger.outputTokens)],
       ["time in turns", duration(this.#ledger.durationMs)],
     ]));
-    byId("total-cost").textContent = this.#ledger.turns === 0 ? "" : `${dollars(this.#ledger.costUsd)} · ${count(this.#ledger.turns)} ${this.#ledger.turns === 1 ? "turn" : "turns"}`;
+    byId("total-cost").textContent = this.#ledger.turns === 0 ? "" : `${cost} · ${count(this.#ledger.turns)} ${this.#ledger.turns === 1 ? "turn" : "turns"}`;
   }
 
   #showAgent(agent) {
