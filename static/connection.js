@@ -8,6 +8,8 @@ const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
 // A connection that lived this long counts as good, and the next loss starts from a short wait.
 const STABLE_AFTER_MS = 5_000;
+// The server need not answer the closing of a connection.
+const LEAVE_TIMEOUT_MS = 2_000;
 // The server takes no larger message; it would close the connection with 1009.
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
@@ -71,6 +73,22 @@ export class Connection {
     this.#drop();
     this.#attempts = 0;
     this.#set("offline");
+  }
+
+  /** Leaves and comes back, once the server has seen the leaving: it takes one client at a time. */
+  reconnect() {
+    const left = this.#socket;
+    this.disconnect();
+    if (left === null || left.readyState === WebSocket.CLOSED) {
+      this.connect();
+      return;
+    }
+    const back = () => {
+      clearTimeout(this.#timer);
+      if (this.state.name === "offline" && this.#socket === null) this.connect();
+    };
+    left.addEventListener("close", back, { once: true });
+    this.#timer = setTimeout(back, LEAVE_TIMEOUT_MS);
   }
 
   /** Sends a frame. Returns why it could not, or an empty string. */

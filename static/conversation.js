@@ -23,6 +23,7 @@ export class Conversation {
   #lastText = "";
   #turnHadText = false;
   #startedAt = 0;
+  #heard = false;
   #activity = byId("activity");
   #activityWords = byId("activity-words");
   #empty = byId("empty");
@@ -93,7 +94,7 @@ export class Conversation {
 
   /** An `error` frame of the server. It may mean that what was sent goes nowhere. */
   error(text) {
-    if (this.running && this.#startedAt !== 0 && this.#unconfirmed.length > 0) this.#endTurn();
+    if (this.running && !this.#heard) this.#endTurn();
     this.#unconfirmed = [];
     this.notice("error", "Error", text);
   }
@@ -279,10 +280,12 @@ export class Conversation {
   #active() {
     if (!this.running) this.#start("Working");
     else this.#say("Working");
+    this.#heard = true;
   }
 
   #start(words) {
     this.running = true;
+    this.#heard = false;
     this.#startedAt = Date.now();
     this.#turnHadText = false;
     this.#lastText = "";

@@ -56,12 +56,7 @@ const permissions = new Permissions({ send, record(title, text) {
 const controls = new Controls({ send, notice });
 const composer = new Composer({ submit: sendMessage, interrupt });
 const status = new StatusPanel({ ledger, ask: () => { if (connection.open) send({ type: "capabilities" }); } });
-const config = new ConfigPanel({
-  reconnect() {
-    connection.disconnect();
-    connection.connect();
-  },
-});
+const config = new ConfigPanel({ reconnect: () => connection.reconnect() });
 const panels = new Panels({
   changed(name) {
     frames.setVisible(name === "frames");
@@ -71,6 +66,7 @@ const panels = new Panels({
 });
 
 byId("open-config-hint").addEventListener("click", () => panels.show("config"));
+byId("show-permissions").addEventListener("click", () => panels.show(""));
 for (const example of document.querySelectorAll("[data-example]")) {
   example.addEventListener("click", () => {
     byId("message").value = example.dataset.example;
@@ -78,7 +74,7 @@ for (const example of document.querySelectorAll("[data-example]")) {
   });
 }
 addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.defaultPrevented || byId("token-dialog").open) return;
+  if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || byId("token-dialog").open) return;
   if (conversation.running) {
     event.preventDefault();
     interrupt();

@@ -47,7 +47,11 @@ export class Permissions {
 
   /** The tool has its result, so the question was settled, by a client before this one or by time. */
   toolDone(toolUseId) {
-    for (const prompt of this.#open.values()) if (prompt.toolUseId !== undefined && prompt.toolUseId === toolUseId) this.#remove(prompt);
+    for (const prompt of this.#open.values()) {
+      if (prompt.toolUseId === undefined || prompt.toolUseId !== toolUseId) continue;
+      this.#remove(prompt);
+      this.#record("Permission was settled elsewhere:", `${prompt.tool} ${prompt.gist}`);
+    }
   }
 
   /** The agent that asked is gone. */
@@ -73,6 +77,7 @@ export class Permissions {
   #update() {
     const waiting = this.#open.size;
     this.#dock.hidden = waiting === 0;
+    byId("permission-line").hidden = waiting === 0;
     byId("permissions-count").textContent = waiting > 1 ? `${waiting} requests are waiting for an answer` : "";
     document.title = waiting === 0 ? "claude-relay" : `(${waiting}) Permission needed – claude-relay`;
   }

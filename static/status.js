@@ -69,6 +69,8 @@ export class StatusPanel {
     byId("agent-name").textContent = demo ? "demo agent" : agent.provider === "codex" ? "Codex" : agent.provider === undefined ? "" : agent.provider === "claude" ? "Claude Code" : oneLine(String(agent.provider), 30);
     byId("agent-name").dataset.demo = String(demo);
     byId("demo-note").hidden = !demo;
+    byId("examples-demo").hidden = !demo;
+    byId("examples-agent").hidden = demo;
     const note = byId("missing-note");
     const hint = typeof agent.install_hint === "string" ? agent.install_hint : "";
     if (missing && note.hidden) {

@@ -5,14 +5,9 @@
 // plain Arabic, Hebrew and emoji need (LRM, RLM, ZWJ) are left alone.
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
-/** The text with every control character replaced by something visible. */
+/** The text with every control character replaced by its number. */
 export function visible(text) {
-  return text.replace(/\r\n/g, "\n").replace(CONTROL, (char) => {
-    const code = char.charCodeAt(0);
-    if (code < 0x20) return String.fromCharCode(0x2400 + code);
-    if (code === 0x7f) return "\u2421";
-    return `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`;
-  });
+  return text.replace(/\r\n/g, "\n").replace(CONTROL, (char) => `<U+${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
 }
 
 /** One line of at most `limit` characters. */

@@ -21,17 +21,24 @@ export class Transcript {
   #entries = 0;
   #removed = 0;
   #atEnd = true;
+  #top = 0;
 
   constructor() {
     this.#scroller.addEventListener("scroll", () => {
-      const rest = this.#scroller.scrollHeight - this.#scroller.scrollTop - this.#scroller.clientHeight;
-      this.#setAtEnd(rest <= END_SLACK_PX);
+      const top = this.#scroller.scrollTop;
+      const rest = this.#scroller.scrollHeight - top - this.#scroller.clientHeight;
+      // Only moving up is leaving the end: what comes into sight may turn out taller than guessed.
+      if (rest <= END_SLACK_PX) this.#setAtEnd(true);
+      else if (top < this.#top) this.#setAtEnd(false);
+      this.#top = top;
     }, { passive: true });
     this.#jump.addEventListener("click", () => {
       this.toEnd();
       this.#scroller.focus();
     });
-    new ResizeObserver(() => this.settle()).observe(this.#scroller);
+    const sizes = new ResizeObserver(() => this.settle());
+    sizes.observe(this.#scroller);
+    sizes.observe(this.#list);
   }
 
   /** Adds an entry at the end. */
