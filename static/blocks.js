@@ -198,7 +198,7 @@ export class ToolBlock {
   #section(title, text, failed = false) {
     const pre = el("pre", { tabindex: "0", dir: "auto" });
     setLong(pre, text === "" ? "(empty)" : text);
-    this.#body.append(el("div", { class: failed ? "part failed" : "part" }, el("h4", { text: visible(title) }), pre));
+    this.#body.append(el("div", { class: failed ? "part failed" : "part" }, el("div", { class: "part-title", text: oneLine(title, 80) }), pre));
   }
 }
 
@@ -248,6 +248,7 @@ export function setLong(node, text) {
 /** What a tool call is about, in one line. */
 export function gist(input) {
   if (!isObject(input)) return oneLine(String(input ?? ""));
+  if (typeof input.questions?.[0]?.question === "string") return oneLine(input.questions[0].question);
   for (const name of ["command", "file_path", "notebook_path", "path", "pattern", "query", "url", "skill", "description", "prompt"]) {
     if (typeof input[name] === "string" && input[name] !== "") return oneLine(input[name]);
   }

@@ -75,6 +75,8 @@ for (const example of document.querySelectorAll("[data-example]")) {
 }
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || byId("token-dialog").open) return;
+  // There it closes the list of the model or the mode.
+  if (event.target instanceof Element && event.target.closest(".under") !== null) return;
   if (conversation.running) {
     event.preventDefault();
     interrupt();

@@ -68,7 +68,7 @@ export function newPrompt(frame, answer) {
   const description = context.description ?? context.decision_reason;
   const blocked = context.blocked_path ?? context.blockedPath;
   const node = el("section", { class: "permission", role: "group", "aria-labelledby": `${name}-title`, data: { testid: "permission", requestId: id, tool } },
-    el("h3", { id: `${name}-title` }, ...(questions === undefined ? ["The agent asks to use ", el("b", { text: tool })] : ["The agent has a question"])),
+    el("h2", { id: `${name}-title` }, ...(questions === undefined ? ["The agent asks to use ", el("b", { text: tool })] : ["The agent has a question"])),
     typeof description === "string" && questions === undefined && el("p", { class: "permission-why", dir: "auto", text: visible(description.slice(0, 2000)) }),
     typeof blocked === "string" && el("p", { class: "permission-why" }, "Path: ", el("code", { text: visible(blocked.slice(0, 2000)) })),
     input.node,
