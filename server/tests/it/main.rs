@@ -2,4 +2,7 @@
 
 mod support;
 
+mod real_cli;
+mod real_cli_config;
 mod real_cli_direct;
+mod real_cli_faults;
