@@ -45,7 +45,7 @@ async fn wrong_key(cli: Cli) {
     scene.api.script([Reply::Error(401), Reply::text("Better.")]);
     scene.client.say("Hi").await;
     let failed = scene.client.turn().await;
-    assert_eq!(failed.kinds(), ["system/init", "assistant", "result/success"]);
+    assert_eq!(failed.kinds(), ["system/init", "assistant", "result/success"], "{failed:#?}");
     assert_eq!(failed.result()["is_error"], true);
     assert_eq!(failed.result()["api_error_status"], 401);
 
@@ -119,13 +119,14 @@ async fn killed_in_mid_turn_and_resumed(cli: Cli) {
     let first = scene.client.turn().await;
     scene.client.say("Go on").await;
     scene.api.turn(2).await;
+    scene.place.session_holds("Go on").await;
     let killed = scene.agent_pid().await;
     proc::signal(killed, Signal::KILL);
     told_of_the_kill(&mut scene.client).await;
 
     scene.client.say("Still there?").await;
     let resumed = scene.client.turn().await;
-    assert_eq!(resumed.result()["result"], "I am back.");
+    assert_eq!(resumed.result()["result"], "I am back.", "{resumed:#?}");
     assert_ne!(scene.agent_pid().await, killed);
     assert_same_conversation(&scene.api.turn(3).await.body, first.result(), resumed.result());
     assert_eq!(scene.agent().await["restarts"], 1);
@@ -139,6 +140,7 @@ async fn killed_while_a_tool_runs_and_resumed(cli: Cli) {
     let first = scene.client.turn().await;
     scene.client.say("Run it").await;
     long_tool_runs(&scene).await;
+    scene.place.session_holds("Run it").await;
     proc::signal(scene.agent_pid().await, Signal::KILL);
     told_of_the_kill(&mut scene.client).await;
 
@@ -154,7 +156,7 @@ async fn killed_while_a_tool_runs_and_resumed(cli: Cli) {
 
     scene.client.say("Still there?").await;
     let resumed = scene.client.turn().await;
-    assert_eq!(resumed.result()["result"], "I am back.");
+    assert_eq!(resumed.result()["result"], "I am back.", "{resumed:#?}");
     assert_same_conversation(&scene.api.turn(3).await.body, first.result(), resumed.result());
     scene.end().await;
 }
@@ -178,7 +180,7 @@ async fn server_stopped_while_a_tool_runs_and_resumed(cli: Cli) {
     let mut client = Client::connect(relay.address()).await;
     client.say("Still there?").await;
     let resumed = client.turn().await;
-    assert_eq!(resumed.result()["result"], "I am back.");
+    assert_eq!(resumed.result()["result"], "I am back.", "{resumed:#?}");
     let request = api.turn(before + 1).await;
     assert_same_conversation(&request.body, first.result(), resumed.result());
     client.close().await;

@@ -169,7 +169,7 @@ async fn answer(
 ) -> hyper::Response<Body> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
-        return json_response(400, &error_body(400));
+        return error_response(400);
     };
     let request = Request {
         method: head.method,
@@ -190,10 +190,10 @@ async fn answer(
         (if is_turn { shared.replies.pop_front() } else { None }, id)
     };
     match reply {
-        Some(Reply::Error(status)) => json_response(status, &error_body(status)),
+        Some(Reply::Error(status)) => error_response(status),
         Some(Reply::Message(message)) if is_stream => stream_response(message, id, model),
         Some(Reply::Message(message)) => json_response(200, &message.body(&id, &model)),
-        None if is_turn => json_response(400, &error_body(400)),
+        None if is_turn => error_response(400),
         None if path.starts_with("/v1/messages/count_tokens") => {
             json_response(200, &json!({ "input_tokens": 10 }))
         }
@@ -208,6 +208,15 @@ async fn answer(
         // `HEAD /`: the CLI looks whether anybody is there.
         None => json_response(200, &json!({})),
     }
+}
+
+/// An error as the API sends it: what is worth another try says so, and the
+/// CLI goes by that.
+fn error_response(status: u16) -> hyper::Response<Body> {
+    let mut response = json_response(status, &error_body(status));
+    let again = if status == 429 || status >= 500 { "true" } else { "false" };
+    response.headers_mut().insert("x-should-retry", hyper::header::HeaderValue::from_static(again));
+    response
 }
 
 fn json_response(status: u16, body: &Value) -> hyper::Response<Body> {

@@ -1,6 +1,7 @@
 //! The surroundings of one test: its own home, workspace and environment.
 
 use super::messages_api::MessagesApi;
+use super::wait;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -39,6 +40,22 @@ impl Place {
         self.root.path().join("claude")
     }
 
+    /// Waits until the CLI has written `text` to a session file.
+    ///
+    /// It writes with a delay of some 100 ms, so a kill just after a message
+    /// leaves a session without it, and just after the first one no session.
+    pub(crate) async fn session_holds(&self, text: &str) {
+        wait::until(&format!("`{text}` in a session file"), || {
+            files_below(&self.config().join("projects"))
+                .into_iter()
+                .any(|file| {
+                    std::fs::read_to_string(file).is_ok_and(|session| session.contains(text))
+                })
+                .then_some(())
+        })
+        .await;
+    }
+
     /// A path for a file of the test's own, outside home and workspace.
     pub(crate) fn file(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(name)
@@ -71,4 +88,13 @@ impl Place {
         environment.insert("ANTHROPIC_API_KEY".to_owned(), TEST_KEY.to_owned());
         environment
     }
+}
+
+/// Every file below a directory, which need not be there.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] })
+        .collect()
 }

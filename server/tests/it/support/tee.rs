@@ -2,6 +2,7 @@
 //! have passed on is then known from the source and not from the relay.
 
 use super::place::Place;
+use super::wait;
 use super::ws::{Client, Seen};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -65,7 +66,12 @@ impl Tee {
                 panic!("the connection ended ({code:?}) before all lines had come");
             }
         }
-        let owed = self.owed();
+        // `tee` writes to the relay first and to the file after that.
+        let seen = client.data().len();
+        let owed = wait::until("the file to hold what the client has seen", || {
+            Some(self.owed()).filter(|owed| owed.len() >= seen)
+        })
+        .await;
         assert!(!owed.is_empty(), "the comparison has something to compare");
         for (number, (seen, owed)) in client.data().iter().zip(&owed).enumerate() {
             assert!(
