@@ -2,6 +2,7 @@
 
 mod support;
 
+mod browser;
 mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;

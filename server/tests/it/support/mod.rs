@@ -8,8 +8,10 @@
 //! * [`http`], [`ws`]: clients that do not share the server's libraries
 //! * [`tee`]: what the CLI printed, kept beside the relay
 //! * [`scene`]: all of these together, for the scenarios with the real CLI
+//! * [`browser`]: a headless Chromium
 //! * [`wait`]: waiting with a deadline
 
+pub(crate) mod browser;
 pub(crate) mod http;
 pub(crate) mod messages_api;
 pub(crate) mod place;

@@ -24,17 +24,18 @@ const ORPHAN_DEADLINE: Duration = Duration::from_secs(8);
 
 /// How a server is to be started.
 pub(crate) struct Launch {
+    port: u16,
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
     directory: std::path::PathBuf,
 }
 
 impl Launch {
-    /// Port 0, the place's workspace, and an environment of its own.
+    /// Any free port, the place's workspace, and an environment of its own.
     pub(crate) fn new(place: &Place) -> Self {
-        let workspace = place.workspace();
         Self {
-            arguments: vec!["--port".into(), "0".into(), "--workspace".into(), workspace.into()],
+            port: 0,
+            arguments: vec!["--workspace".into(), place.workspace().into()],
             environment: place.environment(),
             directory: place.home(),
         }
@@ -51,6 +52,13 @@ impl Launch {
         let mut launch = Self::new(place).argument("--mode").argument("unrestricted");
         launch.environment = place.environment_with(api);
         launch.argument("--claude-path").argument(claude)
+    }
+
+    /// At the port where an earlier server has been, for a client that comes
+    /// back to it.
+    pub(crate) fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
     }
 
     /// Adds one argument.
@@ -80,6 +88,7 @@ impl Launch {
         let mark = Mark::new();
         let (name, value) = mark.variable();
         let mut child = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"))
+            .arg(format!("--port={}", self.port))
             .args(self.arguments)
             .env_clear()
             .envs(self.environment)
