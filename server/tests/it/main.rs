@@ -7,3 +7,4 @@ mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;
 mod real_cli_faults;
+mod verbatim;

@@ -6,6 +6,7 @@
 //! * [`proc`]: processes, and proof that none is left
 //! * [`relay`]: the server as a user starts it
 //! * [`http`], [`ws`]: clients that do not share the server's libraries
+//! * [`scripted_agent`]: an agent that prints what a test wants printed
 //! * [`tee`]: what the CLI printed, kept beside the relay
 //! * [`scene`]: all of these together, for the scenarios with the real CLI
 //! * [`browser`]: a headless Chromium
@@ -19,6 +20,7 @@ pub(crate) mod proc;
 pub(crate) mod relay;
 pub(crate) mod reply;
 pub(crate) mod scene;
+pub(crate) mod scripted_agent;
 pub(crate) mod tee;
 pub(crate) mod tools;
 pub(crate) mod wait;
