@@ -3,6 +3,9 @@
 mod support;
 
 mod browser;
+mod hostile_frames;
+mod hostile_messages;
+mod hostile_requests;
 mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;

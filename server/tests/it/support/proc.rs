@@ -104,11 +104,6 @@ pub(crate) fn zombies_of(ancestor: i32) -> Vec<Process> {
     descendants(ancestor).into_iter().filter(|process| process.state == 'Z').collect()
 }
 
-/// Whether `pid` runs: a zombie does not.
-pub(crate) fn is_alive(pid: i32) -> bool {
-    Process::read(pid).is_some_and(|process| process.state != 'Z')
-}
-
 /// Sends `signal` to one process by its id. One that has ended meanwhile is no
 /// failure.
 pub(crate) fn signal(pid: i32, signal: Signal) {
