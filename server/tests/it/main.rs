@@ -1,8 +1,9 @@
-//! Integration tests: real processes, real sockets on port 0, one binary.
+//! Tests of the program as it is used: real processes, real sockets on port 0.
 
 mod support;
 
 mod browser;
+mod demo_agent;
 mod hostile_frames;
 mod hostile_messages;
 mod hostile_requests;

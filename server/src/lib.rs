@@ -1,0 +1,9 @@
+//! The server.
+pub mod descendants;
+pub mod frame;
+pub mod handover;
+pub mod keeper;
+pub mod lines;
+pub mod process;
+pub mod replay;
+pub mod slot;
