@@ -125,6 +125,7 @@ export class Conversation {
       case "assistant": this.#assistant(data); break;
       case "user": this.#user(data); break;
       case "result": this.#result(data); break;
+      case "conversation_reset": this.notice("quiet", "The conversation starts anew."); break;
       default: this.#other(data, String(data.type ?? "line without a type"));
     }
   }
@@ -226,9 +227,6 @@ export class Conversation {
         break;
       case "compact_boundary":
         this.notice("quiet", "The conversation was summarised to make room.");
-        break;
-      case "conversation_reset":
-        this.notice("quiet", "The conversation starts anew.");
         break;
       // Bookkeeping of the CLI; every one is under Frames.
       case "session_state_changed":

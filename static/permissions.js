@@ -48,7 +48,7 @@ export class Permissions {
     for (const prompt of this.#open.values()) {
       if (prompt.toolUseId === undefined || prompt.toolUseId !== toolUseId) continue;
       this.#remove(prompt);
-      this.#record("Permission was settled elsewhere:", `${prompt.tool} ${prompt.gist}`);
+      this.#record("A permission was asked for and settled:", `${prompt.tool} ${prompt.gist}`);
     }
   }
 

@@ -192,31 +192,66 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let source = Source { environment };
         let patience = Patience {
-            ping_interval: source.duration(args.ping_interval, "--ping-interval", "RELAY_PING_INTERVAL", "30s")?,
-            pong_timeout: source.duration(args.pong_timeout, "--pong-timeout", "RELAY_PONG_TIMEOUT", "10s")?,
-            probe_timeout: source.duration(args.probe_timeout, "--probe-timeout", "RELAY_PROBE_TIMEOUT", "2s")?,
+            ping_interval: source.duration(
+                args.ping_interval,
+                "--ping-interval",
+                "RELAY_PING_INTERVAL",
+                "30s",
+            )?,
+            pong_timeout: source.duration(
+                args.pong_timeout,
+                "--pong-timeout",
+                "RELAY_PONG_TIMEOUT",
+                "10s",
+            )?,
+            probe_timeout: source.duration(
+                args.probe_timeout,
+                "--probe-timeout",
+                "RELAY_PROBE_TIMEOUT",
+                "2s",
+            )?,
         };
         let workspace = match source.path(args.workspace, "RELAY_WORKSPACE") {
             Some(path) => path,
             None => source.home()?.join("agent-workspace"),
         };
         Ok(Self {
-            host: source.text(args.host, "--host", "HOST")?.map_or("127.0.0.1".into(), |found| found.value),
-            port: source.parsed(args.port, "--port", "PORT", "a number from 0 to 65535")?.unwrap_or(3000),
-            claude_path: source.path(args.claude_path, "CLAUDE_PATH").unwrap_or_else(|| "claude".into()),
+            host: source
+                .text(args.host, "--host", "HOST")?
+                .map_or("127.0.0.1".into(), |found| found.value),
+            port: source
+                .parsed(args.port, "--port", "PORT", "a number from 0 to 65535")?
+                .unwrap_or(3000),
+            claude_path: source
+                .path(args.claude_path, "CLAUDE_PATH")
+                .unwrap_or_else(|| "claude".into()),
             workspace,
             auth_token: source.token(args.auth_token)?,
             no_auth: source.flag(args.no_auth, "RELAY_NO_AUTH")?,
-            allow_origins: source.list(args.allow_origin, "--allow-origin", "RELAY_ALLOW_ORIGIN")?,
+            allow_origins: source.list(
+                args.allow_origin,
+                "--allow-origin",
+                "RELAY_ALLOW_ORIGIN",
+            )?,
             allow_hosts: source.list(args.allow_host, "--allow-host", "RELAY_ALLOW_HOST")?,
             mode: source
                 .parsed(args.mode, "--mode", "RELAY_MODE", "safe, ask, agentic or unrestricted")?
                 .unwrap_or_default(),
             replay_bytes: source
-                .parsed(args.replay_bytes, "--replay-bytes", "RELAY_REPLAY_BYTES", "a number of bytes")?
+                .parsed(
+                    args.replay_bytes,
+                    "--replay-bytes",
+                    "RELAY_REPLAY_BYTES",
+                    "a number of bytes",
+                )?
                 .unwrap_or(16 << 20),
             patience,
-            stop_grace: source.duration(args.stop_grace, "--stop-grace", "RELAY_STOP_GRACE", "5s")?,
+            stop_grace: source.duration(
+                args.stop_grace,
+                "--stop-grace",
+                "RELAY_STOP_GRACE",
+                "5s",
+            )?,
             permission_timeout: source.duration(
                 args.permission_timeout,
                 "--permission-timeout",
@@ -224,7 +259,9 @@ impl Settings {
                 "10m",
             )?,
             demo: source.flag(args.demo, "RELAY_DEMO")?,
-            log: source.text(args.log, "--log", "RELAY_LOG")?.map_or("info".into(), |found| found.value),
+            log: source
+                .text(args.log, "--log", "RELAY_LOG")?
+                .map_or("info".into(), |found| found.value),
             log_format: match source.text(args.log_format, "--log-format", "RELAY_LOG_FORMAT")? {
                 None => LogFormat::Text,
                 Some(found) => match found.value.as_str() {
@@ -257,7 +294,9 @@ fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
     if program.components().nth(1).is_some() {
         return runs(program).then(|| program.to_owned());
     }
-    std::env::split_paths(path?).map(|directory| directory.join(program)).find(|candidate| runs(candidate))
+    std::env::split_paths(path?)
+        .map(|directory| directory.join(program))
+        .find(|candidate| runs(candidate))
 }
 
 /// The variables of a file; none when there is none.
@@ -294,7 +333,10 @@ impl Source {
 
     fn home(&self) -> Result<PathBuf, SettingsError> {
         self.variable("HOME").map(PathBuf::from).ok_or_else(|| {
-            bad("--workspace (RELAY_WORKSPACE)", "there is no HOME to put a workspace into; name one")
+            bad(
+                "--workspace (RELAY_WORKSPACE)",
+                "there is no HOME to put a workspace into; name one",
+            )
         })
     }
 
@@ -357,7 +399,8 @@ impl Source {
         if flag {
             return Ok(true);
         }
-        match self.variable(variable).map(|value| value.to_string_lossy().to_lowercase()).as_deref() {
+        match self.variable(variable).map(|value| value.to_string_lossy().to_lowercase()).as_deref()
+        {
             None | Some("0" | "false" | "no" | "off") => Ok(false),
             Some("1" | "true" | "yes" | "on") => Ok(true),
             Some(other) => Err(bad(variable, format!("expected true or false, got {other:?}"))),
@@ -403,10 +446,14 @@ impl Source {
                 },
             },
         };
-        if found.value.len() < TOKEN_BYTES || !found.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if found.value.len() < TOKEN_BYTES
+            || !found.value.bytes().all(|byte| byte.is_ascii_graphic())
+        {
             return Err(bad(
                 found.name,
-                format!("a token has at least {TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"),
+                format!(
+                    "a token has at least {TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"
+                ),
             ));
         }
         Ok(Some(Secret::new(found.value)))
@@ -449,7 +496,10 @@ mod tests {
         assert_eq!(read(&[], &[("PORT", "")]).unwrap().port, 3000);
         assert!(read(&[], &[("RELAY_DEMO", "1")]).unwrap().demo);
         assert!(!read(&[], &[("RELAY_DEMO", "0")]).unwrap().demo);
-        assert_eq!(read(&[], &[("RELAY_PING_INTERVAL", "500ms")]).unwrap().patience.ping_interval, Duration::from_millis(500));
+        assert_eq!(
+            read(&[], &[("RELAY_PING_INTERVAL", "500ms")]).unwrap().patience.ping_interval,
+            Duration::from_millis(500)
+        );
     }
 
     #[test]
@@ -457,9 +507,21 @@ mod tests {
         for (args, environment, expected) in [
             (&["--port", "x"][..], &[][..], "--port: expected a number from 0 to 65535, got \"x\""),
             (&[], &[("PORT", "70000")], "PORT: expected a number from 0 to 65535, got \"70000\""),
-            (&["--mode", "wild"], &[], "--mode: expected safe, ask, agentic or unrestricted, got \"wild\""),
-            (&["--stop-grace", "5"], &[], "--stop-grace: expected a duration such as 500ms, 30s or 10m, got \"5\""),
-            (&["--ping-interval", "0s"], &[], "--ping-interval: expected a duration such as 500ms, 30s or 10m, got \"0s\""),
+            (
+                &["--mode", "wild"],
+                &[],
+                "--mode: expected safe, ask, agentic or unrestricted, got \"wild\"",
+            ),
+            (
+                &["--stop-grace", "5"],
+                &[],
+                "--stop-grace: expected a duration such as 500ms, 30s or 10m, got \"5\"",
+            ),
+            (
+                &["--ping-interval", "0s"],
+                &[],
+                "--ping-interval: expected a duration such as 500ms, 30s or 10m, got \"0s\"",
+            ),
             (&[], &[("RELAY_DEMO", "maybe")], "RELAY_DEMO: expected true or false, got \"maybe\""),
             (&["--log-format", "xml"], &[], "--log-format: expected text or json"),
             (&["--replay-bytes", "-1"], &[], "unexpected argument"),

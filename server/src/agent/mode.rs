@@ -22,6 +22,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use claude_relay_protocol::config::{PermissionMode, QueryConfig, Secret, SettingSource, Tools};
+use claude_relay_protocol::json::{fields, string};
 
 /// The tools that exist in [`Mode::Agentic`].
 pub const AGENTIC_TOOLS: [&str; 5] = ["Read", "Write", "Edit", "Glob", "Grep"];
@@ -52,6 +53,31 @@ impl Mode {
             Self::Ask => "ask",
             Self::Agentic => "agentic",
             Self::Unrestricted => "unrestricted",
+        }
+    }
+
+    /// Whether a control request of a client would lead past the ceiling, and
+    /// why. All others are the agent's business.
+    #[must_use]
+    pub fn refuse_control(self, subtype: &str, request: &str) -> Option<String> {
+        match subtype {
+            "set_permission_mode" => {
+                let asked = fields(request, ["mode"]).ok().and_then(|[mode]| string(mode?));
+                // The agent knows what to do with a mode that is none.
+                let mode = PermissionMode::from_name(&asked?)?;
+                (!self.allows(mode)).then(|| {
+                    format!(
+                        "mode {self} of the server does not allow the permission mode {}",
+                        mode.as_str()
+                    )
+                })
+            }
+            "mcp_set_servers" | "apply_flag_settings"
+                if matches!(self, Self::Safe | Self::Agentic) =>
+            {
+                Some(format!("mode {self} of the server does not allow {subtype}"))
+            }
+            _ => None,
         }
     }
 
