@@ -74,7 +74,7 @@ pub fn start(
     config: &QueryConfig,
     resume: Option<&str>,
 ) -> Result<(Process, String), StartError> {
-    let launch = launch::launch(&launch_settings(settings), config, resume)?;
+    let launch = launch::launch(config, &launch_settings(settings), resume)?;
     let mut args = launch.args;
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-/// What may pass at once, and what comes on top each second. 
+/// What may pass at once, and what comes on top each second.
 const BURST_BYTES: u64 = 256 << 10;
 const BYTES_PER_SECOND: u64 = 64 << 10;
 
@@ -60,9 +60,8 @@ impl Limiter {
     }
 
     fn refill(&mut self, now: Instant) {
-        let gained = now.saturating_duration_since(self.since).as_millis() as u64
-            * BYTES_PER_SECOND
-            / 1000;
+        let gained =
+            now.saturating_duration_since(self.since).as_millis() as u64 * BYTES_PER_SECOND / 1000;
         if gained > 0 {
             self.allowance = (self.allowance + gained).min(BURST_BYTES);
             self.since = now;

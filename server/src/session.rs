@@ -31,7 +31,7 @@ use claude_relay_protocol::{QueryConfig, ServerMessage, envelope};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
-use crate::agent::claude::{self, Mark, Route};
+use crate::agent::claude::{self, Route};
 use crate::connection::{Control, News};
 use crate::limiter::Limiter;
 use crate::lines::{Block, Line};
@@ -398,7 +398,9 @@ impl Session {
     fn report_dropped_noise(&mut self) {
         let dropped = self.noise.take_dropped();
         if dropped > 0 {
-            self.info(&format!("[{dropped} lines of the agent's output that are no JSON were left out]"));
+            self.info(&format!(
+                "[{dropped} lines of the agent's output that are no JSON were left out]"
+            ));
         }
     }
 
@@ -445,7 +447,6 @@ impl Session {
     fn info(&mut self, text: &str) {
         self.push(&ServerMessage::info(text).to_json());
     }
-
 }
 
 /// Receives, or waits for ever when there is nothing to receive from.

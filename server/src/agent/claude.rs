@@ -86,7 +86,8 @@ pub fn classify(line: &[u8]) -> Route<'_> {
 }
 
 fn system(text: &str) -> Route<'_> {
-    let Ok([subtype, session, host_only]) = fields(text, ["subtype", "session_id", "sdk_host_only"])
+    let Ok([subtype, session, host_only]) =
+        fields(text, ["subtype", "session_id", "sdk_host_only"])
     else {
         return Route::Forward(Mark::None);
     };
@@ -127,7 +128,9 @@ fn question(text: &str) -> Route<'_> {
         ("can_use_tool", Some(tool), Some(input), Some(request)) => {
             Route::Permission(Permission { id, tool, input, request })
         }
-        _ => Route::Refuse(refusal(&id, &format!("Unsupported control request subtype: {subtype}"))),
+        _ => {
+            Route::Refuse(refusal(&id, &format!("Unsupported control request subtype: {subtype}")))
+        }
     }
 }
 
@@ -198,8 +201,14 @@ mod tests {
             (r#"{"type":"keep_alive","type":"assistant"}"#, "forward"),
             (r#"{"type":"assistant","type":"keep_alive"}"#, "hidden"),
             (r#"{"\u0074ype":"keep_alive"}"#, "hidden"),
-            (r#"{"type":"system","subtype":"session_state_changed","sdk_host_only":true}"#, "hidden"),
-            (r#"{"type":"system","subtype":"session_state_changed","sdk_host_only":false}"#, "forward"),
+            (
+                r#"{"type":"system","subtype":"session_state_changed","sdk_host_only":true}"#,
+                "hidden",
+            ),
+            (
+                r#"{"type":"system","subtype":"session_state_changed","sdk_host_only":false}"#,
+                "forward",
+            ),
             (r#"{"type":"system","subtype":"session_state_changed"}"#, "forward"),
             (r#"{"type":"system","subtype":"status","sdk_host_only":true}"#, "forward"),
             (r#"{"sdk_host_only":true,"type":"assistant"}"#, "forward"),
@@ -214,7 +223,10 @@ mod tests {
             route(r#"{"type":"system","subtype":"init","session_id":"s"}"#),
             r#"forward, start Some("s")"#
         );
-        assert_eq!(route(r#"{"duration_ms":1,"type":"result","subtype":"success"}"#), "forward, end");
+        assert_eq!(
+            route(r#"{"duration_ms":1,"type":"result","subtype":"success"}"#),
+            "forward, end"
+        );
     }
 
     #[test]
@@ -228,13 +240,17 @@ mod tests {
     #[test]
     fn control_frames() {
         assert_eq!(
-            route(r#"{"type":"control_response","response":{"subtype":"success","request_id":"r"}}"#),
+            route(
+                r#"{"type":"control_response","response":{"subtype":"success","request_id":"r"}}"#
+            ),
             r#"answer r {"subtype":"success","request_id":"r"}"#
         );
         assert_eq!(route(r#"{"type":"control_response"}"#), "hidden");
         assert_eq!(route(r#"{"type":"control_cancel_request","request_id":"r"}"#), "withdrawn r");
         assert_eq!(
-            route(r#"{"type":"control_request","request_id":"r","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"a":1}}}"#),
+            route(
+                r#"{"type":"control_request","request_id":"r","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"a":1}}}"#
+            ),
             r#"ask r Bash {"a":1}"#
         );
         assert_eq!(

@@ -241,9 +241,8 @@ fn into_bytes(payload: Payload<'_>) -> BytesMut {
 
 /// Reads a whole message. The text for the agent stays where it lies.
 fn request(mut message: BytesMut) -> Result<Request, String> {
-    let text = match simdutf8::basic::from_utf8(&message) {
-        Ok(text) => text,
-        Err(_) => return Err("Invalid message format: not UTF-8".into()),
+    let Ok(text) = simdutf8::basic::from_utf8(&message) else {
+        return Err("Invalid message format: not UTF-8".into());
     };
     let parsed = ClientMessage::parse(text).map_err(|error| error.to_string())?;
     Ok(match parsed {
@@ -306,11 +305,15 @@ mod tests {
     #[test]
     fn a_user_message_becomes_one_line_with_its_own_bytes() {
         assert_eq!(
-            line("{\"type\":\"user_message\",\"data\":{\"type\":\"user\",\r\n \"message\":{\"role\":\"user\",\"content\":\"a\\n\u{2028}b\"}, \"x\":1.0}\n}"),
+            line(
+                "{\"type\":\"user_message\",\"data\":{\"type\":\"user\",\r\n \"message\":{\"role\":\"user\",\"content\":\"a\\n\u{2028}b\"}, \"x\":1.0}\n}"
+            ),
             "{\"type\":\"user\",   \"message\":{\"role\":\"user\",\"content\":\"a\\n\u{2028}b\"}, \"x\":1.0}\n"
         );
         assert_eq!(
-            line("{\"data\":{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":\"\"}},\"type\":\"user_message\"}"),
+            line(
+                "{\"data\":{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":\"\"}},\"type\":\"user_message\"}"
+            ),
             "{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":\"\"}}\n"
         );
     }
@@ -334,9 +337,8 @@ mod tests {
     #[test]
     fn a_fragmented_message_is_bounded_as_a_whole() {
         let mut assembly = Assembly::default();
-        let part = |opcode, fin, length| {
-            Frame::new(fin, opcode, None, Payload::Owned(vec![b' '; length]))
-        };
+        let part =
+            |opcode, fin, length| Frame::new(fin, opcode, None, Payload::Owned(vec![b' '; length]));
         assert_eq!(assembly.add(part(OpCode::Text, false, MESSAGE_LIMIT - 1)), Ok(None));
         assert_eq!(assembly.add(part(OpCode::Continuation, false, 1)), Ok(None));
         assert_eq!(assembly.add(part(OpCode::Continuation, true, 1)), Err(Close::TOO_BIG));
@@ -357,7 +359,8 @@ mod tests {
         let empty = |opcode| Frame::new(false, opcode, None, Payload::Borrowed(b""));
         let mut assembly = Assembly::default();
         assert_eq!(assembly.add(empty(OpCode::Text)), Ok(None));
-        let refused = (0..EMPTY_FRAGMENTS).find_map(|_| assembly.add(empty(OpCode::Continuation)).err());
+        let refused =
+            (0..EMPTY_FRAGMENTS).find_map(|_| assembly.add(empty(OpCode::Continuation)).err());
         assert_eq!(refused, Some(Close::PROTOCOL_ERROR));
     }
 }

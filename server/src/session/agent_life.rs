@@ -213,7 +213,8 @@ impl Session {
         };
         if let Some(stdin) = &process.stdin {
             // The first thing it gets; nothing can be in the way yet.
-            let _ = stdin.try_send(Input::Control(claude::control_request(INITIALIZE, &initialize)));
+            let _ =
+                stdin.try_send(Input::Control(claude::control_request(INITIALIZE, &initialize)));
         }
         self.agent.starts += 1;
         self.agent.running = Some(Running {
@@ -251,7 +252,9 @@ impl Session {
             && now >= at
         {
             running.stop(Stopping::Mistrusted, grace);
-            self.error(&format!("The agent has closed its {stream} and lives on; it is being stopped"));
+            self.error(&format!(
+                "The agent has closed its {stream} and lives on; it is being stopped"
+            ));
         }
     }
 

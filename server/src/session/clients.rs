@@ -100,7 +100,10 @@ impl Session {
                     self.client = None;
                 }
                 Decision::Replace(id) => {
-                    tracing::info!(connection = id.0, "replaced by a client that asked to take over");
+                    tracing::info!(
+                        connection = id.0,
+                        "replaced by a client that asked to take over"
+                    );
                     if let Some(client) = self.client.take() {
                         let error = ServerMessage::error("Another client has taken over");
                         client.send(Control::Text(error.to_json()));
@@ -243,7 +246,10 @@ impl Session {
     pub(super) fn answer(&mut self, to: ConnectionId, frame: String) {
         let Some(client) = self.client.as_ref().filter(|client| client.id == to) else { return };
         if !client.send(Control::Text(frame)) {
-            tracing::warn!(connection = to.0, "the client does not read the answers to its requests; dropped");
+            tracing::warn!(
+                connection = to.0,
+                "the client does not read the answers to its requests; dropped"
+            );
             let _ = client.port.control.try_send(Control::Close(Close::NOT_READING));
             self.on_news(None, Instant::now());
         }

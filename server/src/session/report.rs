@@ -62,8 +62,9 @@ impl Session {
     pub(super) fn configure(&mut self, body: &[u8]) -> Result<Configured, ConfigureError> {
         let Parsed { config, ignored, auth_token } = QueryConfig::parse(body, &self.config)?;
         self.settings.mode.check(&config)?;
-        let conversation =
-            |config: &QueryConfig| (config.resume.clone(), config.continue_latest, config.fork_session);
+        let conversation = |config: &QueryConfig| {
+            (config.resume.clone(), config.continue_latest, config.fork_session)
+        };
         if conversation(&config) != conversation(&self.config) {
             self.forget_conversation();
         }

@@ -19,11 +19,11 @@ use crate::connection::PermissionAnswer;
 use crate::slot::ConnectionId;
 
 /// How many control requests of a client may wait for the agent.
-pub const CONTROL_LIMIT: usize = 64;
+pub(super) const CONTROL_LIMIT: usize = 64;
 
 /// How many questions of the agent may wait for the client. The CLI asks one
 /// for each tool it wants to run at the same time.
-pub const PERMISSION_LIMIT: usize = 256;
+pub(super) const PERMISSION_LIMIT: usize = 256;
 
 /// Control requests of clients that the agent has not answered.
 #[derive(Debug, Default)]
@@ -35,7 +35,12 @@ pub(super) struct ControlRequests {
 impl ControlRequests {
     /// Takes a request and gives the line for the agent, under an id of our
     /// own: two clients may use the same one. `None` when too many are open.
-    pub(super) fn register(&mut self, from: ConnectionId, id: String, request: &str) -> Option<Bytes> {
+    pub(super) fn register(
+        &mut self,
+        from: ConnectionId,
+        id: String,
+        request: &str,
+    ) -> Option<Bytes> {
         if self.open.len() >= CONTROL_LIMIT {
             return None;
         }
@@ -48,7 +53,11 @@ impl ControlRequests {
 
     /// The agent has answered: who asked, and the frame for it. `None` when
     /// nobody asked, or it has been answered before.
-    pub(super) fn complete(&mut self, id: &str, response: &RawValue) -> Option<(ConnectionId, String)> {
+    pub(super) fn complete(
+        &mut self,
+        id: &str,
+        response: &RawValue,
+    ) -> Option<(ConnectionId, String)> {
         let (from, id) = self.open.remove(id)?;
         Some((from, control_response(&id, response)))
     }
@@ -69,7 +78,8 @@ pub(super) fn failed(id: &str, reason: &str) -> String {
 }
 
 fn control_response(id: &str, response: &RawValue) -> String {
-    ServerMessage::ControlResponse { request_id: id.into(), response: Cow::Borrowed(response) }.to_json()
+    ServerMessage::ControlResponse { request_id: id.into(), response: Cow::Borrowed(response) }
+        .to_json()
 }
 
 /// Questions of the agent that no client has answered.
@@ -165,7 +175,8 @@ impl Permissions {
     /// Denies what nobody answered in time: for each the line for the agent
     /// and the frame for the client.
     pub(super) fn expire(&mut self, now: Instant, patience: Duration) -> Vec<(Bytes, String)> {
-        let (late, open) = std::mem::take(&mut self.open).into_iter().partition(|open| open.expires <= now);
+        let (late, open) =
+            std::mem::take(&mut self.open).into_iter().partition(|open| open.expires <= now);
         self.open = open;
         let late: Vec<Open> = late;
         late.into_iter()
@@ -277,9 +288,12 @@ mod tests {
     }
 
     fn ask(permissions: &mut Permissions, id: &'static str, seq: u64, now: Instant) -> String {
-        let request = raw(r#"{"subtype":"can_use_tool","tool_name":"Bash","input":{"a":1.0},"permission_suggestions":[ {} ],"tool_use_id":"t"}"#);
+        let request = raw(
+            r#"{"subtype":"can_use_tool","tool_name":"Bash","input":{"a":1.0},"permission_suggestions":[ {} ],"tool_use_id":"t"}"#,
+        );
         let input = raw(r#"{"a":1.0}"#);
-        let asked = Permission { id: id.into(), tool: "Bash".into(), input: &input, request: &request };
+        let asked =
+            Permission { id: id.into(), tool: "Bash".into(), input: &input, request: &request };
         permissions.ask(&asked, seq, now, Duration::from_secs(600)).unwrap()
     }
 
@@ -299,8 +313,11 @@ mod tests {
         assert_eq!(permissions.answer("q", allow), None);
         ask(&mut permissions, "q", 1, now);
         let deny = PermissionAnswer::Deny { message: Some("no\"".into()), interrupt: true };
-        assert!(text(permissions.answer("q", deny).unwrap())
-            .contains(r#"{"behavior":"deny","message":"no\"","interrupt":true,"toolUseID":"t"}"#));
+        assert!(
+            text(permissions.answer("q", deny).unwrap()).contains(
+                r#"{"behavior":"deny","message":"no\"","interrupt":true,"toolUseID":"t"}"#
+            )
+        );
     }
 
     #[test]
@@ -312,7 +329,10 @@ mod tests {
         assert!(permissions.expire(now + Duration::from_secs(599), patience).is_empty());
         assert_eq!(permissions.deadline(), Some(now + patience));
         let expired = permissions.expire(now + patience, patience);
-        assert!(text(expired[0].0.clone()).contains("Nobody answered the permission request within 600s"));
+        assert!(
+            text(expired[0].0.clone())
+                .contains("Nobody answered the permission request within 600s")
+        );
         assert_eq!(expired[0].1, r#"{"type":"permission_cancelled","requestId":"q"}"#);
         assert_eq!(permissions.deadline(), None);
     }
@@ -327,7 +347,10 @@ mod tests {
         let again = permissions.send_again(4, 10);
         assert!(again.len() == 1 && again[0].contains("\"a\""));
         assert_eq!(permissions.send_again(11, 11).len(), 2);
-        assert_eq!(permissions.withdraw("a").unwrap(), r#"{"type":"permission_cancelled","requestId":"a"}"#);
+        assert_eq!(
+            permissions.withdraw("a").unwrap(),
+            r#"{"type":"permission_cancelled","requestId":"a"}"#
+        );
         assert_eq!(permissions.withdraw_all().len(), 1);
     }
 }
