@@ -91,7 +91,7 @@ pub struct Denial {
 }
 
 /// Why a request was refused, and what the operator can do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Cause {
     /// `Host` is missing, double, empty or malformed, or the request target
     /// names another.

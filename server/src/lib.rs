@@ -61,15 +61,15 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 /// everything is brought to an orderly end, by the second at once.
 pub async fn serve(listener: TcpListener, settings: Arc<Settings>, mut stop: mpsc::Receiver<()>) {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let access = Arc::new(Access::new(AccessRules {
+    let access = Access::new(AccessRules {
         loopback,
         token: settings.auth_token.clone(),
         allow_origins: settings.allow_origins.clone(),
         allow_hosts: settings.allow_hosts.clone(),
-    }));
+    });
     let (session, handle) = Session::new(settings);
     let (upgraded_to, upgraded) = mpsc::channel(1);
-    let routes = Routes { access, session: handle.clone(), upgraded: upgraded_to };
+    let routes = Routes::new(access, handle.clone(), upgraded_to);
     let connections = tokio::spawn(http::serve_upgraded(upgraded, handle.clone()));
     let accepting = tokio::spawn(accept(listener, routes));
     let session = session.run();
