@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::accept::Place;
 use crate::access::{Access, Admission, Denial, Door};
 use crate::page;
 use crate::session::{ConfigureError, SessionHandle};
@@ -75,11 +76,13 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 
 type Answer = Response<Full<Bytes>>;
 
-/// Serves one connection until it ends or is upgraded.
-pub async fn serve(stream: TcpStream, routes: Routes) {
+/// Serves one connection until it ends or is upgraded. The place goes with it.
+pub async fn serve(stream: TcpStream, routes: Routes, place: Place) {
+    let place = Arc::new(place);
     let service = service_fn(move |request| {
         let routes = routes.clone();
-        async move { Ok::<_, Infallible>(routes.answer(request).await) }
+        let place = Arc::clone(&place);
+        async move { Ok::<_, Infallible>(routes.answer(request, place).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -128,10 +131,10 @@ impl Routes {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, place: Arc<Place>) -> Answer {
         let cors = self.access.cors_origin(request.headers());
         let asks_to_ask = cors.is_some() && request.method() == Method::OPTIONS;
-        let mut answer = match self.route(request).await {
+        let mut answer = match self.route(request, place).await {
             Ok(answer) => answer,
             Err(refusal) if asks_to_ask && refusal.status == StatusCode::METHOD_NOT_ALLOWED => {
                 preflight(refusal)
@@ -149,7 +152,11 @@ impl Routes {
         answer
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        place: Arc<Place>,
+    ) -> Result<Answer, Refusal> {
         let path = request.uri().path();
         let length = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
         if length > URI_BYTES {
@@ -191,7 +198,7 @@ impl Routes {
             }
             Door::Health => self.health(admission.authorized).await,
             Door::Socket => {
-                let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body))?;
+                let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body), place)?;
                 self.upgraded.send(upgraded).await.map_err(|_| Refusal::over())?;
                 Ok(answer)
             }
