@@ -4,9 +4,7 @@ mod support;
 
 mod browser;
 mod demo_agent;
-mod hostile_frames;
-mod hostile_messages;
-mod hostile_requests;
+mod hostile;
 mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;
