@@ -153,7 +153,9 @@ async fn d14_secrets_are_not_seen_again() {
 async fn d1_bodies_that_are_no_utf_8() {
     let siege = Siege::begin().await;
     let utf_16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for body in [&utf_16[..], b"\xff\xfe{\0}\0", b"{\"model\":\"\xff\"}", b"{\"model\":\"\xed\xa0\x80\"}"] {
+    for body in
+        [&utf_16[..], b"\xff\xfe{\0}\0", b"{\"model\":\"\xff\"}", b"{\"model\":\"\xed\xa0\x80\"}"]
+    {
         let head = format!(
             "POST /config HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
@@ -214,12 +216,16 @@ impl Witness {
     }
 
     fn start(&self) -> Relay {
-        Launch::new(&self.place).argument("--claude-path").argument(self.place.file("agent")).start()
+        Launch::new(&self.place)
+            .argument("--claude-path")
+            .argument(self.place.file("agent"))
+            .start()
     }
 
     async fn arguments(&self) -> Vec<String> {
         let file = self.place.file("argv");
-        let text = wait::until("the agent's arguments", || std::fs::read_to_string(&file).ok()).await;
+        let text =
+            wait::until("the agent's arguments", || std::fs::read_to_string(&file).ok()).await;
         text.split_terminator('\0').map(str::to_owned).collect()
     }
 
@@ -237,7 +243,8 @@ async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
     let witness = Witness::new();
     let relay = witness.start();
     let proof = witness.place.file("proof");
-    let evil = format!("$(touch {0})`touch {0}`;touch {0} & | > {0} \\'\"* ~ \u{{1F600}}", proof.display());
+    let evil =
+        format!("$(touch {0})`touch {0}`;touch {0} & | > {0} \\'\"* ~ \u{1F600}", proof.display());
     let body = json!({
         "model": evil,
         "allowedTools": ["Bash(git log:*)", evil, "--dangerously-skip-permissions"],
@@ -260,7 +267,8 @@ async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
     assert!(!proof.exists(), "a shell has run it");
     client.close().await;
     for field in ["model", "systemPrompt", "fallbackModel", "resume", "cwd"] {
-        let nul = http::post(relay.address(), "/config", &json!({ field: "a\0b" }).to_string()).await;
+        let nul =
+            http::post(relay.address(), "/config", &json!({ field: "a\0b" }).to_string()).await;
         assert_error(&nul, 400, field);
     }
     relay.stop();
@@ -308,7 +316,9 @@ async fn d10_variables_that_would_take_the_agent_over_are_refused() {
         "A\0",
         "A\n",
     ] {
-        let said = http::post(siege.address(), "/config", &json!({ "env": { name: "x" } }).to_string()).await;
+        let said =
+            http::post(siege.address(), "/config", &json!({ "env": { name: "x" } }).to_string())
+                .await;
         assert_error(&said, 400, "env");
     }
     assert_eq!(configuration(&siege.relay).await, json!({}));
@@ -324,7 +334,17 @@ async fn d11_a_directory_outside_the_workspace_is_refused() {
     make("inside");
     std::fs::write(workspace.join("file"), "").expect("a file of ours");
     std::os::unix::fs::symlink("/etc", workspace.join("link")).expect("a link of ours");
-    for cwd in ["/etc", "..", "../home", "inside/../../home", "link", "link/ssl", "/", "/proc/self/cwd", "file"] {
+    for cwd in [
+        "/etc",
+        "..",
+        "../home",
+        "inside/../../home",
+        "link",
+        "link/ssl",
+        "/",
+        "/proc/self/cwd",
+        "file",
+    ] {
         let said = http::post(relay.address(), "/config", &json!({ "cwd": cwd }).to_string()).await;
         if said.status == 200 {
             // Links are resolved when the agent starts.

@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
-use super::{Siege, exchange, status};
+use super::Siege;
 use crate::support::http;
-use crate::support::ws::{Client, RawClient};
+use crate::support::ws::{Client, RawClient, client_frame};
 
 const KEY: (&str, &str) = ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
 const VERSION: (&str, &str) = ("Sec-WebSocket-Version", "13");
@@ -16,17 +14,14 @@ const UPGRADE: (&str, &str) = ("Upgrade", "websocket");
 const CONNECTION: (&str, &str) = ("Connection", "Upgrade");
 
 /// The answer to an upgrade with exactly these headers, beside `Host`.
-async fn upgrade(siege: &Siege, request: &str, headers: &[(&str, &str)]) -> String {
+async fn upgrade(siege: &Siege, request: &str, headers: &[(&str, &str)]) -> http::Response {
     let mut head = format!("{request} HTTP/1.1\r\nHost: {}\r\n", siege.address());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
     head += "\r\n";
-    let mut stream = TcpStream::connect(siege.address()).await.expect("the server listens");
-    stream.write_all(head.as_bytes()).await.expect("the server reads");
-    // An end of ours is an answer to 101 as well.
-    stream.shutdown().await.expect("half of it closes");
-    super::read_all(&mut stream).await
+    // Of the answer the head alone: after 101 there is no end.
+    http::exchange(siege.address(), head.as_bytes(), true).await
 }
 
 #[tokio::test]
@@ -45,7 +40,7 @@ async fn e1_the_key_is_sixteen_bytes_once() {
         let mut headers = vec![CONNECTION, UPGRADE, VERSION];
         headers.extend(keys.iter().map(|key| (KEY.0, *key)));
         let said = upgrade(&siege, "GET /ws", &headers).await;
-        assert_eq!(status(&said), 400, "{keys:?}: {said}");
+        assert_eq!(said.status, 400, "{keys:?}: {said:?}");
     }
     siege.over().await;
 }
@@ -57,9 +52,9 @@ async fn e2_only_version_13() {
         let mut headers = vec![CONNECTION, UPGRADE, KEY];
         headers.extend(versions.iter().map(|version| (VERSION.0, *version)));
         let said = upgrade(&siege, "GET /ws", &headers).await;
-        assert_eq!(status(&said), 426, "{versions:?}: {said}");
-        assert!(said.to_lowercase().contains("\r\nsec-websocket-version: 13\r\n"), "{said}");
-        assert!(said.to_lowercase().contains("\r\nupgrade: websocket\r\n"), "{said}");
+        assert_eq!(said.status, 426, "{versions:?}: {said:?}");
+        assert_eq!(said.header("Sec-WebSocket-Version"), Some("13"));
+        assert_eq!(said.header("Upgrade"), Some("websocket"));
     }
     siege.over().await;
 }
@@ -79,7 +74,7 @@ async fn e3_only_a_get_of_ws_is_upgraded() {
         ("GET /WS", 404),
     ] {
         let said = upgrade(&siege, request, &all).await;
-        assert_eq!(status(&said), expected, "{request}: {said}");
+        assert_eq!(said.status, expected, "{request}: {said:?}");
     }
     for (headers, expected) in [
         (&[][..], 426),
@@ -89,7 +84,7 @@ async fn e3_only_a_get_of_ws_is_upgraded() {
         (&[("Connection", "close"), UPGRADE, VERSION, KEY], 426),
     ] {
         let said = upgrade(&siege, "GET /ws", headers).await;
-        assert_eq!(status(&said), expected, "{headers:?}: {said}");
+        assert_eq!(said.status, expected, "{headers:?}: {said:?}");
     }
     siege.over().await;
 }
@@ -106,7 +101,7 @@ async fn e4_odd_spellings_that_are_right() {
     ] {
         let headers = [("connection", connection), ("UPGRADE", upgrade_to), VERSION, KEY];
         let said = upgrade(&siege, "GET /ws", &headers).await;
-        assert_eq!(status(&said), 101, "{connection:?} {upgrade_to:?}: {said}");
+        assert_eq!(said.status, 101, "{connection:?} {upgrade_to:?}: {said:?}");
     }
     siege.over().await;
 }
@@ -120,7 +115,8 @@ async fn e5_offers_are_not_taken_and_not_echoed() {
         ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits=99; x=\"y\""),
         ("Sec-WebSocket-Extensions", "x-unknown, ,;;="),
     ] {
-        let (answer, mut client) = RawClient::upgrade(siege.address(), "/ws", &[(name, value)]).await;
+        let (answer, mut client) =
+            RawClient::upgrade(siege.address(), "/ws", &[(name, value)]).await;
         assert_eq!(answer.status, 101, "{value}");
         assert_eq!(answer.header("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert_eq!(answer.header(name), None);
@@ -163,18 +159,13 @@ async fn e7_a_client_that_never_answers_a_ping_is_dropped() {
 #[tokio::test]
 async fn e_frames_behind_the_handshake_are_not_lost() {
     let siege = Siege::begin().await;
-    let mut bytes = format!(
-        "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n",
-        siege.address(),
-        KEY.1
-    )
-    .into_bytes();
     let early = json!({ "type": "early bird" }).to_string();
-    bytes.extend(crate::support::ws::client_frame(0x81, early.as_bytes()));
-    bytes.extend(crate::support::ws::client_frame(0x88, &1000_u16.to_be_bytes()));
-    let said = exchange(siege.address(), &bytes).await;
-    assert_eq!(status(&said), 101);
-    assert!(said.contains("early bird"), "{said}");
+    let early = client_frame(0x81, early.as_bytes());
+    let (answer, mut client) = RawClient::upgrade_with(siege.address(), "/ws", &[], &early).await;
+    assert_eq!(answer.status, 101);
+    client.read().await.expect("connected");
+    let (_, payload) = client.read().await.expect("an answer");
+    assert!(String::from_utf8_lossy(&payload).contains("early bird"));
+    drop(client);
     siege.over().await;
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Siege;
-use crate::support::ws::{Client, RawClient, client_frame};
+use crate::support::http;
+use crate::support::wait;
+use crate::support::ws::{RawClient, client_frame};
 
 /// A whole text frame.
 const TEXT: u8 = 0x81;
@@ -230,12 +232,15 @@ async fn f9_a_flood_of_pings_delays_nobody_and_is_answered() {
     let flood = client_frame(PING, &[b'x'; 125]).repeat(PINGS);
     let (mut pongs, mut last) = (0, Vec::new());
     client
-        .write_while_reading(&[&flood[..], &client_frame(PING, b"last")].concat(), |first, payload| {
-            assert_eq!(first, PONG);
-            pongs += 1;
-            last = payload;
-            last == b"last"
-        })
+        .write_while_reading(
+            &[&flood[..], &client_frame(PING, b"last")].concat(),
+            |first, payload| {
+                assert_eq!(first, PONG);
+                pongs += 1;
+                last = payload;
+                last == b"last"
+            },
+        )
         .await;
     // Every one, or fewer: RFC 6455 lets the newest stand for those before.
     assert!((1..=PINGS + 1).contains(&pongs));
@@ -310,14 +315,22 @@ async fn f12_close_codes() {
 #[tokio::test]
 async fn f14_a_message_before_half_a_close_counts() {
     let siege = Siege::begin().await;
+    let turns = async || {
+        let health = http::get(siege.address(), "/health").await.json();
+        health["agent"]["turns"].as_u64().expect("a count")
+    };
+    let before = turns().await;
     let mut client = RawClient::connect(siege.address()).await;
-    client.write(&client_frame(TEXT, br#"{"type":"last words"}"#)).await;
+    client.write(&client_frame(TEXT, &message(300))).await;
     client.finish().await;
-    let (first, payload) = client.read().await.expect("an answer");
-    assert_eq!(first, TEXT);
-    assert!(String::from_utf8_lossy(&payload).contains("last words"));
-    // And the place is free.
-    Client::connect(siege.address()).await.close().await;
+    // Nobody waits for the answer, and the place is free.
+    assert_eq!(client.closed().await, None);
+    wait::within("the turn", async {
+        while turns().await == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     siege.over().await;
 }
 

@@ -219,6 +219,16 @@ impl RawClient {
         path: &str,
         headers: &[(&str, &str)],
     ) -> (http::Response, Self) {
+        Self::upgrade_with(address, path, headers, &[]).await
+    }
+
+    /// The same with `early` bytes sent behind the request, before its answer.
+    pub(crate) async fn upgrade_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&str, &str)],
+        early: &[u8],
+    ) -> (http::Response, Self) {
         wait::within("an answer to an upgrade", async {
             let mut stream = TcpStream::connect(address).await.expect("the server listens");
             let mut head = format!("GET {path} HTTP/1.1\r\n");
@@ -230,7 +240,8 @@ impl RawClient {
             }
             head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-            stream.write_all(head.as_bytes()).await.expect("the server reads");
+            let bytes = [head.as_bytes(), early].concat();
+            stream.write_all(&bytes).await.expect("the server reads");
             let head = http::read_head(&mut stream).await;
             (http::parse_head(&head), Self { stream })
         })
