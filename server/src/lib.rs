@@ -42,6 +42,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use access::{Access, AccessRules};
@@ -63,26 +64,27 @@ pub async fn serve(listener: TcpListener, settings: Arc<Settings>, mut stop: mps
         allow_hosts: settings.allow_hosts.clone(),
     });
     let (session, handle) = Session::new(settings);
-    let (upgraded_to, upgraded) = mpsc::channel(1);
+    let (upgraded_to, mut upgraded) = mpsc::channel(1);
     let routes = Routes::new(access, handle.clone(), upgraded_to);
-    let connections = tokio::spawn(http::serve_upgraded(upgraded, handle.clone()));
     let accepting = tokio::spawn(accept::accept(listener, routes));
-    let session = session.run();
-    tokio::pin!(session);
+    let mut session = tokio::spawn(session.run());
+    let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = &mut session => break,
+            _ = &mut session => break,
             Some(()) = stop.recv() => {
                 accepting.abort();
                 handle.shut_down().await;
             }
+            Some(next) = upgraded.recv() => {
+                connections.spawn(http::go_on(next, handle.clone()));
+            }
+            Some(_) = connections.join_next() => {}
         }
     }
     accepting.abort();
-    // With the last sender gone the list of connections is complete.
-    let _ = accepting.await;
-    if let Ok(Ok(mut connections)) = timeout(LAST_FRAMES, connections).await {
-        let _ =
-            timeout(LAST_FRAMES, async { while connections.join_next().await.is_some() {} }).await;
+    let last_frames = async { while connections.join_next().await.is_some() {} };
+    if timeout(LAST_FRAMES, last_frames).await.is_err() {
+        tracing::warn!("connections that did not end within {LAST_FRAMES:?} are dropped");
     }
 }
