@@ -241,9 +241,8 @@ fn into_bytes(payload: Payload<'_>) -> BytesMut {
 
 /// Reads a whole message. The text for the agent stays where it lies.
 fn request(mut message: BytesMut) -> Result<Request, String> {
-    let text = match simdutf8::basic::from_utf8(&message) {
-        Ok(text) => text,
-        Err(_) => return Err("Invalid message format: not UTF-8".into()),
+    let Ok(text) = simdutf8::basic::from_utf8(&message) else {
+        return Err("Invalid message format: not UTF-8".into());
     };
     let parsed = ClientMessage::parse(text).map_err(|error| error.to_string())?;
     Ok(match parsed {

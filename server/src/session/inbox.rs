@@ -7,10 +7,10 @@ use bytes::Bytes;
 use crate::process::Input;
 
 /// How many bytes of messages may wait: two of the largest.
-pub const INBOX_BYTES: usize = 128 << 20;
+pub(super) const INBOX_BYTES: usize = 128 << 20;
 
 /// How many entries may wait, so that empty messages are bounded too.
-pub const INBOX_ENTRIES: usize = 100_000;
+pub(super) const INBOX_ENTRIES: usize = 100_000;
 
 /// A bounded queue.
 #[derive(Debug, Default)]

@@ -19,11 +19,11 @@ use crate::connection::PermissionAnswer;
 use crate::slot::ConnectionId;
 
 /// How many control requests of a client may wait for the agent.
-pub const CONTROL_LIMIT: usize = 64;
+pub(super) const CONTROL_LIMIT: usize = 64;
 
 /// How many questions of the agent may wait for the client. The CLI asks one
 /// for each tool it wants to run at the same time.
-pub const PERMISSION_LIMIT: usize = 256;
+pub(super) const PERMISSION_LIMIT: usize = 256;
 
 /// Control requests of clients that the agent has not answered.
 #[derive(Debug, Default)]
