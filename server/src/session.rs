@@ -17,6 +17,7 @@ mod agent_life;
 mod backoff;
 mod clients;
 mod inbox;
+mod redact;
 mod report;
 mod requests;
 
@@ -404,7 +405,10 @@ impl Session {
     fn on_note(&mut self, note: Note, now: Instant) {
         match note {
             Note::Started(pid) => self.agent.started(pid),
-            Note::Stderr(line) => self.push(&ServerMessage::info(line).to_json()),
+            Note::Stderr(line) => {
+                let line = self.agent.redact(line);
+                self.push(&ServerMessage::info(line).to_json());
+            }
             Note::StderrDropped(lines) => {
                 self.info(&format!("[{lines} lines of the agent's stderr were left out]"));
             }
@@ -425,7 +429,8 @@ impl Session {
 
     /// When something is to be done next.
     fn deadline(&self) -> Option<Instant> {
-        [self.slot.deadline(), self.permissions.deadline(), self.agent.deadline(), self.farewell]
+        let farewell = self.farewell.filter(|_| self.client.is_some());
+        [self.slot.deadline(), self.permissions.deadline(), self.agent.deadline(), farewell]
             .into_iter()
             .flatten()
             .min()
