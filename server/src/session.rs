@@ -31,7 +31,7 @@ use claude_relay_protocol::{QueryConfig, ServerMessage, envelope};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
-use crate::agent::claude::{self, Route};
+use crate::agent::dialect::Route;
 use crate::connection::{Control, News};
 use crate::limiter::Limiter;
 use crate::lines::{Block, Line};
@@ -274,7 +274,8 @@ impl Session {
         if let Some(running) = &mut self.agent.running {
             output = has_room.then_some(&mut running.process.output);
             notes = Some(&mut running.process.notes);
-            stdin = running.process.stdin.clone().filter(|_| !self.inbox.is_empty());
+            let takes = running.dialect.takes();
+            stdin = running.process.stdin.clone().filter(|_| self.inbox.has(takes));
         }
         tokio::select! {
             biased;
@@ -338,8 +339,9 @@ impl Session {
     fn on_lines(&mut self, block: &Block, now: Instant) {
         self.agent.heard(now);
         for line in block.lines() {
+            let Some(running) = &mut self.agent.running else { return };
             match line {
-                Line::Whole(line) => match claude::classify(line) {
+                Line::Whole(line) => match running.dialect.classify(line, now) {
                     Route::Forward(mark) => {
                         self.log.push([
                             envelope::SDK_MESSAGE_PREFIX,
@@ -363,16 +365,11 @@ impl Session {
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Answer { id, response } => {
-                if id == agent_life::INITIALIZE {
-                    self.agent.initialized();
-                } else if let Some((from, frame)) = self.controls.complete(&id, response) {
-                    self.answer(from, frame);
-                }
-            }
+            Route::Ready => self.agent.initialized(),
+            Route::Answer { id, response } => self.on_answer(&id, &response),
             Route::Permission(asked) => {
                 let patience = self.settings.permission_timeout;
-                match self.permissions.ask(&asked, self.log.next(), now, patience) {
+                match self.permissions.ask(asked, self.log.next(), now, patience) {
                     Ok(frame) => self.push(&frame),
                     Err(line) => self.inbox.push_control(line),
                 }
