@@ -23,7 +23,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::accept::Place;
@@ -65,7 +64,7 @@ pub struct Routes {
     refusals: Arc<Refusals>,
 }
 
-pub use upgrade::Upgraded;
+pub use upgrade::{Upgraded, go_on};
 
 use refusals::Refusals;
 
@@ -103,19 +102,6 @@ pub async fn serve(stream: TcpStream, routes: Routes, place: Place) {
         // Anybody can cause these; they are no news.
         tracing::debug!("a connection ended early: {error}");
     }
-}
-
-/// Serves upgraded connections until `upgraded` closes.
-pub async fn serve_upgraded(
-    mut upgraded: mpsc::Receiver<Upgraded>,
-    session: SessionHandle,
-) -> JoinSet<()> {
-    let mut connections = JoinSet::new();
-    while let Some(next) = upgraded.recv().await {
-        connections.spawn(upgrade::go_on(next, session.clone()));
-        while connections.try_join_next().is_some() {}
-    }
-    connections
 }
 
 impl Routes {

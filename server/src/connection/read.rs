@@ -12,6 +12,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 use super::{Close, Control, News};
+use crate::agent::dialect::PermissionAnswer;
 
 /// The largest message of a client, however it is fragmented.
 pub const MESSAGE_LIMIT: usize = 64 << 20;
@@ -53,25 +54,6 @@ pub enum Request {
     },
     /// Asks for the `capabilities` frame.
     Capabilities,
-}
-
-/// What the user decided about a tool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PermissionAnswer {
-    /// It may run.
-    Allow {
-        /// With this input instead of the one asked for.
-        input: Option<String>,
-        /// And these rules from now on.
-        permissions: Option<String>,
-    },
-    /// It may not.
-    Deny {
-        /// Why; the agent reads it.
-        message: Option<String>,
-        /// And the turn ends.
-        interrupt: bool,
-    },
 }
 
 /// How reading ended.

@@ -60,7 +60,7 @@ pub(super) fn accept(
 }
 
 /// Serves the connection once it has been upgraded, to its end.
-pub(super) async fn go_on(upgraded: Upgraded, session: SessionHandle) {
+pub async fn go_on(upgraded: Upgraded, session: SessionHandle) {
     let Upgraded { on_upgrade, attach, place: _place } = upgraded;
     let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, on_upgrade).await else {
         tracing::debug!("a handshake was not completed");
