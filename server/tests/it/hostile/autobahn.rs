@@ -21,7 +21,7 @@ const PONG: u8 = 0x8A;
 /// that text.
 fn message(bytes: usize, fill: &str) -> (Vec<u8>, String) {
     let build = |pad: &str| {
-        let text = json!({ "echo": true, "pad": pad }).to_string();
+        let text = json!({ "echo": true, "note": pad }).to_string();
         let message = json!({ "role": "user", "content": text });
         let whole =
             json!({ "type": "user_message", "data": { "type": "user", "message": message } });

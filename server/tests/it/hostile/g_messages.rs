@@ -169,7 +169,7 @@ async fn g8_an_interrupt_keeps_its_place_in_the_row() {
         client.say(json!({ "sleep_ms": 50 }).to_string()).await;
     }
     client.interrupt().await;
-    client.say(json!({ "echo": true, "after": 1 }).to_string()).await;
+    client.say(json!({ "echo": true, "note": "after" }).to_string()).await;
     client
         .until(|frame| {
             let text = &frame["data"]["message"]["content"][0]["text"];
@@ -285,7 +285,7 @@ async fn g14_nested_deeper_than_any_stack() {
         }
     }
     // Whatever each was answered, the connection goes on.
-    client.say(json!({ "echo": true, "after": 1 }).to_string()).await;
+    client.say(json!({ "echo": true, "note": "after" }).to_string()).await;
     client.turn().await;
     client.close().await;
     siege.over().await;
