@@ -8,9 +8,8 @@ use std::sync::Arc;
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
-use claude_relay_server::{Failed, descendants, keeper, log, serve};
+use claude_relay_server::{Failed, accept, descendants, keeper, log, serve};
 use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -79,7 +78,7 @@ fn start(args: Args) -> Result<(), StartupError> {
 
 async fn run(settings: Settings) -> Result<(), StartupError> {
     let address = format!("{}:{}", bracketed(&settings.host), settings.port);
-    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await.map_err(|error| {
+    let listener = accept::bind(&settings.host, settings.port).await.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "another program listens there already; stop it, or choose another port with --port ({error})"
