@@ -100,7 +100,8 @@ async fn begin(
     served: Arc<Semaphore>,
 ) {
     let ready = async {
-        stream.readable().await.ok()?;
+        // Not `readable`: it may be true before anything has come.
+        stream.peek(&mut [0]).await.ok()?;
         served.acquire_owned().await.ok()
     };
     if let Ok(Some(served)) = timeout(FIRST_BYTE, ready).await {
