@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::{Decoder, Envelope, envelope};
@@ -168,6 +168,7 @@ impl Files {
             headers: self.endpoint.headers.clone(),
             body: None,
             limit: MAX_READ_BYTES,
+            within: None,
         };
         Ok(self.e2b.send(request).await?.body)
     }
@@ -305,6 +306,7 @@ impl Files {
             headers,
             body: Some(body.into()),
             limit: MAX_ANSWER_BYTES,
+            within: None,
         };
         self.e2b.send(request).await.map(drop)
     }
@@ -333,7 +335,7 @@ impl Files {
             headers.insert(AUTHORIZATION, value);
         }
         let body = Some(json(&operation, body)?);
-        Ok(Request { operation, method: Method::POST, url, headers, body, limit: MAX_ANSWER_BYTES })
+        Ok(Request { operation, method: Method::POST, url, headers, body, limit: MAX_ANSWER_BYTES, within: None })
     }
 
     fn files_url(&self, query: &[(&str, &str)]) -> reqwest::Url {

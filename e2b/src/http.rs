@@ -60,11 +60,12 @@ pub(crate) struct Request {
     pub(crate) body: Option<Bytes>,
     /// How much of an answer is read.
     pub(crate) limit: usize,
+    /// How long all of it may take; `None` is as the settings say.
+    pub(crate) within: Option<Duration>,
 }
 
 /// A whole answer with a status below 300.
 pub(crate) struct Answer {
-    pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -140,12 +141,13 @@ impl E2b {
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        self.send(Request { operation, method, url, headers, body, limit: MAX_ANSWER_BYTES }).await
+        self.send(Request { operation, method, url, headers, body, limit: MAX_ANSWER_BYTES, within: None }).await
     }
 
     /// Sends a request until it is answered for good.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
-        let deadline = self.inner.settings.request_timeout.map(|wait| Instant::now() + wait);
+        let within = request.within.or(self.inner.settings.request_timeout);
+        let deadline = within.map(|wait| Instant::now() + wait);
         let mut backoff = FIRST_BACKOFF;
         let mut retries = 0;
         loop {
@@ -180,7 +182,7 @@ impl E2b {
             let headers = response.headers().clone();
             let body = read(response, request.limit, &request.operation).await?;
             match status {
-                200..=299 => Ok(Answer { status, headers, body }),
+                200..=299 => Ok(Answer { headers, body }),
                 _ => Err(Error::of_answer(&request.operation, status, &headers, &body)),
             }
         };
@@ -188,7 +190,7 @@ impl E2b {
             return whole.await;
         };
         tokio::time::timeout_at(deadline, whole).await.unwrap_or_else(|_| {
-            let after = self.inner.settings.request_timeout.unwrap_or_default();
+            let after = request.within.or(self.inner.settings.request_timeout).unwrap_or_default();
             Err(Error::TimedOut { operation: request.operation.clone(), after })
         })
     }

@@ -1,11 +1,20 @@
 //! E2B for claude-relay: sandboxes in the cloud, and the template they start
 //! from.
+pub mod build;
 mod connect;
+pub mod context;
+pub mod dockerignore;
 pub mod endpoint;
 pub mod error;
 pub mod files;
+mod glob;
 pub mod guard;
 pub mod http;
 mod multipart;
+pub mod plain;
+pub mod quote;
 pub mod sandbox;
 pub mod settings;
+pub mod template;
+pub mod template_name;
+pub mod templates;
