@@ -142,6 +142,33 @@ pub async fn build(
     Ok(build)
 }
 
+/// What a build would send, as JSON for people to read; nothing is sent.
+///
+/// # Errors
+/// [`ContextError`] if files cannot be read.
+pub fn definition(request: &BuildRequest) -> Result<serde_json::Value, ContextError> {
+    let packed = pack(&request.template)?;
+    let files = packed.iter().map(|(copy, packed)| {
+        serde_json::json!({
+            "source": copy.source,
+            "dest": copy.dest,
+            "hash": packed.hash,
+            "files": packed.files,
+            "archiveBytes": packed.archive.len(),
+        })
+    });
+    let files: Vec<_> = files.collect();
+    let hashes: Vec<String> = packed.into_iter().map(|(_, packed)| packed.hash).collect();
+    Ok(serde_json::json!({
+        "name": request.name.as_str(),
+        "tags": request.tags.iter().map(Tag::as_str).collect::<Vec<_>>(),
+        "cpuCount": request.size.cpus,
+        "memoryMB": request.size.memory_mb,
+        "files": files,
+        "build": BuildStart::of(&request.template, &hashes),
+    }))
+}
+
 /// The digests and archives of all COPY steps, in their order.
 pub(crate) fn pack(template: &Template) -> Result<Vec<(&Copy, Packed)>, ContextError> {
     let copies = template.steps.iter().filter_map(|step| match &step.action {

@@ -1,9 +1,12 @@
 //! E2B for claude-relay: sandboxes in the cloud, and the template they start
 //! from.
+pub mod binary;
 pub mod build;
+pub mod checkout;
 mod connect;
 pub mod context;
 pub mod dockerignore;
+pub mod dockerfile;
 pub mod endpoint;
 pub mod error;
 pub mod files;
@@ -13,6 +16,7 @@ pub mod http;
 mod multipart;
 pub mod plain;
 pub mod quote;
+pub mod relay;
 pub mod sandbox;
 pub mod settings;
 pub mod template;
