@@ -39,7 +39,9 @@ pub enum BinaryError {
         machine: u16,
     },
     /// Linked for another C library than the base image has.
-    #[error("{path:?} wants the loader {loader}, which a Debian does not have: link it statically, or against glibc")]
+    #[error(
+        "{path:?} wants the loader {loader}, which a Debian does not have: link it statically, or against glibc"
+    )]
     Loader {
         /// Where.
         path: PathBuf,
@@ -103,7 +105,8 @@ fn check_elf(path: &Path, bytes: &[u8]) -> Result<(), BinaryError> {
     if !matches!(header.e_type(endian), ET_EXEC | ET_DYN) {
         return Err(not_elf("it is an object file or a library".to_owned()));
     }
-    let segments = header.program_headers(endian, bytes).map_err(|error| not_elf(error.to_string()))?;
+    let segments =
+        header.program_headers(endian, bytes).map_err(|error| not_elf(error.to_string()))?;
     for segment in segments {
         let loader = segment
             .interpreter(endian, bytes)

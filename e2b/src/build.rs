@@ -255,7 +255,9 @@ fn failure(
     let step = failure.step.as_deref().map(|step| {
         let index = step.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         match index.and_then(|index| request.template.steps.get(index)) {
-            Some(found) => format!("step {step} of {}: {}", request.template.steps.len(), found.summary()),
+            Some(found) => {
+                format!("step {step} of {}: {}", request.template.steps.len(), found.summary())
+            }
             None => match step {
                 "base" => "the base image".to_owned(),
                 "finalize" => "the start command or its ready check".to_owned(),

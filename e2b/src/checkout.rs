@@ -30,7 +30,9 @@ pub enum CheckoutError {
     #[error("git cannot be started: {0}; install it, or give a built server with --binary")]
     NoGit(std::io::Error),
     /// git refuses, for instance because this is no checkout.
-    #[error("{directory:?} is not a git checkout that can be read: {said}; name one with --checkout, or give a built server with --binary")]
+    #[error(
+        "{directory:?} is not a git checkout that can be read: {said}; name one with --checkout, or give a built server with --binary"
+    )]
     Git {
         /// Where it was asked.
         directory: PathBuf,
@@ -38,7 +40,9 @@ pub enum CheckoutError {
         said: String,
     },
     /// A checkout of something else.
-    #[error("{root:?} is a checkout, but has no {wanted}: name the one of claude-relay with --checkout")]
+    #[error(
+        "{root:?} is a checkout, but has no {wanted}: name the one of claude-relay with --checkout"
+    )]
     NotOurs {
         /// Where it is.
         root: PathBuf,
@@ -57,7 +61,11 @@ impl Checkout {
     ///
     /// # Errors
     /// See [`CheckoutError`]; a tracked symbolic link is one.
-    pub fn read(directory: &Path, prefix: &str, wanted: &'static str) -> Result<Self, CheckoutError> {
+    pub fn read(
+        directory: &Path,
+        prefix: &str,
+        wanted: &'static str,
+    ) -> Result<Self, CheckoutError> {
         let top = git(directory, &["rev-parse", "--show-toplevel"])?;
         let root = PathBuf::from(top.trim_end_matches('\n'));
         let commit = git(&root, &["rev-parse", "--short=12", "HEAD"]).ok();
@@ -156,7 +164,10 @@ mod tests {
         std::fs::remove_file(dir.path().join("gone.rs")).unwrap();
         let read = Checkout::read(dir.path(), "src", "Cargo.toml").unwrap();
         assert_eq!(read.files.names().collect::<Vec<_>>(), ["src/Cargo.toml", "src/a.rs"]);
-        assert_eq!((read.dirty, read.missing), (vec!["a.rs".to_owned()], vec!["gone.rs".to_owned()]));
+        assert_eq!(
+            (read.dirty, read.missing),
+            (vec!["a.rs".to_owned()], vec!["gone.rs".to_owned()])
+        );
         assert_eq!((read.untracked, read.count), (vec!["new.rs".to_owned()], 2));
         assert_eq!(read.commit.map(|commit| commit.len()), Some(12));
     }

@@ -42,7 +42,9 @@ pub enum ContextError {
     },
     /// A symbolic link: the SDKs treat them in different ways, and one that
     /// points outside would leak what is there.
-    #[error("{0:?} is a symbolic link, which is not copied: copy what it points to, or list it in .dockerignore")]
+    #[error(
+        "{0:?} is a symbolic link, which is not copied: copy what it points to, or list it in .dockerignore"
+    )]
     Symlink(PathBuf),
     /// A socket, pipe or device.
     #[error("{0:?} is neither a file nor a directory: list it in .dockerignore")]
@@ -118,8 +120,10 @@ impl Context {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(problem) => return Err(ContextError::Io { path, problem }),
         };
-        let ignore = DockerIgnore::parse(&text)
-            .map_err(|problem| ContextError::Pattern { file: path.display().to_string(), problem })?;
+        let ignore = DockerIgnore::parse(&text).map_err(|problem| ContextError::Pattern {
+            file: path.display().to_string(),
+            problem,
+        })?;
         Ok(Self { root: root.to_owned(), ignore })
     }
 
@@ -139,8 +143,10 @@ impl Context {
         let is_pattern = source.contains(['*', '?', '[']);
         let mut set = FileSet::default();
         if is_pattern {
-            let glob = Glob::parse(&parts.join("/"))
-                .map_err(|problem| ContextError::Pattern { file: format!("COPY {source:?}"), problem })?;
+            let glob = Glob::parse(&parts.join("/")).map_err(|problem| ContextError::Pattern {
+                file: format!("COPY {source:?}"),
+                problem,
+            })?;
             self.walk("", 0, &mut |name| glob.matches(name), &mut set)?;
         } else {
             let name = parts.join("/");
@@ -221,7 +227,12 @@ impl FileSet {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
-    fn push(&mut self, name: String, path: &Path, found: &fs::Metadata) -> Result<(), ContextError> {
+    fn push(
+        &mut self,
+        name: String,
+        path: &Path,
+        found: &fs::Metadata,
+    ) -> Result<(), ContextError> {
         if name.contains(['\n', '\r', '\0']) {
             return Err(ContextError::Name(path.to_owned()));
         }

@@ -27,7 +27,9 @@ pub fn dockerfile(template: &Template, comment: &str) -> String {
     line(&format!("FROM {base}"));
     line("SHELL [\"/bin/bash\", \"-l\", \"-c\"]");
     line("USER root");
-    line(&format!("RUN id -u {DEFAULT_USER} >/dev/null 2>&1 || useradd --create-home --shell /bin/bash {DEFAULT_USER}"));
+    line(&format!(
+        "RUN id -u {DEFAULT_USER} >/dev/null 2>&1 || useradd --create-home --shell /bin/bash {DEFAULT_USER}"
+    ));
     let (mut user, mut shown) = (DEFAULT_USER.to_owned(), "root".to_owned());
     let mut copies = Vec::new();
     for step in &template.steps {

@@ -262,7 +262,9 @@ mod tests {
         let closed = r#"{"sandboxId":"i1","message":"The sandbox is running but port is not open","port":3000,"code":502}"#;
         assert!(matches!(refusal_of(502, closed), Error::PortClosed { port: 3000, .. }));
         let gone = r#"{"sandboxId":"i1","message":"The sandbox was not found","code":502}"#;
-        assert!(matches!(refusal_of(502, gone), Error::SandboxGone { sandbox, .. } if sandbox == "i1"));
+        assert!(
+            matches!(refusal_of(502, gone), Error::SandboxGone { sandbox, .. } if sandbox == "i1")
+        );
         assert!(matches!(refusal_of(502, r#"{"error":"mine"}"#), Error::Failed(_)));
     }
 }

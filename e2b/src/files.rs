@@ -296,8 +296,9 @@ impl Files {
         }
         let (boundary, body) = multipart("file", files);
         let mut headers = self.endpoint.headers.clone();
-        let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"))
-            .map_err(|error| Error::Argument(error.to_string()))?;
+        let content_type =
+            HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"))
+                .map_err(|error| Error::Argument(error.to_string()))?;
         headers.insert(CONTENT_TYPE, content_type);
         let request = Request {
             operation,
@@ -321,7 +322,12 @@ impl Files {
         self.e2b.send(request).await
     }
 
-    fn rpc(&self, operation: String, method: &str, body: &impl Serialize) -> Result<Request, Error> {
+    fn rpc(
+        &self,
+        operation: String,
+        method: &str,
+        body: &impl Serialize,
+    ) -> Result<Request, Error> {
         let mut url = self.endpoint.url.clone();
         url.set_path(&format!("/filesystem.Filesystem/{method}"));
         let mut headers = self.endpoint.headers.clone();
@@ -335,7 +341,15 @@ impl Files {
             headers.insert(AUTHORIZATION, value);
         }
         let body = Some(json(&operation, body)?);
-        Ok(Request { operation, method: Method::POST, url, headers, body, limit: MAX_ANSWER_BYTES, within: None })
+        Ok(Request {
+            operation,
+            method: Method::POST,
+            url,
+            headers,
+            body,
+            limit: MAX_ANSWER_BYTES,
+            within: None,
+        })
     }
 
     fn files_url(&self, query: &[(&str, &str)]) -> reqwest::Url {
@@ -431,8 +445,8 @@ impl Watch {
             #[serde(default)]
             message: String,
         }
-        let trailer: Trailer = serde_json::from_slice(trailer)
-            .map_err(|error| self.malformed(&error.to_string()))?;
+        let trailer: Trailer =
+            serde_json::from_slice(trailer).map_err(|error| self.malformed(&error.to_string()))?;
         let Some(Reason { code, message }) = trailer.error else {
             return Ok(None);
         };
@@ -488,7 +502,6 @@ fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Err
         Size::Number(number) => Ok(number),
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -20,7 +20,10 @@ enum Token {
     /// `**` at the end, or before plain text at the start: anything.
     Everything,
     /// `[…]`
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 /// A pattern that Docker refuses too.

@@ -141,7 +141,16 @@ impl E2b {
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        self.send(Request { operation, method, url, headers, body, limit: MAX_ANSWER_BYTES, within: None }).await
+        self.send(Request {
+            operation,
+            method,
+            url,
+            headers,
+            body,
+            limit: MAX_ANSWER_BYTES,
+            within: None,
+        })
+        .await
     }
 
     /// Sends a request until it is answered for good.
@@ -227,10 +236,11 @@ impl Answer {
 
 /// A secret as a header value that no debug output shows.
 pub(crate) fn secret_header(secret: &SecretString, operation: &str) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(secret.expose_secret()).map_err(|_| Error::Malformed {
-        operation: operation.to_owned(),
-        problem: "a token cannot be a header value".to_owned(),
-    })?;
+    let mut value =
+        HeaderValue::from_str(secret.expose_secret()).map_err(|_| Error::Malformed {
+            operation: operation.to_owned(),
+            problem: "a token cannot be a header value".to_owned(),
+        })?;
     value.set_sensitive(true);
     Ok(value)
 }

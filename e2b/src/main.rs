@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Build(arguments) => command::build::run(&arguments).await,
         Command::Completions { shell } => completions(shell),
-        Command::Man => man(),
+        Command::Man { command } => man(command.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,8 +41,18 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     Ok(std::io::stdout().write_all(&text)?)
 }
 
-fn man() -> Result<(), Failure> {
+/// Each command has a page of its own, as its parent's page refers to it.
+fn man(name: Option<&str>) -> Result<(), Failure> {
+    let mut root = Arguments::command();
+    root.build();
+    let page = match name {
+        None => root,
+        Some(name) => root
+            .find_subcommand(name)
+            .ok_or_else(|| Failure::Usage(format!("there is no command {name:?}")))?
+            .clone(),
+    };
     let mut text = Vec::new();
-    clap_mangen::Man::new(Arguments::command()).render(&mut text)?;
+    clap_mangen::Man::new(page).render(&mut text)?;
     Ok(std::io::stdout().write_all(&text)?)
 }

@@ -23,8 +23,7 @@ pub const WORKSPACE: &str = "/home/user/agent-workspace";
 /// What the server is started with: it guards nothing, because the sandbox
 /// does, and knows no secret, because all sandboxes are copies of this very
 /// process. The first client to configure it may claim it with a token.
-pub const START_COMMAND: &str =
-    "claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth";
+pub const START_COMMAND: &str = "claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth";
 /// The name of the sources inside their archive.
 pub const SOURCE_PREFIX: &str = "claude-relay";
 
@@ -110,7 +109,8 @@ impl std::str::FromStr for CliVersion {
             Some((numbers, suffix)) => (numbers, Some(suffix)),
             None => (text, None),
         };
-        let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let number =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
         let fits = numbers.split('.').count() == 3
             && numbers.split('.').all(number)
@@ -154,7 +154,8 @@ impl RelayTemplate {
     /// own that runs it as the user who will.
     #[must_use]
     pub fn definition(&self) -> Template {
-        let packages = PACKAGES.into_iter().chain(self.packages.iter().map(|package| package.0.as_str()));
+        let packages =
+            PACKAGES.into_iter().chain(self.packages.iter().map(|package| package.0.as_str()));
         let version = &self.cli_version.0;
         let template = Template::from_image(&self.image())
             .apt_install(packages)
@@ -259,7 +260,9 @@ mod tests {
         );
         assert_eq!(
             template.ready.as_deref(),
-            Some("curl -s -o /dev/null -w \"%{http_code}\" http://localhost:3000/health | grep -q \"200\"")
+            Some(
+                "curl -s -o /dev/null -w \"%{http_code}\" http://localhost:3000/health | grep -q \"200\""
+            )
         );
     }
 

@@ -587,9 +587,9 @@ fn metadata_query(metadata: &BTreeMap<String, String>) -> String {
             .and_then(|url| url.query().map(|query| query[1..].to_owned()))
             .unwrap_or_default()
     };
-    let pairs = metadata.iter().map(|(name, value)| {
-        format!("{}={}", encode(&encode(name)), encode(&encode(value)))
-    });
+    let pairs = metadata
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(&encode(name)), encode(&encode(value))));
     pairs.collect::<Vec<_>>().join("&")
 }
 
@@ -649,9 +649,7 @@ mod tests {
 
     #[test]
     fn time_is_read_with_either_name_for_utc() {
-        let read = |text: &str| {
-            timestamp(serde_json::Value::from(text)).unwrap()
-        };
+        let read = |text: &str| timestamp(serde_json::Value::from(text)).unwrap();
         assert_eq!(read("2026-08-22T04:23:05.5Z"), read("2026-08-22T04:23:05.5+00:00"));
     }
 }

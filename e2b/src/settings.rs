@@ -74,7 +74,9 @@ pub enum SettingsError {
     #[error("an E2B API key is required: set E2B_API_KEY to the key from your E2B dashboard")]
     MissingApiKey,
     /// The key cannot be a header value. The key itself is not told.
-    #[error("the E2B API key holds a character that no key has: copy it again, without line breaks")]
+    #[error(
+        "the E2B API key holds a character that no key has: copy it again, without line breaks"
+    )]
     ApiKey,
     /// An address is not one.
     #[error("{name} is not an http or https address: {value:?}")]
@@ -85,7 +87,9 @@ pub enum SettingsError {
         value: String,
     },
     /// The address would carry the key over the network unencrypted.
-    #[error("{name} is {value:?}: http is accepted for this machine only, because secrets would travel in the clear; use https")]
+    #[error(
+        "{name} is {value:?}: http is accepted for this machine only, because secrets would travel in the clear; use https"
+    )]
     Unencrypted {
         /// The variable's name.
         name: &'static str,
@@ -302,8 +306,13 @@ mod tests {
         let plain = [(API_KEY, "k"), (API_URL, "http://api.example")];
         let error = resolve(Options::default(), &plain).unwrap_err();
         assert!(matches!(error, SettingsError::Unencrypted { name: API_URL, .. }), "{error}");
-        for here in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost", "http://x.localhost"] {
-            assert!(resolve(Options::default(), &[(API_KEY, "k"), (API_URL, here)]).is_ok(), "{here}");
+        for here in
+            ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost", "http://x.localhost"]
+        {
+            assert!(
+                resolve(Options::default(), &[(API_KEY, "k"), (API_URL, here)]).is_ok(),
+                "{here}"
+            );
         }
     }
 

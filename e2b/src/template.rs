@@ -215,7 +215,8 @@ impl Step {
             Action::Run { command, user: Some(user) } => format!("RUN as {user}: {command}"),
             Action::Copy(copy) => format!("COPY {} {}", copy.source, copy.dest),
             Action::Env(variables) => {
-                let pairs = variables.iter().map(|(name, value)| format!("{name}={}", quote(value)));
+                let pairs =
+                    variables.iter().map(|(name, value)| format!("{name}={}", quote(value)));
                 format!("ENV {}", pairs.collect::<Vec<_>>().join(" "))
             }
             Action::Workdir(path) => format!("WORKDIR {path}"),

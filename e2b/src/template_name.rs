@@ -18,7 +18,9 @@ pub struct Tag(String);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadName {
     /// Not a name.
-    #[error("{0:?} is not a template name: [team/]name[:tag], of letters, digits, - and _, at most {MAX_CHARS} characters")]
+    #[error(
+        "{0:?} is not a template name: [team/]name[:tag], of letters, digits, - and _, at most {MAX_CHARS} characters"
+    )]
     Name(String),
     /// Not a tag.
     #[error("{0:?} is not a tag: letters, digits, -, _ and . and not a UUID")]

@@ -274,7 +274,8 @@ impl E2b {
         let mut headers = HeaderMap::new();
         for (name, value) in &place.headers {
             let name = HeaderName::try_from(name).map_err(|error| malformed(error.to_string()))?;
-            let value = HeaderValue::try_from(value).map_err(|error| malformed(error.to_string()))?;
+            let value =
+                HeaderValue::try_from(value).map_err(|error| malformed(error.to_string()))?;
             headers.insert(name, value);
         }
         let mut attempt = 1;

@@ -22,10 +22,13 @@ pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply
         },
         ("GET", ["v2", "sandboxes"]) => list(state, request),
         ("GET", ["v2", "sandboxes", id, "logs"]) => match state.sandboxes.get(*id) {
-            Some(sandbox) => Reply::json(200, &json!({ "logs": [{
-                "timestamp": rfc3339(sandbox.started), "level": "info",
-                "message": "sandbox started", "fields": {},
-            }]})),
+            Some(sandbox) => Reply::json(
+                200,
+                &json!({ "logs": [{
+                    "timestamp": rfc3339(sandbox.started), "level": "info",
+                    "message": "sandbox started", "fields": {},
+                }]}),
+            ),
             None => gone(id),
         },
         (method, ["sandboxes", id, rest @ ..]) => sandbox(state, method, id, rest, &body),
@@ -71,9 +74,10 @@ pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply
         ("GET", ["templates", name, "tags"]) => match state.templates.get(*name) {
             Some(template) => {
                 let now = rfc3339(SystemTime::now());
-                let tags = template.tags.iter().map(|(tag, build)| {
-                    json!({ "tag": tag, "buildID": build, "createdAt": now })
-                });
+                let tags = template
+                    .tags
+                    .iter()
+                    .map(|(tag, build)| json!({ "tag": tag, "buildID": build, "createdAt": now }));
                 Reply::json(200, &tags.collect())
             }
             None => Reply::refuse(404, "template not found"),
@@ -86,7 +90,10 @@ pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply
 pub(crate) fn store(state: &mut State, request: &Recorded) -> Reply {
     let length = request.headers.get("content-length").and_then(|text| text.parse().ok());
     if length != Some(request.body.len()) {
-        return Reply::refuse(501, "A header you provided implies functionality that is not implemented");
+        return Reply::refuse(
+            501,
+            "A header you provided implies functionality that is not implemented",
+        );
     }
     let hash = request.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".tar");
     if entries(&request.body).is_none() {
@@ -191,10 +198,13 @@ fn request_build(state: &mut State, body: &Value) -> Reply {
         build.clone(),
         Build { started: false, polls: 0, logs: vec![], pages: vec![], failure: None },
     );
-    Reply::json(202, &json!({
-        "templateID": id, "buildID": build, "public": false, "aliases": [name],
-        "names": [format!("team/{name}")], "tags": tags,
-    }))
+    Reply::json(
+        202,
+        &json!({
+            "templateID": id, "buildID": build, "public": false, "aliases": [name],
+            "names": [format!("team/{name}")], "tags": tags,
+        }),
+    )
 }
 
 fn start_build(state: &mut State, build: &str, body: &Value) -> Reply {

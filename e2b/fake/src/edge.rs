@@ -58,8 +58,12 @@ pub(crate) async fn forward(
     };
     if let Some(token) = token {
         let message = match headers.get(TOKEN_HEADER) {
-            None => Some(format!("Sandbox is secured with traffic access token. Token header '{TOKEN_HEADER}' is missing")),
-            Some(given) if *given != token => Some(format!("Sandbox is secured with traffic access token. Provided token in header '{TOKEN_HEADER}' is invalid")),
+            None => Some(format!(
+                "Sandbox is secured with traffic access token. Token header '{TOKEN_HEADER}' is missing"
+            )),
+            Some(given) if *given != token => Some(format!(
+                "Sandbox is secured with traffic access token. Provided token in header '{TOKEN_HEADER}' is invalid"
+            )),
             Some(_) => None,
         };
         if let Some(message) = message {

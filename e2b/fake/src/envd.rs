@@ -5,16 +5,19 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
+use crate::Reply;
 use crate::record::{Recorded, parts};
 use crate::state::Sandbox;
-use crate::Reply;
 
 /// The directory that relative paths are meant in.
 const HOME: &str = "/home/user";
 
 pub(crate) fn answer(sandbox: &mut Sandbox, request: &Recorded) -> Reply {
     if request.headers.get("x-access-token") != Some(&sandbox.envd_token) {
-        return Reply::json(401, &json!({ "code": "unauthenticated", "message": "unauthenticated" }));
+        return Reply::json(
+            401,
+            &json!({ "code": "unauthenticated", "message": "unauthenticated" }),
+        );
     }
     let query = |wanted: &str| {
         request.query.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
@@ -24,7 +27,10 @@ pub(crate) fn answer(sandbox: &mut Sandbox, request: &Recorded) -> Reply {
             let path = absolute(query("path").unwrap_or_default());
             match sandbox.files.files.get(&path) {
                 Some(content) => Reply::bytes(200, content.clone()),
-                None => Reply::json(404, &json!({ "code": 404, "message": format!("path '{path}' does not exist") })),
+                None => Reply::json(
+                    404,
+                    &json!({ "code": 404, "message": format!("path '{path}' does not exist") }),
+                ),
             }
         }
         ("POST", "/files") => {
@@ -42,8 +48,8 @@ pub(crate) fn answer(sandbox: &mut Sandbox, request: &Recorded) -> Reply {
         ("POST", path) if path.starts_with("/filesystem.Filesystem/") => {
             let method = path.rsplit('/').next().unwrap_or_default();
             if method == "WatchDir" {
-                let body: Value =
-                    serde_json::from_slice(request.body.get(5..).unwrap_or_default()).unwrap_or_default();
+                let body: Value = serde_json::from_slice(request.body.get(5..).unwrap_or_default())
+                    .unwrap_or_default();
                 return watch(sandbox, &body);
             }
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -56,7 +62,10 @@ pub(crate) fn answer(sandbox: &mut Sandbox, request: &Recorded) -> Reply {
 fn call(sandbox: &mut Sandbox, method: &str, body: &Value) -> Reply {
     let path = absolute(body["path"].as_str().unwrap_or_default());
     let missing = |path: &str| {
-        Reply::json(404, &json!({ "code": "not_found", "message": format!("path not found: {path}") }))
+        Reply::json(
+            404,
+            &json!({ "code": "not_found", "message": format!("path not found: {path}") }),
+        )
     };
     let files = &mut sandbox.files;
     match method {
@@ -71,7 +80,10 @@ fn call(sandbox: &mut Sandbox, method: &str, body: &Value) -> Reply {
         },
         "MakeDir" => match files.make_directory(&path) {
             true => Reply::json(200, &json!({ "entry": files.entry(&path) })),
-            false => Reply::json(409, &json!({ "code": "already_exists", "message": format!("directory already exists: {path}") })),
+            false => Reply::json(
+                409,
+                &json!({ "code": "already_exists", "message": format!("directory already exists: {path}") }),
+            ),
         },
         "Move" => {
             let from = absolute(body["source"].as_str().unwrap_or_default());
@@ -111,20 +123,24 @@ fn futures_stream(
     first: Option<Bytes>,
     changes: tokio::sync::broadcast::Receiver<(String, &'static str)>,
     prefix: String,
-) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, std::convert::Infallible>> + Send + Sync {
-    futures_util::stream::unfold((first, changes, prefix), |(first, mut changes, prefix)| async move {
-        if let Some(first) = first {
-            return Some((Ok(Frame::data(first)), (None, changes, prefix)));
-        }
-        loop {
-            // The sandbox being gone ends the stream.
-            let (path, kind) = changes.recv().await.ok()?;
-            if let Some(name) = path.strip_prefix(&prefix) {
-                let message = json!({ "filesystem": { "name": name, "type": kind } });
-                return Some((Ok(Frame::data(envelope(0, &message))), (None, changes, prefix)));
+) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, std::convert::Infallible>> + Send + Sync
+{
+    futures_util::stream::unfold(
+        (first, changes, prefix),
+        |(first, mut changes, prefix)| async move {
+            if let Some(first) = first {
+                return Some((Ok(Frame::data(first)), (None, changes, prefix)));
             }
-        }
-    })
+            loop {
+                // The sandbox being gone ends the stream.
+                let (path, kind) = changes.recv().await.ok()?;
+                if let Some(name) = path.strip_prefix(&prefix) {
+                    let message = json!({ "filesystem": { "name": name, "type": kind } });
+                    return Some((Ok(Frame::data(envelope(0, &message))), (None, changes, prefix)));
+                }
+            }
+        },
+    )
 }
 
 fn envelope(flags: u8, message: &Value) -> Bytes {
@@ -142,4 +158,3 @@ fn absolute(path: &str) -> String {
         false => format!("{HOME}/{path}"),
     }
 }
-

@@ -17,7 +17,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -55,10 +55,22 @@ pub struct Fake {
 struct Shared {
     address: SocketAddr,
     state: Mutex<State>,
+    judges: &'static Judges,
+}
+
+/// The published files, read once for all fakes of a process: they never
+/// change, and reading them takes longer than most tests.
+struct Judges {
     api: Spec,
     envd: Spec,
     proto: Proto,
 }
+
+static JUDGES: LazyLock<Judges> = LazyLock::new(|| Judges {
+    api: Spec::parse(include_str!("../spec/openapi.yml"), "x-api-key"),
+    envd: Spec::parse(include_str!("../spec/envd/envd.yaml"), "x-access-token"),
+    proto: Proto::new(),
+});
 
 /// What is answered.
 pub(crate) struct Reply {
@@ -80,13 +92,7 @@ impl Fake {
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let shared = Arc::new(Shared {
-            address,
-            state: Mutex::default(),
-            api: Spec::parse(include_str!("../spec/openapi.yml"), "x-api-key"),
-            envd: Spec::parse(include_str!("../spec/envd/envd.yaml"), "x-access-token"),
-            proto: Proto::new(),
-        });
+        let shared = Arc::new(Shared { address, state: Mutex::default(), judges: &JUDGES });
         let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Self { address, shared, server }
     }
@@ -332,7 +338,9 @@ impl Shared {
     fn route(&self, request: &Recorded) -> String {
         let path = match request.channel {
             Channel::Upload => "upload",
-            Channel::Api => self.api.route(&request.method, &request.path).unwrap_or(&request.path),
+            Channel::Api => {
+                self.judges.api.route(&request.method, &request.path).unwrap_or(&request.path)
+            }
             Channel::Envd | Channel::Edge => &request.path,
         };
         format!("{} {path}", request.method)
@@ -353,15 +361,15 @@ impl Shared {
                 .filter(|name| request.headers.contains_key(*name))
                 .map(|name| format!("{name} was sent to the storage"))
                 .collect(),
-            Channel::Api => self.api.judge(&judged),
+            Channel::Api => self.judges.api.judge(&judged),
             Channel::Envd => match request.path.strip_prefix("/filesystem.Filesystem/") {
                 Some(method) => {
                     let stream = request.headers.get("content-type").map(String::as_str)
                         == Some("application/connect+json");
                     let json = if stream { request.body.get(5..) } else { Some(&request.body[..]) };
-                    self.proto.judge(method, json.unwrap_or_default())
+                    self.judges.proto.judge(method, json.unwrap_or_default())
                 }
-                None => self.envd.judge(&judged),
+                None => self.judges.envd.judge(&judged),
             },
         }
     }
@@ -370,7 +378,9 @@ impl Shared {
         let mut state = self.state();
         match request.channel {
             Channel::Upload => api::store(&mut state, request),
-            Channel::Api if request.headers.get("x-api-key").map(String::as_str) != Some(API_KEY) => {
+            Channel::Api
+                if request.headers.get("x-api-key").map(String::as_str) != Some(API_KEY) =>
+            {
                 Reply::refuse(401, "Invalid API key")
             }
             Channel::Api => api::answer(&mut state, request, &self.address.to_string()),
@@ -390,15 +400,19 @@ impl Shared {
             return;
         };
         let wrong = match request.channel {
-            Channel::Api => self.api.judge_answer(&request.method, &request.path, reply.status, body),
+            Channel::Api => {
+                self.judges.api.judge_answer(&request.method, &request.path, reply.status, body)
+            }
             Channel::Envd => match request.path.strip_prefix("/filesystem.Filesystem/") {
-                Some(method) if reply.status == 200 => self.proto.judge_answer(method, body),
+                Some(method) if reply.status == 200 => self.judges.proto.judge_answer(method, body),
                 _ => Vec::new(),
             },
             Channel::Upload | Channel::Edge => Vec::new(),
         };
         let mut state = self.state();
-        state.violations.extend(wrong.iter().map(|wrong| format!("{route}: the fake itself: {wrong}")));
+        state
+            .violations
+            .extend(wrong.iter().map(|wrong| format!("{route}: the fake itself: {wrong}")));
     }
 }
 

@@ -44,7 +44,8 @@ impl Proto {
 
     fn judge_message(&self, method: &str, json: &[u8], answer: bool) -> Vec<String> {
         let service = self.pool.get_service_by_name("filesystem.Filesystem");
-        let found = service.and_then(|service| service.methods().find(|found| found.name() == method));
+        let found =
+            service.and_then(|service| service.methods().find(|found| found.name() == method));
         let Some(found) = found else {
             return vec![format!("envd has no call {method}")];
         };

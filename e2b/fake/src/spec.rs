@@ -1,6 +1,7 @@
 //! The published OpenAPI files as a judge of requests and answers.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
@@ -19,9 +20,9 @@ struct PathItem {
 struct Operation {
     query: Vec<Parameter>,
     /// The kinds of body that are taken, with the schema of the JSON one.
-    bodies: BTreeMap<String, Option<Validator>>,
+    bodies: BTreeMap<String, Option<Schema>>,
     body_required: bool,
-    answers: BTreeMap<String, Option<Validator>>,
+    answers: BTreeMap<String, Option<Schema>>,
     /// The header that a request must carry a key in, if any is asked for.
     key_header: Option<String>,
 }
@@ -29,8 +30,26 @@ struct Operation {
 struct Parameter {
     name: String,
     required: bool,
+    kind: Value,
+    schema: Schema,
+}
+
+/// A schema that is made ready when it is first needed: there are hundreds,
+/// and a test needs five.
+struct Schema {
+    components: Arc<Value>,
     schema: Value,
-    validator: Validator,
+    ready: OnceLock<Validator>,
+}
+
+impl Schema {
+    fn validator(&self) -> &Validator {
+        self.ready.get_or_init(|| {
+            // The document's other schemas stand beside it to be referred to.
+            let whole = json!({ "components": *self.components, "allOf": [self.schema] });
+            jsonschema::draft202012::new(&whole).expect("the specification's schemas are sound")
+        })
+    }
 }
 
 /// A request as the judge sees it.
@@ -50,6 +69,9 @@ impl Spec {
         // A request may hold nothing that the specification does not know; an
         // answer may, since servers grow.
         let closed = close(document.clone(), false);
+        let schemas =
+            |document: &Value| Arc::new(json!({ "schemas": document["components"]["schemas"] }));
+        let (open, closed_schemas) = (schemas(&document), schemas(&closed));
         let mut paths = Vec::new();
         for (template, item) in object(&document["paths"]) {
             let shared = array(&item["parameters"]);
@@ -66,18 +88,24 @@ impl Spec {
                     .map(|parameter| Parameter {
                         name: text_of(&parameter["name"]),
                         required: parameter["required"] == true,
-                        schema: resolve(&document, &parameter["schema"]).clone(),
-                        validator: validator(&document, &parameter["schema"]),
+                        kind: resolve(&document, &parameter["schema"])["type"].clone(),
+                        schema: schema(&open, &parameter["schema"]),
                     })
                     .collect();
                 let body = resolve(&document, &operation["requestBody"]);
-                let bodies = object(&body["content"])
-                    .map(|(kind, content)| (kind.clone(), schema(&closed, content)))
+                let closed_body =
+                    resolve(&closed, &closed["paths"][template][method]["requestBody"]);
+                let bodies = object(&closed_body["content"])
+                    .map(|(kind, content)| {
+                        let json = kind == "application/json";
+                        (kind.clone(), json.then(|| schema(&closed_schemas, &content["schema"])))
+                    })
                     .collect();
                 let answers = object(&operation["responses"])
                     .map(|(status, answer)| {
                         let content = &resolve(&document, answer)["content"]["application/json"];
-                        (status.clone(), schema(&document, content))
+                        let found = &content["schema"];
+                        (status.clone(), (!found.is_null()).then(|| schema(&open, found)))
                     })
                     .collect();
                 let secured = !array(&operation["security"]).is_empty();
@@ -101,16 +129,18 @@ impl Spec {
 
     /// The path of the specification that fits, `None` if none does.
     pub(crate) fn route(&self, method: &str, path: &str) -> Option<&str> {
-        let item = self.paths.iter().find(|item| {
-            fits(&item.template, path) && item.operations.contains_key(method)
-        })?;
+        let item = self
+            .paths
+            .iter()
+            .find(|item| fits(&item.template, path) && item.operations.contains_key(method))?;
         Some(&item.template)
     }
 
     fn operation(&self, method: &str, path: &str) -> Option<&Operation> {
-        let item = self.paths.iter().find(|item| {
-            fits(&item.template, path) && item.operations.contains_key(method)
-        })?;
+        let item = self
+            .paths
+            .iter()
+            .find(|item| fits(&item.template, path) && item.operations.contains_key(method))?;
         item.operations.get(method)
     }
 
@@ -131,8 +161,8 @@ impl Spec {
                 None if parameter.required => wrong.push(format!("no query {}", parameter.name)),
                 None => {}
                 Some((name, value)) => {
-                    let value = typed(&parameter.schema, value);
-                    let errors = parameter.validator.iter_errors(&value);
+                    let value = typed(&parameter.kind, value);
+                    let errors = parameter.schema.validator().iter_errors(&value);
                     wrong.extend(errors.map(|error| format!("query {name}: {error}")));
                 }
             }
@@ -149,11 +179,13 @@ impl Spec {
             None if request.body.is_empty() => wrong.push("no body".to_owned()),
             None => wrong.push(format!("a body of type {kind:?}")),
             Some(None) => {}
-            Some(Some(validator)) => match serde_json::from_slice::<Value>(request.body) {
+            Some(Some(schema)) => match serde_json::from_slice::<Value>(request.body) {
                 Err(error) => wrong.push(format!("the body is no JSON: {error}")),
                 Ok(body) => {
-                    let errors = validator.iter_errors(&body);
-                    wrong.extend(errors.map(|error| format!("body{}: {error}", error.instance_path())));
+                    let errors = schema.validator().iter_errors(&body);
+                    wrong.extend(
+                        errors.map(|error| format!("body{}: {error}", error.instance_path())),
+                    );
                 }
             },
         }
@@ -162,7 +194,13 @@ impl Spec {
 
     /// What is wrong with an answer of the fake itself: a fake that lies
     /// would make the tests worthless.
-    pub(crate) fn judge_answer(&self, method: &str, path: &str, status: u16, body: &[u8]) -> Vec<String> {
+    pub(crate) fn judge_answer(
+        &self,
+        method: &str,
+        path: &str,
+        status: u16,
+        body: &[u8],
+    ) -> Vec<String> {
         let Some(operation) = self.operation(method, path) else {
             return Vec::new();
         };
@@ -174,12 +212,13 @@ impl Spec {
                 _ => Vec::new(),
             };
         };
-        let Some(validator) = answer else {
+        let Some(schema) = answer else {
             return Vec::new();
         };
         match serde_json::from_slice::<Value>(body) {
             Err(error) => vec![format!("the answer is no JSON: {error}")],
-            Ok(body) => validator
+            Ok(body) => schema
+                .validator()
                 .iter_errors(&body)
                 .map(|error| format!("answer{}: {error}", error.instance_path()))
                 .collect(),
@@ -194,8 +233,8 @@ fn fits(template: &str, path: &str) -> bool {
 }
 
 /// A query value as the type that its schema says.
-fn typed(schema: &Value, value: &str) -> Value {
-    match schema["type"].as_str() {
+fn typed(kind: &Value, value: &str) -> Value {
+    match kind.as_str() {
         Some("integer" | "number") => serde_json::from_str(value).unwrap_or_else(|_| value.into()),
         Some("boolean") => value.parse::<bool>().map_or_else(|_| value.into(), Value::from),
         Some("array") => value.split(',').map(Value::from).collect(),
@@ -203,15 +242,8 @@ fn typed(schema: &Value, value: &str) -> Value {
     }
 }
 
-fn schema(document: &Value, content: &Value) -> Option<Validator> {
-    let schema = &content["schema"];
-    (!schema.is_null()).then(|| validator(document, schema))
-}
-
-/// A validator of one schema, with the document's others for it to refer to.
-fn validator(document: &Value, schema: &Value) -> Validator {
-    let whole = json!({ "components": document["components"], "allOf": [schema] });
-    jsonschema::draft202012::new(&whole).expect("the specification's schemas are sound")
+fn schema(components: &Arc<Value>, schema: &Value) -> Schema {
+    Schema { components: Arc::clone(components), schema: schema.clone(), ready: OnceLock::new() }
 }
 
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
@@ -236,7 +268,10 @@ fn three_one(value: Value) -> Value {
                     map.remove(limit);
                 }
             }
-            map.into_iter().map(|(name, value)| (name, three_one(value))).collect::<Map<_, _>>().into()
+            map.into_iter()
+                .map(|(name, value)| (name, three_one(value)))
+                .collect::<Map<_, _>>()
+                .into()
         }
         Value::Array(items) => items.into_iter().map(three_one).collect(),
         other => other,
@@ -249,7 +284,9 @@ fn close(value: Value, within_all_of: bool) -> Value {
     match value {
         Value::Object(mut map) => {
             let is_object = map.get("properties").is_some_and(Value::is_object);
-            let open = within_all_of || map.contains_key("allOf") || map.contains_key("additionalProperties");
+            let open = within_all_of
+                || map.contains_key("allOf")
+                || map.contains_key("additionalProperties");
             if is_object && !open {
                 map.insert("additionalProperties".to_owned(), false.into());
             }

@@ -25,8 +25,11 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the man page
-    Man,
+    /// Print a man page
+    Man {
+        /// The command that it is about; none is the program itself
+        command: Option<String>,
+    },
 }
 
 /// What goes into the template.

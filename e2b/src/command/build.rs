@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use claude_relay_e2b::build::{BuildError, BuildEvent, BuildRequest, FailedBuild, build, definition};
+use claude_relay_e2b::build::{
+    BuildError, BuildEvent, BuildRequest, FailedBuild, build, definition,
+};
 use claude_relay_e2b::dockerfile::dockerfile;
 use claude_relay_e2b::http::E2b;
 use claude_relay_e2b::relay::{PORT, ServerFrom};
@@ -37,10 +39,17 @@ pub(crate) async fn run(arguments: &Build) -> Result<(), Failure> {
         return Ok(writeln!(std::io::stdout(), "{definition:#}")?);
     }
 
-    let settings = Options::default().resolve().map_err(|error| Failure::Usage(error.to_string()))?;
+    let settings =
+        Options::default().resolve().map_err(|error| Failure::Usage(error.to_string()))?;
     let e2b = E2b::new(settings).map_err(|error| Failure::Failed(error.to_string()))?;
     report.start_clock();
-    let mut watched = Watched { report, verbose: arguments.verbose, build: None, step: None, steps: request.template.steps().len() };
+    let mut watched = Watched {
+        report,
+        verbose: arguments.verbose,
+        build: None,
+        step: None,
+        steps: request.template.steps().len(),
+    };
     let done = tokio::select! {
         done = build(&e2b, &request, |event| watched.tell(&event)) => done,
         _ = tokio::signal::ctrl_c() => {
@@ -110,7 +119,9 @@ impl Watched {
                     self.step.clone_from(&log.step);
                     let step = log.step.as_deref().unwrap_or_default();
                     match step.parse::<usize>() {
-                        Ok(number) => self.report.heading(&format!("step {number} of {}", self.steps))?,
+                        Ok(number) => {
+                            self.report.heading(&format!("step {number} of {}", self.steps))?
+                        }
                         Err(_) => self.report.heading(step)?,
                     }
                 }
@@ -133,15 +144,15 @@ fn tell_failure(report: &mut Report, failed: &FailedBuild) -> std::io::Result<()
 
 fn dockerfile_comment(server: &ServerFrom) -> String {
     let context = match server {
-        ServerFrom::Sources(_) => {
-            "Build it in the directory above a clone named claude-relay:\n  \
+        ServerFrom::Sources(_) => "Build it in the directory above a clone named claude-relay:\n  \
              docker build -t claude-relay -f Dockerfile ."
-                .to_owned()
-        }
+            .to_owned(),
         ServerFrom::Binary(path) => format!(
             "Build it where the server lies as claude-relay-server, such as\n  \
              docker build -t claude-relay -f Dockerfile {}",
-            path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(".".to_owned(), |parent| parent.display().to_string())
+            path.parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+                .map_or(".".to_owned(), |parent| parent.display().to_string())
         ),
     };
     format!(

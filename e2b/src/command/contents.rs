@@ -42,7 +42,8 @@ pub(crate) async fn relay_template(
 fn say_sources(checkout: &Checkout, report: &mut Report) -> Result<(), Failure> {
     let commit = checkout.commit.as_deref().unwrap_or("no commit yet");
     let (count, root) = (checkout.count, checkout.root.display());
-    report.line(&format!("server: compiled from {root}, {count} files that git tracks ({commit})"))?;
+    report
+        .line(&format!("server: compiled from {root}, {count} files that git tracks ({commit})"))?;
     for (names, what) in [
         (&checkout.dirty, "differ from the commit and go along as they are"),
         (&checkout.missing, "are tracked but not on disk and are left out"),
