@@ -181,7 +181,7 @@ fn request_build(state: &mut State, body: &Value) -> Reply {
     let number = state.builds.len() + 1;
     let build = format!("00000000-0000-4000-8000-{number:012}");
     let fresh = format!("tmpl{:016}", state.templates.len() + 1);
-    let template = state.templates.entry(name.to_owned()).or_insert_with(Template::default);
+    let template = state.templates.entry(name.to_owned()).or_default();
     if template.id.is_empty() {
         template.id = fresh;
     }
