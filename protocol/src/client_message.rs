@@ -1,0 +1,361 @@
+//! What a client sends over the WebSocket.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::json::{elements, fields, is_array, is_object, is_string, string};
+
+/// How much of an unknown `type` is repeated in the error that names it.
+pub const UNKNOWN_TYPE_CHARS: usize = 50;
+
+/// The longest request id that is taken, in bytes. Ids are kept while a
+/// request is open and sent back with its answer.
+pub const REQUEST_ID_BYTES: usize = 256;
+
+/// One message of a client, checked. Raw values borrow from its text.
+#[derive(Debug)]
+pub enum ClientMessage<'a> {
+    /// A message for the agent. `data` is known to be what the agent takes: an
+    /// agent that is given anything else ends at once.
+    UserMessage {
+        /// The SDK user message, with the bytes it came with.
+        data: &'a RawValue,
+    },
+    /// Stop the running turn.
+    Interrupt,
+    /// The answer to a permission request.
+    PermissionResponse(PermissionResponse<'a>),
+    /// A control request of the SDK, passed on as it is.
+    ControlRequest {
+        /// The client's own id for it; comes back with the answer.
+        request_id: Cow<'a, str>,
+        /// Its `subtype`.
+        subtype: Cow<'a, str>,
+        /// The whole `request` object.
+        request: &'a RawValue,
+    },
+    /// Asks for a `capabilities` frame.
+    Capabilities,
+}
+
+/// The answer to a permission request.
+#[derive(Debug)]
+pub struct PermissionResponse<'a> {
+    /// The id of the `permission_request` frame.
+    pub request_id: Cow<'a, str>,
+    /// Whether the tool may run.
+    pub approved: bool,
+    /// The input to run it with; the asked one when absent.
+    pub updated_input: Option<&'a RawValue>,
+    /// Permission rules to add, as the agent suggested them.
+    pub updated_permissions: Option<&'a RawValue>,
+    /// Why it was denied; the agent reads it.
+    pub message: Option<Cow<'a, str>>,
+    /// After a denial, end the turn too.
+    pub interrupt: bool,
+}
+
+/// Why a message of a client was refused. The connection stays open.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientMessageError {
+    /// It is not JSON, or no object, or a field is missing or malformed.
+    #[error("Invalid message format: {0}")]
+    Invalid(String),
+    /// Its `type` is none that a client may send.
+    #[error("Unknown message type: {0}")]
+    UnknownType(String),
+}
+
+impl ClientMessageError {
+    fn invalid(reason: impl Into<String>) -> Self {
+        Self::Invalid(reason.into())
+    }
+}
+
+impl<'a> ClientMessage<'a> {
+    /// Reads one message.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientMessageError`]; its text is what the client is told.
+    pub fn parse(text: &'a str) -> Result<Self, ClientMessageError> {
+        let [kind] = fields(text, ["type"])
+            .map_err(|error| ClientMessageError::invalid(error.to_string()))?;
+        let kind = kind.ok_or_else(|| ClientMessageError::invalid("missing field `type`"))?;
+        let kind =
+            string(kind).ok_or_else(|| ClientMessageError::invalid("type: expected a string"))?;
+        match kind.as_ref() {
+            "user_message" => Self::user_message(text),
+            "interrupt" => Ok(Self::Interrupt),
+            "permission_response" => Self::permission_response(text),
+            "control_request" => Self::control_request(text),
+            "capabilities" => Ok(Self::Capabilities),
+            other => Err(ClientMessageError::UnknownType(
+                other.chars().take(UNKNOWN_TYPE_CHARS).collect(),
+            )),
+        }
+    }
+
+    fn user_message(text: &'a str) -> Result<Self, ClientMessageError> {
+        let [data] = read(text, ["data"])?;
+        let data = data.ok_or_else(|| ClientMessageError::invalid("missing field `data`"))?;
+        check_user_data(data).map_err(ClientMessageError::invalid)?;
+        Ok(Self::UserMessage { data })
+    }
+
+    fn permission_response(text: &'a str) -> Result<Self, ClientMessageError> {
+        let [id, approved, input, permissions, message, interrupt] = read(
+            text,
+            ["requestId", "approved", "updatedInput", "updatedPermissions", "message", "interrupt"],
+        )?;
+        Ok(Self::PermissionResponse(PermissionResponse {
+            request_id: request_id(id)?,
+            approved: flag(approved, "approved")?
+                .ok_or_else(|| ClientMessageError::invalid("missing field `approved`"))?,
+            updated_input: optional(input, "updatedInput", "an object", is_object)?,
+            updated_permissions: optional(permissions, "updatedPermissions", "an array", is_array)?,
+            message: optional(message, "message", "a string", |value| string(value).is_some())?
+                .and_then(string),
+            interrupt: flag(interrupt, "interrupt")?.unwrap_or(false),
+        }))
+    }
+
+    fn control_request(text: &'a str) -> Result<Self, ClientMessageError> {
+        let [id, request] = read(text, ["requestId", "request"])?;
+        let request_id = request_id(id)?;
+        let request = optional(request, "request", "an object", is_object)?
+            .ok_or_else(|| ClientMessageError::invalid("missing field `request`"))?;
+        let [subtype] = read(request.get(), ["subtype"])?;
+        let subtype = subtype
+            .and_then(string)
+            .ok_or_else(|| ClientMessageError::invalid("request.subtype: expected a string"))?;
+        Ok(Self::ControlRequest { request_id, subtype, request })
+    }
+}
+
+/// Whether `data` is a user message that the agent survives. The real CLI
+/// exits at once on a wrong role, a content that is neither a string nor an
+/// array of objects, or a text block without a text.
+fn check_user_data(data: &RawValue) -> Result<(), String> {
+    if !is_object(data) {
+        return Err("data: expected an object".into());
+    }
+    let [kind, message] =
+        fields(data.get(), ["type", "message"]).map_err(|error| format!("data: {error}"))?;
+    if kind.and_then(string).as_deref() != Some("user") {
+        return Err("data.type: expected \"user\"".into());
+    }
+    let message = message
+        .filter(|message| is_object(message))
+        .ok_or("data.message: expected an object with `role` and `content`")?;
+    let [role, content] = fields(message.get(), ["role", "content"])
+        .map_err(|error| format!("data.message: {error}"))?;
+    if role.and_then(string).as_deref() != Some("user") {
+        return Err("data.message.role: expected \"user\"".into());
+    }
+    let content = content
+        .filter(|content| is_string(content) || is_array(content))
+        .ok_or("data.message.content: expected a string or an array of blocks")?;
+    if is_array(content) { check_blocks(content) } else { Ok(()) }
+}
+
+fn check_blocks(content: &RawValue) -> Result<(), String> {
+    let blocks = elements(content).map_err(|error| format!("data.message.content: {error}"))?;
+    for (index, block) in blocks.into_iter().enumerate() {
+        if !is_object(block) {
+            return Err(format!("data.message.content[{index}]: expected an object"));
+        }
+        let [kind, text] = fields(block.get(), ["type", "text"])
+            .map_err(|error| format!("data.message.content[{index}]: {error}"))?;
+        if kind.and_then(string).as_deref() == Some("text") && !text.is_some_and(is_string) {
+            return Err(format!("data.message.content[{index}].text: expected a string"));
+        }
+    }
+    Ok(())
+}
+
+fn read<'a, const N: usize>(
+    text: &'a str,
+    names: [&str; N],
+) -> Result<[Option<&'a RawValue>; N], ClientMessageError> {
+    fields(text, names).map_err(|error| ClientMessageError::invalid(error.to_string()))
+}
+
+fn request_id(value: Option<&RawValue>) -> Result<Cow<'_, str>, ClientMessageError> {
+    let id = value
+        .ok_or_else(|| ClientMessageError::invalid("missing field `requestId`"))
+        .and_then(|value| {
+            string(value).ok_or_else(|| ClientMessageError::invalid("requestId: expected a string"))
+        })?;
+    if id.len() > REQUEST_ID_BYTES {
+        return Err(ClientMessageError::invalid(format!(
+            "requestId: longer than {REQUEST_ID_BYTES} bytes"
+        )));
+    }
+    Ok(id)
+}
+
+/// A field that may be absent or `null`, but not of another kind.
+fn optional<'a>(
+    value: Option<&'a RawValue>,
+    name: &str,
+    expected: &str,
+    is: impl Fn(&RawValue) -> bool,
+) -> Result<Option<&'a RawValue>, ClientMessageError> {
+    match value {
+        None => Ok(None),
+        Some(value) if value.get() == "null" => Ok(None),
+        Some(value) if is(value) => Ok(Some(value)),
+        Some(_) => Err(ClientMessageError::invalid(format!("{name}: expected {expected}"))),
+    }
+}
+
+fn flag(value: Option<&RawValue>, name: &str) -> Result<Option<bool>, ClientMessageError> {
+    match value.map(RawValue::get) {
+        None | Some("null") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(ClientMessageError::invalid(format!("{name}: expected true or false"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        ClientMessage::parse(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn a_user_message_keeps_its_bytes() {
+        let data = "{ \"type\":\"user\",\n\"message\":{\"content\":\"h\\u00e9\",\"role\":\"user\"},\"x\":1.0 }";
+        let text = format!("{{\"data\":{data},\"type\":\"user_message\"}}");
+        let Ok(ClientMessage::UserMessage { data: got }) = ClientMessage::parse(&text) else {
+            panic!("refused");
+        };
+        assert_eq!(got.get(), data);
+    }
+
+    #[test]
+    fn what_the_agent_would_die_of_is_refused_by_name() {
+        let user = |data: &str| refused(&format!(r#"{{"type":"user_message","data":{data}}}"#));
+        for (data, reason) in [
+            ("null", "data: expected an object"),
+            ("\"hi\"", "data: expected an object"),
+            ("[]", "data: expected an object"),
+            ("{}", "data.type: expected \"user\""),
+            (r#"{"type":"control_request"}"#, "data.type: expected \"user\""),
+            (
+                r#"{"type":"user","type":"control_request","message":{"role":"user","content":""}}"#,
+                "data.type: expected \"user\"",
+            ),
+            (r#"{"type":"user"}"#, "data.message: expected an object with `role` and `content`"),
+            (
+                r#"{"type":"user","message":"x"}"#,
+                "data.message: expected an object with `role` and `content`",
+            ),
+            (
+                r#"{"type":"user","message":{"role":"assistant","content":""}}"#,
+                "data.message.role: expected \"user\"",
+            ),
+            (
+                r#"{"type":"user","message":{"role":"user"}}"#,
+                "data.message.content: expected a string or an array of blocks",
+            ),
+            (
+                r#"{"type":"user","message":{"role":"user","content":5}}"#,
+                "data.message.content: expected a string or an array of blocks",
+            ),
+            (
+                r#"{"type":"user","message":{"role":"user","content":[null]}}"#,
+                "data.message.content[0]: expected an object",
+            ),
+            (
+                r#"{"type":"user","message":{"role":"user","content":[{},{"type":"text"}]}}"#,
+                "data.message.content[1].text: expected a string",
+            ),
+        ] {
+            assert_eq!(user(data), format!("Invalid message format: {reason}"), "{data}");
+        }
+        assert_eq!(
+            refused(r#"{"type":"user_message"}"#),
+            "Invalid message format: missing field `data`"
+        );
+    }
+
+    #[test]
+    fn blocks_of_any_kind_pass() {
+        for content in [
+            r#""""#,
+            r#""\ud800""#,
+            "[]",
+            r#"[{"type":"image","source":{}},{"type":"text","text":"\ud800"},{"type":"new"}]"#,
+        ] {
+            let text = format!(
+                r#"{{"type":"user_message","data":{{"type":"user","message":{{"role":"user","content":{content}}}}}}}"#
+            );
+            assert!(ClientMessage::parse(&text).is_ok(), "{content}");
+        }
+    }
+
+    #[test]
+    fn no_message_at_all() {
+        for text in ["x", "", "null", "[]", "5", "{}", r#"{"type":5}"#] {
+            assert!(refused(text).starts_with("Invalid message format: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_named_and_cut() {
+        assert_eq!(refused(r#"{"type":"connected"}"#), "Unknown message type: connected");
+        let long = refused(&format!(r#"{{"type":"{}"}}"#, "é".repeat(60)));
+        assert_eq!(long, format!("Unknown message type: {}", "é".repeat(50)));
+    }
+
+    #[test]
+    fn a_permission_response() {
+        let text = r#"{"type":"permission_response","requestId":"r","approved":true,"updatedInput":{"a":1.0},"message":null}"#;
+        let Ok(ClientMessage::PermissionResponse(answer)) = ClientMessage::parse(text) else {
+            panic!("refused");
+        };
+        assert!(answer.approved && !answer.interrupt && answer.message.is_none());
+        assert_eq!(answer.updated_input.unwrap().get(), r#"{"a":1.0}"#);
+        for (text, reason) in [
+            (r#"{"type":"permission_response","requestId":"r"}"#, "missing field `approved`"),
+            (r#"{"type":"permission_response","approved":true}"#, "missing field `requestId`"),
+            (
+                r#"{"type":"permission_response","requestId":"r","approved":"yes"}"#,
+                "approved: expected true or false",
+            ),
+            (
+                r#"{"type":"permission_response","requestId":"r","approved":true,"updatedInput":[]}"#,
+                "updatedInput: expected an object",
+            ),
+        ] {
+            assert_eq!(refused(text), format!("Invalid message format: {reason}"));
+        }
+    }
+
+    #[test]
+    fn a_control_request() {
+        let text = r#"{"type":"control_request","requestId":"r","request":{"model":"m","subtype":"set_model"}}"#;
+        let Ok(ClientMessage::ControlRequest { request_id, subtype, request }) =
+            ClientMessage::parse(text)
+        else {
+            panic!("refused");
+        };
+        assert_eq!((request_id.as_ref(), subtype.as_ref()), ("r", "set_model"));
+        assert_eq!(request.get(), r#"{"model":"m","subtype":"set_model"}"#);
+        assert!(
+            refused(r#"{"type":"control_request","requestId":"r","request":{}}"#)
+                .contains("request.subtype")
+        );
+        let long = format!(
+            r#"{{"type":"control_request","requestId":"{}","request":{{"subtype":"x"}}}}"#,
+            "r".repeat(257)
+        );
+        assert!(refused(&long).contains("longer than 256"));
+    }
+}

@@ -1,0 +1,323 @@
+//! What a client receives over the WebSocket.
+//!
+//! Both ends use this: the server writes its own frames with [`ServerMessage::to_json`],
+//! a client reads every frame with [`ServerMessage::parse`]. The lines of the
+//! agent, which are nearly all there is, never pass through here on the
+//! server: see [`crate::envelope`].
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::json::{fields, string};
+
+/// One frame of the server. A client that meets an unknown type or field can
+/// ignore it.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage<'a> {
+    /// The first frame of every accepted connection.
+    Connected {
+        /// The id of this life of the server; only with sequenced delivery.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<Cow<'a, str>>,
+        /// The number that the next frame to come into being will get; only
+        /// with sequenced delivery.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    },
+    /// One line of the agent.
+    SdkMessage {
+        /// Its number; only with sequenced delivery, here and below.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// The line, with the bytes the agent wrote.
+        data: Cow<'a, RawValue>,
+    },
+    /// Something went wrong; the text says what.
+    Error {
+        /// See [`ServerMessage::SdkMessage`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// What happened, to what, and what to do.
+        error: Cow<'a, str>,
+    },
+    /// A line of the agent's stderr, or of its stdout that is no JSON object.
+    Info {
+        /// See [`ServerMessage::SdkMessage`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// The text.
+        data: Cow<'a, str>,
+    },
+    /// The agent asks whether it may use a tool.
+    #[serde(rename_all = "camelCase")]
+    PermissionRequest {
+        /// See [`ServerMessage::SdkMessage`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// Names the request in the answer.
+        request_id: Cow<'a, str>,
+        /// The tool's name.
+        tool: Cow<'a, str>,
+        /// What it would be called with.
+        input: Cow<'a, RawValue>,
+        /// The other fields of the agent's request, as they came.
+        context: Cow<'a, RawValue>,
+    },
+    /// The agent withdrew a permission request.
+    #[serde(rename_all = "camelCase")]
+    PermissionCancelled {
+        /// See [`ServerMessage::SdkMessage`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// The id of the request.
+        request_id: Cow<'a, str>,
+    },
+    /// The answer to a `control_request`.
+    #[serde(rename_all = "camelCase")]
+    ControlResponse {
+        /// The client's own id.
+        request_id: Cow<'a, str>,
+        /// The agent's answer: `subtype` `success` or `error`.
+        response: Cow<'a, RawValue>,
+    },
+    /// The agent process ended by itself.
+    Exit {
+        /// See [`ServerMessage::SdkMessage`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// Its exit code, if it exited.
+        code: Option<i32>,
+        /// The name of the signal that ended it, such as `SIGKILL`.
+        signal: Option<Cow<'a, str>>,
+        /// The end of what it wrote to stderr.
+        stderr: Cow<'a, str>,
+    },
+    /// Frames that are no longer kept: everything from `from` to `to`.
+    Gap {
+        /// The first number that is missing.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+    /// What server and agent can do; see the server's documentation.
+    #[serde(skip_serializing)]
+    Capabilities(Cow<'a, RawValue>),
+    /// A frame of a later version, kept whole.
+    #[serde(skip_serializing)]
+    Unknown {
+        /// Its `type`.
+        kind: Cow<'a, str>,
+        /// The whole frame.
+        raw: Cow<'a, RawValue>,
+    },
+}
+
+/// Why a frame of a server could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerMessageError {
+    /// It is no JSON object with a `type`: this is not a claude-relay server.
+    #[error("not a frame of claude-relay: {0}")]
+    NotAFrame(String),
+    /// A known type without one of its fields, or with one of another kind.
+    #[error("malformed `{kind}` frame: {field} is missing or of the wrong type")]
+    Malformed {
+        /// The frame's type.
+        kind: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+}
+
+impl<'a> ServerMessage<'a> {
+    /// An `error` frame without a number.
+    pub fn error(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Error { seq: None, error: text.into() }
+    }
+
+    /// An `info` frame without a number.
+    pub fn info(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Info { seq: None, data: text.into() }
+    }
+
+    /// The frame as JSON text, its `type` first.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        match self {
+            Self::Capabilities(raw) | Self::Unknown { raw, .. } => raw.get().to_owned(),
+            // Strings, numbers and raw JSON have no way to fail.
+            other => serde_json::to_string(other).unwrap_or_default(),
+        }
+    }
+
+    /// Its sequence number, if it has one.
+    #[must_use]
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            Self::SdkMessage { seq, .. }
+            | Self::Error { seq, .. }
+            | Self::Info { seq, .. }
+            | Self::PermissionRequest { seq, .. }
+            | Self::PermissionCancelled { seq, .. }
+            | Self::Exit { seq, .. } => *seq,
+            _ => None,
+        }
+    }
+
+    /// Reads one frame. Unknown types are kept whole; unknown fields are
+    /// ignored.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServerMessageError`].
+    pub fn parse(text: &'a str) -> Result<Self, ServerMessageError> {
+        let not_a_frame =
+            |error: serde_json::Error| ServerMessageError::NotAFrame(error.to_string());
+        let [kind, seq] = fields(text, ["type", "seq"]).map_err(not_a_frame)?;
+        let kind = kind
+            .and_then(string)
+            .ok_or_else(|| ServerMessageError::NotAFrame("it has no `type`".into()))?;
+        let seq = seq.and_then(number);
+        let raw =
+            || serde_json::from_str::<&RawValue>(text).map(Cow::Borrowed).map_err(not_a_frame);
+        Ok(match kind.as_ref() {
+            "connected" => {
+                let [stream, next] = fields(text, ["stream", "next"]).map_err(not_a_frame)?;
+                Self::Connected { stream: stream.and_then(string), next: next.and_then(number) }
+            }
+            "sdk_message" => {
+                let [data] = fields(text, ["data"]).map_err(not_a_frame)?;
+                Self::SdkMessage { seq, data: raw_field(data, "sdk_message", "data")? }
+            }
+            "error" => {
+                let [error] = fields(text, ["error"]).map_err(not_a_frame)?;
+                Self::Error { seq, error: text_field(error, "error", "error")? }
+            }
+            "info" => {
+                let [data] = fields(text, ["data"]).map_err(not_a_frame)?;
+                Self::Info { seq, data: text_field(data, "info", "data")? }
+            }
+            "permission_request" => {
+                const KIND: &str = "permission_request";
+                let [id, tool, input, context] =
+                    fields(text, ["requestId", "tool", "input", "context"]).map_err(not_a_frame)?;
+                Self::PermissionRequest {
+                    seq,
+                    request_id: text_field(id, KIND, "requestId")?,
+                    tool: text_field(tool, KIND, "tool")?,
+                    input: raw_field(input, KIND, "input")?,
+                    context: raw_field(context, KIND, "context")?,
+                }
+            }
+            "permission_cancelled" => {
+                let [id] = fields(text, ["requestId"]).map_err(not_a_frame)?;
+                let request_id = text_field(id, "permission_cancelled", "requestId")?;
+                Self::PermissionCancelled { seq, request_id }
+            }
+            "control_response" => {
+                const KIND: &str = "control_response";
+                let [id, response] =
+                    fields(text, ["requestId", "response"]).map_err(not_a_frame)?;
+                Self::ControlResponse {
+                    request_id: text_field(id, KIND, "requestId")?,
+                    response: raw_field(response, KIND, "response")?,
+                }
+            }
+            "exit" => {
+                let [code, signal, stderr] =
+                    fields(text, ["code", "signal", "stderr"]).map_err(not_a_frame)?;
+                Self::Exit {
+                    seq,
+                    code: code.and_then(|code| serde_json::from_str(code.get()).ok()),
+                    signal: signal.and_then(string),
+                    stderr: stderr.and_then(string).unwrap_or_default(),
+                }
+            }
+            "gap" => {
+                let [from, to] = fields(text, ["from", "to"]).map_err(not_a_frame)?;
+                let need = |value: Option<&RawValue>, field| {
+                    value
+                        .and_then(number)
+                        .ok_or(ServerMessageError::Malformed { kind: "gap", field })
+                };
+                Self::Gap { from: need(from, "from")?, to: need(to, "to")? }
+            }
+            "capabilities" => Self::Capabilities(raw()?),
+            _ => Self::Unknown { kind, raw: raw()? },
+        })
+    }
+}
+
+fn number(value: &RawValue) -> Option<u64> {
+    serde_json::from_str(value.get()).ok()
+}
+
+fn text_field<'a>(
+    value: Option<&'a RawValue>,
+    kind: &'static str,
+    field: &'static str,
+) -> Result<Cow<'a, str>, ServerMessageError> {
+    value.and_then(string).ok_or(ServerMessageError::Malformed { kind, field })
+}
+
+fn raw_field<'a>(
+    value: Option<&'a RawValue>,
+    kind: &'static str,
+    field: &'static str,
+) -> Result<Cow<'a, RawValue>, ServerMessageError> {
+    value.map(Cow::Borrowed).ok_or(ServerMessageError::Malformed { kind, field })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written is read back and written the same.
+    fn check(text: &str) {
+        assert_eq!(ServerMessage::parse(text).unwrap().to_json(), text);
+    }
+
+    #[test]
+    fn frames_are_written_exactly() {
+        check(r#"{"type":"connected"}"#);
+        check(r#"{"type":"connected","stream":"s","next":1}"#);
+        check(r#"{"type":"sdk_message","data":{"b":1.0,"a":1e400,"a":2}}"#);
+        check(r#"{"type":"sdk_message","seq":3,"data":{}}"#);
+        check(r#"{"type":"error","error":"e"}"#);
+        check(r#"{"type":"info","seq":1,"data":"d\n"}"#);
+        check(
+            r#"{"type":"permission_request","requestId":"r","tool":"Bash","input":{"a":1},"context":{}}"#,
+        );
+        check(r#"{"type":"permission_cancelled","requestId":"r"}"#);
+        check(r#"{"type":"control_response","requestId":"r","response":{"subtype":"success"}}"#);
+        check(r#"{"type":"exit","code":1,"signal":null,"stderr":"boom"}"#);
+        check(r#"{"type":"exit","seq":2,"code":null,"signal":"SIGKILL","stderr":""}"#);
+        check(r#"{"type":"gap","from":1,"to":5}"#);
+        check(r#"{"type":"capabilities","anything":[1]}"#);
+        check(r#"{"type":"from_the_future","x":1.50}"#);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_an_error() {
+        for text in ["", "x", "[]", "{}", r#"{"type":1}"#, "<html>"] {
+            assert!(
+                matches!(ServerMessage::parse(text), Err(ServerMessageError::NotAFrame(_))),
+                "{text}"
+            );
+        }
+        assert!(matches!(
+            ServerMessage::parse(r#"{"type":"gap","from":1}"#),
+            Err(ServerMessageError::Malformed { kind: "gap", field: "to" })
+        ));
+    }
+
+    #[test]
+    fn the_constructors_write_the_seeds_frames() {
+        assert_eq!(
+            ServerMessage::error("Server already has an active connection").to_json(),
+            r#"{"type":"error","error":"Server already has an active connection"}"#
+        );
+    }
+}
