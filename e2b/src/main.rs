@@ -21,6 +21,7 @@ async fn main() -> ExitCode {
         .init();
     let done = match arguments.command {
         Command::Build(arguments) => command::build::run(&arguments).await,
+        Command::Rehearse(arguments) => command::rehearse::run(&arguments).await,
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => man(command.as_deref()),
     };

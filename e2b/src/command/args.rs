@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Build the template in E2B's cloud, or print what would be built
     Build(Box<Build>),
+    /// Run the template's steps, start command and ready check in a Debian of this machine, without a cloud
+    Rehearse(Box<Rehearse>),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -83,6 +85,24 @@ pub(crate) struct Build {
     /// Print a Dockerfile that does the same and send nothing
     #[arg(long)]
     pub(crate) print_dockerfile: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rehearse {
+    #[command(flatten)]
+    pub(crate) contents: Contents,
+    /// Where the Debian goes: several gigabytes, used again by the next rehearsal
+    #[arg(long, value_name = "DIR", default_value = "target/rehearsal")]
+    pub(crate) directory: PathBuf,
+    /// The Debian mirror; by default the one that this machine's apt uses
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// A program to run inside once the server is ready; its address is in RELAY_URL
+    #[arg(long, value_name = "FILE")]
+    pub(crate) turn: Option<PathBuf>,
+    /// Leave the root at the end, to look at it
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 fn cpus(text: &str) -> Result<u32, String> {

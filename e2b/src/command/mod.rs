@@ -3,6 +3,7 @@
 pub(crate) mod args;
 pub(crate) mod build;
 pub(crate) mod contents;
+pub(crate) mod rehearse;
 pub(crate) mod report;
 
 /// Why the program ends with an error, and with which code.

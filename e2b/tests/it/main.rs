@@ -4,6 +4,7 @@
 
 mod build;
 mod files;
+mod pool;
 mod program;
 mod recorded;
 mod sandboxes;
