@@ -130,7 +130,9 @@ impl E2b {
                     }
                     return;
                 }
-                Err(error) => tracing::warn!(%error, "looking for a sandbox whose creation was not answered"),
+                Err(error) => {
+                    tracing::warn!(%error, "looking for a sandbox whose creation was not answered")
+                }
             }
         }
     }

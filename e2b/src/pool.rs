@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::error::Error;
@@ -92,18 +93,32 @@ struct Warm {
 
 /// Ends the task that keeps sandboxes warm.
 #[derive(Debug)]
-struct Keeper(AbortHandle, Arc<Shared>);
+struct Keeper {
+    // A std mutex: nothing awaits while it is held.
+    task: Mutex<Option<JoinHandle<()>>>,
+    shared: Arc<Shared>,
+}
 
 impl Keeper {
-    fn end(&self) {
-        self.0.abort();
-        self.1.warm().clear();
+    /// Stops keeping, and waits until what was under way is dropped too.
+    async fn end(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.abort();
+            // Cancelled, which is what was asked for.
+            let _ = task.await;
+        }
+        self.shared.warm().clear();
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.end();
+        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task.take() {
+            task.abort();
+        }
+        self.shared.warm().clear();
     }
 }
 
@@ -139,7 +154,8 @@ impl SandboxPool {
             changed: Arc::default(),
         });
         let task = tokio::spawn(keep_warm(Arc::clone(&shared)));
-        let keeper = Arc::new(Keeper(task.abort_handle(), Arc::clone(&shared)));
+        let task = Mutex::new(Some(task));
+        let keeper = Arc::new(Keeper { task, shared: Arc::clone(&shared) });
         Ok(Self { shared, keeper })
     }
 
@@ -197,7 +213,7 @@ impl SandboxPool {
     pub async fn close(self, patience: Duration) -> bool {
         let e2b = self.shared.e2b.clone();
         self.shared.places.close();
-        self.keeper.end();
+        self.keeper.end().await;
         e2b.settled(patience).await
     }
 }
@@ -270,41 +286,40 @@ async fn keep_warm(shared: Arc<Shared>) {
         extend_due(&shared).await;
         let missing = shared.options.warm.saturating_sub(shared.warm().len());
         let batch = missing.min(shared.options.starting);
-        let permits: Vec<_> = (0..batch)
-            .map_while(|_| Arc::clone(&shared.places).try_acquire_owned().ok())
-            .collect();
+        let permits: Vec<_> =
+            (0..batch).map_while(|_| Arc::clone(&shared.places).try_acquire_owned().ok()).collect();
         if permits.is_empty() {
             let due = shared.warm().iter().map(|warm| warm.extend_at).min();
             let due = due.unwrap_or_else(|| shared.next_extension());
             let _ = tokio::time::timeout_at(due, shared.changed.notified()).await;
             continue;
         }
-        let mut starts = tokio::task::JoinSet::new();
-        for permit in permits {
-            let shared = Arc::clone(&shared);
-            starts.spawn(async move { shared.start(permit).await });
-        }
-        let mut failed = false;
-        while let Some(started) = starts.join_next().await {
-            match started {
-                Ok(Ok(guard)) => {
-                    let extend_at = shared.next_extension();
-                    shared.warm().push_back(Warm { guard, extend_at });
-                    shared.filled.notify_one();
-                }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, pool = shared.options.name, "a warm sandbox could not be started");
-                    failed = true;
-                }
-                Err(_) => failed = true,
-            }
-        }
+        // In this task and not in others: when it is ended, all of this is
+        // dropped with it, and what is under way cleans up after itself.
+        let starts = permits.into_iter().map(|permit| put_in(&shared, permit));
+        let failed = join_all(starts).await.contains(&false);
         if failed {
             // Not so long that those that are warm come to their end.
             tokio::time::sleep(backoff.min(shared.options.new.timeout / 3)).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
         } else {
             backoff = FIRST_BACKOFF;
+        }
+    }
+}
+
+/// Starts one and puts it in. Whether that went well.
+async fn put_in(shared: &Shared, permit: OwnedSemaphorePermit) -> bool {
+    match shared.start(permit).await {
+        Ok(guard) => {
+            let extend_at = shared.next_extension();
+            shared.warm().push_back(Warm { guard, extend_at });
+            shared.filled.notify_one();
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, pool = shared.options.name, "a warm sandbox could not be started");
+            false
         }
     }
 }

@@ -131,10 +131,9 @@ impl Play {
         let command = format!(
             "id -u {DEFAULT_USER} >/dev/null 2>&1 || useradd --create-home --shell /bin/bash {DEFAULT_USER}"
         );
-        self.run("root", Some("/"), &command, tell).await.map_err(|problem| RehearsalError::Step {
-            step: "making the user".to_owned(),
-            problem,
-        })
+        self.run("root", Some("/"), &command, tell)
+            .await
+            .map_err(|problem| RehearsalError::Step { step: "making the user".to_owned(), problem })
     }
 
     async fn step(&mut self, action: &Action, tell: &mut Tell<'_>) -> Result<(), String> {
@@ -169,7 +168,7 @@ impl Play {
         let mode = copy.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default();
         let script = include_str!("rehearsal/copy.sh");
         let arguments =
-            [&copy.source, &copy.dest, &owner, &mode].map(|text| crate::quote::quote(text));
+            [&copy.source, &copy.dest, &owner, &mode].map(String::as_str).map(crate::quote::quote);
         let command = format!("set -- {}\n{script}", arguments.join(" "));
         let mut jail = self.jail.clone();
         jail.bind(&file, &format!("{HAND_OVER}/archive.tar.gz"));
@@ -198,7 +197,9 @@ impl Play {
         tell: &mut Tell<'_>,
     ) -> Result<(), RehearsalError> {
         tell("finalize");
-        let open = format!("chown -R {DEFAULT_USER}:{DEFAULT_USER} /home/{DEFAULT_USER}; chmod -R 777 /usr/local");
+        let open = format!(
+            "chown -R {DEFAULT_USER}:{DEFAULT_USER} /home/{DEFAULT_USER}; chmod -R 777 /usr/local"
+        );
         self.run("root", Some("/"), &open, tell).await.map_err(RehearsalError::Start)?;
 
         let Some(start) = &template.start else {
@@ -215,8 +216,7 @@ impl Play {
         let ready = template.ready.as_deref().unwrap_or("sleep 20");
         let cwd = self.workdir.clone().unwrap_or_else(|| jail::home(&self.user));
         let url = format!("http://127.0.0.1:{}", crate::relay::PORT);
-        let arguments =
-            [&self.user, &cwd, start, ready, &turn_path, &url].map(|text| crate::quote::quote(text));
+        let arguments = [&self.user, &cwd, start, ready, &turn_path, &url].map(crate::quote::quote);
         let command = format!(
             "variables=({})\nset -- {}\n{}",
             assignments.join(" "),

@@ -198,15 +198,18 @@ impl RelayTemplate {
 
 /// The CLI is one native program that npm merely brings. npm goes again
 /// unless it was there before; that the CLI runs without it is proven by the
-/// step that follows.
+/// step that follows. Debian's npm is some hundred packages, and dpkg waits
+/// for the disk after each file of them; here that guards nothing, since a
+/// build that is cut off is thrown away whole.
 fn install_cli(version: &str) -> String {
     let package = quote(&format!("@anthropic-ai/claude-code@{version}"));
     format!(
         "set -e; export DEBIAN_FRONTEND=noninteractive; \
+         apt() {{ apt-get -y -o Dpkg::Options::=--force-unsafe-io \"$@\"; }}; \
          if ! command -v npm >/dev/null; then \
-         apt-get update; apt-get install -y --no-install-recommends npm; borrowed=1; fi; \
+         apt update; apt install --no-install-recommends npm; borrowed=1; fi; \
          npm install --global --prefix /usr/local --no-audit --no-fund --no-update-notifier {package}; \
-         if [ -n \"$borrowed\" ]; then apt-get purge -y --auto-remove npm nodejs; fi; \
+         if [ -n \"$borrowed\" ]; then apt purge --auto-remove npm nodejs; fi; \
          rm -rf /root/.npm /var/lib/apt/lists/*"
     )
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Reply;
 use crate::record::{Recorded, entries};
-use crate::state::{Build, State, Template, rfc3339};
+use crate::state::{Build, State, rfc3339};
 
 /// The host and port that the fake itself listens on, for upload addresses.
 pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply {

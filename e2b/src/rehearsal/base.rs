@@ -45,7 +45,9 @@ impl Base {
     pub(super) fn variables(self) -> Vec<(String, String)> {
         let pairs: &[(&str, &str)] = match self {
             Self::Debian => &[],
-            Self::Rust => &[("RUSTUP_HOME", "/usr/local/rustup"), ("CARGO_HOME", "/usr/local/cargo")],
+            Self::Rust => {
+                &[("RUSTUP_HOME", "/usr/local/rustup"), ("CARGO_HOME", "/usr/local/cargo")]
+            }
         };
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
@@ -65,7 +67,8 @@ impl Base {
         }
         if !is_root().await {
             return Err(RehearsalError::Machine(
-                "a rehearsal makes a Debian with its owners and needs root: run it with sudo".to_owned(),
+                "a rehearsal makes a Debian with its owners and needs root: run it with sudo"
+                    .to_owned(),
             ));
         }
         let name = match self {
@@ -168,7 +171,8 @@ fn main_archive(uris: &str) -> Option<&str> {
 }
 
 async fn on_path(program: &str) -> bool {
-    let found = Command::new("sh").args(["-c", &format!("command -v {program} >/dev/null")]).status();
+    let found =
+        Command::new("sh").args(["-c", &format!("command -v {program} >/dev/null")]).status();
     found.await.is_ok_and(|status| status.success())
 }
 
@@ -182,7 +186,9 @@ async fn said_by(program: &str, arguments: &[&str]) -> Result<String, RehearsalE
         Ok(output) if output.status.success() => {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         }
-        Ok(output) => Err(RehearsalError::Machine(format!("{program} ended with {}", output.status))),
+        Ok(output) => {
+            Err(RehearsalError::Machine(format!("{program} ended with {}", output.status)))
+        }
         Err(error) => Err(RehearsalError::Machine(format!("{program} cannot be started: {error}"))),
     }
 }

@@ -60,7 +60,12 @@ impl Jail {
     ) -> Result<(), String> {
         let mut bwrap = Command::new("bwrap");
         bwrap.arg("--bind").arg(&self.root).arg("/");
-        bwrap.args(["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/run"]);
+        bwrap.args([
+            "--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp", "--tmpfs",
+            "/run",
+        ]);
+        // Without this bwrap would make it for root alone.
+        bwrap.args(["--dir", super::HAND_OVER]);
         bwrap.args(["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]);
         // Steps run as root: apt changes owners and becomes other users.
         bwrap.args(["--cap-add", "ALL", "--clearenv"]);
@@ -123,7 +128,8 @@ pub(super) async fn lines(
     let run = async {
         let mut output = BufReader::new(output).split(b'\n');
         while let Ok(Some(line)) = output.next_segment().await {
-            let line: String = String::from_utf8_lossy(&line).chars().take(MAX_LINE_CHARS).collect();
+            let line: String =
+                String::from_utf8_lossy(&line).chars().take(MAX_LINE_CHARS).collect();
             tell(&line);
         }
         child.wait().await

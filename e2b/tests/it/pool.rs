@@ -106,9 +106,8 @@ async fn warm_ones_are_kept_alive() {
     options.new.timeout = Duration::from_millis(600);
     let pool = SandboxPool::open(e2b, options).unwrap();
     warm(&pool, 1).await;
-    let timeouts = || {
-        fake.requests().iter().filter(|request| request.path.ends_with("/timeout")).count()
-    };
+    let timeouts =
+        || fake.requests().iter().filter(|request| request.path.ends_with("/timeout")).count();
     let wait = async {
         while timeouts() < 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;

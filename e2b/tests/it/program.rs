@@ -160,6 +160,15 @@ async fn a_dotenv_file_is_read_and_the_environment_wins() {
 }
 
 #[tokio::test]
+async fn a_rehearsal_says_at_once_what_it_cannot_stand_for() {
+    let dir = checkout().await;
+    let output = program(dir.path(), &["rehearse", "--image", "ubuntu:24.04"], &[]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("ubuntu:24.04 cannot be stood for here"));
+    assert!(!dir.path().join("target").exists(), "nothing was made");
+}
+
+#[tokio::test]
 async fn help_version_completions_and_man_page() {
     let dir = tempfile::tempdir().unwrap();
     let run = async |arguments: &[&str]| {

@@ -80,7 +80,8 @@ async fn a_list_is_read_page_after_page() {
 async fn refusals_of_create_are_typed_and_leave_nothing() {
     let (fake, e2b) = fake().await;
     let new = NewSandbox::new("base");
-    let cases: [(u16, fn(&Error) -> bool); 6] = [
+    type Expected = fn(&Error) -> bool;
+    let cases: [(u16, Expected); 6] = [
         (400, |error| matches!(error, Error::Rejected(_))),
         (401, |error| matches!(error, Error::Unauthorized(_))),
         (403, |error| matches!(error, Error::Forbidden(_))),
