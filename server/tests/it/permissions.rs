@@ -263,18 +263,21 @@ async fn sent_once_in_a_replay(cli: Cli) {
     scene.api.script([touch("made"), Reply::text("Done.")]);
     scene.client.say("Touch it").await;
     let first = asked(&mut scene.client).await;
-    scene.client.close().await;
+    let made = scene.place.workspace().join("made");
+    let Scene { place, api, relay, client, .. } = scene;
+    client.close().await;
 
-    let mut client = Client::open(scene.relay.address(), "/ws?after=0").await;
+    let mut client = Client::open(relay.address(), "/ws?after=0").await;
     let again = asked(&mut client).await;
     assert_eq!(again["requestId"], first["requestId"]);
     assert!(again["seq"].is_u64(), "{again}");
     answer(&mut client, &again, json!({ "approved": true })).await;
     let turn = client.turn().await;
     assert_eq!(kinds(&turn.0, "permission_request"), 0, "{turn:#?}");
-    assert!(exists(&scene, "made"));
+    assert!(made.exists());
     client.close().await;
-    scene.relay.stop();
+    relay.stop();
+    drop((place, api));
 }
 
 async fn withdrawn_when_the_agent_dies(cli: Cli) {
