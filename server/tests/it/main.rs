@@ -4,6 +4,12 @@ mod support;
 
 mod browser;
 mod demo_agent;
+mod hostile_frames;
+mod hostile_messages;
+mod hostile_requests;
+mod modes;
+mod permissions;
+mod permissions_control;
 mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;
