@@ -4,6 +4,10 @@ mod support;
 
 mod browser;
 mod demo_agent;
+mod faults_agent;
+mod faults_checks;
+mod faults_proxy;
+mod faults_raw;
 mod hostile_frames;
 mod hostile_messages;
 mod hostile_requests;
@@ -11,4 +15,6 @@ mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;
 mod real_cli_faults;
+mod replay;
+mod slot;
 mod verbatim;
