@@ -120,9 +120,15 @@ pub(crate) fn rss_bytes(pid: i32) -> u64 {
     status_bytes(pid, "status", &["VmRSS:"])
 }
 
-/// The most memory of a process that ever was in RAM.
-pub(crate) fn peak_rss_bytes(pid: i32) -> u64 {
-    status_bytes(pid, "status", &["VmHWM:"])
+/// The same without the pages of the program's own file, which are many in a
+/// debug build and few in the one that is shipped.
+pub(crate) fn heap_bytes(pid: i32) -> u64 {
+    status_bytes(pid, "status", &["RssAnon:"])
+}
+
+/// The most that [`heap_bytes`] can have been at any time.
+pub(crate) fn peak_heap_bytes(pid: i32) -> u64 {
+    status_bytes(pid, "status", &["VmHWM:"]) - status_bytes(pid, "status", &["RssFile:"])
 }
 
 /// The memory of a process that it shares with nobody.

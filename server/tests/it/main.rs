@@ -11,6 +11,8 @@ mod faults_raw;
 mod hostile_frames;
 mod hostile_messages;
 mod hostile_requests;
+mod lifecycle;
+mod lifecycle_start;
 mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;

@@ -180,7 +180,7 @@ async fn h5_a_frozen_client_is_dead_though_its_kernel_is_not() {
     let before = Before::of(&relay);
     let mut frozen = Client::connect(relay.address()).await;
     // In the middle of a flood, too: the probe must not wait behind it.
-    frozen.say(json!({"n": 200_000, "size": 1000}).to_string()).await;
+    frozen.say(json!({"n": 40_000, "size": 1000}).to_string()).await;
     let asked = Instant::now();
     let mut second = Client::connect(relay.address()).await;
     assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
@@ -221,7 +221,12 @@ async fn two_clients_that_reconnect_for_ever_do_not_throw_each_other_out() {
         let (mut connected, mut refused) = (0, 0);
         while Instant::now() < until {
             let mut client = Client::open(address, "/ws").await;
-            if client.frame().await == busy() {
+            let first = client.frame().await;
+            if Instant::now() >= until {
+                // The other one may have gone home by now.
+                break;
+            }
+            if first == busy() {
                 refused += 1;
                 client.closed().await;
                 continue;
