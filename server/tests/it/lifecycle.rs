@@ -309,6 +309,9 @@ async fn j10_many_connections_and_turns_leave_no_trace() {
     // The replay buffer may still be filling: a turn is some 2 KB.
     assert!(grown < 4 << 20, "{grown} bytes more after {ROUNDS} rounds");
     let health = answers_at_once(relay.address()).await;
-    assert_eq!((&health["agent"]["turns"], &health["agent"]["restarts"]), (&json!(ROUNDS), &json!(0)));
+    assert_eq!(
+        (&health["agent"]["turns"], &health["agent"]["restarts"]),
+        (&json!(ROUNDS), &json!(0))
+    );
     relay.stop();
 }
