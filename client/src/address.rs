@@ -133,7 +133,7 @@ mod tests {
             ("http://", "not a URL"),
             ("http://user:hunter2@host", "user name or password"),
             ("http://host?token=hunter2", "query or fragment"),
-            ("http://host:99999", "URL"),
+            ("http://host:99999", "up to 65535"),
             ("http://host:0", "port 0"),
             ("http://host:", "port"),
             ("http://ho st", "not a URL"),

@@ -1,0 +1,10 @@
+//! The client against servers of every kind: a scripted one that follows the
+//! protocol, a hostile one that does not, and the real one.
+
+mod support;
+
+mod connecting;
+mod hostile;
+mod messages;
+mod reconnecting;
+mod requests;
