@@ -23,8 +23,15 @@ use crate::view::{View, views};
 pub enum ServerMessage {
     /// A line of the agent.
     Sdk(SdkMessage),
-    /// The server reports a failure, in words.
-    Error(String),
+    /// The server reports a failure.
+    Error {
+        /// In words.
+        text: String,
+        /// Its number in the stream, if it is news of the agent. Without one it
+        /// answers something that this client sent (an original server numbers
+        /// nothing).
+        seq: Option<u64>,
+    },
     /// The agent's stderr, or what it wrote to stdout that is not JSON.
     Info(String),
     /// The agent asks whether it may use a tool. Nothing is approved without
@@ -230,7 +237,7 @@ impl Frame {
                 return Ok(Self::ControlResponse { request_id, response });
             }
             Wire::SdkMessage { .. } => ServerMessage::Sdk(SdkMessage { frame: text.clone(), seq }),
-            Wire::Error { error, .. } => ServerMessage::Error(error.into()),
+            Wire::Error { error, .. } => ServerMessage::Error { text: error.into(), seq },
             Wire::Info { data, .. } => ServerMessage::Info(data.into()),
             Wire::PermissionRequest { request_id, tool, input, context, .. } => {
                 ServerMessage::PermissionRequest(PermissionRequest {

@@ -278,8 +278,8 @@ async fn hello(reader: &mut Reader, http: &Http) -> Result<Option<String>, Error
             Incoming::Text(text) => {
                 return match Frame::read(text) {
                     Ok(Frame::Connected { stream }) => Ok(stream),
-                    Ok(Frame::Message(_, ServerMessage::Error(message))) => {
-                        Err(refused(reader, message).await)
+                    Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
+                        Err(refused(reader, text).await)
                     }
                     Ok(_) => Err(http.not_a_relay("its first message is not `connected`")),
                     Err(error) => Err(http.not_a_relay(error)),

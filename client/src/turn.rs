@@ -128,6 +128,9 @@ impl Turn {
                     stderr: stderr.clone(),
                 });
             }
+            ServerMessage::Error { text, seq: None } => {
+                self.state = State::Failed(Error::MessageRefused(text.clone()));
+            }
             ServerMessage::Gap(_) => {
                 self.state = State::Failed(Error::lost(
                     "messages of this turn are missing, perhaps its result",
