@@ -35,6 +35,8 @@ enum State {
 pub struct Answer {
     /// The conversation; give it to `resume` to go on with it another time.
     pub session_id: Option<String>,
+    /// The model, as the agent names it.
+    pub model: Option<String>,
     /// The agent's last text; what went wrong, if the turn failed.
     pub text: String,
     /// The answer in the form that `outputFormat` asked for, as JSON.
@@ -145,6 +147,7 @@ impl Turn {
             match view {
                 View::SessionStarted(session) => {
                     self.answer.session_id = Some(session.session_id.into_owned());
+                    self.answer.model = session.model.map(Into::into);
                 }
                 View::Text { text, parent: None } => self.answer.text = text.into_owned(),
                 // An agent can take a message into the running turn, whose
