@@ -6,6 +6,7 @@
 //! first would let something else through than it checked.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserializer as _;
@@ -44,6 +45,45 @@ pub fn fields<'a, const N: usize>(
 
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let found = deserializer.deserialize_map(Fields(names))?;
+    deserializer.end()?;
+    Ok(found)
+}
+
+/// An object's entries: names decoded, values as their raw text.
+pub type Entries<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+/// The entries of the JSON object `text`, in order. Of duplicate names the
+/// last value counts and stands where the first did, as in `JSON.parse`.
+///
+/// # Errors
+///
+/// When `text` is not one JSON object, or a name in it holds a lone surrogate.
+pub fn entries(text: &str) -> Result<Entries<'_>, serde_json::Error> {
+    struct Found;
+
+    impl<'de> Visitor<'de> for Found {
+        type Value = Entries<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found: Entries<'de> = Vec::new();
+            let mut places = BTreeMap::new();
+            while let Some((Key(name), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                let place = *places.entry(name.clone()).or_insert(found.len());
+                match found.get_mut(place) {
+                    Some(entry) => entry.1 = value,
+                    None => found.push((name, value)),
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let found = deserializer.deserialize_map(Found)?;
     deserializer.end()?;
     Ok(found)
 }
@@ -122,5 +162,12 @@ mod tests {
     fn depth_does_not_overflow_the_stack() {
         let text = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(fields(&text, ["a"]).unwrap()[0].is_some());
+    }
+
+    #[test]
+    fn of_duplicate_names_the_last_value_counts_at_the_first_place() {
+        let entries = entries(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+        let seen: Vec<_> = entries.iter().map(|(name, value)| (&**name, value.get())).collect();
+        assert_eq!(seen, [("a", "3"), ("b", "2")]);
     }
 }

@@ -6,11 +6,14 @@
 //! * [`client_message`]: what a client sends
 //! * [`server_message`]: what a client receives
 //! * [`envelope`]: how an agent's line is wrapped without being touched
+//! * [`config`]: what `POST /config` takes and `GET /config` shows
 
 pub mod client_message;
+pub mod config;
 pub mod envelope;
 pub mod json;
 pub mod server_message;
 
 pub use client_message::{ClientMessage, ClientMessageError};
+pub use config::{ConfigError, QueryConfig, Secret};
 pub use server_message::ServerMessage;

@@ -60,8 +60,9 @@ pub(crate) async fn ask(
         Ok(client) => client,
         Err(exit) if args.json && exit.message().is_some() => {
             let answer = claude_relay_client::Answer::default();
-            print_json(&Ended { answer, exit, status: "failed" }, terminal)?;
-            return Err(Exit::failed("").silent());
+            let ended = Ended { answer, exit, status: "failed", leave: false };
+            print_json(&ended, terminal)?;
+            return Err(ended.exit.silent());
         }
         Err(exit) => return Err(exit),
     };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use claude_relay_client::{Client, UserMessage};
+use claude_relay_client::{Client, Connection, UserMessage};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -139,15 +139,12 @@ impl Chat<'_> {
         if let Some(model) = &ended.answer.model {
             self.model = Some(model.clone());
         }
-        self.failed(ended.exit)
+        if ended.leave { Next::Leave(ended.exit) } else { self.failed(ended.exit) }
     }
 
-    /// A failed turn is no reason to leave; a lost connection is.
+    /// A failed turn is no reason to leave; the end of the client is.
     fn failed(&self, exit: Exit) -> Next {
-        if exit.code() == 3 {
-            return Next::Leave(exit);
-        }
-        if exit.leaves() {
+        if matches!(*self.client.connection().borrow(), Connection::Ended(_)) {
             return Next::Leave(exit);
         }
         if let Some(message) = exit.message() {

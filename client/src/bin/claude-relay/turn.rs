@@ -23,11 +23,13 @@ pub(crate) struct Ended {
     pub(crate) exit: Exit,
     /// In one word, for programs.
     pub(crate) status: &'static str,
+    /// Ctrl-C was pressed twice: the program ends, whatever it is.
+    pub(crate) leave: bool,
 }
 
 impl Ended {
     fn early(answer: Answer, exit: Exit) -> Self {
-        Self { answer, exit, status: "failed" }
+        Self { answer, exit, status: "failed", leave: false }
     }
 }
 
@@ -57,7 +59,8 @@ pub(crate) async fn run(
             return Ended { status: "timeout", ..Ended::early(Answer::default(), timed_out(args)) };
         }
         _ = tokio::signal::ctrl_c() => {
-            return Ended { status: "interrupted", ..Ended::early(Answer::default(), Exit::INTERRUPTED) };
+            let early = Ended::early(Answer::default(), Exit::INTERRUPTED);
+            return Ended { status: "interrupted", leave: true, ..early };
         }
     };
     let mut approvals = Approvals::default();
@@ -71,7 +74,8 @@ pub(crate) async fn run(
             biased;
             pressed = tokio::signal::ctrl_c() => {
                 if pressed.is_err() || ending.is_some_and(|(why, _)| why == Ending::CtrlC) {
-                    return ended(&turn, ending, Exit::INTERRUPTED);
+                    let ended = ended(&turn, ending, Exit::INTERRUPTED);
+                    return Ended { leave: true, ..ended };
                 }
                 ending = Some((Ending::CtrlC, interrupt(client)));
                 terminal.note("interrupting; Ctrl-C again leaves at once");
@@ -175,7 +179,7 @@ fn finished(turn: &Turn, ending: Option<(Ending, Instant)>, args: &TurnArgs) -> 
         }
         None => (Exit::OK, "completed"),
     };
-    Ended { answer, exit, status }
+    Ended { answer, exit, status, leave: false }
 }
 
 /// The turn ends without one.
@@ -189,7 +193,7 @@ fn ended(turn: &Turn, ending: Option<(Ending, Instant)>, exit: Exit) -> Ended {
         Some((Ending::CtrlC, _)) => Exit::INTERRUPTED,
         _ => exit,
     };
-    Ended { answer: turn.answer().clone(), exit, status }
+    Ended { answer: turn.answer().clone(), exit, status, leave: false }
 }
 
 /// What `--summary` and `--print-session-id` print.

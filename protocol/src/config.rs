@@ -1,0 +1,276 @@
+//! The configuration of `GET /config` and `POST /config`.
+//!
+//! The fields have the names and meanings of the official TypeScript SDK's
+//! options. [`QueryConfig::parse`] reads a request's body,
+//! [`QueryConfig::echo`] is what may be shown of the result.
+//!
+//! * A field that is `null` is not set. The original's client drops what is
+//!   undefined, so a `null` is somebody's way of saying "nothing".
+//! * Of duplicate names the last one counts.
+//! * `"***"` ([`MASK`]) stands for the secret that was there before, so what
+//!   the echo shows can be edited and posted back.
+//! * JSON that is passed on (`agents`, `mcpServers`, a schema) keeps its order
+//!   and its spelling; only white space between tokens goes.
+
+mod echo;
+mod env;
+mod parse;
+#[cfg(test)]
+mod properties;
+mod raw;
+mod secret;
+mod servers;
+mod value;
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+pub use self::echo::Echo;
+pub use self::secret::Secret;
+
+/// What stands for a secret where a configuration is shown. Posted back, it
+/// keeps the secret that was there.
+pub const MASK: &str = "***";
+
+/// How deep arrays and objects may lie inside one another. Readers of JSON
+/// commonly stop here, and one of them would be the agent.
+pub const MAX_DEPTH: usize = 128;
+
+/// How many bytes a value may have that becomes one argument or environment
+/// variable of the agent. Linux takes 128 KiB with the flag's name and the
+/// closing NUL (`MAX_ARG_STRLEN`); this leaves room for both.
+pub const MAX_ARGUMENT_BYTES: usize = 120 * 1024;
+
+/// How many unknown fields [`Parsed::ignored`] names; one more entry counts
+/// the rest.
+pub const MAX_IGNORED: usize = 32;
+
+/// How long an `authToken` may be, in bytes: it has to fit into a header.
+pub const MAX_AUTH_TOKEN_BYTES: usize = 4096;
+
+/// Variables of an environment, in the order given, each name once.
+pub type Env = Vec<(String, Secret)>;
+
+/// A configuration, complete: posting one replaces the one before.
+///
+/// Equality covers the secrets and ignores white space between JSON tokens. A
+/// configuration that equals the one before never restarts anything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct QueryConfig {
+    /// Sub-agents by name: one JSON object, verbatim. Kept as a secret because
+    /// an agent may bring MCP servers, with headers.
+    pub agents: Option<Secret>,
+    /// Tools that may be used without asking.
+    pub allowed_tools: Option<Vec<String>>,
+    /// The system prompt. Not set means an empty one, as in the SDK.
+    pub system_prompt: Option<SystemPrompt>,
+    /// The model.
+    pub model: Option<String>,
+    /// MCP servers by name: one JSON object, verbatim, with their headers.
+    pub mcp_servers: Option<Secret>,
+    /// Tools that may not be used.
+    pub disallowed_tools: Option<Vec<String>>,
+    /// The tools that exist.
+    pub tools: Option<Tools>,
+    /// What is asked about and what is not.
+    pub permission_mode: Option<PermissionMode>,
+    /// How many turns one message may take: at least 1.
+    pub max_turns: Option<u64>,
+    /// How many tokens thinking may take; 0 turns it off.
+    pub max_thinking_tokens: Option<u64>,
+    /// What the conversation may cost, in US dollars: finite, above 0.
+    pub max_budget_usd: Option<f64>,
+    /// The model that steps in when the first is overloaded.
+    pub fallback_model: Option<String>,
+    /// How hard the model tries. Not checked: the set grows with the models.
+    pub effort: Option<String>,
+    /// Whether text is sent while it is being written. Default: no.
+    pub include_partial_messages: Option<bool>,
+    /// Which settings files count. Default: the project's.
+    pub setting_sources: Option<Vec<SettingSource>>,
+    /// Directories beside the working directory, absolute or relative to it.
+    pub additional_directories: Option<Vec<String>>,
+    /// A JSON schema that the final answer has to meet: one compact object.
+    pub output_schema: Option<Json>,
+    /// The id or the title of a conversation to go on with.
+    pub resume: Option<String>,
+    /// Whether to go on with the latest conversation. Default: no.
+    pub continue_latest: Option<bool>,
+    /// Whether a resumed conversation gets a new id. Default: no.
+    pub fork_session: Option<bool>,
+    /// The working directory, inside the workspace and relative to it unless
+    /// absolute. Whether it is inside is checked at the start, not here.
+    pub cwd: Option<String>,
+    /// Variables laid over the inherited environment.
+    pub env: Option<Env>,
+    /// An API key: `ANTHROPIC_API_KEY` of the agent.
+    pub anthropic_api_key: Option<Secret>,
+    /// An OAuth token: `CLAUDE_CODE_OAUTH_TOKEN` of the agent.
+    pub claude_code_oauth_token: Option<Secret>,
+    /// A bearer token: `ANTHROPIC_AUTH_TOKEN` of the agent.
+    pub anthropic_auth_token: Option<Secret>,
+    /// The Messages API's address: `ANTHROPIC_BASE_URL` of the agent. A secret
+    /// because an address can hold a password; the echo masks only that.
+    pub anthropic_base_url: Option<Secret>,
+    /// Which agent runs.
+    pub provider: Provider,
+}
+
+/// What [`QueryConfig::parse`] found in a body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The configuration to store.
+    pub config: QueryConfig,
+    /// Names of fields that mean nothing here, to be told to the sender. At
+    /// most [`MAX_IGNORED`] names, each cut, and a count of the others.
+    pub ignored: Vec<String>,
+    /// The `authToken` of the body, which is no part of the configuration:
+    /// a server without a token takes it as its own. Visible ASCII, not empty.
+    pub auth_token: Option<Secret>,
+}
+
+/// A system prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SystemPrompt {
+    /// This text.
+    Text(String),
+    /// These texts, one block each.
+    Blocks(Vec<String>),
+    /// Claude Code's own prompt.
+    Preset {
+        /// Text that follows it.
+        append: Option<String>,
+        /// Whether parts that change from machine to machine are left out.
+        exclude_dynamic_sections: Option<bool>,
+    },
+}
+
+/// The tools that exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tools {
+    /// These, and none when empty.
+    List(Vec<String>),
+    /// Claude Code's own.
+    Preset,
+}
+
+/// JSON text, compact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Json(Box<str>);
+
+impl Json {
+    /// The text: valid JSON on one line.
+    #[must_use]
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $type:ident, $expected:literal { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $type {
+            pub(crate) const EXPECTED: &'static str = $expected;
+
+            /// The name on the wire and on the agent's command line.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The one of this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+names! {
+    /// What the agent asks about. The agent exits at once on any other name.
+    PermissionMode,
+    r#"one of "default", "acceptEdits", "bypassPermissions", "plan", "dontAsk", "auto""# {
+        /// Ask about what is neither allowed nor denied.
+        Default = "default",
+        /// Edit files without asking.
+        AcceptEdits = "acceptEdits",
+        /// Ask about nothing.
+        BypassPermissions = "bypassPermissions",
+        /// Plan, change nothing.
+        Plan = "plan",
+        /// Deny what would be asked about.
+        DontAsk = "dontAsk",
+        /// Let a model decide.
+        Auto = "auto",
+    }
+}
+
+names! {
+    /// A place of settings files. The agent exits at once on any other name.
+    SettingSource,
+    r#"one of "user", "project", "local""# {
+        /// The user's, in the home directory.
+        User = "user",
+        /// The project's.
+        Project = "project",
+        /// The project's that are not checked in.
+        Local = "local",
+    }
+}
+
+names! {
+    /// Which agent runs.
+    #[derive(Default)]
+    Provider,
+    r#"one of "claude", "codex""# {
+        /// Claude Code.
+        #[default]
+        Claude = "claude",
+        /// Codex.
+        Codex = "codex",
+    }
+}
+
+/// Why a body is no configuration. The text is the `error` of the answer; it
+/// names the field and holds no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The body is not JSON, or not UTF-8.
+    #[error("Invalid JSON")]
+    InvalidJson,
+    /// The body is JSON and no object.
+    #[error("expected a JSON object")]
+    NotAnObject,
+    /// Arrays and objects lie too deep inside one another.
+    #[error("arrays and objects lie more than {MAX_DEPTH} deep inside one another")]
+    TooDeep,
+    /// A known field has another type or is none of the possible values.
+    #[error("{path}: expected {expected}")]
+    WrongType {
+        /// Where, such as `allowedTools[1]`.
+        path: String,
+        /// What should be there, such as `a string`.
+        expected: &'static str,
+    },
+    /// A value of the right type that cannot be taken.
+    #[error("{path}: {reason}")]
+    Refused {
+        /// Where.
+        path: String,
+        /// Why, and what to do.
+        reason: Cow<'static, str>,
+    },
+}

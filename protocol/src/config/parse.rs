@@ -1,0 +1,367 @@
+//! From a request's body to a configuration.
+
+use serde_json::value::RawValue;
+
+use super::value::{self, Path, shown};
+use super::{
+    ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, Parsed, PermissionMode,
+    Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools, env, raw, servers,
+};
+use crate::json;
+
+/// The fields that mean something.
+const FIELDS: [&str; 28] = [
+    "agents",
+    "allowedTools",
+    "systemPrompt",
+    "model",
+    "mcpServers",
+    "anthropicApiKey",
+    "disallowedTools",
+    "tools",
+    "permissionMode",
+    "maxTurns",
+    "maxThinkingTokens",
+    "maxBudgetUsd",
+    "fallbackModel",
+    "effort",
+    "includePartialMessages",
+    "settingSources",
+    "additionalDirectories",
+    "outputFormat",
+    "resume",
+    "continue",
+    "forkSession",
+    "cwd",
+    "env",
+    "claudeCodeOauthToken",
+    "anthropicAuthToken",
+    "anthropicBaseUrl",
+    "provider",
+    "authToken",
+];
+
+const BASE_URL: &str = "ANTHROPIC_BASE_URL";
+
+impl QueryConfig {
+    /// Reads the body of `POST /config`. `previous` is the configuration that
+    /// it is going to replace: [`MASK`] in place of a secret keeps the one
+    /// that is there. Leaving a secret out removes it.
+    ///
+    /// The caller bounds the body.
+    ///
+    /// # Errors
+    ///
+    /// When the body is no JSON object, a known field has a wrong type or a
+    /// value that cannot be taken, or fields contradict each other.
+    pub fn parse(body: &[u8], previous: &Self) -> Result<Parsed, ConfigError> {
+        let text = std::str::from_utf8(body).map_err(|_| ConfigError::InvalidJson)?;
+        let body: &RawValue = serde_json::from_str(text).map_err(|_| ConfigError::InvalidJson)?;
+        if !json::is_object(body) {
+            return Err(ConfigError::NotAnObject);
+        }
+        if raw::depth(body.get()) > MAX_DEPTH {
+            return Err(ConfigError::TooDeep);
+        }
+        // Only a name with half a surrogate pair is left to fail here.
+        let fields = json::entries(body.get()).map_err(|_| ConfigError::InvalidJson)?;
+
+        let mut reader =
+            Reader { previous, config: Self::default(), auth_token: None, kept_credential: false };
+        let mut ignored = Vec::new();
+        let mut unknown = 0;
+        for (name, value) in fields {
+            if !FIELDS.contains(&&*name) {
+                unknown += 1;
+                if unknown <= MAX_IGNORED {
+                    ignored.push(shown(&name));
+                }
+            } else if value.get() != "null" {
+                reader.read(&name, value)?;
+            }
+        }
+        if unknown > MAX_IGNORED {
+            ignored.push(format!("and {} more", unknown - MAX_IGNORED));
+        }
+        reader.check()?;
+        Ok(Parsed { config: reader.config, ignored, auth_token: reader.auth_token })
+    }
+
+    fn base_url(&self) -> Option<&str> {
+        let env = self.env.as_deref().unwrap_or_default();
+        let in_env = || env.iter().find(|(name, _)| name == BASE_URL).map(|(_, value)| value);
+        self.anthropic_base_url.as_ref().or_else(in_env).map(Secret::expose)
+    }
+}
+
+struct Reader<'p> {
+    previous: &'p QueryConfig,
+    config: QueryConfig,
+    auth_token: Option<Secret>,
+    /// Whether a mask kept something that the agent sends to its API.
+    kept_credential: bool,
+}
+
+impl Reader<'_> {
+    /// Takes the value of one of [`FIELDS`].
+    fn read(&mut self, name: &str, raw: &RawValue) -> Result<(), ConfigError> {
+        let path = &Path::Field(name);
+        let previous = self.previous;
+        let config = &mut self.config;
+        let kept = &mut self.kept_credential;
+        match name {
+            "agents" => {
+                no_nul(raw, path)?;
+                config.agents = Some(servers::read_agents(raw, previous.agents.as_ref(), path)?);
+            }
+            "allowedTools" => config.allowed_tools = Some(value::joined(raw, path)?),
+            "systemPrompt" => config.system_prompt = Some(system_prompt(raw, path)?),
+            "model" => config.model = Some(value::argument(raw, path)?),
+            "mcpServers" => {
+                no_nul(raw, path)?;
+                let before = previous.mcp_servers.as_ref();
+                config.mcp_servers = Some(servers::read(raw, before, path)?);
+            }
+            "disallowedTools" => config.disallowed_tools = Some(value::joined(raw, path)?),
+            "tools" => config.tools = Some(tools(raw, path)?),
+            "permissionMode" => {
+                let mode = PermissionMode::from_name(&value::string(raw, path)?);
+                config.permission_mode =
+                    Some(mode.ok_or_else(|| path.expected(PermissionMode::EXPECTED))?);
+            }
+            "maxTurns" => config.max_turns = Some(value::whole(raw, 1, path)?),
+            "maxThinkingTokens" => config.max_thinking_tokens = Some(value::whole(raw, 0, path)?),
+            "maxBudgetUsd" => config.max_budget_usd = Some(value::positive(raw, path)?),
+            "fallbackModel" => config.fallback_model = Some(value::argument(raw, path)?),
+            "effort" => config.effort = Some(value::argument(raw, path)?),
+            "includePartialMessages" => {
+                config.include_partial_messages = Some(value::boolean(raw, path)?);
+            }
+            "settingSources" => config.setting_sources = Some(setting_sources(raw, path)?),
+            "additionalDirectories" => {
+                config.additional_directories = Some(directories(raw, path)?);
+            }
+            "outputFormat" => config.output_schema = Some(output_schema(raw, path)?),
+            "resume" => config.resume = Some(value::argument(raw, path)?),
+            "continue" => config.continue_latest = Some(value::boolean(raw, path)?),
+            "forkSession" => config.fork_session = Some(value::boolean(raw, path)?),
+            "cwd" => config.cwd = Some(directory(raw, path)?),
+            "env" => {
+                config.env = Some(env::read(raw, previous.env.as_ref(), kept, path)?);
+            }
+            "anthropicApiKey" => {
+                config.anthropic_api_key =
+                    credential(raw, previous.anthropic_api_key.as_ref(), kept, path)?;
+            }
+            "claudeCodeOauthToken" => {
+                config.claude_code_oauth_token =
+                    credential(raw, previous.claude_code_oauth_token.as_ref(), kept, path)?;
+            }
+            "anthropicAuthToken" => {
+                config.anthropic_auth_token =
+                    credential(raw, previous.anthropic_auth_token.as_ref(), kept, path)?;
+            }
+            "anthropicBaseUrl" => {
+                config.anthropic_base_url =
+                    base_url(raw, previous.anthropic_base_url.as_ref(), path)?;
+            }
+            "provider" => {
+                let provider = Provider::from_name(&value::string(raw, path)?);
+                config.provider = provider.ok_or_else(|| path.expected(Provider::EXPECTED))?;
+            }
+            "authToken" => self.auth_token = auth_token(raw, path)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What one field alone cannot tell.
+    fn check(&self) -> Result<(), ConfigError> {
+        let config = &self.config;
+        if let Some(fallback) = config.fallback_model.as_deref().filter(|name| !name.is_empty())
+            && config.model.as_deref() == Some(fallback)
+        {
+            return Err(Path::Field("fallbackModel").refused("must be another model than model"));
+        }
+
+        let env = config.env.as_deref().unwrap_or_default();
+        for (field, variable, given) in [
+            ("anthropicApiKey", "ANTHROPIC_API_KEY", &config.anthropic_api_key),
+            ("claudeCodeOauthToken", "CLAUDE_CODE_OAUTH_TOKEN", &config.claude_code_oauth_token),
+            ("anthropicAuthToken", "ANTHROPIC_AUTH_TOKEN", &config.anthropic_auth_token),
+            ("anthropicBaseUrl", BASE_URL, &config.anthropic_base_url),
+        ] {
+            if given.is_some() && env.iter().any(|(name, _)| name == variable) {
+                return Err(Path::Name(&Path::Field("env"), variable)
+                    .refused(format!("{field} sets the same variable; give one of the two")));
+            }
+        }
+
+        // Whoever does not know a credential must not be able to have it sent
+        // to an address of their own.
+        if self.kept_credential && config.base_url() != self.previous.base_url() {
+            return Err(Path::Field("anthropicBaseUrl")
+                .refused("changed while \"***\" keeps a credential; give the credential again"));
+        }
+        Ok(())
+    }
+}
+
+/// A credential. An empty one is none, as in the original. `kept` is set when
+/// it is the one from before.
+fn credential(
+    raw: &RawValue,
+    previous: Option<&Secret>,
+    kept: &mut bool,
+    path: &Path<'_>,
+) -> Result<Option<Secret>, ConfigError> {
+    let text = value::argument(raw, path)?;
+    if text == MASK {
+        *kept = true;
+        return previous.cloned().map(Some).ok_or_else(|| env::no_previous(path));
+    }
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
+}
+
+fn system_prompt(raw: &RawValue, path: &Path<'_>) -> Result<SystemPrompt, ConfigError> {
+    if json::is_string(raw) {
+        return Ok(SystemPrompt::Text(value::string(raw, path)?));
+    }
+    if json::is_array(raw) {
+        let blocks = value::array(raw, "an array", path)?.into_iter().enumerate();
+        let blocks = blocks.map(|(index, block)| value::string(block, &Path::Index(path, index)));
+        return Ok(SystemPrompt::Blocks(blocks.collect::<Result<_, _>>()?));
+    }
+    if !json::is_object(raw) {
+        return Err(path.expected("a string, an array of strings or a preset"));
+    }
+    preset(raw, path)?;
+    let (mut append, mut exclude_dynamic_sections) = (None, None);
+    for (name, raw) in value::object(raw, path)? {
+        let path = Path::Name(path, &name);
+        match &*name {
+            _ if raw.get() == "null" => {}
+            "append" => append = Some(value::string(raw, &path)?),
+            "excludeDynamicSections" => {
+                exclude_dynamic_sections = Some(value::boolean(raw, &path)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(SystemPrompt::Preset { append, exclude_dynamic_sections })
+}
+
+/// Checks for the one preset there is.
+fn preset(raw: &RawValue, path: &Path<'_>) -> Result<(), ConfigError> {
+    let entries = value::object(raw, path)?;
+    for (name, wanted, expected) in
+        [("type", "preset", "\"preset\""), ("preset", "claude_code", "\"claude_code\"")]
+    {
+        let found = entries.iter().find(|(known, _)| known == name);
+        if found.and_then(|(_, value)| json::string(value)).as_deref() != Some(wanted) {
+            return Err(Path::Name(path, name).expected(expected));
+        }
+    }
+    Ok(())
+}
+
+fn tools(raw: &RawValue, path: &Path<'_>) -> Result<Tools, ConfigError> {
+    if json::is_object(raw) {
+        preset(raw, path)?;
+        return Ok(Tools::Preset);
+    }
+    if !json::is_array(raw) {
+        return Err(path.expected("an array of strings or a preset"));
+    }
+    Ok(Tools::List(value::joined(raw, path)?))
+}
+
+fn setting_sources(raw: &RawValue, path: &Path<'_>) -> Result<Vec<SettingSource>, ConfigError> {
+    value::array(raw, "an array of strings", path)?
+        .into_iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            let path = Path::Index(path, index);
+            SettingSource::from_name(&value::string(raw, &path)?)
+                .ok_or_else(|| path.expected(SettingSource::EXPECTED))
+        })
+        .collect()
+}
+
+fn output_schema(raw: &RawValue, path: &Path<'_>) -> Result<Json, ConfigError> {
+    no_nul(raw, path)?;
+    let (mut kind, mut schema) = (None, None);
+    for (name, value) in value::object(raw, path)? {
+        match &*name {
+            "type" => kind = json::string(value),
+            "schema" => schema = Some(value),
+            _ => {}
+        }
+    }
+    if kind.as_deref() != Some("json_schema") {
+        return Err(Path::Name(path, "type").expected("\"json_schema\""));
+    }
+    let path = Path::Name(path, "schema");
+    let schema = schema.filter(|schema| json::is_object(schema));
+    let schema = raw::compact(schema.ok_or_else(|| path.expected("an object"))?.get());
+    value::fits(schema.len(), &path)?;
+    Ok(Json(schema.into()))
+}
+
+fn directories(raw: &RawValue, path: &Path<'_>) -> Result<Vec<String>, ConfigError> {
+    value::array(raw, "an array of strings", path)?
+        .into_iter()
+        .enumerate()
+        .map(|(index, raw)| directory(raw, &Path::Index(path, index)))
+        .collect()
+}
+
+fn directory(raw: &RawValue, path: &Path<'_>) -> Result<String, ConfigError> {
+    let text = value::argument(raw, path)?;
+    if text.is_empty() { Err(path.refused("a path cannot be empty")) } else { Ok(text) }
+}
+
+fn base_url(
+    raw: &RawValue,
+    previous: Option<&Secret>,
+    path: &Path<'_>,
+) -> Result<Option<Secret>, ConfigError> {
+    let url = value::argument(raw, path)?;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    if url.contains(MASK) && servers::mask_url(&url) == url {
+        let shown = previous.is_some_and(|before| servers::mask_url(before.expose()) == url);
+        return if shown { Ok(previous.cloned()) } else { Err(env::no_previous(path)) };
+    }
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(path.expected("an http or https address"));
+    }
+    Ok(Some(Secret::new(url)))
+}
+
+fn auth_token(raw: &RawValue, path: &Path<'_>) -> Result<Option<Secret>, ConfigError> {
+    let token = value::string(raw, path)?;
+    if token == MASK {
+        return Ok(None);
+    }
+    if token.is_empty()
+        || token.len() > MAX_AUTH_TOKEN_BYTES
+        || !token.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Err(path
+            .refused(format!("must be 1 to {MAX_AUTH_TOKEN_BYTES} characters of visible ASCII")));
+    }
+    Ok(Some(Secret::new(token)))
+}
+
+fn no_nul(raw: &RawValue, path: &Path<'_>) -> Result<(), ConfigError> {
+    if raw::holds_nul(raw.get()) {
+        return Err(path.refused("holds a NUL character"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

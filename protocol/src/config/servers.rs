@@ -1,0 +1,348 @@
+//! MCP servers: checked, shown without their secrets, and the secrets put back
+//! where a mask was posted. Everything else in them is passed on as it came.
+
+use serde_json::value::RawValue;
+
+use super::env::no_previous;
+use super::raw;
+use super::value::{self, Path};
+use super::{ConfigError, MASK, Secret};
+use crate::json::{self, Entries};
+
+const KEPT: &str =
+    "\"***\" keeps a value only while the server's url, command and args stay as they were";
+
+/// The map `mcpServers`, with the masked values taken from `previous`.
+pub(super) fn read(
+    raw: &RawValue,
+    previous: Option<&Secret>,
+    path: &Path<'_>,
+) -> Result<Secret, ConfigError> {
+    let previous = previous.and_then(parsed);
+    Ok(Secret::new(restore_servers(raw, &known(previous), path)?))
+}
+
+/// The map `agents`: objects, in which only MCP servers are looked at.
+pub(super) fn read_agents(
+    raw: &RawValue,
+    previous: Option<&Secret>,
+    path: &Path<'_>,
+) -> Result<Secret, ConfigError> {
+    let agents_before = known(previous.and_then(parsed));
+    let mut out = Object::default();
+    for (name, agent) in value::object(raw, path)? {
+        let path = Path::Name(path, &name);
+        let before = known(find(&agents_before, &name));
+        let mut object = Object::default();
+        for (field, value) in value::object(agent, &path)? {
+            if field == "mcpServers" {
+                let path = Path::Name(&path, &field);
+                let before = find(&before, "mcpServers");
+                object.entry(&field, &restore_list(value, before, &path)?);
+            } else {
+                object.entry(&field, &raw::compact(value.get()));
+            }
+        }
+        out.entry(&name, &object.end());
+    }
+    Ok(Secret::new(out.end()))
+}
+
+/// The MCP servers of one agent: names of known ones, or maps of new ones.
+fn restore_list(
+    raw: &RawValue,
+    previous: Option<&RawValue>,
+    path: &Path<'_>,
+) -> Result<String, ConfigError> {
+    let before: Vec<_> = previous
+        .and_then(|list| crate::json::elements(list).ok())
+        .unwrap_or_default()
+        .into_iter()
+        .flat_map(|element| known(Some(element)))
+        .collect();
+    let mut elements = Vec::new();
+    for (index, element) in value::array(raw, "an array", path)?.into_iter().enumerate() {
+        let path = Path::Index(path, index);
+        elements.push(if crate::json::is_string(element) {
+            element.get().to_owned()
+        } else {
+            restore_servers(element, &before, &path)?
+        });
+    }
+    Ok(format!("[{}]", elements.join(",")))
+}
+
+fn restore_servers(
+    raw: &RawValue,
+    before: &Entries<'_>,
+    path: &Path<'_>,
+) -> Result<String, ConfigError> {
+    let mut out = Object::default();
+    for (name, server) in value::object(raw, path)? {
+        let path = Path::Name(path, &name);
+        let fields = value::object(server, &path)?;
+        check(&fields, &path)?;
+        out.entry(&name, &restore(&fields, &known(find(before, &name)), &path)?);
+    }
+    Ok(out.end())
+}
+
+/// One server as it is stored: masks replaced by what `before` holds.
+fn restore(
+    fields: &Entries<'_>,
+    before: &Entries<'_>,
+    path: &Path<'_>,
+) -> Result<String, ConfigError> {
+    let mut kept = false;
+    let mut same_place = true;
+    let mut out = Object::default();
+    for (name, value) in fields {
+        let path = Path::Name(path, name);
+        let previous = find(before, name);
+        let text = match &**name {
+            "headers" | "env" => {
+                let previous = known(previous);
+                let mut map = Object::default();
+                for (key, value) in value::object(value, &path)? {
+                    let masked = value::string(value, &Path::Name(&path, &key))? == MASK;
+                    let text = if masked {
+                        kept = true;
+                        find(&previous, &key)
+                            .ok_or_else(|| no_previous(&Path::Name(&path, &key)))?
+                    } else {
+                        value
+                    };
+                    map.entry(&key, text.get());
+                }
+                map.end()
+            }
+            "url" => {
+                let url = value::string(value, &path)?;
+                let before = previous.and_then(|url| value::string(url, &path).ok());
+                if url.contains(MASK) && mask_url(&url) == url {
+                    match &before {
+                        Some(before) if mask_url(before) == url => quoted(before),
+                        Some(_) => return Err(path.refused(KEPT)),
+                        None => return Err(no_previous(&path)),
+                    }
+                } else {
+                    same_place &= before.as_ref() == Some(&url);
+                    quoted(&url)
+                }
+            }
+            "command" => {
+                let command = value::string(value, &path)?;
+                let before = previous.and_then(|command| value::string(command, &path).ok());
+                same_place &= before.as_ref() == Some(&command);
+                quoted(&command)
+            }
+            "args" => {
+                same_place &= previous.is_some_and(|args| args.get() == raw::compact(value.get()));
+                raw::compact(value.get())
+            }
+            _ => raw::compact(value.get()),
+        };
+        out.entry(name, &text);
+    }
+    // A kept header must not go to a server that somebody else chose.
+    if kept && !same_place {
+        return Err(path.refused(KEPT));
+    }
+    Ok(out.end())
+}
+
+/// Checks the fields that are known; the agent exits on a bad one.
+fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
+    let kind = match find(fields, "type") {
+        Some(kind) => value::string(kind, &Path::Name(path, "type"))?,
+        None => "stdio".to_owned(),
+    };
+    let place = match &*kind {
+        "stdio" => "command",
+        "http" | "sse" => "url",
+        "sdk" => {
+            return Err(Path::Name(path, "type").refused(
+                "an \"sdk\" server lives in the caller's process, which the agent cannot reach",
+            ));
+        }
+        _ => {
+            return Err(Path::Name(path, "type").expected("one of \"stdio\", \"http\", \"sse\""));
+        }
+    };
+    if find(fields, place).is_none() {
+        return Err(Path::Name(path, place).expected("a string"));
+    }
+    for (name, raw) in fields {
+        let path = Path::Name(path, name);
+        match &**name {
+            "url" | "command" => {
+                value::string(raw, &path)?;
+            }
+            "args" => {
+                value::arguments(raw, &path)?;
+            }
+            "headers" | "env" => {
+                for (key, raw) in value::object(raw, &path)? {
+                    value::string(raw, &Path::Name(&path, &key))?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `mcpServers` as it may be shown.
+pub(super) fn redact(servers: &Secret) -> String {
+    redact_servers(&known(parsed(servers)))
+}
+
+/// `agents` as it may be shown.
+pub(super) fn redact_agents(agents: &Secret) -> String {
+    let mut out = Object::default();
+    for (name, agent) in known(parsed(agents)) {
+        let mut object = Object::default();
+        for (field, value) in known(Some(agent)) {
+            if field == "mcpServers" {
+                let elements: Vec<_> = crate::json::elements(value)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|element| match crate::json::is_string(element) {
+                        true => element.get().to_owned(),
+                        false => redact_servers(&known(Some(element))),
+                    })
+                    .collect();
+                object.entry(&field, &format!("[{}]", elements.join(",")));
+            } else {
+                object.entry(&field, value.get());
+            }
+        }
+        out.entry(&name, &object.end());
+    }
+    out.end()
+}
+
+fn redact_servers(servers: &Entries<'_>) -> String {
+    let mut out = Object::default();
+    for (name, server) in servers {
+        let mut object = Object::default();
+        for (field, value) in known(Some(server)) {
+            match &*field {
+                "headers" | "env" => {
+                    let mut map = Object::default();
+                    for (key, _) in known(Some(value)) {
+                        map.entry(&key, &quoted(MASK));
+                    }
+                    object.entry(&field, &map.end());
+                }
+                "url" => {
+                    let url = crate::json::string(value).unwrap_or_default();
+                    object.entry(&field, &quoted(&mask_url(&url)));
+                }
+                _ => object.entry(&field, value.get()),
+            }
+        }
+        out.entry(name, &object.end());
+    }
+    out.end()
+}
+
+/// `url` without what may be a password in it: the user information, the
+/// values of the query, and the fragment. An address that is not of the plain
+/// form is masked whole, since programs differ in how they read it.
+pub(super) fn mask_url(url: &str) -> String {
+    let plain = !url.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control());
+    let Some((scheme, rest)) = url.split_once("://").filter(|_| plain) else {
+        return MASK.to_owned();
+    };
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if authority.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return MASK.to_owned();
+    }
+    let host = match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{MASK}@{host}"),
+        None => authority.to_owned(),
+    };
+    let (tail, fragment) = match tail.split_once('#') {
+        Some((tail, _)) => (tail, format!("#{MASK}")),
+        None => (tail, String::new()),
+    };
+    let tail = match tail.split_once('?') {
+        None => tail.to_owned(),
+        Some((path, query)) => {
+            let masked: Vec<_> = query
+                .split('&')
+                .map(|pair| match pair.split_once('=') {
+                    Some((name, _)) => format!("{name}={MASK}"),
+                    None => MASK.to_owned(),
+                })
+                .collect();
+            format!("{path}?{}", masked.join("&"))
+        }
+    };
+    format!("{scheme}://{host}{tail}{fragment}")
+}
+
+fn parsed(text: &Secret) -> Option<&RawValue> {
+    serde_json::from_str(text.expose()).ok()
+}
+
+/// The entries of what was checked when it was stored; of anything else none.
+fn known(value: Option<&RawValue>) -> Entries<'_> {
+    value.and_then(|value| json::entries(value.get()).ok()).unwrap_or_default()
+}
+
+fn find<'a>(entries: &Entries<'a>, name: &str) -> Option<&'a RawValue> {
+    entries.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+}
+
+/// `text` as a JSON string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// An object's text, written entry by entry.
+#[derive(Default)]
+struct Object(String);
+
+impl Object {
+    fn entry(&mut self, name: &str, value: &str) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.0.push_str(&quoted(name));
+        self.0.push(':');
+        self.0.push_str(value);
+    }
+
+    fn end(mut self) -> String {
+        if self.0.is_empty() {
+            self.0.push('{');
+        }
+        self.0.push('}');
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_addresses_are_masked() {
+        for (url, shown) in [
+            ("https://h.example/@a/b", "https://h.example/@a/b"),
+            ("https://u:p@h.example:1/x", "https://***@h.example:1/x"),
+            ("https://u:p@q@h/x?a=b&c", "https://***@h/x?a=***&***"),
+            ("http://h?k=v#f", "http://h?k=***#***"),
+            ("http://[::1]:9/mcp", "http://[::1]:9/mcp"),
+            ("https:/u:p@h", "***"),
+            ("https:///u:p@h", "***"),
+            ("https:\\\\u:p@h", "***"),
+            ("u:p@h", "***"),
+            ("x y://u@h", "***"),
+            ("", "***"),
+        ] {
+            assert_eq!(mask_url(url), shown, "{url}");
+            assert_eq!(mask_url(shown), shown, "masking twice");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The dialect of Claude Code: what its lines mean, and how it is spoken to.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use claude_relay_protocol::json::{fields, string};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+/// What is to be done with one line of the agent.
+#[derive(Debug)]
+pub enum Route<'a> {
+    /// It goes to the client as it is.
+    Forward(Mark<'a>),
+    /// It is between agent and host only.
+    Hidden(Mark<'a>),
+    /// It answers a request that was sent to the agent.
+    Answer {
+        /// The id the request was sent with.
+        id: Cow<'a, str>,
+        /// The whole answer, `subtype` and all.
+        response: &'a RawValue,
+    },
+    /// The agent asks whether it may use a tool.
+    Permission(Permission<'a>),
+    /// The agent does not want an answer any more.
+    Withdrawn {
+        /// The id of its request.
+        id: Cow<'a, str>,
+    },
+    /// The agent asks something that nobody here can answer; this is to be
+    /// written to it, so that it does not wait for ever.
+    Refuse(Bytes),
+    /// It is no JSON object.
+    Noise,
+}
+
+/// What a line tells about the state of the agent, beside what it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mark<'a> {
+    /// Nothing.
+    None,
+    /// A turn begins, in this session.
+    TurnStarted(Option<Cow<'a, str>>),
+    /// A turn has ended.
+    TurnEnded,
+}
+
+/// A question about a tool.
+#[derive(Debug)]
+pub struct Permission<'a> {
+    /// The agent's id for it.
+    pub id: Cow<'a, str>,
+    /// The tool.
+    pub tool: Cow<'a, str>,
+    /// What it would be called with.
+    pub input: &'a RawValue,
+    /// The `request` object, to take the other fields from.
+    pub request: &'a RawValue,
+}
+
+/// Looks at one line.
+#[must_use]
+pub fn classify(line: &[u8]) -> Route<'_> {
+    let Ok(text) = simdutf8::basic::from_utf8(line) else {
+        return Route::Noise;
+    };
+    let Ok([kind]) = fields(text, ["type"]) else {
+        return Route::Noise;
+    };
+    match kind.and_then(string).as_deref() {
+        Some("system") => system(text),
+        Some("result") => Route::Forward(Mark::TurnEnded),
+        Some("control_response") => answer(text),
+        Some("control_request") => question(text),
+        Some("control_cancel_request") => match fields(text, ["request_id"]) {
+            Ok([Some(id)]) => match string(id) {
+                Some(id) => Route::Withdrawn { id },
+                None => Route::Hidden(Mark::None),
+            },
+            _ => Route::Hidden(Mark::None),
+        },
+        Some("keep_alive" | "transcript_mirror") => Route::Hidden(Mark::None),
+        _ => Route::Forward(Mark::None),
+    }
+}
+
+fn system(text: &str) -> Route<'_> {
+    let Ok([subtype, session, host_only]) =
+        fields(text, ["subtype", "session_id", "sdk_host_only"])
+    else {
+        return Route::Forward(Mark::None);
+    };
+    match subtype.and_then(string).as_deref() {
+        Some("init") => Route::Forward(Mark::TurnStarted(session.and_then(string))),
+        Some("session_state_changed") if host_only.map(RawValue::get) == Some("true") => {
+            Route::Hidden(Mark::None)
+        }
+        _ => Route::Forward(Mark::None),
+    }
+}
+
+fn answer(text: &str) -> Route<'_> {
+    let inner = fields(text, ["response"]).ok().and_then(|[response]| {
+        let response = response?;
+        let [id] = fields(response.get(), ["request_id"]).ok()?;
+        Some((string(id?)?, response))
+    });
+    match inner {
+        Some((id, response)) => Route::Answer { id, response },
+        None => Route::Hidden(Mark::None),
+    }
+}
+
+fn question(text: &str) -> Route<'_> {
+    let Ok([id, request]) = fields(text, ["request_id", "request"]) else {
+        return Route::Hidden(Mark::None);
+    };
+    // Without an id there is nothing an answer could name.
+    let Some(id) = id.and_then(string) else {
+        return Route::Hidden(Mark::None);
+    };
+    let asked = request
+        .and_then(|request| fields(request.get(), ["subtype", "tool_name", "input"]).ok())
+        .unwrap_or_default();
+    let subtype = asked[0].and_then(string).unwrap_or_default();
+    match (subtype.as_ref(), asked[1].and_then(string), asked[2], request) {
+        ("can_use_tool", Some(tool), Some(input), Some(request)) => {
+            Route::Permission(Permission { id, tool, input, request })
+        }
+        _ => {
+            Route::Refuse(refusal(&id, &format!("Unsupported control request subtype: {subtype}")))
+        }
+    }
+}
+
+/// A control request, ready to be written. `request` is its object as JSON on
+/// one line.
+#[must_use]
+pub fn control_request(id: &str, request: &str) -> Bytes {
+    let id = json!(id);
+    format!("{{\"request_id\":{id},\"type\":\"control_request\",\"request\":{request}}}\n").into()
+}
+
+/// Stops the running turn.
+#[must_use]
+pub fn interrupt(id: &str) -> Bytes {
+    control_request(id, r#"{"subtype":"interrupt"}"#)
+}
+
+/// An answer to a request of the agent; `response` is JSON on one line.
+#[must_use]
+pub fn response(id: &str, response: &str) -> Bytes {
+    let id = json!(id);
+    format!(
+        "{{\"type\":\"control_response\",\"response\":{{\"subtype\":\"success\",\"request_id\":{id},\"response\":{response}}}}}\n"
+    )
+    .into()
+}
+
+/// The answer that there will be none.
+#[must_use]
+pub fn refusal(id: &str, reason: &str) -> Bytes {
+    let (id, reason) = (json!(id), json!(reason));
+    format!(
+        "{{\"type\":\"control_response\",\"response\":{{\"subtype\":\"error\",\"request_id\":{id},\"error\":{reason},\"error_code\":\"unsupported_request\"}}}}\n"
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(line: &str) -> String {
+        match classify(line.as_bytes()) {
+            Route::Forward(Mark::None) => "forward".into(),
+            Route::Forward(Mark::TurnStarted(session)) => format!("forward, start {session:?}"),
+            Route::Forward(Mark::TurnEnded) => "forward, end".into(),
+            Route::Hidden(_) => "hidden".into(),
+            Route::Answer { id, response } => format!("answer {id} {response}"),
+            Route::Permission(ask) => format!("ask {} {} {}", ask.id, ask.tool, ask.input),
+            Route::Withdrawn { id } => format!("withdrawn {id}"),
+            Route::Refuse(line) => format!("refuse {}", String::from_utf8_lossy(&line)),
+            Route::Noise => "noise".into(),
+        }
+    }
+
+    #[test]
+    fn the_deny_list_is_all_that_is_held_back() {
+        for (line, expected) in [
+            (r#"{"type":"assistant","message":{}}"#, "forward"),
+            (r#"{"a":1}"#, "forward"),
+            ("{}", "forward"),
+            (r#"{"type":7}"#, "forward"),
+            (r#"{"type":"brand_new"}"#, "forward"),
+            (r#" {"type":"x"} "#, "forward"),
+            (r#"{"type":"keep_alive"}"#, "hidden"),
+            (r#"{"type":"transcript_mirror"}"#, "hidden"),
+            (r#"{"x":[{"type":"user"}],"type":"keep_alive"}"#, "hidden"),
+            (r#"{"type":"keep_alive","type":"assistant"}"#, "forward"),
+            (r#"{"type":"assistant","type":"keep_alive"}"#, "hidden"),
+            (r#"{"\u0074ype":"keep_alive"}"#, "hidden"),
+            (
+                r#"{"type":"system","subtype":"session_state_changed","sdk_host_only":true}"#,
+                "hidden",
+            ),
+            (
+                r#"{"type":"system","subtype":"session_state_changed","sdk_host_only":false}"#,
+                "forward",
+            ),
+            (r#"{"type":"system","subtype":"session_state_changed"}"#, "forward"),
+            (r#"{"type":"system","subtype":"status","sdk_host_only":true}"#, "forward"),
+            (r#"{"sdk_host_only":true,"type":"assistant"}"#, "forward"),
+        ] {
+            assert_eq!(route(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn turns_are_seen() {
+        assert_eq!(
+            route(r#"{"type":"system","subtype":"init","session_id":"s"}"#),
+            r#"forward, start Some("s")"#
+        );
+        assert_eq!(
+            route(r#"{"duration_ms":1,"type":"result","subtype":"success"}"#),
+            "forward, end"
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_noise() {
+        for line in ["x", "[]", "5", "null", "\"a\"", "{", "{}x", "{\"a\":01}", "\u{feff}{}"] {
+            assert_eq!(route(line), "noise", "{line}");
+        }
+        assert!(matches!(classify(b"{\"a\":\"\xff\"}"), Route::Noise));
+    }
+
+    #[test]
+    fn control_frames() {
+        assert_eq!(
+            route(
+                r#"{"type":"control_response","response":{"subtype":"success","request_id":"r"}}"#
+            ),
+            r#"answer r {"subtype":"success","request_id":"r"}"#
+        );
+        assert_eq!(route(r#"{"type":"control_response"}"#), "hidden");
+        assert_eq!(route(r#"{"type":"control_cancel_request","request_id":"r"}"#), "withdrawn r");
+        assert_eq!(
+            route(
+                r#"{"type":"control_request","request_id":"r","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"a":1}}}"#
+            ),
+            r#"ask r Bash {"a":1}"#
+        );
+        assert_eq!(
+            route(r#"{"type":"control_request","request_id":"r\"","request":{"subtype":"new"}}"#),
+            "refuse {\"type\":\"control_response\",\"response\":{\"subtype\":\"error\",\"request_id\":\"r\\\"\",\"error\":\"Unsupported control request subtype: new\",\"error_code\":\"unsupported_request\"}}\n"
+        );
+        assert!(route(r#"{"type":"control_request","request_id":"r"}"#).starts_with("refuse"));
+    }
+}

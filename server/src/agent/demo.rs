@@ -1,0 +1,406 @@
+//! The built-in scripted agent: it speaks the stream-json and control protocol
+//! of the Claude Code CLI on stdin and stdout, so the relay cannot tell it from
+//! the real one. It is what a newcomer without a key talks to, the double in
+//! tests and the load in benches.
+//!
+//! It runs in a process of its own (`claude-relay-server demo-agent …`), takes
+//! the flags of the CLI and behaves as CLI 2.1.329 was recorded: nothing on
+//! stdout before there is input, `system/init` at the start of each turn, the
+//! `assistant` line before its `content_block_stop`, one `result` a turn,
+//! messages that arrive in a turn merged into the next one, an interrupt
+//! answered before its effects. `initialize` and `system/init` carry
+//! `"demo":true`, and their `claude_code_version` starts with `demo-`.
+//!
+//! # What it answers
+//!
+//! Plain text gets a short streamed reply; the words `tool`, `permission` and
+//! `long` show a tool call, a question and a reply long enough to interrupt.
+//! A message whose whole text is a JSON object is a **script**. Its keys work
+//! together, in this order:
+//!
+//! | key | |
+//! |---|---|
+//! | `"flush":"line"` | one write a line, from now on; a number: writes of at most so many bytes; `"block"`: large writes again |
+//! | `"sleep_ms":500` | waits, a day at most |
+//! | `"stderr":"text"` | writes a line to stderr |
+//! | `"spawn":"sleep 1000"` | starts a shell command in a session of its own and leaves it, as the CLI's tools may; tells `spawned PID` |
+//! | `"permission":"Bash"` | asks to use the tool and tells the answer, `permission for Bash: …` |
+//! | `"echo":true` | answers with the message's text; `"note"` may hold anything |
+//! | `"raw":"text"` | writes the text as a line, whatever it is; a list: several lines |
+//! | `"hex":"ff7b"` | the same with bytes in hexadecimal |
+//! | `"n":1000,"size":300` | emits so many `assistant` lines of `size` bytes each **without** the newline, with text that starts with a number of 12 digits, counted from 1. A size below the smallest there is (225 bytes with a session id of 36) is rounded up to it |
+//! | `"rate":100` | so many of them a second |
+//! | `"half":"text"` | writes the text without a newline |
+//! | `"close":"stdout"` | closes stdin, stdout or stderr and lives on |
+//! | `"signal":"SIGKILL"` | sends itself a signal |
+//! | `"exit":3` | exits with this code, without a `result` |
+//!
+//! A script with an unknown key or a bad value runs nothing: its turn ends
+//! with `is_error` and says why. To make the agent deaf to SIGTERM start it
+//! through `sh -c "trap '' TERM; exec claude-relay-server demo-agent …"`.
+//!
+//! # In reading order
+//!
+//! * `options`: the flags; `input`: stdin, its thread and its bound
+//! * this file: the loop, and what surrounds a turn
+//! * `turn`: what happens in a turn; `script`: what scripts say
+//! * `message`: what the agent says; `permission`: what it asks
+//! * `control`: answers to control requests
+//! * `lines`, `result`: every line's keys; `output`: stdout; `ids`: uuids
+
+mod control;
+mod ids;
+mod input;
+mod lines;
+mod message;
+mod options;
+mod output;
+mod permission;
+mod result;
+mod script;
+mod turn;
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, PipeWriter};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use ids::Ids;
+use input::{Answer, Inbox, Input, UserMessage};
+use lines::Facts;
+use options::Options;
+use output::Output;
+use result::{Figures, Outcome, Tokens};
+
+/// The first argument of the process that runs a command of `spawn`.
+const OWN_SESSION: &str = "--in-own-session";
+
+/// Runs the agent on the standard streams until stdin ends, a script ends it
+/// or the input is bad. `args` are those after `demo-agent`.
+///
+/// The code is the CLI's: 0, or 1 when the last result was an error or the
+/// input was bad; or what a script says.
+pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut args = args.peekable();
+    if args.next_if(|arg| arg == OWN_SESSION).is_some() {
+        return run_in_own_session(args.next().unwrap_or_default());
+    }
+    let outcome =
+        Agent::start(Options::parse(args)).map_err(Stop::Io).and_then(|mut agent| agent.serve());
+    match outcome {
+        Ok(code) | Err(Stop::Exit(code)) => ExitCode::from(code),
+        Err(Stop::BadInput(text)) => {
+            output::stderr(&text);
+            ExitCode::FAILURE
+        }
+        // A host that has gone needs no explanation.
+        Err(Stop::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(Stop::Io(error)) => {
+            output::stderr(&format!("Error: demo agent: {error}"));
+            ExitCode::FAILURE
+        }
+        // A turn answers its interrupt itself.
+        Err(Stop::Interrupted { .. }) => ExitCode::FAILURE,
+    }
+}
+
+/// Becomes a shell that runs `command` as the leader of a session, so that a
+/// signal to the agent's process group does not reach it.
+fn run_in_own_session(command: OsString) -> ExitCode {
+    let _ = rustix::process::setsid();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this process becomes the command, it spawns none"
+    )]
+    let error = Command::new("/bin/sh").arg("-c").arg(command).exec();
+    output::stderr(&format!("Error: demo agent: /bin/sh: {error}"));
+    ExitCode::FAILURE
+}
+
+/// Whether the host wants `session_state_changed` lines, as the SDK does.
+fn host_reads_state() -> bool {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the agent's environment is not the server's settings"
+    )]
+    let value = std::env::var_os("CLAUDE_CODE_SDK_READS_SESSION_STATE");
+    value.is_some_and(|value| value == "1")
+}
+
+/// Why the work at hand ends.
+enum Stop {
+    /// The host interrupted, or denied with `interrupt`; `tool`: a tool call.
+    Interrupted { tool: bool },
+    /// A script ends the process.
+    Exit(u8),
+    /// A line came of which the CLI dies, with these words.
+    BadInput(String),
+    /// stdout is gone or the system refuses something.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The agent. The main thread owns it; the reader has the inbox alone.
+struct Agent {
+    options: Options,
+    model: String,
+    permission_mode: String,
+    cwd: String,
+    tells_state: bool,
+    session_id: Option<String>,
+    ids: Ids,
+    out: Output,
+    inbox: Arc<Inbox>,
+    reader: Option<Reader>,
+    /// Taken from the inbox, not yet looked at.
+    incoming: VecDeque<Input>,
+    /// Messages for the next turn. Their bytes still count in the inbox.
+    queue: VecDeque<UserMessage>,
+    ended: bool,
+    turn: Option<Turn>,
+    messages: u64,
+    total: Tokens,
+    busy: Duration,
+    results: u64,
+    last_was_error: bool,
+}
+
+/// The thread that reads stdin; dropping `stop` stops it.
+struct Reader {
+    thread: JoinHandle<()>,
+    stop: PipeWriter,
+}
+
+/// What is true during a turn.
+struct Turn {
+    started: Instant,
+    user_uuids: Vec<String>,
+    tokens: Tokens,
+    num_turns: u64,
+    /// The last text said: the result's.
+    said: String,
+    failed: bool,
+    interrupted: bool,
+    /// The id of an open `can_use_tool`, and its answer once it is there.
+    asked: Option<String>,
+    answered: Option<Answer>,
+    denials: Vec<Value>,
+}
+
+impl Agent {
+    fn start(options: Options) -> io::Result<Self> {
+        let inbox = Arc::new(Inbox::new());
+        let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let (stopped, stop) = io::pipe()?;
+        let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn({
+            let inbox = Arc::clone(&inbox);
+            move || input::read_lines(stdin, &stopped, &inbox)
+        })?;
+        Ok(Self {
+            model: options.model.clone(),
+            permission_mode: options.permission_mode.clone(),
+            cwd: std::env::current_dir()?.to_string_lossy().into_owned(),
+            tells_state: host_reads_state(),
+            session_id: options.session_id.clone(),
+            options,
+            ids: Ids::default(),
+            out: Output::stdout()?,
+            inbox,
+            reader: Some(Reader { thread, stop }),
+            incoming: VecDeque::new(),
+            queue: VecDeque::new(),
+            ended: false,
+            turn: None,
+            messages: 0,
+            total: Tokens::default(),
+            busy: Duration::ZERO,
+            results: 0,
+            last_was_error: false,
+        })
+    }
+
+    /// Works until the input ends. The first message of an idle agent is a
+    /// turn alone; all that came meanwhile is the next one, together.
+    fn serve(&mut self) -> Result<u8, Stop> {
+        while let Some(first) = self.next_message()? {
+            self.state("running")?;
+            self.told_queued(&first)?;
+            let mut batch = vec![first];
+            while !batch.is_empty() {
+                self.run_turn(batch)?;
+                self.take_input()?;
+                batch = self.queue.drain(..).collect();
+            }
+            self.state("idle")?;
+        }
+        self.out.flush()?;
+        Ok(u8::from(self.last_was_error))
+    }
+
+    /// Waits for a message, answering control requests. `None` at the end.
+    fn next_message(&mut self) -> Result<Option<UserMessage>, Stop> {
+        loop {
+            match self.incoming.pop_front() {
+                // What came with it is looked at when its turn has begun: an
+                // interrupt right behind a message interrupts that message.
+                Some(Input::User(message)) => return Ok(Some(message)),
+                Some(input) => self.handle(input)?,
+                None if self.ended => return Ok(None),
+                None => {
+                    self.out.flush()?;
+                    (self.incoming, self.ended) = self.inbox.wait(None);
+                }
+            }
+        }
+    }
+
+    /// Looks at all input there is, without waiting.
+    fn take_input(&mut self) -> Result<(), Stop> {
+        self.incoming.extend(self.inbox.take());
+        while let Some(input) = self.incoming.pop_front() {
+            self.handle(input)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), Stop> {
+        match input {
+            Input::User(message) => {
+                self.told_queued(&message)?;
+                self.queue.push_back(message);
+            }
+            Input::Control(control) => self.control(control)?,
+            Input::Answer(answer) => {
+                if let Some(turn) = &mut self.turn
+                    && turn.asked.as_ref() == Some(&answer.id)
+                {
+                    turn.asked = None;
+                    turn.answered = Some(answer);
+                }
+            }
+            Input::Bad(text) => {
+                self.out.flush()?;
+                return Err(Stop::BadInput(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn over all of `batch`, with one result.
+    fn run_turn(&mut self, batch: Vec<UserMessage>) -> Result<(), Stop> {
+        let user_uuids: Vec<String> =
+            batch.iter().filter_map(|message| message.uuid.clone()).collect();
+        for uuid in &user_uuids {
+            self.lifecycle(uuid, "started")?;
+        }
+        self.inbox.release(batch.iter().map(|message| message.bytes).sum());
+        self.turn = Some(Turn {
+            started: Instant::now(),
+            user_uuids,
+            tokens: Tokens::default(),
+            num_turns: 0,
+            said: String::new(),
+            failed: false,
+            interrupted: false,
+            asked: None,
+            answered: None,
+            denials: Vec::new(),
+        });
+        let aborted = match self.answer_messages(batch) {
+            Ok(()) => None,
+            Err(Stop::Interrupted { tool }) => Some(tool),
+            Err(stop) => return Err(stop),
+        };
+        self.end_turn(aborted)
+    }
+
+    fn end_turn(&mut self, aborted: Option<bool>) -> Result<(), Stop> {
+        if let Some(tool) = aborted {
+            let text = if tool {
+                "[Request interrupted by user for tool use]"
+            } else {
+                "[Request interrupted by user]"
+            };
+            let content = serde_json::json!([{"type": "text", "text": text}]);
+            self.line(|facts, uuid| lines::user(facts, content, uuid))?;
+        }
+        let Some(turn) = self.turn.take() else { return Ok(()) };
+        let duration = turn.started.elapsed();
+        self.busy += duration;
+        self.total.input += turn.tokens.input;
+        self.total.output += turn.tokens.output;
+        let outcome = match aborted {
+            Some(tool) => Outcome::Aborted { tool },
+            None if turn.failed => Outcome::Failure(&turn.said),
+            None => Outcome::Success(&turn.said),
+        };
+        self.last_was_error = !matches!(outcome, Outcome::Success(_));
+        let figures = Figures {
+            turn: turn.tokens,
+            total: self.total,
+            duration,
+            total_duration: self.busy,
+            // The CLI counts the note of an interrupt, and a call not yet made.
+            num_turns: if aborted.is_some() { turn.num_turns.max(1) + 1 } else { turn.num_turns },
+            result_index: self.results,
+        };
+        self.results += 1;
+        self.line(|facts, uuid| {
+            result::result(facts, &outcome, &figures, &turn.denials, &turn.user_uuids, uuid)
+        })?;
+        for uuid in &turn.user_uuids {
+            self.lifecycle(uuid, if aborted.is_some() { "cancelled" } else { "completed" })?;
+        }
+        Ok(())
+    }
+
+    /// Prints a line that needs the facts of the session and a uuid.
+    fn line(&mut self, build: impl FnOnce(&Facts<'_>, &str) -> Value) -> Result<(), Stop> {
+        if self.session_id.is_none() {
+            self.session_id = Some(self.ids.uuid()?);
+        }
+        let uuid = self.ids.uuid()?;
+        let line = build(&self.facts(), &uuid);
+        Ok(self.out.line(&line)?)
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            session_id: self.session_id.as_deref().unwrap_or_default(),
+            model: &self.model,
+            permission_mode: &self.permission_mode,
+            cwd: &self.cwd,
+        }
+    }
+
+    fn state(&mut self, state: &str) -> Result<(), Stop> {
+        if self.tells_state {
+            self.line(|facts, uuid| lines::state(facts, state, uuid))?;
+        }
+        Ok(())
+    }
+
+    fn lifecycle(&mut self, command: &str, state: &str) -> Result<(), Stop> {
+        self.line(|facts, uuid| lines::lifecycle(facts, command, state, uuid))
+    }
+
+    fn told_queued(&mut self, message: &UserMessage) -> Result<(), Stop> {
+        match &message.uuid {
+            Some(uuid) => self.lifecycle(uuid, "queued"),
+            None => Ok(()),
+        }
+    }
+}

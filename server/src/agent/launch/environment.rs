@@ -1,0 +1,111 @@
+//! The agent's environment: the server's, less what must not reach it, plus
+//! what the SDK sets, plus the configuration's.
+//!
+//! Every tool that the agent runs inherits all of this.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use claude_relay_protocol::config::QueryConfig;
+
+/// Variables of the server that the agent does not get, each with the reason.
+/// A `*` at the end stands for any rest.
+pub const REMOVED: [(&str, &str); 21] = [
+    ("E2B_API_KEY", "it controls the sandboxes of the whole account"),
+    ("E2B_ACCESS_TOKEN", "it controls the account itself"),
+    ("RELAY_*", "the server's own settings, its token among them"),
+    ("HOST", "a setting of the server, which a program under the agent would take for its own"),
+    ("PORT", "as HOST"),
+    ("CLAUDE_PATH", "a setting of the server"),
+    ("CODEX_PATH", "a setting of the server"),
+    ("CLAUDECODE", "the agent believes to run inside another one and refuses parts of its work"),
+    ("CLAUDE_CODE_CHILD_SESSION", "as CLAUDECODE"),
+    ("CLAUDE_CODE_SESSION_ID", "the outer agent's session"),
+    ("CLAUDE_CODE_SSE_PORT", "the agent would connect to the editor that started the server"),
+    ("CLAUDE_CODE_ENTRYPOINT", "set below, whatever the server was started by"),
+    ("CLAUDE_AGENT_SDK_VERSION", "set below"),
+    ("NODE_OPTIONS", "puts a debugger or other code into the agent; the SDK drops it too"),
+    ("BUN_OPTIONS", "as NODE_OPTIONS, for the runtime that the agent is built with"),
+    ("BUN_INSPECT*", "as NODE_OPTIONS: a debugger that waits stops the agent"),
+    ("VSCODE_INSPECTOR_OPTIONS", "as NODE_OPTIONS"),
+    ("DEBUG", "turns on output that is no message; the SDK drops it too"),
+    ("LISTEN_FDS", "the socket that the server was handed is not the agent's"),
+    ("LISTEN_PID", "as LISTEN_FDS"),
+    ("NOTIFY_SOCKET", "the agent must not report to the service manager for the server"),
+];
+
+/// Variables that the agent always gets, each with the reason. A configured
+/// `env` still goes over them.
+pub const SET: [(&str, &str, &str); 3] = [
+    ("CLAUDE_CODE_ENTRYPOINT", "sdk-ts", "as the SDK: its frames depend on who calls"),
+    ("CLAUDE_AGENT_SDK_VERSION", "0.3.329", "as the SDK, whose command line is copied here"),
+    ("CLAUDE_CODE_SDK_READS_SESSION_STATE", "1", "as the SDK: asks for session state frames"),
+];
+
+/// Variables by which the agent logs in or chooses where. When the
+/// configuration brings a credential, none of the server's may win over it:
+/// the agent prefers some kinds to others, and a cloud provider to all.
+const LOGIN: [&str; 8] = [
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR",
+    "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_VERTEX",
+];
+
+/// The first so many of [`LOGIN`] are credentials that a configuration's `env`
+/// may hold.
+const CREDENTIALS: usize = 3;
+
+/// Headers for the server's own gateway; an address from the configuration is
+/// another one.
+const GATEWAY_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
+
+/// The whole environment, sorted by name. `root_in_sandbox`: the agent runs as
+/// root without permission checks, which it does only when told that it is in
+/// a sandbox.
+pub(super) fn environment(
+    config: &QueryConfig,
+    inherited: &[(OsString, OsString)],
+    root_in_sandbox: bool,
+) -> Vec<(OsString, OsString)> {
+    let configured: Vec<(&str, &str)> = [
+        ("ANTHROPIC_API_KEY", &config.anthropic_api_key),
+        ("CLAUDE_CODE_OAUTH_TOKEN", &config.claude_code_oauth_token),
+        ("ANTHROPIC_AUTH_TOKEN", &config.anthropic_auth_token),
+        ("ANTHROPIC_BASE_URL", &config.anthropic_base_url),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value.as_ref()?.expose())))
+    .chain(config.env.iter().flatten().map(|(name, value)| (name.as_str(), value.expose())))
+    .collect();
+    let own_address = configured.iter().any(|(name, _)| *name == "ANTHROPIC_BASE_URL");
+    let own_login = configured.iter().any(|(name, _)| LOGIN[..CREDENTIALS].contains(name));
+
+    let mut env: BTreeMap<OsString, OsString> = inherited
+        .iter()
+        .filter(|(name, _)| !is_removed(name))
+        .filter(|(name, _)| !own_address || name != GATEWAY_HEADERS)
+        .filter(|(name, _)| !own_login || !LOGIN.iter().any(|login| name == login))
+        .cloned()
+        .collect();
+    // An update would replace the program under a process that lives for days.
+    env.entry("DISABLE_AUTOUPDATER".into()).or_insert_with(|| "1".into());
+    if root_in_sandbox {
+        env.insert("IS_SANDBOX".into(), "1".into());
+    }
+    let set = SET.iter().map(|(name, value, _)| (*name, *value));
+    env.extend(set.chain(configured).map(|(name, value)| (name.into(), value.into())));
+    env.into_iter().collect()
+}
+
+fn is_removed(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    REMOVED.iter().any(|(pattern, _)| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix.as_bytes()),
+        None => name == pattern.as_bytes(),
+    })
+}

@@ -1,0 +1,49 @@
+//! The first request to the agent. It decides the system prompt.
+
+use claude_relay_protocol::config::{QueryConfig, SystemPrompt};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// The SDK's fields in the SDK's order. What is absent is left out and never
+/// `null`, which the agent takes for an empty prompt.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Initialize<'a> {
+    subtype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json_schema: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_prompt: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    append_system_prompt: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exclude_dynamic_sections: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agents: Option<&'a RawValue>,
+}
+
+/// The `request` object of the `initialize` control request, on one line.
+pub(super) fn request(config: &QueryConfig) -> Result<String, serde_json::Error> {
+    let raw = |text| serde_json::from_str::<&RawValue>(text);
+    let mut request = Initialize {
+        subtype: "initialize",
+        json_schema: config.output_schema.as_ref().map(|schema| raw(schema.get())).transpose()?,
+        system_prompt: None,
+        append_system_prompt: None,
+        exclude_dynamic_sections: None,
+        agents: config.agents.as_ref().map(|agents| raw(agents.expose())).transpose()?,
+    };
+    match &config.system_prompt {
+        // No prompt is an empty one. Left out, the agent would take its own.
+        None => request.system_prompt = Some(vec![""]),
+        Some(SystemPrompt::Text(text)) => request.system_prompt = Some(vec![text]),
+        Some(SystemPrompt::Blocks(blocks)) => {
+            request.system_prompt = Some(blocks.iter().map(String::as_str).collect());
+        }
+        Some(SystemPrompt::Preset { append, exclude_dynamic_sections }) => {
+            request.append_system_prompt = append.as_deref();
+            request.exclude_dynamic_sections = *exclude_dynamic_sections;
+        }
+    }
+    serde_json::to_string(&request)
+}

@@ -1,0 +1,285 @@
+//! What the agent may do at most: a ceiling that the operator sets.
+//!
+//! | mode | what the agent may do |
+//! |---|---|
+//! | `safe` | text only |
+//! | `ask` | anything, after asking |
+//! | `agentic` | read and write files in the workspace; no shell, no network tools |
+//! | `unrestricted` | anything |
+//!
+//! A configuration can go below the ceiling and never above it. In `ask` the
+//! client that answers the agent's questions may also answer beforehand
+//! (`allowedTools`, an MCP server of its own); what it may not do is to have
+//! nobody asked at all. In `safe` and `agentic` nobody is asked, so everything
+//! is refused that could run a program or bring a tool in by another door.
+//!
+//! The agent itself enforces all this; a bug in it is a hole here, which the
+//! sandbox is for. Seen in `agentic`: the CLI 2.1.197 lists names outside the
+//! workspace (`Glob` with an absolute pattern) but reads nothing there;
+//! 2.1.329 refuses that, too.
+
+use std::fmt;
+use std::str::FromStr;
+
+use claude_relay_protocol::config::{PermissionMode, QueryConfig, Secret, SettingSource, Tools};
+use claude_relay_protocol::json::{fields, string};
+
+/// The tools that exist in [`Mode::Agentic`].
+pub const AGENTIC_TOOLS: [&str; 5] = ["Read", "Write", "Edit", "Glob", "Grep"];
+
+/// What the agent may do at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Text only.
+    Safe,
+    /// Anything, after asking.
+    #[default]
+    Ask,
+    /// Read and write files in the workspace.
+    Agentic,
+    /// Anything.
+    Unrestricted,
+}
+
+impl Mode {
+    /// All of them, from the narrowest to the widest.
+    pub const ALL: [Self; 4] = [Self::Safe, Self::Agentic, Self::Ask, Self::Unrestricted];
+
+    /// The name on the command line and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::Ask => "ask",
+            Self::Agentic => "agentic",
+            Self::Unrestricted => "unrestricted",
+        }
+    }
+
+    /// Whether a control request of a client would lead past the ceiling, and
+    /// why. All others are the agent's business.
+    #[must_use]
+    pub fn refuse_control(self, subtype: &str, request: &str) -> Option<String> {
+        match subtype {
+            "set_permission_mode" => {
+                let asked = fields(request, ["mode"]).ok().and_then(|[mode]| string(mode?));
+                // The agent knows what to do with a mode that is none.
+                let mode = PermissionMode::from_name(&asked?)?;
+                (!self.allows(mode)).then(|| {
+                    format!(
+                        "mode {self} of the server does not allow the permission mode {}",
+                        mode.as_str()
+                    )
+                })
+            }
+            "mcp_set_servers" | "apply_flag_settings"
+                if matches!(self, Self::Safe | Self::Agentic) =>
+            {
+                Some(format!("mode {self} of the server does not allow {subtype}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the agent may be put into `mode`, at its start or while it runs.
+    #[must_use]
+    pub fn allows(self, mode: PermissionMode) -> bool {
+        match mode {
+            // "auto" lets a model answer what the user was to be asked.
+            PermissionMode::BypassPermissions | PermissionMode::Auto => self == Self::Unrestricted,
+            // The CLI reads outside the workspace without asking while it plans.
+            PermissionMode::Plan => self != Self::Agentic,
+            PermissionMode::Default | PermissionMode::AcceptEdits | PermissionMode::DontAsk => true,
+        }
+    }
+
+    /// Checks that `config` stays below this ceiling.
+    ///
+    /// # Errors
+    ///
+    /// The first field that does not, with the reason.
+    pub fn check(self, config: &QueryConfig) -> Result<(), Exceeds> {
+        let refuse = |field, reason| Err(Exceeds { field, mode: self, reason });
+        if let Some(mode) = config.permission_mode
+            && !self.allows(mode)
+        {
+            return match mode {
+                PermissionMode::Plan => refuse("permissionMode", "planning reads any file"),
+                _ => refuse("permissionMode", "it takes the user's decisions away"),
+            };
+        }
+        if matches!(self, Self::Ask | Self::Unrestricted) {
+            return Ok(());
+        }
+
+        match &config.tools {
+            Some(Tools::List(list)) if list.iter().all(|tool| self.has_tool(tool)) => {}
+            None => {}
+            Some(_) => return refuse("tools", self.tools_reason()),
+        }
+        if !config.allowed_tools.iter().flatten().all(|tool| self.has_tool(tool)) {
+            return refuse("allowedTools", self.tools_reason());
+        }
+        for (field, value) in [("agents", &config.agents), ("mcpServers", &config.mcp_servers)] {
+            if value.as_ref().is_some_and(|value| value.expose() != "{}") {
+                return refuse(field, "it brings in programs and tools of its own");
+            }
+        }
+        if config.setting_sources.iter().flatten().next().is_some() {
+            return refuse("settingSources", "settings files can name programs to run");
+        }
+        if config.additional_directories.iter().flatten().next().is_some() {
+            return refuse("additionalDirectories", "the agent stays in the workspace");
+        }
+        let env = config.env.as_deref().unwrap_or_default();
+        if !env.is_empty() {
+            return refuse("env", "variables can name programs to run (GIT_SSH_COMMAND, SHELL)");
+        }
+        if config.anthropic_base_url.is_some() && !has_credential(config) {
+            return refuse(
+                "anthropicBaseUrl",
+                "the server's credential would go there; give one along with it",
+            );
+        }
+        Ok(())
+    }
+
+    /// The settings files that count when the configuration names none.
+    pub(crate) fn setting_sources(self) -> &'static [SettingSource] {
+        match self {
+            // Project settings can hold hooks, which are commands, and the
+            // agent may write into the project.
+            Self::Safe | Self::Agentic => &[],
+            Self::Ask | Self::Unrestricted => &[SettingSource::Project],
+        }
+    }
+
+    fn has_tool(self, tool: &str) -> bool {
+        self == Self::Agentic && AGENTIC_TOOLS.contains(&tool)
+    }
+
+    fn tools_reason(self) -> &'static str {
+        match self {
+            Self::Safe => "there are no tools",
+            _ => "only Read, Write, Edit, Glob and Grep exist, without rules of their own",
+        }
+    }
+}
+
+/// Whether `config` brings something to log in with.
+fn has_credential(config: &QueryConfig) -> bool {
+    let given: [&Option<Secret>; 3] =
+        [&config.anthropic_api_key, &config.claude_code_oauth_token, &config.anthropic_auth_token];
+    given.into_iter().any(Option::is_some)
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMode> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or(UnknownMode)
+    }
+}
+
+/// A mode that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected safe, ask, agentic or unrestricted")]
+pub struct UnknownMode;
+
+/// A configuration that asks for more than the operator lets the agent do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: not possible in mode {mode} of this server: {reason}")]
+pub struct Exceeds {
+    /// The field that asks for it.
+    pub field: &'static str,
+    /// The ceiling.
+    pub mode: Mode,
+    /// Why it would go beyond.
+    pub reason: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(mode: Mode, body: &str) -> Result<(), String> {
+        let config = QueryConfig::parse(body.as_bytes(), &QueryConfig::default()).unwrap().config;
+        mode.check(&config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn modes_are_read_as_they_are_written() {
+        for mode in Mode::ALL {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        assert_eq!("Ask".parse::<Mode>(), Err(UnknownMode));
+    }
+
+    #[test]
+    fn nobody_but_unrestricted_goes_unasked() {
+        for permission in ["bypassPermissions", "auto"] {
+            let body = format!(r#"{{"permissionMode":"{permission}"}}"#);
+            assert!(check(Mode::Unrestricted, &body).is_ok());
+            for mode in [Mode::Safe, Mode::Ask, Mode::Agentic] {
+                assert_eq!(
+                    check(mode, &body).unwrap_err(),
+                    format!(
+                        "permissionMode: not possible in mode {mode} of this server: it takes the user's decisions away"
+                    )
+                );
+            }
+        }
+        for permission in ["default", "acceptEdits", "plan", "dontAsk"] {
+            for mode in Mode::ALL {
+                let body = format!(r#"{{"permissionMode":"{permission}"}}"#);
+                let plans_outside = permission == "plan" && mode == Mode::Agentic;
+                assert_eq!(check(mode, &body).is_err(), plans_outside, "{mode} {permission}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_narrow_modes_refuse_every_other_door() {
+        for body in [
+            r#"{"tools":["Bash"]}"#,
+            r#"{"tools":["Read,Bash"]}"#,
+            r#"{"tools":{"type":"preset","preset":"claude_code"}}"#,
+            r#"{"allowedTools":["Read(//etc/**)"]}"#,
+            r#"{"agents":{"a":{}}}"#,
+            r#"{"mcpServers":{"a":{"command":"sh"}}}"#,
+            r#"{"settingSources":["project"]}"#,
+            r#"{"additionalDirectories":["/"]}"#,
+            r#"{"env":{"GIT_SSH_COMMAND":"sh"}}"#,
+            r#"{"anthropicBaseUrl":"http://h"}"#,
+        ] {
+            for mode in [Mode::Safe, Mode::Agentic] {
+                let field = body.split('"').nth(1).unwrap();
+                assert!(check(mode, body).unwrap_err().starts_with(field), "{mode}: {body}");
+            }
+            for mode in [Mode::Ask, Mode::Unrestricted] {
+                assert_eq!(check(mode, body), Ok(()), "{mode}: {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_narrow_modes_take_what_stays_below() {
+        for body in [
+            r#"{"model":"m","systemPrompt":"s","maxTurns":1,"cwd":"a","anthropicApiKey":"k"}"#,
+            r#"{"tools":[],"allowedTools":[],"agents":{},"mcpServers":{},"settingSources":[],"env":{}}"#,
+            r#"{"disallowedTools":["Bash","Write"]}"#,
+            r#"{"anthropicBaseUrl":"http://h","anthropicAuthToken":"t"}"#,
+        ] {
+            assert_eq!(check(Mode::Safe, body), Ok(()), "{body}");
+            assert_eq!(check(Mode::Agentic, body), Ok(()), "{body}");
+        }
+        assert_eq!(check(Mode::Agentic, r#"{"tools":["Read"],"allowedTools":["Edit"]}"#), Ok(()));
+        assert!(check(Mode::Safe, r#"{"tools":["Read"]}"#).is_err());
+    }
+}

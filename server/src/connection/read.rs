@@ -1,0 +1,366 @@
+//! The reading half of a connection.
+//!
+//! fastwebsockets reads frames; what it leaves to its user is done here: that
+//! a client's frames are masked, that every control frame is short, that a
+//! message as a whole stays within its bound, and that its text is UTF-8.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use claude_relay_protocol::ClientMessage;
+use claude_relay_protocol::client_message::PermissionResponse;
+use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
+
+use super::{Close, Control, News};
+
+/// The largest message of a client, however it is fragmented.
+pub const MESSAGE_LIMIT: usize = 64 << 20;
+
+/// How many empty fragments one message may have. They cost nothing to send
+/// and never end.
+const EMPTY_FRAGMENTS: usize = 1024;
+
+/// The longest payload of a control frame.
+const CONTROL_PAYLOAD: usize = 125;
+
+/// What a client wants, owned.
+#[derive(Debug)]
+pub enum Request {
+    /// The line for the agent: the `data` of the message with its own bytes,
+    /// on one line, and a newline.
+    UserMessage(Bytes),
+    /// Stop the running turn.
+    Interrupt,
+    /// The answer to a permission request.
+    Permission {
+        /// Which one.
+        request_id: String,
+        /// What was decided.
+        answer: PermissionAnswer,
+    },
+    /// A control request for the agent.
+    Control {
+        /// The client's id for it.
+        request_id: String,
+        /// Its subtype.
+        subtype: String,
+        /// The request object, on one line.
+        request: String,
+    },
+    /// Asks for the `capabilities` frame.
+    Capabilities,
+}
+
+/// What the user decided about a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PermissionAnswer {
+    /// It may run.
+    Allow {
+        /// With this input instead of the one asked for.
+        input: Option<String>,
+        /// And these rules from now on.
+        permissions: Option<String>,
+    },
+    /// It may not.
+    Deny {
+        /// Why; the agent reads it.
+        message: Option<String>,
+        /// And the turn ends.
+        interrupt: bool,
+    },
+}
+
+/// How reading ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client sent a close frame with this code.
+    Closed(Option<u16>),
+    /// It broke a rule.
+    Violation(Close),
+    /// The socket ended without a word, or the session does not listen any
+    /// more.
+    Gone,
+}
+
+impl End {
+    /// The close frame to send, if one is due.
+    pub(super) fn answer(&self) -> Option<Close> {
+        match self {
+            Self::Closed(code) => Some(Close { code: *code, reason: "" }),
+            Self::Violation(close) => Some(close.clone()),
+            Self::Gone => None,
+        }
+    }
+}
+
+/// Reads to the end of the connection. Without `news` the connection was
+/// refused: its frames are read and thrown away until it closes.
+pub(super) async fn read_loop<S: AsyncRead + Unpin>(
+    mut reader: WebSocketRead<S>,
+    news: Option<mpsc::Sender<News>>,
+    control: &mpsc::Sender<Control>,
+) -> End {
+    reader.set_auto_close(false);
+    reader.set_auto_pong(false);
+    // The library refuses what is this long.
+    reader.set_max_message_size(MESSAGE_LIMIT + 1);
+    let mut message = Assembly::default();
+    loop {
+        let mut frame = match reader.read_frame(&mut no_reply).await {
+            Ok(frame) => frame,
+            Err(error) => return end_of(&error),
+        };
+        if !is_masked(&mut frame) {
+            return End::Violation(Close::PROTOCOL_ERROR);
+        }
+        let is_control = matches!(frame.opcode, OpCode::Close | OpCode::Ping | OpCode::Pong);
+        if is_control && frame.payload.len() > CONTROL_PAYLOAD {
+            return End::Violation(Close::PROTOCOL_ERROR);
+        }
+        let heard = match frame.opcode {
+            OpCode::Close => return close_frame(&frame.payload),
+            OpCode::Ping => {
+                let payload = into_bytes(frame.payload).freeze();
+                // A client that asks faster than it reads waits here.
+                if control.send(Control::Pong(payload)).await.is_err() {
+                    return End::Gone;
+                }
+                News::Alive
+            }
+            OpCode::Pong => News::Alive,
+            OpCode::Text | OpCode::Binary | OpCode::Continuation => match message.add(frame) {
+                Ok(None) => continue,
+                Ok(Some(text)) if news.is_some() => News::Request(request(text)),
+                Ok(Some(_)) => continue,
+                Err(close) => return End::Violation(close),
+            },
+        };
+        if let Some(news) = &news
+            && news.send(heard).await.is_err()
+        {
+            return End::Gone;
+        }
+    }
+}
+
+/// The library would answer pings and close frames by this; it is told not to.
+async fn no_reply(_: Frame<'_>) -> Result<(), WebSocketError> {
+    Ok(())
+}
+
+/// A client must mask. The library takes the mask off but keeps it, and tells
+/// it only in a header it writes.
+fn is_masked(frame: &mut Frame<'_>) -> bool {
+    const MASK_BIT: u8 = 0x80;
+    let mut head = [0; 16];
+    frame.fmt_head(&mut head);
+    head[1] & MASK_BIT != 0
+}
+
+fn end_of(error: &WebSocketError) -> End {
+    End::Violation(match error {
+        WebSocketError::InvalidUTF8 => Close::NOT_UTF8,
+        WebSocketError::FrameTooLarge => Close::TOO_BIG,
+        WebSocketError::IoError(_)
+        | WebSocketError::UnexpectedEOF
+        | WebSocketError::ConnectionClosed => return End::Gone,
+        _ => Close::PROTOCOL_ERROR,
+    })
+}
+
+fn close_frame(payload: &[u8]) -> End {
+    let (code, reason) = match payload {
+        [] => return End::Closed(None),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+        [_] => return End::Violation(Close::PROTOCOL_ERROR),
+    };
+    // 1004 to 1006 and 1015 stand for what was never sent; what is not defined
+    // is not for either side to use.
+    let defined = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+    if !defined {
+        return End::Violation(Close::PROTOCOL_ERROR);
+    }
+    if simdutf8::basic::from_utf8(reason).is_err() {
+        return End::Violation(Close::NOT_UTF8);
+    }
+    End::Closed(Some(code))
+}
+
+/// Fragments on their way to a message.
+#[derive(Debug, Default)]
+struct Assembly {
+    parts: BytesMut,
+    open: bool,
+    is_text: bool,
+    empty: usize,
+}
+
+impl Assembly {
+    /// Takes a data frame; gives the message when it is whole.
+    fn add(&mut self, frame: Frame<'_>) -> Result<Option<BytesMut>, Close> {
+        let continues = frame.opcode == OpCode::Continuation;
+        if continues != self.open {
+            return Err(Close::PROTOCOL_ERROR);
+        }
+        if self.parts.len() + frame.payload.len() > MESSAGE_LIMIT {
+            return Err(Close::TOO_BIG);
+        }
+        self.open = !frame.fin;
+        if !continues {
+            self.is_text = frame.opcode == OpCode::Text;
+        }
+        if !continues && frame.fin {
+            return Ok(Some(into_bytes(frame.payload)));
+        }
+        if frame.payload.is_empty() {
+            self.empty += 1;
+            if self.empty > EMPTY_FRAGMENTS {
+                return Err(Close::PROTOCOL_ERROR);
+            }
+        }
+        self.parts.extend_from_slice(&frame.payload);
+        if !frame.fin {
+            return Ok(None);
+        }
+        self.empty = 0;
+        let message = std::mem::take(&mut self.parts);
+        // The library has looked at text that came in one frame.
+        if self.is_text && simdutf8::basic::from_utf8(&message).is_err() {
+            return Err(Close::NOT_UTF8);
+        }
+        Ok(Some(message))
+    }
+}
+
+fn into_bytes(payload: Payload<'_>) -> BytesMut {
+    match payload {
+        Payload::Bytes(bytes) => bytes,
+        other => BytesMut::from(&other[..]),
+    }
+}
+
+/// Reads a whole message. The text for the agent stays where it lies.
+fn request(mut message: BytesMut) -> Result<Request, String> {
+    let Ok(text) = simdutf8::basic::from_utf8(&message) else {
+        return Err("Invalid message format: not UTF-8".into());
+    };
+    let parsed = ClientMessage::parse(text).map_err(|error| error.to_string())?;
+    Ok(match parsed {
+        ClientMessage::UserMessage { data } => {
+            let start = data.get().as_ptr() as usize - text.as_ptr() as usize;
+            let end = start + data.get().len();
+            let mut line = message.split_off(start);
+            line.truncate(end - start);
+            one_line(&mut line);
+            line.put_u8(b'\n');
+            Request::UserMessage(line.freeze())
+        }
+        ClientMessage::Interrupt => Request::Interrupt,
+        ClientMessage::PermissionResponse(response) => permission(response),
+        ClientMessage::ControlRequest { request_id, subtype, request } => Request::Control {
+            request_id: request_id.into_owned(),
+            subtype: subtype.into_owned(),
+            request: request.get().replace(['\n', '\r'], " "),
+        },
+        ClientMessage::Capabilities => Request::Capabilities,
+    })
+}
+
+fn permission(response: PermissionResponse<'_>) -> Request {
+    let on_one_line = |raw: &serde_json::value::RawValue| raw.get().replace(['\n', '\r'], " ");
+    let answer = if response.approved {
+        PermissionAnswer::Allow {
+            input: response.updated_input.map(on_one_line),
+            permissions: response.updated_permissions.map(on_one_line),
+        }
+    } else {
+        PermissionAnswer::Deny {
+            message: response.message.map(Into::into),
+            interrupt: response.interrupt,
+        }
+    };
+    Request::Permission { request_id: response.request_id.into_owned(), answer }
+}
+
+/// A raw CR or LF in valid JSON stands between tokens; a space means the same.
+fn one_line(json: &mut [u8]) {
+    for byte in json {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> String {
+        match request(BytesMut::from(text)) {
+            Ok(Request::UserMessage(line)) => String::from_utf8(line.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_user_message_becomes_one_line_with_its_own_bytes() {
+        assert_eq!(
+            line(
+                "{\"type\":\"user_message\",\"data\":{\"type\":\"user\",\r\n \"message\":{\"role\":\"user\",\"content\":\"a\\n\u{2028}b\"}, \"x\":1.0}\n}"
+            ),
+            "{\"type\":\"user\",   \"message\":{\"role\":\"user\",\"content\":\"a\\n\u{2028}b\"}, \"x\":1.0}\n"
+        );
+        assert_eq!(
+            line(
+                "{\"data\":{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":\"\"}},\"type\":\"user_message\"}"
+            ),
+            "{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":\"\"}}\n"
+        );
+    }
+
+    #[test]
+    fn close_frames_are_judged() {
+        let code = |payload: &[u8]| match close_frame(payload) {
+            End::Closed(code) => Ok(code),
+            End::Violation(close) => Err(close.code),
+            End::Gone => unreachable!(),
+        };
+        assert_eq!(code(&[]), Ok(None));
+        assert_eq!(code(&[3]), Err(Some(1002)));
+        assert_eq!(code(&1000u16.to_be_bytes()), Ok(Some(1000)));
+        for bad in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535u16] {
+            assert_eq!(code(&bad.to_be_bytes()), Err(Some(1002)), "{bad}");
+        }
+        assert_eq!(code(&[3, 232, 0xff]), Err(Some(1007)));
+    }
+
+    #[test]
+    fn a_fragmented_message_is_bounded_as_a_whole() {
+        let mut assembly = Assembly::default();
+        let part =
+            |opcode, fin, length| Frame::new(fin, opcode, None, Payload::Owned(vec![b' '; length]));
+        assert_eq!(assembly.add(part(OpCode::Text, false, MESSAGE_LIMIT - 1)), Ok(None));
+        assert_eq!(assembly.add(part(OpCode::Continuation, false, 1)), Ok(None));
+        assert_eq!(assembly.add(part(OpCode::Continuation, true, 1)), Err(Close::TOO_BIG));
+    }
+
+    #[test]
+    fn fragments_have_an_order() {
+        let part = |opcode, fin| Frame::new(fin, opcode, None, Payload::Borrowed(b"x"));
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.add(part(OpCode::Continuation, true)), Err(Close::PROTOCOL_ERROR));
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.add(part(OpCode::Text, false)), Ok(None));
+        assert_eq!(assembly.add(part(OpCode::Text, true)), Err(Close::PROTOCOL_ERROR));
+    }
+
+    #[test]
+    fn empty_fragments_end() {
+        let empty = |opcode| Frame::new(false, opcode, None, Payload::Borrowed(b""));
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.add(empty(OpCode::Text)), Ok(None));
+        let refused =
+            (0..EMPTY_FRAGMENTS).find_map(|_| assembly.add(empty(OpCode::Continuation)).err());
+        assert_eq!(refused, Some(Close::PROTOCOL_ERROR));
+    }
+}

@@ -1,0 +1,158 @@
+//! The writing half of a connection.
+
+use std::io::IoSlice;
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::{CLOSE_PATIENCE, Close, Control};
+use crate::frame;
+
+/// How many pieces go into one system call.
+const SLICES: usize = 64;
+
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xA;
+
+/// Writes what the session hands over: pieces of whole frames, as many as are
+/// owed, then `ready` for more. Between two of them the control lane goes
+/// first. Ends after a close frame, and then gives true; or when the session
+/// has let go or the socket is dead.
+pub(super) async fn write_loop(
+    mut socket: OwnedWriteHalf,
+    mut control: mpsc::Receiver<Control>,
+    mut data: mpsc::Receiver<Vec<Bytes>>,
+    ready: mpsc::Sender<Vec<Bytes>>,
+) -> bool {
+    let mut small = Vec::new();
+    loop {
+        let batch = tokio::select! {
+            biased;
+            frame = control.recv() => {
+                let Some(frame) = frame else { return false };
+                small.clear();
+                let mut last = encode(&frame, &mut small);
+                while !last && let Ok(frame) = control.try_recv() {
+                    last = encode(&frame, &mut small);
+                }
+                if write_small(&mut socket, &small, &mut data).await.is_err() {
+                    return false;
+                }
+                if last {
+                    return true;
+                }
+                continue;
+            }
+            batch = data.recv() => batch,
+        };
+        let Some(mut batch) = batch else { return false };
+        if write_batch(&mut socket, &mut batch, &mut data).await.is_err() {
+            return false;
+        }
+        batch.clear();
+        if ready.send(batch).await.is_err() {
+            // The session has let go; a close frame may be on its way.
+            data.close();
+        }
+    }
+}
+
+/// Writes all pieces of a batch, many in one call.
+async fn write_batch(
+    socket: &mut OwnedWriteHalf,
+    batch: &mut [Bytes],
+    data: &mut mpsc::Receiver<Vec<Bytes>>,
+) -> std::io::Result<()> {
+    let mut first = 0;
+    let mut patience = Patience::default();
+    while first < batch.len() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut used = 0;
+        for (slice, piece) in slices.iter_mut().zip(&batch[first..]) {
+            *slice = IoSlice::new(piece);
+            used += 1;
+        }
+        let mut written = tokio::select! {
+            biased;
+            written = socket.write_vectored(&slices[..used]) => written?,
+            () = patience.run_out(data) => return Err(std::io::ErrorKind::TimedOut.into()),
+        };
+        if written == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        while written > 0 {
+            let piece = &mut batch[first];
+            let part = written.min(piece.len());
+            piece.advance(part);
+            written -= part;
+            if piece.is_empty() {
+                first += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn write_small(
+    socket: &mut OwnedWriteHalf,
+    bytes: &[u8],
+    data: &mut mpsc::Receiver<Vec<Bytes>>,
+) -> std::io::Result<()> {
+    let mut patience = Patience::default();
+    tokio::select! {
+        biased;
+        written = socket.write_all(bytes) => written,
+        () = patience.run_out(data) => Err(std::io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// A client that does not read may take for ever, as long as the session holds
+/// on to it. Once it has let go, the frame under way gets a little time.
+#[derive(Default)]
+struct Patience {
+    until: Option<Instant>,
+}
+
+impl Patience {
+    /// Waits until the session has let go and the patience is over. No batch
+    /// comes on `data` while one is under way: the next is asked for.
+    async fn run_out(&mut self, data: &mut mpsc::Receiver<Vec<Bytes>>) {
+        let until = match self.until {
+            Some(until) => until,
+            None => {
+                while data.recv().await.is_some() {}
+                *self.until.insert(Instant::now() + CLOSE_PATIENCE)
+            }
+        };
+        sleep_until(until).await;
+    }
+}
+
+/// Appends the frame; whether it is the last one.
+fn encode(control: &Control, out: &mut Vec<u8>) -> bool {
+    match control {
+        Control::Text(text) => push(out, frame::TEXT, text.as_bytes()),
+        Control::Ping => push(out, PING, &[]),
+        Control::Pong(payload) => push(out, PONG, payload),
+        Control::Close(Close { code, reason }) => {
+            let mut payload = Vec::new();
+            if let Some(code) = code {
+                payload.extend_from_slice(&code.to_be_bytes());
+                payload.extend_from_slice(reason.as_bytes());
+            }
+            push(out, CLOSE, &payload);
+            return true;
+        }
+    }
+    false
+}
+
+fn push(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+    let (head, head_bytes) = frame::header(opcode, payload.len());
+    out.extend_from_slice(&head[..head_bytes]);
+    out.extend_from_slice(payload);
+}

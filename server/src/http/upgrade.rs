@@ -1,0 +1,192 @@
+//! From a request to a WebSocket.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Answer, Refusal};
+use crate::connection;
+use crate::session::{Attach, Replay, SessionHandle};
+
+/// How long the answer to the handshake may take to get out.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A handshake that has been accepted.
+#[derive(Debug)]
+pub struct Upgraded {
+    on_upgrade: OnUpgrade,
+    attach: Attach,
+}
+
+/// Judges a handshake and makes the answer to it.
+pub(super) fn accept(mut request: Request<Incoming>) -> Result<(Answer, Upgraded), Refusal> {
+    if !fastwebsockets::upgrade::is_upgrade_request(&request)
+        || request.version() != Version::HTTP_11
+    {
+        return Err(upgrade_required("this is a WebSocket; connect with an upgrade"));
+    }
+    let headers = request.headers();
+    match only(headers, "sec-websocket-version").map(HeaderValue::as_bytes) {
+        Some(b"13") => {}
+        _ => return Err(upgrade_required("only version 13 of the WebSocket protocol is spoken")),
+    }
+    if !only(headers, "sec-websocket-key").is_some_and(is_key) {
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "Sec-WebSocket-Key: expected 16 bytes in Base64, once",
+        ));
+    }
+    let attach = attach(request.uri().query().unwrap_or_default())?;
+    // Taken first: the library would take it for itself, without a way to the
+    // plain socket.
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (answer, _) = fastwebsockets::upgrade::upgrade(&mut request)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, attach }))
+}
+
+/// Serves the connection once it has been upgraded, to its end.
+pub(super) async fn go_on(upgraded: Upgraded, session: SessionHandle) {
+    let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, upgraded.on_upgrade).await else {
+        tracing::debug!("a handshake was not completed");
+        return;
+    };
+    // The plain socket spares a lock between the two directions. What the
+    // client sent behind its handshake has been read already.
+    match connection.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => {
+            connection::serve(parts.io.into_inner(), parts.read_buf, session, upgraded.attach)
+                .await;
+        }
+        Err(_) => tracing::error!("an upgraded connection is no TCP stream; dropped"),
+    }
+}
+
+fn upgrade_required(error: &'static str) -> Refusal {
+    let mut refusal = Refusal::new(StatusCode::UPGRADE_REQUIRED, error);
+    refusal.headers = vec![
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+        (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+    ];
+    refusal
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { None } else { first }
+}
+
+/// 16 bytes are 22 digits and two signs of padding in Base64.
+fn is_key(value: &HeaderValue) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    matches!(value.as_bytes().split_last_chunk::<2>(), Some((digits, b"==")) if digits.len() == 22 && digits.iter().all(digit))
+}
+
+fn attach(query: &str) -> Result<Attach, Refusal> {
+    let bad = |error: &'static str| Refusal::new(StatusCode::BAD_REQUEST, error);
+    let (mut after, mut stream, mut takeover) = (None, None, false);
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = decode(value);
+        match name {
+            "after" => {
+                after = Some(value.parse().map_err(|_| bad("after: expected a whole number"))?);
+            }
+            "stream" => stream = Some(value.into_owned()),
+            "takeover" => {
+                takeover = match &*value {
+                    "" | "true" | "1" => true,
+                    "false" | "0" => false,
+                    _ => return Err(bad("takeover: expected true or false")),
+                }
+            }
+            // The token is the door's business; anything else is not ours.
+            _ => {}
+        }
+    }
+    Ok(Attach { replay: after.map(|after| Replay { after, stream }), takeover })
+}
+
+/// Takes percent signs out of a value. Ours hold none that mean anything.
+fn decode(value: &str) -> Cow<'_, str> {
+    if !value.contains('%') {
+        return Cow::Borrowed(value);
+    }
+    let mut bytes = Vec::new();
+    let mut rest = value.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *first == b'%')
+        {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_says_how_to_attach() {
+        assert_eq!(attach("").unwrap(), Attach::default());
+        assert_eq!(
+            attach("token=x&after=5&stream=a%62c&takeover=true").unwrap(),
+            Attach {
+                replay: Some(Replay { after: 5, stream: Some("abc".into()) }),
+                takeover: true
+            }
+        );
+        assert_eq!(attach("stream=x").unwrap().replay, None);
+        for query in [
+            "after=",
+            "after=-1",
+            "after=x",
+            "after=1e3",
+            "after=99999999999999999999",
+            "takeover=maybe",
+        ] {
+            assert_eq!(attach(query).unwrap_err().status, StatusCode::BAD_REQUEST, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes() {
+        let key = |text: &'static str| is_key(&HeaderValue::from_static(text));
+        assert!(key("dGhlIHNhbXBsZSBub25jZQ=="));
+        for bad in [
+            "",
+            "x",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZQ=x",
+            "dGhlIHNhbXBsZSBub25j*Q==",
+            "AAAAdGhlIHNhbXBsZSBub25jZQ==",
+        ] {
+            assert!(!key(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn percent_signs_are_taken_out() {
+        assert_eq!(decode("a%20b%"), "a b%");
+        assert_eq!(decode("%zz%2"), "%zz%2");
+    }
+}

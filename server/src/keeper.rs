@@ -1,0 +1,214 @@
+//! The small parent of the agent that leaves no orphan.
+//!
+//! The server starts itself again as `keeper`, passes it the agent's pipes and
+//! reads from it how the agent fares. The keeper is a child subreaper: whatever
+//! the agent starts, in whatever session, ends up below it and is killed and
+//! reaped when the agent has ended. When the server dies, its end of the
+//! socket closes, and the keeper ends the agent in steps. When the keeper is
+//! killed, the agent gets a parent-death signal and what it had started falls
+//! to the server, which is a subreaper too.
+//!
+//! The keeper uses no runtime and touches none of the agent's bytes.
+//!
+//! On the socket, one line each. To the keeper: `T` and `K` for SIGTERM and
+//! SIGKILL to the agent. From it: `P<pid>` once the agent runs, `F<error>` if
+//! it could not be started, `X<code>` or `G<signal>` when it has ended. The
+//! socket closes when nothing is left of it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio as Standard};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open, set_child_subreaper,
+    set_parent_process_death_signal, setsid,
+};
+
+use crate::descendants;
+use crate::handover::Stdio;
+
+/// The subcommand under which the server runs as a keeper.
+pub const KEEPER: &str = "keeper";
+
+/// The subcommand that turns into the agent.
+pub const EXEC: &str = "exec-agent";
+
+/// This very program, also after its file was replaced or removed.
+pub const SELF: &str = "/proc/self/exe";
+
+/// To the keeper: send the agent SIGTERM.
+pub const TERM: &[u8] = b"T";
+/// To the keeper: send the agent SIGKILL.
+pub const KILL: &[u8] = b"K";
+
+/// What the keeper does to the agent after the server's death, and how long it
+/// waits before. The agent's stdin has closed by then, and it flushes its
+/// session. All of it stays below the 8 s in which nothing may be left.
+const SERVER_DIED: [(Duration, Signal); 2] =
+    [(Duration::from_secs(3), Signal::TERM), (Duration::from_secs(2), Signal::KILL)];
+
+/// `keeper REMOVE PROGRAM ARGS…`: starts the program and outlives what it
+/// leaves. REMOVE is a file to remove at the end, or empty.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match keep(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The server sees the socket close without a word and says so.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn keep(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
+    let mut args = args.into_iter();
+    let remove = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
+    // Out of the terminal's process group: Ctrl-C is for the server, which
+    // then stops the agent in an orderly way.
+    setsid()?;
+    set_child_subreaper(Some(getpid()))?;
+    rustix::thread::set_name(c"relay-keeper")?;
+    let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let stdio = Stdio::receive(&control)?;
+    match start(args, stdio) {
+        Ok(agent) => {
+            writeln!(control, "P{}", agent.id())?;
+            watch(agent, &mut control)?;
+        }
+        Err(error) => writeln!(control, "F{error}")?,
+    }
+    if let Some(path) = remove {
+        // Gone already is as good.
+        let _ = fs::remove_file(path);
+    }
+    descendants::sweep();
+    Ok(())
+}
+
+/// Starts the agent by way of [`exec`], which tells whether it could.
+fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts the agent")]
+    let mut command = Command::new(SELF);
+    command
+        .arg0("claude-relay-agent")
+        .arg(EXEC)
+        .arg(getpid().as_raw_pid().to_string())
+        .args(args)
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Standard::null())
+        .stderr(Standard::null());
+    let mut agent = command.spawn()?;
+    // The command holds the other end too; while it does, nothing closes.
+    drop(command);
+    let failure = stdio.send(&ours).and_then(|()| {
+        let mut failure = String::new();
+        ours.read_to_string(&mut failure).map(|_| failure)
+    });
+    match failure {
+        Ok(failure) if failure.is_empty() => Ok(agent),
+        failure => {
+            agent.kill()?;
+            agent.wait()?;
+            Err(failure.map_or_else(|error| error, io::Error::other))
+        }
+    }
+}
+
+/// Waits for the agent's end, passes on signals and reports.
+fn watch(mut agent: Child, control: &mut UnixStream) -> io::Result<()> {
+    let pid = Pid::from_child(&agent);
+    let ended = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut server_lives = true;
+    let mut steps = SERVER_DIED.into_iter();
+    let mut next: Option<(Instant, Signal)> = None;
+    let status = loop {
+        let wait = next.map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        let wait = wait.map(|wait| Timespec {
+            tv_sec: wait.as_secs() as i64,
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        });
+        let mut fds = [PollFd::new(&ended, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+        let watched = if server_lives { 2 } else { 1 };
+        match poll(&mut fds[..watched], wait.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let heard = server_lives && !fds[1].revents().is_empty();
+        if let Some(status) = agent.try_wait()? {
+            break status;
+        }
+        if heard {
+            let mut words = [0; 16];
+            match control.read(&mut words) {
+                Ok(0) | Err(_) => {
+                    server_lives = false;
+                    next = steps.next().map(|(wait, signal)| (Instant::now() + wait, signal));
+                }
+                Ok(count) => {
+                    for word in words[..count].chunks(1) {
+                        let signal = if word == KILL { Signal::KILL } else { Signal::TERM };
+                        kill_process(pid, signal)?;
+                    }
+                }
+            }
+        }
+        if let Some((at, signal)) = next
+            && Instant::now() >= at
+        {
+            kill_process(pid, signal)?;
+            next = steps.next().map(|(wait, signal)| (Instant::now() + wait, signal));
+        }
+    };
+    if server_lives {
+        // It may have died this very moment; then there is nobody to tell.
+        let _ = match (status.code(), status.signal()) {
+            (Some(code), _) => writeln!(control, "X{code}"),
+            (None, signal) => writeln!(control, "G{}", signal.unwrap_or_default()),
+        };
+    }
+    Ok(())
+}
+
+/// `exec-agent KEEPER PROGRAM ARGS…`: becomes the program. It gets SIGKILL
+/// when its keeper dies: that survives `exec`, so it is set here. If the
+/// program cannot be started, the reason goes to the keeper; the socket closes
+/// without one when it could.
+pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else {
+        return ExitCode::FAILURE;
+    };
+    let mut control = UnixStream::from(control);
+    let error = become_agent(args, &control);
+    // With the keeper gone there is nobody to tell.
+    let _ = write!(control, "{error}");
+    ExitCode::FAILURE
+}
+
+fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) -> io::Error {
+    let mut args = args.into_iter();
+    let (Some(keeper), Some(program)) = (args.next(), args.next()) else {
+        return io::Error::other("no program was named");
+    };
+    let prepare = || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        let parent = getppid().map(|pid| pid.as_raw_pid().to_string());
+        if parent.is_none_or(|parent| OsString::from(parent) != keeper) {
+            return Err(io::Error::other("its keeper has ended"));
+        }
+        let stdio = Stdio::receive(control)?;
+        rustix::stdio::dup2_stdin(&stdio.stdin)?;
+        rustix::stdio::dup2_stdout(&stdio.stdout)?;
+        rustix::stdio::dup2_stderr(&stdio.stderr)?;
+        Ok(())
+    };
+    if let Err(error) = prepare() {
+        return error;
+    }
+    #[expect(clippy::disallowed_methods, reason = "this process turns into the agent here")]
+    Command::new(program).args(args).exec()
+}

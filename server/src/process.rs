@@ -1,0 +1,345 @@
+//! One run of the agent: its start, its three pipes, its end.
+//!
+//! Reading stdout, reading stderr and writing stdin are three loops that never
+//! wait for each other; anything else deadlocks once a pipe is full. Nothing
+//! here knows what a line means.
+//!
+//! What comes out is in order: the last line of stdout, then [`Output::Ended`].
+
+mod stderr;
+mod stdin;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio as Standard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::descendants;
+use crate::handover::Stdio;
+use crate::keeper;
+use crate::lines::{Block, LineBuffer};
+
+pub use stdin::Input;
+
+/// The size asked for the agent's stdout pipe. More room means fewer switches
+/// between the two; the kernel's own bound for ordinary users is 1 MiB.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// How long the keeper may take to end what the agent left, and how long the
+/// pipes may stay open after it. Somebody outside the agent's tree may hold
+/// one; that must not hold up a restart.
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+/// How many notes wait for the session. Those who write them wait then.
+const NOTES: usize = 16;
+
+/// What to run.
+#[derive(Debug)]
+pub struct Plan {
+    /// The executable.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it runs.
+    pub cwd: PathBuf,
+    /// A file that goes away with the process.
+    pub scratch: Option<tempfile::TempPath>,
+}
+
+/// What comes out of stdout, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Whole lines.
+    Lines(Block),
+    /// It is over; nothing comes after this.
+    Ended(Ended),
+}
+
+/// The end of a process.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub how: Ending,
+    /// The last 4 KiB of its stderr.
+    pub stderr: Vec<u8>,
+    /// Messages that it was handed and never read, oldest first.
+    pub unread: Vec<Bytes>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+    /// It could not be started; the system's words.
+    NotStarted(String),
+    /// Its keeper was killed, and it with it.
+    Lost,
+}
+
+/// News of a process that have no place in the order of its output.
+#[derive(Debug)]
+pub enum Note {
+    /// It runs, under this process id.
+    Started(u32),
+    /// A line of its stderr.
+    Stderr(String),
+    /// This many lines of its stderr were left out to keep the rate bounded.
+    StderrDropped(u64),
+    /// It has closed its stdout. It may be about to end, or not.
+    StdoutClosed,
+    /// It has closed its stdin. The same.
+    StdinClosed,
+}
+
+/// What the process is to do.
+#[derive(Debug)]
+enum Order {
+    /// End within two graces: by itself, by SIGTERM, by SIGKILL.
+    Stop(Duration),
+    /// End now.
+    Kill,
+}
+
+/// One run of the agent. Dropping it ends everything under it.
+#[derive(Debug)]
+pub struct Process {
+    /// Its output, in order. Not taking from here makes it wait.
+    pub output: mpsc::Receiver<Output>,
+    /// Everything else.
+    pub notes: mpsc::Receiver<Note>,
+    /// Its stdin, one line at a time; gone once it is to stop.
+    pub stdin: Option<mpsc::Sender<Input>>,
+    orders: mpsc::Sender<Order>,
+    _tasks: JoinSet<()>,
+    _scratch: Option<tempfile::TempPath>,
+}
+
+impl Process {
+    /// Starts `plan`. Must be called on the thread that lives as long as the
+    /// program: children are told when the thread that made them ends.
+    ///
+    /// # Errors
+    ///
+    /// When no process or pipe can be made at all. That the program itself
+    /// cannot be started comes as [`Ending::NotStarted`].
+    pub fn spawn(plan: Plan) -> io::Result<Self> {
+        let (stdin_read, stdin_write) = io::pipe()?;
+        let (stdout_read, stdout_write) = io::pipe()?;
+        let (stderr_read, stderr_write) = io::pipe()?;
+        // A smaller pipe is slower, nothing else.
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdout_read, PIPE_BYTES);
+        let control = start_keeper(&plan)?;
+        let stdio = Stdio {
+            stdin: stdin_read.into(),
+            stdout: stdout_write.into(),
+            stderr: stderr_write.into(),
+        };
+        stdio.send(&control)?;
+        control.set_nonblocking(true)?;
+        let control = UnixStream::from_std(control)?;
+        let stdin_pipe = pipe::Sender::from_owned_fd(stdin_write.into())?;
+        let stdout_pipe = pipe::Receiver::from_owned_fd(stdout_read.into())?;
+        let stderr_pipe = pipe::Receiver::from_owned_fd(stderr_read.into())?;
+
+        let (output_to, output) = mpsc::channel(1);
+        let (notes_to, notes) = mpsc::channel(NOTES);
+        let (stdin, lines) = mpsc::channel(1);
+        let (orders, orders_from) = mpsc::channel(4);
+        let (unread_to, unread) = oneshot::channel();
+        let (tail_to, tail) = oneshot::channel();
+        let (ended_to, ended) = oneshot::channel();
+        let (over, over_stdin) = oneshot::channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(stdin::write_loop(stdin_pipe, lines, notes_to.clone(), over_stdin, unread_to));
+        tasks.spawn(stderr::read_loop(stderr_pipe, notes_to.clone(), tail_to));
+        tasks.spawn(read_loop(stdout_pipe, output_to, notes_to.clone(), ended));
+        tasks.spawn(async move {
+            let how = live(control, orders_from, notes_to).await;
+            let _ = over.send(matches!(how, Ending::Exited(_)));
+            let unread = unread.await.unwrap_or_default();
+            let stderr =
+                timeout(AFTERMATH, tail).await.ok().and_then(Result::ok).unwrap_or_default();
+            let _ = ended_to.send(Ended { how, stderr, unread });
+        });
+        Ok(Self {
+            output,
+            notes,
+            stdin: Some(stdin),
+            orders,
+            _tasks: tasks,
+            _scratch: plan.scratch,
+        })
+    }
+
+    /// Lets it end: its stdin is closed behind what was handed to it, and
+    /// after `grace` comes SIGTERM, after another SIGKILL.
+    pub fn stop(&mut self, grace: Duration) {
+        self.stdin = None;
+        // Full means that it has been told already.
+        let _ = self.orders.try_send(Order::Stop(grace));
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        self.stdin = None;
+        let _ = self.orders.try_send(Order::Kill);
+    }
+}
+
+fn start_keeper(plan: &Plan) -> io::Result<std::os::unix::net::UnixStream> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts the keeper")]
+    let mut command = Command::new(keeper::SELF);
+    let scratch = plan.scratch.as_deref().map(|path| path.as_os_str().to_owned());
+    command
+        .arg0("claude-relay-keeper")
+        .arg(keeper::KEEPER)
+        .arg(scratch.unwrap_or_default())
+        .arg(&plan.program)
+        .args(&plan.args)
+        .env_clear()
+        .envs(plan.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(&plan.cwd)
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Standard::null())
+        .stderr(Standard::null());
+    // Its end is heard on the socket; the program's reaper takes its status.
+    command.spawn()?;
+    Ok(ours)
+}
+
+/// Hears from the keeper how the agent fares and walks it down the ladder when
+/// it is to stop. Returns when the agent and everything below it are gone.
+async fn live(
+    control: UnixStream,
+    mut orders: mpsc::Receiver<Order>,
+    notes: mpsc::Sender<Note>,
+) -> Ending {
+    let (from_keeper, mut to_keeper) = control.into_split();
+    let mut words = BufReader::new(from_keeper).lines();
+    let mut ladder: Vec<(Instant, &'static [u8])> = Vec::new();
+    let mut how = None;
+    let mut gone_by: Option<Instant> = None;
+    loop {
+        let next = ladder.first().map(|(at, _)| *at).or(gone_by);
+        tokio::select! {
+            word = words.next_line() => match word {
+                Ok(Some(word)) => {
+                    let (kind, value) = word.split_at_checked(1).unwrap_or_default();
+                    match (kind, value.parse::<i32>()) {
+                        ("P", Ok(pid)) => {
+                            let _ = notes.send(Note::Started(pid.unsigned_abs())).await;
+                        }
+                        ("X", Ok(code)) => how = Some(Ending::Exited(code)),
+                        ("G", Ok(signal)) => how = Some(Ending::Signalled(signal)),
+                        _ => how = Some(Ending::NotStarted(value.to_owned())),
+                    }
+                    if how.is_some() {
+                        ladder.clear();
+                        gone_by = Some(Instant::now() + AFTERMATH);
+                    }
+                }
+                // The keeper is gone, and with it everything below it, unless
+                // it was killed itself: then that hangs under this process.
+                Ok(None) | Err(_) => {
+                    let Some(how) = how else {
+                        let _ = tokio::task::spawn_blocking(descendants::sweep).await;
+                        return Ending::Lost;
+                    };
+                    return how;
+                }
+            },
+            order = orders.recv() => match order {
+                Some(Order::Stop(grace)) if ladder.is_empty() && how.is_none() => {
+                    let now = Instant::now();
+                    ladder = vec![(now + grace, keeper::TERM), (now + 2 * grace, keeper::KILL)];
+                }
+                Some(Order::Stop(_)) => {}
+                Some(Order::Kill) | None if how.is_none() => {
+                    ladder = vec![(Instant::now(), keeper::KILL)];
+                    if order.is_none() {
+                        // Nobody is left to hear the rest.
+                        let _ = to_keeper.write_all(keeper::KILL).await;
+                        return Ending::Lost;
+                    }
+                }
+                Some(Order::Kill) => {}
+                None => return how.unwrap_or(Ending::Lost),
+            },
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                if ladder.is_empty() {
+                    tracing::warn!("what the agent left behind is not gone after {AFTERMATH:?}; going on");
+                    return how.unwrap_or(Ending::Lost);
+                }
+                let (_, word) = ladder.remove(0);
+                if to_keeper.write_all(word).await.is_err() {
+                    ladder.clear();
+                }
+            },
+        }
+    }
+}
+
+/// Reads stdout: one permit, one read, one block. Asking for the permit first
+/// means that the block before has been dealt with and dropped, so the memory
+/// it lay in is free again.
+async fn read_loop(
+    mut stdout: pipe::Receiver,
+    output: mpsc::Sender<Output>,
+    notes: mpsc::Sender<Note>,
+    mut ended: oneshot::Receiver<Ended>,
+) {
+    let mut buffer = LineBuffer::default();
+    let mut end = None;
+    'read: while let Ok(permit) = output.reserve().await {
+        loop {
+            let read = if end.is_none() {
+                tokio::select! {
+                    read = stdout.read_buf(buffer.spare()) => read,
+                    news = &mut ended => {
+                        end = news.ok();
+                        continue;
+                    }
+                }
+            } else {
+                // What it said last is in the pipe; an end that stays open
+                // belongs to somebody else.
+                timeout(AFTERMATH, stdout.read_buf(buffer.spare())).await.unwrap_or(Ok(0))
+            };
+            match read {
+                Ok(0) | Err(_) => break 'read,
+                Ok(_) => {}
+            }
+            if let Some(block) = buffer.take() {
+                permit.send(Output::Lines(block));
+                break;
+            }
+        }
+    }
+    if let Some(block) = buffer.finish() {
+        let _ = output.send(Output::Lines(block)).await;
+    }
+    if end.is_none() {
+        let _ = notes.send(Note::StdoutClosed).await;
+        end = ended.await.ok();
+    }
+    if let Some(end) = end {
+        let _ = output.send(Output::Ended(end)).await;
+    }
+}

@@ -1,0 +1,120 @@
+//! Reading the agent's stderr: always, at any rate, passing on a bounded part.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, BytesMut};
+use memchr::{memchr, memchr_iter};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::Note;
+use crate::limiter::Limiter;
+
+/// How much of the end is kept for the frame that tells of an exit.
+const TAIL_BYTES: usize = 4 << 10;
+
+/// A longer line is passed on in pieces of this size.
+const LINE_BYTES: usize = 8 << 10;
+
+/// A line without its newline is passed on after this: it may be a question,
+/// or the last words.
+const UNFINISHED: Duration = Duration::from_millis(200);
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// Reads to the end; then `tail` gets the last [`TAIL_BYTES`].
+pub(super) async fn read_loop(
+    mut stderr: pipe::Receiver,
+    notes: mpsc::Sender<Note>,
+    tail: oneshot::Sender<Vec<u8>>,
+) {
+    let mut last = Vec::with_capacity(TAIL_BYTES);
+    let mut pending = BytesMut::new();
+    let mut limiter = Limiter::new(Instant::now());
+    loop {
+        pending.reserve(READ_BYTES);
+        let before = pending.len();
+        let read = stderr.read_buf(&mut pending);
+        let read = if before > 0 {
+            match timeout(UNFINISHED, read).await {
+                Ok(read) => read,
+                Err(_) => {
+                    pass(&pending, &mut limiter, &notes).await;
+                    pending.clear();
+                    continue;
+                }
+            }
+        } else {
+            read.await
+        };
+        if !matches!(read, Ok(1..)) {
+            break;
+        }
+        keep_tail(&mut last, &pending[before..]);
+        if limiter.is_exhausted(Instant::now()) {
+            limiter.drop_lines(memchr_iter(b'\n', &pending).count() as u64);
+            pending.clear();
+            continue;
+        }
+        while let Some(end) = memchr(b'\n', &pending)
+            .map(|newline| newline + 1)
+            .or_else(|| (pending.len() >= LINE_BYTES).then_some(LINE_BYTES))
+        {
+            for piece in pending[..end].chunks(LINE_BYTES) {
+                pass(piece, &mut limiter, &notes).await;
+            }
+            pending.advance(end);
+        }
+    }
+    if !pending.is_empty() {
+        pass(&pending, &mut limiter, &notes).await;
+    }
+    let dropped = limiter.take_dropped();
+    if dropped > 0 {
+        let _ = notes.send(Note::StderrDropped(dropped)).await;
+    }
+    let _ = tail.send(last);
+}
+
+/// Passes a line on if the rate allows it, and before it the count of those
+/// that were dropped.
+async fn pass(line: &[u8], limiter: &mut Limiter, notes: &mpsc::Sender<Note>) {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() || !limiter.admit(line.len(), Instant::now()) {
+        return;
+    }
+    let dropped = limiter.take_dropped();
+    if dropped > 0 {
+        let _ = notes.send(Note::StderrDropped(dropped)).await;
+    }
+    let _ = notes.send(Note::Stderr(String::from_utf8_lossy(line).into_owned())).await;
+}
+
+/// Keeps the last [`TAIL_BYTES`] of all that was ever given.
+fn keep_tail(tail: &mut Vec<u8>, more: &[u8]) {
+    let more = &more[more.len().saturating_sub(TAIL_BYTES)..];
+    let surplus = (tail.len() + more.len()).saturating_sub(TAIL_BYTES);
+    tail.drain(..surplus);
+    tail.extend_from_slice(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_the_end_of_everything() {
+        let mut tail = Vec::new();
+        let mut all = Vec::new();
+        for length in [0, 1, 100, 4000, 96, 5000, 10, 4096, 4095] {
+            let more: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            keep_tail(&mut tail, &more);
+            all.extend(more);
+            assert_eq!(tail, all[all.len().saturating_sub(TAIL_BYTES)..]);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The agent's life within the session: start, end, and what follows from it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use claude_relay_protocol::{QueryConfig, ServerMessage};
+use tracing::info;
+
+use super::Session;
+use super::backoff::Backoff;
+use super::inbox::Waiting;
+use crate::agent::claude::{self, Mark};
+use crate::agent::{self, StartError};
+use crate::process::{Ended, Ending, Input, Process};
+use crate::signals;
+
+/// The id of the relay's first request.
+pub(super) const INITIALIZE: &str = "relay-initialize";
+
+/// The id of the relay's interrupts.
+pub(super) const INTERRUPT: &str = "relay-interrupt";
+
+/// An agent that has closed one of its streams is usually about to end. This
+/// is how long it may take.
+const MISTRUST: Duration = Duration::from_secs(1);
+
+/// The agent, whether it runs or not.
+#[derive(Debug, Default)]
+pub(super) struct Agent {
+    pub(super) running: Option<Running>,
+    /// The conversation to resume.
+    pub(super) session_id: Option<String>,
+    /// A configured conversation that could not be resumed.
+    refused_resume: Option<String>,
+    backoff: Backoff,
+    /// When it is to be started again.
+    start_at: Option<Instant>,
+    pub(super) turns: u64,
+    /// How often it has been started.
+    pub(super) starts: u64,
+    pub(super) last_exit: Option<serde_json::Value>,
+}
+
+/// One run of it.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) process: Process,
+    pub(super) pid: Option<u32>,
+    /// What it was started with.
+    pub(super) config: QueryConfig,
+    /// The conversation it was told to resume.
+    resumed: Option<String>,
+    initialized: bool,
+    pub(super) in_turn: bool,
+    pub(super) heard: Instant,
+    stopping: Option<Stopping>,
+    mistrust: Option<(&'static str, Instant)>,
+}
+
+/// Why it is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// For one with the new configuration.
+    Reconfigured,
+    /// The server ends.
+    ShuttingDown,
+    /// It has closed a stream and lives on.
+    Mistrusted,
+}
+
+impl Agent {
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// `starting`, `running`, `stopping`, `backing_off` or `stopped`.
+    pub(super) fn state(&self) -> &'static str {
+        match &self.running {
+            Some(running) if running.stopping.is_some() => "stopping",
+            Some(running) if running.pid.is_none() => "starting",
+            Some(_) => "running",
+            None if self.start_at.is_some() => "backing_off",
+            None => "stopped",
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Instant) {
+        if let Some(running) = &mut self.running {
+            running.heard = now;
+        }
+    }
+
+    pub(super) fn started(&mut self, pid: u32) {
+        info!(pid, "the agent runs");
+        if let Some(running) = &mut self.running {
+            running.pid = Some(pid);
+        }
+    }
+
+    pub(super) fn initialized(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.initialized = true;
+        }
+    }
+
+    pub(super) fn mark(&mut self, mark: Mark<'_>) {
+        match mark {
+            Mark::None => {}
+            Mark::TurnStarted(session) => {
+                if let Some(session) = session
+                    && self.session_id.as_deref() != Some(&*session)
+                {
+                    self.session_id = Some(session.into_owned());
+                }
+                if let Some(running) = &mut self.running {
+                    running.in_turn = true;
+                }
+            }
+            Mark::TurnEnded => {
+                self.turns += 1;
+                self.backoff.succeeded();
+                if let Some(running) = &mut self.running {
+                    running.in_turn = false;
+                }
+            }
+        }
+    }
+
+    /// Something was handed to it.
+    pub(super) fn fed(&mut self, waiting: &Waiting, now: Instant) {
+        if let (Some(running), Waiting::Message(_)) = (&mut self.running, waiting) {
+            running.in_turn = true;
+            running.heard = now;
+        }
+    }
+
+    pub(super) fn mistrust(&mut self, stream: &'static str, now: Instant) {
+        if let Some(running) = &mut self.running
+            && running.stopping.is_none()
+        {
+            running.mistrust.get_or_insert((stream, now + MISTRUST));
+        }
+    }
+
+    pub(super) fn kill(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.process.kill();
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let mistrust = self.running.as_ref().and_then(|running| running.mistrust);
+        [self.start_at, mistrust.map(|(_, at)| at)].into_iter().flatten().min()
+    }
+}
+
+impl Running {
+    /// The first step of the ladder: a running turn is interrupted, then the
+    /// input ends.
+    fn stop(&mut self, why: Stopping, grace: Duration) {
+        if self.in_turn
+            && let Some(stdin) = &self.process.stdin
+        {
+            // A stdin that is not free is one the agent does not read.
+            let _ = stdin.try_send(Input::Control(claude::interrupt(INTERRUPT)));
+        }
+        self.stopping = Some(why);
+        self.mistrust = None;
+        self.process.stop(grace);
+    }
+}
+
+impl Session {
+    /// A client has come: the agent runs from here on, with what is configured.
+    pub(super) fn on_client_connected(&mut self, now: Instant) {
+        let grace = self.settings.stop_grace;
+        match &mut self.agent.running {
+            Some(running) if running.stopping.is_none() && running.config != self.config => {
+                info!("the configuration has changed; the agent is started anew");
+                running.stop(Stopping::Reconfigured, grace);
+            }
+            Some(_) => {}
+            None => self.want_agent(now),
+        }
+    }
+
+    /// There is something to do for the agent: it is started, at once or after
+    /// the wait that its failures have earned.
+    pub(super) fn want_agent(&mut self, now: Instant) {
+        if self.agent.is_running() || self.agent.start_at.is_some() || self.farewell.is_some() {
+            return;
+        }
+        let delay = self.agent.backoff.delay();
+        if delay.is_zero() {
+            self.start_agent(now);
+        } else {
+            self.agent.start_at = Some(now + delay);
+        }
+    }
+
+    fn start_agent(&mut self, now: Instant) {
+        self.agent.start_at = None;
+        let resume = self.agent.session_id.clone();
+        let mut config = self.config.clone();
+        if config.resume.is_some() && config.resume == self.agent.refused_resume {
+            config.resume = None;
+        }
+        let resumed = resume.clone().or_else(|| config.resume.clone());
+        let started = agent::start(&self.settings, &config, resume.as_deref());
+        let (process, initialize) = match started {
+            Ok(started) => started,
+            Err(error) => return self.not_started(&error),
+        };
+        if let Some(stdin) = &process.stdin {
+            // The first thing it gets; nothing can be in the way yet.
+            let _ =
+                stdin.try_send(Input::Control(claude::control_request(INITIALIZE, &initialize)));
+        }
+        self.agent.starts += 1;
+        self.agent.running = Some(Running {
+            process,
+            pid: None,
+            config: self.config.clone(),
+            resumed,
+            initialized: false,
+            in_turn: false,
+            heard: now,
+            stopping: None,
+            mistrust: None,
+        });
+    }
+
+    /// It could not be started. That is tried again when somebody asks: the
+    /// next message, the next client.
+    fn not_started(&mut self, error: &StartError) {
+        let waiting = match self.inbox.messages() {
+            0 => String::new(),
+            1 => ". Your message is kept and handed over once it runs".to_owned(),
+            more => format!(". {more} messages are kept and handed over once it runs"),
+        };
+        self.agent.last_exit = Some(serde_json::json!({ "error": error.to_string() }));
+        self.error(&format!("The agent could not be started: {error}{waiting}"));
+    }
+
+    pub(super) fn on_agent_time(&mut self, now: Instant) {
+        if self.agent.start_at.is_some_and(|at| now >= at) {
+            self.start_agent(now);
+        }
+        let grace = self.settings.stop_grace;
+        let Some(running) = &mut self.agent.running else { return };
+        if let Some((stream, at)) = running.mistrust
+            && now >= at
+        {
+            running.stop(Stopping::Mistrusted, grace);
+            self.error(&format!(
+                "The agent has closed its {stream} and lives on; it is being stopped"
+            ));
+        }
+    }
+
+    pub(super) fn stop_for_shutdown(&mut self) {
+        let grace = self.settings.stop_grace;
+        self.agent.start_at = None;
+        if let Some(running) = &mut self.agent.running {
+            match running.stopping {
+                None => running.stop(Stopping::ShuttingDown, grace),
+                Some(_) => running.stopping = Some(Stopping::ShuttingDown),
+            }
+        }
+    }
+
+    /// It is over, and everything it said before has been dealt with.
+    pub(super) fn on_ended(&mut self, ended: Ended, now: Instant) {
+        let Some(running) = self.agent.running.take() else { return };
+        let Ended { how, stderr, unread } = ended;
+        info!(?how, unread = unread.len(), "the agent has ended");
+        self.report_dropped_noise();
+        self.inbox.put_back(unread);
+        self.inbox.forget_control();
+        for (from, frame) in self.controls.fail_all("the agent has ended") {
+            self.answer(from, frame);
+        }
+        for frame in self.permissions.withdraw_all() {
+            self.push(&frame);
+        }
+        match running.stopping {
+            Some(Stopping::ShuttingDown) => {}
+            Some(Stopping::Reconfigured) => self.start_agent(now),
+            None | Some(Stopping::Mistrusted) => self.on_failure(&running, &how, &stderr, now),
+        }
+    }
+
+    /// It ended by itself: says so, and starts it again if something waits.
+    fn on_failure(&mut self, running: &Running, how: &Ending, stderr: &[u8], now: Instant) {
+        let stderr = String::from_utf8_lossy(stderr);
+        let (words, code, signal) = match how {
+            Ending::Exited(code) => (format!("exited with code {code}"), Some(*code), None),
+            Ending::Signalled(number) => {
+                let name = signals::name(*number);
+                (format!("was ended by signal {name}"), None, Some(name))
+            }
+            Ending::Lost => {
+                ("was killed together with its keeper".to_owned(), None, Some("SIGKILL".into()))
+            }
+            Ending::NotStarted(reason) => {
+                let error = StartError::of_program(&self.settings, reason);
+                return self.not_started(&error);
+            }
+        };
+        self.agent.backoff.failed();
+        // An agent that is told to resume what it does not know says so and
+        // exits before it has answered the first request.
+        let unknown_session = running.resumed.clone().filter(|_| !running.initialized);
+        let delay = self.agent.backoff.delay();
+        let next = if let Some(session) = &unknown_session {
+            format!("The session {session} could not be resumed; a new one is started.")
+        } else if !delay.is_zero() {
+            format!(
+                "That was the {} failure in a row: it is not started again before {} s have passed.",
+                ordinal(self.agent.backoff.failures()),
+                delay.as_secs()
+            )
+        } else if !self.inbox.is_empty() {
+            "It is started again for the messages that wait.".to_owned()
+        } else {
+            "The next message starts it again and resumes the session.".to_owned()
+        };
+        let tail = match stderr.trim() {
+            "" => String::new(),
+            said => format!(" Its last words on stderr: {said}"),
+        };
+        self.error(&format!("The agent {words}. {next}{tail}"));
+        self.agent.last_exit = Some(serde_json::json!({
+            "code": code, "signal": signal, "stderr": stderr,
+        }));
+        let exit = ServerMessage::Exit {
+            seq: None,
+            code,
+            signal: signal.map(Into::into),
+            stderr: stderr.as_ref().into(),
+        };
+        self.push(&exit.to_json());
+        if let Some(session) = unknown_session {
+            self.agent.refused_resume = Some(session);
+            self.agent.session_id = None;
+            self.want_agent(now);
+        } else if !self.inbox.is_empty() {
+            self.want_agent(now);
+        }
+    }
+
+    /// Forgets the conversation, because another one has been configured.
+    pub(super) fn forget_conversation(&mut self) {
+        self.agent.session_id = None;
+        self.agent.refused_resume = None;
+    }
+}
+
+fn ordinal(number: u32) -> String {
+    match number {
+        1 => "first".into(),
+        2 => "second".into(),
+        3 => "third".into(),
+        more => format!("{more}th"),
+    }
+}
+
+/// The end of a process whose tasks are gone, which only a shutdown of the
+/// whole runtime brings about.
+pub(super) fn lost() -> Ended {
+    Ended { how: Ending::Lost, stderr: Vec::new(), unread: Vec::<Bytes>::new() }
+}

@@ -1,0 +1,151 @@
+//! What waits for the agent: messages and interrupts in the order they came.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::process::Input;
+
+/// How many bytes of messages may wait: two of the largest.
+pub(super) const INBOX_BYTES: usize = 128 << 20;
+
+/// How many entries may wait, so that empty messages are bounded too.
+pub(super) const INBOX_ENTRIES: usize = 100_000;
+
+/// A bounded queue.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    queue: VecDeque<Waiting>,
+    bytes: usize,
+}
+
+/// One thing that waits.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// A line of the client.
+    Message(Bytes),
+    /// An interrupt or another request of the relay or the client, as a line.
+    Control(Bytes),
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        let (Self::Message(line) | Self::Control(line)) = self;
+        line.len()
+    }
+}
+
+impl From<Waiting> for Input {
+    fn from(waiting: Waiting) -> Self {
+        match waiting {
+            Waiting::Message(line) => Self::Message(line),
+            Waiting::Control(line) => Self::Control(line),
+        }
+    }
+}
+
+impl Inbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How many messages wait.
+    pub(super) fn messages(&self) -> usize {
+        self.queue.iter().filter(|waiting| matches!(waiting, Waiting::Message(_))).count()
+    }
+
+    /// Takes a message, or gives it back when there is no room for it.
+    pub(super) fn push_message(&mut self, line: Bytes) -> Result<(), Full> {
+        if self.bytes + line.len() > INBOX_BYTES || self.queue.len() >= INBOX_ENTRIES {
+            return Err(Full);
+        }
+        self.push(Waiting::Message(line));
+        Ok(())
+    }
+
+    /// Takes a request. Requests are small and few: whoever sends them bounds
+    /// how many are under way, so they find a place when messages do not.
+    pub(super) fn push_control(&mut self, line: Bytes) {
+        self.push(Waiting::Control(line));
+    }
+
+    /// Whether the newest entry is a request. Two interrupts in a row do what
+    /// one does.
+    pub(super) fn ends_with(&self, request: &[u8]) -> bool {
+        matches!(self.queue.back(), Some(Waiting::Control(line)) if line == request)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.queue.pop_front()?;
+        self.bytes -= waiting.bytes();
+        Some(waiting)
+    }
+
+    /// Puts messages back at the front, in their order: an agent that ended
+    /// did not read them. They were here before, so there is no bound to ask.
+    pub(super) fn put_back(&mut self, unread: Vec<Bytes>) {
+        for line in unread.into_iter().rev() {
+            self.bytes += line.len();
+            self.queue.push_front(Waiting::Message(line));
+        }
+    }
+
+    /// Forgets the requests: they were meant for an agent that has ended.
+    pub(super) fn forget_control(&mut self) {
+        self.queue.retain(|waiting| matches!(waiting, Waiting::Message(_)));
+        self.bytes = self.queue.iter().map(Waiting::bytes).sum();
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.bytes();
+        self.queue.push_back(waiting);
+    }
+}
+
+/// There is no room.
+#[derive(Debug)]
+pub(super) struct Full;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(inbox: &mut Inbox) -> Vec<String> {
+        std::iter::from_fn(|| inbox.pop())
+            .map(|waiting| match waiting {
+                Waiting::Message(line) => String::from_utf8(line.to_vec()).unwrap(),
+                Waiting::Control(line) => format!("!{}", String::from_utf8(line.to_vec()).unwrap()),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn order_is_kept_and_unread_messages_come_first() {
+        let mut inbox = Inbox::default();
+        inbox.push_message("3".into()).unwrap();
+        inbox.push_control("i".into());
+        inbox.push_message("4".into()).unwrap();
+        inbox.put_back(vec!["1".into(), "2".into()]);
+        assert_eq!(inbox.messages(), 4);
+        assert_eq!(drain(&mut inbox), ["1", "2", "3", "!i", "4"]);
+        assert_eq!(inbox.bytes, 0);
+    }
+
+    #[test]
+    fn it_is_bounded_and_requests_still_find_a_place() {
+        let mut inbox = Inbox::default();
+        let large = Bytes::from(vec![b'x'; INBOX_BYTES / 2]);
+        inbox.push_message(large.clone()).unwrap();
+        inbox.push_message(large.clone()).unwrap();
+        assert!(inbox.push_message("x".into()).is_err());
+        inbox.push_control("i".into());
+        assert!(inbox.ends_with(b"i"));
+        inbox.forget_control();
+        assert_eq!(inbox.messages(), 2);
+        let mut inbox = Inbox::default();
+        for _ in 0..INBOX_ENTRIES {
+            inbox.push_message(Bytes::new()).unwrap();
+        }
+        assert!(inbox.push_message(Bytes::new()).is_err());
+    }
+}

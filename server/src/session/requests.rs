@@ -1,0 +1,356 @@
+//! Requests under way between client and agent, in both directions.
+//!
+//! Small tables without sockets: what is open, and what to write when it is
+//! answered, withdrawn or too late.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use claude_relay_protocol::ServerMessage;
+use claude_relay_protocol::json::{entries, fields, string};
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+use crate::agent::claude;
+use crate::agent::claude::Permission;
+use crate::connection::PermissionAnswer;
+use crate::slot::ConnectionId;
+
+/// How many control requests of a client may wait for the agent.
+pub(super) const CONTROL_LIMIT: usize = 64;
+
+/// How many questions of the agent may wait for the client. The CLI asks one
+/// for each tool it wants to run at the same time.
+pub(super) const PERMISSION_LIMIT: usize = 256;
+
+/// Control requests of clients that the agent has not answered.
+#[derive(Debug, Default)]
+pub(super) struct ControlRequests {
+    open: HashMap<String, (ConnectionId, String)>,
+    count: u64,
+}
+
+impl ControlRequests {
+    /// Takes a request and gives the line for the agent, under an id of our
+    /// own: two clients may use the same one. `None` when too many are open.
+    pub(super) fn register(
+        &mut self,
+        from: ConnectionId,
+        id: String,
+        request: &str,
+    ) -> Option<Bytes> {
+        if self.open.len() >= CONTROL_LIMIT {
+            return None;
+        }
+        self.count += 1;
+        let own = format!("client-{}", self.count);
+        let line = claude::control_request(&own, request);
+        self.open.insert(own, (from, id));
+        Some(line)
+    }
+
+    /// The agent has answered: who asked, and the frame for it. `None` when
+    /// nobody asked, or it has been answered before.
+    pub(super) fn complete(
+        &mut self,
+        id: &str,
+        response: &RawValue,
+    ) -> Option<(ConnectionId, String)> {
+        let (from, id) = self.open.remove(id)?;
+        Some((from, control_response(&id, response)))
+    }
+
+    /// There will be no answers: the frames that say so.
+    pub(super) fn fail_all(&mut self, reason: &str) -> Vec<(ConnectionId, String)> {
+        self.open.drain().map(|(_, (from, id))| (from, failed(&id, reason))).collect()
+    }
+}
+
+/// The frame that answers a control request with an error of ours.
+pub(super) fn failed(id: &str, reason: &str) -> String {
+    let response = json!({"subtype": "error", "request_id": id, "error": reason}).to_string();
+    match serde_json::from_str::<&RawValue>(&response) {
+        Ok(response) => control_response(id, response),
+        Err(error) => ServerMessage::error(error.to_string()).to_json(),
+    }
+}
+
+fn control_response(id: &str, response: &RawValue) -> String {
+    ServerMessage::ControlResponse { request_id: id.into(), response: Cow::Borrowed(response) }
+        .to_json()
+}
+
+/// Questions of the agent that no client has answered.
+#[derive(Debug, Default)]
+pub(super) struct Permissions {
+    open: Vec<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    id: String,
+    tool_use_id: Option<String>,
+    input: String,
+    frame: String,
+    /// The number under which it was sent last.
+    seq: u64,
+    expires: Instant,
+}
+
+impl Permissions {
+    /// Takes a question and gives the frame for the client, which will get the
+    /// number `seq`. Gives a line for the agent instead when too many are open.
+    pub(super) fn ask(
+        &mut self,
+        asked: &Permission<'_>,
+        seq: u64,
+        now: Instant,
+        patience: Duration,
+    ) -> Result<String, Bytes> {
+        if self.open.len() >= PERMISSION_LIMIT {
+            return Err(claude::refusal(&asked.id, "too many permission requests are open"));
+        }
+        let context = context(asked.request);
+        let frame = ServerMessage::PermissionRequest {
+            seq: None,
+            request_id: asked.id.clone(),
+            tool: asked.tool.clone(),
+            input: Cow::Borrowed(asked.input),
+            context: Cow::Owned(context),
+        }
+        .to_json();
+        let tool_use_id = fields(asked.request.get(), ["tool_use_id"])
+            .ok()
+            .and_then(|[id]| string(id?))
+            .map(Cow::into_owned);
+        self.open.push(Open {
+            id: asked.id.clone().into_owned(),
+            tool_use_id,
+            input: asked.input.get().to_owned(),
+            frame: frame.clone(),
+            seq,
+            expires: now + patience,
+        });
+        Ok(frame)
+    }
+
+    /// The line for the agent, or `None` when no such question is open.
+    pub(super) fn answer(&mut self, id: &str, answer: PermissionAnswer) -> Option<Bytes> {
+        let at = self.open.iter().position(|open| open.id == id)?;
+        let open = self.open.remove(at);
+        Some(open.answered(&answer))
+    }
+
+    /// The agent does not want an answer; the frame that tells the client.
+    pub(super) fn withdraw(&mut self, id: &str) -> Option<String> {
+        let at = self.open.iter().position(|open| open.id == id)?;
+        Some(cancelled(&self.open.remove(at).id))
+    }
+
+    /// The agent has ended.
+    pub(super) fn withdraw_all(&mut self) -> Vec<String> {
+        self.open.drain(..).map(|open| cancelled(&open.id)).collect()
+    }
+
+    /// Frames to send again to a client that begins at `cursor`, because it
+    /// will not come across them. They get the numbers from `next` on.
+    pub(super) fn send_again(&mut self, cursor: u64, next: u64) -> Vec<String> {
+        let unseen = self.open.iter_mut().filter(|open| open.seq < cursor);
+        unseen
+            .zip(next..)
+            .map(|(open, seq)| {
+                open.seq = seq;
+                open.frame.clone()
+            })
+            .collect()
+    }
+
+    /// When the next one is too old.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.open.iter().map(|open| open.expires).min()
+    }
+
+    /// Denies what nobody answered in time: for each the line for the agent
+    /// and the frame for the client.
+    pub(super) fn expire(&mut self, now: Instant, patience: Duration) -> Vec<(Bytes, String)> {
+        let (late, open) =
+            std::mem::take(&mut self.open).into_iter().partition(|open| open.expires <= now);
+        self.open = open;
+        let late: Vec<Open> = late;
+        late.into_iter()
+            .map(|open| {
+                let message = format!("Nobody answered the permission request within {patience:?}");
+                let deny = PermissionAnswer::Deny { message: Some(message), interrupt: false };
+                let frame = cancelled(&open.id);
+                (open.answered(&deny), frame)
+            })
+            .collect()
+    }
+
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+}
+
+impl Open {
+    fn answered(&self, answer: &PermissionAnswer) -> Bytes {
+        let mut response = String::from("{");
+        match answer {
+            PermissionAnswer::Allow { input, permissions } => {
+                // 2.1.197 refuses an approval without the input.
+                let input = input.as_ref().unwrap_or(&self.input);
+                response.push_str(&format!("\"behavior\":\"allow\",\"updatedInput\":{input}"));
+                if let Some(permissions) = permissions {
+                    response.push_str(&format!(",\"updatedPermissions\":{permissions}"));
+                }
+            }
+            PermissionAnswer::Deny { message, interrupt } => {
+                let message = json!(message.as_deref().unwrap_or("The user denied this."));
+                response.push_str(&format!("\"behavior\":\"deny\",\"message\":{message}"));
+                if *interrupt {
+                    response.push_str(",\"interrupt\":true");
+                }
+            }
+        }
+        if let Some(id) = &self.tool_use_id {
+            response.push_str(&format!(",\"toolUseID\":{}", json!(id)));
+        }
+        response.push('}');
+        claude::response(&self.id, &response)
+    }
+}
+
+fn cancelled(id: &str) -> String {
+    ServerMessage::PermissionCancelled { seq: None, request_id: id.into() }.to_json()
+}
+
+/// The fields of a request that have no place of their own in the frame.
+fn context(request: &RawValue) -> Box<RawValue> {
+    let fields = entries(request.get()).unwrap_or_default();
+    let mut text = String::from("{");
+    for (name, value) in fields {
+        if ["subtype", "tool_name", "input"].contains(&name.as_ref()) {
+            continue;
+        }
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&format!("{}:{}", json!(name), value.get()));
+    }
+    text.push('}');
+    RawValue::from_string(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: ConnectionId = ConnectionId(1);
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn text(line: Bytes) -> String {
+        String::from_utf8(line.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_control_request_is_answered_once_to_the_one_that_asked() {
+        let mut requests = ControlRequests::default();
+        let line = requests.register(CLIENT, "mine".into(), r#"{"subtype":"set_model"}"#).unwrap();
+        assert_eq!(
+            text(line),
+            "{\"request_id\":\"client-1\",\"type\":\"control_request\",\"request\":{\"subtype\":\"set_model\"}}\n"
+        );
+        let response = raw(r#"{"subtype":"success","request_id":"client-1"}"#);
+        assert_eq!(
+            requests.complete("client-1", &response),
+            Some((CLIENT, r#"{"type":"control_response","requestId":"mine","response":{"subtype":"success","request_id":"client-1"}}"#.into()))
+        );
+        assert_eq!(requests.complete("client-1", &response), None);
+    }
+
+    #[test]
+    fn control_requests_are_bounded_and_fail_together() {
+        let mut requests = ControlRequests::default();
+        for _ in 0..CONTROL_LIMIT {
+            assert!(requests.register(CLIENT, "r".into(), "{}").is_some());
+        }
+        assert!(requests.register(CLIENT, "r".into(), "{}").is_none());
+        let failed = requests.fail_all("the agent has ended");
+        assert_eq!(failed.len(), CONTROL_LIMIT);
+        assert!(failed[0].1.contains(r#""subtype":"error""#), "{}", failed[0].1);
+        assert!(requests.register(CLIENT, "r".into(), "{}").is_some());
+    }
+
+    fn ask(permissions: &mut Permissions, id: &'static str, seq: u64, now: Instant) -> String {
+        let request = raw(
+            r#"{"subtype":"can_use_tool","tool_name":"Bash","input":{"a":1.0},"permission_suggestions":[ {} ],"tool_use_id":"t"}"#,
+        );
+        let input = raw(r#"{"a":1.0}"#);
+        let asked =
+            Permission { id: id.into(), tool: "Bash".into(), input: &input, request: &request };
+        permissions.ask(&asked, seq, now, Duration::from_secs(600)).unwrap()
+    }
+
+    #[test]
+    fn a_question_is_asked_with_its_context_and_answered() {
+        let mut permissions = Permissions::default();
+        let now = Instant::now();
+        assert_eq!(
+            ask(&mut permissions, "q", 1, now),
+            r#"{"type":"permission_request","requestId":"q","tool":"Bash","input":{"a":1.0},"context":{"permission_suggestions":[ {} ],"tool_use_id":"t"}}"#
+        );
+        let allow = PermissionAnswer::Allow { input: None, permissions: Some("[]".into()) };
+        assert_eq!(
+            text(permissions.answer("q", allow.clone()).unwrap()),
+            "{\"type\":\"control_response\",\"response\":{\"subtype\":\"success\",\"request_id\":\"q\",\"response\":{\"behavior\":\"allow\",\"updatedInput\":{\"a\":1.0},\"updatedPermissions\":[],\"toolUseID\":\"t\"}}}\n"
+        );
+        assert_eq!(permissions.answer("q", allow), None);
+        ask(&mut permissions, "q", 1, now);
+        let deny = PermissionAnswer::Deny { message: Some("no\"".into()), interrupt: true };
+        assert!(
+            text(permissions.answer("q", deny).unwrap()).contains(
+                r#"{"behavior":"deny","message":"no\"","interrupt":true,"toolUseID":"t"}"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_nobody_answers_is_denied() {
+        let mut permissions = Permissions::default();
+        let now = Instant::now();
+        ask(&mut permissions, "q", 1, now);
+        let patience = Duration::from_secs(600);
+        assert!(permissions.expire(now + Duration::from_secs(599), patience).is_empty());
+        assert_eq!(permissions.deadline(), Some(now + patience));
+        let expired = permissions.expire(now + patience, patience);
+        assert!(
+            text(expired[0].0.clone())
+                .contains("Nobody answered the permission request within 600s")
+        );
+        assert_eq!(expired[0].1, r#"{"type":"permission_cancelled","requestId":"q"}"#);
+        assert_eq!(permissions.deadline(), None);
+    }
+
+    #[test]
+    fn a_question_is_sent_again_to_one_that_has_not_seen_it() {
+        let mut permissions = Permissions::default();
+        let now = Instant::now();
+        ask(&mut permissions, "a", 3, now);
+        ask(&mut permissions, "b", 5, now);
+        assert_eq!(permissions.send_again(3, 10).len(), 0);
+        let again = permissions.send_again(4, 10);
+        assert!(again.len() == 1 && again[0].contains("\"a\""));
+        assert_eq!(permissions.send_again(11, 11).len(), 2);
+        assert_eq!(
+            permissions.withdraw("a").unwrap(),
+            r#"{"type":"permission_cancelled","requestId":"a"}"#
+        );
+        assert_eq!(permissions.withdraw_all().len(), 1);
+    }
+}

@@ -1,0 +1,566 @@
+//! Flags and environment, read once, into types that cannot be wrong.
+//!
+//! Nothing else in the server reads the environment. Two stages: [`Args`] is
+//! what was typed, [`Settings`] is what was meant. A flag wins over its
+//! variable, the real environment wins over `.env`, and a variable that is
+//! empty counts as not set.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+use claude_relay_protocol::Secret;
+
+use crate::access::{AllowedHost, AllowedOrigin};
+use crate::agent::mode::Mode;
+use crate::slot::Patience;
+
+/// The file that is read from the working directory before everything else.
+const DOTENV: &str = ".env";
+
+/// The shortest token that is taken. Shorter ones can be guessed.
+const TOKEN_BYTES: usize = 8;
+
+/// What was typed. Values are checked in [`Settings::read`], where a variable
+/// may stand in for a flag.
+#[derive(Debug, Default, Parser)]
+#[command(
+    name = "claude-relay-server",
+    version,
+    about = "Runs Claude Code beside a WebSocket: one client, one agent, every message byte for byte",
+    after_help = "Every flag has a variable, named in brackets. A .env in the working directory is read first.\nANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, ANTHROPIC_BASE_URL and the like are inherited by the agent."
+)]
+pub struct Args {
+    /// Address to listen on [HOST; default 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Option<String>,
+    /// Port to listen on; 0 picks a free one [PORT; default 3000]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<String>,
+    /// The agent's executable [CLAUDE_PATH; default claude]
+    #[arg(long, value_name = "PATH")]
+    pub claude_path: Option<OsString>,
+    /// Where the agent works; created when missing [RELAY_WORKSPACE; default ~/agent-workspace]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub workspace: Option<OsString>,
+    /// Token that clients must present [RELAY_AUTH_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    pub auth_token: Option<String>,
+    /// Listen beyond loopback without a token [RELAY_NO_AUTH]
+    #[arg(long)]
+    pub no_auth: bool,
+    /// Web origin that may connect, such as https://app.example; repeatable [RELAY_ALLOW_ORIGIN, comma separated]
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
+    /// Host name under which the server may be reached on loopback; repeatable [RELAY_ALLOW_HOST, comma separated]
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+    /// What the agent may do at most: safe, ask, agentic or unrestricted [RELAY_MODE; default ask]
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    /// How many bytes of output are kept for clients that reconnect [RELAY_REPLAY_BYTES; default 16777216]
+    #[arg(long, value_name = "BYTES")]
+    pub replay_bytes: Option<String>,
+    /// Time between pings to a silent client [RELAY_PING_INTERVAL; default 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub ping_interval: Option<String>,
+    /// Time for the answer to a ping [RELAY_PONG_TIMEOUT; default 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub pong_timeout: Option<String>,
+    /// Time for the answer when another client wants in [RELAY_PROBE_TIMEOUT; default 2s]
+    #[arg(long, value_name = "DURATION")]
+    pub probe_timeout: Option<String>,
+    /// Time between the steps that stop the agent [RELAY_STOP_GRACE; default 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub stop_grace: Option<String>,
+    /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
+    #[arg(long, value_name = "DURATION")]
+    pub permission_timeout: Option<String>,
+    /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO]
+    #[arg(long)]
+    pub demo: bool,
+    /// What is logged to stderr: error, warn, info, debug, trace, or target=level,... [RELAY_LOG; default info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// text or json [RELAY_LOG_FORMAT; default text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What was meant.
+#[derive(Debug)]
+pub struct Settings {
+    /// Address to listen on: a name or an IP address.
+    pub host: String,
+    /// Port to listen on; 0 is any.
+    pub port: u16,
+    /// The agent's executable: a path, or a name to be found in `PATH`.
+    pub claude_path: PathBuf,
+    /// Where the agent works.
+    pub workspace: PathBuf,
+    /// What clients must present.
+    pub auth_token: Option<Secret>,
+    /// Whether it is meant that a public address has no token.
+    pub no_auth: bool,
+    /// Foreign origins that may connect.
+    pub allow_origins: Vec<AllowedOrigin>,
+    /// Names beside the loopback ones.
+    pub allow_hosts: Vec<AllowedHost>,
+    /// What the agent may do at most.
+    pub mode: Mode,
+    /// The bound of the replay buffer.
+    pub replay_bytes: usize,
+    /// The slot's patience with its holder.
+    pub patience: Patience,
+    /// Between the steps that stop the agent.
+    pub stop_grace: Duration,
+    /// For an answer to a permission request.
+    pub permission_timeout: Duration,
+    /// Whether the built-in agent runs.
+    pub demo: bool,
+    /// What is logged.
+    pub log: String,
+    /// How.
+    pub log_format: LogFormat,
+    /// The whole environment, `.env` included: the agent's begins with it.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Whether the agent would run as root.
+    pub is_root: bool,
+}
+
+/// A setting that cannot be used. The text names the flag or the variable and
+/// never holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A bad value.
+    #[error("{name}: {reason}")]
+    Value {
+        /// The flag or variable.
+        name: String,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+    /// `.env` is there and cannot be read.
+    #[error(".env: {0}")]
+    DotEnv(String),
+}
+
+/// Where a value comes from: flags first, then variables.
+struct Source {
+    environment: BTreeMap<OsString, OsString>,
+}
+
+/// A value and the name to blame for it.
+struct Found<T> {
+    name: &'static str,
+    value: T,
+}
+
+impl Settings {
+    /// Reads flags, `.env` and the environment of this process.
+    ///
+    /// # Errors
+    ///
+    /// See [`SettingsError`].
+    pub fn from_process(args: Args) -> Result<Self, SettingsError> {
+        let mut environment = dotenv(Path::new(DOTENV))?;
+        environment.extend(std::env::vars_os());
+        Self::read(args, environment, rustix::process::geteuid().is_root())
+    }
+
+    /// The same, from whatever is given.
+    ///
+    /// # Errors
+    ///
+    /// See [`SettingsError`].
+    pub fn read(
+        args: Args,
+        environment: BTreeMap<OsString, OsString>,
+        is_root: bool,
+    ) -> Result<Self, SettingsError> {
+        let source = Source { environment };
+        let patience = Patience {
+            ping_interval: source.duration(
+                args.ping_interval,
+                "--ping-interval",
+                "RELAY_PING_INTERVAL",
+                "30s",
+            )?,
+            pong_timeout: source.duration(
+                args.pong_timeout,
+                "--pong-timeout",
+                "RELAY_PONG_TIMEOUT",
+                "10s",
+            )?,
+            probe_timeout: source.duration(
+                args.probe_timeout,
+                "--probe-timeout",
+                "RELAY_PROBE_TIMEOUT",
+                "2s",
+            )?,
+        };
+        let workspace = match source.path(args.workspace, "RELAY_WORKSPACE") {
+            Some(path) => path,
+            None => source.home()?.join("agent-workspace"),
+        };
+        Ok(Self {
+            host: source
+                .text(args.host, "--host", "HOST")?
+                .map_or("127.0.0.1".into(), |found| found.value),
+            port: source
+                .parsed(args.port, "--port", "PORT", "a number from 0 to 65535")?
+                .unwrap_or(3000),
+            claude_path: source
+                .path(args.claude_path, "CLAUDE_PATH")
+                .unwrap_or_else(|| "claude".into()),
+            workspace,
+            auth_token: source.token(args.auth_token)?,
+            no_auth: source.flag(args.no_auth, "RELAY_NO_AUTH")?,
+            allow_origins: source.list(
+                args.allow_origin,
+                "--allow-origin",
+                "RELAY_ALLOW_ORIGIN",
+            )?,
+            allow_hosts: source.list(args.allow_host, "--allow-host", "RELAY_ALLOW_HOST")?,
+            mode: source
+                .parsed(args.mode, "--mode", "RELAY_MODE", "safe, ask, agentic or unrestricted")?
+                .unwrap_or_default(),
+            replay_bytes: source
+                .parsed(
+                    args.replay_bytes,
+                    "--replay-bytes",
+                    "RELAY_REPLAY_BYTES",
+                    "a number of bytes",
+                )?
+                .unwrap_or(16 << 20),
+            patience,
+            stop_grace: source.duration(
+                args.stop_grace,
+                "--stop-grace",
+                "RELAY_STOP_GRACE",
+                "5s",
+            )?,
+            permission_timeout: source.duration(
+                args.permission_timeout,
+                "--permission-timeout",
+                "RELAY_PERMISSION_TIMEOUT",
+                "10m",
+            )?,
+            demo: source.flag(args.demo, "RELAY_DEMO")?,
+            log: source
+                .text(args.log, "--log", "RELAY_LOG")?
+                .map_or("info".into(), |found| found.value),
+            log_format: match source.text(args.log_format, "--log-format", "RELAY_LOG_FORMAT")? {
+                None => LogFormat::Text,
+                Some(found) => match found.value.as_str() {
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    _ => return Err(bad(found.name, "expected text or json")),
+                },
+            },
+            environment: source.environment.into_iter().collect(),
+            is_root,
+        })
+    }
+
+    /// Where the CLI is, if it is there and can be run.
+    #[must_use]
+    pub fn claude(&self) -> Option<PathBuf> {
+        find_program(&self.claude_path, self.variable("PATH"))
+    }
+
+    fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_os_str())
+    }
+}
+
+/// A path with a separator as it is, a bare name in `path`.
+fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+    let runs = |candidate: &Path| {
+        candidate.is_file() && rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    if program.components().nth(1).is_some() {
+        return runs(program).then(|| program.to_owned());
+    }
+    std::env::split_paths(path?)
+        .map(|directory| directory.join(program))
+        .find(|candidate| runs(candidate))
+}
+
+/// The variables of a file; none when there is none.
+fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, SettingsError> {
+    let lines = match dotenvy::from_path_iter(file) {
+        Ok(lines) => lines,
+        Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(BTreeMap::new());
+        }
+        Err(error) => return Err(SettingsError::DotEnv(error.to_string())),
+    };
+    lines
+        .enumerate()
+        .map(|(index, line)| match line {
+            Ok((name, value)) => Ok((name.into(), value.into())),
+            Err(dotenvy::Error::Io(error)) => Err(SettingsError::DotEnv(error.to_string())),
+            // The library's own words repeat the line, and with it a key.
+            Err(_) => Err(SettingsError::DotEnv(format!(
+                "entry {} cannot be read: expected NAME=value",
+                index + 1
+            ))),
+        })
+        .collect()
+}
+
+fn bad(name: &str, reason: impl Into<String>) -> SettingsError {
+    SettingsError::Value { name: name.to_owned(), reason: reason.into() }
+}
+
+impl Source {
+    fn variable(&self, name: &str) -> Option<&OsString> {
+        self.environment.get(OsStr::new(name)).filter(|value| !value.is_empty())
+    }
+
+    fn home(&self) -> Result<PathBuf, SettingsError> {
+        self.variable("HOME").map(PathBuf::from).ok_or_else(|| {
+            bad(
+                "--workspace (RELAY_WORKSPACE)",
+                "there is no HOME to put a workspace into; name one",
+            )
+        })
+    }
+
+    fn path(&self, flag: Option<OsString>, variable: &'static str) -> Option<PathBuf> {
+        flag.or_else(|| self.variable(variable).cloned()).map(PathBuf::from)
+    }
+
+    fn text(
+        &self,
+        flag: Option<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+    ) -> Result<Option<Found<String>>, SettingsError> {
+        if let Some(value) = flag {
+            return Ok(Some(Found { name: flag_name, value }));
+        }
+        match self.variable(variable) {
+            None => Ok(None),
+            Some(value) => match value.to_str() {
+                Some(value) => Ok(Some(Found { name: variable, value: value.to_owned() })),
+                None => Err(bad(variable, "is not UTF-8")),
+            },
+        }
+    }
+
+    fn parsed<T: std::str::FromStr>(
+        &self,
+        flag: Option<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(found) = self.text(flag, flag_name, variable)? else { return Ok(None) };
+        match found.value.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(bad(found.name, format!("expected {expected}, got {:?}", found.value))),
+        }
+    }
+
+    fn duration(
+        &self,
+        flag: Option<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+        default: &str,
+    ) -> Result<Duration, SettingsError> {
+        let found = self
+            .text(flag, flag_name, variable)?
+            .unwrap_or(Found { name: flag_name, value: default.to_owned() });
+        match humantime::parse_duration(&found.value) {
+            Ok(duration) if !duration.is_zero() => Ok(duration),
+            _ => Err(bad(
+                found.name,
+                format!("expected a duration such as 500ms, 30s or 10m, got {:?}", found.value),
+            )),
+        }
+    }
+
+    fn flag(&self, flag: bool, variable: &'static str) -> Result<bool, SettingsError> {
+        if flag {
+            return Ok(true);
+        }
+        match self.variable(variable).map(|value| value.to_string_lossy().to_lowercase()).as_deref()
+        {
+            None | Some("0" | "false" | "no" | "off") => Ok(false),
+            Some("1" | "true" | "yes" | "on") => Ok(true),
+            Some(other) => Err(bad(variable, format!("expected true or false, got {other:?}"))),
+        }
+    }
+
+    fn list<T>(
+        &self,
+        flags: Vec<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+    ) -> Result<Vec<T>, SettingsError>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let (name, values) = if flags.is_empty() {
+            let found = self.text(None, flag_name, variable)?;
+            (variable, found.map(|found| found.value).into_iter().collect())
+        } else {
+            (flag_name, flags)
+        };
+        values
+            .iter()
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
+            .map(|value| value.parse().map_err(|error| bad(name, format!("{value:?}: {error}"))))
+            .collect()
+    }
+
+    /// The token: from the flag it may be weak only by being short, and its
+    /// value never shows up in an error.
+    fn token(&self, flag: Option<String>) -> Result<Option<Secret>, SettingsError> {
+        let found = match flag {
+            // Given and empty is a mistake that would leave the server open.
+            Some(value) => Found { name: "--auth-token", value },
+            None => match self.environment.get(OsStr::new("RELAY_AUTH_TOKEN")) {
+                None => return Ok(None),
+                Some(value) => Found {
+                    name: "RELAY_AUTH_TOKEN",
+                    value: value.to_str().map(str::to_owned).unwrap_or_default(),
+                },
+            },
+        };
+        if found.value.len() < TOKEN_BYTES
+            || !found.value.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(bad(
+                found.name,
+                format!(
+                    "a token has at least {TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"
+                ),
+            ));
+        }
+        Ok(Some(Secret::new(found.value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str], environment: &[(&str, &str)]) -> Result<Settings, String> {
+        let args = Args::try_parse_from(std::iter::once("relay").chain(args.iter().copied()))
+            .map_err(|error| error.to_string())?;
+        let mut environment: BTreeMap<OsString, OsString> =
+            environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        environment.entry("HOME".into()).or_insert_with(|| "/home/u".into());
+        Settings::read(args, environment, false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults() {
+        let settings = read(&[], &[]).unwrap();
+        assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 3000));
+        assert_eq!(settings.claude_path, Path::new("claude"));
+        assert_eq!(settings.workspace, Path::new("/home/u/agent-workspace"));
+        assert_eq!(settings.mode, Mode::Ask);
+        assert_eq!(settings.replay_bytes, 16_777_216);
+        assert_eq!(settings.patience.ping_interval, Duration::from_secs(30));
+        assert_eq!(settings.patience.pong_timeout, Duration::from_secs(10));
+        assert_eq!(settings.patience.probe_timeout, Duration::from_secs(2));
+        assert_eq!(settings.stop_grace, Duration::from_secs(5));
+        assert_eq!(settings.permission_timeout, Duration::from_secs(600));
+        assert!(!settings.demo && settings.auth_token.is_none());
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable_and_an_empty_variable_is_none() {
+        assert_eq!(read(&["--port", "1"], &[("PORT", "2")]).unwrap().port, 1);
+        assert_eq!(read(&[], &[("PORT", "2")]).unwrap().port, 2);
+        assert_eq!(read(&[], &[("PORT", "")]).unwrap().port, 3000);
+        assert!(read(&[], &[("RELAY_DEMO", "1")]).unwrap().demo);
+        assert!(!read(&[], &[("RELAY_DEMO", "0")]).unwrap().demo);
+        assert_eq!(
+            read(&[], &[("RELAY_PING_INTERVAL", "500ms")]).unwrap().patience.ping_interval,
+            Duration::from_millis(500)
+        );
+    }
+
+    #[test]
+    fn a_bad_value_names_its_flag_or_variable() {
+        for (args, environment, expected) in [
+            (&["--port", "x"][..], &[][..], "--port: expected a number from 0 to 65535, got \"x\""),
+            (&[], &[("PORT", "70000")], "PORT: expected a number from 0 to 65535, got \"70000\""),
+            (
+                &["--mode", "wild"],
+                &[],
+                "--mode: expected safe, ask, agentic or unrestricted, got \"wild\"",
+            ),
+            (
+                &["--stop-grace", "5"],
+                &[],
+                "--stop-grace: expected a duration such as 500ms, 30s or 10m, got \"5\"",
+            ),
+            (
+                &["--ping-interval", "0s"],
+                &[],
+                "--ping-interval: expected a duration such as 500ms, 30s or 10m, got \"0s\"",
+            ),
+            (&[], &[("RELAY_DEMO", "maybe")], "RELAY_DEMO: expected true or false, got \"maybe\""),
+            (&["--log-format", "xml"], &[], "--log-format: expected text or json"),
+            (&["--replay-bytes", "-1"], &[], "unexpected argument"),
+        ] {
+            let error = read(args, environment).map(|_| ()).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_weak_token_is_refused_and_not_shown() {
+        for token in ["", "short", "with space in the middle", "fünf und mehr"] {
+            let error = read(&["--auth-token", token], &[]).map(|_| ()).unwrap_err();
+            assert!(error.starts_with("--auth-token: a token has at least 8"), "{error}");
+            assert!(token.is_empty() || !error.contains(token));
+            let error = read(&[], &[("RELAY_AUTH_TOKEN", token)]).map(|_| ()).unwrap_err();
+            assert!(error.starts_with("RELAY_AUTH_TOKEN: "), "{error}");
+        }
+        assert!(read(&["--auth-token", "01234567"], &[]).unwrap().auth_token.is_some());
+    }
+
+    #[test]
+    fn dotenv_is_read_and_its_errors_hold_no_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(".env");
+        assert!(dotenv(&file).unwrap().is_empty());
+        std::fs::write(&file, "PORT=1\n# comment\nANTHROPIC_API_KEY='k'\n").unwrap();
+        assert_eq!(dotenv(&file).unwrap()[OsStr::new("ANTHROPIC_API_KEY")], "k");
+        std::fs::write(&file, "GOOD=1\nKEY='sk-secret\n").unwrap();
+        let error = dotenv(&file).unwrap_err().to_string();
+        assert!(error.contains("entry 2") && !error.contains("sk-secret"), "{error}");
+    }
+
+    #[test]
+    fn a_program_is_found_as_the_shell_would() {
+        assert!(find_program(Path::new("sh"), Some(OsStr::new("/nowhere:/bin"))).is_some());
+        assert!(find_program(Path::new("/bin/sh"), None).is_some());
+        assert!(find_program(Path::new("/bin"), None).is_none());
+        assert!(find_program(Path::new("/etc/passwd"), None).is_none());
+        assert!(find_program(Path::new("sh"), Some(OsStr::new("/nowhere"))).is_none());
+    }
+}

@@ -1,0 +1,193 @@
+//! Messages that are none, and clients that are one too many. The letters in
+//! the names group the faults: G the messages, H the single slot.
+
+use crate::support::place::Place;
+use crate::support::relay::Launch;
+use crate::support::scripted_agent::Recorder;
+use crate::support::ws::{Client, RawClient, client_frame};
+use serde_json::json;
+
+/// Sends each text, and asserts that it is answered with an error which
+/// `names` something, and that only `last` reaches the agent.
+async fn refused(texts: &[&str], names: &str) {
+    const LAST: &str = r#"{"type":"user","message":{"role":"user","content":"last"}}"#;
+    let place = Place::new();
+    let agent = Recorder::new(&place);
+    let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
+    let mut client = Client::connect(relay.address()).await;
+    for text in texts {
+        client.send_text(*text).await;
+        let frame = client.frame().await;
+        assert_eq!(frame["type"], "error", "{text:.100} is answered with {frame}");
+        let error = frame["error"].as_str().unwrap_or_default();
+        assert!(error.contains(names), "{text:.100} is answered with {error}");
+        assert!(error.len() < 1000, "an error of {} bytes", error.len());
+    }
+    client.send_text(format!(r#"{{"type":"user_message","data":{LAST}}}"#)).await;
+    assert_eq!(agent.lines_until(LAST).await, [LAST]);
+    client.close().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn g1_what_is_no_message() {
+    let texts = [
+        "x",
+        "",
+        " ",
+        "null",
+        "[]",
+        "5",
+        "\"user_message\"",
+        "{}",
+        r#"{"type":5}"#,
+        "{",
+        "{}}",
+        r#"{"type":"interrupt"} {"type":"interrupt"}"#,
+        r#"{'type':'interrupt'}"#,
+        r#"{"type":"interrupt",}"#,
+        "\u{feff}{\"type\":\"interrupt\"}",
+    ];
+    refused(&texts, "Invalid message format: ").await;
+}
+
+#[tokio::test]
+async fn g2_an_unknown_type_is_named_and_cut() {
+    refused(&[r#"{"type":"of tomorrow"}"#], "of tomorrow").await;
+    refused(&[r#"{"type":"connected"}"#], "connected").await;
+    let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(100_000));
+    refused(&[&long], &"é".repeat(20)).await;
+}
+
+#[tokio::test]
+async fn g3_user_messages_that_would_end_the_agent() {
+    let user = |data: &str| format!(r#"{{"type":"user_message","data":{data}}}"#);
+    let message = |message: &str| user(&format!(r#"{{"type":"user","message":{message}}}"#));
+    let content = |content: &str| message(&format!(r#"{{"role":"user","content":{content}}}"#));
+    let texts = [
+        r#"{"type":"user_message"}"#.to_owned(),
+        user("null"),
+        user("\"text\""),
+        user("[]"),
+        user("{}"),
+        user(r#"{"type":"user"}"#),
+        // A request of the control protocol is not a user message.
+        user(r#"{"type":"control_request","request_id":"1","request":{"subtype":"interrupt"}}"#),
+        user(r#"{"type":"user","message":{"role":"user","content":"x"},"type":"control_request"}"#),
+        message("null"),
+        message("\"text\""),
+        message(r#"{"role":"assistant","content":"x"}"#),
+        message(r#"{"role":"user"}"#),
+        content("5"),
+        content("null"),
+        content("{}"),
+        content("[null]"),
+        content("[5]"),
+        content(r#"[{"type":"text"}]"#),
+        content(r#"[{"type":"text","text":5}]"#),
+    ];
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    refused(&texts, "Invalid message format: ").await;
+}
+
+#[tokio::test]
+async fn g_bytes_reach_the_agent_as_they_are() {
+    let place = Place::new();
+    let agent = Recorder::new(&place);
+    let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
+    let mut client = Client::connect(relay.address()).await;
+    let data = "{ \"message\" :{\"content\":\"a\\u2028\u{2028}\\ud800\\/\" , \"role\":\"user\"},\r\n\
+                \"b\":1.0,\"a\":1e400,\"a\":12345678901234567890123, \"type\":\"user\" }";
+    client.send_text(format!("{{\"data\":{data},\n\"type\":\"user_message\"}}")).await;
+    // One line: what ends a line between tokens becomes a space.
+    let line = data.replace(['\r', '\n'], " ");
+    assert_eq!(agent.lines_until(&line).await, [line.as_str()]);
+    client.close().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn g6_and_g7_a_thousand_messages_and_interrupts_keep_their_order() {
+    let place = Place::new();
+    let agent = Recorder::new(&place);
+    let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
+    let mut client = Client::connect(relay.address()).await;
+    for number in 0..1000 {
+        client.say(number.to_string()).await;
+    }
+    client.interrupt().await;
+    client.say("last").await;
+    let said = |text: &str| {
+        json!({
+            "type": "user",
+            "message": { "role": "user", "content": text },
+            "parent_tool_use_id": null,
+            "session_id": "",
+        })
+        .to_string()
+    };
+    let lines = agent.lines_until(&said("last")).await;
+    assert_eq!(lines.len(), 1002);
+    for (number, line) in lines[..1000].iter().enumerate() {
+        assert_eq!(*line, said(&number.to_string()));
+    }
+    assert!(lines[1000].contains(r#""subtype":"interrupt""#), "{}", lines[1000]);
+    client.close().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn h1_and_h2_a_second_client_is_told_and_says_nothing() {
+    let place = Place::new();
+    let agent = Recorder::new(&place);
+    let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
+    let mut first = Client::connect(relay.address()).await;
+    for _ in 0..5 {
+        // What it sends comes with its handshake, as early as can be.
+        let (answer, mut second) = RawClient::upgrade(relay.address(), "/ws", &[]).await;
+        assert_eq!(answer.status, 101);
+        let intruding = br#"{"type":"user_message","data":{"type":"user","message":{"role":"user","content":"intruding"}}}"#;
+        second.write(&client_frame(0x81, intruding)).await;
+        second.write(&client_frame(0x81, br#"{"type":"interrupt"}"#)).await;
+        // The holder answers the ping by which the server looks after it.
+        let told = tokio::select! {
+            told = second.read() => told,
+            seen = first.see() => panic!("the first client sees nothing of it, but saw {seen:?}"),
+        };
+        let (kind, payload) = told.expect("a frame");
+        assert_eq!(kind, 0x81);
+        assert_eq!(
+            String::from_utf8_lossy(&payload),
+            r#"{"type":"error","error":"Server already has an active connection"}"#
+        );
+        assert_eq!(second.closed().await, Some(1013));
+    }
+    first.say("last").await;
+    let last = json!({
+        "type": "user", "message": { "role": "user", "content": "last" },
+        "parent_tool_use_id": null, "session_id": "",
+    });
+    let lines = agent.lines_until(&last.to_string()).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    first.close().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn h4_the_slot_is_free_as_soon_as_its_holder_has_gone() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    for _ in 0..20 {
+        let client = Client::connect(relay.address()).await;
+        client.close().await;
+    }
+    for _ in 0..20 {
+        // Without a close: the connection just ends.
+        drop(Client::connect(relay.address()).await);
+    }
+    let mut client = Client::connect(relay.address()).await;
+    client.say(json!({ "echo": true }).to_string()).await;
+    assert_eq!(client.turn().await.result()["subtype"], "success");
+    client.close().await;
+    relay.stop();
+}

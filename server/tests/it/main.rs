@@ -1,0 +1,14 @@
+//! Tests of the program as it is used: real processes, real sockets on port 0.
+
+mod support;
+
+mod browser;
+mod demo_agent;
+mod hostile_frames;
+mod hostile_messages;
+mod hostile_requests;
+mod real_cli;
+mod real_cli_config;
+mod real_cli_direct;
+mod real_cli_faults;
+mod verbatim;

@@ -1,0 +1,173 @@
+//! What a client configures reaches the model: read off the requests that
+//! arrive at the Messages API.
+
+use crate::support::http;
+use crate::support::messages_api::Request;
+use crate::support::reply::Reply;
+use crate::support::scene::{Scene, for_both_clis};
+use crate::support::tools::Cli;
+use serde_json::{Value, json};
+
+for_both_clis! {
+    no_system_prompt_is_an_empty_one,
+    system_prompt_as_a_string,
+    system_prompt_preset,
+    system_prompt_preset_with_more,
+    model,
+    agents,
+    tools_and_disallowed_tools,
+    allowed_tools_run_without_asking,
+    configured_key_beats_the_environment,
+    configured_environment_reaches_the_tools,
+    a_change_applies_at_the_next_start,
+}
+
+/// A system prompt shorter than this is not Claude Code's own, which has
+/// several thousand bytes; the CLI's line on who it is has about a hundred.
+const OWN_PROMPT_BYTES: usize = 2000;
+
+/// The request of one turn under `config`.
+async fn request_under(cli: Cli, config: Value) -> Request {
+    let mut scene = Scene::configured(cli, config).await;
+    scene.api.script([Reply::text("Yes.")]);
+    scene.client.say("Hi").await;
+    let turn = scene.client.turn().await;
+    assert_eq!(turn.result()["result"], "Yes.");
+    let request = scene.api.turn(1).await;
+    scene.end().await;
+    request
+}
+
+fn system_bytes(request: &Request) -> usize {
+    request.system().iter().map(|text| text.len()).sum()
+}
+
+async fn no_system_prompt_is_an_empty_one(cli: Cli) {
+    let request = request_under(cli, json!({})).await;
+    assert!(system_bytes(&request) < OWN_PROMPT_BYTES, "{:?}", request.system());
+}
+
+async fn system_prompt_as_a_string(cli: Cli) {
+    let prompt = "You are a parrot.\nRepeat \"everything\".";
+    let request = request_under(cli, json!({ "systemPrompt": prompt })).await;
+    assert!(request.system().contains(&prompt), "{:?}", request.system());
+    assert!(system_bytes(&request) < OWN_PROMPT_BYTES, "{:?}", request.system());
+}
+
+async fn system_prompt_preset(cli: Cli) {
+    let prompt = json!({ "type": "preset", "preset": "claude_code" });
+    let request = request_under(cli, json!({ "systemPrompt": prompt })).await;
+    assert!(system_bytes(&request) > OWN_PROMPT_BYTES, "{:?}", request.system());
+}
+
+async fn system_prompt_preset_with_more(cli: Cli) {
+    let prompt = json!({ "type": "preset", "preset": "claude_code", "append": "Rhyme always." });
+    let request = request_under(cli, json!({ "systemPrompt": prompt })).await;
+    assert!(system_bytes(&request) > OWN_PROMPT_BYTES, "{:?}", request.system());
+    let last = request.system().pop().expect("a system prompt");
+    assert!(last.trim_end().ends_with("Rhyme always."), "{last}");
+}
+
+async fn model(cli: Cli) {
+    let request = request_under(cli, json!({ "model": "claude-test-model-1" })).await;
+    assert_eq!(request.body["model"], "claude-test-model-1");
+}
+
+async fn agents(cli: Cli) {
+    let reviewer = json!({ "description": "Looks for dangling teapots", "prompt": "Look." });
+    let request = request_under(cli, json!({ "agents": { "teapot-reviewer": reviewer } })).await;
+    let body = request.body.to_string();
+    assert!(body.contains("teapot-reviewer"), "{body}");
+    assert!(body.contains("Looks for dangling teapots"), "{body}");
+}
+
+async fn tools_and_disallowed_tools(cli: Cli) {
+    let config = json!({ "tools": ["Bash", "Read", "Write"], "disallowedTools": ["Write"] });
+    let request = request_under(cli, config).await;
+    // A CLI of late adds a placeholder of its own to any list.
+    let mut tools = request.tools();
+    tools.retain(|tool| *tool != "DeferredToolPlaceholder");
+    tools.sort_unstable();
+    assert_eq!(tools, ["Bash", "Read"]);
+}
+
+/// In the mode that asks, a tool runs unasked if it is allowed and not
+/// otherwise.
+async fn allowed_tools_run_without_asking(cli: Cli) {
+    for (config, runs) in [(json!({ "allowedTools": ["Bash"] }), true), (json!({}), false)] {
+        let mut scene = Scene::launched(cli, config, |launch| launch.argument("--mode=ask")).await;
+        scene.api.script([
+            Reply::tool("Bash", json!({ "command": "touch made", "description": "x" })),
+            Reply::text("Done."),
+        ]);
+        scene.client.say("Make a file").await;
+        // Whether a refusal comes from the CLI itself or the client is asked:
+        // nothing may have run at that point.
+        let frames = scene
+            .client
+            .until(|f| f["type"] == "permission_request" || f["data"]["type"] == "result")
+            .await;
+        let asked = frames.last().filter(|frame| frame["type"] == "permission_request").cloned();
+        assert_eq!(scene.place.workspace().join("made").exists(), runs);
+        if let Some(asked) = asked {
+            assert!(!runs, "an allowed tool needs no permission: {asked}");
+            let denial = json!({
+                "type": "permission_response", "requestId": asked["requestId"],
+                "approved": false, "message": "No.",
+            });
+            scene.client.send(&denial).await;
+            scene.client.turn().await;
+        }
+        scene.end().await;
+    }
+}
+
+async fn configured_key_beats_the_environment(cli: Cli) {
+    let request = request_under(cli, json!({ "anthropicApiKey": "sk-ant-configured" })).await;
+    assert_eq!(request.header("x-api-key"), "sk-ant-configured");
+}
+
+async fn configured_environment_reaches_the_tools(cli: Cli) {
+    let mut scene = Scene::configured(cli, json!({ "env": { "TEAPOT": "brown betty" } })).await;
+    scene.api.script([
+        Reply::tool("Bash", json!({ "command": "echo \"$TEAPOT\" > pot", "description": "x" })),
+        Reply::text("Done."),
+    ]);
+    scene.client.say("Which pot?").await;
+    scene.client.turn().await;
+    let pot =
+        std::fs::read_to_string(scene.place.workspace().join("pot")).expect("the tool's file");
+    assert_eq!(pot, "brown betty\n");
+    scene.end().await;
+}
+
+/// A new configuration under a running agent says so, leaves the agent alone,
+/// and comes with the next client, in the same conversation.
+async fn a_change_applies_at_the_next_start(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    scene.api.script([Reply::text("Old."), Reply::text("Still."), Reply::text("New.")]);
+    scene.client.say("Before").await;
+    let before = scene.client.turn().await;
+    let pid = scene.agent_pid().await;
+
+    let config = json!({ "model": "claude-test-model-2" }).to_string();
+    let answer = http::post(scene.relay.address(), "/config", &config).await.json();
+    assert_eq!(answer["applies"], "next_start");
+    scene.client.say("Meanwhile").await;
+    scene.client.turn().await;
+    assert_eq!(scene.agent_pid().await, pid);
+    assert_ne!(scene.api.turn(2).await.body["model"], "claude-test-model-2");
+
+    let mut scene = scene.reconnect().await;
+    scene.client.say("After").await;
+    let after = scene.client.turn().await;
+    assert_ne!(scene.agent_pid().await, pid);
+    assert_eq!(after.result()["session_id"], before.result()["session_id"]);
+    let request = scene.api.turn(3).await;
+    assert_eq!(request.body["model"], "claude-test-model-2");
+    let conversation = format!("{:?}", request.user_messages());
+    for text in ["Before", "Meanwhile", "After"] {
+        assert!(conversation.contains(text), "{text} is missing in {conversation}");
+    }
+    scene.end().await;
+}

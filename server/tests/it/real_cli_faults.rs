@@ -1,0 +1,209 @@
+//! What goes wrong with the real CLI: errors of the API, no key, a kill at the
+//! worst moment. The server lives, says what happened, and the conversation
+//! goes on.
+
+use crate::support::place::Place;
+use crate::support::relay::Launch;
+use crate::support::reply::{Gate, Message, Reply};
+use crate::support::scene::{Scene, for_both_clis};
+use crate::support::tools::Cli;
+use crate::support::ws::Client;
+use crate::support::{http, proc, wait};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+for_both_clis! {
+    wrong_key,
+    overloaded_api,
+    refused_request,
+    cut_connection,
+    no_key_at_all,
+    killed_in_mid_turn_and_resumed,
+    killed_while_a_tool_runs_and_resumed,
+    server_stopped_while_a_tool_runs_and_resumed,
+    server_killed_while_a_tool_runs,
+}
+
+/// A command for the Bash tool that leaves a process in a session of its own
+/// and goes on running itself.
+const LONG_COMMAND: &str = "(setsid sleep 86301 &) ; sleep 86302";
+
+fn long_tool() -> Reply {
+    let input = json!({ "command": LONG_COMMAND, "description": "x", "timeout": 600_000 });
+    Reply::tool("Bash", input)
+}
+
+/// Waits until both processes of [`LONG_COMMAND`] are there.
+async fn long_tool_runs(scene: &Scene) {
+    scene.process("sleep 86301").await;
+    scene.process("sleep 86302").await;
+}
+
+async fn wrong_key(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    scene.api.script([Reply::Error(401), Reply::text("Better.")]);
+    scene.client.say("Hi").await;
+    let failed = scene.client.turn().await;
+    assert_eq!(failed.kinds(), ["system/init", "assistant", "result/success"], "{failed:#?}");
+    assert_eq!(failed.result()["is_error"], true);
+    assert_eq!(failed.result()["api_error_status"], 401);
+
+    scene.client.say("Again").await;
+    assert_eq!(scene.client.turn().await.result()["result"], "Better.");
+    scene.end().await;
+}
+
+async fn overloaded_api(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    scene.api.script([Reply::Error(529), Reply::text("At last.")]);
+    scene.client.say("Hi").await;
+    let turn = scene.client.turn().await;
+    let kinds = turn.kinds();
+    assert!(kinds.contains(&"system/api_retry".to_owned()), "{kinds:?}");
+    assert_eq!(turn.result()["result"], "At last.");
+    scene.end().await;
+}
+
+async fn refused_request(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    scene.api.script([Reply::Error(400)]);
+    scene.client.say("Hi").await;
+    let turn = scene.client.turn().await;
+    assert_eq!(turn.result()["is_error"], true);
+    assert_eq!(turn.result()["api_error_status"], 400);
+    scene.end().await;
+}
+
+async fn cut_connection(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    let cut = Message::default().pieces(["half", "never"]).cut_after(1);
+    scene.api.script([Reply::from(cut), Reply::text("Whole."), Reply::text("Whole.")]);
+    scene.client.say("Hi").await;
+    let turn = scene.client.turn().await;
+    assert!(turn.result()["is_error"].is_boolean(), "{turn:#?}");
+    scene.end().await;
+}
+
+async fn no_key_at_all(cli: Cli) {
+    let mut scene =
+        Scene::launched(cli, json!({}), |launch| launch.without_variable("ANTHROPIC_API_KEY"))
+            .await;
+    scene.client.say("Hi").await;
+    let turn = scene.client.turn().await;
+    assert_eq!(turn.result()["is_error"], true);
+    let told = turn.result()["result"].as_str().unwrap_or_default();
+    assert!(told.contains("/login"), "{told}");
+    assert!(scene.api.turns().is_empty());
+    scene.end().await;
+}
+
+/// Reads the two frames that tell of the agent's end: words, then facts.
+async fn told_of_the_kill(client: &mut Client) {
+    let frames = client.until(|frame| frame["type"] == "exit").await;
+    let [.., error, exit] = &frames[..] else { panic!("an error before the exit: {frames:#?}") };
+    assert_eq!(error["type"], "error", "{frames:#?}");
+    assert!(exit["code"].is_null(), "{exit}");
+    assert!(exit["signal"].to_string().contains("KILL") || exit["signal"] == 9, "{exit}");
+}
+
+async fn killed_in_mid_turn_and_resumed(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    let gate = Gate::closed();
+    scene.api.script([
+        Reply::text("Noted."),
+        Reply::gated(&gate, ["never"]),
+        Reply::text("I am back."),
+    ]);
+    scene.client.say("Remember the teapot").await;
+    let first = scene.client.turn().await;
+    scene.client.say("Go on").await;
+    scene.api.turn(2).await;
+    scene.place.session_holds("Go on").await;
+    let killed = scene.agent_pid().await;
+    proc::signal(killed, Signal::KILL);
+    told_of_the_kill(&mut scene.client).await;
+
+    scene.client.say("Still there?").await;
+    let resumed = scene.client.turn().await;
+    assert_eq!(resumed.result()["result"], "I am back.", "{resumed:#?}");
+    assert_ne!(scene.agent_pid().await, killed);
+    assert_same_conversation(&scene.api.turn(3).await.body, first.result(), resumed.result());
+    assert_eq!(scene.agent().await["restarts"], 1);
+    scene.end().await;
+}
+
+async fn killed_while_a_tool_runs_and_resumed(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    scene.api.script([Reply::text("Noted."), long_tool(), Reply::text("I am back.")]);
+    scene.client.say("Remember the teapot").await;
+    let first = scene.client.turn().await;
+    scene.client.say("Run it").await;
+    long_tool_runs(&scene).await;
+    scene.place.session_holds("Run it").await;
+    proc::signal(scene.agent_pid().await, Signal::KILL);
+    told_of_the_kill(&mut scene.client).await;
+
+    // The CLI's tools do not die with it: the server has to see to that.
+    let relay = &scene.relay;
+    let gone = wait::until_blocking(Duration::from_secs(2), || {
+        let left = relay.offspring();
+        let running = left.iter().any(|process| process.command.starts_with("sleep 8630"));
+        (!running).then_some(())
+    });
+    assert!(gone.is_some(), "left 2 s after the agent's end: {:#?}", scene.relay.offspring());
+    assert_eq!(proc::zombies_of(scene.relay.pid()).len(), 0);
+
+    scene.client.say("Still there?").await;
+    let resumed = scene.client.turn().await;
+    assert_eq!(resumed.result()["result"], "I am back.", "{resumed:#?}");
+    assert_same_conversation(&scene.api.turn(3).await.body, first.result(), resumed.result());
+    scene.end().await;
+}
+
+async fn server_stopped_while_a_tool_runs_and_resumed(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    scene.api.script([Reply::text("Noted."), long_tool()]);
+    scene.client.say("Remember the teapot").await;
+    let first = scene.client.turn().await;
+    scene.client.say("Run it").await;
+    long_tool_runs(&scene).await;
+    let (place, api, close_code) = scene.stop_server().await;
+    assert_eq!(close_code, Some(1001));
+
+    // Another server on the same workspace takes the conversation up by its id.
+    let before = api.turns().len();
+    api.script([Reply::text("I am back.")]);
+    let relay = Launch::unrestricted(&place, &cli.path(), &api).start();
+    let config = json!({ "resume": first.result()["session_id"] }).to_string();
+    assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
+    let mut client = Client::connect(relay.address()).await;
+    client.say("Still there?").await;
+    let resumed = client.turn().await;
+    assert_eq!(resumed.result()["result"], "I am back.", "{resumed:#?}");
+    let request = api.turn(before + 1).await;
+    assert_same_conversation(&request.body, first.result(), resumed.result());
+    client.close().await;
+    relay.stop();
+}
+
+async fn server_killed_while_a_tool_runs(cli: Cli) {
+    let mut scene = Scene::start(cli).await;
+    scene.api.script([long_tool()]);
+    scene.client.say("Run it").await;
+    long_tool_runs(&scene).await;
+    let Scene { relay, place, .. } = scene;
+    relay.signal(Signal::KILL);
+    assert!(!relay.end().success());
+    drop::<Place>(place);
+}
+
+/// The resumed turn has the session's id, and the model is shown what was said
+/// before the kill.
+fn assert_same_conversation(request: &Value, first: &Value, resumed: &Value) {
+    assert_eq!(first["session_id"], resumed["session_id"]);
+    let messages = request["messages"].to_string();
+    for text in ["Remember the teapot", "Noted.", "Still there?"] {
+        assert!(messages.contains(text), "{text} is missing in {messages:.3000}");
+    }
+}

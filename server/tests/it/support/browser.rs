@@ -1,0 +1,186 @@
+//! A headless Chromium, driven through WebDriver.
+//!
+//! fantoccini and not a crate that speaks the browser's own protocol: it is
+//! small, maintained, and built on the hyper that the server uses already. The
+//! two things WebDriver has no word for (colour scheme and screen of another
+//! size) go through chromedriver's door to that protocol.
+
+use super::place::Place;
+use super::proc::{self, Mark};
+use super::{http, tools, wait};
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// One browser with one window.
+pub(crate) struct Browser {
+    client: Client,
+    driver_address: SocketAddr,
+    mark: Mark,
+    // Killed when dropped; what it started goes by the mark.
+    _driver: Child,
+}
+
+impl Browser {
+    /// Starts chromedriver on a free port, and through it Chromium.
+    pub(crate) async fn start(place: &Place) -> Self {
+        let mark = Mark::new();
+        let (name, value) = mark.variable();
+        let mut driver = Command::new(tools::chromedriver())
+            .arg("--port=0")
+            .env_clear()
+            .envs(place.environment())
+            .env(name, value)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver starts");
+        let stdout = driver.stdout.take().expect("stdout is piped");
+        let port = wait::within("chromedriver's port", driver_port(stdout)).await;
+        let driver_address = SocketAddr::from(([127, 0, 0, 1], port));
+
+        let capabilities = json!({ "goog:chromeOptions": {
+            "binary": tools::chromium(),
+            "args": [
+                "--headless=new",
+                // Tests may run as root, and in containers with a small /dev/shm.
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+                "--disable-gpu",
+                "--no-first-run",
+                "--hide-scrollbars",
+                format!("--user-data-dir={}", place.file("chromium").display()),
+                // A test reaches its own server and nobody else.
+                "--disable-background-networking",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
+        }, "goog:loggingPrefs": { "browser": "ALL" } });
+        let Value::Object(capabilities) = capabilities else { unreachable!("an object above") };
+        let client = wait::within(
+            "Chromium",
+            ClientBuilder::new(HttpConnector::new())
+                .capabilities(capabilities)
+                .connect(&format!("http://{driver_address}")),
+        )
+        .await
+        .expect("Chromium starts");
+        Self { client, driver_address, mark, _driver: driver }
+    }
+
+    /// Loads a page.
+    pub(crate) async fn open(&self, url: &str) {
+        let loaded = wait::within("the page", self.client.goto(url)).await;
+        loaded.expect("the page loads");
+    }
+
+    /// The element that a CSS selector finds, waited for.
+    pub(crate) async fn find(&self, css: &str) -> Element {
+        let found = self.client.wait().at_most(wait::DEADLINE).for_element(Locator::Css(css)).await;
+        found.unwrap_or_else(|error| panic!("an element {css}: {error}"))
+    }
+
+    /// Clicks on the element, which must be there to be clicked on.
+    pub(crate) async fn click(&self, css: &str) {
+        let clicked = self.find(css).await.click().await;
+        clicked.unwrap_or_else(|error| panic!("a click on {css}: {error}"));
+    }
+
+    /// Types into the element.
+    pub(crate) async fn type_into(&self, css: &str, keys: &str) {
+        let typed = self.find(css).await.send_keys(keys).await;
+        typed.unwrap_or_else(|error| panic!("keys into {css}: {error}"));
+    }
+
+    /// The value of a JavaScript expression in the page.
+    pub(crate) async fn evaluate(&self, expression: &str) -> Value {
+        let value = self.client.execute(&format!("return ({expression})"), Vec::new()).await;
+        value.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// Waits until a JavaScript expression is true.
+    pub(crate) async fn until(&self, expression: &str) {
+        wait::within(&format!("the page to show that {expression}"), async {
+            while self.evaluate(&format!("Boolean({expression})")).await != true {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Emulates a screen: size in CSS pixels and `prefers-color-scheme`.
+    pub(crate) async fn screen(&self, width: u32, height: u32, scheme: &str) {
+        let metrics = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
+        });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Writes what the window shows to `screenshots/NAME.png` in the target
+    /// directory.
+    pub(crate) async fn screenshot(&self, name: &str) {
+        let png = self.client.screenshot().await.expect("a screenshot");
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../screenshots");
+        std::fs::create_dir_all(&directory).expect("a directory below target");
+        std::fs::write(directory.join(format!("{name}.png")), png).expect("a file below target");
+    }
+
+    /// What the page has written to the console since it was last asked:
+    /// warnings and errors, a breach of the content security policy among them.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let log = self.driver("se/log", json!({ "type": "browser" })).await;
+        let entries = log.as_array().into_iter().flatten();
+        entries.filter_map(|entry| entry["message"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Ends the browser; nothing of it may be left.
+    pub(crate) async fn end(self) {
+        wait::within("Chromium to end", self.client.clone().close()).await.expect("it ends");
+        drop(self);
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) {
+        self.driver("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+    }
+
+    async fn driver(&self, command: &str, body: Value) -> Value {
+        let session = self.client.session_id().await.expect("a session").expect("a session");
+        let path = format!("/session/{session}/{command}");
+        let answer = http::post(self.driver_address, &path, &body.to_string()).await;
+        assert_eq!(answer.status, 200, "{command}: {answer:?}");
+        answer.json()["value"].take()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        for process in self.mark.processes() {
+            proc::signal(process.pid, Signal::KILL);
+        }
+    }
+}
+
+/// Reads the port from what chromedriver says when it is ready, and goes on
+/// reading so that it never blocks.
+async fn driver_port(stdout: impl tokio::io::AsyncRead + Unpin + Send + 'static) -> u16 {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let port = line.rsplit_once("started successfully on port ").map(|(_, port)| port);
+        if let Some(port) = port.and_then(|port| port.trim_end_matches('.').parse().ok()) {
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return port;
+        }
+    }
+    panic!("chromedriver ended before it listened");
+}

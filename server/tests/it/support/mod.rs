@@ -1,0 +1,27 @@
+//! What the integration tests stand on.
+//!
+//! * [`tools`]: the outside programs, as `scripts/test` installed them
+//! * [`place`]: a home, a workspace and an environment of a test's own
+//! * [`messages_api`], [`reply`]: the API the real CLI talks to, scripted
+//! * [`proc`]: processes, and proof that none is left
+//! * [`relay`]: the server as a user starts it
+//! * [`http`], [`ws`]: clients that do not share the server's libraries
+//! * [`scripted_agent`]: an agent that prints what a test wants printed
+//! * [`tee`]: what the CLI printed, kept beside the relay
+//! * [`scene`]: all of these together, for the scenarios with the real CLI
+//! * [`browser`]: a headless Chromium
+//! * [`wait`]: waiting with a deadline
+
+pub(crate) mod browser;
+pub(crate) mod http;
+pub(crate) mod messages_api;
+pub(crate) mod place;
+pub(crate) mod proc;
+pub(crate) mod relay;
+pub(crate) mod reply;
+pub(crate) mod scene;
+pub(crate) mod scripted_agent;
+pub(crate) mod tee;
+pub(crate) mod tools;
+pub(crate) mod wait;
+pub(crate) mod ws;

@@ -1,0 +1,100 @@
+//! The surroundings of one test: its own home, workspace and environment.
+
+use super::messages_api::MessagesApi;
+use super::wait;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The key the CLI is given. No real key ever comes near a test.
+pub(crate) const TEST_KEY: &str = "sk-ant-test-key";
+
+/// A home and a workspace that vanish with the test.
+pub(crate) struct Place {
+    root: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let root =
+            tempfile::Builder::new().prefix("relay-test-").tempdir().expect("a temp directory");
+        let place = Self { root };
+        for directory in [place.home(), place.workspace(), place.config()] {
+            std::fs::create_dir(&directory).expect("a directory in a fresh temp directory");
+        }
+        place
+    }
+
+    /// The home directory.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    /// The agent's workspace.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.root.path().join("workspace")
+    }
+
+    /// Where the CLI keeps its sessions and settings.
+    fn config(&self) -> PathBuf {
+        self.root.path().join("claude")
+    }
+
+    /// Waits until the CLI has written `text` to a session file.
+    ///
+    /// It writes with a delay of some 100 ms, so a kill just after a message
+    /// leaves a session without it, and just after the first one no session.
+    pub(crate) async fn session_holds(&self, text: &str) {
+        wait::until(&format!("`{text}` in a session file"), || {
+            files_below(&self.config().join("projects"))
+                .into_iter()
+                .any(|file| {
+                    std::fs::read_to_string(file).is_ok_and(|session| session.contains(text))
+                })
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// A path for a file of the test's own, outside home and workspace.
+    pub(crate) fn file(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// A whole environment, from nothing: what a program needs to run, no
+    /// traffic of the CLI but to the test's API, and the leave to run as root.
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+        let path = |path: PathBuf| path.into_os_string().into_string().expect("a UTF-8 temp path");
+        [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("HOME", path(self.home())),
+            ("TMPDIR", path(self.root.path().to_owned())),
+            ("CLAUDE_CONFIG_DIR", path(self.config())),
+            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".to_owned()),
+            ("DISABLE_TELEMETRY", "1".to_owned()),
+            ("DISABLE_ERROR_REPORTING", "1".to_owned()),
+            ("DISABLE_AUTOUPDATER", "1".to_owned()),
+            ("IS_SANDBOX", "1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// [`environment`](Self::environment) with the way to `api` and a key.
+    pub(crate) fn environment_with(&self, api: &MessagesApi) -> BTreeMap<String, String> {
+        let mut environment = self.environment();
+        environment.insert("ANTHROPIC_BASE_URL".to_owned(), api.url());
+        environment.insert("ANTHROPIC_API_KEY".to_owned(), TEST_KEY.to_owned());
+        environment
+    }
+}
+
+/// Every file below a directory, which need not be there.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] })
+        .collect()
+}

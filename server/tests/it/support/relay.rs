@@ -1,0 +1,237 @@
+//! The real server: started as a user starts it, and ended so that nothing of
+//! it is left.
+
+use super::messages_api::MessagesApi;
+use super::place::Place;
+use super::proc::{self, Mark, Process};
+use super::wait;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+/// How long the server has to end after a signal: the patience it has with its
+/// agent (5 s for the end of stdin, 5 s for SIGTERM) and some more.
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How long anything the server started may outlive it.
+const ORPHAN_DEADLINE: Duration = Duration::from_secs(8);
+
+/// How a server is to be started.
+pub(crate) struct Launch {
+    port: u16,
+    arguments: Vec<OsString>,
+    environment: BTreeMap<String, String>,
+    directory: std::path::PathBuf,
+}
+
+impl Launch {
+    /// Any free port, the place's workspace, and an environment of its own.
+    pub(crate) fn new(place: &Place) -> Self {
+        Self {
+            port: 0,
+            arguments: vec!["--workspace".into(), place.workspace().into()],
+            environment: place.environment(),
+            directory: place.home(),
+        }
+    }
+
+    /// With the built-in agent.
+    pub(crate) fn demo(place: &Place) -> Self {
+        Self::new(place).argument("--demo")
+    }
+
+    /// With the CLI at `claude`, which talks to `api` and may use its tools
+    /// without asking.
+    pub(crate) fn unrestricted(place: &Place, claude: &Path, api: &MessagesApi) -> Self {
+        let mut launch = Self::new(place).argument("--mode").argument("unrestricted");
+        launch.environment = place.environment_with(api);
+        launch.argument("--claude-path").argument(claude)
+    }
+
+    /// At the port where an earlier server has been, for a client that comes
+    /// back to it.
+    pub(crate) fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Adds one argument.
+    pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Takes a variable away.
+    pub(crate) fn without_variable(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Starts the server and waits until it listens.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the rule is about the server's own children; here the server is the child"
+    )]
+    pub(crate) fn start(self) -> Relay {
+        let mark = Mark::new();
+        let (name, value) = mark.variable();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"))
+            .arg(format!("--port={}", self.port))
+            .args(self.arguments)
+            .env_clear()
+            .envs(self.environment)
+            .env(name, value)
+            .current_dir(self.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = keep(child.stderr.take().expect("stderr is piped"));
+        let listening = listening_address(stdout);
+        // From here on its `Drop` sees to the child, also when this panics.
+        let mut relay = Relay {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            mark,
+            stderr,
+            ended: false,
+        };
+        relay.address = listening.recv_timeout(wait::DEADLINE).unwrap_or_else(|_| {
+            panic!("no `listening on http://127.0.0.1:PORT` on the server's stdout")
+        });
+        relay
+    }
+}
+
+/// A running server.
+pub(crate) struct Relay {
+    child: Child,
+    address: SocketAddr,
+    mark: Mark,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    ended: bool,
+}
+
+impl Relay {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a process id fits")
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.lock().expect("no holder panics")).into_owned()
+    }
+
+    /// Every process it has started that still runs, whosever child it is now.
+    pub(crate) fn offspring(&self) -> Vec<Process> {
+        let mut processes = self.mark.processes();
+        processes.retain(|process| process.pid != self.pid());
+        processes
+    }
+
+    /// Sends it a signal and returns at once.
+    pub(crate) fn signal(&self, signal: Signal) {
+        proc::signal(self.pid(), signal);
+    }
+
+    /// SIGTERM; its exit must be 0 and leave no process behind.
+    pub(crate) fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.ended();
+        assert_eq!(status.code(), Some(0), "{}", self.stderr());
+        self.assert_nothing_left();
+    }
+
+    /// Waits for its end after a signal that the test has sent: nothing may be
+    /// left behind.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        let status = self.ended();
+        self.assert_nothing_left();
+        status
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let status = wait::until_blocking(STOP_DEADLINE, || {
+            self.child.try_wait().expect("the server is our child")
+        });
+        let status = status.unwrap_or_else(|| {
+            panic!("still up {STOP_DEADLINE:?} after a signal\n{}", self.stderr())
+        });
+        self.ended = true;
+        status
+    }
+
+    fn assert_nothing_left(&self) {
+        let left = self.mark.left_after(ORPHAN_DEADLINE);
+        for process in &left {
+            proc::signal(process.pid, Signal::KILL);
+        }
+        assert!(left.is_empty(), "left {ORPHAN_DEADLINE:?} after the server's end: {left:#?}");
+    }
+}
+
+impl Drop for Relay {
+    /// For a test that did not stop it: the same end and the same demand, or,
+    /// when the test has failed already, no more than a clean machine and a
+    /// look at what the server said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if !self.ended {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+            for process in self.mark.processes() {
+                proc::signal(process.pid, Signal::KILL);
+            }
+            #[expect(clippy::print_stderr, reason = "the test runner shows it beside the failure")]
+            {
+                eprintln!("--- the server's stderr ---\n{}", self.stderr());
+            }
+        } else if !self.ended {
+            self.signal(Signal::TERM);
+            self.ended();
+            self.assert_nothing_left();
+        }
+    }
+}
+
+/// Reads to the end in a thread, so that the server never waits for us.
+fn keep(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&kept);
+    std::thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut chunk) {
+            keeper.lock().expect("no holder panics").extend(&chunk[..read]);
+        }
+    });
+    kept
+}
+
+/// Sends the address of the line `listening on http://…`, and reads on.
+fn listening_address(stdout: impl Read + Send + 'static) -> mpsc::Receiver<SocketAddr> {
+    let (found, address) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                let address = address.trim_end_matches('/').parse().expect("an address");
+                let _ = found.send(address);
+            }
+        }
+    });
+    address
+}

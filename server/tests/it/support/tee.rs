@@ -1,0 +1,103 @@
+//! A CLI whose stdout is also kept in a file, byte for byte: what a relay must
+//! have passed on is then known from the source and not from the relay.
+
+use super::place::Place;
+use super::wait;
+use super::ws::{Client, Seen};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The wrapper script and the file it writes.
+pub(crate) struct Tee {
+    script: PathBuf,
+    lines: PathBuf,
+}
+
+impl Tee {
+    /// Wraps `program`.
+    ///
+    /// The program replaces the wrapper and so keeps its pid, its stdin and
+    /// its exit status; only its stdout goes through `tee`, which writes what
+    /// it has read at once and in order. `tee` ignores the signals that end
+    /// the program, so that it lives to pass on the last line. A call that is
+    /// no conversation (`--version`) is not kept.
+    pub(crate) fn wrap(place: &Place, program: &Path) -> Self {
+        let tee = Self { script: place.file("claude-teed"), lines: place.file("claude-stdout") };
+        let script = format!(
+            "#!/bin/bash\n\
+             case \" $* \" in\n\
+             *stream-json*) exec '{program}' \"$@\" > >(trap '' HUP INT TERM; exec tee -a '{lines}') ;;\n\
+             *) exec '{program}' \"$@\" ;;\n\
+             esac\n",
+            program = program.display(),
+            lines = tee.lines.display(),
+        );
+        std::fs::write(&tee.script, script).expect("a script in the temp directory");
+        std::fs::set_permissions(&tee.script, std::fs::Permissions::from_mode(0o755))
+            .expect("a mode for our own file");
+        tee
+    }
+
+    /// What to start in place of the program.
+    pub(crate) fn script(&self) -> &Path {
+        &self.script
+    }
+
+    /// Lines that a client is owed: all but those on the deny-list.
+    fn owed(&self) -> Vec<String> {
+        let lines = std::fs::read_to_string(&self.lines).expect("the CLI prints UTF-8");
+        lines.split_terminator('\n').filter(|line| is_owed(line)).map(str::to_owned).collect()
+    }
+
+    /// Forgets what has been printed so far.
+    pub(crate) fn forget(&self) {
+        // `tee` appends, so a file cut to nothing goes on from its beginning.
+        std::fs::write(&self.lines, "").expect("a file in the temp directory");
+    }
+
+    /// Reads on until `client` has seen as many messages as it is owed, and
+    /// compares them with what the CLI printed, byte for byte and in order.
+    ///
+    /// Good only for a client that has been there from the first line on.
+    pub(crate) async fn assert_verbatim(&self, client: &mut Client) {
+        while client.data().len() < self.owed().len() {
+            if let Seen::Closed(code) = client.see().await {
+                panic!("the connection ended ({code:?}) before all lines had come");
+            }
+        }
+        // `tee` writes to the relay first and to the file after that.
+        let seen = client.data().len();
+        let owed = wait::until("the file to hold what the client has seen", || {
+            Some(self.owed()).filter(|owed| owed.len() >= seen)
+        })
+        .await;
+        assert!(!owed.is_empty(), "the comparison has something to compare");
+        for (number, (seen, owed)) in client.data().iter().zip(&owed).enumerate() {
+            assert!(
+                *seen == owed,
+                "message {number} differs:\nsaid {owed:.2000}\nseen {seen:.2000}"
+            );
+        }
+        assert_eq!(client.data().len(), owed.len());
+    }
+}
+
+/// The deny-list of the official SDK, written a second time and by other
+/// means than the server's.
+fn is_owed(line: &str) -> bool {
+    let line: Value = serde_json::from_str(line).expect("the CLI prints JSON");
+    match line["type"].as_str() {
+        Some(
+            "control_response"
+            | "control_request"
+            | "control_cancel_request"
+            | "keep_alive"
+            | "transcript_mirror",
+        ) => false,
+        Some("system") => {
+            !(line["subtype"] == "session_state_changed" && line["sdk_host_only"] == true)
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,98 @@
+// The token, and HTTP requests that carry it. The token lives in the session storage of this tab:
+// never in the address bar, the document, the log of frames or a cookie.
+
+const STORED = "claude-relay.token";
+
+let token = readStored();
+
+function readStored() {
+  try {
+    return sessionStorage.getItem(STORED) ?? "";
+  } catch {
+    return ""; // Storage may be blocked; the token is then kept for the life of the page.
+  }
+}
+
+/** The token in use, or an empty string. */
+export function currentToken() {
+  return token;
+}
+
+/** Keeps a token for the session; an empty one forgets it. */
+export function rememberToken(value) {
+  token = value;
+  try {
+    if (value === "") sessionStorage.removeItem(STORED);
+    else sessionStorage.setItem(STORED, value);
+  } catch {
+    // Blocked storage: see readStored.
+  }
+}
+
+/** The address of `path` beside the page, whatever base path it is served under. */
+export function address(path) {
+  return new URL(path, document.baseURI);
+}
+
+/** The address of the WebSocket. A browser cannot set headers on it, so the token is a parameter. */
+export function socketAddress(parameters) {
+  const url = address("ws");
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, String(value));
+  if (token !== "") url.searchParams.set("token", token);
+  return url;
+}
+
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/**
+ * A JSON request. Resolves to `{status, body, text}`; `body` is undefined when the answer is no
+ * JSON. Status 0 stands for a server that could not be reached.
+ */
+export async function request(path, { method = "GET", json } = {}) {
+  const headers = { Accept: "application/json" };
+  if (token !== "") headers.Authorization = `Bearer ${token}`;
+  if (json !== undefined) headers["Content-Type"] = "application/json";
+  let response;
+  let text;
+  try {
+    response = await fetch(address(path), {
+      method,
+      headers,
+      body: json,
+      cache: "no-store",
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    });
+    text = await response.text();
+  } catch (error) {
+    const cause = error?.name === "TimeoutError" ? "the server did not answer in time" : "the server could not be reached";
+    return { status: 0, text: cause };
+  }
+  let body;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    body = undefined;
+  }
+  return { status: response.status, body, text };
+}
+
+/** The words of a failed request, as the server gave them. */
+export function failure(answer) {
+  if (typeof answer.body?.error === "string") return answer.body.error;
+  return answer.text === "" ? `HTTP status ${answer.status}` : answer.text.slice(0, 500);
+}
+
+/**
+ * Finds out why a WebSocket was refused: browsers hide the status of a failed upgrade, so the same
+ * question is asked of a route with the same rules. One of `ok`, `unauthorized`, `forbidden`,
+ * `unreachable`.
+ */
+export async function probeAccess() {
+  const answer = await request("config");
+  if (answer.status === 401) return { verdict: "unauthorized", words: failure(answer) };
+  if (answer.status === 403) return { verdict: "forbidden", words: failure(answer) };
+  if (answer.status === 0) return { verdict: "unreachable", words: answer.text };
+  return { verdict: "ok", words: "" };
+}

@@ -1,0 +1,103 @@
+// Control requests: the running agent's model and permission mode, and what the server can do.
+
+import { byId, el } from "./dom.js";
+import { isObject, oneLine } from "./text.js";
+
+// A request unanswered for this long is given up here; the answer, if it comes, is under Frames.
+const ANSWER_TIMEOUT_MS = 60_000;
+
+export class Controls {
+  #send;
+  #notice;
+  #pending = new Map();
+  #numbers = 0;
+  #model = byId("model");
+  #mode = byId("permission-mode");
+  #known = { model: "", mode: "" };
+
+  /** `send(frame)` returns why it could not, or an empty string; `notice(kind, title, text)`. */
+  constructor({ send, notice }) {
+    this.#send = send;
+    this.#notice = notice;
+    byId("model-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#setModel();
+    });
+    this.#model.addEventListener("change", () => this.#setModel());
+    this.#mode.addEventListener("change", () => this.#setMode());
+  }
+
+  /** The agent told its model and mode. */
+  session(init) {
+    if (typeof init.model === "string") this.#known.model = init.model;
+    if (typeof init.permissionMode === "string") this.#known.mode = init.permissionMode;
+    this.#show();
+  }
+
+  setConnected(connected) {
+    this.#model.disabled = !connected;
+    this.#mode.disabled = !connected;
+    if (!connected) for (const { settle } of [...this.#pending.values()]) settle({ error: "The connection was lost before the answer came." });
+  }
+
+  /** Sends a control request. Resolves to `{response}` or `{error}`. */
+  request(request) {
+    this.#numbers += 1;
+    const id = `page-${Date.now().toString(36)}-${this.#numbers}`;
+    return new Promise((resolve) => {
+      const settle = (answer) => {
+        clearTimeout(timer);
+        this.#pending.delete(id);
+        resolve(answer);
+      };
+      const timer = setTimeout(() => settle({ error: "The agent did not answer in time." }), ANSWER_TIMEOUT_MS);
+      this.#pending.set(id, { settle });
+      const failed = this.#send({ type: "control_request", requestId: id, request });
+      if (failed !== "") settle({ error: failed });
+    });
+  }
+
+  /** A `control_response` frame. */
+  answered(frame) {
+    const pending = this.#pending.get(frame.requestId);
+    if (pending === undefined) return;
+    const response = isObject(frame.response) ? frame.response : {};
+    if (response.subtype === "error" || typeof response.error === "string") pending.settle({ error: String(response.error ?? "The agent refused.") });
+    else pending.settle({ response });
+  }
+
+  async #setModel() {
+    const model = this.#model.value.trim();
+    if (model === this.#known.model || (model === "" && this.#known.model === "")) return;
+    const previous = this.#known.model;
+    this.#known.model = model;
+    const { error } = await this.request(model === "" || model === "default" ? { subtype: "set_model" } : { subtype: "set_model", model });
+    if (error !== undefined) {
+      this.#known.model = previous;
+      this.#show();
+      this.#notice("error", "The model was not changed:", error);
+    } else {
+      this.#notice("quiet", "Model set to", oneLine(model === "" ? "default" : model));
+    }
+  }
+
+  async #setMode() {
+    const mode = this.#mode.value;
+    if (mode === "" || mode === this.#known.mode) return;
+    const { error } = await this.request({ subtype: "set_permission_mode", mode });
+    if (error !== undefined) {
+      this.#show();
+      this.#notice("error", "The permission mode was not changed:", error);
+    } else {
+      this.#known.mode = mode;
+      this.#notice("quiet", "Permission mode set to", mode);
+    }
+  }
+
+  #show() {
+    if (document.activeElement !== this.#model) this.#model.value = this.#known.model;
+    const { mode } = this.#known;
+    if (mode !== "" && ![...this.#mode.options].some((option) => option.value === mode)) this.#mode.append(el("option", { value: mode, text: oneLine(mode, 40) }));
+    this.#mode.value = mode;
+  }
+}

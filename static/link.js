@@ -1,0 +1,112 @@
+// The state of the connection as the user sees it: the pill in the header, the line below it with
+// what can be done, and the dialog that asks for the token.
+
+import { rememberToken } from "./access.js";
+import { announce, byId, el } from "./dom.js";
+import { visible } from "./text.js";
+
+const PILL = {
+  offline: "Not connected",
+  connecting: "Connecting",
+  connected: "Connected",
+  waiting: "Reconnecting",
+  busy: "Refused: busy",
+  replaced: "Replaced",
+  unauthorized: "Token needed",
+  forbidden: "Refused",
+};
+
+export class Link {
+  #connection;
+  #pill = byId("connection");
+  #pillText = byId("connection-text");
+  #button = byId("connect");
+  #line = byId("connection-line");
+  #words = byId("connection-words");
+  #actions = byId("connection-actions");
+  #dialog = byId("token-dialog");
+  #state = { name: "offline", words: "" };
+  #ticker = 0;
+
+  /** `connection` is what the buttons act on. */
+  constructor(connection) {
+    this.#connection = connection;
+    this.#button.addEventListener("click", () => {
+      if (["connected", "connecting", "waiting"].includes(this.#state.name)) connection.disconnect();
+      else this.#connect();
+    });
+    byId("token-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const input = byId("token");
+      const value = input.value.trim();
+      if (value === "") return;
+      input.value = "";
+      rememberToken(value);
+      this.#dialog.close();
+      connection.connect();
+    });
+    byId("token-cancel").addEventListener("click", () => this.#dialog.close());
+  }
+
+  /** Shows a state of the connection. */
+  show(state) {
+    this.#state = state;
+    clearInterval(this.#ticker);
+    this.#pill.dataset.state = state.name;
+    document.body.dataset.connection = state.name;
+    this.#pillText.textContent = PILL[state.name];
+    this.#button.textContent = ["connected", "connecting", "waiting"].includes(state.name) ? "Disconnect" : "Connect";
+    this.#actions.replaceChildren(...this.#buttons(state.name));
+    this.#say();
+    if (state.name === "waiting") this.#ticker = setInterval(() => this.#say(), 1000);
+    if (state.name !== "connecting") announce(`${PILL[state.name]}. ${this.#words.textContent}`, !["connected", "offline", "waiting"].includes(state.name));
+    if (state.name === "unauthorized") this.#askToken();
+  }
+
+  #say() {
+    const words = explain(this.#state);
+    this.#line.hidden = words === "";
+    if (this.#words.textContent !== words) this.#words.textContent = words;
+  }
+
+  #buttons(name) {
+    const button = (text, id, act, look = "quiet") => el("button", { type: "button", id, class: `${look} small`, text, on: { click: act } });
+    const takeOver = (text) => button(text, "take-over", () => this.#connection.connect({ takeover: true }));
+    switch (name) {
+      case "waiting": return [button("Try now", "try-now", () => this.#connection.connect())];
+      case "busy": return [button("Try again", "try-now", () => this.#connection.connect()), takeOver("Take over")];
+      case "replaced": return [takeOver("Take it back")];
+      case "unauthorized": return [button("Enter the token", "enter-token", () => this.#askToken(), "primary")];
+      case "forbidden": return [button("Try again", "try-now", () => this.#connection.connect())];
+      default: return [];
+    }
+  }
+
+  #connect() {
+    if (this.#state.name === "unauthorized") this.#askToken();
+    else this.#connection.connect();
+  }
+
+  #askToken() {
+    const problem = byId("token-problem");
+    problem.hidden = this.#state.words === "";
+    problem.textContent = this.#state.words === "" ? "" : "The server did not accept the last token.";
+    if (!this.#dialog.open) this.#dialog.showModal();
+    byId("token").focus();
+  }
+}
+
+function explain({ name, words, retryAt }) {
+  const said = visible(words ?? "").slice(0, 500);
+  switch (name) {
+    case "waiting": {
+      const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+      return `${said} Trying again ${seconds === 0 ? "now" : `in ${seconds} s`}. Nothing that is kept by the server is missed.`;
+    }
+    case "busy": return "Another client is connected. The server serves one at a time, so this page does not try again by itself.";
+    case "replaced": return "Another client took over the conversation. This page does not come back by itself.";
+    case "unauthorized": return words ? "The server did not accept the token." : "This server asks for a token.";
+    case "forbidden": return `The server refuses this page${said === "" ? "" : ` (“${said}”)`}. It takes only its own address: open it as it was printed at its start, or allow this one with --allow-host and --allow-origin.`;
+    default: return "";
+  }
+}

@@ -1,0 +1,91 @@
+// The agent asks before it uses a tool; the user decides. Several questions may be open at once.
+// Nothing is approved by a key that was meant for something else: a prompt never takes the focus.
+
+import { announce, byId } from "./dom.js";
+import { newPrompt } from "./prompt.js";
+
+export class Permissions {
+  #dock = byId("permissions");
+  #open = new Map();
+  #send;
+  #record;
+  #connected = false;
+
+  /** `send(frame)` returns why it could not, or an empty string; `record(title, text)` notes an outcome. */
+  constructor({ send, record }) {
+    this.#send = send;
+    this.#record = record;
+  }
+
+  /** How many questions are open. */
+  get waiting() {
+    return this.#open.size;
+  }
+
+  /** A `permission_request` frame. */
+  ask(frame) {
+    const id = String(frame.requestId);
+    // One that was answered comes again only when the answer was lost on its way, so it is asked anew.
+    if (this.#open.has(id)) return;
+    const prompt = newPrompt(frame, (answer, words) => this.#answer(id, answer, words));
+    prompt.enable(this.#connected);
+    this.#open.set(id, prompt);
+    this.#dock.append(prompt.node);
+    this.#update();
+    announce(`The agent asks for permission to use ${prompt.tool}: ${prompt.gist}`, true);
+  }
+
+  /** A `permission_cancelled` frame: the agent withdrew the question. */
+  cancelled(id) {
+    const prompt = this.#open.get(String(id));
+    if (prompt === undefined) return;
+    this.#remove(prompt);
+    this.#record("Permission no longer asked for:", `${prompt.tool} ${prompt.gist}`);
+  }
+
+  /** The tool has its result, so the question was settled, by a client before this one or by time. */
+  toolDone(toolUseId) {
+    for (const prompt of this.#open.values()) {
+      if (prompt.toolUseId === undefined || prompt.toolUseId !== toolUseId) continue;
+      this.#remove(prompt);
+      this.#record("A permission was asked for and settled:", `${prompt.tool} ${prompt.gist}`);
+    }
+  }
+
+  /** The agent that asked is gone. */
+  clear() {
+    for (const prompt of [...this.#open.values()]) this.#remove(prompt);
+  }
+
+  /** Answers can be given only while connected. */
+  setConnected(connected) {
+    this.#connected = connected;
+    for (const prompt of this.#open.values()) prompt.enable(connected);
+  }
+
+  #answer(id, answer, words) {
+    const failed = this.#send(answer);
+    if (failed !== "") return failed;
+    const prompt = this.#open.get(id);
+    this.#remove(prompt);
+    this.#record(words, `${prompt.tool} ${prompt.gist}`);
+    return "";
+  }
+
+  #remove(prompt) {
+    const hadFocus = prompt.node.contains(document.activeElement);
+    prompt.node.remove();
+    this.#open.delete(prompt.id);
+    this.#update();
+    // Not onto the next prompt: a key pressed twice must not answer it.
+    if (hadFocus) byId("message").focus();
+  }
+
+  #update() {
+    const waiting = this.#open.size;
+    this.#dock.hidden = waiting === 0;
+    byId("permission-line").hidden = waiting === 0;
+    byId("permissions-count").textContent = waiting > 1 ? `${waiting} requests are waiting for an answer` : "";
+    document.title = waiting === 0 ? "claude-relay" : `(${waiting}) Permission needed – claude-relay`;
+  }
+}

@@ -1,0 +1,169 @@
+// One question of the agent: what it wants to do, and the ways to answer.
+
+import { gist, setLong } from "./blocks.js";
+import { el } from "./dom.js";
+import { Questions } from "./questions.js";
+import { isObject, oneLine, pretty, visible } from "./text.js";
+
+let prompts = 0;
+
+/**
+ * Builds the prompt for a `permission_request`. `answer(frame, words)` sends the decision and
+ * returns why it could not, or an empty string. The result has `node`, `tool`, `gist`, `toolUseId`
+ * and `enable(connected)`.
+ */
+export function newPrompt(frame, answer) {
+  prompts += 1;
+  const name = `permission-${prompts}`;
+  const id = String(frame.requestId);
+  const context = isObject(frame.context) ? frame.context : {};
+  const tool = oneLine(String(frame.tool ?? "a tool"), 80);
+  const questions = Questions.of(frame, name);
+
+  const problem = el("p", { class: "field-error", role: "alert", hidden: true });
+  const complain = (words) => {
+    problem.textContent = visible(words);
+    problem.hidden = words === "";
+  };
+  const finish = (decision, words) => complain(answer({ type: "permission_response", requestId: id, ...decision }, words));
+
+  const input = questions ?? new Input(frame, name, tool);
+  const choices = questions === undefined ? suggestions(frame, context).map((each, index) => new Choice(each, `${name}-choice-${index}`, index === 0)) : [];
+  const approve = (updatedPermissions) => {
+    const { changed, error } = input.read();
+    if (error !== undefined) {
+      complain(error);
+      return;
+    }
+    const decision = { approved: true };
+    // Left out when nothing was changed: the server then hands the original on, untouched.
+    if (changed !== undefined) decision.updatedInput = changed;
+    if (updatedPermissions !== undefined) decision.updatedPermissions = updatedPermissions;
+    const words = questions !== undefined ? "Answered" : updatedPermissions === undefined ? "Allowed once" : "Allowed always";
+    finish(decision, `${words}${changed === undefined || questions !== undefined ? "" : ", with the input edited"}:`);
+  };
+
+  const allow = button(questions === undefined ? "Allow once" : "Answer", "primary", "permission-allow", () => approve(undefined));
+  const always = button("Allow always", "", "permission-always", () => approve(choices.filter((choice) => choice.chosen).map((choice) => choice.suggestion)));
+  const reason = el("input", { type: "text", placeholder: "Reason, told to the agent (optional)", autocomplete: "off", "aria-label": "Reason for a denial", data: { testid: "permission-reason" } });
+  const stop = el("input", { type: "checkbox", id: `${name}-stop`, data: { testid: "permission-stop" } });
+  const deny = button("Deny", "danger", "permission-deny", () => {
+    const decision = { approved: false };
+    if (reason.value.trim() !== "") decision.message = reason.value.trim();
+    if (stop.checked) decision.interrupt = true;
+    finish(decision, stop.checked ? "Denied, and the turn stopped:" : "Denied:");
+  });
+  reason.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing) deny.click();
+  });
+
+  let connected = false;
+  const enable = (now) => {
+    connected = now;
+    for (const each of [allow, deny]) each.disabled = !connected;
+    always.disabled = !connected || !choices.some((choice) => choice.chosen);
+  };
+  for (const choice of choices) choice.node.addEventListener("change", () => enable(connected));
+
+  const description = context.description ?? context.decision_reason;
+  const blocked = context.blocked_path ?? context.blockedPath;
+  const node = el("section", { class: "permission", role: "group", "aria-labelledby": `${name}-title`, data: { testid: "permission", requestId: id, tool } },
+    el("h2", { id: `${name}-title` }, ...(questions === undefined ? ["The agent asks to use ", el("b", { text: tool })] : ["The agent has a question"])),
+    typeof description === "string" && questions === undefined && el("p", { class: "permission-why", dir: "auto", text: visible(description.slice(0, 2000)) }),
+    typeof blocked === "string" && el("p", { class: "permission-why" }, "Path: ", el("code", { text: visible(blocked.slice(0, 2000)) })),
+    input.node,
+    problem,
+    choices.length > 0 && el("fieldset", { class: "choices" }, el("legend", { text: "“Allow always” does this:" }), ...choices.map((choice) => choice.node)),
+    el("div", { class: "row" }, allow, choices.length > 0 && always, input.edit),
+    el("div", { class: "row" }, deny, reason, el("label", { class: "check", for: stop.id }, stop, el("span", { text: "and stop the turn" }))));
+  return { id, node, tool, gist: gist(frame.input), toolUseId: context.tool_use_id ?? context.toolUseID ?? context.toolUseId, enable };
+}
+
+// The input of the call, which can be edited as JSON.
+class Input {
+  #original;
+  #editor;
+
+  constructor(frame, name, tool) {
+    this.#original = pretty(frame.input ?? {});
+    const shown = el("pre", { class: "permission-input", tabindex: "0", dir: "ltr", data: { testid: "permission-input" } });
+    setLong(shown, plainCommand(frame) ?? this.#original);
+    const editor = el("textarea", { class: "code", id: `${name}-editor`, rows: "6", spellcheck: "false", dir: "ltr", hidden: true, "aria-label": `Input of ${tool} as JSON`, data: { testid: "permission-editor" } });
+    this.#editor = editor;
+    this.edit = button("Edit input", "quiet", "permission-edit", () => {
+      editor.hidden = !editor.hidden;
+      shown.hidden = !editor.hidden;
+      this.edit.textContent = editor.hidden ? "Edit input" : "Undo the edit";
+      if (editor.hidden) return;
+      editor.value = this.#original;
+      editor.focus();
+    });
+    this.node = el("div", {}, shown, editor);
+  }
+
+  /** `{changed}` with the edited input, `{}` when it is as it came, or `{error}`. */
+  read() {
+    if (this.#editor.hidden || this.#editor.value === this.#original) return {};
+    try {
+      const changed = JSON.parse(this.#editor.value);
+      return isObject(changed) ? { changed } : { error: "The input must be a JSON object." };
+    } catch (error) {
+      return { error: `The input is no valid JSON: ${error.message}` };
+    }
+  }
+}
+
+// A rule or mode that the agent suggests to keep.
+class Choice {
+  #box;
+
+  constructor(suggestion, id, chosen) {
+    this.suggestion = suggestion;
+    this.#box = el("input", { type: "checkbox", id, data: { testid: "permission-suggestion" } });
+    this.#box.checked = chosen;
+    this.node = el("label", { class: "check", for: id }, this.#box, el("span", { text: describe(suggestion) }));
+  }
+
+  get chosen() {
+    return this.#box.checked;
+  }
+}
+
+function button(text, look, testid, onclick) {
+  return el("button", { type: "button", class: look, text, data: { testid }, on: { click: onclick } });
+}
+
+// A shell command reads better as itself than inside JSON, but only if nothing else is left out.
+function plainCommand(frame) {
+  if (!isObject(frame.input) || typeof frame.input.command !== "string") return undefined;
+  const rest = Object.keys(frame.input).filter((key) => key !== "command" && key !== "description");
+  if (rest.length > 0 || (frame.input.description !== undefined && typeof frame.input.description !== "string")) return undefined;
+  return frame.input.command;
+}
+
+function suggestions(frame, context) {
+  const offered = context.permission_suggestions ?? context.suggestions;
+  if (Array.isArray(offered) && offered.length > 0) return offered;
+  return [{ type: "addRules", rules: [{ toolName: String(frame.tool) }], behavior: "allow", destination: "session" }];
+}
+
+const DESTINATIONS = {
+  session: "for this session",
+  localSettings: "in this workspace, for you",
+  projectSettings: "in this workspace, for everyone",
+  userSettings: "in all your workspaces",
+};
+
+// What a suggestion of the agent would change, in words.
+function describe(suggestion) {
+  const where = DESTINATIONS[suggestion?.destination] ?? (suggestion?.destination === undefined ? "" : `in ${visible(String(suggestion.destination))}`);
+  const words = (text) => visible(`${text}${where === "" ? "" : `, ${where}`}`);
+  if ((suggestion?.type === "addRules" || suggestion?.type === "replaceRules") && Array.isArray(suggestion.rules)) {
+    const rules = suggestion.rules.map((rule) => (rule?.ruleContent === undefined ? `every ${rule?.toolName}` : `${rule.toolName}(${rule.ruleContent})`)).join(", ");
+    const verb = { allow: "Allow", deny: "Deny", ask: "Ask for" }[suggestion.behavior] ?? String(suggestion.behavior);
+    return words(`${verb} ${rules}`);
+  }
+  if (suggestion?.type === "addDirectories" && Array.isArray(suggestion.directories)) return words(`Open ${suggestion.directories.join(", ")}`);
+  if (suggestion?.type === "setMode") return words(`Switch to the mode ${suggestion.mode}`);
+  return visible(JSON.stringify(suggestion) ?? "");
+}
