@@ -6,5 +6,6 @@ mod support;
 mod connecting;
 mod hostile;
 mod messages;
+mod real_server;
 mod reconnecting;
 mod requests;

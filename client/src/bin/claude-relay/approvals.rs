@@ -84,7 +84,10 @@ fn ask(request: &PermissionRequest) -> Decision {
         let answer = match editor.readline(&question) {
             Ok(answer) => answer,
             Err(ReadlineError::Interrupted) => {
-                return Decision::Deny { message: "the user stopped the turn".into(), interrupt: true };
+                return Decision::Deny {
+                    message: "the user stopped the turn".into(),
+                    interrupt: true,
+                };
             }
             Err(_) => return Decision::deny("nobody answered"),
         };
@@ -108,7 +111,10 @@ fn ask(request: &PermissionRequest) -> Decision {
                 return Decision::deny(if reason.is_empty() { "the user said no" } else { reason });
             }
             ("s" | "stop", _) => {
-                return Decision::Deny { message: "the user stopped the turn".into(), interrupt: true };
+                return Decision::Deny {
+                    message: "the user stopped the turn".into(),
+                    interrupt: true,
+                };
             }
             _ => {}
         }

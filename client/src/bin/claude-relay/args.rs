@@ -149,9 +149,13 @@ pub(crate) struct AskArgs {
 
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct ChatArgs {
-    /// Where to keep what was typed; empty for nowhere
+    /// Keep what was typed in this file; default: claude-relay/history under
+    /// XDG_STATE_HOME or ~/.local/state
     #[arg(long, value_name = "FILE", env = "CLAUDE_RELAY_HISTORY")]
     pub(crate) history: Option<PathBuf>,
+    /// Keep nothing of what was typed
+    #[arg(long, conflicts_with = "history")]
+    pub(crate) no_history: bool,
     #[command(flatten)]
     pub(crate) turn: TurnArgs,
 }
@@ -243,7 +247,9 @@ mod tests {
 
     #[test]
     fn times_are_read_with_and_without_units() {
-        for (text, ms) in [("0", 0), ("500ms", 500), ("10", 10_000), ("1.5s", 1500), ("2m", 120_000)] {
+        for (text, ms) in
+            [("0", 0), ("500ms", 500), ("10", 10_000), ("1.5s", 1500), ("2m", 120_000)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "s", "-1", "1d", "NaN", "inf", "1e400"] {

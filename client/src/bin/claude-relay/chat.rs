@@ -182,8 +182,11 @@ fn editor(history: Option<&PathBuf>) -> rustyline::Result<DefaultEditor> {
     reason = "where a user's state belongs is a convention of the system and no setting of ours"
 )]
 fn history_file(args: &ChatArgs) -> Option<PathBuf> {
+    if args.no_history {
+        return None;
+    }
     if let Some(path) = &args.history {
-        return Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
+        return Some(path.clone());
     }
     let state = std::env::var_os("XDG_STATE_HOME")
         .map(PathBuf::from)

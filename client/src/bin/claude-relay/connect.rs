@@ -75,4 +75,3 @@ pub(crate) fn describe(connection: &Connection) -> Option<String> {
         _ => None,
     }
 }
-

@@ -1,7 +1,7 @@
 //! What needs no agent: configuration, health, completions, the manual page.
 
-use claude_relay_client::{Applies, RawJson};
 use clap::CommandFactory as _;
+use claude_relay_client::{Applies, RawJson};
 use serde_json::{Map, Value};
 
 use crate::args::{Args, ConfigCommand, ServerArgs};
@@ -20,10 +20,8 @@ pub(crate) async fn config(
         ConfigCommand::Get => builder.get_configuration().await?,
         ConfigCommand::Set { file, fields } => {
             let json = match file {
-                Some(path) if path.as_os_str() == "-" => {
-                    std::io::read_to_string(std::io::stdin())
-                        .map_err(|error| Exit::not_understood(format!("stdin: {error}")))?
-                }
+                Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())
+                    .map_err(|error| Exit::not_understood(format!("stdin: {error}")))?,
                 Some(path) => String::from_utf8(read_file(&path, "--file")?)
                     .map_err(|_| Exit::not_understood("--file: it is not UTF-8"))?,
                 None => object(&fields)?.to_string(),

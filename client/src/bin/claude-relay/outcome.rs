@@ -54,9 +54,9 @@ impl Exit {
 impl From<Error> for Exit {
     fn from(error: Error) -> Self {
         let code = match innermost(&error) {
-            Error::AgentExited { .. }
-            | Error::MessageRefused(_)
-            | Error::ControlRefused { .. } => 1,
+            Error::AgentExited { .. } | Error::MessageRefused(_) | Error::ControlRefused { .. } => {
+                1
+            }
             Error::Address { .. }
             | Error::Setting { .. }
             | Error::Plaintext { .. }

@@ -106,11 +106,10 @@ impl<'a> Renderer<'a> {
 fn summary(input: &str) -> String {
     const TELLING: [&str; 7] =
         ["command", "file_path", "path", "pattern", "url", "query", "description"];
-    let telling = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(input)
-        .ok()
-        .and_then(|fields| {
-            TELLING.iter().find_map(|name| Some(fields.get(*name)?.as_str()?.to_owned()))
-        });
+    let telling =
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(input).ok().and_then(
+            |fields| TELLING.iter().find_map(|name| Some(fields.get(*name)?.as_str()?.to_owned())),
+        );
     cut(telling.as_deref().unwrap_or(input), INPUT_CHARS)
 }
 

@@ -135,6 +135,9 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_is_not_printed() {
-        assert_eq!(printable("a\x1b[31mb\r\n\tc\u{9b}\u{7}é"), "a\u{fffd}[31mb\u{fffd}\n\tc\u{fffd}\u{fffd}é");
+        assert_eq!(
+            printable("a\x1b[31mb\r\n\tc\u{9b}\u{7}é"),
+            "a\u{fffd}[31mb\u{fffd}\n\tc\u{fffd}\u{fffd}é"
+        );
     }
 }

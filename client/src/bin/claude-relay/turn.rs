@@ -167,9 +167,7 @@ fn finished(turn: &Turn, ending: Option<(Ending, Instant)>, args: &TurnArgs) -> 
         Some((Ending::CtrlC, _)) => (Exit::INTERRUPTED, "interrupted"),
         Some((Ending::Timeout, _)) => (timed_out(args), "timeout"),
         // Somebody else interrupted it.
-        None if answer.interrupted => {
-            (Exit::failed("the turn was interrupted"), "interrupted")
-        }
+        None if answer.interrupted => (Exit::failed("the turn was interrupted"), "interrupted"),
         None if answer.is_error => {
             let mut why = answer.errors.join("; ");
             if why.is_empty() {
@@ -200,7 +198,8 @@ fn ended(turn: &Turn, ending: Option<(Ending, Instant)>, exit: Exit) -> Ended {
 pub(crate) fn report(ended: &Ended, args: &TurnArgs, terminal: &Terminal) {
     let answer = &ended.answer;
     if args.summary {
-        let cost = answer.total_cost_usd.map_or(String::new(), |cost| format!(", ${cost:.4} so far"));
+        let cost =
+            answer.total_cost_usd.map_or(String::new(), |cost| format!(", ${cost:.4} so far"));
         terminal.fact(&format!(
             "{:.1} s, {} tokens in, {} out, {} calls{cost}",
             answer.latency.as_secs_f64(),

@@ -1,6 +1,8 @@
 //! What the tests share.
 
 pub(crate) mod fake;
+pub(crate) mod proxy;
+pub(crate) mod real;
 
 use std::time::Duration;
 
