@@ -3,9 +3,16 @@
 
 mod support;
 
+#[cfg(feature = "cli")]
+mod cli;
 mod connecting;
+mod examples;
 mod hostile;
 mod messages;
 mod real_server;
 mod reconnecting;
 mod requests;
+#[cfg(feature = "cli")]
+mod terminal;
+#[cfg(feature = "tls")]
+mod tls;

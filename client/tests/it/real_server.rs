@@ -117,7 +117,8 @@ async fn tokens_and_configurations_are_refused_by_name() {
     let with = |token: &str| client(&relay.url).token(token);
     assert!(matches!(soon(client(&relay.url).start()).await, Err(Error::Unauthorized { .. })));
     assert!(matches!(soon(with("wrong-token").start()).await, Err(Error::Unauthorized { .. })));
-    let error = soon(with("right-token").configure(|c| c.max_turns = Some(0)).start()).await.unwrap_err();
+    let error =
+        soon(with("right-token").configure(|c| c.max_turns = Some(0)).start()).await.unwrap_err();
     assert!(
         matches!(&error, Error::ConfigurationRefused { status: 400, message } if message.contains("maxTurns")),
         "{error:?}"

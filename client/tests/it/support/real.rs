@@ -14,23 +14,31 @@ use tokio::process::{Child, Command};
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        #[allow(clippy::disallowed_methods, reason = "the ban is for the server's own processes")]
-        let mut build = std::process::Command::new(env!("CARGO"));
-        build.args(["build", "--package", "claude-relay-server", "--bin", "claude-relay-server"]);
-        build.arg("--message-format=json-render-diagnostics");
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        let output = build.stderr(Stdio::inherit()).output().expect("cargo runs");
-        assert!(output.status.success(), "the server does not build");
-        let messages = String::from_utf8(output.stdout).unwrap();
-        messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .next_back()
-            .expect("cargo names the program")
+        build(&["--package", "claude-relay-server", "--bin", "claude-relay-server"])
     })
+}
+
+/// One of this package's examples.
+pub(crate) fn example(name: &str) -> PathBuf {
+    build(&["--package", "claude-relay-client", "--example", name])
+}
+
+fn build(target: &[&str]) -> PathBuf {
+    #[allow(clippy::disallowed_methods, reason = "the ban is for the server's own processes")]
+    let mut build = std::process::Command::new(env!("CARGO"));
+    build.arg("build").args(target).arg("--message-format=json-render-diagnostics");
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let output = build.stderr(Stdio::inherit()).output().expect("cargo runs");
+    assert!(output.status.success(), "{target:?} does not build");
+    let messages = String::from_utf8(output.stdout).unwrap();
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .expect("cargo names the program")
 }
 
 /// A running server. Its process ends with it.
