@@ -17,6 +17,7 @@ mod agent_life;
 mod backoff;
 mod clients;
 mod inbox;
+mod redact;
 mod report;
 mod requests;
 
@@ -31,7 +32,7 @@ use claude_relay_protocol::{QueryConfig, ServerMessage, envelope};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
-use crate::agent::claude::{self, Route};
+use crate::agent::dialect::Route;
 use crate::connection::{Control, News};
 use crate::limiter::Limiter;
 use crate::lines::{Block, Line};
@@ -274,7 +275,8 @@ impl Session {
         if let Some(running) = &mut self.agent.running {
             output = has_room.then_some(&mut running.process.output);
             notes = Some(&mut running.process.notes);
-            stdin = running.process.stdin.clone().filter(|_| !self.inbox.is_empty());
+            let takes = running.dialect.takes();
+            stdin = running.process.stdin.clone().filter(|_| self.inbox.has(takes));
         }
         tokio::select! {
             biased;
@@ -338,8 +340,9 @@ impl Session {
     fn on_lines(&mut self, block: &Block, now: Instant) {
         self.agent.heard(now);
         for line in block.lines() {
+            let Some(running) = &mut self.agent.running else { return };
             match line {
-                Line::Whole(line) => match claude::classify(line) {
+                Line::Whole(line) => match running.dialect.classify(line, now) {
                     Route::Forward(mark) => {
                         self.log.push([
                             envelope::SDK_MESSAGE_PREFIX,
@@ -363,16 +366,11 @@ impl Session {
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Answer { id, response } => {
-                if id == agent_life::INITIALIZE {
-                    self.agent.initialized();
-                } else if let Some((from, frame)) = self.controls.complete(&id, response) {
-                    self.answer(from, frame);
-                }
-            }
+            Route::Ready => self.agent.initialized(),
+            Route::Answer { id, response } => self.on_answer(&id, &response),
             Route::Permission(asked) => {
                 let patience = self.settings.permission_timeout;
-                match self.permissions.ask(&asked, self.log.next(), now, patience) {
+                match self.permissions.ask(asked, self.log.next(), now, patience) {
                     Ok(frame) => self.push(&frame),
                     Err(line) => self.inbox.push_control(line),
                 }
@@ -407,7 +405,10 @@ impl Session {
     fn on_note(&mut self, note: Note, now: Instant) {
         match note {
             Note::Started(pid) => self.agent.started(pid),
-            Note::Stderr(line) => self.push(&ServerMessage::info(line).to_json()),
+            Note::Stderr(line) => {
+                let line = self.agent.redact(line);
+                self.push(&ServerMessage::info(line).to_json());
+            }
             Note::StderrDropped(lines) => {
                 self.info(&format!("[{lines} lines of the agent's stderr were left out]"));
             }
@@ -428,7 +429,8 @@ impl Session {
 
     /// When something is to be done next.
     fn deadline(&self) -> Option<Instant> {
-        [self.slot.deadline(), self.permissions.deadline(), self.agent.deadline(), self.farewell]
+        let farewell = self.farewell.filter(|_| self.client.is_some());
+        [self.slot.deadline(), self.permissions.deadline(), self.agent.deadline(), farewell]
             .into_iter()
             .flatten()
             .min()

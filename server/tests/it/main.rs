@@ -4,9 +4,6 @@ mod support;
 
 mod browser;
 mod demo_agent;
-mod hostile_frames;
-mod hostile_messages;
-mod hostile_requests;
 mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;
