@@ -9,6 +9,7 @@ mod connecting;
 mod examples;
 mod hostile;
 mod messages;
+mod real_cli;
 mod real_server;
 mod reconnecting;
 mod requests;

@@ -1,5 +1,7 @@
 //! What the tests share.
 
+#[allow(dead_code, reason = "the server's tests use more of it")]
+pub(crate) mod cli_kit;
 pub(crate) mod fake;
 pub(crate) mod proxy;
 pub(crate) mod real;
