@@ -20,7 +20,7 @@ use crate::order::{Order, Position};
 use crate::permission::{Decision, Handler, PermissionRequest};
 use crate::routes;
 use crate::secret::Secret;
-use crate::session::{Connection, Options, Session};
+use crate::session::{Connection, Delivery, Options, Session};
 
 /// The largest message that is read by default: the server's 64 MiB for a
 /// line of the agent, and the frame around it.
@@ -297,6 +297,7 @@ impl ClientBuilder {
             stop: stopped,
             connection: state,
             unsent: None,
+            delivery: Delivery::default(),
         };
         let socket = session.connect(true).await?;
         let task = tokio::spawn(session.run(socket)).abort_handle();

@@ -93,13 +93,7 @@ impl Desk {
         }
     }
 
-    /// Hands a message to every subscriber, waiting for the slowest.
-    pub(crate) async fn deliver(&self, message: ServerMessage, bytes: usize) {
-        if let Err(held_up) = self.hub.try_deliver(message, bytes) {
-            held_up.deliver().await;
-        }
-    }
-
+    /// See [`Hub::try_deliver`].
     pub(crate) fn try_deliver(&self, message: ServerMessage, bytes: usize) -> Result<(), HeldUp> {
         self.hub.try_deliver(message, bytes)
     }
@@ -121,6 +115,11 @@ impl Desk {
         if let Some(answer) = lock(&self.controls).remove(request_id) {
             let _ = answer.send(Ok(response));
         }
+    }
+
+    /// Whether somebody waits for the answer to a control request.
+    pub(crate) fn is_wanted(&self) -> bool {
+        lock(&self.controls).values().any(|answer| !answer.is_closed())
     }
 
     pub(crate) fn control_withdrawn(&self, request_id: &str) {
@@ -199,8 +198,8 @@ impl Desk {
         delivered.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// The connection broke: answers that were on their way are lost.
-    pub(crate) fn connection_lost(&self, error: &Error) {
+    /// Answers that were on their way will not be read.
+    pub(crate) fn fail_controls(&self, error: &Error) {
         for (_, answer) in lock(&self.controls).drain() {
             let _ = answer.send(Err(Error::delivery_unknown(error.clone())));
         }
@@ -209,7 +208,7 @@ impl Desk {
     /// There will be no other connection.
     pub(crate) fn end(&self, error: &Error) {
         self.hub.end(error);
-        self.connection_lost(error);
+        self.fail_controls(error);
         let deciding = std::mem::take(&mut lock(&self.permissions).deciding);
         drop(deciding);
     }

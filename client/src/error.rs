@@ -145,6 +145,10 @@ pub enum Error {
         /// Why the last one failed.
         last: Box<Self>,
     },
+    /// The program does not read its messages, so an answer behind them cannot
+    /// be read either. Read them, or drop the subscription.
+    #[error("messages that nobody reads are in the way")]
+    Unread,
     /// The message is not one that a server takes; it was not sent.
     #[error("the message cannot be sent: {0}")]
     InvalidMessage(String),

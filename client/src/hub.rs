@@ -143,13 +143,23 @@ pub(crate) struct HeldUp {
 
 impl HeldUp {
     /// Waits for each of them. This is the backpressure: nothing is read from
-    /// the server meanwhile.
-    pub(crate) async fn deliver(self) {
-        for queue in self.full {
+    /// the server meanwhile. Cancelling it loses nothing: what is left is
+    /// still here.
+    pub(crate) async fn deliver(&mut self) {
+        while let Some(queue) = self.full.last() {
             queue.room().await;
             // There is one writer, so the room is still there.
             let _ = queue.try_push(Ok(self.message.clone()), self.bytes);
+            self.full.pop();
         }
+    }
+
+    /// Delivers now, with so much on top of each limit. Whether all have it.
+    pub(crate) fn deliver_over(&mut self, more_bytes: usize) -> bool {
+        self.full.retain(|queue| {
+            queue.try_push_over(Ok(self.message.clone()), self.bytes, more_bytes).is_err()
+        });
+        self.full.is_empty()
     }
 }
 

@@ -29,8 +29,10 @@ pub(crate) struct Link {
     heard: AtomicU64,
     /// A subscriber holds up the reading.
     blocked: AtomicBool,
-    /// An answer is due soon.
+    /// An answer is due soon: for the clock.
     expecting: Notify,
+    /// The same, for a reader that is held up.
+    wanted: Notify,
     /// Written, each followed by a ping of its number. The pong proves that
     /// the server has read it.
     unconfirmed: Mutex<VecDeque<(u64, oneshot::Sender<Result<(), Error>>)>>,
@@ -42,6 +44,7 @@ impl Link {
             heard: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             expecting: Notify::new(),
+            wanted: Notify::new(),
             unconfirmed: Mutex::default(),
         }
     }
@@ -56,6 +59,16 @@ impl Link {
 
     pub(crate) fn set_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Whether somebody waits for a pong.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.with(|unconfirmed| !unconfirmed.is_empty())
+    }
+
+    /// Waits until somebody begins to.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
     }
 
     fn is_blocked(&self) -> bool {
@@ -155,6 +168,7 @@ async fn write_message(
         link.with(|unconfirmed| unconfirmed.push_back((*number, done)));
         writer.ping(&number.to_be_bytes()).await?;
         link.expecting.notify_one();
+        link.wanted.notify_one();
     }
     Ok(())
 }
@@ -180,7 +194,7 @@ pub(crate) async fn clock(
         }
         let before = link.heard();
         sleep(options.pong_timeout).await;
-        if link.heard() == before && !link.is_blocked() && (quiet || link.with(|u| !u.is_empty())) {
+        if link.heard() == before && !link.is_blocked() && (quiet || link.is_wanted()) {
             return Error::lost(format!("no sign of life for {:?}", options.pong_timeout));
         }
     }

@@ -51,11 +51,16 @@ impl<T> Queue<T> {
     /// Adds an item if less than the limit is waiting; an item may go over
     /// the limit, so that one larger than it gets through at all.
     pub(crate) fn try_push(&self, item: T, bytes: usize) -> Result<(), T> {
+        self.try_push_over(item, bytes, 0)
+    }
+
+    /// The same with `more_bytes` on top of the limit.
+    pub(crate) fn try_push_over(&self, item: T, bytes: usize, more_bytes: usize) -> Result<(), T> {
         let reader = self.with(|state| {
             if state.abandoned || state.ended {
                 return Ok(None);
             }
-            if state.bytes >= self.limit_bytes {
+            if state.bytes >= self.limit_bytes.saturating_add(more_bytes) {
                 return Err(item);
             }
             state.items.push_back(item);

@@ -17,6 +17,7 @@ use crate::backoff::Backoff;
 use crate::desk::{Desk, Direction};
 use crate::error::Error;
 use crate::http::Http;
+use crate::hub::HeldUp;
 use crate::link::{Control, Link, clock, write_loop};
 use crate::message::{Frame, Gap, ServerMessage};
 use crate::order::{Order, Position, Verdict};
@@ -24,6 +25,10 @@ use crate::socket::{self, Incoming, Reader, Writer};
 
 /// How long a close handshake may take before the socket is simply dropped.
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// How far beyond its limit a subscriber's queue may grow to reach an answer
+/// that somebody waits for: more than the buffers of two systems hold.
+pub(crate) const OVERFLOW_BYTES: usize = 16 << 20;
 
 /// What the seed's server, and ours, tells a second client.
 const BUSY: &str = "already has an active connection";
@@ -83,6 +88,8 @@ pub(crate) struct Session {
     /// Taken from the queue and not written whole yet; goes first after a
     /// reconnect.
     pub(crate) unsent: Option<Outgoing>,
+    /// Read from the server and not with every subscriber yet.
+    pub(crate) delivery: Delivery,
 }
 
 impl Session {
@@ -123,7 +130,7 @@ impl Session {
         let mut backoff = Backoff::default();
         let error = loop {
             let (error, progressed) = self.drive(socket).await;
-            self.desk.connection_lost(&error);
+            self.desk.fail_controls(&error);
             if progressed {
                 backoff = Backoff::default();
             }
@@ -167,7 +174,7 @@ impl Session {
                 Ok(socket) => {
                     if !self.numbered {
                         let gap = Gap { from: None, to: None, restarted: false };
-                        self.desk.deliver(ServerMessage::Gap(gap), 0).await;
+                        self.delivery.next.push_back((ServerMessage::Gap(gap), 0));
                     }
                     return Ok(socket);
                 }
@@ -184,8 +191,14 @@ impl Session {
         let (control, controls) = mpsc::channel(8);
         let mut stop = self.stop.clone();
         let error = {
-            let mut read =
-                pin!(read_loop(&mut reader, &link, &control, &mut self.order, &self.desk));
+            let mut read = pin!(read_loop(
+                &mut reader,
+                &link,
+                &control,
+                &mut self.order,
+                &mut self.delivery,
+                &self.desk
+            ));
             let mut write = pin!(write_loop(
                 &mut writer,
                 &link,
@@ -232,6 +245,8 @@ impl Session {
         for outgoing in left {
             let _ = outgoing.done.send(Err(Error::not_delivered(error.clone())));
         }
+        // The last words of the server are not lost because nobody reads now.
+        self.delivery.abandon(&self.desk);
         self.desk.end(&error);
         self.connection.send_if_modified(|connection| {
             let first = !matches!(connection, Connection::Ended(_));
@@ -320,8 +335,11 @@ async fn read_loop(
     link: &Link,
     control: &mpsc::Sender<Control>,
     order: &mut Order,
+    delivery: &mut Delivery,
     desk: &Arc<Desk>,
 ) -> Error {
+    // What the last connection left behind.
+    delivery.settle(desk, link).await;
     loop {
         let incoming = match reader.read().await {
             Ok(incoming) => incoming,
@@ -347,8 +365,9 @@ async fn read_loop(
             Ok(Frame::Message(seq, message)) => (seq, message),
             Ok(Frame::Gap { from, to }) => {
                 if let Some(gap) = order.gap(from, to) {
+                    delivery.next.push_back((ServerMessage::Gap(gap), 0));
+                    delivery.settle(desk, link).await;
                     desk.set_seq(order.last());
-                    deliver(desk, link, ServerMessage::Gap(gap), 0).await;
                 }
                 continue;
             }
@@ -370,25 +389,76 @@ async fn read_loop(
             continue;
         }
         if let Verdict::After(gap) = verdict {
-            deliver(desk, link, ServerMessage::Gap(gap), 0).await;
+            delivery.next.push_back((ServerMessage::Gap(gap), 0));
         }
         if let ServerMessage::PermissionCancelled(id) = &message {
             desk.permission_closed(id);
         }
-        deliver(desk, link, message, bytes).await;
+        delivery.next.push_back((message, bytes));
+        delivery.settle(desk, link).await;
         if seq.is_some() {
             desk.set_seq(order.last());
         }
     }
 }
 
-/// Hands a message on; while a slow subscriber holds it up, silence of the
-/// server means nothing.
-async fn deliver(desk: &Desk, link: &Link, message: ServerMessage, bytes: usize) {
-    if let Err(held_up) = desk.try_deliver(message, bytes) {
-        link.set_blocked(true);
-        held_up.deliver().await;
-        link.set_blocked(false);
+/// Messages on their way to the subscribers. It outlives the connection they
+/// came on: they count as received, so the server will not send them again.
+#[derive(Default)]
+pub(crate) struct Delivery {
+    /// Some subscribers have it.
+    held_up: Option<HeldUp>,
+    /// Nobody has these.
+    next: VecDeque<(ServerMessage, usize)>,
+}
+
+impl Delivery {
+    /// Hands everything on. Cancelling it loses nothing.
+    async fn settle(&mut self, desk: &Desk, link: &Link) {
+        loop {
+            if let Some(held_up) = &mut self.held_up {
+                // While a subscriber holds it up, silence of the server means
+                // nothing.
+                link.set_blocked(true);
+                hold(held_up, desk, link).await;
+                link.set_blocked(false);
+                self.held_up = None;
+            }
+            let Some((message, bytes)) = self.next.pop_front() else { return };
+            self.held_up = desk.try_deliver(message, bytes).err();
+        }
+    }
+
+    /// Hands everything on without waiting: there is no more to come.
+    fn abandon(&mut self, desk: &Desk) {
+        if let Some(mut held_up) = self.held_up.take() {
+            held_up.deliver_over(usize::MAX);
+        }
+        for (message, bytes) in self.next.drain(..) {
+            if let Err(mut held_up) = desk.try_deliver(message, bytes) {
+                held_up.deliver_over(usize::MAX);
+            }
+        }
+    }
+}
+
+/// Waits for the subscribers that have no room. If somebody waits for an
+/// answer of the server, which is behind the messages, the queues may grow to
+/// reach it, up to a bound; beyond it the answer is given up. Otherwise a
+/// program that sends and reads in one task could wait for itself.
+async fn hold(held_up: &mut HeldUp, desk: &Desk, link: &Link) {
+    loop {
+        if link.is_wanted() || desk.is_wanted() {
+            if held_up.deliver_over(OVERFLOW_BYTES) {
+                return;
+            }
+            link.fail_unconfirmed(&Error::Unread);
+            desk.fail_controls(&Error::Unread);
+        }
+        tokio::select! {
+            () = held_up.deliver() => return,
+            () = link.wanted() => {}
+        }
     }
 }
 

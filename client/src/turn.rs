@@ -10,7 +10,8 @@ use crate::view::{Usage, View};
 /// A running turn: see [`Client::turn`](crate::Client::turn). Gives every
 /// message from the sending on, the result last.
 ///
-/// Dropping it does not stop the agent: [`Client::interrupt`] does.
+/// Like [`Messages`], it holds up the others while it is not read. Dropping it
+/// does not stop the agent: [`Client::interrupt`] does.
 ///
 /// [`Client::interrupt`]: crate::Client::interrupt
 #[derive(Debug)]

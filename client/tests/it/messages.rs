@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use claude_relay_client::{Error, Gap, ServerMessage, View};
+use claude_relay_client::{Connection, Error, Gap, ServerMessage, View};
 use tokio::sync::Notify;
 
-use crate::support::fake::{Fake, numbered};
+use crate::support::fake::{Fake, frame, numbered};
 use crate::support::{client, line, n, soon};
 
 #[tokio::test]
@@ -81,6 +81,106 @@ async fn a_program_that_does_not_read_slows_the_server_down() {
     .await;
     assert!(before < total / 2, "{before} of {total} were taken with nobody reading");
     for seq in 1..=total {
+        assert_eq!(n(&line(&mut messages).await), seq);
+    }
+}
+
+/// A relay that sends `megabytes` and then answers. A cut connection goes on
+/// where the client says.
+async fn flood(megabytes: u64, cut: bool) -> Fake {
+    Fake::relay(move |number, request, mut peer| async move {
+        let query = request.path.split_once("after=").unwrap().1;
+        let after: u64 = query.split('&').next().unwrap().parse().unwrap();
+        let fill = "x".repeat(1 << 20);
+        let (mut reader, mut writer) = peer.stream.split();
+        let write = async {
+            use tokio::io::AsyncWriteExt as _;
+            for seq in after + 1..=megabytes {
+                let text = format!(
+                    r#"{{"type":"sdk_message","seq":{seq},"data":{{"n":{seq},"x":"{fill}"}}}}"#
+                );
+                if writer.write_all(&frame(0x81, text.as_bytes())).await.is_err() {
+                    return;
+                }
+            }
+            if !cut || number > 0 {
+                std::future::pending().await
+            }
+        };
+        let mut pings = Vec::new();
+        let read = async {
+            // The client's frames are small; what matters is that they are read.
+            use tokio::io::AsyncReadExt as _;
+            let mut buffer = [0; 4096];
+            let count = reader.read(&mut buffer).await.unwrap_or(0);
+            pings.extend_from_slice(&buffer[..count]);
+        };
+        if cut && number == 0 {
+            // Reads one message, then goes.
+            tokio::select! { () = write => {}, () = read => {} }
+            return;
+        }
+        tokio::join!(write, async {
+            read.await;
+            std::future::pending::<()>().await;
+        });
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_program_that_sends_and_reads_in_one_task_does_not_wait_for_itself() {
+    let fake = Fake::relay(|_, _, mut peer| async move {
+        let fill = "x".repeat(1 << 20);
+        for seq in 1..=8 {
+            let line = format!(r#"{{"n":{seq},"x":"{fill}"}}"#);
+            peer.text(&format!(r#"{{"type":"sdk_message","seq":{seq},"data":{line}}}"#)).await;
+        }
+        peer.idle().await;
+    })
+    .await;
+    let client = soon(client(&fake.url).buffer_bytes(1 << 20).start()).await.unwrap();
+    let mut messages = client.messages();
+    assert_eq!(n(&line(&mut messages).await), 1);
+    // The confirmation is behind 7 MiB that only this task can read.
+    soon(client.send("x")).await.unwrap();
+    for seq in 2..=8 {
+        assert_eq!(n(&line(&mut messages).await), seq);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_behind_too_much_that_nobody_reads_is_given_up() {
+    let fake = flood(64, false).await;
+    let client = soon(client(&fake.url).buffer_bytes(1 << 20).start()).await.unwrap();
+    let mut messages = client.messages();
+    let error = soon(client.send("x")).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::DeliveryUnknown { cause } if matches!(**cause, Error::Unread)),
+        "{error:?}"
+    );
+    for seq in 1..=64 {
+        assert_eq!(n(&line(&mut messages).await), seq);
+    }
+}
+
+#[tokio::test]
+async fn a_cut_while_nobody_reads_loses_nothing() {
+    let fake = flood(64, true).await;
+    let client = soon(client(&fake.url).buffer_bytes(1 << 20).start()).await.unwrap();
+    let mut messages = client.messages();
+    // The reading is held up; it is the writing that notices the cut.
+    let mut connection = client.connection();
+    let cut = async {
+        while !matches!(*connection.borrow_and_update(), Connection::Reconnecting { .. }) {
+            tokio::select! {
+                changed = connection.changed() => changed.unwrap(),
+                _ = client.send("x") => {}
+            }
+        }
+    };
+    soon(cut).await;
+    for seq in 1..=64 {
         assert_eq!(n(&line(&mut messages).await), seq);
     }
 }
