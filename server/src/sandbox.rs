@@ -295,7 +295,8 @@ fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
     private.extend(state.as_deref());
     let mut readable = Vec::new();
     let mut show = |program: &Path| {
-        let found = find_program(program, path).ok_or_else(|| WrapError::Program(program.into()))?;
+        let found =
+            find_program(program, path).ok_or_else(|| WrapError::Program(program.into()))?;
         let resolved = resolve(&found)?;
         for file in [&found, &resolved] {
             readable.push(with_neighbours(file, &private).to_owned());
@@ -437,7 +438,8 @@ mod tests {
     #[test]
     fn nothing_in_the_environment_acts_on_the_wrapper() {
         let env = environment(plan(Path::new("x")).env);
-        let names: Vec<_> = env.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();
+        let names: Vec<_> =
+            env.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();
         assert_eq!(names, [(Some("PATH"), Some("/usr/bin:/bin")), (Some("TMPDIR"), Some("/tmp"))]);
     }
 }

@@ -4,9 +4,6 @@ mod support;
 
 mod browser;
 mod demo_agent;
-mod hostile_frames;
-mod hostile_messages;
-mod hostile_requests;
 mod modes;
 mod permissions;
 mod permissions_control;
@@ -14,4 +11,6 @@ mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;
 mod real_cli_faults;
+mod sandbox;
+mod sandbox_cli;
 mod verbatim;
