@@ -15,6 +15,7 @@ use claude_relay_protocol::QueryConfig;
 use serde_json::{Value, json};
 
 use crate::keeper;
+use crate::key_proxy::credentials::CoverError;
 use crate::process::{Plan, Process};
 use crate::sandbox::{self, WrapError};
 use crate::settings::Settings;
@@ -52,6 +53,9 @@ pub enum StartError {
     /// The sandbox cannot take it.
     #[error("the agent cannot run in the sandbox: {0}")]
     Sandbox(#[from] WrapError),
+    /// The credential cannot be kept from it.
+    #[error(transparent)]
+    Cover(#[from] CoverError),
     /// No process can be made.
     #[error("no process can be started: {0}")]
     System(#[from] io::Error),
@@ -100,10 +104,15 @@ pub fn start(
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));
     }
+    let env = match &settings.proxy {
+        // The built-in agent has no use for a credential.
+        Some(proxy) if !settings.demo => proxy.cover(launch.env)?,
+        _ => launch.env,
+    };
     let plan = Plan {
         program: launch.program.into(),
         args,
-        env: launch.env,
+        env,
         cwd: launch.cwd,
         scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
     };

@@ -14,6 +14,7 @@
 //! * [`process`]: its pipes and its end; [`lines`]: whole lines out of chunks;
 //!   [`limiter`]: how much noise may pass
 //! * [`sandbox`]: what the kernel keeps it from
+//! * [`key_proxy`]: keeps the credential out of its tools' reach
 //! * [`capabilities`]: what can be done here; [`probe`] asks other programs
 //! * [`keeper`]: its parent, which leaves no orphan; [`handover`] and
 //!   [`descendants`] are its tools
@@ -28,6 +29,7 @@ pub mod frame;
 pub mod handover;
 pub mod http;
 pub mod keeper;
+pub mod key_proxy;
 pub mod limiter;
 pub mod lines;
 pub mod log;

@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
+use claude_relay_server::key_proxy::{self, KeyProxy};
 use claude_relay_server::sandbox::{self, Choice, Sandbox, Unavailable};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
 use claude_relay_server::{Failed, descendants, keeper, log, serve};
-use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
+    set_dumpable_behavior, setrlimit,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -33,6 +37,8 @@ enum StartupError {
     Open(SocketAddr),
     #[error("{0}")]
     Sandbox(#[from] Unavailable),
+    #[error("{0}")]
+    KeyProxy(#[from] key_proxy::StartError),
     #[error(
         "the agent in the sandbox can reach this server's own port, and without a token it could answer its own questions: set --auth-token (RELAY_AUTH_TOKEN), or say --no-auth if that is meant"
     )]
@@ -70,6 +76,11 @@ fn main() -> ExitCode {
 fn start(args: Args) -> Result<(), StartupError> {
     let settings = Settings::from_process(args)?;
     log::start(&settings)?;
+    // The environment and the memory of this process hold the real credentials
+    // and the token. Nobody who runs as the same user, such as a tool of the
+    // agent, may read them in /proc. Where that cannot be had, the server is
+    // still of use.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // What the agent leaves when its keeper is killed falls to this process.
     set_child_subreaper(Some(getpid())).map_err(io::Error::from)?;
     raise_descriptor_limit();
@@ -105,6 +116,9 @@ async fn run(mut settings: Settings) -> Result<(), StartupError> {
         return Err(StartupError::Open(bound));
     }
     settings.sandbox = open_sandbox(&settings).await?;
+    if settings.key_proxy {
+        settings.proxy = Some(KeyProxy::start().await?);
+    }
     // These do not end the server; being listened to is what keeps them from it.
     let _ignored: [Signal; 2] =
         [signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?];

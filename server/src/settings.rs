@@ -17,6 +17,7 @@ use claude_relay_protocol::Secret;
 
 use crate::access::{AllowedHost, AllowedOrigin};
 use crate::agent::mode::Mode;
+use crate::key_proxy::KeyProxy;
 use crate::sandbox::{Choice, Sandbox};
 use crate::slot::Patience;
 
@@ -147,6 +148,9 @@ pub struct Settings {
     pub sandbox: Sandbox,
     /// Whether the agent gets a stand-in for its credential.
     pub key_proxy: bool,
+    /// The proxy that gives it one; like [`sandbox`](Self::sandbox), put here
+    /// by whoever has started it.
+    pub proxy: Option<KeyProxy>,
     /// Whether the built-in agent runs.
     pub demo: bool,
     /// What is logged.
@@ -283,6 +287,7 @@ impl Settings {
                 )?
                 .unwrap_or_default(),
             sandbox: Sandbox::None,
+            proxy: None,
             key_proxy: source.flag(args.key_proxy, "RELAY_KEY_PROXY")?,
             demo: source.flag(args.demo, "RELAY_DEMO")?,
             log: source
