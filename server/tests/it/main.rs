@@ -4,6 +4,8 @@ mod support;
 
 mod browser;
 mod demo_agent;
+mod key_proxy;
+mod key_proxy_cli;
 mod modes;
 mod permissions;
 mod permissions_control;

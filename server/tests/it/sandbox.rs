@@ -64,6 +64,12 @@ impl Cell {
         said
     }
 
+    async fn configure(&self, config: &Value) -> http::Response {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [("Content-Type", "application/json"), ("Authorization", &*bearer)];
+        http::request(self.relay.address(), "POST", "/config", &headers, &config.to_string()).await
+    }
+
     fn secret(&self, name: impl AsRef<Path>) -> PathBuf {
         let path = self.place.file(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
@@ -246,23 +252,22 @@ async fn writing_into_the_workspace_in_mode_safe() {
     cell.relay.stop();
 }
 
-/// A library that a client names in `env` would be loaded by the wrapper,
-/// which runs outside.
+/// A library or a `PATH` that a client names would act on the wrapper, which
+/// runs outside.
 #[tokio::test]
-async fn a_library_for_the_wrapper() {
+async fn variables_for_the_wrapper() {
     let cell = Cell::start();
-    let config = json!({ "env": { "LD_PRELOAD": "/tmp/evil.so", "TEAPOT": "brown" } });
-    let posted = http::request(
-        cell.relay.address(),
-        "POST",
-        "/config",
-        &[("Content-Type", "application/json"), ("Authorization", &format!("Bearer {TOKEN}"))],
-        &config.to_string(),
-    )
-    .await;
-    assert_eq!(posted.status, 200, "{posted:?}");
-    let said = cell.run("echo \"[$LD_PRELOAD] [$TEAPOT] [$TMPDIR]\"").await;
-    assert_eq!(said, "[] [brown] [/tmp]\n");
+    for name in ["LD_PRELOAD", "LD_LIBRARY_PATH", "PATH"] {
+        let refused = cell.configure(&json!({ "env": { name: "/tmp/evil" } })).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+    }
+    // A home or state that a client names is not shown either.
+    let secret = cell.secret("elsewhere/settings.json");
+    let elsewhere = secret.parent().expect("a parent");
+    let env = json!({ "HOME": elsewhere, "CLAUDE_CONFIG_DIR": elsewhere });
+    assert_eq!(cell.configure(&json!({ "env": env })).await.status, 200);
+    let said = cell.run("cat $CLAUDE_CONFIG_DIR/* ~/*; echo \"[$TMPDIR]\"").await;
+    assert!(!said.contains("the secret") && said.contains("[/tmp]"), "{said}");
     cell.relay.stop();
 }
 
@@ -270,15 +275,7 @@ async fn a_library_for_the_wrapper() {
 async fn the_mcp_file_can_be_read_and_goes_away() {
     let cell = Cell::start();
     let config = json!({ "mcpServers": { "teapot": { "type": "http", "url": "http://h/" } } });
-    let posted = http::request(
-        cell.relay.address(),
-        "POST",
-        "/config",
-        &[("Content-Type", "application/json"), ("Authorization", &format!("Bearer {TOKEN}"))],
-        &config.to_string(),
-    )
-    .await;
-    assert_eq!(posted.status, 200, "{posted:?}");
+    assert_eq!(cell.configure(&config).await.status, 200);
     let said = cell
         .run("args=(\"$0\" $(tr '\\0' '\\n' < /proc/$$/cmdline)); for a in \"${args[@]}\"; do case $a in *claude-relay-mcp-*) echo \"$a\"; cat \"$a\";; esac; done")
         .await;
