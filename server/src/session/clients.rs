@@ -221,7 +221,7 @@ impl Session {
             Request::Control { request_id, subtype, request } => {
                 self.on_control_request(from, request_id, &subtype, &request);
             }
-            Request::Capabilities => self.answer(from, self.capabilities().to_string()),
+            Request::Capabilities => self.on_curious(from),
         }
     }
 

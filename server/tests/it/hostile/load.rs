@@ -47,7 +47,6 @@ async fn p99(client: &mut Client, least: usize, attack: Option<JoinHandle<()>>) 
         attack.join().expect("the attack ends without a panic");
     }
     times.sort_unstable();
-    eprintln!(
         "{} turns, median {:?}, p99 {:?}",
         times.len(),
         times[times.len() / 2],
