@@ -47,11 +47,6 @@ async fn p99(client: &mut Client, least: usize, attack: Option<JoinHandle<()>>) 
         attack.join().expect("the attack ends without a panic");
     }
     times.sort_unstable();
-        "{} turns, median {:?}, p99 {:?}",
-        times.len(),
-        times[times.len() / 2],
-        times[times.len() * 99 / 100]
-    );
     times[times.len() * 99 / 100]
 }
 
