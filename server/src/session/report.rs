@@ -60,10 +60,11 @@ pub enum ConfigureError {
 
 impl Session {
     pub(super) fn configure(&mut self, body: &[u8]) -> Result<Configured, ConfigureError> {
-        let Parsed { config, ignored, auth_token } = QueryConfig::parse(body, &self.config)?;
+        let Parsed { config, mut ignored, auth_token } = QueryConfig::parse(body, &self.config)?;
         self.settings.mode.check(&config)?;
+        ignored.extend(agent::ignored(&self.settings, &config));
         let conversation = |config: &QueryConfig| {
-            (config.resume.clone(), config.continue_latest, config.fork_session)
+            (config.provider, config.resume.clone(), config.continue_latest, config.fork_session)
         };
         if conversation(&config) != conversation(&self.config) {
             self.forget_conversation();
@@ -88,7 +89,7 @@ impl Session {
 
     pub(super) fn health(&self, now: Instant) -> Value {
         let running = self.agent.running.as_ref();
-        let mut agent = agent::describe(&self.settings);
+        let mut agent = agent::describe(&self.settings, &self.config);
         let details = json!({
             "state": self.agent.state(),
             "pid": running.and_then(|running| running.pid),
@@ -121,7 +122,8 @@ impl Session {
         json!({
             "type": "capabilities",
             "version": env!("CARGO_PKG_VERSION"),
-            "agent": agent::describe(&self.settings),
+            "agent": agent::describe(&self.settings, &self.config),
+            "providers": agent::providers(&self.settings),
             "mode": self.settings.mode.as_str(),
             "limits": {
                 "message_bytes": crate::connection::MESSAGE_LIMIT,
