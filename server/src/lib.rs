@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use access::{Access, AccessRules};
@@ -53,9 +53,22 @@ use settings::Settings;
 /// How long connections may take for their last frames at the end.
 const LAST_FRAMES: Duration = Duration::from_secs(3);
 
+/// The session has died of a defect of its own. Nothing can go on without it.
+#[derive(Debug, thiserror::Error)]
+#[error("the session has failed; this is a defect of the server: {0}")]
+pub struct Failed(#[from] JoinError);
+
 /// Serves `listener` until it is told to stop: by the first message on `stop`
 /// everything is brought to an orderly end, by the second at once.
-pub async fn serve(listener: TcpListener, settings: Arc<Settings>, mut stop: mpsc::Receiver<()>) {
+///
+/// # Errors
+///
+/// See [`Failed`].
+pub async fn serve(
+    listener: TcpListener,
+    settings: Arc<Settings>,
+    mut stop: mpsc::Receiver<()>,
+) -> Result<(), Failed> {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let access = Access::new(AccessRules {
         loopback,
@@ -69,9 +82,9 @@ pub async fn serve(listener: TcpListener, settings: Arc<Settings>, mut stop: mps
     let accepting = tokio::spawn(accept::accept(listener, routes));
     let mut session = tokio::spawn(session.run());
     let mut connections = JoinSet::new();
-    loop {
+    let ended = loop {
         tokio::select! {
-            _ = &mut session => break,
+            ended = &mut session => break ended,
             Some(()) = stop.recv() => {
                 accepting.abort();
                 handle.shut_down().await;
@@ -81,10 +94,11 @@ pub async fn serve(listener: TcpListener, settings: Arc<Settings>, mut stop: mps
             }
             Some(_) = connections.join_next() => {}
         }
-    }
+    };
     accepting.abort();
     let last_frames = async { while connections.join_next().await.is_some() {} };
     if timeout(LAST_FRAMES, last_frames).await.is_err() {
         tracing::warn!("connections that did not end within {LAST_FRAMES:?} are dropped");
     }
+    Ok(ended?)
 }

@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::Session;
 use super::backoff::Backoff;
+use super::redact::Redactor;
 use crate::agent::dialect::{Aside, Dialect, Mark};
 use crate::agent::{self, StartError, Started};
 use crate::process::{Ended, Ending, Input, Process};
@@ -37,6 +38,7 @@ pub(super) struct Agent {
     /// How often it has been started.
     pub(super) starts: u64,
     pub(super) last_exit: Option<serde_json::Value>,
+    redactor: Redactor,
 }
 
 /// One run of it.
@@ -132,6 +134,11 @@ impl Agent {
         }
     }
 
+    /// `text` without the secrets that the agent was given.
+    pub(super) fn redact(&self, text: String) -> String {
+        self.redactor.redact(text)
+    }
+
     pub(super) fn kill(&mut self) {
         if let Some(running) = &mut self.running {
             running.process.kill();
@@ -224,6 +231,7 @@ impl Session {
             let _ = stdin.try_send(Input::Control(first));
         }
         self.agent.starts += 1;
+        self.agent.redactor = Redactor::new(&config, &self.settings.environment);
         self.agent.running = Some(Running {
             process,
             dialect,
@@ -323,7 +331,7 @@ impl Session {
 
     /// It ended by itself: says so, and starts it again if something waits.
     fn on_failure(&mut self, running: &Running, how: &Ending, stderr: &[u8], now: Instant) {
-        let stderr = String::from_utf8_lossy(stderr);
+        let stderr = self.agent.redact(String::from_utf8_lossy(stderr).into_owned());
         let (words, code, signal) = match how {
             Ending::Exited(code) => (format!("exited with code {code}"), Some(*code), None),
             Ending::Signalled(number) => {
@@ -375,7 +383,7 @@ impl Session {
             seq: None,
             code,
             signal: signal.map(Into::into),
-            stderr: stderr.as_ref().into(),
+            stderr: stderr.as_str().into(),
         };
         self.push(&exit.to_json());
         if let Some(session) = unknown_session {

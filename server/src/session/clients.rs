@@ -334,9 +334,6 @@ impl Session {
             client.send(Control::Close(Close::GOING_AWAY));
             self.client = None;
         }
-        if self.client.is_none() {
-            self.farewell = Some(now + Duration::from_secs(3600));
-        }
     }
 
     pub(super) fn is_over(&self) -> bool {

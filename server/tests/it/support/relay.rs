@@ -75,6 +75,12 @@ impl Launch {
         self
     }
 
+    /// Sets a variable.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Takes a variable away.
     pub(crate) fn without_variable(mut self, name: &str) -> Self {
         self.environment.remove(name);
