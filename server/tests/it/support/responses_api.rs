@@ -222,6 +222,11 @@ impl ResponsesApi {
         self.lock().replies.extend(replies);
     }
 
+    /// Drops replies that nobody has asked for.
+    pub(crate) fn forget_replies(&self) {
+        self.lock().replies.clear();
+    }
+
     /// Every request so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.lock().requests.clone()
