@@ -136,7 +136,9 @@ async fn in_mode_safe_no_command_runs_and_nobody_is_asked() {
 #[tokio::test]
 async fn in_mode_agentic_the_sandbox_keeps_to_the_workspace() {
     let mut scene = CodexScene::launched("agentic", json!({}), |launch, _| launch).await;
-    let outside = scene.place.home().join("outside");
+    // Not in /tmp, where the sandbox lets commands write.
+    let name = format!("outside-{}", std::process::id());
+    let outside = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     scene.api.script([
         Reply::command("touch inside"),
         Reply::command(&format!("touch {}", outside.display())),
@@ -145,7 +147,8 @@ async fn in_mode_agentic_the_sandbox_keeps_to_the_workspace() {
     let turn = scene.turn("Go").await;
     assert_eq!(turn.texts(), ["Done."]);
     assert!(turn.0.iter().all(|frame| frame["type"] != "permission_request"));
-    assert!(scene.place.workspace().join("inside").exists());
+    let said = scene.api.request(2).await.tool_output();
+    assert!(scene.place.workspace().join("inside").exists(), "{said}");
     assert!(!outside.exists());
     scene.end().await;
 }

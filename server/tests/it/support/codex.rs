@@ -168,6 +168,9 @@ pub(crate) fn launch(place: &Place, mode: &str) -> Launch {
         .argument("--mode")
         .argument(mode)
         .variable("CODEX_HOME", &place.file("codex-home").display().to_string())
+        // Below the directory for temporary files Codex makes no home of its
+        // helpers, and without those there is no sandbox.
+        .variable("TMPDIR", &place.workspace().display().to_string())
         .variable(KEY_VARIABLE, CODEX_KEY)
 }
 
