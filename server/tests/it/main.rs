@@ -11,4 +11,5 @@ mod real_cli_faults;
 mod real_codex;
 mod real_codex_approvals;
 mod real_codex_faults;
+mod real_codex_remote;
 mod verbatim;
