@@ -44,6 +44,10 @@ pub const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
 /// seen.
 pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How many bytes the app-server takes in one WebSocket message: 15 MiB were
+/// taken, at 17 MiB it cuts the connection.
+const REMOTE_LINE_BYTES: usize = 15 << 20;
+
 /// How many bytes of file changes are remembered until their item ends, to
 /// show them with the question about them. The oldest go first.
 const CHANGES_BYTES: usize = 64 << 20;
@@ -304,10 +308,10 @@ impl Codex {
         }
         params.insert("input".into(), input::translate(&data)?);
         let line = self.requests.make(Request::StartTurn, "turn/start", &params.into(), now);
-        if let Some(limit) = self.setup.line_limit.filter(|limit| line.len() > *limit) {
+        if self.setup.is_remote && line.len() > REMOTE_LINE_BYTES {
             self.requests.forget(&Request::StartTurn);
             return Err(Untranslatable(format!(
-                "it becomes {} bytes, and the app-server takes at most {limit} over a WebSocket",
+                "it becomes {} bytes, and Codex takes {REMOTE_LINE_BYTES} over a WebSocket",
                 line.len()
             )));
         }
@@ -348,14 +352,13 @@ impl Codex {
         self.asides.push_back(Aside::Write(line));
     }
 
-    /// What to write before the end: a turn is not left running in an
-    /// app-server that goes on.
-    pub fn farewell(&mut self, now: Instant) -> Option<Bytes> {
-        let mut lines = self.interrupt(now)?.to_vec();
-        let params = json!({ "threadId": self.thread });
-        let method = "thread/backgroundTerminals/clean";
-        lines.extend(self.requests.make(Request::Clear, method, &params, now));
-        Some(lines.into())
+    /// See [`super::dialect::Dialect::lingers`].
+    #[must_use]
+    pub fn lingers(&self) -> bool {
+        let is_stopping = self.stops_by.is_some()
+            || matches!(self.phase, Phase::Asked { interrupt: true } | Phase::Clearing);
+        // One of our own ends its commands with its input.
+        self.setup.is_remote && is_stopping
     }
 
     /// See [`super::dialect::Dialect::control_request`].

@@ -227,11 +227,14 @@ impl Dialect {
         }
     }
 
-    /// What to write to an agent in a turn before its input ends.
-    pub fn farewell(&mut self, now: Instant) -> Option<Bytes> {
+    /// Whether an interrupt is still being carried out that the end of its
+    /// input would cut short: an agent that goes on elsewhere keeps running
+    /// what it was not told to end.
+    #[must_use]
+    pub fn lingers(&self) -> bool {
         match self {
-            Self::Claude => Some(claude::interrupt()),
-            Self::Codex(codex) => codex.farewell(now),
+            Self::Claude => false,
+            Self::Codex(codex) => codex.lingers(),
         }
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Running {
     pub(super) in_turn: bool,
     pub(super) heard: Instant,
     stopping: Option<Stopping>,
+    /// When its input ends at the latest.
+    parts_by: Option<Instant>,
     mistrust: Option<(Instant, String)>,
 }
 
@@ -149,7 +151,8 @@ impl Agent {
         let running = self.running.as_ref();
         let mistrust = running.and_then(|running| Some(running.mistrust.as_ref()?.0));
         let dialect = running.and_then(|running| running.dialect.deadline());
-        [self.start_at, mistrust, dialect].into_iter().flatten().min()
+        let parting = running.and_then(|running| running.parts_by);
+        [self.start_at, mistrust, dialect, parting].into_iter().flatten().min()
     }
 }
 
@@ -165,14 +168,25 @@ impl Running {
     fn stop(&mut self, why: Stopping, grace: Duration) {
         if self.in_turn
             && let Some(stdin) = &self.process.stdin
-            && let Some(line) = self.dialect.farewell(Instant::now())
+            && let Some(line) = self.dialect.interrupt(Instant::now())
         {
             // A stdin that is not free is one the agent does not read.
             let _ = stdin.try_send(Input::Control(line));
         }
         self.stopping = Some(why);
         self.mistrust = None;
-        self.process.stop(grace);
+        self.parts_by = Some(Instant::now() + grace);
+        self.part(Instant::now(), grace);
+    }
+
+    /// The second step, once the interrupt has done its work or had its time.
+    fn part(&mut self, now: Instant, grace: Duration) {
+        if let Some(by) = self.parts_by
+            && (!self.dialect.lingers() || now >= by)
+        {
+            self.parts_by = None;
+            self.process.stop(grace);
+        }
     }
 }
 
@@ -244,6 +258,7 @@ impl Session {
             in_turn: false,
             heard: now,
             stopping: None,
+            parts_by: None,
             mistrust: None,
         });
     }
@@ -293,6 +308,10 @@ impl Session {
                     self.on_agent_time(now);
                 }
             }
+        }
+        let grace = self.settings.stop_grace;
+        if let Some(running) = &mut self.agent.running {
+            running.part(now, grace);
         }
     }
 

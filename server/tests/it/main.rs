@@ -11,5 +11,6 @@ mod real_cli_faults;
 mod real_codex;
 mod real_codex_approvals;
 mod real_codex_faults;
+mod real_codex_page;
 mod real_codex_remote;
 mod verbatim;

@@ -22,10 +22,6 @@ const SECRETS: [&str; 6] =
 /// Variables that are only for the other agent.
 const FOREIGN: [&str; 3] = ["ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_AGENT_"];
 
-/// How many bytes the app-server takes in one WebSocket message: 15 MiB were
-/// taken, at 17 MiB it cuts the connection.
-const REMOTE_LINE_BYTES: usize = 15 << 20;
-
 /// What a run of the dialect is to do.
 #[derive(Debug)]
 pub struct Setup {
@@ -43,8 +39,8 @@ pub struct Setup {
     pub denies_all: bool,
     /// How long the model's API may be tried in vain.
     pub retry_limit: Duration,
-    /// The longest line that the app-server takes.
-    pub line_limit: Option<usize>,
+    /// Whether the app-server is another's, and goes on without the relay.
+    pub is_remote: bool,
 }
 
 /// What is asked about, and what the sandbox lets through.
@@ -120,7 +116,7 @@ pub(in crate::agent) fn setup(
         mode: settings.mode,
         denies_all: matches!(settings.mode, Mode::Safe | Mode::Agentic),
         retry_limit: settings.codex_retry_limit,
-        line_limit: settings.codex_url.is_some().then_some(REMOTE_LINE_BYTES),
+        is_remote: settings.codex_url.is_some(),
     }
 }
 
