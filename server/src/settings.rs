@@ -56,13 +56,13 @@ pub struct Args {
     /// Where the agent works; created when missing [RELAY_WORKSPACE; default ~/agent-workspace]
     #[arg(long, value_name = "DIRECTORY")]
     pub workspace: Option<OsString>,
-    /// Token that clients must present [RELAY_AUTH_TOKEN]
+    /// Token that clients must present [RELAY_AUTH_TOKEN; default none]
     #[arg(long, value_name = "TOKEN")]
     pub auth_token: Option<String>,
-    /// Listen beyond loopback without a token [RELAY_NO_AUTH]
+    /// Listen beyond loopback without a token [RELAY_NO_AUTH; default off]
     #[arg(long)]
     pub no_auth: bool,
-    /// Web origin that may connect, such as https://app.example; repeatable [RELAY_ALLOW_ORIGIN, comma separated]
+    /// Web origin that may connect, such as `https://app.example`; repeatable [RELAY_ALLOW_ORIGIN, comma separated]
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
     /// Host name under which the server may be reached on loopback; repeatable [RELAY_ALLOW_HOST, comma separated]
@@ -89,7 +89,7 @@ pub struct Args {
     /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
     #[arg(long, value_name = "DURATION")]
     pub permission_timeout: Option<String>,
-    /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO]
+    /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO; default off]
     #[arg(long)]
     pub demo: bool,
     /// What is logged to stderr: error, warn, info, debug, trace, or target=level,... [RELAY_LOG; default info]
