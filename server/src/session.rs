@@ -194,6 +194,7 @@ impl Session {
                 self.on_time(now);
             }
         }
+        self.attend(now);
         self.deliver();
         self.log.forget(self.client.as_ref().map_or(u64::MAX, Client::keeps_from));
         if self.farewell.is_some() {
@@ -249,7 +250,7 @@ impl Session {
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Ready => self.agent.initialized(),
+            Route::Ready => self.on_ready(),
             Route::Answer { id, response } => self.on_answer(&id, &response),
             Route::Permission(asked) => {
                 let patience = self.settings.permission_timeout;

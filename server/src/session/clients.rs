@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::inbox::Waiting;
 use super::requests;
 use super::{Newcomer, Port, Replay, Session};
-use crate::agent::dialect::Asked;
+use crate::agent::dialect::{Answered, Asked};
 use crate::connection::{Close, Control, News, Request};
 use crate::process::Input;
 use crate::replay::{Gap, ReplayBuffer};
@@ -212,20 +212,32 @@ impl Session {
             }
             Request::Permission { request_id, answer } => {
                 match self.permissions.answer(&request_id, answer) {
-                    Some(line) => self.inbox.push_control(line),
+                    Some(Answered { line, remark }) => {
+                        self.inbox.push_control(line);
+                        if let Some(remark) = remark {
+                            self.error(remark);
+                        }
+                    }
                     None => self.error(&format!(
                         "No permission request {request_id:?} is open: it was answered, withdrawn or never made"
                     )),
                 }
             }
             Request::Control { request_id, subtype, request } => {
-                self.on_control_request(from, request_id, &subtype, &request);
+                self.on_control_request(from, request_id, &subtype, &request, now);
             }
             Request::Capabilities => self.on_curious(from),
         }
     }
 
-    fn on_control_request(&mut self, from: ConnectionId, id: String, subtype: &str, request: &str) {
+    fn on_control_request(
+        &mut self,
+        from: ConnectionId,
+        id: String,
+        subtype: &str,
+        request: &str,
+        now: Instant,
+    ) {
         let by_mode = self.refuse_by_mode(subtype, request);
         let refusal = match &mut self.agent.running {
             _ if OWN_REQUESTS.contains(&subtype) => {
@@ -236,7 +248,7 @@ impl Session {
                 Some(reason) => reason,
                 None => match self.controls.register(from, id.clone()) {
                     Some(own) => {
-                        match running.dialect.control_request(&own, request) {
+                        match running.dialect.control_request(&own, request, now) {
                             Asked::Write(line) => self.inbox.push_control(line),
                             Asked::Answered(response) => self.on_answer(&own, &response),
                         }
