@@ -28,7 +28,7 @@ const MISTRUST: Duration = Duration::from_secs(1);
 /// exits before it has answered the first request. One that says nothing of it
 /// may have other reasons, and a conversation is not given up for those; only
 /// after so many failures in a row, because it would otherwise never end.
-const RESUMES: u32 = 3;
+const RESUMES: u32 = 5;
 
 /// The agent, whether it runs or not.
 #[derive(Debug, Default)]

@@ -282,26 +282,19 @@ for taken in io.BufferedReader(io.FileIO(0, closefd=False), 1 << 20):
         client.say(format!("message {number:<4}{filler}")).await;
     }
     client.send(&json!({"type": "capabilities"})).await;
-    // Answers come on a lane of their own, so they may overtake the errors.
-    let mut refused = 0;
-    let mut answered = false;
-    let first = client.until(|frame| frame["type"] == "error").await;
-    answered |= first.iter().any(|frame| frame["type"] == "capabilities");
-    assert!(first.last().expect("one")["error"].to_string().contains("was not taken"));
-    refused += 1;
-    let waiting = agent_state(&relay).await["waiting_messages"].as_u64().expect("a number");
-    let accepted = usize::try_from(waiting).expect("it fits");
-    // The one whose beginning lies in the pipe is being written.
-    let expected_refusals = SENT - accepted - 1;
-    assert!((100..=128).contains(&accepted), "{accepted}");
-    while refused < expected_refusals || !answered {
-        let frame = client.frame().await;
-        refused += usize::from(frame["type"] == "error");
-        answered |= frame["type"] == "capabilities";
-    }
     client.interrupt().await;
     client.send(&json!({"type": "nonsense"})).await;
-    assert!(error(&mut client).await.contains("nonsense"));
+    // The answer comes on a lane of its own; the errors keep their order.
+    let frames = client.until(|frame| frame["error"].to_string().contains("nonsense")).await;
+    let refused = frames
+        .iter()
+        .filter(|frame| frame["error"].to_string().contains("The message was not taken"))
+        .count();
+    assert_eq!(frames.len(), refused + 2, "{frames:#?}");
+    assert!(frames.iter().any(|frame| frame["type"] == "capabilities"), "{frames:#?}");
+    // 128 MiB wait, one is being written and one is next.
+    let accepted = SENT - refused;
+    assert!((126..=130).contains(&accepted), "{accepted}");
     let asked = Instant::now();
     client.close().await;
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
@@ -309,10 +302,9 @@ for taken in io.BufferedReader(io.FileIO(0, closefd=False), 1 << 20):
     // The agent is killed; the next one gets all that was taken.
     let pid = agent_state(&relay).await["pid"].as_i64().expect("a pid");
     proc::signal(i32::try_from(pid).expect("a pid"), Signal::KILL);
-    wait::until("all messages to be read", || (agent.heard().len() == accepted + 1).then_some(()))
+    wait::until("all messages to be read", || (agent.heard().len() >= accepted).then_some(()))
         .await;
-    let expected: Vec<String> = texts(0..accepted + 1);
-    assert_eq!(agent.heard(), expected);
+    assert_eq!(agent.heard(), texts(0..accepted));
     before.check_but_for_rss(&relay).await;
 }
 
