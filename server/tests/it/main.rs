@@ -4,6 +4,7 @@ mod support;
 
 mod browser;
 mod demo_agent;
+mod faults;
 mod faults_agent;
 mod faults_checks;
 mod faults_proxy;
