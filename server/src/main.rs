@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
@@ -17,9 +18,13 @@ use rustix::process::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// A bad flag or variable.
 const USAGE: u8 = 2;
+
+/// How long whatever is left below this process may take to end by SIGKILL.
+const LAST_CHILDREN: Duration = Duration::from_secs(2);
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +131,10 @@ async fn run(mut settings: Settings) -> Result<(), StartupError> {
     tokio::spawn(pass_on(signal(SignalKind::terminate())?, stop_to.clone()));
     tokio::spawn(pass_on(signal(SignalKind::interrupt())?, stop_to));
     announce(&settings, bound);
-    serve(listener, Arc::new(settings), stop).await?;
+    let served = serve(listener, Arc::new(settings), stop).await;
+    // The last keeper is about to end, and nobody may be there to bury it.
+    let _ = timeout(LAST_CHILDREN, tokio::task::spawn_blocking(descendants::sweep)).await;
+    served?;
     tracing::info!("ended");
     Ok(())
 }
