@@ -242,11 +242,11 @@ fn replay(report: &mut Report, reps: usize) -> Outcome {
         drop(client);
         let mut series = Series::default();
         for _ in 0..reps {
-            let started = Instant::now();
             // A client that has gone is noticed in its own time.
-            let mut client = loop {
+            let (started, mut client) = loop {
+                let started = Instant::now();
                 if let Ok(client) = Client::connect(subject.port, "?after=0") {
-                    break client;
+                    break (started, client);
                 }
             };
             client.result()?;
@@ -264,20 +264,26 @@ fn stderr_noise(report: &mut Report, reps: usize) -> Outcome {
     const NOISE_MIB: usize = 200;
     report.title("200 MiB of noise on stderr beside 1.6 GB on stdout")?;
     for server in [Server::Relay, Server::LimitCopy] {
-        let run = |noise_mib| -> Outcome<f64> {
+        let run = |noise_mib| -> Outcome<(f64, f64)> {
             let subject = Subject::start(server, Agent::Bench)?;
             let mut client = subject.connect()?;
+            let before = subject.usage()?;
             let started = Instant::now();
             client.say(&noise(LINES, SIZE, noise_mib))?;
             client.count(SIZE + ENVELOPE_BYTES, LINES)?;
-            Ok(started.elapsed().as_secs_f64())
+            let took = started.elapsed().as_secs_f64();
+            Ok((took, subject.usage()?.since(before).cpu_ns as f64))
         };
-        let mut slower = Series::default();
+        let (mut slower, mut dearer) = (Series::default(), Series::default());
         for _ in 0..reps {
             let quiet = run(0)?;
-            slower.push(100.0 * (run(NOISE_MIB)? / quiet - 1.0));
+            let noisy = run(NOISE_MIB)?;
+            slower.push(100.0 * (noisy.0 / quiet.0 - 1.0));
+            dearer.push(100.0 * (noisy.1 / quiet.1 - 1.0));
         }
-        report.series("noise", &format!("{} is slower by", server.name()), "%", &slower)?;
+        let name = server.name();
+        report.series("noise", &format!("{name}: slower by"), "%", &slower)?;
+        report.series("noise", &format!("{name}: more CPU"), "%", &dearer)?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use claude_relay_protocol::json::{fields, string};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::scan;
+
 /// What is to be done with one line of the agent.
 #[derive(Debug)]
 pub enum Route<'a> {
@@ -65,10 +67,15 @@ pub fn classify(line: &[u8]) -> Route<'_> {
     let Ok(text) = simdutf8::basic::from_utf8(line) else {
         return Route::Noise;
     };
-    let Ok([kind]) = fields(text, ["type"]) else {
+    let Some([kind]) = scan::fields(text, ["type"]) else {
         return Route::Noise;
     };
-    match kind.and_then(string).as_deref() {
+    // What a string means is what stands in it, unless it is written oddly.
+    let kind = kind.and_then(|kind| match kind.trim_matches('"') {
+        plain if !plain.contains('\\') => kind.starts_with('"').then_some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(kind).ok(),
+    });
+    match kind.as_deref() {
         Some("system") => system(text),
         Some("result") => Route::Forward(Mark::TurnEnded),
         Some("control_response") => answer(text),
