@@ -2,6 +2,7 @@
 
 pub mod claude;
 pub mod demo;
+pub mod dialect;
 pub mod launch;
 pub mod mode;
 
@@ -9,12 +10,14 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use serde_json::{Value, json};
 
 use crate::keeper;
 use crate::process::{Plan, Process};
 use crate::settings::Settings;
+use dialect::Dialect;
 use launch::{LaunchError, LaunchSettings};
 
 /// The subcommand under which this program is the built-in agent.
@@ -63,7 +66,21 @@ impl StartError {
     }
 }
 
-/// Starts the agent and gives the `initialize` request it is to get first.
+/// An agent that has been started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its process.
+    pub process: Process,
+    /// How it is spoken to.
+    pub dialect: Dialect,
+    /// What it is to get before everything else.
+    pub first: Bytes,
+    /// The conversation it was told to resume. It ends before it is ready
+    /// when it does not know it.
+    pub resumed: Option<String>,
+}
+
+/// Starts the agent.
 ///
 /// # Errors
 ///
@@ -73,7 +90,7 @@ pub fn start(
     settings: &Settings,
     config: &QueryConfig,
     resume: Option<&str>,
-) -> Result<(Process, String), StartError> {
+) -> Result<Started, StartError> {
     let launch = launch::launch(config, &launch_settings(settings), resume)?;
     let mut args = launch.args;
     if settings.demo {
@@ -86,7 +103,12 @@ pub fn start(
         cwd: launch.cwd,
         scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
     };
-    Ok((Process::spawn(plan)?, launch.initialize))
+    Ok(Started {
+        process: Process::spawn(plan)?,
+        dialect: Dialect::Claude,
+        first: claude::initialize(&launch.initialize),
+        resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
+    })
 }
 
 fn launch_settings(settings: &Settings) -> LaunchSettings {

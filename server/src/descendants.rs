@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 
 /// Between two looks at what is left. A killed process is usually gone sooner.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -30,7 +30,8 @@ pub fn sweep() {
 /// Reaps every child that has ended; whether any child is left.
 pub fn reap() -> bool {
     loop {
-        match waitpid(None, WaitOptions::NOHANG) {
+        // Not `waitpid(None, …)`, which means this process's group only.
+        match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
             Ok(None) => return true,
             Err(rustix::io::Errno::INTR) => {}

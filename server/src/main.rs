@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
-use claude_relay_server::{descendants, keeper, log, serve};
+use claude_relay_server::{Failed, descendants, keeper, log, serve};
 use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,6 +30,8 @@ enum StartupError {
         "{0} is reachable from other machines: set --auth-token, or say --no-auth if that is meant"
     )]
     Open(SocketAddr),
+    #[error(transparent)]
+    Failed(#[from] Failed),
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
 }
@@ -101,7 +103,7 @@ async fn run(settings: Settings) -> Result<(), StartupError> {
     tokio::spawn(pass_on(signal(SignalKind::terminate())?, stop_to.clone()));
     tokio::spawn(pass_on(signal(SignalKind::interrupt())?, stop_to));
     announce(&settings, bound);
-    serve(listener, Arc::new(settings), stop).await;
+    serve(listener, Arc::new(settings), stop).await?;
     tracing::info!("ended");
     Ok(())
 }

@@ -8,17 +8,11 @@ use tracing::info;
 
 use super::Session;
 use super::backoff::Backoff;
-use super::inbox::Waiting;
-use crate::agent::claude::{self, Mark};
-use crate::agent::{self, StartError};
+use super::redact::Redactor;
+use crate::agent::dialect::{Dialect, Mark};
+use crate::agent::{self, StartError, Started};
 use crate::process::{Ended, Ending, Input, Process};
 use crate::signals;
-
-/// The id of the relay's first request.
-pub(super) const INITIALIZE: &str = "relay-initialize";
-
-/// The id of the relay's interrupts.
-pub(super) const INTERRUPT: &str = "relay-interrupt";
 
 /// An agent that has closed one of its streams is usually about to end. This
 /// is how long it may take.
@@ -39,12 +33,14 @@ pub(super) struct Agent {
     /// How often it has been started.
     pub(super) starts: u64,
     pub(super) last_exit: Option<serde_json::Value>,
+    redactor: Redactor,
 }
 
 /// One run of it.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) process: Process,
+    pub(super) dialect: Dialect,
     pub(super) pid: Option<u32>,
     /// What it was started with.
     pub(super) config: QueryConfig,
@@ -126,20 +122,17 @@ impl Agent {
         }
     }
 
-    /// Something was handed to it.
-    pub(super) fn fed(&mut self, waiting: &Waiting, now: Instant) {
-        if let (Some(running), Waiting::Message(_)) = (&mut self.running, waiting) {
-            running.in_turn = true;
-            running.heard = now;
-        }
-    }
-
     pub(super) fn mistrust(&mut self, stream: &'static str, now: Instant) {
         if let Some(running) = &mut self.running
             && running.stopping.is_none()
         {
             running.mistrust.get_or_insert((stream, now + MISTRUST));
         }
+    }
+
+    /// `text` without the secrets that the agent was given.
+    pub(super) fn redact(&self, text: String) -> String {
+        self.redactor.redact(text)
     }
 
     pub(super) fn kill(&mut self) {
@@ -155,14 +148,21 @@ impl Agent {
 }
 
 impl Running {
+    /// A message was handed to it.
+    pub(super) fn fed(&mut self, now: Instant) {
+        self.in_turn = true;
+        self.heard = now;
+    }
+
     /// The first step of the ladder: a running turn is interrupted, then the
     /// input ends.
     fn stop(&mut self, why: Stopping, grace: Duration) {
         if self.in_turn
             && let Some(stdin) = &self.process.stdin
+            && let Some(line) = self.dialect.interrupt(Instant::now())
         {
             // A stdin that is not free is one the agent does not read.
-            let _ = stdin.try_send(Input::Control(claude::interrupt(INTERRUPT)));
+            let _ = stdin.try_send(Input::Control(line));
         }
         self.stopping = Some(why);
         self.mistrust = None;
@@ -205,20 +205,20 @@ impl Session {
         if config.resume.is_some() && config.resume == self.agent.refused_resume {
             config.resume = None;
         }
-        let resumed = resume.clone().or_else(|| config.resume.clone());
-        let started = agent::start(&self.settings, &config, resume.as_deref());
-        let (process, initialize) = match started {
+        let started = match agent::start(&self.settings, &config, resume.as_deref()) {
             Ok(started) => started,
             Err(error) => return self.not_started(&error),
         };
+        let Started { process, dialect, first, resumed } = started;
         if let Some(stdin) = &process.stdin {
-            // The first thing it gets; nothing can be in the way yet.
-            let _ =
-                stdin.try_send(Input::Control(claude::control_request(INITIALIZE, &initialize)));
+            // Nothing can be in the way yet.
+            let _ = stdin.try_send(Input::Control(first));
         }
         self.agent.starts += 1;
+        self.agent.redactor = Redactor::new(&config, &self.settings.environment);
         self.agent.running = Some(Running {
             process,
+            dialect,
             pid: None,
             config: self.config.clone(),
             resumed,
@@ -292,7 +292,7 @@ impl Session {
 
     /// It ended by itself: says so, and starts it again if something waits.
     fn on_failure(&mut self, running: &Running, how: &Ending, stderr: &[u8], now: Instant) {
-        let stderr = String::from_utf8_lossy(stderr);
+        let stderr = self.agent.redact(String::from_utf8_lossy(stderr).into_owned());
         let (words, code, signal) = match how {
             Ending::Exited(code) => (format!("exited with code {code}"), Some(*code), None),
             Ending::Signalled(number) => {
@@ -337,7 +337,7 @@ impl Session {
             seq: None,
             code,
             signal: signal.map(Into::into),
-            stderr: stderr.as_ref().into(),
+            stderr: stderr.as_str().into(),
         };
         self.push(&exit.to_json());
         if let Some(session) = unknown_session {

@@ -95,7 +95,7 @@ async fn tools_and_disallowed_tools(cli: Cli) {
 /// otherwise.
 async fn allowed_tools_run_without_asking(cli: Cli) {
     for (config, runs) in [(json!({ "allowedTools": ["Bash"] }), true), (json!({}), false)] {
-        let mut scene = Scene::launched(cli, config, |launch| launch.argument("--mode=ask")).await;
+        let mut scene = Scene::launched(cli, config, |launch| launch.mode("ask")).await;
         scene.api.script([
             Reply::tool("Bash", json!({ "command": "touch made", "description": "x" })),
             Reply::text("Done."),

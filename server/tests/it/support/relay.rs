@@ -25,6 +25,7 @@ const ORPHAN_DEADLINE: Duration = Duration::from_secs(8);
 /// How a server is to be started.
 pub(crate) struct Launch {
     port: u16,
+    mode: Option<&'static str>,
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
     directory: std::path::PathBuf,
@@ -35,6 +36,7 @@ impl Launch {
     pub(crate) fn new(place: &Place) -> Self {
         Self {
             port: 0,
+            mode: None,
             arguments: vec!["--workspace".into(), place.workspace().into()],
             environment: place.environment(),
             directory: place.home(),
@@ -49,7 +51,7 @@ impl Launch {
     /// With the CLI at `claude`, which talks to `api` and may use its tools
     /// without asking.
     pub(crate) fn unrestricted(place: &Place, claude: &Path, api: &MessagesApi) -> Self {
-        let mut launch = Self::new(place).argument("--mode").argument("unrestricted");
+        let mut launch = Self::new(place).mode("unrestricted");
         launch.environment = place.environment_with(api);
         launch.argument("--claude-path").argument(claude)
     }
@@ -58,6 +60,12 @@ impl Launch {
     /// back to it.
     pub(crate) fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// What the agent may do, in place of what was said before.
+    pub(crate) fn mode(mut self, mode: &'static str) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -83,6 +91,7 @@ impl Launch {
         let (name, value) = mark.variable();
         let mut child = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"))
             .arg(format!("--port={}", self.port))
+            .args(self.mode.map(|mode| format!("--mode={mode}")))
             .args(self.arguments)
             .env_clear()
             .envs(self.environment)
