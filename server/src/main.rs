@@ -4,23 +4,27 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
 use claude_relay_server::key_proxy::{self, KeyProxy};
 use claude_relay_server::sandbox::{self, Choice, Sandbox, Unavailable};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
-use claude_relay_server::{Failed, descendants, keeper, log, serve};
+use claude_relay_server::{Failed, accept, descendants, keeper, log, serve};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
     set_dumpable_behavior, setrlimit,
 };
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// A bad flag or variable.
 const USAGE: u8 = 2;
+
+/// How long whatever is left below this process may take to end by SIGKILL.
+const LAST_CHILDREN: Duration = Duration::from_secs(2);
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +103,7 @@ fn start(args: Args) -> Result<(), StartupError> {
 
 async fn run(mut settings: Settings) -> Result<(), StartupError> {
     let address = format!("{}:{}", bracketed(&settings.host), settings.port);
-    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await.map_err(|error| {
+    let listener = accept::bind(&settings.host, settings.port).await.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "another program listens there already; stop it, or choose another port with --port ({error})"
@@ -127,7 +131,10 @@ async fn run(mut settings: Settings) -> Result<(), StartupError> {
     tokio::spawn(pass_on(signal(SignalKind::terminate())?, stop_to.clone()));
     tokio::spawn(pass_on(signal(SignalKind::interrupt())?, stop_to));
     announce(&settings, bound);
-    serve(listener, Arc::new(settings), stop).await?;
+    let served = serve(listener, Arc::new(settings), stop).await;
+    // The last keeper is about to end, and nobody may be there to bury it.
+    let _ = timeout(LAST_CHILDREN, tokio::task::spawn_blocking(descendants::sweep)).await;
+    served?;
     tracing::info!("ended");
     Ok(())
 }

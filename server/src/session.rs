@@ -4,8 +4,8 @@
 //! waits, [`Session::on_event`] the one place that acts, and it never waits.
 //! Backpressure is the list of conditions in `next_event`:
 //!
-//! * a line of the agent is taken when the replay buffer has room for what the
-//!   client has not got yet,
+//! * a line of the agent, of its stdout or its stderr, is taken when the replay
+//!   buffer has room for what the client has not got yet,
 //! * something waiting for the agent is taken when its stdin is free,
 //! * a frame of the client is taken when there is a place for the answer,
 //! * everything else is always taken.
@@ -155,7 +155,7 @@ impl Session {
         let (mut output, mut notes, mut stdin) = (None, None, None);
         if let Some(running) = &mut self.agent.running {
             output = has_room.then_some(&mut running.process.output);
-            notes = Some(&mut running.process.notes);
+            notes = has_room.then_some(&mut running.process.notes);
             let takes = running.dialect.takes();
             stdin = running.process.stdin.clone().filter(|_| self.inbox.has(takes));
         }
@@ -194,6 +194,7 @@ impl Session {
                 self.on_time(now);
             }
         }
+        self.attend(now);
         self.deliver();
         self.log.forget(self.client.as_ref().map_or(u64::MAX, Client::keeps_from));
         if self.farewell.is_some() {
@@ -249,7 +250,7 @@ impl Session {
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Ready => self.agent.initialized(),
+            Route::Ready => self.on_ready(),
             Route::Answer { id, response } => self.on_answer(&id, &response),
             Route::Permission(asked) => {
                 let patience = self.settings.permission_timeout;

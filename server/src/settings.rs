@@ -18,6 +18,7 @@ use claude_relay_protocol::Secret;
 use crate::access::{AllowedHost, AllowedOrigin};
 use crate::agent::mode::Mode;
 use crate::key_proxy::KeyProxy;
+use crate::process::RemoteUrl;
 use crate::sandbox::{Choice, Sandbox};
 use crate::slot::Patience;
 
@@ -46,6 +47,15 @@ pub struct Args {
     /// The agent's executable [CLAUDE_PATH; default claude]
     #[arg(long, value_name = "PATH")]
     pub claude_path: Option<OsString>,
+    /// The second agent's native binary [CODEX_PATH; default codex]
+    #[arg(long, value_name = "PATH")]
+    pub codex_path: Option<OsString>,
+    /// A Codex app-server that already runs, instead of starting one; RELAY_CODEX_TOKEN is its token [RELAY_CODEX_URL]
+    #[arg(long, value_name = "ws://ADDRESS:PORT")]
+    pub codex_url: Option<String>,
+    /// How long Codex may try to reach its model in vain [RELAY_CODEX_RETRY_LIMIT; default 2m]
+    #[arg(long, value_name = "DURATION")]
+    pub codex_retry_limit: Option<String>,
     /// Where the agent works; created when missing [RELAY_WORKSPACE; default ~/agent-workspace]
     #[arg(long, value_name = "DIRECTORY")]
     pub workspace: Option<OsString>,
@@ -121,6 +131,14 @@ pub struct Settings {
     pub port: u16,
     /// The agent's executable: a path, or a name to be found in `PATH`.
     pub claude_path: PathBuf,
+    /// The second agent's executable, likewise.
+    pub codex_path: PathBuf,
+    /// A Codex app-server that already runs.
+    pub codex_url: Option<RemoteUrl>,
+    /// Its bearer token.
+    pub codex_token: Option<Secret>,
+    /// How long Codex may try to reach its model in vain.
+    pub codex_retry_limit: Duration,
     /// Where the agent works.
     pub workspace: PathBuf,
     /// What clients must present.
@@ -245,6 +263,22 @@ impl Settings {
             claude_path: source
                 .path(args.claude_path, "CLAUDE_PATH")
                 .unwrap_or_else(|| "claude".into()),
+            codex_path: source
+                .path(args.codex_path, "CODEX_PATH")
+                .unwrap_or_else(|| "codex".into()),
+            codex_url: source.parsed(
+                args.codex_url,
+                "--codex-url",
+                "RELAY_CODEX_URL",
+                "an address such as ws://127.0.0.1:8765",
+            )?,
+            codex_token: source.bearer("RELAY_CODEX_TOKEN")?,
+            codex_retry_limit: source.duration(
+                args.codex_retry_limit,
+                "--codex-retry-limit",
+                "RELAY_CODEX_RETRY_LIMIT",
+                "2m",
+            )?,
             workspace,
             auth_token: source.token(args.auth_token)?,
             no_auth: source.flag(args.no_auth, "RELAY_NO_AUTH")?,
@@ -310,6 +344,12 @@ impl Settings {
     #[must_use]
     pub fn claude(&self) -> Option<PathBuf> {
         find_program(&self.claude_path, self.variable("PATH"))
+    }
+
+    /// Where the second agent is, likewise.
+    #[must_use]
+    pub fn codex(&self) -> Option<PathBuf> {
+        find_program(&self.codex_path, self.variable("PATH"))
     }
 
     /// A variable of the server's environment.

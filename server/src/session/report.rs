@@ -74,10 +74,11 @@ pub enum ConfigureError {
 
 impl Session {
     pub(super) fn configure(&mut self, body: &[u8]) -> Result<Configured, ConfigureError> {
-        let Parsed { config, ignored, auth_token } = QueryConfig::parse(body, &self.config)?;
+        let Parsed { config, mut ignored, auth_token } = QueryConfig::parse(body, &self.config)?;
         self.settings.mode.check(&config)?;
+        ignored.extend(agent::ignored(&self.settings, &config));
         let conversation = |config: &QueryConfig| {
-            (config.resume.clone(), config.continue_latest, config.fork_session)
+            (config.provider, config.resume.clone(), config.continue_latest, config.fork_session)
         };
         if conversation(&config) != conversation(&self.config) {
             self.forget_conversation();
@@ -165,7 +166,7 @@ impl Session {
 
     /// What is known of the agent, its version included once it is.
     fn describe_agent(&self) -> Value {
-        let mut agent = agent::describe(&self.settings);
+        let mut agent = agent::describe(&self.settings, &self.config);
         match self.capabilities.known().map(|found| &found.version) {
             Some(Ok(version)) => agent["version"] = json!(version),
             Some(Err(reason)) => {
@@ -182,6 +183,7 @@ impl Session {
         let mode = self.settings.mode;
         let permission_modes = PERMISSION_MODES.into_iter().filter(|other| mode.allows(*other));
         json!({
+            "providers": agent::providers(&self.settings),
             "mode": mode.as_str(),
             "permission_modes": permission_modes.map(PermissionMode::as_str).collect::<Vec<_>>(),
             "sandbox": {

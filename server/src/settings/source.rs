@@ -169,6 +169,16 @@ impl Source {
             .collect()
     }
 
+    /// A token for somebody else's door: whatever fits into a header.
+    pub(super) fn bearer(&self, variable: &'static str) -> Result<Option<Secret>, SettingsError> {
+        let Some(found) = self.text(None, variable, variable)? else { return Ok(None) };
+        let value = found.value.trim();
+        if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(bad(variable, "a token is visible ASCII"));
+        }
+        Ok(Some(Secret::new(value.to_owned())))
+    }
+
     /// The token: from the flag it may be weak only by being short, and its
     /// value never shows up in an error.
     pub(super) fn token(&self, flag: Option<String>) -> Result<Option<Secret>, SettingsError> {
