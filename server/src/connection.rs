@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::session::{Attach, Newcomer, Port, SessionHandle};
 
-pub use read::{MESSAGE_LIMIT, PermissionAnswer, Request};
+pub use read::{MESSAGE_LIMIT, Request};
 
 /// How long either side may take for the last words: to finish a frame that is
 /// under way, to answer a close frame.

@@ -30,6 +30,7 @@ pub fn sweep() {
 /// Reaps every child that has ended; whether any child is left.
 pub fn reap() -> bool {
     loop {
+        // Not `waitpid(None, …)`, which means this process's group only.
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
             Ok(None) => return true,

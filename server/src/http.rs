@@ -4,6 +4,7 @@
 //! alone, before a body is read or a connection upgraded.
 
 mod body;
+mod refusals;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -14,21 +15,30 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
-use crate::access::{Access, Denial, Door};
+use crate::accept::Place;
+use crate::access::{Access, Admission, Denial, Door};
 use crate::page;
 use crate::session::{ConfigureError, SessionHandle};
 
 /// How long a client may take for the head of a request, and how long an idle
 /// connection is kept. An honest one needs a fraction of a second.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one connection is served before it is asked to come anew, and how
+/// long it may take to finish then. A WebSocket is none any more. It ends those
+/// that ask and never read the answers, which no other bound does.
+const LIFETIME: Duration = Duration::from_secs(120);
+const LAST_ANSWER: Duration = Duration::from_secs(10);
 
 /// How many header fields a request may have, and how large its whole head may
 /// be. Browsers stay below 50 fields and 16 KiB, cookies of others included.
@@ -47,54 +57,78 @@ pub struct Routes {
     /// The session.
     pub session: SessionHandle,
     /// Where upgraded connections go on.
-    pub upgraded: tokio::sync::mpsc::Sender<upgrade::Upgraded>,
+    upgraded: mpsc::Sender<Upgraded>,
+    /// One configuration is taken at a time.
+    configuring: Arc<Semaphore>,
+    /// What the log says of those who were turned away.
+    refusals: Arc<Refusals>,
 }
 
-pub use upgrade::Upgraded;
+pub use upgrade::{Upgraded, go_on};
+
+use refusals::Refusals;
+
+/// hyper has no name for it: no page of another origin may load what is here
+/// as a picture or a script.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 
 type Answer = Response<Full<Bytes>>;
 
-/// Serves one connection until it ends or is upgraded.
-pub async fn serve(stream: TcpStream, routes: Routes) {
+/// Serves one connection until it ends or is upgraded. The place goes with it.
+pub async fn serve(stream: TcpStream, routes: Routes, place: Place) {
+    let place = Arc::new(place);
     let service = service_fn(move |request| {
         let routes = routes.clone();
-        async move { Ok::<_, Infallible>(routes.answer(request).await) }
+        let place = Arc::clone(&place);
+        async move { Ok::<_, Infallible>(routes.answer(request, place).await) }
     });
-    let served = http1::Builder::new()
+    let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(HEADERS)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    tokio::pin!(serving);
+    let served = match timeout(LIFETIME, &mut serving).await {
+        Ok(served) => served,
+        Err(_) => {
+            serving.as_mut().graceful_shutdown();
+            timeout(LAST_ANSWER, serving).await.unwrap_or(Ok(()))
+        }
+    };
     if let Err(error) = served {
         // Anybody can cause these; they are no news.
         tracing::debug!("a connection ended early: {error}");
     }
 }
 
-/// Serves upgraded connections until `upgraded` closes.
-pub async fn serve_upgraded(
-    mut upgraded: tokio::sync::mpsc::Receiver<Upgraded>,
-    session: SessionHandle,
-) -> JoinSet<()> {
-    let mut connections = JoinSet::new();
-    while let Some(next) = upgraded.recv().await {
-        connections.spawn(upgrade::go_on(next, session.clone()));
-        while connections.try_join_next().is_some() {}
-    }
-    connections
-}
-
 impl Routes {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    /// Routes to `session`; connections that are upgraded go to `upgraded`.
+    #[must_use]
+    pub fn new(access: Access, session: SessionHandle, upgraded: mpsc::Sender<Upgraded>) -> Self {
+        Self {
+            access: Arc::new(access),
+            session,
+            upgraded,
+            configuring: Arc::new(Semaphore::new(1)),
+            refusals: Arc::default(),
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, place: Arc<Place>) -> Answer {
         let cors = self.access.cors_origin(request.headers());
-        let mut answer = match self.route(request).await {
+        let asks_to_ask = cors.is_some() && request.method() == Method::OPTIONS;
+        let mut answer = match self.route(request, place).await {
             Ok(answer) => answer,
+            Err(refusal) if asks_to_ask && refusal.status == StatusCode::METHOD_NOT_ALLOWED => {
+                preflight(refusal)
+            }
             Err(refusal) => refusal.into_answer(),
         };
         let headers = answer.headers_mut();
+        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         if let Some(origin) = cors {
@@ -104,7 +138,11 @@ impl Routes {
         answer
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        place: Arc<Place>,
+    ) -> Result<Answer, Refusal> {
         let path = request.uri().path();
         let length = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
         if length > URI_BYTES {
@@ -118,7 +156,7 @@ impl Routes {
             _ => (Door::Page, "GET, HEAD"),
         };
         let (head, body) = request.into_parts();
-        let admission = self.access.check(door, &head)?;
+        let admission = self.admit(door, &head)?;
         if door == Door::Page && file.is_none() {
             return Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found"));
         }
@@ -133,7 +171,12 @@ impl Routes {
             }
             Door::Config if head.method == Method::POST => {
                 let body = body::read(&head, body).await?;
-                self.configure(body).await
+                let routes = self.clone();
+                // Whoever hangs up while it is being done does not leave a
+                // server behind that is configured and not claimed.
+                tokio::spawn(async move { routes.configure(head, body).await })
+                    .await
+                    .unwrap_or_else(|_| Err(Refusal::over()))
             }
             Door::Config => {
                 let config = self.session.config().await.map_err(|_| Refusal::over())?;
@@ -141,22 +184,34 @@ impl Routes {
             }
             Door::Health => self.health(admission.authorized).await,
             Door::Socket => {
-                let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body))?;
+                let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body), place)?;
                 self.upgraded.send(upgraded).await.map_err(|_| Refusal::over())?;
                 Ok(answer)
             }
         }
     }
 
-    async fn configure(&self, body: Bytes) -> Result<Answer, Refusal> {
-        let configured = self.session.configure(body).await.map_err(|error| match error {
+    fn admit(&self, door: Door, head: &Parts) -> Result<Admission, Refusal> {
+        Ok(self.access.check(door, head).inspect_err(|denial| self.refusals.log(denial.cause))?)
+    }
+
+    /// Configures the session, and claims the server if the configuration says
+    /// so: one request at a time.
+    async fn configure(&self, head: Parts, body: Bytes) -> Result<Answer, Refusal> {
+        let _one = self.configuring.acquire().await;
+        // Somebody may have claimed the server while this body was on its way.
+        self.admit(Door::Config, &head)?;
+        let mut configured = self.session.configure(body).await.map_err(|error| match error {
             ConfigureError::Over(_) => Refusal::over(),
             error => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
         })?;
-        if let Some(token) = configured.auth_token
-            && self.access.claim(token)
-        {
-            tracing::info!("the server has been claimed: from now on its token is required");
+        if let Some(token) = configured.auth_token {
+            let claimed_before = self.access.has_token();
+            if !self.access.claim(token) {
+                configured.ignored.push("authToken".into());
+            } else if !claimed_before {
+                tracing::info!("the server has been claimed: from now on its token is required");
+            }
         }
         let mut answer = json!({
             "success": true,
@@ -210,6 +265,21 @@ impl From<Denial> for Refusal {
     fn from(denial: Denial) -> Self {
         Self::new(denial.status, denial.error)
     }
+}
+
+/// The answer to a browser that asks for an allowed page whether it may ask.
+fn preflight(refusal: Refusal) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    for (_, methods) in refusal.headers {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    }
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type"),
+    );
+    answer
 }
 
 fn json_answer(status: StatusCode, value: &Value) -> Answer {

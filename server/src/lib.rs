@@ -4,6 +4,7 @@
 //! To be read in this order:
 //!
 //! * [`settings`]: flags and environment, read once
+//! * [`accept`]: how many connections there may be
 //! * [`http`]: the routes; [`access`] decides who may come in, [`page`] holds
 //!   the files of the page
 //! * [`connection`]: one WebSocket; [`frame`] its headers
@@ -12,24 +13,32 @@
 //! * [`agent`]: what to run, what to say to it, what its lines mean
 //! * [`process`]: its pipes and its end; [`lines`]: whole lines out of chunks;
 //!   [`limiter`]: how much noise may pass
+//! * [`sandbox`]: what the kernel keeps it from
+//! * [`key_proxy`]: keeps the credential out of its tools' reach
+//! * [`capabilities`]: what can be done here; [`probe`] asks other programs
 //! * [`keeper`]: its parent, which leaves no orphan; [`handover`] and
 //!   [`descendants`] are its tools
 
+pub mod accept;
 pub mod access;
 pub mod agent;
+pub mod capabilities;
 pub mod connection;
 pub mod descendants;
 pub mod frame;
 pub mod handover;
 pub mod http;
 pub mod keeper;
+pub mod key_proxy;
 pub mod limiter;
 pub mod lines;
 pub mod log;
 pub mod page;
+pub mod probe;
 pub mod process;
 pub mod random;
 pub mod replay;
+pub mod sandbox;
 pub mod session;
 pub mod settings;
 pub mod signals;
@@ -40,6 +49,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use access::{Access, AccessRules};
@@ -47,67 +57,55 @@ use http::Routes;
 use session::Session;
 use settings::Settings;
 
-/// How many TCP connections are served at the same time. One client is all
-/// there is; the rest is health checks, a browser's own and strangers.
-const CONNECTIONS: usize = 1024;
-
 /// How long connections may take for their last frames at the end.
 const LAST_FRAMES: Duration = Duration::from_secs(3);
 
-/// How long to wait when the system has no descriptor for a connection.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// The session has died of a defect of its own. Nothing can go on without it.
+#[derive(Debug, thiserror::Error)]
+#[error("the session has failed; this is a defect of the server: {0}")]
+pub struct Failed(#[from] JoinError);
 
 /// Serves `listener` until it is told to stop: by the first message on `stop`
 /// everything is brought to an orderly end, by the second at once.
-pub async fn serve(listener: TcpListener, settings: Arc<Settings>, mut stop: mpsc::Receiver<()>) {
+///
+/// # Errors
+///
+/// See [`Failed`].
+pub async fn serve(
+    listener: TcpListener,
+    settings: Arc<Settings>,
+    mut stop: mpsc::Receiver<()>,
+) -> Result<(), Failed> {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-    let access = Arc::new(Access::new(AccessRules {
+    let access = Access::new(AccessRules {
         loopback,
         token: settings.auth_token.clone(),
         allow_origins: settings.allow_origins.clone(),
         allow_hosts: settings.allow_hosts.clone(),
-    }));
+    });
     let (session, handle) = Session::new(settings);
-    let (upgraded_to, upgraded) = mpsc::channel(1);
-    let routes = Routes { access, session: handle.clone(), upgraded: upgraded_to };
-    let connections = tokio::spawn(http::serve_upgraded(upgraded, handle.clone()));
-    let accepting = tokio::spawn(accept(listener, routes));
-    let session = session.run();
-    tokio::pin!(session);
-    loop {
+    let (upgraded_to, mut upgraded) = mpsc::channel(1);
+    let routes = Routes::new(access, handle.clone(), upgraded_to);
+    let accepting = tokio::spawn(accept::accept(listener, routes));
+    let mut session = tokio::spawn(session.run());
+    let mut connections = JoinSet::new();
+    let ended = loop {
         tokio::select! {
-            () = &mut session => break,
+            ended = &mut session => break ended,
             Some(()) = stop.recv() => {
                 accepting.abort();
                 handle.shut_down().await;
             }
+            Some(next) = upgraded.recv() => {
+                connections.spawn(http::go_on(next, handle.clone()));
+            }
+            Some(_) = connections.join_next() => {}
         }
-    }
+    };
     accepting.abort();
-    // With the last sender gone the list of connections is complete.
-    let _ = accepting.await;
-    if let Ok(Ok(mut connections)) = timeout(LAST_FRAMES, connections).await {
-        let _ =
-            timeout(LAST_FRAMES, async { while connections.join_next().await.is_some() {} }).await;
+    let last_frames = async { while connections.join_next().await.is_some() {} };
+    if timeout(LAST_FRAMES, last_frames).await.is_err() {
+        tracing::warn!("connections that did not end within {LAST_FRAMES:?} are dropped");
     }
-}
-
-async fn accept(listener: TcpListener, routes: Routes) {
-    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let routes = routes.clone();
-                tokio::spawn(async move {
-                    http::serve(stream, routes).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
-            }
-        }
-    }
+    Ok(ended?)
 }

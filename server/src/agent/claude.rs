@@ -3,60 +3,25 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use claude_relay_protocol::json::{fields, string};
+use claude_relay_protocol::json::{entries, fields, string};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-/// What is to be done with one line of the agent.
-#[derive(Debug)]
-pub enum Route<'a> {
-    /// It goes to the client as it is.
-    Forward(Mark<'a>),
-    /// It is between agent and host only.
-    Hidden(Mark<'a>),
-    /// It answers a request that was sent to the agent.
-    Answer {
-        /// The id the request was sent with.
-        id: Cow<'a, str>,
-        /// The whole answer, `subtype` and all.
-        response: &'a RawValue,
-    },
-    /// The agent asks whether it may use a tool.
-    Permission(Permission<'a>),
-    /// The agent does not want an answer any more.
-    Withdrawn {
-        /// The id of its request.
-        id: Cow<'a, str>,
-    },
-    /// The agent asks something that nobody here can answer; this is to be
-    /// written to it, so that it does not wait for ever.
-    Refuse(Bytes),
-    /// It is no JSON object.
-    Noise,
-}
+use super::dialect::{self, Mark, Permission, PermissionAnswer, Route};
 
-/// What a line tells about the state of the agent, beside what it is.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Mark<'a> {
-    /// Nothing.
-    None,
-    /// A turn begins, in this session.
-    TurnStarted(Option<Cow<'a, str>>),
-    /// A turn has ended.
-    TurnEnded,
-}
+/// The id of the relay's first request.
+const INITIALIZE: &str = "relay-initialize";
 
-/// A question about a tool.
+/// The id of the relay's interrupts.
+const INTERRUPT: &str = "relay-interrupt";
+
+/// How a question of the agent is answered.
 #[derive(Debug)]
-pub struct Permission<'a> {
-    /// The agent's id for it.
-    pub id: Cow<'a, str>,
-    /// The tool.
-    pub tool: Cow<'a, str>,
-    /// What it would be called with.
-    pub input: &'a RawValue,
-    /// The `request` object, to take the other fields from.
-    pub request: &'a RawValue,
+pub struct Reply {
+    id: String,
+    tool_use_id: Option<String>,
+    /// What the tool would be called with: an approval repeats it.
+    input: String,
 }
 
 /// Looks at one line.
@@ -107,7 +72,8 @@ fn answer(text: &str) -> Route<'_> {
         Some((string(id?)?, response))
     });
     match inner {
-        Some((id, response)) => Route::Answer { id, response },
+        Some((id, _)) if id == INITIALIZE => Route::Ready,
+        Some((id, response)) => Route::Answer { id, response: Cow::Borrowed(response) },
         None => Route::Hidden(Mark::None),
     }
 }
@@ -126,12 +92,48 @@ fn question(text: &str) -> Route<'_> {
     let subtype = asked[0].and_then(string).unwrap_or_default();
     match (subtype.as_ref(), asked[1].and_then(string), asked[2], request) {
         ("can_use_tool", Some(tool), Some(input), Some(request)) => {
-            Route::Permission(Permission { id, tool, input, request })
+            let tool_use_id = fields(request.get(), ["tool_use_id"])
+                .ok()
+                .and_then(|[id]| string(id?))
+                .map(Cow::into_owned);
+            let reply =
+                Reply { id: id.clone().into_owned(), tool_use_id, input: input.get().to_owned() };
+            Route::Permission(Permission {
+                id,
+                tool,
+                input: Cow::Borrowed(input),
+                context: context(request),
+                reply: dialect::Reply::Claude(reply),
+            })
         }
         _ => {
             Route::Refuse(refusal(&id, &format!("Unsupported control request subtype: {subtype}")))
         }
     }
+}
+
+/// The fields of a request that have no place of their own in the frame.
+fn context(request: &RawValue) -> Box<RawValue> {
+    let fields = entries(request.get()).unwrap_or_default();
+    let mut text = String::from("{");
+    for (name, value) in fields {
+        if ["subtype", "tool_name", "input"].contains(&name.as_ref()) {
+            continue;
+        }
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&format!("{}:{}", json!(name), value.get()));
+    }
+    text.push('}');
+    RawValue::from_string(text).unwrap_or_default()
+}
+
+/// The first thing it gets. `request` is the object of the `initialize`
+/// request as JSON on one line.
+#[must_use]
+pub fn initialize(request: &str) -> Bytes {
+    control_request(INITIALIZE, request)
 }
 
 /// A control request, ready to be written. `request` is its object as JSON on
@@ -144,8 +146,44 @@ pub fn control_request(id: &str, request: &str) -> Bytes {
 
 /// Stops the running turn.
 #[must_use]
-pub fn interrupt(id: &str) -> Bytes {
-    control_request(id, r#"{"subtype":"interrupt"}"#)
+pub fn interrupt() -> Bytes {
+    control_request(INTERRUPT, r#"{"subtype":"interrupt"}"#)
+}
+
+impl Reply {
+    /// The line that answers the question.
+    #[must_use]
+    pub fn answer(&self, answer: &PermissionAnswer) -> Bytes {
+        let mut response = String::from("{");
+        match answer {
+            PermissionAnswer::Allow { input, permissions } => {
+                // 2.1.197 refuses an approval without the input.
+                let input = input.as_ref().unwrap_or(&self.input);
+                response.push_str(&format!("\"behavior\":\"allow\",\"updatedInput\":{input}"));
+                if let Some(permissions) = permissions {
+                    response.push_str(&format!(",\"updatedPermissions\":{permissions}"));
+                }
+            }
+            PermissionAnswer::Deny { message, interrupt } => {
+                let message = json!(message.as_deref().unwrap_or("The user denied this."));
+                response.push_str(&format!("\"behavior\":\"deny\",\"message\":{message}"));
+                if *interrupt {
+                    response.push_str(",\"interrupt\":true");
+                }
+            }
+        }
+        if let Some(id) = &self.tool_use_id {
+            response.push_str(&format!(",\"toolUseID\":{}", json!(id)));
+        }
+        response.push('}');
+        self::response(&self.id, &response)
+    }
+
+    /// The line that says that there will be no answer.
+    #[must_use]
+    pub fn refuse(&self, reason: &str) -> Bytes {
+        refusal(&self.id, reason)
+    }
 }
 
 /// An answer to a request of the agent; `response` is JSON on one line.
@@ -178,6 +216,7 @@ mod tests {
             Route::Forward(Mark::TurnStarted(session)) => format!("forward, start {session:?}"),
             Route::Forward(Mark::TurnEnded) => "forward, end".into(),
             Route::Hidden(_) => "hidden".into(),
+            Route::Ready => "ready".into(),
             Route::Answer { id, response } => format!("answer {id} {response}"),
             Route::Permission(ask) => format!("ask {} {} {}", ask.id, ask.tool, ask.input),
             Route::Withdrawn { id } => format!("withdrawn {id}"),
@@ -215,6 +254,12 @@ mod tests {
         ] {
             assert_eq!(route(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn the_answer_to_the_first_request_is_for_the_relay() {
+        let line = r#"{"type":"control_response","response":{"request_id":"relay-initialize"}}"#;
+        assert_eq!(route(line), "ready");
     }
 
     #[test]

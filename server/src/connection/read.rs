@@ -12,9 +12,14 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 use super::{Close, Control, News};
+use crate::agent::dialect::PermissionAnswer;
 
 /// The largest message of a client, however it is fragmented.
 pub const MESSAGE_LIMIT: usize = 64 << 20;
+
+/// The same for a client that was refused: what it says is read only so that
+/// it gets to read why, and many can be refused at once.
+const REFUSED_LIMIT: usize = 64 << 10;
 
 /// How many empty fragments one message may have. They cost nothing to send
 /// and never end.
@@ -51,25 +56,6 @@ pub enum Request {
     Capabilities,
 }
 
-/// What the user decided about a tool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PermissionAnswer {
-    /// It may run.
-    Allow {
-        /// With this input instead of the one asked for.
-        input: Option<String>,
-        /// And these rules from now on.
-        permissions: Option<String>,
-    },
-    /// It may not.
-    Deny {
-        /// Why; the agent reads it.
-        message: Option<String>,
-        /// And the turn ends.
-        interrupt: bool,
-    },
-}
-
 /// How reading ended.
 #[derive(Debug)]
 pub(super) enum End {
@@ -102,9 +88,10 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin>(
 ) -> End {
     reader.set_auto_close(false);
     reader.set_auto_pong(false);
+    let limit = if news.is_some() { MESSAGE_LIMIT } else { REFUSED_LIMIT };
     // The library refuses what is this long.
-    reader.set_max_message_size(MESSAGE_LIMIT + 1);
-    let mut message = Assembly::default();
+    reader.set_max_message_size(limit + 1);
+    let mut message = Assembly::new(limit);
     loop {
         let mut frame = match reader.read_frame(&mut no_reply).await {
             Ok(frame) => frame,
@@ -187,8 +174,9 @@ fn close_frame(payload: &[u8]) -> End {
 }
 
 /// Fragments on their way to a message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Assembly {
+    limit: usize,
     parts: BytesMut,
     open: bool,
     is_text: bool,
@@ -196,13 +184,17 @@ struct Assembly {
 }
 
 impl Assembly {
+    fn new(limit: usize) -> Self {
+        Self { limit, parts: BytesMut::new(), open: false, is_text: false, empty: 0 }
+    }
+
     /// Takes a data frame; gives the message when it is whole.
     fn add(&mut self, frame: Frame<'_>) -> Result<Option<BytesMut>, Close> {
         let continues = frame.opcode == OpCode::Continuation;
         if continues != self.open {
             return Err(Close::PROTOCOL_ERROR);
         }
-        if self.parts.len() + frame.payload.len() > MESSAGE_LIMIT {
+        if self.parts.len() + frame.payload.len() > self.limit {
             return Err(Close::TOO_BIG);
         }
         self.open = !frame.fin;
@@ -336,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_fragmented_message_is_bounded_as_a_whole() {
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembly::new(MESSAGE_LIMIT);
         let part =
             |opcode, fin, length| Frame::new(fin, opcode, None, Payload::Owned(vec![b' '; length]));
         assert_eq!(assembly.add(part(OpCode::Text, false, MESSAGE_LIMIT - 1)), Ok(None));
@@ -347,9 +339,9 @@ mod tests {
     #[test]
     fn fragments_have_an_order() {
         let part = |opcode, fin| Frame::new(fin, opcode, None, Payload::Borrowed(b"x"));
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembly::new(MESSAGE_LIMIT);
         assert_eq!(assembly.add(part(OpCode::Continuation, true)), Err(Close::PROTOCOL_ERROR));
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembly::new(MESSAGE_LIMIT);
         assert_eq!(assembly.add(part(OpCode::Text, false)), Ok(None));
         assert_eq!(assembly.add(part(OpCode::Text, true)), Err(Close::PROTOCOL_ERROR));
     }
@@ -357,7 +349,7 @@ mod tests {
     #[test]
     fn empty_fragments_end() {
         let empty = |opcode| Frame::new(false, opcode, None, Payload::Borrowed(b""));
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembly::new(MESSAGE_LIMIT);
         assert_eq!(assembly.add(empty(OpCode::Text)), Ok(None));
         let refused =
             (0..EMPTY_FRAGMENTS).find_map(|_| assembly.add(empty(OpCode::Continuation)).err());

@@ -1,6 +1,7 @@
 //! From a request to a WebSocket.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -13,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Answer, Refusal};
+use crate::accept::Place;
 use crate::connection;
 use crate::session::{Attach, Replay, SessionHandle};
 
@@ -24,10 +26,14 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Upgraded {
     on_upgrade: OnUpgrade,
     attach: Attach,
+    place: Arc<Place>,
 }
 
 /// Judges a handshake and makes the answer to it.
-pub(super) fn accept(mut request: Request<Incoming>) -> Result<(Answer, Upgraded), Refusal> {
+pub(super) fn accept(
+    mut request: Request<Incoming>,
+    place: Arc<Place>,
+) -> Result<(Answer, Upgraded), Refusal> {
     if !fastwebsockets::upgrade::is_upgrade_request(&request)
         || request.version() != Version::HTTP_11
     {
@@ -50,12 +56,13 @@ pub(super) fn accept(mut request: Request<Incoming>) -> Result<(Answer, Upgraded
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (answer, _) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, attach }))
+    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, attach, place }))
 }
 
 /// Serves the connection once it has been upgraded, to its end.
-pub(super) async fn go_on(upgraded: Upgraded, session: SessionHandle) {
-    let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, upgraded.on_upgrade).await else {
+pub async fn go_on(upgraded: Upgraded, session: SessionHandle) {
+    let Upgraded { on_upgrade, attach, place: _place } = upgraded;
+    let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, on_upgrade).await else {
         tracing::debug!("a handshake was not completed");
         return;
     };
@@ -63,8 +70,7 @@ pub(super) async fn go_on(upgraded: Upgraded, session: SessionHandle) {
     // client sent behind its handshake has been read already.
     match connection.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
-            connection::serve(parts.io.into_inner(), parts.read_buf, session, upgraded.attach)
-                .await;
+            connection::serve(parts.io.into_inner(), parts.read_buf, session, attach).await;
         }
         Err(_) => tracing::error!("an upgraded connection is no TCP stream; dropped"),
     }

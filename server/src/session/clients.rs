@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use super::inbox::Waiting;
 use super::requests;
 use super::{Newcomer, Port, Replay, Session};
-use crate::agent::claude;
+use crate::agent::dialect::{Answered, Asked};
 use crate::connection::{Close, Control, News, Request};
 use crate::process::Input;
 use crate::replay::{Gap, ReplayBuffer};
@@ -215,15 +217,18 @@ impl Session {
                 }
             }
             Request::Interrupt => {
-                let line = claude::interrupt(super::agent_life::INTERRUPT);
-                let somebody_to_stop = self.agent.is_running() || !self.inbox.is_empty();
-                if somebody_to_stop && !self.inbox.ends_with(&line) {
-                    self.inbox.push_control(line);
+                if self.agent.is_running() || !self.inbox.is_empty() {
+                    self.inbox.push_interrupt();
                 }
             }
             Request::Permission { request_id, answer } => {
                 match self.permissions.answer(&request_id, answer) {
-                    Some(line) => self.inbox.push_control(line),
+                    Some(Answered { line, remark }) => {
+                        self.inbox.push_control(line);
+                        if let Some(remark) = remark {
+                            self.error(remark);
+                        }
+                    }
                     None => {
                         let id: String = request_id.chars().take(QUOTED_CHARS).collect();
                         let error = format!(
@@ -234,26 +239,47 @@ impl Session {
                 }
             }
             Request::Control { request_id, subtype, request } => {
-                let refusal = if OWN_REQUESTS.contains(&subtype.as_str()) {
-                    Some(format!("{subtype} is made by the relay itself"))
-                } else if !self.agent.is_running() {
-                    Some("the agent is not running".to_owned())
-                } else {
-                    self.refuse_by_mode(&subtype, &request)
-                };
-                if let Some(reason) = refusal {
-                    self.answer(from, requests::failed(&request_id, &reason));
-                    return;
-                }
-                match self.controls.register(from, request_id.clone(), &request) {
-                    Some(line) => self.inbox.push_control(line),
-                    None => {
-                        let reason = "too many control requests are open";
-                        self.answer(from, requests::failed(&request_id, reason));
-                    }
-                }
+                self.on_control_request(from, request_id, &subtype, &request, now);
             }
-            Request::Capabilities => self.answer(from, self.capabilities().to_string()),
+            Request::Capabilities => self.on_curious(from),
+        }
+    }
+
+    fn on_control_request(
+        &mut self,
+        from: ConnectionId,
+        id: String,
+        subtype: &str,
+        request: &str,
+        now: Instant,
+    ) {
+        let by_mode = self.refuse_by_mode(subtype, request);
+        let refusal = match &mut self.agent.running {
+            _ if OWN_REQUESTS.contains(&subtype) => {
+                format!("{subtype} is made by the relay itself")
+            }
+            None => "the agent is not running".to_owned(),
+            Some(running) => match by_mode {
+                Some(reason) => reason,
+                None => match self.controls.register(from, id.clone()) {
+                    Some(own) => {
+                        match running.dialect.control_request(&own, request, now) {
+                            Asked::Write(line) => self.inbox.push_control(line),
+                            Asked::Answered(response) => self.on_answer(&own, &response),
+                        }
+                        return;
+                    }
+                    None => "too many control requests are open".to_owned(),
+                },
+            },
+        };
+        self.answer(from, requests::failed(&id, &refusal));
+    }
+
+    /// A control request has been answered.
+    pub(super) fn on_answer(&mut self, id: &str, response: &RawValue) {
+        if let Some((from, frame)) = self.controls.complete(id, response) {
+            self.answer(from, frame);
         }
     }
 
@@ -289,9 +315,24 @@ impl Session {
 
     /// Something waits for the agent and its stdin is free.
     pub(super) fn feed(&mut self, permit: mpsc::OwnedPermit<Input>, now: Instant) {
-        if let Some(waiting) = self.inbox.pop() {
-            self.agent.fed(&waiting, now);
-            permit.send(waiting.into());
+        let Some(running) = &mut self.agent.running else { return };
+        let input = match self.inbox.pop(running.dialect.takes()) {
+            None => None,
+            Some(Waiting::Control(line)) => Some(Input::Control(line)),
+            Some(Waiting::Interrupt) => running.dialect.interrupt(now).map(Input::Control),
+            Some(Waiting::Message(data)) => match running.dialect.message(data, now) {
+                Ok(input) => {
+                    running.fed(now);
+                    Some(input)
+                }
+                Err(error) => {
+                    self.error(&format!("The message was not taken: {error}"));
+                    None
+                }
+            },
+        };
+        if let Some(input) = input {
+            permit.send(input);
         }
     }
 
@@ -324,9 +365,6 @@ impl Session {
         if all_said || self.farewell.is_some_and(|until| now >= until) {
             client.send(Control::Close(Close::GOING_AWAY));
             self.client = None;
-        }
-        if self.client.is_none() {
-            self.farewell = Some(now + Duration::from_secs(3600));
         }
     }
 

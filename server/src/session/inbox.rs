@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::process::Input;
+use crate::agent::dialect::Takes;
 
 /// How many bytes of messages may wait: two of the largest.
 pub(super) const INBOX_BYTES: usize = 128 << 20;
@@ -17,6 +17,8 @@ pub(super) const INBOX_ENTRIES: usize = 100_000;
 pub(super) struct Inbox {
     queue: VecDeque<Waiting>,
     bytes: usize,
+    /// How many entries are no messages.
+    others: usize,
 }
 
 /// One thing that waits.
@@ -24,22 +26,31 @@ pub(super) struct Inbox {
 pub(super) enum Waiting {
     /// A line of the client.
     Message(Bytes),
-    /// An interrupt or another request of the relay or the client, as a line.
+    /// The running turn is to stop.
+    Interrupt,
+    /// A request of the relay or the client, or an answer, as a line.
     Control(Bytes),
 }
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        let (Self::Message(line) | Self::Control(line)) = self;
-        line.len()
+        match self {
+            Self::Message(line) | Self::Control(line) => line.len(),
+            Self::Interrupt => 0,
+        }
     }
 }
 
-impl From<Waiting> for Input {
-    fn from(waiting: Waiting) -> Self {
-        match waiting {
-            Waiting::Message(line) => Self::Message(line),
-            Waiting::Control(line) => Self::Control(line),
+impl Waiting {
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Message(_))
+    }
+
+    fn fits(&self, takes: Takes) -> bool {
+        match takes {
+            Takes::Anything => true,
+            Takes::NoMessage => !self.is_message(),
+            Takes::Requests => matches!(self, Self::Control(_)),
         }
     }
 }
@@ -51,7 +62,7 @@ impl Inbox {
 
     /// How many messages wait.
     pub(super) fn messages(&self) -> usize {
-        self.queue.iter().filter(|waiting| matches!(waiting, Waiting::Message(_))).count()
+        self.queue.len() - self.others
     }
 
     /// Takes a message, or gives it back when there is no room for it.
@@ -69,15 +80,28 @@ impl Inbox {
         self.push(Waiting::Control(line));
     }
 
-    /// Whether the newest entry is a request. Two interrupts in a row do what
-    /// one does.
-    pub(super) fn ends_with(&self, request: &[u8]) -> bool {
-        matches!(self.queue.back(), Some(Waiting::Control(line)) if line == request)
+    /// Takes an interrupt. Two in a row do what one does.
+    pub(super) fn push_interrupt(&mut self) {
+        if !matches!(self.queue.back(), Some(Waiting::Interrupt)) {
+            self.push(Waiting::Interrupt);
+        }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
-        let waiting = self.queue.pop_front()?;
+    /// Whether there is something for an agent that takes this.
+    pub(super) fn has(&self, takes: Takes) -> bool {
+        match takes {
+            Takes::Anything => !self.is_empty(),
+            _ if self.others == 0 => false,
+            _ => self.queue.iter().any(|waiting| waiting.fits(takes)),
+        }
+    }
+
+    /// The oldest entry that the agent takes.
+    pub(super) fn pop(&mut self, takes: Takes) -> Option<Waiting> {
+        let at = self.queue.iter().position(|waiting| waiting.fits(takes))?;
+        let waiting = self.queue.remove(at)?;
         self.bytes -= waiting.bytes();
+        self.others -= usize::from(!waiting.is_message());
         Some(waiting)
     }
 
@@ -92,12 +116,14 @@ impl Inbox {
 
     /// Forgets the requests: they were meant for an agent that has ended.
     pub(super) fn forget_control(&mut self) {
-        self.queue.retain(|waiting| matches!(waiting, Waiting::Message(_)));
+        self.queue.retain(Waiting::is_message);
+        self.others = 0;
         self.bytes = self.queue.iter().map(Waiting::bytes).sum();
     }
 
     fn push(&mut self, waiting: Waiting) {
         self.bytes += waiting.bytes();
+        self.others += usize::from(!waiting.is_message());
         self.queue.push_back(waiting);
     }
 }
@@ -111,10 +137,11 @@ mod tests {
     use super::*;
 
     fn drain(inbox: &mut Inbox) -> Vec<String> {
-        std::iter::from_fn(|| inbox.pop())
+        std::iter::from_fn(|| inbox.pop(Takes::Anything))
             .map(|waiting| match waiting {
                 Waiting::Message(line) => String::from_utf8(line.to_vec()).unwrap(),
-                Waiting::Control(line) => format!("!{}", String::from_utf8(line.to_vec()).unwrap()),
+                Waiting::Interrupt => "!".to_owned(),
+                Waiting::Control(line) => format!("?{}", String::from_utf8(line.to_vec()).unwrap()),
             })
             .collect()
     }
@@ -127,8 +154,22 @@ mod tests {
         inbox.push_message("4".into()).unwrap();
         inbox.put_back(vec!["1".into(), "2".into()]);
         assert_eq!(inbox.messages(), 4);
-        assert_eq!(drain(&mut inbox), ["1", "2", "3", "!i", "4"]);
+        assert_eq!(drain(&mut inbox), ["1", "2", "3", "?i", "4"]);
         assert_eq!(inbox.bytes, 0);
+    }
+
+    #[test]
+    fn what_the_agent_does_not_take_stays_where_it_is() {
+        let mut inbox = Inbox::default();
+        inbox.push_message("1".into()).unwrap();
+        assert!(!inbox.has(Takes::NoMessage) && inbox.pop(Takes::NoMessage).is_none());
+        inbox.push_interrupt();
+        assert!(inbox.has(Takes::NoMessage) && !inbox.has(Takes::Requests));
+        inbox.push_control("a".into());
+        inbox.push_message("2".into()).unwrap();
+        assert!(matches!(inbox.pop(Takes::Requests), Some(Waiting::Control(_))));
+        assert!(matches!(inbox.pop(Takes::NoMessage), Some(Waiting::Interrupt)));
+        assert_eq!(drain(&mut inbox), ["1", "2"]);
     }
 
     #[test]
@@ -139,8 +180,11 @@ mod tests {
         inbox.push_message(large.clone()).unwrap();
         assert!(inbox.push_message("x".into()).is_err());
         inbox.push_control("i".into());
-        assert!(inbox.ends_with(b"i"));
+        inbox.push_interrupt();
+        inbox.push_interrupt();
+        assert_eq!(inbox.queue.len(), 4);
         inbox.forget_control();
+        assert!(!inbox.has(Takes::NoMessage));
         assert_eq!(inbox.messages(), 2);
         let mut inbox = Inbox::default();
         for _ in 0..INBOX_ENTRIES {

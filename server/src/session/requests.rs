@@ -8,14 +8,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
-use claude_relay_protocol::json::{entries, fields, string};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-use crate::agent::claude;
-use crate::agent::claude::Permission;
-use crate::connection::PermissionAnswer;
+use crate::agent::dialect::{Answered, Permission, PermissionAnswer, Reply};
 use crate::slot::ConnectionId;
 
 /// How many control requests of a client may wait for the agent.
@@ -33,22 +30,16 @@ pub(super) struct ControlRequests {
 }
 
 impl ControlRequests {
-    /// Takes a request and gives the line for the agent, under an id of our
-    /// own: two clients may use the same one. `None` when too many are open.
-    pub(super) fn register(
-        &mut self,
-        from: ConnectionId,
-        id: String,
-        request: &str,
-    ) -> Option<Bytes> {
+    /// Takes a request and gives it an id of our own: two clients may use the
+    /// same one. `None` when too many are open.
+    pub(super) fn register(&mut self, from: ConnectionId, id: String) -> Option<String> {
         if self.open.len() >= CONTROL_LIMIT {
             return None;
         }
         self.count += 1;
         let own = format!("client-{}", self.count);
-        let line = claude::control_request(&own, request);
-        self.open.insert(own, (from, id));
-        Some(line)
+        self.open.insert(own.clone(), (from, id));
+        Some(own)
     }
 
     /// The agent has answered: who asked, and the frame for it. `None` when
@@ -91,8 +82,7 @@ pub(super) struct Permissions {
 #[derive(Debug)]
 struct Open {
     id: String,
-    tool_use_id: Option<String>,
-    input: String,
+    reply: Reply,
     frame: String,
     /// The number under which it was sent last.
     seq: u64,
@@ -104,43 +94,33 @@ impl Permissions {
     /// number `seq`. Gives a line for the agent instead when too many are open.
     pub(super) fn ask(
         &mut self,
-        asked: &Permission<'_>,
+        asked: Permission<'_>,
         seq: u64,
         now: Instant,
         patience: Duration,
     ) -> Result<String, Bytes> {
         if self.open.len() >= PERMISSION_LIMIT {
-            return Err(claude::refusal(&asked.id, "too many permission requests are open"));
+            return Err(asked.reply.refuse("too many permission requests are open"));
         }
-        let context = context(asked.request);
+        let Permission { id, tool, input, context, reply } = asked;
+        let id = id.into_owned();
         let frame = ServerMessage::PermissionRequest {
             seq: None,
-            request_id: asked.id.clone(),
-            tool: asked.tool.clone(),
-            input: Cow::Borrowed(asked.input),
+            request_id: Cow::Borrowed(&id),
+            tool,
+            input,
             context: Cow::Owned(context),
         }
         .to_json();
-        let tool_use_id = fields(asked.request.get(), ["tool_use_id"])
-            .ok()
-            .and_then(|[id]| string(id?))
-            .map(Cow::into_owned);
-        self.open.push(Open {
-            id: asked.id.clone().into_owned(),
-            tool_use_id,
-            input: asked.input.get().to_owned(),
-            frame: frame.clone(),
-            seq,
-            expires: now + patience,
-        });
+        self.open.push(Open { id, reply, frame: frame.clone(), seq, expires: now + patience });
         Ok(frame)
     }
 
-    /// The line for the agent, or `None` when no such question is open.
-    pub(super) fn answer(&mut self, id: &str, answer: PermissionAnswer) -> Option<Bytes> {
+    /// The answer for the agent, or `None` when no such question is open.
+    pub(super) fn answer(&mut self, id: &str, answer: PermissionAnswer) -> Option<Answered> {
         let at = self.open.iter().position(|open| open.id == id)?;
         let open = self.open.remove(at);
-        Some(open.answered(&answer))
+        Some(open.reply.answer(&answer))
     }
 
     /// The agent does not want an answer; the frame that tells the client.
@@ -184,7 +164,7 @@ impl Permissions {
                 let message = format!("Nobody answered the permission request within {patience:?}");
                 let deny = PermissionAnswer::Deny { message: Some(message), interrupt: false };
                 let frame = cancelled(&open.id);
-                (open.answered(&deny), frame)
+                (open.reply.answer(&deny).line, frame)
             })
             .collect()
     }
@@ -195,58 +175,15 @@ impl Permissions {
     }
 }
 
-impl Open {
-    fn answered(&self, answer: &PermissionAnswer) -> Bytes {
-        let mut response = String::from("{");
-        match answer {
-            PermissionAnswer::Allow { input, permissions } => {
-                // 2.1.197 refuses an approval without the input.
-                let input = input.as_ref().unwrap_or(&self.input);
-                response.push_str(&format!("\"behavior\":\"allow\",\"updatedInput\":{input}"));
-                if let Some(permissions) = permissions {
-                    response.push_str(&format!(",\"updatedPermissions\":{permissions}"));
-                }
-            }
-            PermissionAnswer::Deny { message, interrupt } => {
-                let message = json!(message.as_deref().unwrap_or("The user denied this."));
-                response.push_str(&format!("\"behavior\":\"deny\",\"message\":{message}"));
-                if *interrupt {
-                    response.push_str(",\"interrupt\":true");
-                }
-            }
-        }
-        if let Some(id) = &self.tool_use_id {
-            response.push_str(&format!(",\"toolUseID\":{}", json!(id)));
-        }
-        response.push('}');
-        claude::response(&self.id, &response)
-    }
-}
-
 fn cancelled(id: &str) -> String {
     ServerMessage::PermissionCancelled { seq: None, request_id: id.into() }.to_json()
-}
-
-/// The fields of a request that have no place of their own in the frame.
-fn context(request: &RawValue) -> Box<RawValue> {
-    let fields = entries(request.get()).unwrap_or_default();
-    let mut text = String::from("{");
-    for (name, value) in fields {
-        if ["subtype", "tool_name", "input"].contains(&name.as_ref()) {
-            continue;
-        }
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(&format!("{}:{}", json!(name), value.get()));
-    }
-    text.push('}');
-    RawValue::from_string(text).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::claude;
+    use crate::agent::dialect::Route;
 
     const CLIENT: ConnectionId = ConnectionId(1);
 
@@ -261,11 +198,7 @@ mod tests {
     #[test]
     fn a_control_request_is_answered_once_to_the_one_that_asked() {
         let mut requests = ControlRequests::default();
-        let line = requests.register(CLIENT, "mine".into(), r#"{"subtype":"set_model"}"#).unwrap();
-        assert_eq!(
-            text(line),
-            "{\"request_id\":\"client-1\",\"type\":\"control_request\",\"request\":{\"subtype\":\"set_model\"}}\n"
-        );
+        assert_eq!(requests.register(CLIENT, "mine".into()).unwrap(), "client-1");
         let response = raw(r#"{"subtype":"success","request_id":"client-1"}"#);
         assert_eq!(
             requests.complete("client-1", &response),
@@ -278,23 +211,23 @@ mod tests {
     fn control_requests_are_bounded_and_fail_together() {
         let mut requests = ControlRequests::default();
         for _ in 0..CONTROL_LIMIT {
-            assert!(requests.register(CLIENT, "r".into(), "{}").is_some());
+            assert!(requests.register(CLIENT, "r".into()).is_some());
         }
-        assert!(requests.register(CLIENT, "r".into(), "{}").is_none());
+        assert!(requests.register(CLIENT, "r".into()).is_none());
         let failed = requests.fail_all("the agent has ended");
         assert_eq!(failed.len(), CONTROL_LIMIT);
         assert!(failed[0].1.contains(r#""subtype":"error""#), "{}", failed[0].1);
-        assert!(requests.register(CLIENT, "r".into(), "{}").is_some());
+        assert!(requests.register(CLIENT, "r".into()).is_some());
     }
 
     fn ask(permissions: &mut Permissions, id: &'static str, seq: u64, now: Instant) -> String {
-        let request = raw(
-            r#"{"subtype":"can_use_tool","tool_name":"Bash","input":{"a":1.0},"permission_suggestions":[ {} ],"tool_use_id":"t"}"#,
+        let line = format!(
+            r#"{{"type":"control_request","request_id":"{id}","request":{{"subtype":"can_use_tool","tool_name":"Bash","input":{{"a":1.0}},"permission_suggestions":[ {{}} ],"tool_use_id":"t"}}}}"#
         );
-        let input = raw(r#"{"a":1.0}"#);
-        let asked =
-            Permission { id: id.into(), tool: "Bash".into(), input: &input, request: &request };
-        permissions.ask(&asked, seq, now, Duration::from_secs(600)).unwrap()
+        let Route::Permission(asked) = claude::classify(line.as_bytes()) else {
+            panic!("no question");
+        };
+        permissions.ask(asked, seq, now, Duration::from_secs(600)).unwrap()
     }
 
     #[test]
@@ -307,14 +240,14 @@ mod tests {
         );
         let allow = PermissionAnswer::Allow { input: None, permissions: Some("[]".into()) };
         assert_eq!(
-            text(permissions.answer("q", allow.clone()).unwrap()),
+            text(permissions.answer("q", allow.clone()).unwrap().line),
             "{\"type\":\"control_response\",\"response\":{\"subtype\":\"success\",\"request_id\":\"q\",\"response\":{\"behavior\":\"allow\",\"updatedInput\":{\"a\":1.0},\"updatedPermissions\":[],\"toolUseID\":\"t\"}}}\n"
         );
         assert_eq!(permissions.answer("q", allow), None);
         ask(&mut permissions, "q", 1, now);
         let deny = PermissionAnswer::Deny { message: Some("no\"".into()), interrupt: true };
         assert!(
-            text(permissions.answer("q", deny).unwrap()).contains(
+            text(permissions.answer("q", deny).unwrap().line).contains(
                 r#"{"behavior":"deny","message":"no\"","interrupt":true,"toolUseID":"t"}"#
             )
         );

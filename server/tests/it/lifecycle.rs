@@ -312,6 +312,9 @@ async fn j10_many_connections_and_turns_leave_no_trace() {
     let grown = rss_bytes(relay.pid()).saturating_sub(before.2);
     assert!(grown < 1 << 20, "{grown} bytes more after {ROUNDS} rounds");
     let health = answers_at_once(relay.address()).await;
-    assert_eq!((&health["agent"]["turns"], &health["agent"]["restarts"]), (&json!(WARM_UP + ROUNDS), &json!(0)));
+    assert_eq!(
+        (&health["agent"]["turns"], &health["agent"]["restarts"]),
+        (&json!(WARM_UP + ROUNDS), &json!(0))
+    );
     relay.stop();
 }

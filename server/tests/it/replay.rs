@@ -59,8 +59,7 @@ async fn follow(address: SocketAddr, after: u64, stream: Option<&str>) -> (Raw, 
     let stream = stream.map_or_else(String::new, |stream| format!("&stream={stream}"));
     wait::within("the place to be free", async {
         loop {
-            let mut raw =
-                Raw::upgrade(address, &format!("/ws?after={after}{stream}"), b"").await;
+            let mut raw = Raw::upgrade(address, &format!("/ws?after={after}{stream}"), b"").await;
             let first = json_of(raw.text().await.expect("a first frame"));
             if first["type"] == "connected" {
                 return (raw, first);
@@ -149,7 +148,13 @@ async fn h7_a_thousand_cuts_lose_and_repeat_nothing() {
 
     // And reconnects in the middle of a replay, each a clean start.
     let starts: Vec<usize> = std::iter::once(0)
-        .chain(uninterrupted.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1))
+        .chain(
+            uninterrupted
+                .iter()
+                .enumerate()
+                .filter(|(_, byte)| **byte == b'\n')
+                .map(|(at, _)| at + 1),
+        )
         .collect();
     for _ in 0..50 {
         let after = dice.below(last);

@@ -53,8 +53,11 @@ async fn h1_a_second_client_is_told_and_the_first_sees_nothing_of_it() {
 async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
     let place = Place::new();
     let agent = FakeAgent::new(&place, "work()");
-    let relay =
-        Launch::new(&place).argument("--claude-path").argument(agent.path()).argument(PROBE).start();
+    let relay = Launch::new(&place)
+        .argument("--claude-path")
+        .argument(agent.path())
+        .argument(PROBE)
+        .start();
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     first.say("mine").await;

@@ -1,0 +1,81 @@
+//! The front door: how many connections there may be, and what each may cost
+//! before it has said anything.
+//!
+//! One client is all there is; the rest is health checks, a browser's spare
+//! connections, and strangers. Those who say nothing are cheap and may be
+//! many; those who have begun to speak have buffers and are fewer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::http::{self, Routes};
+
+/// How many TCP connections may be open. One that has said nothing yet costs a
+/// few hundred bytes.
+const OPEN: usize = 8192;
+
+/// How many of them may be served, WebSockets included. The head of a request
+/// may fill 64 KiB.
+const SERVED: usize = 1024;
+
+/// Descriptors that connections must leave for the agent and its pipes.
+const RESERVED_DESCRIPTORS: usize = 128;
+
+/// How long a connection may take to begin, and to find a place.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+
+/// How long to wait when the system has no descriptor for a connection.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// The places that a connection holds until it ends.
+#[derive(Debug)]
+pub struct Place {
+    _open: OwnedSemaphorePermit,
+    _served: OwnedSemaphorePermit,
+}
+
+/// Accepts connections for ever. Those that find no place wait in the system's
+/// queue.
+pub async fn accept(listener: TcpListener, routes: Routes) {
+    let open = Arc::new(Semaphore::new(open_limit()));
+    let served = Arc::new(Semaphore::new(SERVED));
+    loop {
+        let Ok(open) = Arc::clone(&open).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(begin(stream, routes.clone(), open, Arc::clone(&served)));
+            }
+            Err(error) => {
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+            }
+        }
+    }
+}
+
+/// Waits for the first byte and for a place, then serves the connection.
+async fn begin(
+    stream: TcpStream,
+    routes: Routes,
+    open: OwnedSemaphorePermit,
+    served: Arc<Semaphore>,
+) {
+    let ready = async {
+        stream.readable().await.ok()?;
+        served.acquire_owned().await.ok()
+    };
+    if let Ok(Some(served)) = timeout(FIRST_BYTE, ready).await {
+        http::serve(stream, routes, Place { _open: open, _served: served }).await;
+    }
+}
+
+fn open_limit() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    descriptors.saturating_sub(RESERVED_DESCRIPTORS).clamp(1, OPEN)
+}
