@@ -444,7 +444,11 @@ async fn soak(args: &Args) -> Result<(), Failure> {
     if quarter > 2 {
         let top = |part: &[u64]| part.iter().max().copied().unwrap_or_default();
         let (early, late) = (top(&history[quarter..2 * quarter]), top(&history[3 * quarter..]));
-        print(&format!("RSS: {:.1} MB early, {:.1} MB late", early as f64 / 1e6, late as f64 / 1e6));
+        print(&format!(
+            "RSS: {:.1} MB early, {:.1} MB late",
+            early as f64 / 1e6,
+            late as f64 / 1e6
+        ));
         if late > early + (2 << 20) {
             return Err("the server grows".into());
         }

@@ -206,7 +206,8 @@ fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) 
 /// of such a program helps nobody.
 fn check_machine(program: &OsStr) -> io::Result<()> {
     // The class, and the machine, of an executable.
-    let kind = |head: [u8; 20]| head.starts_with(b"\x7fELF").then_some((head[4], [head[18], head[19]]));
+    let kind =
+        |head: [u8; 20]| head.starts_with(b"\x7fELF").then_some((head[4], [head[18], head[19]]));
     let head = |path: &OsStr| {
         let mut head = [0; 20];
         fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).map(|()| head)

@@ -239,7 +239,10 @@ impl Process {
             _tasks: JoinSet::new(),
             _scratch: None,
         };
-        (process, Pretended { stdin: lines, notes: notes_to, _output: output_to, orders: orders_from })
+        (
+            process,
+            Pretended { stdin: lines, notes: notes_to, _output: output_to, orders: orders_from },
+        )
     }
 }
 

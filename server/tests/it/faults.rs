@@ -91,7 +91,10 @@ async fn i1_a_program_that_cannot_be_started_is_named_and_tried_again() {
         let mut client = Client::connect(relay.address()).await;
         let told = error(&mut client).await;
         assert!(told.contains(path.to_str().expect("UTF-8")), "{fault}: {told}");
-        assert!(told.contains(reason) || fault == "not executable" || fault == "directory", "{fault}: {told}");
+        assert!(
+            told.contains(reason) || fault == "not executable" || fault == "directory",
+            "{fault}: {told}"
+        );
         client.say("kept").await;
         let told = error(&mut client).await;
         assert!(told.contains("kept and handed over"), "{fault}: {told}");
@@ -126,7 +129,10 @@ async fn i2_an_agent_that_exits_before_reading_is_told_with_code_and_stderr() {
         let (words, exit) = told_of_the_end(&mut client).await;
         assert!(words.contains(&format!("exited with code {code}")), "{words}");
         assert!(words.contains("last words"), "{words}");
-        assert_eq!(exit, json!({"type": "exit", "code": code, "signal": null, "stderr": "line one\nlast words\n"}));
+        assert_eq!(
+            exit,
+            json!({"type": "exit", "code": code, "signal": null, "stderr": "line one\nlast words\n"})
+        );
         client.turn().await;
         assert_eq!(agent.heard(), ["first"]);
         client.close().await;
@@ -156,7 +162,8 @@ async fn i2_bin_false_backs_off_and_its_messages_wait() {
 async fn i3_a_signal_is_named() {
     for (number, name) in [("SIGSEGV", "SIGSEGV"), ("SIGKILL", "SIGKILL"), ("SIGABRT", "SIGABRT")] {
         let place = Place::new();
-        let story = format!("if RUN == 1:\n    hear()\n    init()\n    die(signal.{number})\nwork()");
+        let story =
+            format!("if RUN == 1:\n    hear()\n    init()\n    die(signal.{number})\nwork()");
         let (relay, agent, before) = with_agent(&place, &story);
         let mut client = Client::connect(relay.address()).await;
         client.say("die").await;
@@ -312,7 +319,8 @@ for taken in io.BufferedReader(io.FileIO(0, closefd=False), 1 << 20):
 #[tokio::test]
 async fn i7_an_agent_that_closes_its_stdout_and_lives_on_is_replaced() {
     let place = Place::new();
-    let story = "if RUN == 1:\n    hear()\n    init()\n    os.close(1)\n    time.sleep(600)\nwork()";
+    let story =
+        "if RUN == 1:\n    hear()\n    init()\n    os.close(1)\n    time.sleep(600)\nwork()";
     let (relay, agent, before) = with_agent(&place, story);
     let mut client = Client::connect(relay.address()).await;
     client.say("one").await;
@@ -420,7 +428,9 @@ work()
     let (relay, agent, before) = with_agent(&place, story);
     let mut client = Client::connect(relay.address()).await;
     let frames = client
-        .until(|frame| frame["data"].to_string().contains("lines of the agent's stderr were left out"))
+        .until(|frame| {
+            frame["data"].to_string().contains("lines of the agent's stderr were left out")
+        })
         .await;
     assert!(frames.len() < 20_000, "{}", frames.len());
     client.say("Hello").await;
@@ -668,7 +678,10 @@ async fn i23_a_system_that_refuses_a_process_is_told_and_asked_again() {
     let old = prlimit(pid, Resource::Nofile, limit(open + 4)).expect("a lower limit");
     let mut client = Client::connect(relay.address()).await;
     let told = error(&mut client).await;
-    assert!(told.contains("could not be started") && told.contains("Too many open files"), "{told}");
+    assert!(
+        told.contains("could not be started") && told.contains("Too many open files"),
+        "{told}"
+    );
     prlimit(pid, Resource::Nofile, Rlimit { maximum: Some(4096), ..limit(1024) }).expect("a limit");
     drop(old);
     client.say("now").await;
@@ -681,7 +694,8 @@ async fn i23_a_system_that_refuses_a_process_is_told_and_asked_again() {
 #[tokio::test]
 async fn i28_a_workspace_that_vanishes_is_named() {
     let place = Place::new();
-    let (relay, agent, before) = with_agent(&place, "if RUN == 1:\n    hear()\n    sys.exit(1)\nwork()");
+    let (relay, agent, before) =
+        with_agent(&place, "if RUN == 1:\n    hear()\n    sys.exit(1)\nwork()");
     let mut client = Client::connect(relay.address()).await;
     agent.notes("runs", "(new)").await;
     std::fs::remove_dir(place.workspace()).expect("an empty workspace");
