@@ -89,29 +89,50 @@ struct Cable {
 }
 
 impl Cable {
-    async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    /// In a thread of its own: a test that waits for the relay's end blocks,
+    /// and the relay still has something to say.
+    fn to(server: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
+        listener.set_nonblocking(true).expect("a socket can be non-blocking");
         let (cut, cuts) = watch::channel(0);
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut cuts = cuts.clone();
-                cuts.mark_unchanged();
-                tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(server).await else { return };
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cuts.changed() => {}
-                    }
-                    let _ = near.shutdown().await;
-                });
-            }
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime for the cable").block_on(pass(listener, server, cuts));
         });
         Self { address, cut }
     }
 
     fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+/// Until the cable is dropped.
+async fn pass(
+    listener: std::net::TcpListener,
+    server: SocketAddr,
+    mut dropped: watch::Receiver<u32>,
+) {
+    let cuts = dropped.clone();
+    let listener = TcpListener::from_std(listener).expect("the listener moves to tokio");
+    let accepting = async {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut cuts = cuts.clone();
+            cuts.mark_unchanged();
+            tokio::spawn(async move {
+                let Ok(mut far) = TcpStream::connect(server).await else { return };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = cuts.changed() => {}
+                }
+                let _ = near.shutdown().await;
+            });
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = async { while dropped.changed().await.is_ok() {} } => {}
     }
 }
 
@@ -126,7 +147,7 @@ impl Remote {
         let (place, api) = (Place::new(), ResponsesApi::start());
         prepare_home(&place, &api.url());
         let server = AppServer::start(&place);
-        let cable = Cable::to(server.address).await;
+        let cable = Cable::to(server.address);
         let relay = relay(&place, mode, cable.address, TOKEN);
         configure(&relay, json!({})).await;
         let client = Client::connect(relay.address()).await;
