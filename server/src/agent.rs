@@ -18,7 +18,9 @@ use claude_relay_protocol::config::Provider;
 use serde_json::{Value, json};
 
 use crate::keeper;
+use crate::key_proxy::credentials::CoverError;
 use crate::process::{Plan, Process};
+use crate::sandbox::{self, WrapError};
 use crate::settings::Settings;
 use dialect::Dialect;
 use launch::{LaunchError, LaunchSettings};
@@ -62,6 +64,12 @@ pub enum StartError {
     /// The configuration stands in the way.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The sandbox cannot take it.
+    #[error("the agent cannot run in the sandbox: {0}")]
+    Sandbox(#[from] WrapError),
+    /// The credential cannot be kept from it.
+    #[error(transparent)]
+    Cover(#[from] CoverError),
     /// No process can be made.
     #[error("no process can be started: {0}")]
     System(#[from] io::Error),
@@ -155,18 +163,45 @@ fn start_claude(
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));
     }
+    let env = match &settings.proxy {
+        // The built-in agent has no use for a credential.
+        Some(proxy) if !settings.demo => proxy.cover(launch.env)?,
+        _ => launch.env,
+    };
     let plan = Plan {
         program: launch.program.into(),
         args,
-        env: launch.env,
+        env,
         cwd: launch.cwd,
         scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
     };
     Ok(Started {
-        process: Process::spawn(plan)?,
+        process: Process::spawn(enclose(settings, plan)?)?,
         dialect: Dialect::Claude,
         first: claude::initialize(&launch.initialize),
         resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
+    })
+}
+
+/// `plan` in the sandbox that is set, if one is.
+fn enclose(settings: &Settings, mut plan: Plan) -> Result<Plan, StartError> {
+    if !settings.sandbox.is_active() {
+        return Ok(plan);
+    }
+    if settings.demo {
+        // Inside, the name of this very program means the wrapper.
+        plan.program = std::env::current_exe()?.into();
+    }
+    let place = sandbox::Place {
+        workspace: &settings.workspace,
+        writable: settings.mode != mode::Mode::Safe,
+        environment: &settings.environment,
+    };
+    settings.sandbox.wrap(plan, &place).map_err(|error| match error {
+        WrapError::Program(program) if settings.claude().is_none() && !settings.demo => {
+            StartError::Missing { program }
+        }
+        error => error.into(),
     })
 }
 
@@ -180,7 +215,7 @@ fn launch_settings(settings: &Settings) -> LaunchSettings {
         environment: settings.environment.clone(),
         // The built-in agent runs nothing and refuses nothing.
         is_root: settings.is_root && !settings.demo,
-        in_sandbox: false,
+        in_sandbox: settings.sandbox.is_active(),
     }
 }
 

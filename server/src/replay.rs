@@ -20,6 +20,11 @@ use crate::frame;
 /// size lie one behind the other in it.
 const SEGMENT_BYTES: usize = 256 << 10;
 
+/// A larger frame gets memory of its own. Whatever does not fit behind the
+/// others leaves the rest of their memory empty, and that must not be much of
+/// it.
+const LARGE_FRAME_BYTES: usize = SEGMENT_BYTES / 16;
+
 /// What a frame costs beside its bytes: its place in `ends`.
 const FRAME_OVERHEAD_BYTES: usize = size_of::<u64>();
 
@@ -109,13 +114,19 @@ impl ReplayBuffer {
         let payload: usize = parts.iter().map(|part| part.len()).sum();
         let (head, head_bytes) = frame::header(frame::TEXT, payload);
         let length = head_bytes + payload;
-        if self.open.capacity() - self.open.len() < length {
+        let parts = std::iter::once(&head[..head_bytes]).chain(parts);
+        if length > LARGE_FRAME_BYTES {
             self.seal();
-            self.open = BytesMut::with_capacity(length.max(SEGMENT_BYTES));
-        }
-        self.open.extend_from_slice(&head[..head_bytes]);
-        for part in parts {
-            self.open.extend_from_slice(part);
+            let mut bytes = BytesMut::with_capacity(length);
+            parts.for_each(|part| bytes.extend_from_slice(part));
+            self.add_piece(bytes.freeze());
+            self.open_first = self.next + 1;
+        } else {
+            if self.open.capacity() - self.open.len() < length {
+                self.seal();
+                self.open = BytesMut::with_capacity(SEGMENT_BYTES);
+            }
+            parts.for_each(|part| self.open.extend_from_slice(part));
         }
         self.ends.push_back(self.ends.back().unwrap_or(&self.begin) + length as u64);
         self.bytes += length + FRAME_OVERHEAD_BYTES;
@@ -227,10 +238,15 @@ impl ReplayBuffer {
     fn seal(&mut self) {
         if !self.open.is_empty() {
             let bytes = self.open.split().freeze();
-            self.pieces.push_back(Piece { first: self.open_first, bytes });
-            self.bytes += PIECE_OVERHEAD_BYTES;
+            self.add_piece(bytes);
         }
         self.open_first = self.next;
+    }
+
+    /// Adds a piece whose first frame is the one in `open`, or the next.
+    fn add_piece(&mut self, bytes: Bytes) {
+        self.pieces.push_back(Piece { first: self.open_first, bytes });
+        self.bytes += PIECE_OVERHEAD_BYTES;
     }
 
     /// Where frame `seq` begins, counted as in `ends`. `seq` is one that is

@@ -17,10 +17,13 @@ use claude_relay_protocol::Secret;
 
 use crate::access::{AllowedHost, AllowedOrigin};
 use crate::agent::mode::Mode;
+use crate::key_proxy::KeyProxy;
 use crate::process::RemoteUrl;
+use crate::sandbox::{Choice, Sandbox};
 use crate::slot::Patience;
 
-use source::{Source, bad, dotenv, find_program};
+pub(crate) use source::find_program;
+use source::{Source, bad, dotenv};
 
 /// The file that is read from the working directory before everything else.
 const DOTENV: &str = ".env";
@@ -89,6 +92,15 @@ pub struct Args {
     /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
     #[arg(long, value_name = "DURATION")]
     pub permission_timeout: Option<String>,
+    /// What the kernel keeps the agent from: none, auto, os, bwrap or seatbelt [RELAY_SANDBOX; default none]
+    #[arg(long, value_name = "SANDBOX")]
+    pub sandbox: Option<String>,
+    /// Refused: no sandbox of today can restrict the network by host [RELAY_ALLOW_NET]
+    #[arg(long, value_name = "HOST", hide = true)]
+    pub allow_net: Vec<String>,
+    /// Keep the credential out of the agent's environment, with a stand-in [RELAY_KEY_PROXY; default off]
+    #[arg(long)]
+    pub key_proxy: bool,
     /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO; default off]
     #[arg(long)]
     pub demo: bool,
@@ -147,6 +159,16 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// For an answer to a permission request.
     pub permission_timeout: Duration,
+    /// What the operator wants around the agent.
+    pub sandbox_choice: Choice,
+    /// What that has come to on this system. Reading the settings finds
+    /// nothing out: [`crate::sandbox::open`] does, and its caller puts it here.
+    pub sandbox: Sandbox,
+    /// Whether the agent gets a stand-in for its credential.
+    pub key_proxy: bool,
+    /// The proxy that gives it one; like [`sandbox`](Self::sandbox), put here
+    /// by whoever has started it.
+    pub proxy: Option<KeyProxy>,
     /// Whether the built-in agent runs.
     pub demo: bool,
     /// What is logged.
@@ -219,6 +241,14 @@ impl Settings {
                 "2s",
             )?,
         };
+        let allow_net: Vec<String> =
+            source.list(args.allow_net, "--allow-net", "RELAY_ALLOW_NET")?;
+        if !allow_net.is_empty() {
+            return Err(bad(
+                "--allow-net (RELAY_ALLOW_NET)",
+                "no sandbox of today restricts the network by host, and one that only seems to is worse than none: let a firewall or an egress proxy do it, and leave this unset",
+            ));
+        }
         let workspace = match source.path(args.workspace, "RELAY_WORKSPACE") {
             Some(path) => path,
             None => source.home()?.join("agent-workspace"),
@@ -282,6 +312,17 @@ impl Settings {
                 "RELAY_PERMISSION_TIMEOUT",
                 "10m",
             )?,
+            sandbox_choice: source
+                .parsed(
+                    args.sandbox,
+                    "--sandbox",
+                    "RELAY_SANDBOX",
+                    "none, auto, os, bwrap or seatbelt",
+                )?
+                .unwrap_or_default(),
+            sandbox: Sandbox::None,
+            proxy: None,
+            key_proxy: source.flag(args.key_proxy, "RELAY_KEY_PROXY")?,
             demo: source.flag(args.demo, "RELAY_DEMO")?,
             log: source
                 .text(args.log, "--log", "RELAY_LOG")?
@@ -311,7 +352,9 @@ impl Settings {
         find_program(&self.codex_path, self.variable("PATH"))
     }
 
-    fn variable(&self, name: &str) -> Option<&OsStr> {
+    /// A variable of the server's environment.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_os_str())
     }
 }

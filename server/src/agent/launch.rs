@@ -194,7 +194,7 @@ fn in_sandbox(settings: &LaunchSettings) -> bool {
 }
 
 /// The program and the arguments that come before all others.
-pub(in crate::agent) fn program(claude_path: &Path) -> (PathBuf, Vec<OsString>) {
+pub(crate) fn program(claude_path: &Path) -> (PathBuf, Vec<OsString>) {
     // The working directory is another one than the server's: a relative path
     // has to be made absolute here, a bare name is looked up in PATH.
     let is_path = claude_path.components().nth(1).is_some();

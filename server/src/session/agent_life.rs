@@ -21,6 +21,12 @@ const MISTRUST: Duration = Duration::from_secs(1);
 /// How many failures in a row it takes to give up a turn that runs elsewhere.
 const REJOINS: u32 = 6;
 
+/// An agent that is told to resume what it does not know names it on stderr and
+/// exits before it has answered the first request. One that says nothing of it
+/// may have other reasons, and a conversation is not given up for those; only
+/// after so many failures in a row, because it would otherwise never end.
+const RESUMES: u32 = 5;
+
 /// The agent, whether it runs or not.
 #[derive(Debug, Default)]
 pub(super) struct Agent {
@@ -219,7 +225,7 @@ impl Session {
         if self.agent.is_running() || self.agent.start_at.is_some() || self.farewell.is_some() {
             return;
         }
-        let delay = self.agent.backoff.delay();
+        let delay = self.agent.backoff.left(now);
         if delay.is_zero() {
             self.start_agent(now);
         } else {
@@ -328,6 +334,12 @@ impl Session {
 
     /// It is over, and everything it said before has been dealt with.
     pub(super) fn on_ended(&mut self, ended: Ended, now: Instant) {
+        // What it wrote to stderr comes before its end.
+        while let Some(note) =
+            self.agent.running.as_mut().and_then(|running| running.process.notes.try_recv().ok())
+        {
+            self.on_note(note, now);
+        }
         let Some(mut running) = self.agent.running.take() else { return };
         let Ended { how, stderr, unread } = ended;
         info!(?how, unread = unread.len(), "the agent has ended");
@@ -366,10 +378,12 @@ impl Session {
                 return self.not_started(&error);
             }
         };
-        self.agent.backoff.failed();
-        // An agent that is told to resume what it does not know says so and
-        // exits before it has answered the first request.
-        let unknown_session = running.resumed.clone().filter(|_| !running.initialized);
+        self.agent.backoff.failed(now);
+        let unknown_session = running.resumed.clone().filter(|session| {
+            !running.initialized
+                && matches!(how, Ending::Exited(1..))
+                && (stderr.contains(session.as_str()) || self.agent.backoff.failures() >= RESUMES)
+        });
         let delay = self.agent.backoff.delay();
         // Where it runs, its turn goes on.
         self.agent.rejoin = matches!(how, Ending::Unreachable(_))

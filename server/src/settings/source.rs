@@ -47,7 +47,7 @@ pub(super) fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, Settin
 }
 
 /// A path with a separator as it is, a bare name in `path`.
-pub(super) fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+pub(crate) fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
     let runs = |candidate: &Path| {
         candidate.is_file() && rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok()
     };
