@@ -232,7 +232,6 @@ async fn an_interrupt_ends_the_command_over_there() {
     let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
     scene.api.script([Reply::command("sleep 86314")]);
     scene.client.say("Go").await;
-    scene.command_started().await;
     let running = || server.mark.processes().iter().any(|p| p.command == "sleep 86314");
     wait::until("the command", || running().then_some(())).await;
     scene.client.interrupt().await;
@@ -246,7 +245,6 @@ async fn the_relays_end_does_not_leave_its_turn_running() {
     let Remote { mut scene, server, cable: _cable } = Remote::start("unrestricted").await;
     scene.api.script([Reply::command("sleep 86315")]);
     scene.client.say("Go").await;
-    scene.command_started().await;
     let running = || server.mark.processes().iter().any(|p| p.command == "sleep 86315");
     wait::until("the command", || running().then_some(())).await;
     scene.relay.stop();

@@ -62,16 +62,6 @@ impl CodexScene {
         self.client.until(is_question).await.pop().expect("until gives at least one")
     }
 
-    /// Reads on until Codex knows its command to run: one that it has only
-    /// just started escapes the end of its turn.
-    pub(crate) async fn command_started(&mut self) {
-        let is_command = |frame: &Value| {
-            frame["data"]["method"] == "item/started"
-                && frame["data"]["params"]["item"]["type"] == "commandExecution"
-        };
-        self.client.until(is_command).await;
-    }
-
     /// The agent's part of `/health`.
     pub(crate) async fn agent(&self) -> Value {
         http::get(self.relay.address(), "/health").await.json()["agent"].take()
