@@ -1,9 +1,7 @@
 //! The real Codex in an app-server that already runs, over a WebSocket: a
 //! connection may end and the turn goes on.
 
-use crate::support::codex::{
-    CODEX_KEY, CodexScene, KEY_VARIABLE, configure, launch, prepare_home, rest,
-};
+use crate::support::codex::{CodexScene, configure, launch, prepare_home, rest};
 use crate::support::place::Place;
 use crate::support::proc::{self, Mark};
 use crate::support::relay::Relay;
@@ -46,9 +44,7 @@ impl AppServer {
             .arg(&token)
             .env_clear()
             .envs(place.environment())
-            .env("CODEX_HOME", place.file("codex-home"))
-            .env("TMPDIR", place.workspace())
-            .env(KEY_VARIABLE, CODEX_KEY)
+            .envs(crate::support::codex_home::variables(place))
             .env(name, value)
             .current_dir(place.workspace())
             .stdin(Stdio::null())
