@@ -10,6 +10,8 @@ mod examples;
 mod hostile;
 mod messages;
 mod real_cli;
+#[cfg(feature = "cli")]
+mod real_codex;
 mod real_server;
 mod reconnecting;
 mod requests;
