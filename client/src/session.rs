@@ -394,7 +394,7 @@ async fn read_loop(
         if let ServerMessage::PermissionCancelled(id) = &message {
             desk.permission_closed(id);
         }
-        delivery.next.push_back((message, bytes));
+        delivery.add(message, bytes, desk);
         delivery.settle(desk, link).await;
         if seq.is_some() {
             desk.set_seq(order.last());
@@ -413,6 +413,15 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
+    /// Hands a message on at once if nothing is before it.
+    fn add(&mut self, message: ServerMessage, bytes: usize, desk: &Desk) {
+        if self.held_up.is_none() && self.next.is_empty() {
+            self.held_up = desk.try_deliver(message, bytes).err();
+        } else {
+            self.next.push_back((message, bytes));
+        }
+    }
+
     /// Hands everything on. Cancelling it loses nothing.
     async fn settle(&mut self, desk: &Desk, link: &Link) {
         loop {

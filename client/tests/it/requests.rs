@@ -133,10 +133,8 @@ async fn answering(response: &'static str) -> (Fake, mpsc::Receiver<String>) {
                 let request: serde_json::Value = serde_json::from_str(&message).unwrap();
                 let id = &request["requestId"];
                 let _ = seen.send(request["request"].to_string()).await;
-                peer.text(&format!(
-                    r#"{{"type":"control_response","requestId":"nobody's","response":{{}}}}"#
-                ))
-                .await;
+                peer.text(r#"{"type":"control_response","requestId":"nobody's","response":{}}"#)
+                    .await;
                 peer.text(&format!(
                     r#"{{"type":"control_response","requestId":{id},"response":{response}}}"#
                 ))
