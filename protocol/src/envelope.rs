@@ -2,7 +2,7 @@
 //!
 //! Every frame that can be replayed has two forms: as an ordinary client gets
 //! it, and with its sequence number right after its `type`. The first is what
-//! is stored; the second is made from it by [`sequenced`].
+//! is stored; the second is made from it by [`push_sequenced`].
 
 /// What stands before a line in a `sdk_message` frame.
 pub const SDK_MESSAGE_PREFIX: &[u8] = br#"{"type":"sdk_message","data":"#;
@@ -10,7 +10,7 @@ pub const SDK_MESSAGE_PREFIX: &[u8] = br#"{"type":"sdk_message","data":"#;
 /// What stands after it.
 pub const SDK_MESSAGE_SUFFIX: &[u8] = b"}";
 
-/// The longest text that [`sequenced`] adds: the field and a 64-bit number.
+/// The longest text that [`push_sequenced`] adds: the field and a 64-bit number.
 pub const SEQ_FIELD_BYTES: usize = r#","seq":"#.len() + 20;
 
 /// Appends the frame for one line of the agent. The line must be one JSON

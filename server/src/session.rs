@@ -4,8 +4,8 @@
 //! waits, [`Session::on_event`] the one place that acts, and it never waits.
 //! Backpressure is the list of conditions in `next_event`:
 //!
-//! * a line of the agent is taken when the replay buffer has room for what the
-//!   client has not got yet,
+//! * a line of the agent, of its stdout or its stderr, is taken when the replay
+//!   buffer has room for what the client has not got yet,
 //! * something waiting for the agent is taken when its stdin is free,
 //! * a frame of the client is taken when there is a place for the answer,
 //! * everything else is always taken.
@@ -16,6 +16,7 @@
 mod agent_life;
 mod backoff;
 mod clients;
+mod handle;
 mod inbox;
 mod redact;
 mod report;
@@ -24,15 +25,15 @@ mod requests;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use claude_relay_protocol::{QueryConfig, ServerMessage, envelope};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use crate::agent::dialect::Route;
+use crate::capabilities::{Capabilities, Found};
 use crate::connection::{Control, News};
 use crate::limiter::Limiter;
 use crate::lines::{Block, Line};
@@ -46,136 +47,10 @@ use clients::Client;
 use inbox::Inbox;
 use requests::{ControlRequests, Permissions};
 
+pub use handle::{Attach, Newcomer, Over, Port, Replay, SessionHandle};
 pub use report::{Applies, ConfigureError, Configured};
 
-/// Commands that wait for the session.
-const COMMANDS: usize = 64;
-
-/// What a newcomer asks for in its URL.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Attach {
-    /// Sequenced delivery, from here on.
-    pub replay: Option<Replay>,
-    /// Whether to take the place of a live client.
-    pub takeover: bool,
-}
-
-/// `?after=N&stream=S`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replay {
-    /// The last number the client has.
-    pub after: u64,
-    /// The life of the server it got it from.
-    pub stream: Option<String>,
-}
-
-/// The session's ends of a connection.
-#[derive(Debug)]
-pub struct Port {
-    /// Frames that do not wait.
-    pub control: mpsc::Sender<Control>,
-    /// Slices of the replay buffer, one batch at a time.
-    pub data: mpsc::Sender<Vec<Bytes>>,
-    /// The batch has been written; its empty hull comes back.
-    pub ready: mpsc::Receiver<Vec<Bytes>>,
-    /// What the client sends.
-    pub news: mpsc::Receiver<News>,
-}
-
-/// A connection that wants the place.
-#[derive(Debug)]
-pub struct Newcomer {
-    /// Its number.
-    pub id: ConnectionId,
-    /// What it asks for.
-    pub attach: Attach,
-    /// How to talk to it.
-    pub port: Port,
-    /// Whether it may stay; nothing it sends is read before.
-    pub verdict: oneshot::Sender<bool>,
-}
-
-/// What others ask of the session.
-#[derive(Debug)]
-enum Command {
-    Connect(Newcomer),
-    Configure(Bytes, oneshot::Sender<Result<Configured, ConfigureError>>),
-    Config(oneshot::Sender<serde_json::Value>),
-    Health(oneshot::Sender<serde_json::Value>),
-    Shutdown,
-}
-
-/// The session is over: the server is shutting down.
-#[derive(Debug, thiserror::Error)]
-#[error("the server is shutting down")]
-pub struct Over;
-
-/// How everything else talks to the session.
-#[derive(Debug, Clone)]
-pub struct SessionHandle {
-    commands: mpsc::Sender<Command>,
-    connections: Arc<AtomicU64>,
-}
-
-impl SessionHandle {
-    /// A number for a connection, never given before.
-    #[must_use]
-    pub fn next_connection_id(&self) -> ConnectionId {
-        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Asks for the place. The answer is the newcomer's verdict.
-    ///
-    /// # Errors
-    ///
-    /// When the session is over.
-    pub async fn connect(&self, newcomer: Newcomer) -> Result<(), Over> {
-        self.commands.send(Command::Connect(newcomer)).await.map_err(|_| Over)
-    }
-
-    /// Replaces the configuration by `body`.
-    ///
-    /// # Errors
-    ///
-    /// When it is no configuration, or beyond what the mode allows, or the
-    /// session is over. The configuration is then as it was.
-    pub async fn configure(&self, body: Bytes) -> Result<Configured, ConfigureError> {
-        let (reply_to, reply) = oneshot::channel();
-        self.commands.send(Command::Configure(body, reply_to)).await.map_err(|_| Over)?;
-        reply.await.map_err(|_| Over)?
-    }
-
-    /// The configuration as it may be shown.
-    ///
-    /// # Errors
-    ///
-    /// When the session is over.
-    pub async fn config(&self) -> Result<serde_json::Value, Over> {
-        self.ask(Command::Config).await
-    }
-
-    /// The details of `/health`.
-    ///
-    /// # Errors
-    ///
-    /// When the session is over.
-    pub async fn health(&self) -> Result<serde_json::Value, Over> {
-        self.ask(Command::Health).await
-    }
-
-    /// Says goodbye to the client and stops the agent; the second time, at
-    /// once. [`Session::run`] returns when both are gone.
-    pub async fn shut_down(&self) {
-        // Over already is as good.
-        let _ = self.commands.send(Command::Shutdown).await;
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Over> {
-        let (reply_to, reply) = oneshot::channel();
-        self.commands.send(command(reply_to)).await.map_err(|_| Over)?;
-        reply.await.map_err(|_| Over)
-    }
-}
+use handle::{COMMANDS, Command};
 
 /// Every cause of work.
 #[derive(Debug)]
@@ -191,6 +66,8 @@ enum Event {
     StdinFree(mpsc::OwnedPermit<Input>),
     /// The client said something, or has gone.
     News(Option<News>),
+    /// Other programs have told what can be done here.
+    Found(Found),
     Time,
 }
 
@@ -208,6 +85,9 @@ pub struct Session {
     agent: Agent,
     controls: ControlRequests,
     permissions: Permissions,
+    capabilities: Capabilities,
+    /// The connection that waits for them.
+    curious: Option<ConnectionId>,
     noise: Limiter,
     /// The id of this life, once a client has connected. Not drawn before: a
     /// sandbox is a copy of a running server's memory.
@@ -236,14 +116,15 @@ impl Session {
             agent: Agent::default(),
             controls: ControlRequests::default(),
             permissions: Permissions::default(),
+            capabilities: Capabilities::default(),
+            curious: None,
             noise: Limiter::new(now),
             stream: None,
             farewell: None,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             armed: None,
         };
-        let connections = Arc::new(AtomicU64::new(1));
-        (session, SessionHandle { commands: commands_to, connections })
+        (session, SessionHandle::new(commands_to))
     }
 
     /// Runs until a shutdown is complete.
@@ -274,7 +155,7 @@ impl Session {
         let (mut output, mut notes, mut stdin) = (None, None, None);
         if let Some(running) = &mut self.agent.running {
             output = has_room.then_some(&mut running.process.output);
-            notes = Some(&mut running.process.notes);
+            notes = has_room.then_some(&mut running.process.notes);
             let takes = running.dialect.takes();
             stdin = running.process.stdin.clone().filter(|_| self.inbox.has(takes));
         }
@@ -292,6 +173,7 @@ impl Session {
             Some(note) = recv(&mut notes) => Event::Note(note),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
             heard = hear(answers, &mut news) => Event::News(heard),
+            found = self.capabilities.found() => Event::Found(found),
             () = &mut self.timer, if deadline.is_some() => Event::Time,
         }
     }
@@ -306,11 +188,13 @@ impl Session {
             Event::Note(note) => self.on_note(note, now),
             Event::StdinFree(permit) => self.feed(permit, now),
             Event::News(news) => self.on_news(news, now),
+            Event::Found(found) => self.on_found(found),
             Event::Time => {
                 self.armed = None;
                 self.on_time(now);
             }
         }
+        self.attend(now);
         self.deliver();
         self.log.forget(self.client.as_ref().map_or(u64::MAX, Client::keeps_from));
         if self.farewell.is_some() {
@@ -366,7 +250,7 @@ impl Session {
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Ready => self.agent.initialized(),
+            Route::Ready => self.on_ready(),
             Route::Answer { id, response } => self.on_answer(&id, &response),
             Route::Permission(asked) => {
                 let patience = self.settings.permission_timeout;

@@ -5,6 +5,8 @@
 //! variable, the real environment wins over `.env`, and a variable that is
 //! empty counts as not set.
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -15,13 +17,16 @@ use claude_relay_protocol::Secret;
 
 use crate::access::{AllowedHost, AllowedOrigin};
 use crate::agent::mode::Mode;
+use crate::key_proxy::KeyProxy;
+use crate::process::RemoteUrl;
+use crate::sandbox::{Choice, Sandbox};
 use crate::slot::Patience;
+
+pub(crate) use source::find_program;
+use source::{Source, bad, dotenv};
 
 /// The file that is read from the working directory before everything else.
 const DOTENV: &str = ".env";
-
-/// The shortest token that is taken. Shorter ones can be guessed.
-const TOKEN_BYTES: usize = 8;
 
 /// What was typed. Values are checked in [`Settings::read`], where a variable
 /// may stand in for a flag.
@@ -42,16 +47,25 @@ pub struct Args {
     /// The agent's executable [CLAUDE_PATH; default claude]
     #[arg(long, value_name = "PATH")]
     pub claude_path: Option<OsString>,
+    /// The second agent's native binary [CODEX_PATH; default codex]
+    #[arg(long, value_name = "PATH")]
+    pub codex_path: Option<OsString>,
+    /// A Codex app-server that already runs, instead of starting one; RELAY_CODEX_TOKEN is its token [RELAY_CODEX_URL]
+    #[arg(long, value_name = "ws://ADDRESS:PORT")]
+    pub codex_url: Option<String>,
+    /// How long Codex may try to reach its model in vain [RELAY_CODEX_RETRY_LIMIT; default 2m]
+    #[arg(long, value_name = "DURATION")]
+    pub codex_retry_limit: Option<String>,
     /// Where the agent works; created when missing [RELAY_WORKSPACE; default ~/agent-workspace]
     #[arg(long, value_name = "DIRECTORY")]
     pub workspace: Option<OsString>,
-    /// Token that clients must present [RELAY_AUTH_TOKEN]
+    /// Token that clients must present [RELAY_AUTH_TOKEN; default none]
     #[arg(long, value_name = "TOKEN")]
     pub auth_token: Option<String>,
-    /// Listen beyond loopback without a token [RELAY_NO_AUTH]
+    /// Listen beyond loopback without a token [RELAY_NO_AUTH; default off]
     #[arg(long)]
     pub no_auth: bool,
-    /// Web origin that may connect, such as https://app.example; repeatable [RELAY_ALLOW_ORIGIN, comma separated]
+    /// Web origin that may connect, such as `https://app.example`; repeatable [RELAY_ALLOW_ORIGIN, comma separated]
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
     /// Host name under which the server may be reached on loopback; repeatable [RELAY_ALLOW_HOST, comma separated]
@@ -78,7 +92,16 @@ pub struct Args {
     /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
     #[arg(long, value_name = "DURATION")]
     pub permission_timeout: Option<String>,
-    /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO]
+    /// What the kernel keeps the agent from: none, auto, os, bwrap or seatbelt [RELAY_SANDBOX; default none]
+    #[arg(long, value_name = "SANDBOX")]
+    pub sandbox: Option<String>,
+    /// Refused: no sandbox of today can restrict the network by host [RELAY_ALLOW_NET]
+    #[arg(long, value_name = "HOST", hide = true)]
+    pub allow_net: Vec<String>,
+    /// Keep the credential out of the agent's environment, with a stand-in [RELAY_KEY_PROXY; default off]
+    #[arg(long)]
+    pub key_proxy: bool,
+    /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO; default off]
     #[arg(long)]
     pub demo: bool,
     /// What is logged to stderr: error, warn, info, debug, trace, or target=level,... [RELAY_LOG; default info]
@@ -108,6 +131,14 @@ pub struct Settings {
     pub port: u16,
     /// The agent's executable: a path, or a name to be found in `PATH`.
     pub claude_path: PathBuf,
+    /// The second agent's executable, likewise.
+    pub codex_path: PathBuf,
+    /// A Codex app-server that already runs.
+    pub codex_url: Option<RemoteUrl>,
+    /// Its bearer token.
+    pub codex_token: Option<Secret>,
+    /// How long Codex may try to reach its model in vain.
+    pub codex_retry_limit: Duration,
     /// Where the agent works.
     pub workspace: PathBuf,
     /// What clients must present.
@@ -128,6 +159,16 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// For an answer to a permission request.
     pub permission_timeout: Duration,
+    /// What the operator wants around the agent.
+    pub sandbox_choice: Choice,
+    /// What that has come to on this system. Reading the settings finds
+    /// nothing out: [`crate::sandbox::open`] does, and its caller puts it here.
+    pub sandbox: Sandbox,
+    /// Whether the agent gets a stand-in for its credential.
+    pub key_proxy: bool,
+    /// The proxy that gives it one; like [`sandbox`](Self::sandbox), put here
+    /// by whoever has started it.
+    pub proxy: Option<KeyProxy>,
     /// Whether the built-in agent runs.
     pub demo: bool,
     /// What is logged.
@@ -155,17 +196,6 @@ pub enum SettingsError {
     /// `.env` is there and cannot be read.
     #[error(".env: {0}")]
     DotEnv(String),
-}
-
-/// Where a value comes from: flags first, then variables.
-struct Source {
-    environment: BTreeMap<OsString, OsString>,
-}
-
-/// A value and the name to blame for it.
-struct Found<T> {
-    name: &'static str,
-    value: T,
 }
 
 impl Settings {
@@ -211,6 +241,14 @@ impl Settings {
                 "2s",
             )?,
         };
+        let allow_net: Vec<String> =
+            source.list(args.allow_net, "--allow-net", "RELAY_ALLOW_NET")?;
+        if !allow_net.is_empty() {
+            return Err(bad(
+                "--allow-net (RELAY_ALLOW_NET)",
+                "no sandbox of today restricts the network by host, and one that only seems to is worse than none: let a firewall or an egress proxy do it, and leave this unset",
+            ));
+        }
         let workspace = match source.path(args.workspace, "RELAY_WORKSPACE") {
             Some(path) => path,
             None => source.home()?.join("agent-workspace"),
@@ -225,6 +263,22 @@ impl Settings {
             claude_path: source
                 .path(args.claude_path, "CLAUDE_PATH")
                 .unwrap_or_else(|| "claude".into()),
+            codex_path: source
+                .path(args.codex_path, "CODEX_PATH")
+                .unwrap_or_else(|| "codex".into()),
+            codex_url: source.parsed(
+                args.codex_url,
+                "--codex-url",
+                "RELAY_CODEX_URL",
+                "an address such as ws://127.0.0.1:8765",
+            )?,
+            codex_token: source.bearer("RELAY_CODEX_TOKEN")?,
+            codex_retry_limit: source.duration(
+                args.codex_retry_limit,
+                "--codex-retry-limit",
+                "RELAY_CODEX_RETRY_LIMIT",
+                "2m",
+            )?,
             workspace,
             auth_token: source.token(args.auth_token)?,
             no_auth: source.flag(args.no_auth, "RELAY_NO_AUTH")?,
@@ -258,6 +312,17 @@ impl Settings {
                 "RELAY_PERMISSION_TIMEOUT",
                 "10m",
             )?,
+            sandbox_choice: source
+                .parsed(
+                    args.sandbox,
+                    "--sandbox",
+                    "RELAY_SANDBOX",
+                    "none, auto, os, bwrap or seatbelt",
+                )?
+                .unwrap_or_default(),
+            sandbox: Sandbox::None,
+            proxy: None,
+            key_proxy: source.flag(args.key_proxy, "RELAY_KEY_PROXY")?,
             demo: source.flag(args.demo, "RELAY_DEMO")?,
             log: source
                 .text(args.log, "--log", "RELAY_LOG")?
@@ -281,182 +346,16 @@ impl Settings {
         find_program(&self.claude_path, self.variable("PATH"))
     }
 
-    fn variable(&self, name: &str) -> Option<&OsStr> {
+    /// Where the second agent is, likewise.
+    #[must_use]
+    pub fn codex(&self) -> Option<PathBuf> {
+        find_program(&self.codex_path, self.variable("PATH"))
+    }
+
+    /// A variable of the server's environment.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_os_str())
-    }
-}
-
-/// A path with a separator as it is, a bare name in `path`.
-fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
-    let runs = |candidate: &Path| {
-        candidate.is_file() && rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok()
-    };
-    if program.components().nth(1).is_some() {
-        return runs(program).then(|| program.to_owned());
-    }
-    std::env::split_paths(path?)
-        .map(|directory| directory.join(program))
-        .find(|candidate| runs(candidate))
-}
-
-/// The variables of a file; none when there is none.
-fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, SettingsError> {
-    let lines = match dotenvy::from_path_iter(file) {
-        Ok(lines) => lines,
-        Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(BTreeMap::new());
-        }
-        Err(error) => return Err(SettingsError::DotEnv(error.to_string())),
-    };
-    lines
-        .enumerate()
-        .map(|(index, line)| match line {
-            Ok((name, value)) => Ok((name.into(), value.into())),
-            Err(dotenvy::Error::Io(error)) => Err(SettingsError::DotEnv(error.to_string())),
-            // The library's own words repeat the line, and with it a key.
-            Err(_) => Err(SettingsError::DotEnv(format!(
-                "entry {} cannot be read: expected NAME=value",
-                index + 1
-            ))),
-        })
-        .collect()
-}
-
-fn bad(name: &str, reason: impl Into<String>) -> SettingsError {
-    SettingsError::Value { name: name.to_owned(), reason: reason.into() }
-}
-
-impl Source {
-    fn variable(&self, name: &str) -> Option<&OsString> {
-        self.environment.get(OsStr::new(name)).filter(|value| !value.is_empty())
-    }
-
-    fn home(&self) -> Result<PathBuf, SettingsError> {
-        self.variable("HOME").map(PathBuf::from).ok_or_else(|| {
-            bad(
-                "--workspace (RELAY_WORKSPACE)",
-                "there is no HOME to put a workspace into; name one",
-            )
-        })
-    }
-
-    fn path(&self, flag: Option<OsString>, variable: &'static str) -> Option<PathBuf> {
-        flag.or_else(|| self.variable(variable).cloned()).map(PathBuf::from)
-    }
-
-    fn text(
-        &self,
-        flag: Option<String>,
-        flag_name: &'static str,
-        variable: &'static str,
-    ) -> Result<Option<Found<String>>, SettingsError> {
-        if let Some(value) = flag {
-            return Ok(Some(Found { name: flag_name, value }));
-        }
-        match self.variable(variable) {
-            None => Ok(None),
-            Some(value) => match value.to_str() {
-                Some(value) => Ok(Some(Found { name: variable, value: value.to_owned() })),
-                None => Err(bad(variable, "is not UTF-8")),
-            },
-        }
-    }
-
-    fn parsed<T: std::str::FromStr>(
-        &self,
-        flag: Option<String>,
-        flag_name: &'static str,
-        variable: &'static str,
-        expected: &str,
-    ) -> Result<Option<T>, SettingsError> {
-        let Some(found) = self.text(flag, flag_name, variable)? else { return Ok(None) };
-        match found.value.parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(bad(found.name, format!("expected {expected}, got {:?}", found.value))),
-        }
-    }
-
-    fn duration(
-        &self,
-        flag: Option<String>,
-        flag_name: &'static str,
-        variable: &'static str,
-        default: &str,
-    ) -> Result<Duration, SettingsError> {
-        let found = self
-            .text(flag, flag_name, variable)?
-            .unwrap_or(Found { name: flag_name, value: default.to_owned() });
-        match humantime::parse_duration(&found.value) {
-            Ok(duration) if !duration.is_zero() => Ok(duration),
-            _ => Err(bad(
-                found.name,
-                format!("expected a duration such as 500ms, 30s or 10m, got {:?}", found.value),
-            )),
-        }
-    }
-
-    fn flag(&self, flag: bool, variable: &'static str) -> Result<bool, SettingsError> {
-        if flag {
-            return Ok(true);
-        }
-        match self.variable(variable).map(|value| value.to_string_lossy().to_lowercase()).as_deref()
-        {
-            None | Some("0" | "false" | "no" | "off") => Ok(false),
-            Some("1" | "true" | "yes" | "on") => Ok(true),
-            Some(other) => Err(bad(variable, format!("expected true or false, got {other:?}"))),
-        }
-    }
-
-    fn list<T>(
-        &self,
-        flags: Vec<String>,
-        flag_name: &'static str,
-        variable: &'static str,
-    ) -> Result<Vec<T>, SettingsError>
-    where
-        T: std::str::FromStr,
-        T::Err: std::fmt::Display,
-    {
-        let (name, values) = if flags.is_empty() {
-            let found = self.text(None, flag_name, variable)?;
-            (variable, found.map(|found| found.value).into_iter().collect())
-        } else {
-            (flag_name, flags)
-        };
-        values
-            .iter()
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .filter(|value| !value.is_empty())
-            .map(|value| value.parse().map_err(|error| bad(name, format!("{value:?}: {error}"))))
-            .collect()
-    }
-
-    /// The token: from the flag it may be weak only by being short, and its
-    /// value never shows up in an error.
-    fn token(&self, flag: Option<String>) -> Result<Option<Secret>, SettingsError> {
-        let found = match flag {
-            // Given and empty is a mistake that would leave the server open.
-            Some(value) => Found { name: "--auth-token", value },
-            None => match self.environment.get(OsStr::new("RELAY_AUTH_TOKEN")) {
-                None => return Ok(None),
-                Some(value) => Found {
-                    name: "RELAY_AUTH_TOKEN",
-                    value: value.to_str().map(str::to_owned).unwrap_or_default(),
-                },
-            },
-        };
-        if found.value.len() < TOKEN_BYTES
-            || !found.value.bytes().all(|byte| byte.is_ascii_graphic())
-        {
-            return Err(bad(
-                found.name,
-                format!(
-                    "a token has at least {TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"
-                ),
-            ));
-        }
-        Ok(Some(Secret::new(found.value)))
     }
 }
 

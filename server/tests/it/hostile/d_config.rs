@@ -1,180 +1,20 @@
-//! HTTP requests that a browser's visitor, a rebinding name or a broken client
-//! sends. The letters in the names group the faults: A the browser, C the
-//! parser, D the configuration.
+//! D: configurations that are none, or that want more than they may.
 
+use super::{Siege, exchange, status};
 use crate::support::http::{self, Response};
 use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
-use crate::support::ws::RawClient;
+use crate::support::wait;
+use crate::support::ws::{Client, RawClient};
 use serde_json::{Value, json};
 
 /// A secret that must never be seen again.
 const CANARY: &str = "canary-7f3a9c";
 
-/// The longest body of a request.
-const LONGEST_BODY_BYTES: usize = 1 << 20;
-
 fn demo() -> (Place, Relay) {
     let place = Place::new();
     let relay = Launch::demo(&place).start();
     (place, relay)
-}
-
-/// The answers to a header on every route; for `/ws` with an upgrade.
-async fn everywhere(relay: &Relay, headers: &[(&str, &str)]) -> Vec<(String, u16)> {
-    let mut answers = Vec::new();
-    for (method, path) in
-        [("GET", "/"), ("GET", "/config"), ("POST", "/config"), ("GET", "/health")]
-    {
-        let json = [headers, &[("Content-Type", "application/json")]].concat();
-        let body = if method == "POST" { "{}" } else { "" };
-        let answer = http::request(relay.address(), method, path, &json, body).await;
-        assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
-        answers.push((format!("{method} {path}"), answer.status));
-    }
-    let (answer, _) = RawClient::upgrade(relay.address(), "/ws", headers).await;
-    answers.push(("GET /ws".to_owned(), answer.status));
-    answers
-}
-
-#[tokio::test]
-async fn a_foreign_origins_are_refused_before_anything_happens() {
-    let (_place, relay) = demo();
-    let port = relay.address().port();
-    for origin in [
-        "https://evil.example",
-        "null",
-        "http://localhost.evil.example",
-        "http://evil.example/localhost",
-        "http://localhost@evil.example",
-        "http://127.0.0.1.evil.example",
-        "http://127.0.0.1:1",
-        "http://127.0.0.1",
-        "",
-    ] {
-        for (route, status) in everywhere(&relay, &[("Origin", origin)]).await {
-            assert_eq!(status, 403, "{route} from {origin:?}");
-        }
-    }
-    for (route, status) in
-        everywhere(&relay, &[("Origin", &format!("ftp://127.0.0.1:{port}"))]).await
-    {
-        assert_eq!(status, 403, "{route} from another scheme");
-    }
-    assert!(relay.offspring().is_empty(), "no agent was started: {:?}", relay.offspring());
-    relay.stop();
-}
-
-#[tokio::test]
-async fn a_own_origin_and_none_are_fine() {
-    let (_place, relay) = demo();
-    let address = relay.address();
-    for scheme in ["http", "https"] {
-        let origin = format!("{scheme}://{address}");
-        for (route, status) in everywhere(&relay, &[("Origin", &origin)]).await {
-            let fine = if route == "GET /ws" { 101 } else { 200 };
-            assert_eq!(status, fine, "{route} from {origin}");
-        }
-    }
-    relay.stop();
-}
-
-#[tokio::test]
-async fn a9_and_a10_names_that_are_not_ours() {
-    let (_place, relay) = demo();
-    let port = relay.address().port();
-    for host in ["attacker.example", "attacker.example:3000", "127.0.0.1.evil.example", "10.0.0.1"]
-    {
-        for (route, status) in everywhere(&relay, &[("Host", host)]).await {
-            assert_eq!(status, 403, "{route} at {host}");
-        }
-    }
-    for host in [
-        format!("localhost:{port}"),
-        "127.0.0.1".into(),
-        format!("[::1]:{port}"),
-        "LOCALHOST".into(),
-    ] {
-        for (route, status) in everywhere(&relay, &[("Host", &host)]).await {
-            let fine = if route == "GET /ws" { 101 } else { 200 };
-            assert_eq!(status, fine, "{route} at {host}");
-        }
-    }
-    relay.stop();
-}
-
-#[tokio::test]
-async fn a16_the_page_is_guarded() {
-    let (_place, relay) = demo();
-    let page = http::get(relay.address(), "/").await;
-    assert_eq!(page.status, 200);
-    let policy = page.header("Content-Security-Policy").expect("a policy");
-    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
-    assert!(!policy.contains("unsafe-"), "{policy}");
-    assert_eq!(page.header("X-Content-Type-Options"), Some("nosniff"));
-    assert_eq!(page.header("Referrer-Policy"), Some("no-referrer"));
-    let head = http::request(relay.address(), "HEAD", "/", &[], "").await;
-    assert_eq!(head.status, 200);
-    relay.stop();
-}
-
-#[tokio::test]
-async fn c1_and_c2_heads_that_are_none() {
-    let (_place, relay) = demo();
-    for head in [
-        "GET / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
-        "GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
-        "garbage\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n",
-    ] {
-        let answer = http::exchange(relay.address(), head.as_bytes(), false).await;
-        assert!(matches!(answer.status, 400 | 403 | 505), "{head:?}: {answer:?}");
-    }
-    assert_eq!(http::get(relay.address(), "/health").await.status, 200);
-    relay.stop();
-}
-
-#[tokio::test]
-async fn c9_a_body_that_is_too_long() {
-    let (_place, relay) = demo();
-    // A system prompt, because it does not have to fit into an argument.
-    let around = json!({ "systemPrompt": "" }).to_string().len();
-    let fill = |bytes: usize| json!({ "systemPrompt": "x".repeat(bytes - around) }).to_string();
-    let longest = fill(LONGEST_BODY_BYTES);
-    assert_eq!(longest.len(), LONGEST_BODY_BYTES);
-    assert_eq!(http::post(relay.address(), "/config", &longest).await.status, 200);
-    let answer = http::post(relay.address(), "/config", &fill(LONGEST_BODY_BYTES + 1)).await;
-    assert_eq!(answer.status, 413);
-    assert!(answer.json()["error"].is_string());
-    // The configuration is the one before.
-    let kept = configuration(&relay).await;
-    assert_eq!(kept["systemPrompt"].as_str().map(str::len), Some(longest.len() - around));
-    relay.stop();
-}
-
-#[tokio::test]
-async fn c12_other_methods_and_paths() {
-    let (_place, relay) = demo();
-    for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
-        for (path, allowed) in [("/config", ["GET", "POST"]), ("/", ["GET", "HEAD"])] {
-            let answer = http::request(relay.address(), method, path, &[], "").await;
-            assert_eq!(answer.status, 405, "{method} {path}");
-            let allow = answer.header("Allow").expect("what is allowed");
-            assert!(
-                allowed.iter().all(|method| allow.contains(method)),
-                "{method} {path}: {allow}"
-            );
-            assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
-        }
-    }
-    for path in
-        ["/nothing", "/../../etc/passwd", "/config/", "/page.js/../config", "//", "/%2e%2e/"]
-    {
-        assert_eq!(http::get(relay.address(), path).await.status, 404, "{path}");
-    }
-    relay.stop();
 }
 
 async fn configuration(relay: &Relay) -> Value {
@@ -200,6 +40,9 @@ async fn d1_and_d2_bodies_that_are_no_configuration() {
         "{'model':'x'}",
         "\u{feff}{}",
         "{}{}",
+        "{\"model\":\"x\"} x",
+        "{\"model\":\"\u{1}\"}",
+        "",
     ] {
         let answer = http::post(relay.address(), "/config", body).await;
         assert_eq!(
@@ -304,4 +147,232 @@ async fn d14_secrets_are_not_seen_again() {
     drop(client);
     assert!(!relay.stderr().contains(CANARY), "{}", relay.stderr());
     relay.stop();
+}
+
+#[tokio::test]
+async fn d1_bodies_that_are_no_utf_8() {
+    let siege = Siege::begin().await;
+    let utf_16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for body in
+        [&utf_16[..], b"\xff\xfe{\0}\0", b"{\"model\":\"\xff\"}", b"{\"model\":\"\xed\xa0\x80\"}"]
+    {
+        let head = format!(
+            "POST /config HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        let said = exchange(siege.address(), &[head.as_bytes(), body].concat()).await;
+        assert_eq!(status(&said), 400, "{body:?}: {said}");
+        assert!(said.ends_with(r#"{"error":"Invalid JSON"}"#), "{body:?}: {said}");
+    }
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn d4_what_parsers_disagree_about() {
+    let siege = Siege::begin().await;
+    let post = async |body: &str| http::post(siege.address(), "/config", body).await;
+    // Decided: of duplicate keys the last counts, and only it is looked at.
+    let twice = post(r#"{"model":5,"model":"last"}"#).await;
+    assert_eq!((twice.status, &twice.json()["config"]), (200, &json!({ "model": "last" })));
+    let proto = post(r#"{"__proto__":{"model":"x"},"constructor":1}"#).await;
+    assert_eq!((proto.status, &proto.json()["config"]), (200, &json!({})));
+    for huge in ["1e400", "-1", "99999999999999999999999", "1e-400", "0"] {
+        let said = post(&format!(r#"{{"maxTurns":{huge}}}"#)).await;
+        assert_error(&said, 400, "maxTurns");
+    }
+    // Deep, and wide.
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!(r#"{{"mcpServers":{}1{}}}"#, open.repeat(50_000), close.repeat(50_000));
+        assert_eq!(post(&deep).await.status, 400);
+        let unknown = format!(r#"{{"later":{}1{}}}"#, open.repeat(50_000), close.repeat(50_000));
+        assert!(matches!(post(&unknown).await.status, 200 | 400));
+    }
+    let wide: Vec<_> = (0..50_000).map(|n| format!(r#""f{n}":1"#)).collect();
+    let said = post(&format!("{{{}}}", wide.join(","))).await;
+    assert_eq!(said.status, 200);
+    assert!(said.body.len() < 10_000, "{} bytes of ignored names", said.body.len());
+    siege.over().await;
+}
+
+/// An agent that writes down how it was started, each argument and variable
+/// with a NUL behind it, and keeps what it is told.
+struct Witness {
+    place: Place,
+}
+
+impl Witness {
+    fn new() -> Self {
+        let place = Place::new();
+        let script = format!(
+            "#!/bin/sh\nprintf '%s\\0' \"$@\" > '{0}.new'\nmv '{0}.new' '{0}'\nexec cat > '{1}'\n",
+            place.file("argv").display(),
+            place.file("stdin").display(),
+        );
+        let path = place.file("agent");
+        std::fs::write(&path, script).expect("a script in the temp directory");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("a mode for our own file");
+        Self { place }
+    }
+
+    fn start(&self) -> Relay {
+        Launch::new(&self.place)
+            .argument("--claude-path")
+            .argument(self.place.file("agent"))
+            .start()
+    }
+
+    async fn arguments(&self) -> Vec<String> {
+        let file = self.place.file("argv");
+        let text =
+            wait::until("the agent's arguments", || std::fs::read_to_string(&file).ok()).await;
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    async fn told(&self, text: &str) {
+        let file = self.place.file("stdin");
+        wait::until(&format!("{text:?} on the agent's stdin"), || {
+            std::fs::read_to_string(&file).is_ok_and(|told| told.contains(text)).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
+    let witness = Witness::new();
+    let relay = witness.start();
+    let proof = witness.place.file("proof");
+    let evil =
+        format!("$(touch {0})`touch {0}`;touch {0} & | > {0} \\'\"* ~ \u{1F600}", proof.display());
+    let body = json!({
+        "model": evil,
+        "allowedTools": ["Bash(git log:*)", evil, "--dangerously-skip-permissions"],
+        "systemPrompt": format!("{evil}\n{evil}"),
+        "env": { "EVIL": evil },
+    });
+    let answer = http::post(relay.address(), "/config", &body.to_string()).await;
+    if answer.status == 400 {
+        // Refusing a value that could be taken for a flag is as good.
+        assert_error(&answer, 400, "allowedTools[2]");
+        let mut body = body.clone();
+        body["allowedTools"].as_array_mut().expect("an array").pop();
+        assert_eq!(http::post(relay.address(), "/config", &body.to_string()).await.status, 200);
+    }
+    let client = Client::connect(relay.address()).await;
+    let arguments = witness.arguments().await;
+    assert!(arguments.iter().any(|argument| argument.contains(&evil)), "{arguments:?}");
+    assert!(!arguments.iter().any(|a| a == "--dangerously-skip-permissions"), "{arguments:?}");
+    witness.told(&evil.replace('\\', "\\\\").replace('"', "\\\"")).await;
+    assert!(!proof.exists(), "a shell has run it");
+    client.close().await;
+    for field in ["model", "systemPrompt", "fallbackModel", "resume", "cwd"] {
+        let nul =
+            http::post(relay.address(), "/config", &json!({ field: "a\0b" }).to_string()).await;
+        assert_error(&nul, 400, field);
+    }
+    relay.stop();
+}
+
+#[tokio::test]
+async fn d9_a_configuration_of_two_mebibytes_is_too_large() {
+    let siege = Siege::begin().await;
+    let long = "x".repeat(2 << 20);
+    for body in [
+        json!({ "systemPrompt": long }),
+        json!({ "agents": { "a": { "description": "d", "prompt": long } } }),
+        json!({ "mcpServers": { "m": { "command": long } } }),
+    ] {
+        let said = http::post(siege.address(), "/config", &body.to_string()).await;
+        assert_eq!(said.status, 413);
+    }
+    // What fits the body and not one argument of a program is refused by name,
+    // or reaches the agent by another way: a prompt goes by stdin.
+    let large = "x".repeat(500_000);
+    let said = http::post(siege.address(), "/config", &json!({ "model": large }).to_string()).await;
+    assert_error(&said, 400, "model");
+    let prompt = json!({ "systemPrompt": large }).to_string();
+    assert_eq!(http::post(siege.address(), "/config", &prompt).await.status, 200);
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn d10_variables_that_would_take_the_agent_over_are_refused() {
+    let siege = Siege::begin().await;
+    for name in [
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "DYLD_INSERT_LIBRARIES",
+        "NODE_OPTIONS",
+        "BUN_OPTIONS",
+        "PATH",
+        "RELAY_AUTH_TOKEN",
+        "RELAY_MODE",
+        "IS_SANDBOX",
+        "CLAUDECODE",
+        "A=B",
+        "",
+        "A B",
+        "A\0",
+        "A\n",
+    ] {
+        let said =
+            http::post(siege.address(), "/config", &json!({ "env": { name: "x" } }).to_string())
+                .await;
+        assert_error(&said, 400, "env");
+    }
+    assert_eq!(configuration(&siege.relay).await, json!({}));
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn d11_a_directory_outside_the_workspace_is_refused() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    let workspace = place.workspace();
+    let make = |name: &str| std::fs::create_dir(workspace.join(name)).expect("a directory of ours");
+    make("inside");
+    std::fs::write(workspace.join("file"), "").expect("a file of ours");
+    std::os::unix::fs::symlink("/etc", workspace.join("link")).expect("a link of ours");
+    for cwd in [
+        "/etc",
+        "..",
+        "../home",
+        "inside/../../home",
+        "link",
+        "link/ssl",
+        "/",
+        "/proc/self/cwd",
+        "file",
+    ] {
+        let said = http::post(relay.address(), "/config", &json!({ "cwd": cwd }).to_string()).await;
+        if said.status == 200 {
+            // Links are resolved when the agent starts.
+            let mut client = Client::connect(relay.address()).await;
+            let told = client.frame().await;
+            assert_eq!(told["type"], "error", "{cwd}: {told}");
+            client.close().await;
+        } else {
+            assert_error(&said, 400, "cwd");
+        }
+        assert!(relay.offspring().is_empty(), "{cwd}: {:?}", relay.offspring());
+    }
+    let said = http::post(relay.address(), "/config", r#"{"cwd":"inside"}"#).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    let mut client = Client::connect(relay.address()).await;
+    client.say("x").await;
+    assert_eq!(client.turn().await.result()["subtype"], "success");
+    client.close().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn d13_a_configuration_beside_a_running_agent_says_when_it_counts() {
+    let siege = Siege::begin().await;
+    let client = siege.client().await;
+    let post = async || http::post(siege.address(), "/config", r#"{"model":"new"}"#).await.json();
+    assert_eq!(post().await["applies"], "next_start");
+    client.close().await;
+    http::post(siege.address(), "/config", "{}").await;
+    siege.over().await;
 }

@@ -1,13 +1,13 @@
-//! Frames that RFC 6455 forbids or bounds, written byte by byte. The letters
-//! in the names group the faults: E the handshake, F the frames.
-//!
-//! After each the server is as it was: [`still_works`].
+//! F: frames that RFC 6455 forbids or bounds, written byte by byte.
 
-use crate::support::http;
-use crate::support::place::Place;
-use crate::support::relay::{Launch, Relay};
-use crate::support::ws::{Client, RawClient, client_frame};
+use std::time::{Duration, Instant};
+
 use serde_json::json;
+
+use super::Siege;
+use crate::support::http;
+use crate::support::wait;
+use crate::support::ws::{RawClient, client_frame};
 
 /// A whole text frame.
 const TEXT: u8 = 0x81;
@@ -26,25 +26,16 @@ const PONG: u8 = 0x8A;
 /// The longest message, however it is cut into frames.
 const LONGEST_MESSAGE_BYTES: usize = 64 << 20;
 
-/// The server answers and another client gets a turn out of it.
-async fn still_works(relay: Relay) {
-    assert_eq!(http::get(relay.address(), "/health").await.status, 200);
-    let mut client = Client::connect(relay.address()).await;
-    client.say(json!({ "echo": true }).to_string()).await;
-    assert_eq!(client.turn().await.result()["subtype"], "success");
-    client.close().await;
-    relay.stop();
-}
-
-/// Asserts that `bytes` on an open connection end it with `code`.
-async fn ends_with(code: u16, bytes: &[u8]) {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let mut client = RawClient::connect(relay.address()).await;
-    client.write(bytes).await;
-    assert_eq!(client.closed().await, Some(code), "for {:02x?}", &bytes[..bytes.len().min(16)]);
-    drop(client);
-    still_works(relay).await;
+/// Asserts that each of these on an open connection ends it with `code`.
+async fn end_with(code: u16, attacks: &[Vec<u8>]) {
+    let siege = Siege::begin().await.may_grow_by(128 << 20);
+    for bytes in attacks {
+        let mut client = RawClient::connect(siege.address()).await;
+        client.write(bytes).await;
+        let head = &bytes[..bytes.len().min(16)];
+        assert_eq!(client.closed().await, Some(code), "for {head:02x?}");
+    }
+    siege.over().await;
 }
 
 /// A user message, as long as it has to be.
@@ -61,78 +52,38 @@ fn message(bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn e_upgrades_that_are_none() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let key = ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
-    let version = ("Sec-WebSocket-Version", "13");
-    let with = |more: &[(&'static str, &'static str)]| [&upgrade, more].concat();
-    for (headers, method, status) in [
-        (vec![], "GET", 426),
-        (with(&[version]), "GET", 400),
-        (with(&[key, ("Sec-WebSocket-Version", "8")]), "GET", 426),
-        (with(&[key]), "GET", 426),
-        (with(&[key, version]), "POST", 405),
-    ] {
-        let answer = http::request(relay.address(), method, "/ws", &headers, "").await;
-        assert_eq!(answer.status, status, "{method} with {headers:?}: {answer:?}");
-        if status == 426 {
-            assert_eq!(answer.header("Upgrade"), Some("websocket"));
-            assert_eq!(answer.header("Sec-WebSocket-Version"), Some("13"));
-        }
-    }
-    let (answer, _) = RawClient::upgrade(relay.address(), "/config", &[]).await;
-    assert_ne!(answer.status, 101, "only /ws is a WebSocket");
-    still_works(relay).await;
-}
-
-#[tokio::test]
-async fn e_offers_are_not_echoed() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let offers =
-        [("Sec-WebSocket-Protocol", "chat"), ("Sec-WebSocket-Extensions", "permessage-deflate")];
-    let (answer, client) = RawClient::upgrade(relay.address(), "/ws", &offers).await;
-    assert_eq!(answer.status, 101);
-    assert_eq!(answer.header("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-    for (offer, _) in offers {
-        assert_eq!(answer.header(offer), None);
-    }
-    drop(client);
-    still_works(relay).await;
-}
-
-#[tokio::test]
 async fn f1_a_frame_without_a_mask() {
-    ends_with(1002, &[TEXT, 2, b'{', b'}']).await;
+    end_with(1002, &[vec![TEXT, 2, b'{', b'}'], vec![PING, 0], vec![CLOSE, 0]]).await;
 }
 
 #[tokio::test]
 async fn f2_reserved_bits_and_opcodes() {
-    for first in [0xC1, 0xA1, 0x91, 0x83, 0x87, 0x8B, 0x8F] {
-        ends_with(1002, &client_frame(first, b"{}")).await;
-    }
+    let bits = [0xC1, 0xA1, 0x91, 0xF1, 0xC9, 0xC8];
+    let opcodes = [0x83, 0x84, 0x85, 0x86, 0x87, 0x8B, 0x8C, 0x8D, 0x8E, 0x8F];
+    let frames = bits.iter().chain(&opcodes).map(|first| client_frame(*first, b"{}"));
+    end_with(1002, &frames.collect::<Vec<_>>()).await;
 }
 
 #[tokio::test]
 async fn f3_control_frames_too_long_or_cut() {
-    ends_with(1002, &client_frame(PING, &[b'x'; 126])).await;
-    ends_with(1002, &client_frame(PING & 0x7F, b"x")).await;
+    let long = [PING, PONG, CLOSE].map(|first| client_frame(first, &[b'x'; 126]));
+    let cut = [PING, PONG, CLOSE].map(|first| client_frame(first & 0x7F, b"x"));
+    end_with(1002, &[long, cut].concat()).await;
 }
 
 #[tokio::test]
 async fn f4_fragments_out_of_order() {
-    ends_with(1002, &client_frame(ENDS, b"{}")).await;
     let twice = [client_frame(TEXT_BEGINS, b"{"), client_frame(TEXT, b"{}")].concat();
-    ends_with(1002, &twice).await;
+    let again = [client_frame(TEXT_BEGINS, b"{"), client_frame(TEXT_BEGINS, b"{}")].concat();
+    let after = [client_frame(TEXT, b"{}"), client_frame(ENDS, b"{}")].concat();
+    let first = [client_frame(ENDS, b"{}"), client_frame(CONTINUES, b"{}")];
+    end_with(1002, &[&first[..], &[twice, again, after]].concat()).await;
 }
 
 #[tokio::test]
 async fn f6_a_message_of_the_longest_size_is_taken() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let mut client = RawClient::connect(relay.address()).await;
+    let siege = Siege::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(siege.address()).await;
     // Cut in two, so that it is the message that is counted.
     let message = message(LONGEST_MESSAGE_BYTES);
     let (head, tail) = message.split_at(message.len() / 2);
@@ -148,12 +99,17 @@ async fn f6_a_message_of_the_longest_size_is_taken() {
         }
     }
     drop(client);
-    still_works(relay).await;
+    siege.over().await;
 }
 
 #[tokio::test]
 async fn f6_a_message_that_is_too_long() {
-    ends_with(1009, &client_frame(TEXT, &message(LONGEST_MESSAGE_BYTES + 1))).await;
+    // The frame that announces it is enough: its bytes need not come.
+    let announced = [&[TEXT, 0xff][..], &(LONGEST_MESSAGE_BYTES as u64 + 1).to_be_bytes()].concat();
+    let absurd = [&[TEXT, 0xff][..], &(u64::MAX >> 1).to_be_bytes(), &[0; 4]].concat();
+    let announced = [&announced[..], &[0; 4]].concat();
+    let whole = client_frame(TEXT, &message(LONGEST_MESSAGE_BYTES + 1));
+    end_with(1009, &[announced, absurd, whole]).await;
 }
 
 #[tokio::test]
@@ -163,21 +119,32 @@ async fn f6_fragments_that_are_too_long_together() {
     for _ in 0..LONGEST_MESSAGE_BYTES / piece.len() {
         frames.extend(client_frame(CONTINUES, &piece));
     }
-    ends_with(1009, &frames).await;
+    end_with(1009, &[frames]).await;
 }
 
 #[tokio::test]
 async fn f8_text_that_is_not_utf_8() {
-    for bytes in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf0\x9f\x98"] {
-        ends_with(1007, &client_frame(TEXT, bytes)).await;
-    }
+    let bad = [
+        &b"\xff"[..],
+        b"{\"type\":\"\x80\"}",
+        b"\xc0\xaf",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xf0\x9f\x98",
+    ];
+    let whole = bad.map(|bytes| client_frame(TEXT, bytes));
+    // The same in two fragments, cut in the middle.
+    let cut = bad.map(|bytes| {
+        let (head, tail) = bytes.split_at(bytes.len() / 2);
+        [client_frame(TEXT_BEGINS, head), client_frame(ENDS, tail)].concat()
+    });
+    end_with(1007, &[whole, cut].concat()).await;
 }
 
 #[tokio::test]
 async fn f8_a_character_cut_between_fragments_is_whole() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let mut client = RawClient::connect(relay.address()).await;
+    let siege = Siege::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(siege.address()).await;
     let text = r#"{"type":"😀"}"#.as_bytes();
     for (number, byte) in text.iter().enumerate() {
         let first = if number == 0 { TEXT_BEGINS } else { CONTINUES };
@@ -192,37 +159,34 @@ async fn f8_a_character_cut_between_fragments_is_whole() {
     assert_eq!(first, TEXT);
     assert!(payload.contains("😀"), "an error that names the type: {payload}");
     drop(client);
-    still_works(relay).await;
+    siege.over().await;
 }
 
 #[tokio::test]
 async fn f9_and_f10_pings_and_pongs() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let mut client = RawClient::connect(relay.address()).await;
+    let siege = Siege::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(siege.address()).await;
     client.write(&client_frame(PONG, b"nobody asked")).await;
     client.write(&client_frame(PING, &[b'x'; 125])).await;
     assert_eq!(client.read().await, Some((PONG, vec![b'x'; 125])));
     drop(client);
-    still_works(relay).await;
+    siege.over().await;
 }
 
 #[tokio::test]
 async fn f12_a_close_is_answered_and_what_follows_is_not_read() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let mut client = RawClient::connect(relay.address()).await;
+    let siege = Siege::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(siege.address()).await;
     client.write(&client_frame(CLOSE, &1000_u16.to_be_bytes())).await;
     client.write(&client_frame(TEXT, b"nonsense")).await;
     assert_eq!(client.closed().await, Some(1000));
-    still_works(relay).await;
+    siege.over().await;
 }
 
 #[tokio::test]
 async fn f13_a_binary_frame_of_json_counts_as_text() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let mut client = RawClient::connect(relay.address()).await;
+    let siege = Siege::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(siege.address()).await;
     client.write(&client_frame(BINARY, br#"{"type":"of tomorrow"}"#)).await;
     let (_, payload) = client.read().await.expect("an answer");
     assert!(String::from_utf8_lossy(&payload).contains("of tomorrow"));
@@ -230,5 +194,171 @@ async fn f13_a_binary_frame_of_json_counts_as_text() {
     let (_, payload) = client.read().await.expect("an answer");
     assert!(String::from_utf8_lossy(&payload).contains("Invalid message format"));
     drop(client);
-    still_works(relay).await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn f6_fragments_of_nothing_have_an_end() {
+    let mut frames = client_frame(TEXT_BEGINS, b"");
+    for _ in 0..100_000 {
+        frames.extend(client_frame(CONTINUES, b""));
+    }
+    end_with(1002, &[frames]).await;
+}
+
+#[tokio::test]
+async fn f6_fragments_of_one_byte_make_a_message() {
+    let siege = Siege::begin().await;
+    let mut client = RawClient::connect(siege.address()).await;
+    let text = format!(r#"{{"type":"{}"}}"#, "x".repeat(100_000));
+    let mut frames = client_frame(TEXT_BEGINS, b"");
+    for byte in text.as_bytes() {
+        frames.extend(client_frame(CONTINUES, &[*byte]));
+    }
+    frames.extend(client_frame(ENDS, b""));
+    client.write(&frames).await;
+    let (first, payload) = client.read().await.expect("an answer");
+    assert_eq!(first, TEXT);
+    assert!(String::from_utf8_lossy(&payload).contains("xxxxx"));
+    drop(client);
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn f9_a_flood_of_pings_delays_nobody_and_is_answered() {
+    const PINGS: usize = 100_000;
+    let siege = Siege::begin().await;
+    let mut client = RawClient::connect(siege.address()).await;
+    let flood = client_frame(PING, &[b'x'; 125]).repeat(PINGS);
+    let (mut pongs, mut last) = (0, Vec::new());
+    client
+        .write_while_reading(
+            &[&flood[..], &client_frame(PING, b"last")].concat(),
+            |first, payload| {
+                assert_eq!(first, PONG);
+                pongs += 1;
+                last = payload;
+                last == b"last"
+            },
+        )
+        .await;
+    // Every one, or fewer: RFC 6455 lets the newest stand for those before.
+    assert!((1..=PINGS + 1).contains(&pongs));
+    drop(client);
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn f9_a_flood_of_pings_that_reads_no_pong_grows_nothing() {
+    let siege = Siege::with(&["--probe-timeout=300ms"], "/ws").await;
+    let mut client = RawClient::connect(siege.address()).await;
+    let flood = client_frame(PING, &[b'x'; 125]).repeat(1000);
+    // Until the server reads no more, because its pongs are not read.
+    while tokio::time::timeout(Duration::from_millis(300), client.write(&flood)).await.is_ok() {}
+    // The next client gets the place, and this one is gone for the checks.
+    siege.over().await;
+    drop(client);
+}
+
+#[tokio::test]
+async fn f12_a_close_and_then_silence_ends_all_the_same() {
+    let siege = Siege::begin().await;
+    let mut client = RawClient::connect(siege.address()).await;
+    let begun = Instant::now();
+    client.write(&client_frame(CLOSE, &1000_u16.to_be_bytes())).await;
+    assert_eq!(client.closed().await, Some(1000));
+    // `closed` has read to the end of the connection: the server's doing.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let mut client = RawClient::connect(siege.address()).await;
+    let close = client_frame(CLOSE, b"");
+    client.write(&[&close[..], &close, &client_frame(TEXT, b"{}"), &[0xff; 100]].concat()).await;
+    assert_eq!(client.closed().await, None);
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn f12_close_codes() {
+    let siege = Siege::begin().await;
+    for (code, answer) in [
+        (1000, 1000),
+        (1001, 1001),
+        (1003, 1003),
+        (1007, 1007),
+        (1011, 1011),
+        (3000, 3000),
+        (4999, 4999),
+        (0, 1002),
+        (999, 1002),
+        (1004, 1002),
+        (1005, 1002),
+        (1006, 1002),
+        (1015, 1002),
+        (1100, 1002),
+        (2999, 1002),
+        (5000, 1002),
+        (65_535, 1002),
+    ] {
+        let mut client = RawClient::connect(siege.address()).await;
+        client.write(&client_frame(CLOSE, &u16::to_be_bytes(code))).await;
+        assert_eq!(client.closed().await, Some(answer), "{code}");
+    }
+    for (payload, answer) in
+        [(&b"\x03"[..], 1002), (b"\x03\xe8\xff", 1007), (b"\x03\xe8fine", 1000)]
+    {
+        let mut client = RawClient::connect(siege.address()).await;
+        client.write(&client_frame(CLOSE, payload)).await;
+        assert_eq!(client.closed().await, Some(answer), "{payload:?}");
+    }
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn f14_a_message_before_half_a_close_counts() {
+    let siege = Siege::begin().await;
+    let turns = async || {
+        let health = http::get(siege.address(), "/health").await.json();
+        health["agent"]["turns"].as_u64().expect("a count")
+    };
+    let before = turns().await;
+    let mut client = RawClient::connect(siege.address()).await;
+    client.write(&client_frame(TEXT, &message(300))).await;
+    client.finish().await;
+    // Nobody waits for the answer, and the place is free.
+    assert_eq!(client.closed().await, None);
+    wait::within("the turn", async {
+        while turns().await == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn f15_bytes_come_as_they_like() {
+    let siege = Siege::begin().await;
+    // One at a time.
+    let mut client = RawClient::connect(siege.address()).await;
+    for byte in client_frame(TEXT, br#"{"type":"drop by drop"}"#) {
+        client.write(&[byte]).await;
+        tokio::task::yield_now().await;
+    }
+    let (_, payload) = client.read().await.expect("an answer");
+    assert!(String::from_utf8_lossy(&payload).contains("drop by drop"));
+    // Ten thousand at once.
+    let mut frames = Vec::new();
+    for number in 0..10_000 {
+        frames.extend(client_frame(TEXT, format!(r#"{{"type":"n{number}"}}"#).as_bytes()));
+    }
+    let mut next = 0;
+    client
+        .write_while_reading(&frames, |_, payload| {
+            let said = String::from_utf8_lossy(&payload).into_owned();
+            assert!(said.contains(&format!("n{next}")), "{next}: {said}");
+            next += 1;
+            next == 10_000
+        })
+        .await;
+    drop(client);
+    siege.over().await;
 }

@@ -1,11 +1,12 @@
-//! Messages that are none, and clients that are one too many. The letters in
-//! the names group the faults: G the messages, H the single slot.
+//! G: messages that are none, and some that are odd and are. H: clients that
+//! are one too many.
 
+use super::Siege;
 use crate::support::place::Place;
 use crate::support::relay::Launch;
 use crate::support::scripted_agent::Recorder;
 use crate::support::ws::{Client, RawClient, client_frame};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Sends each text, and asserts that it is answered with an error which
 /// `names` something, and that only `last` reaches the agent.
@@ -106,8 +107,9 @@ async fn g_bytes_reach_the_agent_as_they_are() {
     relay.stop();
 }
 
+/// Decided by the contract: an interrupt overtakes nothing (G8).
 #[tokio::test]
-async fn g6_and_g7_a_thousand_messages_and_interrupts_keep_their_order() {
+async fn g6_g7_g8_a_thousand_messages_and_interrupts_keep_their_order() {
     let place = Place::new();
     let agent = Recorder::new(&place);
     let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
@@ -134,6 +136,137 @@ async fn g6_and_g7_a_thousand_messages_and_interrupts_keep_their_order() {
     assert!(lines[1000].contains(r#""subtype":"interrupt""#), "{}", lines[1000]);
     client.close().await;
     relay.stop();
+}
+
+#[tokio::test]
+async fn g7_interrupts_at_any_time() {
+    let siege = Siege::begin().await;
+    let mut client = siege.client().await;
+    // While nothing runs, and twice.
+    client.interrupt().await;
+    client.interrupt().await;
+    client.say(json!({ "echo": true }).to_string()).await;
+    assert_eq!(client.turn().await.result()["subtype"], "success");
+    // While it streams.
+    client.say(json!({ "n": 1_000_000, "size": 300, "rate": 1000 }).to_string()).await;
+    client.until(|frame| frame["data"]["type"] == "assistant").await;
+    client.interrupt().await;
+    client.interrupt().await;
+    client.turn().await;
+    client.say(json!({ "echo": true }).to_string()).await;
+    assert_eq!(client.turn().await.result()["subtype"], "success");
+    client.close().await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn g9_answers_that_nobody_waits_for() {
+    let siege = Siege::begin().await;
+    let mut client = siege.client().await;
+    for _ in 0..3 {
+        client
+            .send(&json!({ "type": "permission_response", "requestId": "nobody-asked", "approved": true }))
+            .await;
+        let told = client.frame().await;
+        assert_eq!(told["type"], "error", "{told}");
+    }
+    // A second answer to the same question.
+    client.say(json!({ "permission": "Bash" }).to_string()).await;
+    let asked = client.until(|frame| frame["type"] == "permission_request").await;
+    let id = &asked.last().expect("the question")["requestId"];
+    let deny = json!({ "type": "permission_response", "requestId": id, "approved": false });
+    let allow = json!({ "type": "permission_response", "requestId": id, "approved": true });
+    client.send(&deny).await;
+    client.send(&allow).await;
+    let seen = client.until(|frame| frame["data"]["type"] == "result").await;
+    let text = seen.iter().map(Value::to_string).collect::<String>();
+    if !seen.iter().any(|frame| frame["type"] == "error") {
+        assert_eq!(client.frame().await["type"], "error", "{text}");
+    }
+    client.close().await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn g10_what_only_a_server_says() {
+    let siege = Siege::begin().await;
+    let mut client = siege.client().await;
+    for kind in [
+        "connected",
+        "sdk_message",
+        "error",
+        "info",
+        "permission_request",
+        "control_response",
+        "exit",
+        "gap",
+    ] {
+        client.send(&json!({ "type": kind, "data": {}, "error": "x", "requestId": "1" })).await;
+        let told = client.frame().await;
+        assert_eq!(told["type"], "error");
+        assert!(told["error"].as_str().is_some_and(|error| error.contains(kind)), "{told}");
+    }
+    client.close().await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn g11_our_own_words_inside_of_data_are_data() {
+    let siege = Siege::begin().await;
+    let mut client = siege.client().await;
+    let text = json!({ "echo": true, "type": "error", "error": "no", "x": "{\"type\":\"exit\"}" });
+    client
+        .send(&json!({
+            "type": "user_message",
+            "data": {
+                "type": "user",
+                "message": { "role": "user", "content": text.to_string() },
+                "error": "no", "seq": 5, "data": { "type": "interrupt" },
+            },
+        }))
+        .await;
+    let turn = client.turn().await;
+    assert!(turn.0.iter().all(|frame| frame["type"] == "sdk_message"), "{turn:?}");
+    assert_eq!(turn.result()["subtype"], "success");
+    client.close().await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn g13_four_large_images() {
+    let siege = Siege::begin().await.may_grow_by(256 << 20);
+    let mut client = siege.client().await;
+    let image = "iVBORw0KGgo".repeat((10 << 20) / 11);
+    let block = json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": image } });
+    let text = json!({ "type": "text", "text": "four images" });
+    client.say(json!([text, block, block, block, block])).await;
+    assert_eq!(client.turn().await.result()["subtype"], "success");
+    client.close().await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn g14_nested_deeper_than_any_stack() {
+    let siege = Siege::begin().await.may_grow_by(64 << 20);
+    let mut client = siege.client().await;
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+        for text in [
+            deep.clone(),
+            format!(r#"{{"type":"interrupt","x":{deep}}}"#),
+            format!(r#"{{"type":"user_message","data":{deep}}}"#),
+            format!(
+                r#"{{"type":"permission_response","requestId":"x","approved":true,"updatedInput":{deep}}}"#
+            ),
+        ] {
+            client.send_text(text).await;
+        }
+    }
+    // Whatever each was answered, the connection goes on.
+    client.say(json!({ "echo": true, "note": "after" }).to_string()).await;
+    client.turn().await;
+    client.close().await;
+    siege.over().await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// How long any one thing may take before a test gives up on it. Generous: the
 /// real CLI needs half a second to start on an idle machine, and a test
 /// machine is seldom idle.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a condition without a notification of its own is looked at.
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);
@@ -31,6 +31,16 @@ pub(crate) async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -
         }
     })
     .await
+}
+
+/// [`until`] for a condition that has to be asked for.
+pub(crate) async fn until_async(what: &str, mut probe: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !probe().await {
+            tokio::time::sleep(PROBE_INTERVAL).await;
+        }
+    })
+    .await;
 }
 
 /// [`until`] for code that cannot await, such as a `Drop`: `None` when

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -219,6 +219,16 @@ impl RawClient {
         path: &str,
         headers: &[(&str, &str)],
     ) -> (http::Response, Self) {
+        Self::upgrade_with(address, path, headers, &[]).await
+    }
+
+    /// The same with `early` bytes sent behind the request, before its answer.
+    pub(crate) async fn upgrade_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&str, &str)],
+        early: &[u8],
+    ) -> (http::Response, Self) {
         wait::within("an answer to an upgrade", async {
             let mut stream = TcpStream::connect(address).await.expect("the server listens");
             let mut head = format!("GET {path} HTTP/1.1\r\n");
@@ -230,7 +240,8 @@ impl RawClient {
             }
             head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-            stream.write_all(head.as_bytes()).await.expect("the server reads");
+            let bytes = [head.as_bytes(), early].concat();
+            stream.write_all(&bytes).await.expect("the server reads");
             let head = http::read_head(&mut stream).await;
             (http::parse_head(&head), Self { stream })
         })
@@ -265,25 +276,57 @@ impl RawClient {
         let _ = wait::within("the server to read", self.stream.write_all(bytes)).await;
     }
 
+    /// Writes bytes while it reads frames, until one of them `is_last`: neither
+    /// side can come to wait for the other.
+    pub(crate) async fn write_while_reading(
+        &mut self,
+        bytes: &[u8],
+        mut is_last: impl FnMut(u8, Vec<u8>) -> bool,
+    ) {
+        let (from, mut to) = self.stream.split();
+        let writing = async {
+            wait::within("the server to read", to.write_all(bytes)).await.expect("it is open");
+        };
+        let mut from = tokio::io::BufReader::new(from);
+        let reading = async {
+            loop {
+                let (first, payload) = read_frame(&mut from).await.expect("it is open");
+                if is_last(first, payload) {
+                    break;
+                }
+            }
+        };
+        tokio::join!(writing, reading);
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.expect("half of it closes");
+    }
+
     /// Reads one unmasked frame: its first byte (FIN and opcode) and payload;
     /// `None` at the end of the connection.
     pub(crate) async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
-        wait::within("a WebSocket frame", async {
-            let first = self.stream.read_u8().await.ok()?;
-            let length = match self.stream.read_u8().await.ok()? {
-                126 => u64::from(self.stream.read_u16().await.ok()?),
-                127 => self.stream.read_u64().await.ok()?,
-                short => {
-                    assert!(short < 126, "a server does not mask");
-                    u64::from(short)
-                }
-            };
-            let mut payload = vec![0; usize::try_from(length).expect("a length that fits")];
-            self.stream.read_exact(&mut payload).await.ok()?;
-            Some((first, payload))
-        })
-        .await
+        read_frame(&mut self.stream).await
     }
+}
+
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, Vec<u8>)> {
+    wait::within("a WebSocket frame", async {
+        let first = stream.read_u8().await.ok()?;
+        let length = match stream.read_u8().await.ok()? {
+            126 => u64::from(stream.read_u16().await.ok()?),
+            127 => stream.read_u64().await.ok()?,
+            short => {
+                assert!(short < 126, "a server does not mask");
+                u64::from(short)
+            }
+        };
+        let mut payload = vec![0; usize::try_from(length).expect("a length that fits")];
+        stream.read_exact(&mut payload).await.ok()?;
+        Some((first, payload))
+    })
+    .await
 }
 
 /// A frame of a client: `first` is FIN, the reserved bits and the opcode; the

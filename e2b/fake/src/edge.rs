@@ -1,0 +1,106 @@
+//! The edge: other ports of a sandbox, forwarded to a real server.
+
+use std::collections::BTreeMap;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::record::{Channel, Recorded};
+use crate::{Body, Fault, Reply, Shared};
+
+const TOKEN_HEADER: &str = "e2b-traffic-access-token";
+
+/// Forwards a request to whatever stands for this port, an upgrade to a
+/// WebSocket included. The body is not recorded. An error is a connection to
+/// be cut.
+pub(crate) async fn forward(
+    shared: &Shared,
+    mut request: Request<Incoming>,
+    id: &str,
+    port: u16,
+    headers: BTreeMap<String, String>,
+) -> Result<Response<Body>, ()> {
+    let recorded = Recorded {
+        channel: Channel::Edge,
+        method: request.method().as_str().to_owned(),
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().map(crate::pairs).unwrap_or_default(),
+        headers: headers.clone(),
+        body: Vec::new(),
+    };
+    let route = format!("{} {port}{}", recorded.method, recorded.path);
+    let (known, fault) = {
+        let mut state = shared.state();
+        state.expire();
+        if !state.forget_requests {
+            state.requests.push(recorded);
+        }
+        let sandbox = state.sandboxes.get(id).filter(|sandbox| !sandbox.paused);
+        let known = sandbox.map(|sandbox| sandbox.traffic_token.clone());
+        (known.map(|token| (token, state.upstreams.get(&port).copied())), state.fault(&route))
+    };
+    match fault {
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::CutBefore | Fault::CutAfter | Fault::Garbage) => return Err(()),
+        Some(Fault::Refuse { status, body, headers }) => {
+            let mut reply = Reply::json(status, &body);
+            reply.headers.extend(headers);
+            return Ok(reply.response());
+        }
+        None => {}
+    }
+    let Some((token, upstream)) = known else {
+        return Ok(not_found(id).response());
+    };
+    if let Some(token) = token {
+        let message = match headers.get(TOKEN_HEADER) {
+            None => Some(format!(
+                "Sandbox is secured with traffic access token. Token header '{TOKEN_HEADER}' is missing"
+            )),
+            Some(given) if *given != token => Some(format!(
+                "Sandbox is secured with traffic access token. Provided token in header '{TOKEN_HEADER}' is invalid"
+            )),
+            Some(_) => None,
+        };
+        if let Some(message) = message {
+            let body = json!({ "sandboxId": id, "message": message, "code": 403 });
+            return Ok(Reply::json(403, &body).response());
+        }
+    }
+    let Some(stream) = connect(upstream).await else {
+        let message = "The sandbox is running but port is not open";
+        let body = json!({ "sandboxId": id, "message": message, "port": port, "code": 502 });
+        return Ok(Reply::json(502, &body).response());
+    };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(drop)?;
+    tokio::spawn(connection.with_upgrades());
+    let client = hyper::upgrade::on(&mut request);
+    let mut response = sender.send_request(request).await.map_err(drop)?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let server = hyper::upgrade::on(&mut response);
+        tokio::spawn(async move {
+            if let (Ok(client), Ok(server)) = (client.await, server.await) {
+                let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+                // Either side going away ends both.
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            }
+        });
+    }
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(drop)?.to_bytes();
+    Ok(Response::from_parts(parts, crate::full(body)))
+}
+
+async fn connect(upstream: Option<std::net::SocketAddr>) -> Option<TcpStream> {
+    TcpStream::connect(upstream?).await.ok()
+}
+
+pub(crate) fn not_found(id: &str) -> Reply {
+    let message = "The sandbox was not found";
+    Reply::json(502, &json!({ "sandboxId": id, "message": message, "code": 502 }))
+}

@@ -1,0 +1,270 @@
+//! What can go wrong with a request, so that a caller can act on it.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use serde::Deserialize;
+
+/// The longest text of a server that is kept. An error page can be any size.
+const MAX_MESSAGE_CHARS: usize = 2000;
+/// The words by which the API says that it had no room and started nothing.
+const CAPACITY_CODES: [&str; 3] =
+    ["sandbox_capacity_unavailable", "sandbox_no_compatible_node", "sandbox_placement_timeout"];
+
+/// What a server said when it refused: its own words, with what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked, in words: `create a sandbox of "claude-agent-server"`.
+    pub operation: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The API's machine-readable word, where it gives one, such as
+    /// `sandbox_capacity_unavailable`; for envd the code of the call, such as
+    /// `not_found`.
+    pub error_code: Option<String>,
+    /// The server's own message, cut after 2000 characters.
+    pub message: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot {}: {}: {}", self.operation, self.status, self.message)
+    }
+}
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings cannot be used; nothing was sent.
+    #[error(transparent)]
+    Settings(#[from] crate::settings::SettingsError),
+    /// 401: the key is missing, malformed or unknown.
+    #[error("{0} (check E2B_API_KEY)")]
+    Unauthorized(Refusal),
+    /// 403: the team is blocked, or the thing belongs to another team.
+    #[error("{0}")]
+    Forbidden(Refusal),
+    /// 404: the sandbox, template or file does not exist.
+    #[error("{0}")]
+    NotFound(Refusal),
+    /// 409: the state does not allow it, or the name is taken.
+    #[error("{0}")]
+    Conflict(Refusal),
+    /// 429: too many requests, sandboxes or builds. With `retry_after` the
+    /// request was already repeated as often as is allowed; without it a
+    /// limit of the account was reached, which waiting alone does not lift.
+    #[error("{refusal}")]
+    RateLimited {
+        /// What the server said.
+        refusal: Refusal,
+        /// What it asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// 503 or 504 for want of capacity. Nothing was started; trying later is safe.
+    #[error("{0} (no capacity at the moment: try again later)")]
+    Busy(Refusal),
+    /// Another 4xx: the request itself is wrong.
+    #[error("{0}")]
+    Rejected(Refusal),
+    /// Another 5xx. It is not known whether the request had an effect.
+    #[error("{0} (the server failed; whether the request had an effect is not known)")]
+    Failed(Refusal),
+    /// The edge in front of the sandboxes knows no such sandbox: it was
+    /// killed, its time ran out, or it is paused.
+    #[error("sandbox {sandbox} is gone: it was killed, paused, or its time ran out ({message})")]
+    SandboxGone {
+        /// The sandbox's id.
+        sandbox: String,
+        /// The edge's own words.
+        message: String,
+    },
+    /// The sandbox runs, but nothing listens on the port, or not yet.
+    #[error("sandbox {sandbox} runs, but nothing listens on its port {port}")]
+    PortClosed {
+        /// The sandbox's id.
+        sandbox: String,
+        /// The port that was asked for.
+        port: u16,
+    },
+    /// No answer: the connection could not be made or was cut. Whether the
+    /// request had an effect is known only if `sent` is false.
+    #[error("cannot {operation}: no answer from {host}: {problem}")]
+    Unreachable {
+        /// What was asked.
+        operation: String,
+        /// Where it was asked.
+        host: String,
+        /// Whether any of the request may have been sent.
+        sent: bool,
+        /// What the transport says.
+        problem: String,
+    },
+    /// No whole answer in time. Whether the request had an effect is not known.
+    #[error("cannot {operation}: no answer within {after:?}")]
+    TimedOut {
+        /// What was asked.
+        operation: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The answer is not what the specification says.
+    #[error("cannot {operation}: the answer was not understood: {problem}")]
+    Malformed {
+        /// What was asked.
+        operation: String,
+        /// What is wrong with the answer.
+        problem: String,
+    },
+    /// An argument that must not be sent, such as a path with a NUL in it.
+    #[error("{0}")]
+    Argument(String),
+    /// TLS could not be set up, for instance because the machine has no
+    /// certificates.
+    #[error("TLS could not be set up: {0}")]
+    Tls(String),
+}
+
+impl Error {
+    /// Which error an answer with a status from 300 on is. For answers of the
+    /// control plane, of envd, and of the edge that stands before a sandbox
+    /// and answers in its place, also to the upgrade of a WebSocket.
+    #[must_use]
+    pub fn of_answer(operation: &str, status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body {
+            message: Option<String>,
+            #[serde(rename = "error_code")]
+            error_code: Option<String>,
+            // Of the control plane a number, of envd's calls a word.
+            code: Option<serde_json::Value>,
+            // Only the edge says these two.
+            sandbox_id: Option<String>,
+            port: Option<u16>,
+        }
+        let said: Body = serde_json::from_slice(body).unwrap_or_default();
+        let message = match &said.message {
+            Some(message) => cut(message),
+            None => cut(String::from_utf8_lossy(body).trim()),
+        };
+        match (status, said.sandbox_id, said.port) {
+            (502, Some(sandbox), Some(port)) => return Self::PortClosed { sandbox, port },
+            (502, Some(sandbox), None) => return Self::SandboxGone { sandbox, message },
+            _ => {}
+        }
+        let word = said.code.and_then(|code| code.as_str().map(str::to_owned));
+        let error_code = said.error_code.or(word);
+        let no_capacity = error_code.as_deref().is_some_and(|code| CAPACITY_CODES.contains(&code));
+        let retry_after = headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        let refusal = Refusal { operation: operation.to_owned(), status, error_code, message };
+        match status {
+            401 => Self::Unauthorized(refusal),
+            403 => Self::Forbidden(refusal),
+            404 => Self::NotFound(refusal),
+            409 => Self::Conflict(refusal),
+            429 => Self::RateLimited { refusal, retry_after },
+            503 | 504 if no_capacity => Self::Busy(refusal),
+            300..=499 => Self::Rejected(refusal),
+            _ => Self::Failed(refusal),
+        }
+    }
+
+    /// What the server said, if it is the one that refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Unauthorized(refusal)
+            | Self::Forbidden(refusal)
+            | Self::NotFound(refusal)
+            | Self::Conflict(refusal)
+            | Self::RateLimited { refusal, .. }
+            | Self::Busy(refusal)
+            | Self::Rejected(refusal)
+            | Self::Failed(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may succeed later and repeating it does no
+    /// harm when it has no effect besides its answer.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy(_)
+                | Self::Failed(_)
+                | Self::Unreachable { .. }
+                | Self::TimedOut { .. }
+                | Self::RateLimited { retry_after: Some(_), .. }
+        )
+    }
+}
+
+/// Cuts a server's text to what is kept of it.
+pub(crate) fn cut(text: &str) -> String {
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn refusal_of(status: u16, body: &str) -> Error {
+        Error::of_answer("ask", status, &HeaderMap::new(), body.as_bytes())
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_words_of_the_api() {
+        let error = refusal_of(401, r#"{"code":401,"message":"Invalid API key"}"#);
+        assert_eq!(error.to_string(), "cannot ask: 401: Invalid API key (check E2B_API_KEY)");
+        let error = refusal_of(502, "<html>Bad gateway</html>");
+        assert!(matches!(&error, Error::Failed(refusal) if refusal.message.contains("gateway")));
+    }
+
+    #[test]
+    fn only_a_named_want_of_capacity_counts_as_busy() {
+        let named = r#"{"code":503,"message":"full","error_code":"sandbox_capacity_unavailable"}"#;
+        assert!(matches!(refusal_of(503, named), Error::Busy(_)));
+        // A gateway's own 504 says nothing about what became of the request.
+        assert!(matches!(refusal_of(504, r#"{"code":504,"message":"x"}"#), Error::Failed(_)));
+    }
+
+    #[test]
+    fn a_rate_limit_says_when_to_come_back_or_not() {
+        let mut headers = HeaderMap::new();
+        let limited = |headers: &HeaderMap| match Error::of_answer("ask", 429, headers, b"{}") {
+            Error::RateLimited { retry_after, .. } => retry_after,
+            other => panic!("{other}"),
+        };
+        assert_eq!(limited(&headers), None);
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        assert_eq!(limited(&headers), Some(Duration::from_secs(2)));
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("Wed, 21 Oct 2026 07:28:00 GMT"));
+        assert_eq!(limited(&headers), None);
+    }
+
+    #[test]
+    fn an_endless_message_is_cut_between_characters() {
+        let error = refusal_of(500, &"ä".repeat(5000));
+        assert_eq!(error.refusal().unwrap().message.chars().count(), 2001);
+    }
+
+    #[test]
+    fn the_edges_own_answers_are_told_apart_from_the_sandboxs() {
+        let closed = r#"{"sandboxId":"i1","message":"The sandbox is running but port is not open","port":3000,"code":502}"#;
+        assert!(matches!(refusal_of(502, closed), Error::PortClosed { port: 3000, .. }));
+        let gone = r#"{"sandboxId":"i1","message":"The sandbox was not found","code":502}"#;
+        assert!(
+            matches!(refusal_of(502, gone), Error::SandboxGone { sandbox, .. } if sandbox == "i1")
+        );
+        assert!(matches!(refusal_of(502, r#"{"error":"mine"}"#), Error::Failed(_)));
+    }
+}

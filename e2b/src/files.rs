@@ -1,0 +1,533 @@
+//! The files of a sandbox, through envd.
+
+use std::time::Duration;
+
+use base64::Engine;
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+
+use crate::connect::{Decoder, Envelope, envelope};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Refusal};
+use crate::http::{Answer, E2b, Request, json, read, secret_header};
+use crate::multipart::multipart;
+use crate::sandbox::Sandbox;
+use crate::settings::ENVD_PORT;
+
+/// The largest file that [`Files::read`] takes into memory.
+pub const MAX_READ_BYTES: usize = 256 << 20;
+/// The longest answer to a call.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// How often a watched directory's stream shows that it lives.
+const KEEPALIVE_SECONDS: u16 = 50;
+/// A stream that shows nothing for this long is dead.
+const WATCH_IDLE: Duration = Duration::from_secs(130);
+/// How long the first message of a watch may take.
+const WATCH_START: Duration = Duration::from_secs(30);
+
+/// The files of one sandbox.
+#[derive(Clone, Debug)]
+pub struct Files {
+    e2b: E2b,
+    endpoint: Endpoint,
+    user: Option<String>,
+}
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+pub enum EntryKind {
+    /// A file.
+    #[serde(rename = "FILE_TYPE_FILE")]
+    File,
+    /// A directory.
+    #[serde(rename = "FILE_TYPE_DIRECTORY")]
+    Directory,
+    /// A symbolic link.
+    #[serde(rename = "FILE_TYPE_SYMLINK")]
+    Symlink,
+    /// Something else, or something newer than this library.
+    #[serde(other)]
+    Other,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Its name in its directory.
+    pub name: String,
+    /// Its whole path.
+    pub path: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: EntryKind,
+    /// Its length in bytes.
+    #[serde(default, deserialize_with = "size")]
+    pub size: u64,
+    /// Its permission bits.
+    #[serde(default)]
+    pub mode: u32,
+    /// Its owner's name.
+    #[serde(default)]
+    pub owner: String,
+    /// Its group's name.
+    #[serde(default)]
+    pub group: String,
+    /// What it points to, if it is a symbolic link.
+    pub symlink_target: Option<String>,
+}
+
+/// What has happened to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+pub enum ChangeKind {
+    /// It was made.
+    #[serde(rename = "EVENT_TYPE_CREATE")]
+    Created,
+    /// Its content was written.
+    #[serde(rename = "EVENT_TYPE_WRITE")]
+    Written,
+    /// It was removed.
+    #[serde(rename = "EVENT_TYPE_REMOVE")]
+    Removed,
+    /// It was moved away or in.
+    #[serde(rename = "EVENT_TYPE_RENAME")]
+    Renamed,
+    /// Its permissions were changed.
+    #[serde(rename = "EVENT_TYPE_CHMOD")]
+    PermissionsChanged,
+    /// Something newer than this library.
+    #[serde(other)]
+    Other,
+}
+
+/// A change below a watched directory.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Change {
+    /// The path, relative to the watched directory.
+    pub name: String,
+    /// What has happened.
+    #[serde(rename = "type")]
+    pub kind: ChangeKind,
+}
+
+#[derive(Deserialize)]
+struct OneEntry {
+    entry: Entry,
+}
+
+impl Files {
+    pub(crate) fn of(sandbox: &Sandbox) -> Result<Self, Error> {
+        let mut endpoint = Endpoint::of(sandbox, ENVD_PORT)?;
+        if let Some(token) = &sandbox.envd_token {
+            let token = secret_header(token, "reach the files of a sandbox")?;
+            endpoint.headers.insert(HeaderName::from_static("x-access-token"), token);
+        }
+        Ok(Self { e2b: sandbox.e2b.clone(), endpoint, user: None })
+    }
+
+    /// The same files as another user of the sandbox, such as `root`.
+    #[must_use]
+    pub fn as_user(&self, user: &str) -> Self {
+        Self { user: Some(user.to_owned()), ..self.clone() }
+    }
+
+    /// Writes a file, making the directories above it and replacing what was
+    /// there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn write(&self, path: &str, content: &[u8]) -> Result<(), Error> {
+        let query = [("path", path)];
+        self.upload(format!("write {path:?}"), &query, &[(path, content)]).await
+    }
+
+    /// Writes several files in one request.
+    ///
+    /// # Errors
+    /// See [`Error`]. Some of the files may have been written then.
+    pub async fn write_all(&self, files: &[(&str, &[u8])]) -> Result<(), Error> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.upload(format!("write {} files", files.len()), &[], files).await
+    }
+
+    /// Reads a whole file of at most [`MAX_READ_BYTES`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    pub async fn read(&self, path: &str) -> Result<Bytes, Error> {
+        check_path(path)?;
+        let operation = format!("read {path:?}");
+        let request = Request {
+            operation,
+            method: Method::GET,
+            url: self.files_url(&[("path", path)]),
+            headers: self.endpoint.headers.clone(),
+            body: None,
+            limit: MAX_READ_BYTES,
+            within: None,
+        };
+        Ok(self.e2b.send(request).await?.body)
+    }
+
+    /// What is in a directory, `depth` levels deep; 1 is the directory alone.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    pub async fn list(&self, path: &str, depth: u32) -> Result<Vec<Entry>, Error> {
+        #[derive(Deserialize)]
+        struct Entries {
+            #[serde(default)]
+            entries: Vec<Entry>,
+        }
+        let body = serde_json::json!({ "path": checked(path)?, "depth": depth });
+        let operation = format!("list {path:?}");
+        let answer = self.call(operation.clone(), "ListDir", &body).await?;
+        Ok(answer.json::<Entries>(&operation)?.entries)
+    }
+
+    /// What a path is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is nothing.
+    pub async fn stat(&self, path: &str) -> Result<Entry, Error> {
+        let body = serde_json::json!({ "path": checked(path)? });
+        let operation = format!("look at {path:?}");
+        let answer = self.call(operation.clone(), "Stat", &body).await?;
+        Ok(answer.json::<OneEntry>(&operation)?.entry)
+    }
+
+    /// Makes a directory and those above it. `false` if it was there already.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn make_dir(&self, path: &str) -> Result<bool, Error> {
+        let body = serde_json::json!({ "path": checked(path)? });
+        match self.call(format!("make the directory {path:?}"), "MakeDir", &body).await {
+            Ok(_) => Ok(true),
+            Err(Error::Conflict(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves a file or directory.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is nothing at `from`.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        let body = serde_json::json!({ "source": checked(from)?, "destination": checked(to)? });
+        self.call(format!("move {from:?} to {to:?}"), "Move", &body).await.map(drop)
+    }
+
+    /// Removes a file, or a directory with all that is in it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn remove(&self, path: &str) -> Result<(), Error> {
+        let body = serde_json::json!({ "path": checked(path)? });
+        self.call(format!("remove {path:?}"), "Remove", &body).await.map(drop)
+    }
+
+    /// Tells of every change in a directory from now on; with `recursive`
+    /// also below it. The watch is set when this returns. `lifetime` bounds
+    /// it on the sandbox's side; `None` is as long as the sandbox.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such directory.
+    pub async fn watch(
+        &self,
+        path: &str,
+        recursive: bool,
+        lifetime: Option<Duration>,
+    ) -> Result<Watch, Error> {
+        let operation = format!("watch {path:?}");
+        let mut body = serde_json::json!({ "path": checked(path)? });
+        if recursive {
+            body["recursive"] = true.into();
+        }
+        let mut request = self.rpc(operation.clone(), "WatchDir", &body)?;
+        request.body = request.body.map(|body| envelope(&body));
+        let content_type = HeaderValue::from_static("application/connect+json");
+        request.headers.insert(CONTENT_TYPE, content_type);
+        let keepalive = HeaderName::from_static("keepalive-ping-interval");
+        request.headers.insert(keepalive, HeaderValue::from(KEEPALIVE_SECONDS));
+        if let Some(lifetime) = lifetime {
+            let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+            let name = HeaderName::from_static("connect-timeout-ms");
+            request.headers.insert(name, HeaderValue::from(millis));
+        }
+
+        let started = async {
+            let response = self.e2b.open(&request).await?;
+            let status = response.status().as_u16();
+            if status >= 300 {
+                let headers = response.headers().clone();
+                let body = read(response, MAX_ANSWER_BYTES, &operation).await?;
+                return Err(Error::of_answer(&operation, status, &headers, &body));
+            }
+            let mut watch = Watch {
+                operation: operation.clone(),
+                response,
+                decoder: Decoder::default(),
+                idle: lifetime.map_or(WATCH_IDLE, |lifetime| lifetime.max(WATCH_IDLE)),
+                ended: false,
+            };
+            match watch.message().await? {
+                Some(WatchMessage { start: Some(_), .. }) => Ok(watch),
+                _ => Err(watch.malformed("it does not begin with a start message")),
+            }
+        };
+        tokio::time::timeout(WATCH_START, started)
+            .await
+            .unwrap_or(Err(Error::TimedOut { operation: operation.clone(), after: WATCH_START }))
+    }
+
+    async fn upload(
+        &self,
+        operation: String,
+        query: &[(&str, &str)],
+        files: &[(&str, &[u8])],
+    ) -> Result<(), Error> {
+        for (path, _) in files {
+            check_path(path)?;
+        }
+        let (boundary, body) = multipart("file", files);
+        let mut headers = self.endpoint.headers.clone();
+        let content_type =
+            HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"))
+                .map_err(|error| Error::Argument(error.to_string()))?;
+        headers.insert(CONTENT_TYPE, content_type);
+        let request = Request {
+            operation,
+            method: Method::POST,
+            url: self.files_url(query),
+            headers,
+            body: Some(body.into()),
+            limit: MAX_ANSWER_BYTES,
+            within: None,
+        };
+        self.e2b.send(request).await.map(drop)
+    }
+
+    async fn call(
+        &self,
+        operation: String,
+        method: &str,
+        body: &impl Serialize,
+    ) -> Result<Answer, Error> {
+        let request = self.rpc(operation, method, body)?;
+        self.e2b.send(request).await
+    }
+
+    fn rpc(
+        &self,
+        operation: String,
+        method: &str,
+        body: &impl Serialize,
+    ) -> Result<Request, Error> {
+        let mut url = self.endpoint.url.clone();
+        url.set_path(&format!("/filesystem.Filesystem/{method}"));
+        let mut headers = self.endpoint.headers.clone();
+        let version = HeaderName::from_static("connect-protocol-version");
+        headers.insert(version, HeaderValue::from_static("1"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(user) = &self.user {
+            let name = base64::engine::general_purpose::STANDARD.encode(format!("{user}:"));
+            let value = HeaderValue::from_str(&format!("Basic {name}"))
+                .map_err(|error| Error::Argument(error.to_string()))?;
+            headers.insert(AUTHORIZATION, value);
+        }
+        let body = Some(json(&operation, body)?);
+        Ok(Request {
+            operation,
+            method: Method::POST,
+            url,
+            headers,
+            body,
+            limit: MAX_ANSWER_BYTES,
+            within: None,
+        })
+    }
+
+    fn files_url(&self, query: &[(&str, &str)]) -> reqwest::Url {
+        let mut url = self.endpoint.url.clone();
+        url.set_path("/files");
+        let user = self.user.as_deref().map(|user| ("username", user));
+        let mut pairs = query.iter().copied().chain(user).peekable();
+        if pairs.peek().is_some() {
+            url.query_pairs_mut().extend_pairs(pairs);
+        }
+        url
+    }
+}
+
+/// A watched directory. Ends when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    operation: String,
+    response: reqwest::Response,
+    decoder: Decoder,
+    idle: Duration,
+    ended: bool,
+}
+
+#[derive(Deserialize)]
+struct WatchMessage {
+    start: Option<serde::de::IgnoredAny>,
+    filesystem: Option<Change>,
+}
+
+impl Watch {
+    /// The next change; `None` when the watch has come to its end.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if the stream shows no life any more,
+    /// [`Error::Unreachable`] if it was cut, and what envd says otherwise.
+    pub async fn next(&mut self) -> Result<Option<Change>, Error> {
+        loop {
+            match self.message().await? {
+                None => return Ok(None),
+                Some(WatchMessage { filesystem: Some(change), .. }) => return Ok(Some(change)),
+                // A sign of life, or something newer than this library.
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn message(&mut self) -> Result<Option<WatchMessage>, Error> {
+        while !self.ended {
+            match self.decoder.next().map_err(|error| self.malformed(&error.to_string()))? {
+                Some(Envelope::Message(message)) => {
+                    return serde_json::from_slice(&message)
+                        .map(Some)
+                        .map_err(|error| self.malformed(&error.to_string()));
+                }
+                Some(Envelope::End(trailer)) => {
+                    self.ended = true;
+                    return self.end(&trailer);
+                }
+                None => {
+                    let chunk = tokio::time::timeout(self.idle, self.response.chunk()).await;
+                    let chunk = chunk.map_err(|_| Error::TimedOut {
+                        operation: self.operation.clone(),
+                        after: self.idle,
+                    })?;
+                    match chunk {
+                        Ok(Some(chunk)) => self.decoder.push(&chunk),
+                        Ok(None) => return Err(self.malformed("it ends without a last message")),
+                        Err(error) => {
+                            return Err(Error::Unreachable {
+                                operation: self.operation.clone(),
+                                host: self.response.url().host_str().unwrap_or_default().to_owned(),
+                                sent: true,
+                                problem: error.to_string(),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last message: an end in peace, or an error by envd's code.
+    fn end(&self, trailer: &[u8]) -> Result<Option<WatchMessage>, Error> {
+        #[derive(Deserialize)]
+        struct Trailer {
+            error: Option<Reason>,
+        }
+        #[derive(Deserialize)]
+        struct Reason {
+            code: String,
+            #[serde(default)]
+            message: String,
+        }
+        let trailer: Trailer =
+            serde_json::from_slice(trailer).map_err(|error| self.malformed(&error.to_string()))?;
+        let Some(Reason { code, message }) = trailer.error else {
+            return Ok(None);
+        };
+        let status = match code.as_str() {
+            // The lifetime that was asked for is over.
+            "deadline_exceeded" => return Ok(None),
+            "not_found" => 404,
+            "unauthenticated" => 401,
+            "permission_denied" => 403,
+            "invalid_argument" => 400,
+            _ => 500,
+        };
+        let operation = self.operation.clone();
+        let refusal = Refusal { operation, status, error_code: Some(code), message };
+        Err(match status {
+            404 => Error::NotFound(refusal),
+            401 => Error::Unauthorized(refusal),
+            403 => Error::Forbidden(refusal),
+            400 => Error::Rejected(refusal),
+            _ => Error::Failed(refusal),
+        })
+    }
+
+    fn malformed(&self, problem: &str) -> Error {
+        Error::Malformed { operation: self.operation.clone(), problem: problem.to_owned() }
+    }
+}
+
+fn check_path(path: &str) -> Result<(), Error> {
+    match path {
+        "" => Err(Error::Argument("a path must not be empty".to_owned())),
+        path if path.contains('\0') => {
+            Err(Error::Argument(format!("a path must not hold a NUL: {path:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn checked(path: &str) -> Result<&str, Error> {
+    check_path(path).map(|()| path)
+}
+
+/// A length: in JSON the 64-bit numbers of envd's calls are texts.
+fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Size {
+        Text(String),
+        Number(u64),
+    }
+    match Size::deserialize(deserializer)? {
+        Size::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        Size::Number(number) => Ok(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_nul_is_refused_before_anything_is_sent() {
+        assert!(check_path("a\0b").is_err());
+        assert!(check_path("").is_err());
+        assert!(check_path("../x").is_ok(), "what is allowed is the sandbox's own business");
+    }
+
+    #[test]
+    fn a_length_is_a_text_or_a_number() {
+        let entry = |size: &str| {
+            let text = format!(
+                r#"{{"name":"a","path":"/a","type":"FILE_TYPE_FILE","size":{size},"mode":420}}"#
+            );
+            serde_json::from_str::<Entry>(&text).unwrap().size
+        };
+        assert_eq!((entry("\"12\""), entry("12")), (12, 12));
+    }
+
+    #[test]
+    fn what_is_newer_than_this_library_is_no_error() {
+        let text = r#"{"name":"a","type":"EVENT_TYPE_SOMETHING_NEW"}"#;
+        assert_eq!(serde_json::from_str::<Change>(text).unwrap().kind, ChangeKind::Other);
+    }
+}

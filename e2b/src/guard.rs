@@ -1,0 +1,166 @@
+//! A sandbox that does not outlive its owner.
+//!
+//! Creating one and losing hold of it, by an error or because a future was
+//! dropped in the middle, would leave it running and costing until its time
+//! is over. A guard kills it instead.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::http::E2b;
+use crate::sandbox::{Filter, NewSandbox, Sandbox};
+use crate::strays::{OWNER, OWNER_MARK, START_MARK};
+
+/// When it is looked for a sandbox whose creation was not answered: it may
+/// appear a while after the connection was cut.
+const LOOK_AFTER: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(5), Duration::from_secs(30)];
+
+/// Holds a sandbox and kills it when dropped, unless it was taken out with
+/// [`Guard::keep`]. The kill runs as a task of the runtime: wait for it with
+/// [`E2b::settled`] before the process ends.
+pub struct Guard {
+    sandbox: Option<Sandbox>,
+    /// What the end of the sandbox sets free.
+    held: Option<Box<dyn Send + Sync>>,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("sandbox", &self.sandbox).finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// Takes charge of a sandbox.
+    #[must_use]
+    pub fn new(sandbox: Sandbox) -> Self {
+        Self { sandbox: Some(sandbox), held: None }
+    }
+
+    /// Holds something until the sandbox is gone or kept, such as its place
+    /// among those that may live at once.
+    #[must_use]
+    pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
+        self.held = Some(Box::new(held));
+        self
+    }
+
+    /// The sandbox.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandbox.as_ref()
+    }
+
+    /// Takes the sandbox out: from now on its end is the caller's business.
+    #[must_use]
+    pub fn keep(mut self) -> Option<Sandbox> {
+        self.sandbox.take()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(sandbox) = self.sandbox.take() else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            tracing::error!(id = %sandbox.id(), "a sandbox was dropped outside of a runtime: it lives until its time is over");
+            return;
+        };
+        let held = self.held.take();
+        let kill = {
+            let sandbox = sandbox.clone();
+            async move {
+                let _held = held;
+                if let Err(error) = sandbox.kill().await {
+                    tracing::error!(id = %sandbox.id(), %error, "a dropped sandbox could not be killed: it lives until its time is over");
+                }
+            }
+        };
+        sandbox.e2b().cleanup().spawn_on(kill, &runtime);
+    }
+}
+
+impl E2b {
+    /// Creates a sandbox that is killed when its guard is dropped. Dropping
+    /// the returned future is safe too: the request goes on to its end, and
+    /// what it made is killed. When the answer is lost, what may have been
+    /// made is looked for by a mark of its own and killed.
+    ///
+    /// # Errors
+    /// As [`E2b::create`].
+    pub async fn create_guarded(&self, new: &NewSandbox) -> Result<Guard, Error> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let (e2b, mut new) = (self.clone(), new.clone());
+        let operation = format!("create a sandbox of {:?}", new.template);
+        let start = unique();
+        new.metadata.insert(OWNER_MARK.to_owned(), OWNER.to_owned());
+        new.metadata.insert(START_MARK.to_owned(), start.clone());
+        self.cleanup().spawn(async move {
+            let created = e2b.create(&new).await;
+            let lost = created.as_ref().is_err_and(may_have_been_made);
+            // If nobody waits any more the guard comes back in the error and
+            // is dropped here, which kills the sandbox.
+            drop(sender.send(created.map(Guard::new)));
+            if lost {
+                e2b.kill_lost(&start).await;
+            }
+        });
+        receiver.await.unwrap_or(Err(Error::Malformed {
+            operation,
+            problem: "the runtime ended before the answer came".to_owned(),
+        }))
+    }
+
+    /// Kills what a create without an answer has made after all.
+    async fn kill_lost(&self, start: &str) {
+        let metadata = [(START_MARK.to_owned(), start.to_owned())].into();
+        let filter = Filter { metadata, states: Vec::new() };
+        for wait in LOOK_AFTER {
+            tokio::time::sleep(wait).await;
+            match self.list(&filter).await {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => {
+                    for sandbox in found {
+                        if let Err(error) = self.kill(&sandbox.id).await {
+                            tracing::error!(id = %sandbox.id, %error, "a sandbox nobody knows of could not be killed");
+                        }
+                    }
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "looking for a sandbox whose creation was not answered")
+                }
+            }
+        }
+    }
+
+    /// Waits until everything that dropped guards and lost answers set going
+    /// is done, at most `patience`. Whether it is done by then. Guards may
+    /// still be made and dropped afterwards.
+    pub async fn settled(&self, patience: Duration) -> bool {
+        let tasks = self.cleanup();
+        tasks.close();
+        let done = tokio::time::timeout(patience, tasks.wait()).await.is_ok();
+        tasks.reopen();
+        done
+    }
+}
+
+/// Whether a failed create may have made a sandbox all the same.
+fn may_have_been_made(error: &Error) -> bool {
+    match error {
+        Error::Unreachable { sent, .. } => *sent,
+        Error::TimedOut { .. } | Error::Malformed { .. } | Error::Failed(_) => true,
+        _ => false,
+    }
+}
+
+/// A text that no other start has. It guards no secret; the standard
+/// library's random seeds are enough for it.
+fn unique() -> String {
+    let part = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", part(), part())
+}

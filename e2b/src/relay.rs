@@ -1,0 +1,285 @@
+//! The template of claude-relay: a Debian with the Claude Code CLI, the tools
+//! that an agent expects, and our server already running.
+
+use std::path::PathBuf;
+
+use crate::context::FileSet;
+use crate::quote::quote;
+use crate::template::{Copy, CopyFrom, DEFAULT_USER, Template, url_answers};
+
+/// The template's name unless told otherwise: the one under which the
+/// existing clients look for it.
+pub const DEFAULT_NAME: &str = "claude-agent-server";
+/// The version of the Claude Code CLI that goes in.
+pub const CLI_VERSION: &str = "2.1.329";
+/// The version of Rust that the server is compiled with in the template.
+pub const RUST_VERSION: &str = "1.95";
+/// The Debian release of both base images.
+pub const DEBIAN: &str = "trixie";
+/// The port that the server listens on.
+pub const PORT: u16 = 3000;
+/// The agent's directory; the existing clients write their files there.
+pub const WORKSPACE: &str = "/home/user/agent-workspace";
+/// What the server is started with: it guards nothing, because the sandbox
+/// does, and knows no secret, because all sandboxes are copies of this very
+/// process. The first client to configure it may claim it with a token.
+pub const START_COMMAND: &str = "claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth";
+/// The name of the sources inside their archive.
+pub const SOURCE_PREFIX: &str = "claude-relay";
+
+/// Where the sources lie while they are compiled.
+const BUILD_DIRECTORY: &str = "/opt/claude-relay";
+/// Where the server ends up.
+const SERVER_PATH: &str = "/usr/local/bin/claude-relay-server";
+
+/// What an agent expects to find, besides what every Debian has.
+const PACKAGES: [&str; 15] = [
+    "bash",
+    "ca-certificates",
+    "curl",
+    "file",
+    "git",
+    "jq",
+    "less",
+    "openssh-client",
+    "patch",
+    "procps",
+    "python3",
+    "ripgrep",
+    "sudo",
+    "unzip",
+    "xz-utils",
+];
+
+/// The choices in the relay's template.
+#[derive(Clone, Debug)]
+pub struct RelayTemplate {
+    /// Where the server comes from.
+    pub server: ServerFrom,
+    /// Which version of the CLI goes in.
+    pub cli_version: CliVersion,
+    /// The base image, if it shall be another one. To compile the server it
+    /// must have Rust where the official Rust images have it.
+    pub image: Option<String>,
+    /// Further Debian packages.
+    pub packages: Vec<Package>,
+}
+
+/// Where the server comes from.
+#[derive(Clone, Debug)]
+pub enum ServerFrom {
+    /// Compiled in the template from these sources, all of whose names begin
+    /// with [`SOURCE_PREFIX`].
+    Sources(FileSet),
+    /// This file, checked by [`crate::binary::check`].
+    Binary(PathBuf),
+}
+
+/// A pinned version: three numbers, perhaps with a suffix. No range and no
+/// `latest`, because a step that is cached would never look again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CliVersion(String);
+
+/// The name of a Debian package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package(String);
+
+/// A text that is no pinned version or no package name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BadChoice {
+    /// Not a version.
+    #[error("{0:?} is not a pinned version such as {CLI_VERSION}")]
+    Version(String),
+    /// Not a package.
+    #[error("{0:?} is not the name of a Debian package")]
+    Package(String),
+}
+
+impl Default for CliVersion {
+    fn default() -> Self {
+        Self(CLI_VERSION.to_owned())
+    }
+}
+
+impl std::str::FromStr for CliVersion {
+    type Err = BadChoice;
+
+    fn from_str(text: &str) -> Result<Self, BadChoice> {
+        let (numbers, suffix) = match text.split_once('-') {
+            Some((numbers, suffix)) => (numbers, Some(suffix)),
+            None => (text, None),
+        };
+        let number =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
+        let fits = numbers.split('.').count() == 3
+            && numbers.split('.').all(number)
+            && suffix.is_none_or(|suffix| !suffix.is_empty() && suffix.bytes().all(word));
+        fits.then(|| Self(text.to_owned())).ok_or_else(|| BadChoice::Version(text.to_owned()))
+    }
+}
+
+impl std::str::FromStr for Package {
+    type Err = BadChoice;
+
+    fn from_str(text: &str) -> Result<Self, BadChoice> {
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let fits = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:=~".contains(&byte)
+        };
+        (first && text.bytes().all(fits))
+            .then(|| Self(text.to_owned()))
+            .ok_or_else(|| BadChoice::Package(text.to_owned()))
+    }
+}
+
+impl RelayTemplate {
+    /// A template with this server and everything else at its default.
+    #[must_use]
+    pub fn new(server: ServerFrom) -> Self {
+        Self { server, cli_version: CliVersion::default(), image: None, packages: Vec::new() }
+    }
+
+    /// The base image: with Rust if the server is compiled, plain otherwise.
+    #[must_use]
+    pub fn image(&self) -> String {
+        self.image.clone().unwrap_or_else(|| match self.server {
+            ServerFrom::Sources(_) => format!("rust:{RUST_VERSION}-slim-{DEBIAN}"),
+            ServerFrom::Binary(_) => format!("debian:{DEBIAN}-slim"),
+        })
+    }
+
+    /// The definition. What changes least comes first, so that a new server
+    /// takes the rest from the cache. Each program is proven by a step of its
+    /// own that runs it as the user who will.
+    #[must_use]
+    pub fn definition(&self) -> Template {
+        let packages =
+            PACKAGES.into_iter().chain(self.packages.iter().map(|package| package.0.as_str()));
+        let version = &self.cli_version.0;
+        let template = Template::from_image(&self.image())
+            .apt_install(packages)
+            .run_as("root", install_cli(version))
+            .run_as(DEFAULT_USER, prove("claude", version));
+        let template = match &self.server {
+            ServerFrom::Sources(files) => template
+                .copy(Copy {
+                    source: SOURCE_PREFIX.to_owned(),
+                    dest: BUILD_DIRECTORY.to_owned(),
+                    owner: Some("root".to_owned()),
+                    mode: None,
+                    from: CopyFrom::Files(files.clone()),
+                })
+                .run_as("root", compile()),
+            ServerFrom::Binary(path) => {
+                let mut files = FileSet::default();
+                files.add_file("claude-relay-server", path, 0o755);
+                template.copy(Copy {
+                    source: "claude-relay-server".to_owned(),
+                    dest: SERVER_PATH.to_owned(),
+                    owner: Some("root".to_owned()),
+                    mode: Some(0o755),
+                    from: CopyFrom::Files(files),
+                })
+            }
+        };
+        template
+            .run_as(DEFAULT_USER, "claude-relay-server --version")
+            // An update in the middle of a conversation would replace the
+            // version that was pinned and proven.
+            .env([("DISABLE_AUTOUPDATER", "1")])
+            .user(DEFAULT_USER)
+            .workdir("/home/user")
+            .run(format!("mkdir -p {WORKSPACE}"))
+            .start(START_COMMAND)
+            .ready(url_answers(&format!("http://localhost:{PORT}/health"), 200))
+    }
+}
+
+/// The CLI is one native program that npm merely brings. npm goes again
+/// unless it was there before; that the CLI runs without it is proven by the
+/// step that follows. Debian's npm is some hundred packages, and dpkg waits
+/// for the disk after each file of them; here that guards nothing, since a
+/// build that is cut off is thrown away whole.
+fn install_cli(version: &str) -> String {
+    let package = quote(&format!("@anthropic-ai/claude-code@{version}"));
+    format!(
+        "set -e; export DEBIAN_FRONTEND=noninteractive; \
+         apt() {{ apt-get -y -o Dpkg::Options::=--force-unsafe-io \"$@\"; }}; \
+         if ! command -v npm >/dev/null; then \
+         apt update; apt install --no-install-recommends npm; borrowed=1; fi; \
+         npm install --global --prefix /usr/local --no-audit --no-fund --no-update-notifier {package}; \
+         if [ -n \"$borrowed\" ]; then apt purge --auto-remove npm nodejs; fi; \
+         rm -rf /root/.npm /var/lib/apt/lists/*"
+    )
+}
+
+/// Runs a program and compares the version that it names.
+fn prove(program: &str, version: &str) -> String {
+    let version = quote(version);
+    format!("{program} --version && {program} --version | grep -qwF -e {version}")
+}
+
+/// A login shell forgets the image's PATH, so Rust's is set again. The
+/// toolchain and the sources go when the server is built.
+fn compile() -> String {
+    format!(
+        "set -e; export CARGO_HOME=/usr/local/cargo RUSTUP_HOME=/usr/local/rustup; \
+         export PATH=/usr/local/cargo/bin:$PATH; cd {BUILD_DIRECTORY}; \
+         cargo build --release --locked --package claude-relay-server; \
+         install -m 0755 target/release/claude-relay-server {SERVER_PATH}; \
+         cd /; rm -rf {BUILD_DIRECTORY} /usr/local/cargo /usr/local/rustup"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pinned_versions_go_in() {
+        assert!("2.1.329".parse::<CliVersion>().is_ok());
+        assert!("2.1.329-beta.1".parse::<CliVersion>().is_ok());
+        for bad in ["latest", "2.1", "^2.1.3", "2.1.x", "2.1.3;rm", "2.1.3-", "", "2.1.3 "] {
+            assert!(bad.parse::<CliVersion>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_package_cannot_become_an_option_or_a_command() {
+        for bad in ["-y", "a b", "a;b", "$(x)", "", "A"] {
+            assert!(bad.parse::<Package>().is_err(), "{bad}");
+        }
+        assert!("libssl-dev".parse::<Package>().is_ok());
+        assert!("g++".parse::<Package>().is_ok());
+    }
+
+    #[test]
+    fn the_start_command_is_nothing_but_public() {
+        let template = RelayTemplate::new(ServerFrom::Binary("x".into())).definition();
+        assert_eq!(
+            template.start.as_deref(),
+            Some("claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth")
+        );
+        assert_eq!(
+            template.ready.as_deref(),
+            Some(
+                "curl -s -o /dev/null -w \"%{http_code}\" http://localhost:3000/health | grep -q \"200\""
+            )
+        );
+    }
+
+    #[test]
+    fn every_program_is_proven_by_a_step_as_the_user_who_runs_it() {
+        let template = RelayTemplate::new(ServerFrom::Sources(FileSet::default())).definition();
+        let steps: Vec<_> = template.steps().iter().map(crate::template::Step::summary).collect();
+        let proof = "RUN as user: claude --version && claude --version | grep -qwF -e 2.1.329";
+        assert!(steps.iter().any(|step| step == proof), "{steps:#?}");
+        assert!(steps.iter().any(|step| step == "RUN as user: claude-relay-server --version"));
+        assert_eq!(
+            RelayTemplate::new(ServerFrom::Binary("x".into())).image(),
+            "debian:trixie-slim",
+            "Rust is not brought along when nothing is compiled"
+        );
+    }
+}

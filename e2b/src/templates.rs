@@ -1,0 +1,386 @@
+//! Templates as the control plane knows them: the calls of a build.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::http::{E2b, Request};
+use crate::sandbox::{NO_BODY, timestamp};
+use crate::template::{Action, Base, Template};
+use crate::template_name::{Tag, TemplateName};
+
+/// How long the upload of one archive may take: the address for it lives
+/// half an hour.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// How often an upload is tried. The same bytes to the same place do no harm.
+const UPLOAD_ATTEMPTS: u32 = 3;
+/// How much of the storage's answer is read.
+const MAX_UPLOAD_ANSWER_BYTES: usize = 64 << 10;
+
+/// How large the sandboxes of a template are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Processors: 1 or an even number, at most 32 and what the plan allows.
+    pub cpus: u32,
+    /// Memory in MiB: an even number, at least 128.
+    pub memory_mb: u32,
+}
+
+/// A build that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RequestedBuild {
+    /// The template's id.
+    #[serde(rename = "templateID")]
+    pub template: String,
+    /// The build's id.
+    #[serde(rename = "buildID")]
+    pub build: String,
+    /// The names under which the template will be found.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// The tags that will point to this build.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+/// Where an archive goes.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UploadPlace {
+    /// Whether the server has it already.
+    pub present: bool,
+    /// The address for it, with a signature in it.
+    pub url: Option<String>,
+    /// Headers that the storage wants.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// How far a build is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BuildState {
+    /// It has not begun.
+    Waiting,
+    /// It is at work.
+    Building,
+    /// It is done: sandboxes can be made.
+    Ready,
+    /// It has failed.
+    Error,
+    /// Something newer than this library.
+    #[serde(other)]
+    Other,
+}
+
+/// How grave a line of a build's log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Details, the output of a command among them.
+    Debug,
+    /// What happens.
+    Info,
+    /// Something is odd.
+    Warn,
+    /// Something failed.
+    Error,
+    /// Something newer than this library.
+    #[serde(other)]
+    Other,
+}
+
+/// A line of a build's log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BuildLog {
+    /// When it was written.
+    #[serde(deserialize_with = "timestamp")]
+    pub timestamp: SystemTime,
+    /// How grave it is.
+    pub level: Level,
+    /// The line. May hold control characters: see [`crate::plain::plain`].
+    pub message: String,
+    /// The step that it belongs to: `base`, `finalize`, or its number from 1.
+    pub step: Option<String>,
+}
+
+/// Why a build failed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BuildFailure {
+    /// The server's own words.
+    pub message: String,
+    /// `base`, `finalize`, or the number of the step, counted from 1; `None`
+    /// for a failure of the server itself.
+    pub step: Option<String>,
+    /// What the log says about it.
+    #[serde(rename = "logEntries", default)]
+    pub logs: Vec<BuildLog>,
+}
+
+/// How a build stands, with the part of its log that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BuildStatus {
+    /// How far it is.
+    pub status: BuildState,
+    /// Its log from the asked offset on, at most 100 lines.
+    #[serde(rename = "logEntries", default)]
+    pub logs: Vec<BuildLog>,
+    /// Why it failed, if it did.
+    pub reason: Option<BuildFailure>,
+}
+
+/// A tag and the build that it points to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TagInfo {
+    /// The tag.
+    pub tag: String,
+    /// The build's id.
+    #[serde(rename = "buildID")]
+    pub build: String,
+    /// When it was set.
+    #[serde(rename = "createdAt", deserialize_with = "timestamp")]
+    pub created_at: SystemTime,
+}
+
+/// The body that starts a build.
+#[derive(Debug, Serialize)]
+pub(crate) struct BuildStart<'a> {
+    #[serde(rename = "startCmd", skip_serializing_if = "Option::is_none")]
+    start: Option<&'a str>,
+    #[serde(rename = "readyCmd", skip_serializing_if = "Option::is_none")]
+    ready: Option<&'a str>,
+    steps: Vec<StepBody<'a>>,
+    force: bool,
+    #[serde(rename = "fromImage", skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
+    #[serde(rename = "fromTemplate", skip_serializing_if = "Option::is_none")]
+    template: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepBody<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    args: Vec<String>,
+    force: bool,
+    #[serde(rename = "filesHash", skip_serializing_if = "Option::is_none")]
+    hash: Option<&'a str>,
+}
+
+impl<'a> BuildStart<'a> {
+    /// The body for a template whose COPY steps have these digests, one for
+    /// each in their order.
+    pub(crate) fn of(template: &'a Template, hashes: &'a [String]) -> Self {
+        let mut hashes = hashes.iter();
+        let steps = template.steps.iter().map(|step| {
+            let (kind, args) = match &step.action {
+                Action::Run { command, user } => {
+                    ("RUN", [Some(command), user.as_ref()].into_iter().flatten().cloned().collect())
+                }
+                Action::Copy(copy) => {
+                    let mode = copy.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default();
+                    let owner = copy.owner.clone().unwrap_or_default();
+                    ("COPY", vec![copy.source.clone(), copy.dest.clone(), owner, mode])
+                }
+                Action::Env(variables) => {
+                    let pairs = variables.iter().flat_map(|(name, value)| [name, value]);
+                    ("ENV", pairs.cloned().collect())
+                }
+                Action::Workdir(path) => ("WORKDIR", vec![path.clone()]),
+                Action::User(name) => ("USER", vec![name.clone()]),
+            };
+            let hash = match &step.action {
+                Action::Copy(_) => hashes.next().map(String::as_str),
+                _ => None,
+            };
+            StepBody { kind, args, force: step.force, hash }
+        });
+        let (image, base) = match &template.base {
+            Base::Image(image) => (Some(image.as_str()), None),
+            Base::Template(name) => (None, Some(name.as_str())),
+        };
+        Self {
+            start: template.start.as_deref(),
+            ready: template.ready.as_deref(),
+            steps: steps.collect(),
+            force: template.force,
+            image,
+            template: base,
+        }
+    }
+}
+
+impl E2b {
+    /// Asks for a build: the template is made if there is none of this name.
+    /// A waiting build of the same name and tag is given up for it.
+    ///
+    /// # Errors
+    /// See [`Error`]; a name of another team is [`Error::Forbidden`] or
+    /// [`Error::Conflict`].
+    pub async fn request_build(
+        &self,
+        name: &TemplateName,
+        tags: &[Tag],
+        size: Size,
+    ) -> Result<RequestedBuild, Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            name: &'a str,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            tags: Vec<&'a str>,
+            cpu_count: u32,
+            #[serde(rename = "memoryMB")]
+            memory_mb: u32,
+        }
+        let operation = format!("ask for a build of {name}");
+        let body = Body {
+            name: name.as_str(),
+            tags: tags.iter().map(Tag::as_str).collect(),
+            cpu_count: size.cpus,
+            memory_mb: size.memory_mb,
+        };
+        let path = ["v3", "templates"];
+        let answer = self.api(operation.clone(), Method::POST, &path, &[], Some(&body)).await?;
+        answer.json(&operation)
+    }
+
+    /// Where the archive with this digest goes, and whether it is there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn upload_place(&self, template: &str, hash: &str) -> Result<UploadPlace, Error> {
+        let operation = format!("ask where the files of {template} go");
+        let path = ["templates", template, "files", hash];
+        let answer = self.api(operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
+        answer.json(&operation)
+    }
+
+    /// Uploads an archive to the storage. The API key is not sent there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn upload(&self, place: &UploadPlace, archive: Bytes) -> Result<(), Error> {
+        let operation = format!("upload an archive of {} bytes", archive.len());
+        let malformed =
+            |problem: String| Error::Malformed { operation: operation.clone(), problem };
+        let url = place.url.as_deref().ok_or_else(|| malformed("it names no place".to_owned()))?;
+        let url = Url::parse(url).map_err(|error| malformed(error.to_string()))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &place.headers {
+            let name = HeaderName::try_from(name).map_err(|error| malformed(error.to_string()))?;
+            let value =
+                HeaderValue::try_from(value).map_err(|error| malformed(error.to_string()))?;
+            headers.insert(name, value);
+        }
+        let mut attempt = 1;
+        loop {
+            let request = Request {
+                operation: operation.clone(),
+                method: Method::PUT,
+                url: url.clone(),
+                headers: headers.clone(),
+                body: Some(archive.clone()),
+                limit: MAX_UPLOAD_ANSWER_BYTES,
+                within: Some(UPLOAD_TIMEOUT),
+            };
+            match self.send(request).await {
+                Ok(_) => return Ok(()),
+                Err(error) if attempt < UPLOAD_ATTEMPTS && error.is_transient() => {
+                    tracing::warn!(%error, "trying again");
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Starts a build whose archives are all there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(crate) async fn start_build(
+        &self,
+        build: &RequestedBuild,
+        body: &BuildStart<'_>,
+    ) -> Result<(), Error> {
+        let operation = format!("start build {}", build.build);
+        let path = ["v2", "templates", &build.template, "builds", &build.build];
+        self.api(operation, Method::POST, &path, &[], Some(body)).await.map(drop)
+    }
+
+    /// How a build stands, with its log from line `offset` on.
+    ///
+    /// # Errors
+    /// See [`Error`]; an unknown build is [`Error::Rejected`].
+    pub async fn build_status(
+        &self,
+        build: &RequestedBuild,
+        offset: usize,
+    ) -> Result<BuildStatus, Error> {
+        let operation = format!("look at build {}", build.build);
+        let path = ["templates", &build.template, "builds", &build.build, "status"];
+        let offset = offset.to_string();
+        let query = [("logsOffset", offset.as_str())];
+        let answer = self.api(operation.clone(), Method::GET, &path, &query, NO_BODY).await?;
+        answer.json(&operation)
+    }
+
+    /// The id of the template of this name, `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if it belongs to another team.
+    pub async fn template_id(&self, name: &TemplateName) -> Result<Option<String>, Error> {
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(rename = "templateID")]
+            template: String,
+        }
+        let operation = format!("look up template {name}");
+        let path = ["templates", "aliases", name.as_str()];
+        match self.api(operation.clone(), Method::GET, &path, &[], NO_BODY).await {
+            Ok(answer) => Ok(Some(answer.json::<Found>(&operation)?.template)),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Points tags to the build that `name`, with its own tag, points to.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn add_tags(&self, name: &TemplateName, tags: &[Tag]) -> Result<(), Error> {
+        let operation = format!("tag template {name}");
+        let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
+        let body = serde_json::json!({ "target": name.as_str(), "tags": tags });
+        self.api(operation, Method::POST, &["templates", "tags"], &[], Some(&body)).await.map(drop)
+    }
+
+    /// Takes tags away from a template.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn remove_tags(&self, name: &TemplateName, tags: &[Tag]) -> Result<(), Error> {
+        let operation = format!("remove tags of template {name}");
+        let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
+        let body = serde_json::json!({ "name": name.as_str(), "tags": tags });
+        let path = ["templates", "tags"];
+        self.api(operation, Method::DELETE, &path, &[], Some(&body)).await.map(drop)
+    }
+
+    /// The tags of a template.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn tags(&self, name: &TemplateName) -> Result<Vec<TagInfo>, Error> {
+        let operation = format!("list the tags of template {name}");
+        let path = ["templates", name.as_str(), "tags"];
+        let answer = self.api(operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
+        answer.json(&operation)
+    }
+}

@@ -1,0 +1,438 @@
+//! The OS sandbox: what the agent and all that it starts can see and touch.
+//!
+//! A mode says what the agent is asked to do; a sandbox is what the kernel
+//! lets it do, whatever it or one of its tools makes of the mode:
+//!
+//! * the system read-only, and nothing of `/srv`, `/mnt`, `/var` or other homes
+//! * the workspace, writable (read-only in mode `safe`)
+//! * a private `/tmp` and a private, empty home
+//! * of the CLI's own state what it needs to resume a conversation and to stay
+//!   logged in; its settings read-only, so that no hook or MCP server can be
+//!   planted there for a later run outside
+//! * no process but its own; the first one's end is the end of all
+//! * the whole network: no backend can restrict it by host name
+//!
+//! [`Sandbox::wrap`] turns a plan into one that runs inside; what it is made
+//! of is pure ([`bwrap::arguments`]). [`open`] finds out what works here.
+
+pub mod bwrap;
+pub mod seatbelt;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::process::Plan;
+use crate::settings::find_program;
+
+/// What the operator asks for: `--sandbox`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// None.
+    #[default]
+    None,
+    /// The system's own if it works, else none, with a warning.
+    Auto,
+    /// The system's own; without it the server does not start.
+    Os,
+    /// Bubblewrap, on Linux.
+    Bwrap,
+    /// `sandbox-exec`, on macOS.
+    Seatbelt,
+}
+
+impl Choice {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::None, Self::Auto, Self::Os, Self::Bwrap, Self::Seatbelt];
+
+    /// The name on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Auto => "auto",
+            Self::Os => "os",
+            Self::Bwrap => "bwrap",
+            Self::Seatbelt => "seatbelt",
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Choice {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        Self::ALL.into_iter().find(|choice| choice.as_str() == text).ok_or(UnknownChoice)
+    }
+}
+
+/// A sandbox that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected none, auto, os, bwrap or seatbelt")]
+pub struct UnknownChoice;
+
+/// What the agent runs in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Sandbox {
+    /// Nothing but its own restraint.
+    #[default]
+    None,
+    /// The bubblewrap at this path, which has been seen to work.
+    Bwrap(PathBuf),
+}
+
+/// Why a sandbox cannot be had. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// The program is not there.
+    #[error(
+        "--sandbox {0}: bubblewrap (`bwrap`) was not found in PATH: install it (`apt-get install bubblewrap`, `dnf install bubblewrap`), or choose --sandbox none"
+    )]
+    Missing(Choice),
+    /// The program is there and the system does not let it work.
+    #[error("--sandbox {choice}: bubblewrap does not work here: {reason}")]
+    Refused {
+        /// What was asked for.
+        choice: Choice,
+        /// The cause and its mend.
+        reason: String,
+    },
+    /// Another system's sandbox.
+    #[error(
+        "--sandbox seatbelt: only macOS has `sandbox-exec`, and this server runs on Linux only: choose --sandbox bwrap"
+    )]
+    OtherSystem,
+}
+
+/// Finds what `choice` means here. `path` is the `PATH` to look for programs
+/// in.
+///
+/// # Errors
+///
+/// See [`Unavailable`]. [`Choice::Auto`] gives the error too; whether to go on
+/// without is the caller's decision.
+pub async fn open(choice: Choice, path: Option<&OsStr>) -> Result<Sandbox, Unavailable> {
+    match choice {
+        Choice::None => return Ok(Sandbox::None),
+        Choice::Seatbelt => return Err(Unavailable::OtherSystem),
+        Choice::Auto | Choice::Os | Choice::Bwrap => {}
+    }
+    let found = find_program(Path::new("bwrap"), path).ok_or(Unavailable::Missing(choice))?;
+    match bwrap::probe(&found).await {
+        Ok(()) => Ok(Sandbox::Bwrap(found)),
+        Err(reason) => Err(Unavailable::Refused { choice, reason }),
+    }
+}
+
+/// What the server knows about where the agent works.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The workspace.
+    pub workspace: &'a Path,
+    /// Whether the agent may write into it.
+    pub writable: bool,
+    /// The server's environment: whose home it is. Not the agent's, to which a
+    /// client can add.
+    pub environment: &'a [(OsString, OsString)],
+}
+
+impl Place<'_> {
+    fn variable(&self, name: &str) -> Option<PathBuf> {
+        let found = self.environment.iter().find(|(variable, _)| variable == name);
+        found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
+    }
+}
+
+/// Why nothing can be started inside the sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum WrapError {
+    /// The program is not there.
+    #[error("{0:?} was not found")]
+    Program(PathBuf),
+    /// The home would be inside too.
+    #[error(
+        "the workspace {workspace:?} holds the home directory {home:?}, so a sandbox would hide nothing: choose a directory of its own with --workspace (RELAY_WORKSPACE)"
+    )]
+    Home {
+        /// The workspace.
+        workspace: PathBuf,
+        /// The home.
+        home: PathBuf,
+    },
+    /// Something that is to be shown inside is not there.
+    #[error("{path:?} cannot be used in the sandbox: {source}")]
+    Path {
+        /// What.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+impl Sandbox {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bwrap(_) => "bwrap",
+        }
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        *self != Self::None
+    }
+
+    /// `plan` inside this sandbox.
+    ///
+    /// # Errors
+    ///
+    /// See [`WrapError`].
+    pub fn wrap(&self, plan: Plan, place: &Place<'_>) -> Result<Plan, WrapError> {
+        let Self::Bwrap(bwrap) = self else { return Ok(plan) };
+        let view = view(&plan, place)?;
+        let mut args = bwrap::arguments(&view);
+        args.push("--".into());
+        args.push(view.program.into());
+        args.extend(plan.args);
+        Ok(Plan {
+            program: bwrap.into(),
+            args,
+            env: environment(plan.env),
+            cwd: plan.cwd,
+            scratch: plan.scratch,
+        })
+    }
+}
+
+/// What is to be seen inside. Every path is absolute and, unless said
+/// otherwise, is found at the same place inside and outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The program to run, links followed.
+    pub program: PathBuf,
+    /// Where it runs.
+    pub cwd: PathBuf,
+    /// The workspace, links followed.
+    pub workspace: PathBuf,
+    /// Whether it may be written into.
+    pub writable: bool,
+    /// The home, which is empty inside.
+    pub home: Option<PathBuf>,
+    /// The directory of the CLI's state.
+    pub state: Option<PathBuf>,
+    /// The CLI's file beside it.
+    pub user_file: Option<PathBuf>,
+    /// Files and directories to be read: the program's and the MCP file.
+    pub readable: Vec<PathBuf>,
+}
+
+/// Directories of the CLI's state that it writes and that must outlive it:
+/// conversations, task lists, plans, and files to go back to.
+pub const STATE_WRITABLE: [&str; 5] = ["projects", "todos", "tasks", "plans", "file-history"];
+
+/// The file by which the CLI stays logged in: it draws new tokens from it and
+/// must keep them.
+pub const STATE_CREDENTIALS: &str = ".credentials.json";
+
+/// What the CLI reads there. Everything else it writes is private to one run.
+pub const STATE_READABLE: [&str; 10] = [
+    ".claude.json",
+    "settings.json",
+    "settings.local.json",
+    "CLAUDE.md",
+    "agents",
+    "commands",
+    "skills",
+    "plugins",
+    "output-styles",
+    "rules",
+];
+
+/// Directories that are private inside. A program that lies right in one of
+/// them is shown alone, without its neighbours.
+const PRIVATE: [&str; 4] = ["/tmp", "/var/tmp", "/home", "/root"];
+
+/// Looks at the disk for what `plan` needs.
+fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
+    let resolve = |path: &Path| {
+        path.canonicalize().map_err(|source| WrapError::Path { path: path.to_owned(), source })
+    };
+    let workspace = resolve(place.workspace)?;
+    let home = place.variable("HOME");
+    for home in home.iter().flat_map(|home| [Some(home.clone()), home.canonicalize().ok()]) {
+        if let Some(home) = home.filter(|home| home.starts_with(&workspace)) {
+            return Err(WrapError::Home { workspace, home });
+        }
+    }
+    let (state, user_file) = match (place.variable("CLAUDE_CONFIG_DIR"), &home) {
+        (Some(directory), _) => (Some(directory), None),
+        (None, Some(home)) => (Some(home.join(".claude")), Some(home.join(".claude.json"))),
+        (None, None) => (None, None),
+    };
+    if let Some(state) = &state {
+        for directory in STATE_WRITABLE {
+            let path = state.join(directory);
+            fs::create_dir_all(&path).map_err(|source| WrapError::Path { path, source })?;
+        }
+    }
+
+    let path = plan.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| &**value);
+    let mut private: Vec<&Path> = PRIVATE.iter().map(Path::new).collect();
+    private.push(&workspace);
+    private.extend(home.as_deref());
+    private.extend(state.as_deref());
+    let mut readable = Vec::new();
+    let mut show = |program: &Path| {
+        let found =
+            find_program(program, path).ok_or_else(|| WrapError::Program(program.into()))?;
+        let resolved = resolve(&found)?;
+        for file in [&found, &resolved] {
+            readable.push(with_neighbours(file, &private).to_owned());
+        }
+        Ok(resolved)
+    };
+    let program = show(Path::new(&plan.program))?;
+    if plan.program == "node" {
+        // The script is its first argument.
+        if let Some(script) = plan.args.first() {
+            show(Path::new(script))?;
+        }
+    } else if is_script(&program) {
+        // Its interpreter may be installed in the home too.
+        let _ = show(Path::new("node"));
+    }
+    if let Some(resolver) = Path::new("/etc/resolv.conf").canonicalize().ok() {
+        readable.push(resolver);
+    }
+    readable.extend(plan.scratch.as_deref().map(Path::to_owned));
+    // What lies in the workspace or the system is there already, and must not
+    // become read-only or lose its place.
+    readable.retain(|path| {
+        !path.starts_with(&workspace)
+            && !bwrap::SYSTEM.iter().any(|directory| path.starts_with(directory))
+    });
+    readable.dedup();
+    Ok(View {
+        program,
+        cwd: plan.cwd.clone(),
+        workspace,
+        writable: place.writable,
+        home,
+        state,
+        user_file,
+        readable,
+    })
+}
+
+/// The directory of `program`, whose files it may need; the program alone if
+/// its directory holds one of `private`.
+fn with_neighbours<'a>(program: &'a Path, private: &[&Path]) -> &'a Path {
+    match program.parent() {
+        Some(directory) if !private.iter().any(|path| path.starts_with(directory)) => directory,
+        _ => program,
+    }
+}
+
+fn is_script(program: &Path) -> bool {
+    let mut start = [0; 2];
+    fs::File::open(program).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && &start == b"#!"
+}
+
+/// The environment inside, where there is one place for temporary files.
+fn environment(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    let mut env: Vec<_> = env
+        .into_iter()
+        .filter(|(name, _)| !["TMPDIR", "TMP", "TEMP"].iter().any(|one| name == *one))
+        .collect();
+    env.push(("TMPDIR".into(), "/tmp".into()));
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_read_as_they_are_written() {
+        for choice in Choice::ALL {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        assert_eq!("OS".parse::<Choice>(), Err(UnknownChoice));
+    }
+
+    fn plan(program: &Path) -> Plan {
+        Plan {
+            program: program.into(),
+            args: vec!["--flag=value".into()],
+            env: [("PATH", "/usr/bin:/bin"), ("TMPDIR", "/far")]
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+            cwd: "/".into(),
+            scratch: None,
+        }
+    }
+
+    fn set(home: &Path) -> Vec<(OsString, OsString)> {
+        vec![("HOME".into(), home.into())]
+    }
+
+    #[test]
+    fn a_program_in_the_home_is_shown_with_its_neighbours_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let (home, workspace) = (root.join("home"), root.join("workspace"));
+        let bin = home.join(".local/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::create_dir_all(&workspace).unwrap();
+        for program in [bin.join("claude"), home.join("claude")] {
+            fs::copy("/bin/true", program).unwrap();
+        }
+        let environment = set(&home);
+        let place = Place { workspace: &workspace, writable: true, environment: &environment };
+        let neighbours = view(&plan(&bin.join("claude")), &place).unwrap();
+        assert_eq!(neighbours.program, bin.join("claude"));
+        assert!(neighbours.readable.contains(&bin), "{neighbours:?}");
+        let alone = view(&plan(&home.join("claude")), &place).unwrap();
+        assert!(alone.readable.contains(&home.join("claude")), "{alone:?}");
+        assert!(!alone.readable.contains(&home), "{alone:?}");
+        assert_eq!(alone.state, Some(home.join(".claude")));
+        assert!(home.join(".claude/projects").is_dir());
+
+        let system = view(&plan(Path::new("true")), &place).unwrap();
+        assert!(system.readable.iter().all(|path| !path.starts_with("/usr")), "{system:?}");
+        let missing = view(&plan(Path::new("no-such-program")), &place);
+        assert!(matches!(missing, Err(WrapError::Program(_))), "{missing:?}");
+    }
+
+    #[test]
+    fn a_workspace_that_holds_the_home_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let environment = set(home.path());
+        for workspace in [home.path(), Path::new("/")] {
+            let place = Place { workspace, writable: true, environment: &environment };
+            let refused = view(&plan(Path::new("true")), &place).unwrap_err();
+            assert!(refused.to_string().contains("--workspace"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn temporary_files_have_one_place() {
+        let env = environment(plan(Path::new("x")).env);
+        let names: Vec<_> =
+            env.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();
+        assert_eq!(names, [(Some("PATH"), Some("/usr/bin:/bin")), (Some("TMPDIR"), Some("/tmp"))]);
+    }
+}

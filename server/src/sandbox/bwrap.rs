@@ -1,0 +1,227 @@
+//! Bubblewrap: mount and process namespaces around the agent.
+//!
+//! The wrapper stays outside as the agent's parent and hands on its exit code.
+//! What follows for stopping the agent: the end of stdin and the interrupt
+//! request pass through the wrapper as they are, so the polite steps work. A
+//! signal meets the wrapper alone, and with it ends everything inside, at
+//! once: SIGTERM is then as hard as SIGKILL.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE, View};
+use crate::probe;
+use crate::process::Ending;
+
+/// The system, read-only inside. What is not there is left out.
+pub const SYSTEM: [&str; 13] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc",
+    "/opt",
+    "/nix/store",
+    "/gnu/store",
+    "/run/current-system",
+    "/snap",
+];
+
+/// How long the trial may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The namespaces of every run, the trial included.
+const NAMESPACES: [&str; 3] = ["--unshare-all", "--share-net", "--die-with-parent"];
+
+/// The arguments up to the program. Later ones are mounted over earlier ones.
+#[must_use]
+pub fn arguments(view: &View) -> Vec<OsString> {
+    let mut args = Args(NAMESPACES.into_iter().map(OsString::from).collect());
+    for directory in SYSTEM {
+        args.mount("--ro-bind-try", directory.as_ref());
+    }
+    args.private("--proc", "/proc".as_ref());
+    args.private("--dev", "/dev".as_ref());
+    args.private("--tmpfs", "/tmp".as_ref());
+    args.private("--tmpfs", "/var/tmp".as_ref());
+    if let Some(home) = &view.home {
+        args.private("--tmpfs", home);
+    }
+    args.mount(if view.writable { "--bind" } else { "--ro-bind" }, &view.workspace);
+    if let Some(state) = &view.state {
+        args.private("--tmpfs", state);
+        for directory in STATE_WRITABLE {
+            args.mount("--bind", &state.join(directory));
+        }
+        args.mount("--bind-try", &state.join(STATE_CREDENTIALS));
+        for entry in STATE_READABLE {
+            args.mount("--ro-bind-try", &state.join(entry));
+        }
+    }
+    if let Some(file) = &view.user_file {
+        args.mount("--ro-bind-try", file);
+    }
+    for path in &view.readable {
+        args.mount("--ro-bind", path);
+    }
+    args.private("--remount-ro", "/".as_ref());
+    args.private("--chdir", &view.cwd);
+    args.0
+}
+
+struct Args(Vec<OsString>);
+
+impl Args {
+    /// What is outside, at the same place inside.
+    fn mount(&mut self, how: &str, path: &Path) {
+        self.0.extend([how.into(), path.into(), path.into()]);
+    }
+
+    /// What exists inside only.
+    fn private(&mut self, how: &str, path: &Path) {
+        self.0.extend([how.into(), path.into()]);
+    }
+}
+
+/// Whether the program at this path can make a sandbox here; the reason and
+/// the mend if not.
+pub(super) async fn probe(bwrap: &Path) -> Result<(), String> {
+    let mut args: Vec<OsString> = NAMESPACES.into_iter().map(OsString::from).collect();
+    args.extend(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"].map(OsString::from));
+    args.extend(["--tmpfs", "/tmp", "--"].map(OsString::from));
+    // The one program that is known to be there.
+    args.extend([bwrap.into(), "--version".into()]);
+    let outcome = probe::run(bwrap.into(), args, Vec::new(), PATIENCE).await;
+    match outcome {
+        Ok(outcome) if outcome.how == Ending::Exited(0) => Ok(()),
+        Ok(outcome) => Err(explain(outcome.stderr.trim(), &Kernel::read())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The switches by which a system forbids user namespaces.
+#[derive(Debug, Default)]
+struct Kernel {
+    /// Ubuntu, from 23.10 on.
+    apparmor_restricts: bool,
+    /// Debian before 11, and hardened kernels.
+    clone_forbidden: bool,
+    /// Any Linux.
+    none_allowed: bool,
+}
+
+impl Kernel {
+    fn read() -> Self {
+        let is = |file: &str, value: &str| {
+            fs::read_to_string(PathBuf::from("/proc/sys").join(file))
+                .is_ok_and(|text| text.trim() == value)
+        };
+        Self {
+            apparmor_restricts: is("kernel/apparmor_restrict_unprivileged_userns", "1"),
+            clone_forbidden: is("kernel/unprivileged_userns_clone", "0"),
+            none_allowed: is("user/max_user_namespaces", "0"),
+        }
+    }
+}
+
+/// What bubblewrap's own words mean on this system, and what helps.
+fn explain(words: &str, kernel: &Kernel) -> String {
+    let mend = if kernel.apparmor_restricts {
+        "Ubuntu restricts unprivileged user namespaces by AppArmor: give bwrap a profile that allows `userns` (in /etc/apparmor.d/bwrap), or `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
+    } else if kernel.clone_forbidden {
+        "this kernel forbids unprivileged user namespaces: `sysctl -w kernel.unprivileged_userns_clone=1`"
+    } else if kernel.none_allowed {
+        "this system allows no user namespaces: `sysctl -w user.max_user_namespaces=15000`"
+    } else if words.contains("mount proc") {
+        "the surrounding container does not let a new /proc be mounted: run the server outside of it, or let the container be the sandbox with --sandbox none"
+    } else {
+        "a container or a security module may forbid it: run the server outside of it, or choose --sandbox none"
+    };
+    match words {
+        "" => mend.to_owned(),
+        words => format!("{mend} (it said: {words:.500})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view() -> View {
+        View {
+            program: "/home/u/.local/bin/claude".into(),
+            cwd: "/home/u/agent-workspace/sub".into(),
+            workspace: "/home/u/agent-workspace".into(),
+            writable: true,
+            home: Some("/home/u".into()),
+            state: Some("/home/u/.claude".into()),
+            user_file: Some("/home/u/.claude.json".into()),
+            readable: vec!["/home/u/.local/bin".into()],
+        }
+    }
+
+    fn text(view: &View) -> String {
+        let args: Vec<_> =
+            arguments(view).iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        args.join(" ")
+    }
+
+    fn at(text: &str, part: &str) -> usize {
+        text.find(part).unwrap_or_else(|| panic!("{part} is missing in {text}"))
+    }
+
+    #[test]
+    fn the_home_is_empty_and_the_workspace_lies_over_it() {
+        let text = text(&view());
+        assert!(text.starts_with("--unshare-all --share-net --die-with-parent "), "{text}");
+        let home = at(&text, "--tmpfs /home/u ");
+        let workspace = at(&text, "--bind /home/u/agent-workspace /home/u/agent-workspace ");
+        let state = at(&text, "--tmpfs /home/u/.claude ");
+        let sessions = at(&text, "--bind /home/u/.claude/projects /home/u/.claude/projects ");
+        let settings = at(&text, "--ro-bind-try /home/u/.claude/settings.json ");
+        let program = at(&text, "--ro-bind /home/u/.local/bin /home/u/.local/bin ");
+        assert!(home < workspace && workspace < state && state < sessions && sessions < settings);
+        assert!(settings < program);
+        assert!(text.ends_with("--remount-ro / --chdir /home/u/agent-workspace/sub"), "{text}");
+        // The one home is bound nowhere as a whole, and neither is the disk.
+        for whole in ["bind /home/u /home/u ", "bind / / ", "bind /tmp /tmp ", "bind /proc /proc "]
+        {
+            assert!(!text.contains(whole), "{whole} in {text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_writable_in_a_read_only_workspace() {
+        let text = text(&View { writable: false, ..view() });
+        at(&text, "--ro-bind /home/u/agent-workspace /home/u/agent-workspace ");
+        let writable: Vec<_> = text.split(' ').filter(|arg| *arg == "--bind").collect();
+        assert_eq!(writable.len(), STATE_WRITABLE.len(), "{text}");
+    }
+
+    #[test]
+    fn without_a_home_there_is_none() {
+        let text = text(&View { home: None, state: None, user_file: None, ..view() });
+        assert!(!text.contains(".claude.json") && !text.contains("--tmpfs /home/u"), "{text}");
+    }
+
+    #[test]
+    fn the_mend_is_named() {
+        let said = "bwrap: setting up uid map: Permission denied";
+        let ubuntu = Kernel { apparmor_restricts: true, ..Kernel::default() };
+        let reason = explain(said, &ubuntu);
+        assert!(reason.contains("Ubuntu restricts unprivileged user namespaces"), "{reason}");
+        assert!(reason.contains("kernel.apparmor_restrict_unprivileged_userns=0"), "{reason}");
+        assert!(reason.ends_with("(it said: bwrap: setting up uid map: Permission denied)"));
+        let hardened = Kernel { clone_forbidden: true, ..Kernel::default() };
+        assert!(explain("", &hardened).contains("kernel.unprivileged_userns_clone=1"));
+        let none = Kernel { none_allowed: true, ..Kernel::default() };
+        assert!(explain("", &none).contains("user.max_user_namespaces"));
+        let container = "bwrap: Can't mount proc on /newroot/proc: Operation not permitted";
+        assert!(explain(container, &Kernel::default()).contains("surrounding container"));
+    }
+}

@@ -1,0 +1,208 @@
+//! One setting: its flag, else its variable, else nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use claude_relay_protocol::Secret;
+
+use super::SettingsError;
+
+/// The shortest token that is taken. Shorter ones can be guessed.
+const TOKEN_BYTES: usize = 8;
+
+/// Where a value comes from: flags first, then variables.
+pub(super) struct Source {
+    pub(super) environment: BTreeMap<OsString, OsString>,
+}
+
+/// A value and the name to blame for it.
+pub(super) struct Found<T> {
+    pub(super) name: &'static str,
+    pub(super) value: T,
+}
+
+/// The variables of a file; none when there is none.
+pub(super) fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, SettingsError> {
+    let lines = match dotenvy::from_path_iter(file) {
+        Ok(lines) => lines,
+        Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(BTreeMap::new());
+        }
+        Err(error) => return Err(SettingsError::DotEnv(error.to_string())),
+    };
+    lines
+        .enumerate()
+        .map(|(index, line)| match line {
+            Ok((name, value)) => Ok((name.into(), value.into())),
+            Err(dotenvy::Error::Io(error)) => Err(SettingsError::DotEnv(error.to_string())),
+            // The library's own words repeat the line, and with it a key.
+            Err(_) => Err(SettingsError::DotEnv(format!(
+                "entry {} cannot be read: expected NAME=value",
+                index + 1
+            ))),
+        })
+        .collect()
+}
+
+/// A path with a separator as it is, a bare name in `path`.
+pub(crate) fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+    let runs = |candidate: &Path| {
+        candidate.is_file() && rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    if program.components().nth(1).is_some() {
+        return runs(program).then(|| program.to_owned());
+    }
+    std::env::split_paths(path?)
+        .map(|directory| directory.join(program))
+        .find(|candidate| runs(candidate))
+}
+
+pub(super) fn bad(name: &str, reason: impl Into<String>) -> SettingsError {
+    SettingsError::Value { name: name.to_owned(), reason: reason.into() }
+}
+
+impl Source {
+    fn variable(&self, name: &str) -> Option<&OsString> {
+        self.environment.get(OsStr::new(name)).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn home(&self) -> Result<PathBuf, SettingsError> {
+        self.variable("HOME").map(PathBuf::from).ok_or_else(|| {
+            bad(
+                "--workspace (RELAY_WORKSPACE)",
+                "there is no HOME to put a workspace into; name one",
+            )
+        })
+    }
+
+    pub(super) fn path(&self, flag: Option<OsString>, variable: &'static str) -> Option<PathBuf> {
+        flag.or_else(|| self.variable(variable).cloned()).map(PathBuf::from)
+    }
+
+    pub(super) fn text(
+        &self,
+        flag: Option<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+    ) -> Result<Option<Found<String>>, SettingsError> {
+        if let Some(value) = flag {
+            return Ok(Some(Found { name: flag_name, value }));
+        }
+        match self.variable(variable) {
+            None => Ok(None),
+            Some(value) => match value.to_str() {
+                Some(value) => Ok(Some(Found { name: variable, value: value.to_owned() })),
+                None => Err(bad(variable, "is not UTF-8")),
+            },
+        }
+    }
+
+    pub(super) fn parsed<T: std::str::FromStr>(
+        &self,
+        flag: Option<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(found) = self.text(flag, flag_name, variable)? else { return Ok(None) };
+        match found.value.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(bad(found.name, format!("expected {expected}, got {:?}", found.value))),
+        }
+    }
+
+    pub(super) fn duration(
+        &self,
+        flag: Option<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+        default: &str,
+    ) -> Result<Duration, SettingsError> {
+        let found = self
+            .text(flag, flag_name, variable)?
+            .unwrap_or(Found { name: flag_name, value: default.to_owned() });
+        match humantime::parse_duration(&found.value) {
+            Ok(duration) if !duration.is_zero() => Ok(duration),
+            _ => Err(bad(
+                found.name,
+                format!("expected a duration such as 500ms, 30s or 10m, got {:?}", found.value),
+            )),
+        }
+    }
+
+    pub(super) fn flag(&self, flag: bool, variable: &'static str) -> Result<bool, SettingsError> {
+        if flag {
+            return Ok(true);
+        }
+        match self.variable(variable).map(|value| value.to_string_lossy().to_lowercase()).as_deref()
+        {
+            None | Some("0" | "false" | "no" | "off") => Ok(false),
+            Some("1" | "true" | "yes" | "on") => Ok(true),
+            Some(other) => Err(bad(variable, format!("expected true or false, got {other:?}"))),
+        }
+    }
+
+    pub(super) fn list<T>(
+        &self,
+        flags: Vec<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+    ) -> Result<Vec<T>, SettingsError>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let (name, values) = if flags.is_empty() {
+            let found = self.text(None, flag_name, variable)?;
+            (variable, found.map(|found| found.value).into_iter().collect())
+        } else {
+            (flag_name, flags)
+        };
+        values
+            .iter()
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
+            .map(|value| value.parse().map_err(|error| bad(name, format!("{value:?}: {error}"))))
+            .collect()
+    }
+
+    /// A token for somebody else's door: whatever fits into a header.
+    pub(super) fn bearer(&self, variable: &'static str) -> Result<Option<Secret>, SettingsError> {
+        let Some(found) = self.text(None, variable, variable)? else { return Ok(None) };
+        let value = found.value.trim();
+        if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(bad(variable, "a token is visible ASCII"));
+        }
+        Ok(Some(Secret::new(value.to_owned())))
+    }
+
+    /// The token: from the flag it may be weak only by being short, and its
+    /// value never shows up in an error.
+    pub(super) fn token(&self, flag: Option<String>) -> Result<Option<Secret>, SettingsError> {
+        let found = match flag {
+            // Given and empty is a mistake that would leave the server open.
+            Some(value) => Found { name: "--auth-token", value },
+            None => match self.environment.get(OsStr::new("RELAY_AUTH_TOKEN")) {
+                None => return Ok(None),
+                Some(value) => Found {
+                    name: "RELAY_AUTH_TOKEN",
+                    value: value.to_str().map(str::to_owned).unwrap_or_default(),
+                },
+            },
+        };
+        if found.value.len() < TOKEN_BYTES
+            || !found.value.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(bad(
+                found.name,
+                format!(
+                    "a token has at least {TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"
+                ),
+            ));
+        }
+        Ok(Some(Secret::new(found.value)))
+    }
+}

@@ -1,0 +1,314 @@
+//! A: what a page of somebody else can make a visitor's browser send.
+
+use super::{Siege, exchange, status};
+use crate::support::http;
+use crate::support::place::Place;
+use crate::support::relay::Launch;
+use crate::support::ws::RawClient;
+
+/// Every door with these headers, as a browser would knock: what it says, 101
+/// for the WebSocket.
+async fn knock(siege: &Siege, headers: &[(&str, &str)]) -> Vec<(String, u16)> {
+    let json = [headers, &[("Content-Type", "application/json")]].concat();
+    let mut answers = Vec::new();
+    for (method, path) in [
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/nothing"),
+        ("GET", "/health"),
+        ("GET", "/config"),
+        ("POST", "/config"),
+    ] {
+        let body = if method == "POST" { "{}" } else { "" };
+        let answer = http::request(siege.address(), method, path, &json, body).await;
+        assert_eq!(answer.header("Access-Control-Allow-Origin"), None, "{method} {path}");
+        answers.push((format!("{method} {path}"), answer.status));
+    }
+    let (answer, _) = RawClient::upgrade(siege.address(), "/ws", headers).await;
+    answers.push(("GET /ws".to_owned(), answer.status));
+    answers
+}
+
+async fn all_say(siege: &Siege, headers: &[(&str, &str)], expected: u16) {
+    for (route, status) in knock(siege, headers).await {
+        assert_eq!(status, expected, "{route} with {headers:?}");
+    }
+}
+
+async fn all_open(siege: &Siege, headers: &[(&str, &str)]) {
+    for (route, status) in knock(siege, headers).await {
+        let open = match route.as_str() {
+            "GET /ws" => 101,
+            "GET /nothing" => 404,
+            _ => 200,
+        };
+        assert_eq!(status, open, "{route} with {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a1_a_foreign_page_opens_no_socket_and_starts_no_agent() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    let port = relay.address().port();
+    let host = format!("localhost:{port}");
+    let headers = [("Host", host.as_str()), ("Origin", "https://evil.example")];
+    let (answer, _) = RawClient::upgrade(relay.address(), "/ws", &headers).await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(answer.header("Upgrade"), None);
+    // The order of events: a door that is open starts the agent at once.
+    assert_eq!(
+        http::get(relay.address(), "/health").await.json()["agent"]["pid"],
+        serde_json::Value::Null
+    );
+    assert!(relay.offspring().is_empty(), "{:?}", relay.offspring());
+    relay.stop();
+}
+
+#[tokio::test]
+async fn a2_the_own_page_is_let_in() {
+    let siege = Siege::begin().await;
+    let address = siege.address();
+    for scheme in ["http", "https"] {
+        all_open(&siege, &[("Origin", &format!("{scheme}://{address}"))]).await;
+    }
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a3_a_program_without_an_origin_is_let_in() {
+    let siege = Siege::begin().await;
+    all_open(&siege, &[]).await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a4_a6_a7_foreign_origins_are_refused_at_every_door() {
+    let siege = Siege::begin().await;
+    let address = siege.address();
+    let port = address.port();
+    for origin in [
+        "null".to_owned(),
+        "".to_owned(),
+        "https://evil.example".to_owned(),
+        // A6: texts that begin or end like ours.
+        "http://localhost.evil.example".to_owned(),
+        "http://evil.example/localhost".to_owned(),
+        "http://localhost@evil.example".to_owned(),
+        "http://127.0.0.1.evil.example".to_owned(),
+        format!("http://127.0.0.1.evil.example:{port}"),
+        format!("http://{address}@evil.example"),
+        format!("http://evil.example@{address}"),
+        format!("http://{address}.evil.example"),
+        format!("http://{address}/"),
+        format!("http://{address} http://evil.example"),
+        // A7: another port, another scheme.
+        "http://127.0.0.1:1".to_owned(),
+        "http://127.0.0.1".to_owned(),
+        format!("http://127.0.0.1:{port}0"),
+        format!("ftp://{address}"),
+        format!("ws://{address}"),
+        format!("file://{address}"),
+        // Another name of the same machine is another origin.
+        format!("http://localhost:{port}"),
+    ] {
+        all_say(&siege, &[("Origin", &origin)], 403).await;
+    }
+    let own = format!("http://{address}");
+    all_say(&siege, &[("Origin", &own), ("Origin", &own)], 403).await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a9_a_strangers_name_for_this_machine_opens_nothing() {
+    let siege = Siege::begin().await;
+    let port = siege.address().port();
+    for host in [
+        "attacker.example".to_owned(),
+        format!("attacker.example:{port}"),
+        "127.0.0.1.evil.example".to_owned(),
+        "localhost.evil.example".to_owned(),
+        "10.0.0.1".to_owned(),
+        "0.0.0.0".to_owned(),
+        "app.localhost".to_owned(),
+    ] {
+        all_say(&siege, &[("Host", &host)], 403).await;
+        // The rebound page's own origin agrees with its Host.
+        all_say(&siege, &[("Host", &host), ("Origin", &format!("http://{host}"))], 403).await;
+    }
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a10_every_name_of_this_machine_is_ours() {
+    let siege = Siege::begin().await;
+    let port = siege.address().port();
+    for host in [
+        format!("localhost:{port}"),
+        "127.0.0.1".to_owned(),
+        format!("[::1]:{port}"),
+        "LOCALHOST".to_owned(),
+        // Decided: the dot of a complete name changes nothing.
+        "localhost.".to_owned(),
+        // Any port: the way to the server may lead through another.
+        "localhost:1".to_owned(),
+    ] {
+        all_open(&siege, &[("Host", &host)]).await;
+    }
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a10_a_host_can_be_allowed_by_name() {
+    let siege = Siege::with(&["--allow-host=relay.example"], "/ws").await;
+    all_open(&siege, &[("Host", "relay.example:8443")]).await;
+    let own = ("Origin", "https://relay.example");
+    all_open(&siege, &[("Host", "relay.example"), own]).await;
+    all_say(&siege, &[("Host", "other.example")], 403).await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a11_behind_an_edge_the_name_is_the_edges() {
+    let siege = Siege::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
+    let host = ("Host", "3000-isbx0f3k1.e2b.app");
+    all_open(&siege, &[host]).await;
+    all_open(&siege, &[host, ("Origin", "https://3000-isbx0f3k1.e2b.app")]).await;
+    all_say(&siege, &[host, ("Origin", "https://evil.example")], 403).await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a14_a_preflight_of_a_foreign_page_is_told_nothing() {
+    let siege = Siege::with(&["--allow-origin=https://app.example"], "/ws").await;
+    let ask = async |origin| {
+        let headers = [
+            ("Origin", origin),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "content-type"),
+        ];
+        http::request(siege.address(), "OPTIONS", "/config", &headers, "").await
+    };
+    for foreign in ["https://evil.example", "null", "https://app.example.evil.example"] {
+        let answer = ask(foreign).await;
+        assert_eq!(answer.status, 403, "{foreign}");
+        assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
+        assert_eq!(answer.header("Access-Control-Allow-Methods"), None);
+    }
+    let answer = ask("https://app.example").await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("https://app.example"));
+    assert_eq!(answer.header("Access-Control-Allow-Credentials"), None);
+    assert!(answer.header("Access-Control-Allow-Methods").is_some_and(|m| m.contains("POST")));
+    let allowed = answer.header("Access-Control-Allow-Headers");
+    assert!(allowed.is_some_and(|headers| headers.contains("content-type")));
+    assert!(answer.header("Vary").is_some_and(|vary| vary.contains("Origin")));
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a15_a_foreign_page_reads_no_configuration() {
+    let siege = Siege::with(&["--allow-origin=https://app.example"], "/ws").await;
+    let get = async |headers: &[(&str, &str)]| {
+        http::request(siege.address(), "GET", "/config", headers, "").await
+    };
+    let foreign = get(&[("Origin", "https://evil.example")]).await;
+    assert_eq!(foreign.status, 403);
+    assert_eq!(foreign.header("Access-Control-Allow-Origin"), None);
+    assert!(!foreign.body.contains("config"), "{foreign:?}");
+    // As a picture or a script no Origin comes with it: then the browser is
+    // told to keep it from the page.
+    let loaded = get(&[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")]).await;
+    assert_eq!(loaded.header("Access-Control-Allow-Origin"), None);
+    assert_eq!(loaded.header("Cross-Origin-Resource-Policy"), Some("same-origin"));
+    assert_eq!(loaded.header("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(loaded.header("Cache-Control"), Some("no-store"));
+    let allowed = get(&[("Origin", "https://app.example")]).await;
+    assert_eq!(allowed.status, 200);
+    assert_eq!(allowed.header("Access-Control-Allow-Origin"), Some("https://app.example"));
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a15_a_simple_post_of_a_foreign_page_configures_nothing() {
+    let siege = Siege::begin().await;
+    let before = http::get(siege.address(), "/config").await.body;
+    let own = format!("http://{}", siege.address());
+    for (origin, media_type, expected) in [
+        ("https://evil.example", "text/plain", 403),
+        ("https://evil.example", "application/json", 403),
+        ("null", "application/x-www-form-urlencoded", 403),
+        // Not even the own page: a form needs no leave to post these.
+        (own.as_str(), "text/plain", 415),
+        (own.as_str(), "application/x-www-form-urlencoded", 415),
+        (own.as_str(), "multipart/form-data; boundary=x", 415),
+    ] {
+        let headers = [("Origin", origin), ("Content-Type", media_type)];
+        let body = r#"{"model":"evil"}"#;
+        let answer = http::request(siege.address(), "POST", "/config", &headers, body).await;
+        assert_eq!(answer.status, expected, "{origin} {media_type}");
+    }
+    assert_eq!(http::get(siege.address(), "/config").await.body, before);
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a16_the_page_is_in_no_frame_and_runs_no_script_of_others() {
+    let siege = Siege::begin().await;
+    let page = http::get(siege.address(), "/").await;
+    assert_eq!(page.status, 200);
+    let policy = page.header("Content-Security-Policy").expect("a policy");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    for open in ["unsafe-inline", "unsafe-eval", "*", "http:", "https:", "data: script"] {
+        let scripts = policy.split(';').find(|part| part.trim().starts_with("script-src"));
+        let scripts = scripts.or(policy.split(';').find(|p| p.trim().starts_with("default-src")));
+        assert!(!scripts.expect("a rule for scripts").contains(open), "{open} in {policy}");
+    }
+    assert_eq!(page.header("X-Frame-Options"), Some("DENY"));
+    assert_eq!(page.header("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(page.header("Referrer-Policy"), Some("no-referrer"));
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a18_nothing_that_was_asked_for_is_reflected() {
+    let siege = Siege::begin().await;
+    let address = siege.address();
+    let long = "x".repeat(10_000);
+    for path in [
+        "/?token=<svg/onload=alert(1)>",
+        "/<script>alert(1)</script>",
+        "/config?x=<svg/onload=alert(1)>",
+        "/health?<svg/onload=alert(1)>",
+        "/ws?after=<svg/onload=alert(1)>",
+        "/%3Csvg%20onload=alert(1)%3E",
+        &format!("/{long}<svg"),
+        "/\"><svg",
+    ] {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(address, request.as_bytes()).await;
+        assert!(
+            matches!(status(&answer), 200 | 400 | 404 | 414 | 426),
+            "{path:.80}: {answer:.300}"
+        );
+        assert!(
+            !answer.contains("<svg") && !answer.contains("alert(1)"),
+            "{path:.80}: {answer:.300}"
+        );
+    }
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn a19_the_page_holds_no_token() {
+    const TOKEN: &str = "canary-page-token";
+    let siege = Siege::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await;
+    for path in ["/", &format!("/?token={TOKEN}")] {
+        let headers = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Dest", "document")];
+        let page = http::request(siege.address(), "GET", path, &headers, "").await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(!page.body.contains(TOKEN), "{path}");
+    }
+    siege.over().await;
+}

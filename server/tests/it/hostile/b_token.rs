@@ -1,0 +1,312 @@
+//! B: with a token set, what opens and what does not; how one comes to be set.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Siege, exchange, status};
+use crate::support::http;
+use crate::support::place::Place;
+use crate::support::relay::Launch;
+use crate::support::wait;
+use crate::support::ws::{Client, RawClient};
+
+const TOKEN: &str = "canary-b-correct-horse";
+
+async fn guarded() -> Siege {
+    Siege::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+#[tokio::test]
+async fn b1_anything_but_the_token_is_refused_alike() {
+    let siege = guarded().await;
+    let mut bodies = Vec::new();
+    let cut = &TOKEN[..TOKEN.len() - 1];
+    for token in [
+        None,
+        Some(String::new()),
+        Some("wrong".to_owned()),
+        Some(cut.to_owned()),
+        Some(format!("{TOKEN}x")),
+        Some(TOKEN[1..].to_owned()),
+        Some(TOKEN.to_uppercase()),
+        Some(format!("{TOKEN} {TOKEN}")),
+    ] {
+        let value = token.as_deref().map(bearer);
+        let headers: Vec<_> = value.iter().map(|v| ("Authorization", v.as_str())).collect();
+        for method in ["GET", "POST"] {
+            let answer = http::request(siege.address(), method, "/config", &headers, "").await;
+            assert_eq!(answer.status, 401, "{method} with {token:?}");
+            bodies.push(answer.body);
+        }
+        let (answer, _) = RawClient::upgrade(siege.address(), "/ws", &headers).await;
+        assert_eq!(answer.status, 401, "an upgrade with {token:?}");
+        if let Some(token) = token.filter(|token| !token.contains(' ')) {
+            let path = format!("/config?token={token}");
+            let answer = http::get(siege.address(), &path).await;
+            assert_eq!(answer.status, 401, "{path}");
+            bodies.push(answer.body);
+        }
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:?}");
+    assert_eq!(bodies[0], r#"{"error":"Unauthorized"}"#);
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn b2_the_token_opens_by_header_and_by_query() {
+    let siege = guarded().await;
+    let value = bearer(TOKEN);
+    let header = [("Authorization", value.as_str())];
+    let query = format!("?token={TOKEN}");
+    let encoded = format!("?token={}", TOKEN.replace('-', "%2D"));
+    assert_eq!(http::request(siege.address(), "GET", "/config", &header, "").await.status, 200);
+    assert_eq!(http::get(siege.address(), &format!("/config{query}")).await.status, 200);
+    assert_eq!(http::get(siege.address(), &format!("/config{encoded}")).await.status, 200);
+    for (path, headers) in [("/ws".to_owned(), &header[..]), (format!("/ws{query}"), &[])] {
+        let (answer, _) = RawClient::upgrade(siege.address(), &path, headers).await;
+        assert_eq!(answer.status, 101, "{path}");
+    }
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn b3_two_that_disagree_are_none() {
+    let siege = guarded().await;
+    let address = siege.address();
+    let right = bearer(TOKEN);
+    let (right, wrong) = (("Authorization", right.as_str()), ("Authorization", "Bearer wrong"));
+    for (path, headers) in [
+        ("/config".to_owned(), vec![right, wrong]),
+        ("/config".to_owned(), vec![wrong, right]),
+        ("/config".to_owned(), vec![right, right]),
+        (format!("/config?token={TOKEN}"), vec![wrong]),
+        ("/config?token=wrong".to_owned(), vec![right]),
+        (format!("/config?token=wrong&token={TOKEN}"), vec![]),
+        (format!("/config?token={TOKEN}&token=wrong"), vec![]),
+    ] {
+        let answer = http::request(address, "GET", &path, &headers, "").await;
+        assert_eq!(answer.status, 401, "{path} {headers:?}");
+    }
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn b5_a_token_of_a_mebibyte_is_refused_soon() {
+    let siege = guarded().await;
+    let address = siege.address();
+    let long = "x".repeat(1 << 20);
+    let asked = Instant::now();
+    let head =
+        format!("GET /config HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {long}\r\n\r\n");
+    let answer = exchange(address, head.as_bytes()).await;
+    // A server that stops reading may cut the connection before its answer is read.
+    assert!(matches!(status(&answer), 0 | 401 | 431), "{answer:.200}");
+    let head = format!("GET /config?token={long} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let answer = exchange(address, head.as_bytes()).await;
+    assert!(matches!(status(&answer), 0 | 401 | 414 | 431), "{answer:.200}");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn b6_ten_thousand_guesses_are_told_in_few_words() {
+    // Decided: no limiter. It would let a stranger lock the owner out, and a
+    // token of eight characters is not guessed over HTTP.
+    const GUESSES: usize = 10_000;
+    let siege = guarded().await;
+    let address = siege.address();
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    let (mut from, mut to) = stream.into_split();
+    let asking = tokio::spawn(async move {
+        for guess in 0..GUESSES {
+            let head =
+                format!("GET /config?token=guess-{guess} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+            to.write_all(head.as_bytes()).await.expect("the server reads");
+        }
+        to
+    });
+    let mut refused = 0;
+    let mut seen = Vec::new();
+    while refused < GUESSES {
+        let mut chunk = [0; 65_536];
+        let read = wait::within("answers", from.read(&mut chunk)).await.expect("answers");
+        assert_ne!(read, 0, "after {refused} answers");
+        seen.extend_from_slice(&chunk[..read]);
+        let whole = seen.windows(12).filter(|w| w.starts_with(b"HTTP/1.1 401")).count();
+        refused += whole;
+        // Keep what may be the beginning of the next status line.
+        seen.drain(..seen.len().saturating_sub(11));
+    }
+    drop(asking.await.expect("no panic"));
+    let log = siege.relay.stderr();
+    assert!(log.contains("refused"), "the operator is told: {log}");
+    let lines = log.lines().count();
+    assert!(lines < 30, "{lines} lines of log");
+    assert!(!log.contains("guess-"), "what strangers send is not in the log");
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn b8_a_claim_needs_the_token_from_then_on_and_keeps_who_is_on() {
+    let siege = Siege::with(&[], &format!("/ws?token={TOKEN}")).await;
+    let address = siege.address();
+    let mut early = Client::connect(address).await;
+    let claim = json!({ "authToken": TOKEN, "model": "m" }).to_string();
+    let answer = http::post(address, "/config", &claim).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(!answer.body.contains(TOKEN), "{answer:?}");
+    assert_eq!(http::get(address, "/config").await.status, 401);
+    assert_eq!(http::post(address, "/config", "{}").await.status, 401);
+    // Claimed is claimed.
+    let other = json!({ "authToken": "somebody-elses" }).to_string();
+    assert_eq!(http::post(address, "/config", &other).await.status, 401);
+    let (answer, _) = RawClient::upgrade(address, "/ws?token=somebody-elses", &[]).await;
+    assert_eq!(answer.status, 401);
+    // Decided: who was on stays on.
+    early.say(json!({ "echo": true }).to_string()).await;
+    assert_eq!(early.turn().await.result()["subtype"], "success");
+    early.close().await;
+    // The owner may post the same once more, and is told that another token is
+    // not taken.
+    let path = format!("/config?token={TOKEN}");
+    let again = http::post(address, &path, &claim).await.json();
+    assert_eq!((again["success"].as_bool(), &again["ignored"]), (Some(true), &json!(null)));
+    let another = http::post(address, &path, &other).await.json();
+    assert_eq!(another["ignored"], json!(["authToken"]));
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn b8_a_body_that_was_on_its_way_before_the_claim_is_refused() {
+    let siege = Siege::with(&[], &format!("/ws?token={TOKEN}")).await;
+    let address = siege.address();
+    let body = r#"{"model":"evil"}"#;
+    let mut slow = TcpStream::connect(address).await.expect("the server listens");
+    let head = format!(
+        "POST /config HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).await.expect("the server reads");
+    // That it asks for the body shows that it has let the head in.
+    let mut go_on = [0; 25];
+    wait::within("100 Continue", slow.read_exact(&mut go_on)).await.expect("an answer");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let claim = json!({ "authToken": TOKEN, "model": "m" }).to_string();
+    assert_eq!(http::post(address, "/config", &claim).await.status, 200);
+    slow.write_all(body.as_bytes()).await.expect("the server reads");
+    let answer = super::read_all(&mut slow).await;
+    assert_eq!(status(&answer), 401, "{answer}");
+    let config = http::get(address, &format!("/config?token={TOKEN}")).await.json();
+    assert_eq!(config["config"]["model"], "m");
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn b8_of_two_claims_at_once_one_wins_whole() {
+    for _ in 0..5 {
+        let siege = Siege::begin().await;
+        let address = siege.address();
+        let claims: Vec<_> = (0..8)
+            .map(|n| {
+                let body =
+                    json!({ "authToken": format!("token-{n}-xxxx"), "model": format!("m{n}") });
+                tokio::spawn(async move { http::post(address, "/config", &body.to_string()).await })
+            })
+            .collect();
+        let mut won = Vec::new();
+        for (n, claim) in claims.into_iter().enumerate() {
+            match claim.await.expect("no panic").status {
+                200 => won.push(n),
+                other => assert_eq!(other, 401),
+            }
+        }
+        let [n] = won[..] else { panic!("one winner, not {won:?}") };
+        let config = http::get(address, &format!("/config?token=token-{n}-xxxx")).await.json();
+        assert_eq!(config["config"]["model"], format!("m{n}"));
+        siege.relay.stop();
+    }
+}
+
+/// Runs the server with arguments it is to refuse: exit code and stderr.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rule is about the server's own children; here the server is the child"
+)]
+fn refused_start(arguments: &[&str]) -> (Option<i32>, String) {
+    let place = Place::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"))
+        .args(["--port=0", "--demo", "--workspace"])
+        .arg(place.workspace())
+        .args(arguments)
+        .env_clear()
+        .envs(place.environment())
+        .current_dir(place.home())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    if wait::until_blocking(wait::DEADLINE, || child.try_wait().expect("our child")).is_none() {
+        child.kill().expect("our child");
+    }
+    let output = child.wait_with_output().expect("it has ended");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn b9_a_weak_token_is_refused_at_the_start() {
+    for token in ["", "short", "with a space in it", "t\u{f6}ken-of-length", "line\nbreak-token"] {
+        let (code, stderr) = refused_start(&[&format!("--auth-token={token}")]);
+        assert_eq!(code, Some(2), "{token:?}: {stderr}");
+        assert!(stderr.contains("--auth-token"), "{stderr}");
+        assert!(token.is_empty() || !stderr.contains(token), "{stderr}");
+    }
+}
+
+#[test]
+fn b10_an_open_address_needs_a_token_or_the_word() {
+    for host in ["0.0.0.0", "::"] {
+        let (code, stderr) = refused_start(&["--host", host]);
+        assert_eq!(code, Some(2), "{stderr}");
+        for word in ["--auth-token", "--no-auth", "other machines"] {
+            assert!(stderr.contains(word), "{word} in {stderr}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn b10_what_is_open_is_said_aloud() {
+    let siege = Siege::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
+    let log = siege.relay.stderr();
+    assert!(log.contains("WARN") && log.contains("open to everybody"), "{log}");
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn b12_health_without_the_token_is_short() {
+    let siege = guarded().await;
+    let health = http::get(siege.address(), "/health").await;
+    assert_eq!(health.status, 200);
+    let keys: Vec<_> = health.json().as_object().expect("an object").keys().cloned().collect();
+    assert_eq!(keys, ["status", "version"]);
+    // Decided: a wrong one counts as none, so that a probe never fails by it.
+    let wrong = http::get(siege.address(), "/health?token=wrong").await;
+    assert_eq!((wrong.status, wrong.body), (200, health.body));
+    let whole = http::get(siege.address(), &format!("/health?token={TOKEN}")).await.json();
+    assert!(whole["agent"]["state"].is_string(), "{whole}");
+    siege.over().await;
+}
+
+#[test]
+fn b10_loopback_needs_neither() {
+    let place = Place::new();
+    Launch::demo(&place).start().stop();
+}

@@ -1,0 +1,320 @@
+//! Group J: the server's own life and end, and that nothing it has started
+//! outlives either.
+
+use crate::faults_agent::FakeAgent;
+use crate::faults_checks::{
+    Before, answers_at_once, descriptors, fresh_client, private_bytes, rss_bytes,
+};
+use crate::faults_raw::Raw;
+use crate::support::place::Place;
+use crate::support::proc::{self, Process};
+use crate::support::relay::{Launch, Relay};
+use crate::support::wait;
+use crate::support::ws::Client;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// How soon nothing may be left of an agent that has ended.
+const AFTER_AGENT: Duration = Duration::from_secs(2);
+
+/// Leaves a process in a session of its own, whose parent has gone, and one in
+/// the background of the agent.
+const STRAYS: &str = r#"
+subprocess.Popen(["sh", "-c", "setsid sleep 86401 & exit 0"])
+subprocess.Popen(["sleep", "86402"])
+note("strays", "out")
+work()
+"#;
+
+fn with_agent(place: &Place, agent: &FakeAgent) -> Launch {
+    Launch::new(place).argument("--claude-path").argument(agent.path())
+}
+
+fn sleepers(relay: &Relay) -> Vec<Process> {
+    let mut found = relay.offspring();
+    found.retain(|process| process.command.starts_with("sleep 8640"));
+    found
+}
+
+/// A relay whose agent has left two strays, and a client of it.
+async fn with_strays(place: &Place) -> (Relay, Client, FakeAgent) {
+    let agent = FakeAgent::new(place, STRAYS);
+    let relay = with_agent(place, &agent).argument("--stop-grace=1s").start();
+    let client = Client::connect(relay.address()).await;
+    agent.notes("strays", "out").await;
+    wait::until("two strays", || (sleepers(&relay).len() == 2).then_some(())).await;
+    (relay, client, agent)
+}
+
+/// The keeper or the agent of a relay, found by where they hang in the tree.
+fn keeper(relay: &Relay) -> i32 {
+    let children = proc::descendants(relay.pid());
+    children.iter().find(|process| process.parent == relay.pid()).expect("a keeper").pid
+}
+
+async fn agent_pid(relay: &Relay) -> i32 {
+    wait::within("a running agent", async {
+        loop {
+            let health = answers_at_once(relay.address()).await;
+            if let Some(pid) = health["agent"]["pid"].as_i64() {
+                return i32::try_from(pid).expect("a process id fits");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+/// Everything below the server is gone within two seconds, zombies included.
+async fn gone(relay: &Relay, old: &[Process]) {
+    let asked = Instant::now();
+    wait::until("the strays to be gone", || {
+        let left = relay.offspring();
+        (!left.iter().any(|left| old.iter().any(|old| old.pid == left.pid))).then_some(())
+    })
+    .await;
+    assert!(asked.elapsed() < AFTER_AGENT, "{:?}", asked.elapsed());
+    wait::until("no zombie", || proc::zombies_of(relay.pid()).is_empty().then_some(())).await;
+}
+
+async fn told_of_the_end(client: &mut Client) -> Value {
+    client.until(|frame| frame["type"] == "exit").await.pop().expect("an exit frame")
+}
+
+#[tokio::test]
+async fn an_agent_that_crashes_leaves_no_orphan() {
+    let place = Place::new();
+    let (relay, mut client, _agent) = with_strays(&place).await;
+    let old = relay.offspring();
+    assert_eq!(old.len(), 4, "{old:#?}");
+    proc::signal(agent_pid(&relay).await, Signal::KILL);
+    gone(&relay, &old).await;
+    assert_eq!(told_of_the_end(&mut client).await["signal"], "SIGKILL");
+    client.say("Hello").await;
+    client.turn().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn a_keeper_that_is_killed_takes_everything_with_it() {
+    let place = Place::new();
+    let (relay, mut client, _agent) = with_strays(&place).await;
+    let old = relay.offspring();
+    proc::signal(keeper(&relay), Signal::KILL);
+    gone(&relay, &old).await;
+    assert_eq!(told_of_the_end(&mut client).await["signal"], "SIGKILL");
+    client.say("Hello").await;
+    client.turn().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn a_stopped_server_leaves_no_orphan() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = Place::new();
+        let (relay, mut client, _agent) = with_strays(&place).await;
+        relay.signal(signal);
+        let told = client.until(|frame| frame["type"] == "error").await.pop().expect("an error");
+        assert_eq!(told["error"], "Server is shutting down");
+        assert_eq!(client.closed().await, Some(1001));
+        let asked = Instant::now();
+        assert_eq!(relay.end().code(), Some(0));
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn j3_a_killed_server_leaves_nothing_after_8_s() {
+    let place = Place::new();
+    let (relay, client, _agent) = with_strays(&place).await;
+    let asked = Instant::now();
+    relay.signal(Signal::KILL);
+    // `end` waits for no more than 8 s and fails with what is left.
+    relay.end();
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    drop(client);
+}
+
+/// Deaf to the end of its input and to SIGTERM, with strays in sessions of
+/// their own.
+#[tokio::test]
+async fn j3_a_killed_server_takes_a_stubborn_agent_along() {
+    let place = Place::new();
+    let story = r#"
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen(["setsid", "sleep", "86401"])
+note("ready", "yes")
+while True: time.sleep(1)
+"#;
+    let agent = FakeAgent::new(&place, story);
+    let relay = with_agent(&place, &agent).start();
+    let client = Client::connect(relay.address()).await;
+    agent.notes("ready", "yes").await;
+    relay.signal(Signal::KILL);
+    relay.end();
+    drop(client);
+}
+
+/// What the agent's tools leave behind while it runs is buried by its keeper.
+#[tokio::test]
+async fn an_orphan_that_ends_does_not_stay_a_zombie() {
+    let place = Place::new();
+    let story = r#"
+for _ in range(20):
+    subprocess.run(["sh", "-c", "setsid sh -c 'sleep 0.1' & exit 0"])
+note("ready", "yes")
+work()
+"#;
+    let agent = FakeAgent::new(&place, story);
+    let relay = with_agent(&place, &agent).start();
+    let mut client = Client::connect(relay.address()).await;
+    agent.notes("ready", "yes").await;
+    client.say("Hello").await;
+    client.turn().await;
+    wait::until("a keeper and an agent and no zombie", || {
+        (proc::descendants(relay.pid()).len() == 2).then_some(())
+    })
+    .await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn the_keeper_is_small() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    let mut client = Client::connect(relay.address()).await;
+    client.say("Hello").await;
+    client.turn().await;
+    let private = private_bytes(keeper(&relay));
+    assert!(private > 0 && private < 2_000_000, "{private} bytes");
+    relay.stop();
+}
+
+#[tokio::test]
+async fn j1_sigterm_while_idle_ends_within_a_second() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    let asked = Instant::now();
+    relay.stop();
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn j1_sigterm_in_mid_turn_interrupts_it_and_the_client_hears_the_end() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    let mut client = Client::connect(relay.address()).await;
+    client.say(json!({"n": 1_000_000, "rate": 50}).to_string()).await;
+    client.until(|frame| frame["data"]["type"] == "assistant").await;
+    relay.signal(Signal::TERM);
+    let frames = client.turn().await;
+    let error = frames.0.iter().find(|frame| frame["type"] == "error").expect("an error frame");
+    assert_eq!(error["error"], "Server is shutting down");
+    assert_eq!(client.closed().await, Some(1001));
+    let deadline = "the agent has 5s to end";
+    assert!(relay.stderr().contains(deadline), "{}", relay.stderr());
+    assert_eq!(relay.end().code(), Some(0));
+}
+
+/// A client in the middle of a replay that it does not read.
+#[tokio::test]
+async fn j1_sigterm_during_a_replay() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    let mut client = Raw::upgrade(relay.address(), "/ws", b"").await;
+    client.say(&json!({"n": 1_000, "size": 10_000}).to_string()).await;
+    wait::within("the turn to end", async {
+        while answers_at_once(relay.address()).await["agent"]["turns"] != 1 {
+            client.frame().await.expect("the connection holds");
+        }
+    })
+    .await;
+    drop(client);
+    let stuck = loop {
+        let mut raw = Raw::upgrade(relay.address(), "/ws?after=0", b"").await;
+        let first = raw.text().await.expect("a first frame");
+        if first.starts_with(br#"{"type":"connected""#) {
+            break raw;
+        }
+    };
+    let asked = Instant::now();
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.end().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn j2_a_second_signal_does_not_wait() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = Place::new();
+        let story = r#"
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen(["setsid", "sleep", "86401"])
+note("ready", "yes")
+while True: time.sleep(1)
+"#;
+        let agent = FakeAgent::new(&place, story);
+        let relay = with_agent(&place, &agent).argument("--stop-grace=1m").start();
+        let mut client = Client::connect(relay.address()).await;
+        agent.notes("ready", "yes").await;
+        relay.signal(Signal::TERM);
+        client.until(|frame| frame["type"] == "error").await;
+        let asked = Instant::now();
+        relay.signal(signal);
+        assert_eq!(relay.end().code(), Some(0));
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn signals_that_do_not_end_it() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    let before = Before::of(&relay);
+    for signal in [Signal::HUP, Signal::USR1, Signal::PIPE, Signal::USR1, Signal::HUP] {
+        relay.signal(signal);
+        answers_at_once(relay.address()).await;
+    }
+    before.check(&relay).await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn j10_many_connections_and_turns_leave_no_trace() {
+    const WARM_UP: usize = 1_300;
+    const ROUNDS: usize = 1_000;
+    let place = Place::new();
+    // A replay buffer that is full from the start does not grow.
+    let relay =
+        Launch::demo(&place).argument("--log=warn").argument("--replay-bytes=50000").start();
+    let round = || async {
+        let mut client = fresh_client(relay.address()).await;
+        client.say(r#"{"n":1}"#).await;
+        client.turn().await;
+        client.close().await;
+    };
+    // What is taken once is taken now: the allocator needs a while to have met
+    // every order in which buffers come and go.
+    for _ in 0..WARM_UP {
+        round().await;
+    }
+    let before = (descriptors(relay.pid()), relay.offspring().len(), rss_bytes(relay.pid()));
+    for _ in 0..ROUNDS {
+        round().await;
+    }
+    wait::until("as many descriptors and processes as before", || {
+        let now = (descriptors(relay.pid()), relay.offspring().len());
+        (now.0 <= before.0 + 2 && now.1 == before.1).then_some(())
+    })
+    .await;
+    let grown = rss_bytes(relay.pid()).saturating_sub(before.2);
+    assert!(grown < 1 << 20, "{grown} bytes more after {ROUNDS} rounds");
+    let health = answers_at_once(relay.address()).await;
+    assert_eq!(
+        (&health["agent"]["turns"], &health["agent"]["restarts"]),
+        (&json!(WARM_UP + ROUNDS), &json!(0))
+    );
+    relay.stop();
+}

@@ -1,0 +1,241 @@
+//! The server in surroundings that fail it: a log nobody reads, a port that is
+//! taken, process 1.
+
+use crate::faults_agent::FakeAgent;
+use crate::faults_checks::answers_at_once;
+use crate::support::place::Place;
+use crate::support::proc::{self, Mark};
+use crate::support::relay::Launch;
+use crate::support::wait;
+use crate::support::ws::Client;
+use rustix::process::Signal;
+use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+const SERVER: &str = env!("CARGO_BIN_EXE_claude-relay-server");
+
+/// A server under a command of the test's own.
+struct Wrapped {
+    child: Child,
+    mark: Mark,
+    address: SocketAddr,
+}
+
+impl Wrapped {
+    /// `wrapper` gets the server and its arguments appended.
+    #[expect(clippy::disallowed_methods, reason = "here the server is the child")]
+    fn start(place: &Place, wrapper: &[&str], stderr: Stdio) -> Self {
+        let mark = Mark::new();
+        let (name, value) = mark.variable();
+        let [program, arguments @ ..] = wrapper else { panic!("a wrapper has a program") };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .args(["--port=0", "--stop-grace=1s", "--log=debug", "--workspace"])
+            .arg(place.workspace())
+            .env_clear()
+            .envs(place.environment())
+            .env(name, value)
+            .current_dir(place.home())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .expect("the server starts");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        stdout.read_line(&mut line).expect("stdout can be read");
+        let address = line.trim().strip_prefix("listening on http://").expect("an address");
+        let address = address.parse().expect("an address");
+        Self { child, mark, address }
+    }
+
+    /// Nothing may be left of it.
+    fn ended(mut self) -> Option<i32> {
+        let status = wait::until_blocking(Duration::from_secs(15), || {
+            self.child.try_wait().expect("our child")
+        });
+        let left = self.mark.left_after(Duration::from_secs(8));
+        assert!(left.is_empty(), "{left:#?}");
+        status.expect("the server ends").code()
+    }
+}
+
+impl Drop for Wrapped {
+    fn drop(&mut self) {
+        for process in self.mark.processes() {
+            proc::signal(process.pid, Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "here the server is the child")]
+fn fails_to_start(place: &Place, arguments: &[&str]) -> Output {
+    Command::new(SERVER)
+        .args(["--demo", "--workspace"])
+        .arg(place.workspace())
+        .args(arguments)
+        .env_clear()
+        .envs(place.environment())
+        .current_dir(place.home())
+        .output()
+        .expect("the server starts")
+}
+
+#[tokio::test]
+async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
+    for stuck in [false, true] {
+        let place = Place::new();
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let relay = Wrapped::start(&place, &[SERVER, "--demo"], writer.into());
+        let reader = stuck.then_some(reader);
+        // Enough for the log to fill any pipe: each of these writes some lines.
+        for _ in 0..300 {
+            let mut client = Client::open(relay.address, "/ws").await;
+            client.frame().await;
+            client.close().await;
+        }
+        let mut client = crate::faults_checks::fresh_client(relay.address).await;
+        client.say(json!({"n": 1000}).to_string()).await;
+        client.turn().await;
+        answers_at_once(relay.address).await;
+        proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
+        assert_eq!(relay.ended(), Some(0), "stuck: {stuck}");
+        drop(reader);
+    }
+}
+
+/// A disk that is full.
+#[tokio::test]
+async fn j5_a_log_on_a_full_disk_stops_nothing() {
+    let place = Place::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let relay = Wrapped::start(&place, &[SERVER, "--demo"], full.into());
+    let mut client = Client::connect(relay.address).await;
+    client.say("Hello").await;
+    client.turn().await;
+    client.close().await;
+    proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
+    assert_eq!(relay.ended(), Some(0));
+}
+
+#[tokio::test]
+async fn j6_a_port_that_is_taken_is_said_in_words() {
+    let place = Place::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let output = fails_to_start(&place, &[&format!("--port={port}")]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("another program listens there already"), "{told}");
+    assert!(told.contains(&format!("127.0.0.1:{port}")) && !told.contains("panicked"), "{told}");
+}
+
+#[tokio::test]
+async fn j6_a_port_that_is_none_is_refused() {
+    let place = Place::new();
+    for port in ["65536", "-1", "x", ""] {
+        let output = fails_to_start(&place, &[&format!("--port={port}")]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("port"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn j6_ipv6_works_where_there_is_any() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let place = Place::new();
+    let relay = Wrapped::start(&place, &[SERVER, "--demo", "--host=::1"], Stdio::null());
+    assert!(relay.address.is_ipv6());
+    Client::connect(relay.address).await.close().await;
+    proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
+    assert_eq!(relay.ended(), Some(0));
+}
+
+/// In a container the server may be process 1, to which everything falls that
+/// has lost its parent. Only root may make such a place here.
+#[tokio::test]
+async fn j7_process_1_buries_strangers_and_hears_sigterm() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let story = r#"
+while (text := hear()) is not None:
+    if text == "strays":
+        subprocess.run(["sh", "-c", "sleep 0.2 & setsid sleep 0.3 & exit 0"])
+    if text == "crash":
+        subprocess.run(["sh", "-c", "sleep 86403 & setsid sleep 86404 & exit 0"])
+        sys.exit(3)
+    turn(text)
+"#;
+    let agent = FakeAgent::new(&place, story);
+    let agent = format!("--claude-path={}", agent.path().display());
+    let wrapper =
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", SERVER, agent.as_str()];
+    let relay = Wrapped::start(&place, &wrapper, Stdio::null());
+    let server = wait::until("process 1", || {
+        let unshare = i32::try_from(relay.child.id()).expect("a pid");
+        proc::descendants(unshare).into_iter().find(|process| process.parent == unshare)
+    })
+    .await;
+    let mut client = Client::connect(relay.address).await;
+    client.say("strays").await;
+    client.turn().await;
+    wait::until("a keeper, an agent and no zombie", || {
+        (proc::descendants(server.pid).len() == 2).then_some(())
+    })
+    .await;
+    // A crash, after which the strays fall to process 1.
+    client.say("crash").await;
+    client.until(|frame| frame["type"] == "exit").await;
+    client.say("Hello").await;
+    client.turn().await;
+    wait::until("a keeper, an agent and no zombie", || {
+        (proc::descendants(server.pid).len() == 2).then_some(())
+    })
+    .await;
+    proc::signal(server.pid, Signal::TERM);
+    assert_eq!(relay.ended(), Some(0));
+}
+
+/// The descriptors that a process of ours inherits, as whoever started the
+/// tests has left them open: without close-on-exec.
+fn inherited() -> Vec<String> {
+    let names = std::fs::read_dir("/proc/self/fdinfo").expect("Linux has it");
+    let mut inherited: Vec<String> = names
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let info = std::fs::read_to_string(entry.path()).ok()?;
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+            let closes = u32::from_str_radix(flags.trim(), 8).ok()? & 0o2_000_000 != 0;
+            (!closes).then(|| entry.file_name().into_string().expect("a number"))
+        })
+        .collect();
+    inherited.sort();
+    inherited
+}
+
+/// The descriptors of the server are not the agent's.
+#[tokio::test]
+async fn i25_the_agent_has_no_descriptor_but_its_three() {
+    let place = Place::new();
+    let story = r#"
+note("descriptors", " ".join(sorted(fd for fd in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + fd))))
+work()
+"#;
+    let agent = FakeAgent::new(&place, story);
+    let relay = Launch::new(&place).argument("--claude-path").argument(agent.path()).start();
+    let mut client = Client::connect(relay.address()).await;
+    client.say("Hello").await;
+    client.turn().await;
+    assert_eq!(agent.noted("descriptors"), [inherited().join(" ")]);
+    relay.stop();
+}

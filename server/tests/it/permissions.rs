@@ -1,0 +1,296 @@
+//! The agent asks, the user decides: permission requests of the real CLI in
+//! mode `ask`, from the question to what became of the tool.
+
+use crate::support::reply::{Message, Reply};
+use crate::support::scene::{Scene, for_both_clis};
+use crate::support::tools::Cli;
+use crate::support::ws::{Client, Turn};
+use serde_json::{Value, json};
+
+for_both_clis! {
+    allowed,
+    denied_with_a_reason,
+    edited_input,
+    denied_and_interrupted,
+    always_allowed_for_the_session,
+    two_tools_at_once,
+    withdrawn_by_an_interrupt,
+    unanswered_in_time,
+    sent_again_once_to_the_next_client,
+    sent_once_in_a_replay,
+    withdrawn_when_the_agent_dies,
+}
+
+/// A command that no CLI runs without asking.
+fn touch(file: &str) -> Reply {
+    Reply::tool("Bash", json!({ "command": format!("touch {file}"), "description": "x" }))
+}
+
+async fn scene(cli: Cli) -> Scene {
+    Scene::launched(cli, json!({}), |launch| launch.mode("ask")).await
+}
+
+fn exists(scene: &Scene, file: &str) -> bool {
+    scene.place.workspace().join(file).exists()
+}
+
+/// Reads on to the next permission request.
+async fn asked(client: &mut Client) -> Value {
+    let mut frames = client.until(|frame| frame["type"] == "permission_request").await;
+    frames.pop().expect("the request itself")
+}
+
+/// Answers `request` with the fields of `answer`.
+async fn answer(client: &mut Client, request: &Value, mut answer: Value) {
+    answer["type"] = json!("permission_response");
+    answer["requestId"] = request["requestId"].clone();
+    client.send(&answer).await;
+}
+
+/// What the tools of a turn gave back, in order: whether as an error, and the
+/// words.
+fn tool_results(turn: &Turn) -> Vec<(bool, String)> {
+    turn.said()
+        .into_iter()
+        .filter(|said| said["type"] == "user")
+        .flat_map(|said| said["message"]["content"].as_array().cloned().unwrap_or_default())
+        .filter(|block| block["type"] == "tool_result")
+        .map(|block| (block["is_error"] == true, block["content"].to_string()))
+        .collect()
+}
+
+fn kinds(frames: &[Value], kind: &str) -> usize {
+    frames.iter().filter(|frame| frame["type"] == kind).count()
+}
+
+async fn allowed(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made"), Reply::text("Done.")]);
+    scene.client.say("Touch it").await;
+    let request = asked(&mut scene.client).await;
+    assert_eq!(request["tool"], "Bash");
+    assert_eq!(request["input"], json!({ "command": "touch made", "description": "x" }));
+    let context = &request["context"];
+    assert!(
+        context["tool_use_id"].as_str().is_some_and(|id| id.starts_with("toolu_")),
+        "{context}"
+    );
+    assert!(
+        context["permission_suggestions"].as_array().is_some_and(|s| !s.is_empty()),
+        "{context}"
+    );
+    for told_elsewhere in ["subtype", "tool_name", "input"] {
+        assert!(context.get(told_elsewhere).is_none(), "{context}");
+    }
+    assert!(!exists(&scene, "made"), "nothing happens before the answer");
+    assert_eq!(scene.agent().await["open_permissions"], 1);
+
+    // The older CLI refuses an approval without an input: the relay adds it.
+    answer(&mut scene.client, &request, json!({ "approved": true })).await;
+    let turn = scene.client.turn().await;
+    assert!(exists(&scene, "made"), "{turn:#?}");
+    assert_eq!(turn.result()["result"], "Done.");
+    assert_eq!(turn.result()["permission_denials"], json!([]));
+    assert_eq!(scene.agent().await["open_permissions"], 0);
+    scene.end().await;
+}
+
+async fn denied_with_a_reason(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made"), Reply::text("Then not.")]);
+    scene.client.say("Touch it").await;
+    let request = asked(&mut scene.client).await;
+    let no = json!({ "approved": false, "message": "Not before \"tea\"." });
+    answer(&mut scene.client, &request, no).await;
+    let turn = scene.client.turn().await;
+
+    let [(true, words)] = &tool_results(&turn)[..] else { panic!("one refusal: {turn:#?}") };
+    assert!(words.contains(r#"Not before \"tea\"."#), "{words}");
+    assert_eq!(turn.result()["result"], "Then not.");
+    assert_eq!(turn.result()["permission_denials"].as_array().map(Vec::len), Some(1));
+    assert!(!exists(&scene, "made"));
+    scene.end().await;
+}
+
+async fn edited_input(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made"), Reply::text("Done.")]);
+    scene.client.say("Touch it").await;
+    let request = asked(&mut scene.client).await;
+    let edited = json!({ "command": "touch edited", "description": "x" });
+    answer(&mut scene.client, &request, json!({ "approved": true, "updatedInput": edited })).await;
+    scene.client.turn().await;
+    assert!(exists(&scene, "edited") && !exists(&scene, "made"));
+    scene.end().await;
+}
+
+async fn denied_and_interrupted(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made"), Reply::text("Next.")]);
+    scene.client.say("Touch it").await;
+    let request = asked(&mut scene.client).await;
+    let stop = json!({ "approved": false, "message": "Stop it.", "interrupt": true });
+    answer(&mut scene.client, &request, stop).await;
+    let stopped = scene.client.turn().await;
+    assert_eq!(stopped.result()["subtype"], "error_during_execution", "{stopped:#?}");
+    assert!(!exists(&scene, "made"));
+
+    scene.client.say("And now").await;
+    assert_eq!(scene.client.turn().await.result()["result"], "Next.");
+    scene.end().await;
+}
+
+/// The suggestions of a request go back as they came: the same tool is then
+/// not asked about again.
+async fn always_allowed_for_the_session(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made"), Reply::text("One."), touch("made"), Reply::text("Two.")]);
+    scene.client.say("Touch it").await;
+    let request = asked(&mut scene.client).await;
+    let suggestions = request["context"]["permission_suggestions"].as_array().expect("a list");
+    let mut rules = suggestions.clone();
+    for rule in &mut rules {
+        rule["destination"] = json!("session");
+    }
+    answer(&mut scene.client, &request, json!({ "approved": true, "updatedPermissions": rules }))
+        .await;
+    scene.client.turn().await;
+
+    std::fs::remove_file(scene.place.workspace().join("made")).expect("the tool's file");
+    scene.client.say("Touch it again").await;
+    let again = scene.client.turn().await;
+    assert_eq!(kinds(&again.0, "permission_request"), 0, "{again:#?}");
+    assert!(exists(&scene, "made"));
+    scene.end().await;
+}
+
+/// Reading outside the workspace is asked about and may go on side by side.
+async fn two_tools_at_once(cli: Cli) {
+    let mut scene = scene(cli).await;
+    let read = |name: &str| {
+        let file = scene.place.file(name);
+        std::fs::write(&file, format!("text of {name}")).expect("a file of the test");
+        json!({ "file_path": file })
+    };
+    let both = Message::default().tool("Read", read("first")).tool("Read", read("second"));
+    scene.api.script([both.into(), Reply::text("Read.")]);
+    scene.client.say("Read both").await;
+    let one = asked(&mut scene.client).await;
+    let other = asked(&mut scene.client).await;
+    assert_ne!(one["requestId"], other["requestId"]);
+
+    // In the other order, and differently, so that a mix-up would show.
+    let no = json!({ "approved": false, "message": "Not the other one." });
+    answer(&mut scene.client, &other, no).await;
+    answer(&mut scene.client, &one, json!({ "approved": true })).await;
+    let turn = scene.client.turn().await;
+    let results = tool_results(&turn);
+    let read = one["input"]["file_path"].as_str().and_then(|path| path.rsplit('/').next());
+    let text = format!("text of {}", read.expect("the path that was asked for"));
+    assert_eq!(results.len(), 2, "{turn:#?}");
+    assert!(results.iter().any(|(error, words)| !error && words.contains(&text)), "{results:?}");
+    assert!(
+        results.iter().any(|(error, words)| *error && words.contains("Not the other one.")),
+        "{results:?}"
+    );
+    scene.end().await;
+}
+
+async fn withdrawn_by_an_interrupt(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made"), Reply::text("Next.")]);
+    scene.client.say("Touch it").await;
+    let request = asked(&mut scene.client).await;
+    scene.client.interrupt().await;
+    let turn = scene.client.turn().await;
+    let cancelled: Vec<_> =
+        turn.0.iter().filter(|frame| frame["type"] == "permission_cancelled").collect();
+    assert_eq!(cancelled.len(), 1, "{turn:#?}");
+    assert_eq!(cancelled[0]["requestId"], request["requestId"]);
+    assert_eq!(turn.result()["is_error"], true);
+
+    // An answer that comes too late is one to nothing.
+    answer(&mut scene.client, &request, json!({ "approved": true })).await;
+    let error = scene.client.until(|frame| frame["type"] == "error").await.pop().expect("it");
+    let words = error["error"].as_str().unwrap_or_default();
+    assert!(words.contains("No permission request"), "{words}");
+    scene.client.say("And now").await;
+    assert_eq!(scene.client.turn().await.result()["result"], "Next.");
+    assert!(!exists(&scene, "made"));
+    scene.end().await;
+}
+
+async fn unanswered_in_time(cli: Cli) {
+    let mut scene = Scene::launched(cli, json!({}), |launch| {
+        launch.mode("ask").argument("--permission-timeout=500ms")
+    })
+    .await;
+    scene.api.script([touch("made"), Reply::text("Then not.")]);
+    scene.client.say("Touch it").await;
+    let request = asked(&mut scene.client).await;
+    let turn = scene.client.turn().await;
+    let cancelled: Vec<_> =
+        turn.0.iter().filter(|frame| frame["type"] == "permission_cancelled").collect();
+    assert_eq!(cancelled.len(), 1, "{turn:#?}");
+    assert_eq!(cancelled[0]["requestId"], request["requestId"]);
+    let [(true, words)] = &tool_results(&turn)[..] else { panic!("one refusal: {turn:#?}") };
+    assert!(words.contains("Nobody answered the permission request within 500ms"), "{words}");
+    assert_eq!(turn.result()["result"], "Then not.");
+    assert!(!exists(&scene, "made"));
+    scene.end().await;
+}
+
+async fn sent_again_once_to_the_next_client(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made"), Reply::text("Done.")]);
+    scene.client.say("Touch it").await;
+    let first = asked(&mut scene.client).await;
+
+    let mut scene = scene.reconnect().await;
+    let again = asked(&mut scene.client).await;
+    assert_eq!(again, first);
+    answer(&mut scene.client, &again, json!({ "approved": true })).await;
+    let turn = scene.client.turn().await;
+    assert_eq!(kinds(&turn.0, "permission_request"), 0, "{turn:#?}");
+    assert!(exists(&scene, "made"));
+    scene.end().await;
+}
+
+/// A client that is sent everything from the beginning comes across the
+/// question there; it is not asked a second time.
+async fn sent_once_in_a_replay(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made"), Reply::text("Done.")]);
+    scene.client.say("Touch it").await;
+    let first = asked(&mut scene.client).await;
+    let made = scene.place.workspace().join("made");
+    let Scene { place, api, relay, client, .. } = scene;
+    client.close().await;
+
+    let mut client = Client::open(relay.address(), "/ws?after=0").await;
+    let again = asked(&mut client).await;
+    assert_eq!(again["requestId"], first["requestId"]);
+    assert!(again["seq"].is_u64(), "{again}");
+    answer(&mut client, &again, json!({ "approved": true })).await;
+    let turn = client.turn().await;
+    assert_eq!(kinds(&turn.0, "permission_request"), 0, "{turn:#?}");
+    assert!(made.exists());
+    client.close().await;
+    relay.stop();
+    drop((place, api));
+}
+
+async fn withdrawn_when_the_agent_dies(cli: Cli) {
+    let mut scene = scene(cli).await;
+    scene.api.script([touch("made")]);
+    scene.client.say("Touch it").await;
+    let request = asked(&mut scene.client).await;
+    crate::support::proc::signal(scene.agent_pid().await, rustix::process::Signal::KILL);
+    let frames = scene.client.until(|frame| frame["type"] == "exit").await;
+    let cancelled: Vec<_> =
+        frames.iter().filter(|frame| frame["type"] == "permission_cancelled").collect();
+    assert_eq!(cancelled.len(), 1, "{frames:#?}");
+    assert_eq!(cancelled[0]["requestId"], request["requestId"]);
+    assert_eq!(scene.agent().await["open_permissions"], 0);
+    scene.end().await;
+}
