@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::http::E2b;
-use crate::sandbox::{Filter, NewSandbox, Sandbox};
+use crate::sandbox::{NewSandbox, Sandbox};
+use crate::sandboxes::Filter;
 use crate::strays::{OWNER, OWNER_MARK, START_MARK};
 
 /// When it is looked for a sandbox whose creation was not answered: it may

@@ -33,6 +33,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// the edge makes its errors HTML.
 const USER_AGENT: &str = concat!("claude-relay-e2b/", env!("CARGO_PKG_VERSION"));
 
+/// For a request without a body: the type that there is none of.
+pub(crate) const NO_BODY: Option<&()> = None;
+
 /// A client of one E2B account. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct E2b {

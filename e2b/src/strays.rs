@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::http::E2b;
-use crate::sandbox::{Filter, Killed, SandboxId, SandboxInfo};
+use crate::sandbox_id::SandboxId;
+use crate::sandboxes::{Filter, Killed, SandboxInfo};
 
 /// The mark of every sandbox that claude-relay starts.
 pub const OWNER_MARK: &str = "started-by";
