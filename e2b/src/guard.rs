@@ -75,6 +75,7 @@ impl Drop for Guard {
             let sandbox = sandbox.clone();
             async move {
                 let _held = held;
+                let _place = sandbox.e2b().place_to_kill().await;
                 if let Err(error) = sandbox.kill().await {
                     tracing::error!(id = %sandbox.id(), %error, "a dropped sandbox could not be killed: it lives until its time is over");
                 }

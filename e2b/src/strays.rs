@@ -21,8 +21,8 @@ pub const OWNER: &str = "claude-relay";
 pub const START_MARK: &str = "claude-relay-start";
 /// The mark with the name of a pool.
 pub const POOL_MARK: &str = "claude-relay-pool";
-/// How many kills are under way at a time.
-pub const KILLS_AT_A_TIME: usize = 10;
+/// How many kills of strays and of dropped guards are under way at a time.
+pub const KILLS_AT_A_TIME: usize = 20;
 
 /// The sandboxes that claude-relay started, those of one pool only if named.
 #[must_use]
