@@ -6,6 +6,7 @@
 //!
 //! What comes out is in order: the last line of stdout, then [`Output::Ended`].
 
+mod remote;
 mod stderr;
 mod stdin;
 
@@ -30,6 +31,7 @@ use crate::handover::Stdio;
 use crate::keeper;
 use crate::lines::{Block, LineBuffer};
 
+pub use remote::RemoteUrl;
 pub use stdin::Input;
 
 /// The size asked for the agent's stdout pipe. More room means fewer switches
@@ -88,6 +90,8 @@ pub enum Ending {
     Signalled(i32),
     /// It could not be started; the system's words.
     NotStarted(String),
+    /// It runs elsewhere and cannot be reached, or not any more; in words.
+    Unreachable(String),
     /// Its keeper was killed, and it with it.
     Lost,
 }
@@ -95,8 +99,8 @@ pub enum Ending {
 /// News of a process that have no place in the order of its output.
 #[derive(Debug)]
 pub enum Note {
-    /// It runs, under this process id.
-    Started(u32),
+    /// It runs, under this process id if it is one of ours.
+    Started(Option<u32>),
     /// A line of its stderr.
     Stderr(String),
     /// This many lines of its stderr were left out to keep the rate bounded.
@@ -244,7 +248,7 @@ async fn live(
                     let (kind, value) = word.split_at_checked(1).unwrap_or_default();
                     match (kind, value.parse::<i32>()) {
                         ("P", Ok(pid)) => {
-                            let _ = notes.send(Note::Started(pid.unsigned_abs())).await;
+                            let _ = notes.send(Note::Started(Some(pid.unsigned_abs()))).await;
                         }
                         ("X", Ok(code)) => how = Some(Ending::Exited(code)),
                         ("G", Ok(signal)) => how = Some(Ending::Signalled(signal)),
