@@ -116,7 +116,7 @@ export class ConfigPanel {
       : "It applies now: the next message meets an agent started with it.");
     this.#outcome.dataset.applies = String(applies ?? "");
     if (Array.isArray(ignored) && ignored.length > 0) {
-      this.#outcome.append(el("p", { id: "config-ignored", text: `Ignored, as the server does not know them: ${ignored.map((name) => oneLine(String(name), 60)).join(", ")}.` }));
+      this.#outcome.append(el("p", { id: "config-ignored", text: `Without effect: ${ignored.map((name) => oneLine(String(name), 160)).join("; ")}.` }));
     }
     if (later) this.#outcome.append(el("button", { type: "button", id: "config-reconnect", class: "primary", text: "Reconnect now", on: { click: this.#reconnect } }));
   }

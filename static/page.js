@@ -1,5 +1,6 @@
 // The page: makes the parts and carries frames between them. Start reading here.
 
+import { Codex, isCodex } from "./codex.js";
 import { Composer } from "./composer.js";
 import { ConfigPanel } from "./config.js";
 import { Connection } from "./connection.js";
@@ -23,6 +24,7 @@ const ledger = new Ledger();
 const transcript = new Transcript();
 const frames = new Frames();
 const conversation = new Conversation({ transcript, ledger, changed });
+const codex = new Codex();
 const inbox = new Inbox({
   handle: showFrame,
   failed({ frame }, error) {
@@ -128,7 +130,9 @@ function showFrame({ frame, origin }) {
     case "connected":
       if (origin.from === 0 && frame.next > 1) conversation.notice("quiet", "Replay.", "What the server still has of this conversation follows. Messages that were sent to the agent are not part of it.");
       break;
-    case "sdk_message": conversation.message(frame.data); break;
+    case "sdk_message":
+      for (const message of isCodex(frame.data) ? codex.messages(frame.data) : [frame.data]) conversation.message(message);
+      break;
     case "error": conversation.error(String(frame.error ?? "")); break;
     case "info": conversation.info(typeof frame.data === "string" ? frame.data : JSON.stringify(frame.data) ?? ""); break;
     case "permission_request":

@@ -65,7 +65,7 @@ export function newPrompt(frame, answer) {
   };
   for (const choice of choices) choice.node.addEventListener("change", () => enable(connected));
 
-  const description = context.description ?? context.decision_reason;
+  const description = context.description ?? context.decision_reason ?? context.reason;
   const blocked = context.blocked_path ?? context.blockedPath;
   const node = el("section", { class: "permission", role: "group", "aria-labelledby": `${name}-title`, data: { testid: "permission", requestId: id, tool } },
     el("h2", { id: `${name}-title` }, ...(questions === undefined ? ["The agent asks to use ", el("b", { text: tool })] : ["The agent has a question"])),
@@ -76,7 +76,7 @@ export function newPrompt(frame, answer) {
     choices.length > 0 && el("fieldset", { class: "choices" }, el("legend", { text: "“Allow always” does this:" }), ...choices.map((choice) => choice.node)),
     el("div", { class: "row" }, allow, choices.length > 0 && always, input.edit),
     el("div", { class: "row" }, deny, reason, el("label", { class: "check", for: stop.id }, stop, el("span", { text: "and stop the turn" }))));
-  return { id, node, tool, gist: gist(frame.input), toolUseId: context.tool_use_id ?? context.toolUseID ?? context.toolUseId, enable };
+  return { id, node, tool, gist: gist(frame.input), toolUseId: context.tool_use_id ?? context.toolUseID ?? context.toolUseId ?? context.itemId, enable };
 }
 
 // The input of the call, which can be edited as JSON.

@@ -1,6 +1,7 @@
 //! The agent: what to run, what to say to it, what its lines mean.
 
 pub mod claude;
+pub mod codex;
 pub mod demo;
 pub mod dialect;
 pub mod launch;
@@ -9,13 +10,17 @@ pub mod mode;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
+use claude_relay_protocol::config::Provider;
 use serde_json::{Value, json};
 
 use crate::keeper;
+use crate::key_proxy::credentials::CoverError;
 use crate::process::{Plan, Process};
+use crate::sandbox::{self, WrapError};
 use crate::settings::Settings;
 use dialect::Dialect;
 use launch::{LaunchError, LaunchSettings};
@@ -26,14 +31,25 @@ pub const DEMO_AGENT: &str = "demo-agent";
 /// What installs the CLI.
 pub const INSTALL: &str = "npm install -g @anthropic-ai/claude-code";
 
+/// What installs Codex.
+const INSTALL_CODEX: &str = "npm install -g @openai/codex";
+
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The program is not there.
+    /// The CLI is not there.
     #[error(
         "{program:?} was not found. Install Claude Code with `{INSTALL}`, or name it with --claude-path (CLAUDE_PATH); `--demo` runs the built-in agent instead"
     )]
     Missing {
+        /// What was looked for.
+        program: PathBuf,
+    },
+    /// Codex is not there.
+    #[error(
+        "{program:?} was not found. Install Codex with `{INSTALL_CODEX}`, or name it with --codex-path (CODEX_PATH)"
+    )]
+    MissingCodex {
         /// What was looked for.
         program: PathBuf,
     },
@@ -48,6 +64,17 @@ pub enum StartError {
     /// The configuration stands in the way.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The sandbox cannot take it.
+    #[error("the agent cannot run in the sandbox: {0}")]
+    Sandbox(#[from] WrapError),
+    /// Codex, where the operator wants what only Claude Code can be given.
+    #[error(
+        "Codex would run outside of what {0} promises, which knows Claude Code alone: configure provider \"claude\", or start the server without it"
+    )]
+    Codex(&'static str),
+    /// The credential cannot be kept from it.
+    #[error(transparent)]
+    Cover(#[from] CoverError),
     /// No process can be made.
     #[error("no process can be started: {0}")]
     System(#[from] io::Error),
@@ -56,12 +83,17 @@ pub enum StartError {
 impl StartError {
     /// What the system's words about the program mean.
     #[must_use]
-    pub fn of_program(settings: &Settings, reason: &str) -> Self {
-        let program = settings.claude_path.clone();
-        if settings.claude().is_none() && !settings.demo {
-            Self::Missing { program }
-        } else {
-            Self::Program { program, reason: reason.to_owned() }
+    pub fn of_program(settings: &Settings, config: &QueryConfig, reason: &str) -> Self {
+        let reason = reason.to_owned();
+        match provider(settings, config) {
+            Provider::Claude if settings.claude().is_none() && !settings.demo => {
+                Self::Missing { program: settings.claude_path.clone() }
+            }
+            Provider::Claude => Self::Program { program: settings.claude_path.clone(), reason },
+            Provider::Codex if settings.codex().is_none() => {
+                Self::MissingCodex { program: settings.codex_path.clone() }
+            }
+            Provider::Codex => Self::Program { program: settings.codex_path.clone(), reason },
         }
     }
 }
@@ -80,7 +112,12 @@ pub struct Started {
     pub resumed: Option<String>,
 }
 
-/// Starts the agent.
+/// Which agent a configuration starts. The built-in one stands in for all.
+fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
+    if settings.demo { Provider::Claude } else { config.provider }
+}
+
+/// Starts the agent. `run` is a number that no other start has had.
 ///
 /// # Errors
 ///
@@ -90,24 +127,92 @@ pub fn start(
     settings: &Settings,
     config: &QueryConfig,
     resume: Option<&str>,
+    run: u64,
+) -> Result<Started, StartError> {
+    match provider(settings, config) {
+        Provider::Claude => start_claude(settings, config, resume),
+        Provider::Codex => start_codex(settings, config, resume, run),
+    }
+}
+
+fn start_codex(
+    settings: &Settings,
+    config: &QueryConfig,
+    resume: Option<&str>,
+    run: u64,
+) -> Result<Started, StartError> {
+    if settings.sandbox.is_active() {
+        return Err(StartError::Codex("--sandbox"));
+    }
+    if settings.key_proxy {
+        return Err(StartError::Codex("--key-proxy"));
+    }
+    let cwd = codex::launch::directory(config, settings)?;
+    let setup = codex::launch::setup(config, settings, &cwd, resume, run);
+    let process = match &settings.codex_url {
+        Some(url) => Process::connect(url.clone(), settings.codex_token.clone()),
+        None => {
+            let (program, mut args) = launch::program(&settings.codex_path);
+            args.extend(codex::launch::arguments());
+            let env = codex::launch::variables(config, &settings.environment);
+            launch::check_tokens(&args, &env)?;
+            Process::spawn(Plan { program: program.into(), args, env, cwd, scratch: None })?
+        }
+    };
+    let (codex, first) = codex::Codex::new(setup, Instant::now());
+    // It survives a conversation that it does not know, and says so.
+    Ok(Started { process, dialect: Dialect::Codex(Box::new(codex)), first, resumed: None })
+}
+
+fn start_claude(
+    settings: &Settings,
+    config: &QueryConfig,
+    resume: Option<&str>,
 ) -> Result<Started, StartError> {
     let launch = launch::launch(config, &launch_settings(settings), resume)?;
     let mut args = launch.args;
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));
     }
+    let env = match &settings.proxy {
+        // The built-in agent has no use for a credential.
+        Some(proxy) if !settings.demo => proxy.cover(launch.env)?,
+        _ => launch.env,
+    };
     let plan = Plan {
         program: launch.program.into(),
         args,
-        env: launch.env,
+        env,
         cwd: launch.cwd,
         scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
     };
     Ok(Started {
-        process: Process::spawn(plan)?,
+        process: Process::spawn(enclose(settings, plan)?)?,
         dialect: Dialect::Claude,
         first: claude::initialize(&launch.initialize),
         resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
+    })
+}
+
+/// `plan` in the sandbox that is set, if one is.
+fn enclose(settings: &Settings, mut plan: Plan) -> Result<Plan, StartError> {
+    if !settings.sandbox.is_active() {
+        return Ok(plan);
+    }
+    if settings.demo {
+        // Inside, the name of this very program means the wrapper.
+        plan.program = std::env::current_exe()?.into();
+    }
+    let place = sandbox::Place {
+        workspace: &settings.workspace,
+        writable: settings.mode != mode::Mode::Safe,
+        environment: &settings.environment,
+    };
+    settings.sandbox.wrap(plan, &place).map_err(|error| match error {
+        WrapError::Program(program) if settings.claude().is_none() && !settings.demo => {
+            StartError::Missing { program }
+        }
+        error => error.into(),
     })
 }
 
@@ -121,20 +226,47 @@ fn launch_settings(settings: &Settings) -> LaunchSettings {
         environment: settings.environment.clone(),
         // The built-in agent runs nothing and refuses nothing.
         is_root: settings.is_root && !settings.demo,
-        in_sandbox: false,
+        in_sandbox: settings.sandbox.is_active(),
     }
 }
 
-/// What is known of the agent without asking it.
+/// What is known of the configured agent without asking it.
 #[must_use]
-pub fn describe(settings: &Settings) -> Value {
+pub fn describe(settings: &Settings, config: &QueryConfig) -> Value {
     if settings.demo {
         return json!({ "provider": "claude", "demo": true, "installed": true });
     }
-    let found = settings.claude();
-    let mut agent = json!({ "provider": "claude", "demo": false, "installed": found.is_some() });
-    if found.is_none() {
-        agent["install_hint"] = json!(INSTALL);
+    let mut agent = json!({ "provider": config.provider, "demo": false });
+    let (installed, hint) = match config.provider {
+        Provider::Claude => (settings.claude().is_some(), INSTALL),
+        Provider::Codex => {
+            (settings.codex_url.is_some() || settings.codex().is_some(), INSTALL_CODEX)
+        }
+    };
+    agent["installed"] = json!(installed);
+    if !installed {
+        agent["install_hint"] = json!(hint);
     }
     agent
+}
+
+/// Every agent there is, and whether it can be started.
+#[must_use]
+pub fn providers(settings: &Settings) -> Value {
+    json!({
+        "claude": { "installed": settings.claude().is_some() },
+        "codex": {
+            "installed": settings.codex().is_some(),
+            "remote": settings.codex_url.is_some(),
+        },
+    })
+}
+
+/// Fields of a configuration that its agent has nothing like, with reasons.
+#[must_use]
+pub fn ignored(settings: &Settings, config: &QueryConfig) -> Vec<String> {
+    match provider(settings, config) {
+        Provider::Claude => Vec::new(),
+        Provider::Codex => codex::launch::ignored(config),
+    }
 }

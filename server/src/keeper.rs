@@ -15,20 +15,19 @@
 //! it could not be started, `X<code>` or `G<signal>` when it has ended. The
 //! socket closes when nothing is left of it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio as Standard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open, set_child_subreaper,
-    set_parent_process_death_signal, setsid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, pidfd_open, pidfd_send_signal,
+    set_child_subreaper, set_parent_process_death_signal, setsid, wait,
 };
 
 use crate::descendants;
@@ -54,6 +53,9 @@ pub const KILL: &[u8] = b"K";
 const SERVER_DIED: [(Duration, Signal); 2] =
     [(Duration::from_secs(3), Signal::TERM), (Duration::from_secs(2), Signal::KILL)];
 
+/// The stack of the thread that hears the server: it calls nothing deep.
+const OBEY_STACK_BYTES: usize = 64 << 10;
+
 /// `keeper REMOVE PROGRAM ARGS…`: starts the program and outlives what it
 /// leaves. REMOVE is a file to remove at the end, or empty.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -77,7 +79,7 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     match start(args, stdio) {
         Ok(agent) => {
             writeln!(control, "P{}", agent.id())?;
-            watch(agent, &mut control)?;
+            watch(agent, control)?;
         }
         Err(error) => writeln!(control, "F{error}")?,
     }
@@ -119,59 +121,45 @@ fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child
     }
 }
 
-/// Waits for the agent's end, passes on signals and reports.
-fn watch(mut agent: Child, control: &mut UnixStream) -> io::Result<()> {
+/// Waits for the agent's end and reports it. Everything else that ends below
+/// is buried on the way: what the agent's tools leave behind falls to the
+/// keeper, and a long life would fill the process table with it.
+fn watch(agent: Child, control: UnixStream) -> io::Result<()> {
     let pid = Pid::from_child(&agent);
-    let ended = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut server_lives = true;
-    let mut steps = SERVER_DIED.into_iter();
-    let mut next: Option<(Instant, Signal)> = None;
+    // Names the agent and nobody else, also after it was reaped.
+    let named = pidfd_open(pid, PidfdFlags::empty())?;
+    let words = control.try_clone()?;
+    // It waits for the server's words until this process ends.
+    std::thread::Builder::new().stack_size(OBEY_STACK_BYTES).spawn(move || obey(words, &named))?;
     let status = loop {
-        let wait = next.map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        let wait = wait.map(|wait| Timespec {
-            tv_sec: wait.as_secs() as i64,
-            tv_nsec: i64::from(wait.subsec_nanos()),
-        });
-        let mut fds = [PollFd::new(&ended, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
-        let watched = if server_lives { 2 } else { 1 };
-        match poll(&mut fds[..watched], wait.as_ref()) {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((ended, status))) if ended == pid => break status,
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let heard = server_lives && !fds[1].revents().is_empty();
-        if let Some(status) = agent.try_wait()? {
-            break status;
-        }
-        if heard {
-            let mut words = [0; 16];
-            match control.read(&mut words) {
-                Ok(0) | Err(_) => {
-                    server_lives = false;
-                    next = steps.next().map(|(wait, signal)| (Instant::now() + wait, signal));
-                }
-                Ok(count) => {
-                    for word in words[..count].chunks(1) {
-                        let signal = if word == KILL { Signal::KILL } else { Signal::TERM };
-                        kill_process(pid, signal)?;
-                    }
-                }
-            }
-        }
-        if let Some((at, signal)) = next
-            && Instant::now() >= at
-        {
-            kill_process(pid, signal)?;
-            next = steps.next().map(|(wait, signal)| (Instant::now() + wait, signal));
-        }
     };
-    if server_lives {
-        // It may have died this very moment; then there is nobody to tell.
-        let _ = match (status.code(), status.signal()) {
-            (Some(code), _) => writeln!(control, "X{code}"),
-            (None, signal) => writeln!(control, "G{}", signal.unwrap_or_default()),
-        };
-    }
+    // The server may have died; then there is nobody to tell.
+    let _ = match status.exit_status() {
+        Some(code) => writeln!(&control, "X{code}"),
+        None => writeln!(&control, "G{}", status.terminating_signal().unwrap_or_default()),
+    };
     Ok(())
+}
+
+/// Does to the agent what the server says, and after the server's death what
+/// is due then. That the agent has ended meanwhile is no failure.
+fn obey(mut control: UnixStream, agent: &OwnedFd) {
+    let mut words = [0; 16];
+    while let Ok(count @ 1..) = control.read(&mut words) {
+        for word in words[..count].chunks(1) {
+            let signal = if word == KILL { Signal::KILL } else { Signal::TERM };
+            let _ = pidfd_send_signal(agent, signal);
+        }
+    }
+    for (patience, signal) in SERVER_DIED {
+        std::thread::sleep(patience);
+        let _ = pidfd_send_signal(agent, signal);
+    }
 }
 
 /// `exec-agent KEEPER PROGRAM ARGS…`: becomes the program. It gets SIGKILL
@@ -206,9 +194,28 @@ fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) 
         rustix::stdio::dup2_stderr(&stdio.stderr)?;
         Ok(())
     };
-    if let Err(error) = prepare() {
+    if let Err(error) = prepare().and_then(|()| check_machine(&program)) {
         return error;
     }
     #[expect(clippy::disallowed_methods, reason = "this process turns into the agent here")]
     Command::new(program).args(args).exec()
+}
+
+/// Refuses a program made for another kind of machine. `exec` hands whatever
+/// the kernel cannot run to a shell, and what that says about the first bytes
+/// of such a program helps nobody.
+fn check_machine(program: &OsStr) -> io::Result<()> {
+    // The class, and the machine, of an executable.
+    let kind =
+        |head: [u8; 20]| head.starts_with(b"\x7fELF").then_some((head[4], [head[18], head[19]]));
+    let head = |path: &OsStr| {
+        let mut head = [0; 20];
+        fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).map(|()| head)
+    };
+    // One that cannot be read may still be run.
+    let (Ok(own), Ok(theirs)) = (head(OsStr::new(SELF)), head(program)) else { return Ok(()) };
+    if kind(theirs).is_some() && kind(theirs) != kind(own) {
+        return Err(rustix::io::Errno::NOEXEC.into());
+    }
+    Ok(())
 }

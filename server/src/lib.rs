@@ -14,25 +14,32 @@
 //!   proves that they are JSON
 //! * [`process`]: its pipes and its end; [`lines`]: whole lines out of chunks;
 //!   [`limiter`]: how much noise may pass
+//! * [`sandbox`]: what the kernel keeps it from
+//! * [`key_proxy`]: keeps the credential out of its tools' reach
+//! * [`capabilities`]: what can be done here; [`probe`] asks other programs
 //! * [`keeper`]: its parent, which leaves no orphan; [`handover`] and
 //!   [`descendants`] are its tools
 
 pub mod accept;
 pub mod access;
 pub mod agent;
+pub mod capabilities;
 pub mod connection;
 pub mod descendants;
 pub mod frame;
 pub mod handover;
 pub mod http;
 pub mod keeper;
+pub mod key_proxy;
 pub mod limiter;
 pub mod lines;
 pub mod log;
 pub mod page;
+pub mod probe;
 pub mod process;
 pub mod random;
 pub mod replay;
+pub mod sandbox;
 pub mod scan;
 pub mod session;
 pub mod settings;

@@ -4,18 +4,27 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
+use claude_relay_server::key_proxy::{self, KeyProxy};
+use claude_relay_server::sandbox::{self, Choice, Sandbox, Unavailable};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
-use claude_relay_server::{Failed, descendants, keeper, log, serve};
-use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit};
-use tokio::net::TcpListener;
+use claude_relay_server::{Failed, accept, descendants, keeper, log, serve};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
+    set_dumpable_behavior, setrlimit,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// A bad flag or variable.
 const USAGE: u8 = 2;
+
+/// How long whatever is left below this process may take to end by SIGKILL.
+const LAST_CHILDREN: Duration = Duration::from_secs(2);
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +39,14 @@ enum StartupError {
         "{0} is reachable from other machines: set --auth-token, or say --no-auth if that is meant"
     )]
     Open(SocketAddr),
+    #[error("{0}")]
+    Sandbox(#[from] Unavailable),
+    #[error("{0}")]
+    KeyProxy(#[from] key_proxy::StartError),
+    #[error(
+        "the agent in the sandbox can reach this server's own port, and without a token it could answer its own questions: set --auth-token (RELAY_AUTH_TOKEN), or say --no-auth if that is meant"
+    )]
+    SandboxOpen,
     #[error(transparent)]
     Failed(#[from] Failed),
     #[error("the system refused: {0}")]
@@ -51,7 +68,9 @@ fn main() -> ExitCode {
             // A closed stderr leaves the exit code to say it.
             let _ = writeln!(io::stderr(), "error: {error}");
             match error {
-                StartupError::Settings(_) | StartupError::Open(_) => ExitCode::from(USAGE),
+                StartupError::Settings(_) | StartupError::Open(_) | StartupError::SandboxOpen => {
+                    ExitCode::from(USAGE)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
@@ -61,6 +80,11 @@ fn main() -> ExitCode {
 fn start(args: Args) -> Result<(), StartupError> {
     let settings = Settings::from_process(args)?;
     log::start(&settings)?;
+    // The environment and the memory of this process hold the real credentials
+    // and the token. Nobody who runs as the same user, such as a tool of the
+    // agent, may read them in /proc. Where that cannot be had, the server is
+    // still of use.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // What the agent leaves when its keeper is killed falls to this process.
     set_child_subreaper(Some(getpid())).map_err(io::Error::from)?;
     raise_descriptor_limit();
@@ -77,9 +101,9 @@ fn start(args: Args) -> Result<(), StartupError> {
     ended
 }
 
-async fn run(settings: Settings) -> Result<(), StartupError> {
+async fn run(mut settings: Settings) -> Result<(), StartupError> {
     let address = format!("{}:{}", bracketed(&settings.host), settings.port);
-    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await.map_err(|error| {
+    let listener = accept::bind(&settings.host, settings.port).await.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "another program listens there already; stop it, or choose another port with --port ({error})"
@@ -95,6 +119,10 @@ async fn run(settings: Settings) -> Result<(), StartupError> {
     if !bound.ip().is_loopback() && settings.auth_token.is_none() && !settings.no_auth {
         return Err(StartupError::Open(bound));
     }
+    settings.sandbox = open_sandbox(&settings).await?;
+    if settings.key_proxy {
+        settings.proxy = Some(KeyProxy::start().await?);
+    }
     // These do not end the server; being listened to is what keeps them from it.
     let _ignored: [Signal; 2] =
         [signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?];
@@ -103,9 +131,33 @@ async fn run(settings: Settings) -> Result<(), StartupError> {
     tokio::spawn(pass_on(signal(SignalKind::terminate())?, stop_to.clone()));
     tokio::spawn(pass_on(signal(SignalKind::interrupt())?, stop_to));
     announce(&settings, bound);
-    serve(listener, Arc::new(settings), stop).await?;
+    let served = serve(listener, Arc::new(settings), stop).await;
+    // The last keeper is about to end, and nobody may be there to bury it.
+    let _ = timeout(LAST_CHILDREN, tokio::task::spawn_blocking(descendants::sweep)).await;
+    served?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Finds the sandbox that is asked for, before anybody can connect.
+async fn open_sandbox(settings: &Settings) -> Result<Sandbox, StartupError> {
+    let choice = settings.sandbox_choice;
+    let found = match sandbox::open(choice, settings.variable("PATH")).await {
+        Err(reason) if choice == Choice::Auto => {
+            tracing::warn!(
+                "THERE IS NO SANDBOX around the agent, as --sandbox auto allows: {reason}"
+            );
+            Sandbox::None
+        }
+        found => found?,
+    };
+    if found.is_active() && settings.auth_token.is_none() && !settings.no_auth {
+        if choice != Choice::Auto {
+            return Err(StartupError::SandboxOpen);
+        }
+        tracing::warn!("{}", StartupError::SandboxOpen);
+    }
+    Ok(found)
 }
 
 /// Every signal asks the server to stop, the second time at once.
@@ -130,7 +182,7 @@ fn announce(settings: &Settings, bound: SocketAddr) {
         "listening on http://{bound}\n  page:      http://{bound}/\n  config:    http://{bound}/config\n  websocket: ws://{bound}/ws"
     );
     let _ = out.flush();
-    tracing::info!(workspace = %settings.workspace.display(), mode = %settings.mode, "ready");
+    tracing::info!(workspace = %settings.workspace.display(), mode = %settings.mode, sandbox = settings.sandbox.as_str(), "ready");
     if settings.demo {
         tracing::info!("the built-in demo agent answers; start without --demo for Claude Code");
     } else if settings.claude().is_none() {

@@ -32,6 +32,7 @@ const FILES: &[File] = files! {
     "/page.js", JS, "page.js";
     "/access.js", JS, "access.js";
     "/blocks.js", JS, "blocks.js";
+    "/codex.js", JS, "codex.js";
     "/composer.js", JS, "composer.js";
     "/config.js", JS, "config.js";
     "/connection.js", JS, "connection.js";

@@ -78,8 +78,7 @@ pub async fn run(
         }
     };
     let ended = timeout(patience, listen).await.map_err(|_| ProbeError::Late(patience))?;
-    let (how, stderr) =
-        ended.map_or((Ending::Lost, Vec::new()), |ended| (ended.how, ended.stderr));
+    let (how, stderr) = ended.map_or((Ending::Lost, Vec::new()), |ended| (ended.how, ended.stderr));
     Ok(Outcome {
         how,
         stdout: String::from_utf8_lossy(&said).into_owned(),

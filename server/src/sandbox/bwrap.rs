@@ -189,7 +189,8 @@ mod tests {
         assert!(settings < program);
         assert!(text.ends_with("--remount-ro / --chdir /home/u/agent-workspace/sub"), "{text}");
         // The one home is bound nowhere as a whole, and neither is the disk.
-        for whole in ["bind /home/u /home/u ", "bind / / ", "bind /tmp /tmp ", "bind /proc /proc "] {
+        for whole in ["bind /home/u /home/u ", "bind / / ", "bind /tmp /tmp ", "bind /proc /proc "]
+        {
             assert!(!text.contains(whole), "{whole} in {text}");
         }
     }

@@ -9,7 +9,7 @@ use tracing::info;
 use super::Session;
 use super::backoff::Backoff;
 use super::redact::Redactor;
-use crate::agent::dialect::{Dialect, Mark};
+use crate::agent::dialect::{Aside, Dialect, Mark};
 use crate::agent::{self, StartError, Started};
 use crate::process::{Ended, Ending, Input, Process};
 use crate::signals;
@@ -17,6 +17,15 @@ use crate::signals;
 /// An agent that has closed one of its streams is usually about to end. This
 /// is how long it may take.
 const MISTRUST: Duration = Duration::from_secs(1);
+
+/// How many failures in a row it takes to give up a turn that runs elsewhere.
+const REJOINS: u32 = 6;
+
+/// An agent that is told to resume what it does not know names it on stderr and
+/// exits before it has answered the first request. One that says nothing of it
+/// may have other reasons, and a conversation is not given up for those; only
+/// after so many failures in a row, because it would otherwise never end.
+const RESUMES: u32 = 5;
 
 /// The agent, whether it runs or not.
 #[derive(Debug, Default)]
@@ -27,6 +36,8 @@ pub(super) struct Agent {
     /// A configured conversation that could not be resumed.
     refused_resume: Option<String>,
     backoff: Backoff,
+    /// The next start goes on with a turn that runs elsewhere.
+    rejoin: bool,
     /// When it is to be started again.
     start_at: Option<Instant>,
     pub(super) turns: u64,
@@ -41,16 +52,21 @@ pub(super) struct Agent {
 pub(super) struct Running {
     pub(super) process: Process,
     pub(super) dialect: Dialect,
+    is_up: bool,
     pub(super) pid: Option<u32>,
     /// What it was started with.
     pub(super) config: QueryConfig,
     /// The conversation it was told to resume.
     resumed: Option<String>,
     initialized: bool,
+    /// It is connected to again after it was lost in a turn.
+    rejoins: bool,
     pub(super) in_turn: bool,
     pub(super) heard: Instant,
     stopping: Option<Stopping>,
-    mistrust: Option<(&'static str, Instant)>,
+    /// When its input ends at the latest.
+    parts_by: Option<Instant>,
+    mistrust: Option<(Instant, String)>,
 }
 
 /// Why it is being stopped.
@@ -73,7 +89,7 @@ impl Agent {
     pub(super) fn state(&self) -> &'static str {
         match &self.running {
             Some(running) if running.stopping.is_some() => "stopping",
-            Some(running) if running.pid.is_none() => "starting",
+            Some(running) if !running.is_up => "starting",
             Some(_) => "running",
             None if self.start_at.is_some() => "backing_off",
             None => "stopped",
@@ -86,16 +102,11 @@ impl Agent {
         }
     }
 
-    pub(super) fn started(&mut self, pid: u32) {
+    pub(super) fn started(&mut self, pid: Option<u32>) {
         info!(pid, "the agent runs");
         if let Some(running) = &mut self.running {
-            running.pid = Some(pid);
-        }
-    }
-
-    pub(super) fn initialized(&mut self) {
-        if let Some(running) = &mut self.running {
-            running.initialized = true;
+            running.is_up = true;
+            running.pid = pid;
         }
     }
 
@@ -126,7 +137,8 @@ impl Agent {
         if let Some(running) = &mut self.running
             && running.stopping.is_none()
         {
-            running.mistrust.get_or_insert((stream, now + MISTRUST));
+            let reason = format!("it has closed its {stream} and lives on");
+            running.mistrust.get_or_insert((now + MISTRUST, reason));
         }
     }
 
@@ -142,8 +154,34 @@ impl Agent {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let mistrust = self.running.as_ref().and_then(|running| running.mistrust);
-        [self.start_at, mistrust.map(|(_, at)| at)].into_iter().flatten().min()
+        let running = self.running.as_ref();
+        let mistrust = running.and_then(|running| Some(running.mistrust.as_ref()?.0));
+        let dialect = running.and_then(|running| running.dialect.deadline());
+        let parting = running.and_then(|running| running.parts_by);
+        [self.start_at, mistrust, dialect, parting].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+impl Agent {
+    /// Runs `process` in the place of one that was started.
+    pub(super) fn pretend(&mut self, process: Process, now: Instant) {
+        self.start_at = None;
+        self.running = Some(Running {
+            process,
+            dialect: Dialect::Claude,
+            is_up: true,
+            pid: Some(1),
+            config: QueryConfig::default(),
+            resumed: None,
+            initialized: true,
+            rejoins: false,
+            in_turn: false,
+            heard: now,
+            stopping: None,
+            parts_by: None,
+            mistrust: None,
+        });
     }
 }
 
@@ -166,7 +204,18 @@ impl Running {
         }
         self.stopping = Some(why);
         self.mistrust = None;
-        self.process.stop(grace);
+        self.parts_by = Some(Instant::now() + grace);
+        self.part(Instant::now(), grace);
+    }
+
+    /// The second step, once the interrupt has done its work or had its time.
+    fn part(&mut self, now: Instant, grace: Duration) {
+        if let Some(by) = self.parts_by
+            && (!self.dialect.lingers() || now >= by)
+        {
+            self.parts_by = None;
+            self.process.stop(grace);
+        }
     }
 }
 
@@ -184,13 +233,22 @@ impl Session {
         }
     }
 
+    /// The agent can do its work.
+    pub(super) fn on_ready(&mut self) {
+        let Some(running) = &mut self.agent.running else { return };
+        running.initialized = true;
+        if std::mem::take(&mut running.rejoins) && !running.in_turn {
+            self.error("The turn has ended while the agent could not be reached; its end is lost");
+        }
+    }
+
     /// There is something to do for the agent: it is started, at once or after
     /// the wait that its failures have earned.
     pub(super) fn want_agent(&mut self, now: Instant) {
         if self.agent.is_running() || self.agent.start_at.is_some() || self.farewell.is_some() {
             return;
         }
-        let delay = self.agent.backoff.delay();
+        let delay = self.agent.backoff.left(now);
         if delay.is_zero() {
             self.start_agent(now);
         } else {
@@ -205,7 +263,8 @@ impl Session {
         if config.resume.is_some() && config.resume == self.agent.refused_resume {
             config.resume = None;
         }
-        let started = match agent::start(&self.settings, &config, resume.as_deref()) {
+        let run = self.agent.starts;
+        let started = match agent::start(&self.settings, &config, resume.as_deref(), run) {
             Ok(started) => started,
             Err(error) => return self.not_started(&error),
         };
@@ -219,13 +278,16 @@ impl Session {
         self.agent.running = Some(Running {
             process,
             dialect,
+            is_up: false,
             pid: None,
             config: self.config.clone(),
             resumed,
             initialized: false,
+            rejoins: std::mem::take(&mut self.agent.rejoin),
             in_turn: false,
             heard: now,
             stopping: None,
+            parts_by: None,
             mistrust: None,
         });
     }
@@ -248,13 +310,37 @@ impl Session {
         }
         let grace = self.settings.stop_grace;
         let Some(running) = &mut self.agent.running else { return };
-        if let Some((stream, at)) = running.mistrust
-            && now >= at
+        running.dialect.on_time(now);
+        if let Some((_, reason)) = running.mistrust.take_if(|(at, _)| now >= *at)
+            && running.stopping.is_none()
         {
             running.stop(Stopping::Mistrusted, grace);
-            self.error(&format!(
-                "The agent has closed its {stream} and lives on; it is being stopped"
-            ));
+            self.error(&format!("The agent is being stopped: {reason}"));
+        }
+    }
+
+    /// Does what the agent's protocol wants beside answers to events.
+    pub(super) fn attend(&mut self, now: Instant) {
+        while let Some(running) = &mut self.agent.running
+            && let Some(aside) = running.dialect.aside()
+        {
+            match aside {
+                Aside::Write(line) => self.inbox.push_control(line),
+                Aside::Say(text) => self.error(&text),
+                Aside::TurnRefused(reason) => {
+                    running.in_turn = false;
+                    self.error(&format!("The message was not taken: {reason}"));
+                }
+                Aside::Broken(reason) => {
+                    // Nothing it is asked would be answered in time.
+                    running.mistrust = Some((now, reason));
+                    self.on_agent_time(now);
+                }
+            }
+        }
+        let grace = self.settings.stop_grace;
+        if let Some(running) = &mut self.agent.running {
+            running.part(now, grace);
         }
     }
 
@@ -271,11 +357,18 @@ impl Session {
 
     /// It is over, and everything it said before has been dealt with.
     pub(super) fn on_ended(&mut self, ended: Ended, now: Instant) {
-        let Some(running) = self.agent.running.take() else { return };
+        // What it wrote to stderr comes before its end.
+        while let Some(note) =
+            self.agent.running.as_mut().and_then(|running| running.process.notes.try_recv().ok())
+        {
+            self.on_note(note, now);
+        }
+        let Some(mut running) = self.agent.running.take() else { return };
         let Ended { how, stderr, unread } = ended;
         info!(?how, unread = unread.len(), "the agent has ended");
         self.report_dropped_noise();
         self.inbox.put_back(unread);
+        self.inbox.put_back(running.dialect.unanswered().into_iter().collect());
         self.inbox.forget_control();
         for (from, frame) in self.controls.fail_all("the agent has ended") {
             self.answer(from, frame);
@@ -299,19 +392,26 @@ impl Session {
                 let name = signals::name(*number);
                 (format!("was ended by signal {name}"), None, Some(name))
             }
+            Ending::Unreachable(reason) => (format!("cannot be reached: {reason}"), None, None),
             Ending::Lost => {
                 ("was killed together with its keeper".to_owned(), None, Some("SIGKILL".into()))
             }
             Ending::NotStarted(reason) => {
-                let error = StartError::of_program(&self.settings, reason);
+                let error = StartError::of_program(&self.settings, &running.config, reason);
                 return self.not_started(&error);
             }
         };
-        self.agent.backoff.failed();
-        // An agent that is told to resume what it does not know says so and
-        // exits before it has answered the first request.
-        let unknown_session = running.resumed.clone().filter(|_| !running.initialized);
+        self.agent.backoff.failed(now);
+        let unknown_session = running.resumed.clone().filter(|session| {
+            !running.initialized
+                && matches!(how, Ending::Exited(1..))
+                && (stderr.contains(session.as_str()) || self.agent.backoff.failures() >= RESUMES)
+        });
         let delay = self.agent.backoff.delay();
+        // Where it runs, its turn goes on.
+        self.agent.rejoin = matches!(how, Ending::Unreachable(_))
+            && (running.in_turn || running.rejoins)
+            && self.agent.backoff.failures() < REJOINS;
         let next = if let Some(session) = &unknown_session {
             format!("The session {session} could not be resumed; a new one is started.")
         } else if !delay.is_zero() {
@@ -320,6 +420,8 @@ impl Session {
                 ordinal(self.agent.backoff.failures()),
                 delay.as_secs()
             )
+        } else if self.agent.rejoin {
+            "It is connected to again, to go on with its turn.".to_owned()
         } else if !self.inbox.is_empty() {
             "It is started again for the messages that wait.".to_owned()
         } else {
@@ -344,7 +446,7 @@ impl Session {
             self.agent.refused_resume = Some(session);
             self.agent.session_id = None;
             self.want_agent(now);
-        } else if !self.inbox.is_empty() {
+        } else if self.agent.rejoin || !self.inbox.is_empty() {
             self.want_agent(now);
         }
     }

@@ -1,6 +1,6 @@
 //! How long to wait before an agent that keeps ending is started again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The wait after the second failure in a row; it doubles from there.
 const FIRST: Duration = Duration::from_secs(1);
@@ -12,12 +12,14 @@ const LONGEST: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
+    last: Option<Instant>,
 }
 
 impl Backoff {
     /// The agent has ended by itself without finishing a turn.
-    pub(super) fn failed(&mut self) {
+    pub(super) fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
+        self.last = Some(now);
     }
 
     /// It has finished a turn: whatever comes next is a first failure.
@@ -30,7 +32,14 @@ impl Backoff {
         self.failures
     }
 
-    /// How long to wait now. Once is an accident and not worth a wait.
+    /// What is left of the wait after the last failure.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        let over = self.last.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
+        self.delay().saturating_sub(over)
+    }
+
+    /// How long to wait after the last failure. Once is an accident and not
+    /// worth a wait.
     pub(super) fn delay(&self) -> Duration {
         match self.failures {
             0 | 1 => Duration::ZERO,
@@ -46,16 +55,28 @@ mod tests {
     #[test]
     fn it_doubles_from_one_second_to_thirty() {
         let mut backoff = Backoff::default();
+        let now = Instant::now();
         let delays: Vec<u64> = (0..9)
             .map(|_| {
-                backoff.failed();
+                backoff.failed(now);
                 backoff.delay().as_secs()
             })
             .collect();
         assert_eq!(delays, [0, 1, 2, 4, 8, 16, 30, 30, 30]);
         backoff.succeeded();
         assert_eq!(backoff.delay(), Duration::ZERO);
-        (0..100).for_each(|_| backoff.failed());
+        (0..100).for_each(|_| backoff.failed(now));
         assert_eq!(backoff.delay(), LONGEST);
+    }
+
+    #[test]
+    fn a_wait_that_is_over_is_not_waited_again() {
+        let mut backoff = Backoff::default();
+        let now = Instant::now();
+        assert_eq!(backoff.left(now), Duration::ZERO);
+        (0..3).for_each(|_| backoff.failed(now));
+        assert_eq!(backoff.left(now), Duration::from_secs(2));
+        assert_eq!(backoff.left(now + Duration::from_millis(1500)), Duration::from_millis(500));
+        assert_eq!(backoff.left(now + Duration::from_secs(3600)), Duration::ZERO);
     }
 }

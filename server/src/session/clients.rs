@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::inbox::Waiting;
 use super::requests;
 use super::{Newcomer, Port, Replay, Session};
-use crate::agent::dialect::Asked;
+use crate::agent::dialect::{Answered, Asked};
 use crate::connection::{Close, Control, News, Request};
 use crate::process::Input;
 use crate::replay::{Gap, ReplayBuffer};
@@ -20,6 +20,13 @@ use crate::slot::{ConnectionId, Decision};
 /// How long a client is kept during a shutdown, so that it gets the agent's
 /// last words.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How many complaints about its own messages a client may leave unread. They
+/// are frames like all others, kept until it has got them.
+const COMPLAINTS: usize = 1024;
+
+/// How much of a client's own words goes into an error.
+const QUOTED_CHARS: usize = 50;
 
 /// Control requests that only the relay makes: it has said its own.
 const OWN_REQUESTS: [&str; 1] = ["initialize"];
@@ -36,6 +43,8 @@ pub(super) struct Client {
     written: u64,
     /// The hull for the next batch; none while one is being written.
     hull: Option<Vec<Bytes>>,
+    /// Complaints since its socket took a batch.
+    complaints: usize,
 }
 
 impl Client {
@@ -137,8 +146,8 @@ impl Session {
             stream: sequenced.then_some(stream.into()),
             next: sequenced.then(|| self.log.next()),
         };
-        let client =
-            Client { id, port, sequenced, cursor, written: cursor, hull: Some(Vec::new()) };
+        let hull = Some(Vec::new());
+        let client = Client { id, port, sequenced, cursor, written: cursor, hull, complaints: 0 };
         client.send(Control::Text(connected.to_json()));
         if let Some(Gap { from, to }) = gap {
             client.send(Control::Text(ServerMessage::Gap { from, to }.to_json()));
@@ -172,6 +181,7 @@ impl Session {
         if let Some(client) = &mut self.client {
             client.hull = Some(hull);
             client.written = client.cursor;
+            client.complaints = 0;
         }
     }
 
@@ -189,7 +199,7 @@ impl Session {
         match news {
             News::Alive => {}
             News::Request(Ok(request)) => self.on_request(id, request, now),
-            News::Request(Err(error)) => self.push(&ServerMessage::error(error).to_json()),
+            News::Request(Err(error)) => self.complain(id, &error, now),
         }
     }
 
@@ -197,10 +207,11 @@ impl Session {
         match request {
             Request::UserMessage(line) => {
                 if self.inbox.push_message(line).is_err() {
-                    self.error(&format!(
+                    let error = format!(
                         "The message was not taken: {} messages wait for the agent, which does not read them. Send it again later, or interrupt",
                         self.inbox.messages()
-                    ));
+                    );
+                    self.complain(from, &error, now);
                 } else {
                     self.want_agent(now);
                 }
@@ -211,21 +222,43 @@ impl Session {
                 }
             }
             Request::Permission { request_id, answer } => {
+                if let Some(reason) = self.refuse_updates_by_mode(&answer) {
+                    self.error(&format!(
+                        "The answer to permission request {request_id:?} was not taken, and the request is still open: {reason}"
+                    ));
+                    return;
+                }
                 match self.permissions.answer(&request_id, answer) {
-                    Some(line) => self.inbox.push_control(line),
-                    None => self.error(&format!(
-                        "No permission request {request_id:?} is open: it was answered, withdrawn or never made"
-                    )),
+                    Some(Answered { line, remark }) => {
+                        self.inbox.push_control(line);
+                        if let Some(remark) = remark {
+                            self.complain(from, remark, now);
+                        }
+                    }
+                    None => {
+                        let id: String = request_id.chars().take(QUOTED_CHARS).collect();
+                        let error = format!(
+                            "No permission request {id:?} is open: it was answered, withdrawn or never made"
+                        );
+                        self.complain(from, &error, now);
+                    }
                 }
             }
             Request::Control { request_id, subtype, request } => {
-                self.on_control_request(from, request_id, &subtype, &request);
+                self.on_control_request(from, request_id, &subtype, &request, now);
             }
-            Request::Capabilities => self.answer(from, self.capabilities().to_string()),
+            Request::Capabilities => self.on_curious(from),
         }
     }
 
-    fn on_control_request(&mut self, from: ConnectionId, id: String, subtype: &str, request: &str) {
+    fn on_control_request(
+        &mut self,
+        from: ConnectionId,
+        id: String,
+        subtype: &str,
+        request: &str,
+        now: Instant,
+    ) {
         let by_mode = self.refuse_by_mode(subtype, request);
         let refusal = match &mut self.agent.running {
             _ if OWN_REQUESTS.contains(&subtype) => {
@@ -236,7 +269,7 @@ impl Session {
                 Some(reason) => reason,
                 None => match self.controls.register(from, id.clone()) {
                     Some(own) => {
-                        match running.dialect.control_request(&own, request) {
+                        match running.dialect.control_request(&own, request, now) {
                             Asked::Write(line) => self.inbox.push_control(line),
                             Asked::Answered(response) => self.on_answer(&own, &response),
                         }
@@ -256,16 +289,33 @@ impl Session {
         }
     }
 
+    /// Tells the client what is wrong with what it sent.
+    fn complain(&mut self, to: ConnectionId, error: &str, now: Instant) {
+        self.push(&ServerMessage::error(error).to_json());
+        let Some(client) = &mut self.client else { return };
+        client.complaints += 1;
+        if client.complaints > COMPLAINTS {
+            self.drop_unreading(to, now);
+        }
+    }
+
+    /// Lets go of a client that makes more answers than it reads.
+    fn drop_unreading(&mut self, id: ConnectionId, now: Instant) {
+        tracing::warn!(
+            connection = id.0,
+            "the client does not read the answers to its requests; dropped"
+        );
+        if let Some(client) = &self.client {
+            client.send(Control::Close(Close::NOT_READING));
+        }
+        self.on_news(None, now);
+    }
+
     /// Sends a frame that belongs to one connection only, if it is still there.
     pub(super) fn answer(&mut self, to: ConnectionId, frame: String) {
         let Some(client) = self.client.as_ref().filter(|client| client.id == to) else { return };
         if !client.send(Control::Text(frame)) {
-            tracing::warn!(
-                connection = to.0,
-                "the client does not read the answers to its requests; dropped"
-            );
-            let _ = client.port.control.try_send(Control::Close(Close::NOT_READING));
-            self.on_news(None, Instant::now());
+            self.drop_unreading(to, Instant::now());
         }
     }
 

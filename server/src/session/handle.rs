@@ -131,7 +131,7 @@ impl SessionHandle {
     }
 
     /// Says goodbye to the client and stops the agent; the second time, at
-    /// once. [`Session::run`] returns when both are gone.
+    /// once. [`Session::run`](super::Session::run) returns when both are gone.
     pub async fn shut_down(&self) {
         // Over already is as good.
         let _ = self.commands.send(Command::Shutdown).await;

@@ -12,7 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-use crate::agent::dialect::{Permission, PermissionAnswer, Reply};
+use crate::agent::dialect::{Answered, Permission, PermissionAnswer, Reply};
 use crate::slot::ConnectionId;
 
 /// How many control requests of a client may wait for the agent.
@@ -116,8 +116,8 @@ impl Permissions {
         Ok(frame)
     }
 
-    /// The line for the agent, or `None` when no such question is open.
-    pub(super) fn answer(&mut self, id: &str, answer: PermissionAnswer) -> Option<Bytes> {
+    /// The answer for the agent, or `None` when no such question is open.
+    pub(super) fn answer(&mut self, id: &str, answer: PermissionAnswer) -> Option<Answered> {
         let at = self.open.iter().position(|open| open.id == id)?;
         let open = self.open.remove(at);
         Some(open.reply.answer(&answer))
@@ -164,7 +164,7 @@ impl Permissions {
                 let message = format!("Nobody answered the permission request within {patience:?}");
                 let deny = PermissionAnswer::Deny { message: Some(message), interrupt: false };
                 let frame = cancelled(&open.id);
-                (open.reply.answer(&deny), frame)
+                (open.reply.answer(&deny).line, frame)
             })
             .collect()
     }
@@ -240,14 +240,14 @@ mod tests {
         );
         let allow = PermissionAnswer::Allow { input: None, permissions: Some("[]".into()) };
         assert_eq!(
-            text(permissions.answer("q", allow.clone()).unwrap()),
+            text(permissions.answer("q", allow.clone()).unwrap().line),
             "{\"type\":\"control_response\",\"response\":{\"subtype\":\"success\",\"request_id\":\"q\",\"response\":{\"behavior\":\"allow\",\"updatedInput\":{\"a\":1.0},\"updatedPermissions\":[],\"toolUseID\":\"t\"}}}\n"
         );
         assert_eq!(permissions.answer("q", allow), None);
         ask(&mut permissions, "q", 1, now);
         let deny = PermissionAnswer::Deny { message: Some("no\"".into()), interrupt: true };
         assert!(
-            text(permissions.answer("q", deny).unwrap()).contains(
+            text(permissions.answer("q", deny).unwrap().line).contains(
                 r#"{"behavior":"deny","message":"no\"","interrupt":true,"toolUseID":"t"}"#
             )
         );

@@ -47,7 +47,7 @@ pub(super) fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, Settin
 }
 
 /// A path with a separator as it is, a bare name in `path`.
-pub(super) fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+pub(crate) fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
     let runs = |candidate: &Path| {
         candidate.is_file() && rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok()
     };
@@ -167,6 +167,16 @@ impl Source {
             .filter(|value| !value.is_empty())
             .map(|value| value.parse().map_err(|error| bad(name, format!("{value:?}: {error}"))))
             .collect()
+    }
+
+    /// A token for somebody else's door: whatever fits into a header.
+    pub(super) fn bearer(&self, variable: &'static str) -> Result<Option<Secret>, SettingsError> {
+        let Some(found) = self.text(None, variable, variable)? else { return Ok(None) };
+        let value = found.value.trim();
+        if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(bad(variable, "a token is visible ASCII"));
+        }
+        Ok(Some(Secret::new(value.to_owned())))
     }
 
     /// The token: from the flag it may be weak only by being short, and its

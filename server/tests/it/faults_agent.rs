@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 /// the pipe when the agent ends.
 const PRELUDE: &str = r#"#!/usr/bin/env python3
 import json, os, signal, subprocess, sys, time
-HERE = os.path.dirname(os.path.abspath(__file__))
+if "--version" in sys.argv:
+    print("2.1.0 (Fake)")
+    sys.exit()
+HERE = os.path.dirname(os.path.realpath(__file__))
 def note(name, text):
     with open(os.path.join(HERE, name), "a") as file:
         file.write(text + "\n")

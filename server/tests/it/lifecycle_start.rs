@@ -1,6 +1,7 @@
 //! The server in surroundings that fail it: a log nobody reads, a port that is
 //! taken, process 1.
 
+use crate::faults_agent::FakeAgent;
 use crate::faults_checks::answers_at_once;
 use crate::support::place::Place;
 use crate::support::proc::{self, Mark};
@@ -32,7 +33,7 @@ impl Wrapped {
         let [program, arguments @ ..] = wrapper else { panic!("a wrapper has a program") };
         let mut child = Command::new(program)
             .args(arguments)
-            .args(["--port=0", "--demo", "--stop-grace=1s", "--log=debug", "--workspace"])
+            .args(["--port=0", "--stop-grace=1s", "--log=debug", "--workspace"])
             .arg(place.workspace())
             .env_clear()
             .envs(place.environment())
@@ -90,7 +91,7 @@ async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
     for stuck in [false, true] {
         let place = Place::new();
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        let relay = Wrapped::start(&place, &[SERVER], writer.into());
+        let relay = Wrapped::start(&place, &[SERVER, "--demo"], writer.into());
         let reader = stuck.then_some(reader);
         // Enough for the log to fill any pipe: each of these writes some lines.
         for _ in 0..300 {
@@ -113,7 +114,7 @@ async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
 async fn j5_a_log_on_a_full_disk_stops_nothing() {
     let place = Place::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let relay = Wrapped::start(&place, &[SERVER], full.into());
+    let relay = Wrapped::start(&place, &[SERVER, "--demo"], full.into());
     let mut client = Client::connect(relay.address).await;
     client.say("Hello").await;
     client.turn().await;
@@ -151,7 +152,7 @@ async fn j6_ipv6_works_where_there_is_any() {
         return;
     }
     let place = Place::new();
-    let relay = Wrapped::start(&place, &[SERVER, "--host=::1"], Stdio::null());
+    let relay = Wrapped::start(&place, &[SERVER, "--demo", "--host=::1"], Stdio::null());
     assert!(relay.address.is_ipv6());
     Client::connect(relay.address).await.close().await;
     proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
@@ -166,8 +167,19 @@ async fn j7_process_1_buries_strangers_and_hears_sigterm() {
         return;
     }
     let place = Place::new();
+    let story = r#"
+while (text := hear()) is not None:
+    if text == "strays":
+        subprocess.run(["sh", "-c", "sleep 0.2 & setsid sleep 0.3 & exit 0"])
+    if text == "crash":
+        subprocess.run(["sh", "-c", "sleep 86403 & setsid sleep 86404 & exit 0"])
+        sys.exit(3)
+    turn(text)
+"#;
+    let agent = FakeAgent::new(&place, story);
+    let agent = format!("--claude-path={}", agent.path().display());
     let wrapper =
-        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--forward-signals", SERVER];
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", SERVER, agent.as_str()];
     let relay = Wrapped::start(&place, &wrapper, Stdio::null());
     let server = wait::until("process 1", || {
         let unshare = i32::try_from(relay.child.id()).expect("a pid");
@@ -175,15 +187,14 @@ async fn j7_process_1_buries_strangers_and_hears_sigterm() {
     })
     .await;
     let mut client = Client::connect(relay.address).await;
-    let spawn = "(sleep 0.2 &) ; (setsid sleep 0.3 &) ; sleep 0.1";
-    client.say(json!({"spawn": spawn}).to_string()).await;
+    client.say("strays").await;
     client.turn().await;
     wait::until("a keeper, an agent and no zombie", || {
         (proc::descendants(server.pid).len() == 2).then_some(())
     })
     .await;
     // A crash, after which the strays fall to process 1.
-    client.say(json!({"spawn": "setsid sleep 86403 & sleep 86404", "exit": 3}).to_string()).await;
+    client.say("crash").await;
     client.until(|frame| frame["type"] == "exit").await;
     client.say("Hello").await;
     client.turn().await;
@@ -195,6 +206,23 @@ async fn j7_process_1_buries_strangers_and_hears_sigterm() {
     assert_eq!(relay.ended(), Some(0));
 }
 
+/// The descriptors that a process of ours inherits, as whoever started the
+/// tests has left them open: without close-on-exec.
+fn inherited() -> Vec<String> {
+    let names = std::fs::read_dir("/proc/self/fdinfo").expect("Linux has it");
+    let mut inherited: Vec<String> = names
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let info = std::fs::read_to_string(entry.path()).ok()?;
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+            let closes = u32::from_str_radix(flags.trim(), 8).ok()? & 0o2_000_000 != 0;
+            (!closes).then(|| entry.file_name().into_string().expect("a number"))
+        })
+        .collect();
+    inherited.sort();
+    inherited
+}
+
 /// The descriptors of the server are not the agent's.
 #[tokio::test]
 async fn i25_the_agent_has_no_descriptor_but_its_three() {
@@ -203,11 +231,11 @@ async fn i25_the_agent_has_no_descriptor_but_its_three() {
 note("descriptors", " ".join(sorted(fd for fd in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + fd))))
 work()
 "#;
-    let agent = crate::faults_agent::FakeAgent::new(&place, story);
+    let agent = FakeAgent::new(&place, story);
     let relay = Launch::new(&place).argument("--claude-path").argument(agent.path()).start();
     let mut client = Client::connect(relay.address()).await;
     client.say("Hello").await;
     client.turn().await;
-    assert_eq!(agent.noted("descriptors"), ["0 1 2"]);
+    assert_eq!(agent.noted("descriptors"), [inherited().join(" ")]);
     relay.stop();
 }

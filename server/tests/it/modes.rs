@@ -1,5 +1,6 @@
 //! What each mode lets the real CLI do, as a table.
 
+use crate::support::messages_api::TURN_WITHOUT_TOOLS;
 use crate::support::reply::Reply;
 use crate::support::scene::{Scene, for_both_clis};
 use crate::support::tools::Cli;
@@ -53,7 +54,8 @@ async fn table(cli: Cli, mode: &'static str, expected: [Outcome; 5]) {
     let mut outcomes = Vec::new();
     for (try_, (tool, input)) in TRIES.into_iter().zip(calls) {
         scene.api.script([Reply::tool(tool, input), Reply::text("Well.")]);
-        scene.client.say(format!("Now {try_}")).await;
+        let words = if mode == "safe" { TURN_WITHOUT_TOOLS } else { "" };
+        scene.client.say(format!("Now {try_} {words}")).await;
         outcomes.push(outcome(&mut scene, tool).await);
     }
     assert_eq!(outcomes, expected, "{TRIES:?} in mode {mode}");
@@ -110,7 +112,7 @@ fn tool_result(turn: &Turn) -> Option<(bool, String)> {
         .into_iter()
         .filter(|said| said["type"] == "user")
         .flat_map(|said| said["message"]["content"].as_array().into_iter().flatten());
-    let result = blocks.filter(|block| block["type"] == "tool_result").last()?;
+    let result = blocks.filter(|block| block["type"] == "tool_result").next_back()?;
     Some((result["is_error"] == true, result["content"].to_string()))
 }
 

@@ -102,7 +102,7 @@ pub(super) fn environment(
     env.into_iter().collect()
 }
 
-fn is_removed(name: &OsStr) -> bool {
+pub(in crate::agent) fn is_removed(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     REMOVED.iter().any(|(pattern, _)| match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix.as_bytes()),

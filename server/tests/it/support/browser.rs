@@ -24,16 +24,32 @@ use tokio::process::{Child, Command};
 pub(crate) struct Browser {
     client: Client,
     driver_address: SocketAddr,
-    mark: Mark,
-    // Killed when dropped; what it started goes by the mark.
     _driver: Child,
+    _swept: Swept,
+}
+
+/// Kills what bears its mark. It exists before the first process does, so that
+/// a browser that did not start in time is not left behind.
+struct Swept(Mark);
+
+impl Drop for Swept {
+    fn drop(&mut self) {
+        // More than once: what is killed may just have started another one.
+        wait::until_blocking(wait::DEADLINE, || {
+            let left = self.0.processes();
+            for process in &left {
+                proc::signal(process.pid, Signal::KILL);
+            }
+            left.is_empty().then_some(())
+        });
+    }
 }
 
 impl Browser {
     /// Starts chromedriver on a free port, and through it Chromium.
     pub(crate) async fn start(place: &Place) -> Self {
-        let mark = Mark::new();
-        let (name, value) = mark.variable();
+        let swept = Swept(Mark::new());
+        let (name, value) = swept.0.variable();
         let mut driver = Command::new(tools::chromedriver())
             .arg("--port=0")
             .env_clear()
@@ -74,7 +90,7 @@ impl Browser {
         )
         .await
         .expect("Chromium starts");
-        Self { client, driver_address, mark, _driver: driver }
+        Self { client, driver_address, _driver: driver, _swept: swept }
     }
 
     /// Loads a page.
@@ -160,14 +176,6 @@ impl Browser {
         let answer = http::post(self.driver_address, &path, &body.to_string()).await;
         assert_eq!(answer.status, 200, "{command}: {answer:?}");
         answer.json()["value"].take()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        for process in self.mark.processes() {
-            proc::signal(process.pid, Signal::KILL);
-        }
     }
 }
 

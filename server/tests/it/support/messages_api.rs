@@ -35,6 +35,10 @@ struct Shared {
     answered: u32,
 }
 
+/// Stands in the user's message when the agent has no tools to offer, so that
+/// its turns can be told from the requests beside them.
+pub(crate) const TURN_WITHOUT_TOOLS: &str = "(a turn without tools)";
+
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -48,11 +52,16 @@ pub(crate) struct Request {
 
 impl Request {
     /// Whether this is a step of the conversation itself: the CLI also asks
-    /// for small things beside it (a title, say), which bring no tools.
+    /// for small things beside it (a title, say), which bring no tools; see
+    /// [`TURN_WITHOUT_TOOLS`].
     pub(crate) fn is_turn(&self) -> bool {
         self.method == Method::POST
             && self.path.starts_with("/v1/messages?")
-            && self.body["tools"].as_array().is_some_and(|tools| !tools.is_empty())
+            && (self.body["tools"].as_array().is_some_and(|tools| !tools.is_empty())
+                || self
+                    .user_messages()
+                    .iter()
+                    .any(|message| message["content"].to_string().contains(TURN_WITHOUT_TOOLS)))
     }
 
     /// The texts of the system prompt's blocks, in order.

@@ -9,16 +9,20 @@
 //! * [`scripted_agent`]: an agent that prints what a test wants printed
 //! * [`tee`]: what the CLI printed, kept beside the relay
 //! * [`scene`]: all of these together, for the scenarios with the real CLI
+//! * [`codex`], [`responses_api`]: the same for the real Codex
 //! * [`browser`]: a headless Chromium
 //! * [`wait`]: waiting with a deadline
 
 pub(crate) mod browser;
+pub(crate) mod codex;
+pub(crate) mod codex_home;
 pub(crate) mod http;
 pub(crate) mod messages_api;
 pub(crate) mod place;
 pub(crate) mod proc;
 pub(crate) mod relay;
 pub(crate) mod reply;
+pub(crate) mod responses_api;
 pub(crate) mod scene;
 pub(crate) mod scripted_agent;
 pub(crate) mod tee;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -26,6 +27,7 @@ const ORPHAN_DEADLINE: Duration = Duration::from_secs(8);
 pub(crate) struct Launch {
     port: u16,
     mode: Option<&'static str>,
+    user: Option<u32>,
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
     directory: std::path::PathBuf,
@@ -37,6 +39,7 @@ impl Launch {
         Self {
             port: 0,
             mode: None,
+            user: None,
             arguments: vec!["--workspace".into(), place.workspace().into()],
             environment: place.environment(),
             directory: place.home(),
@@ -69,6 +72,19 @@ impl Launch {
         self
     }
 
+    /// As this user, whose the place must be: to see what permissions are
+    /// worth when the tests run as root.
+    pub(crate) fn user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// Sets a variable.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Adds one argument.
     pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
@@ -89,7 +105,11 @@ impl Launch {
     pub(crate) fn start(self) -> Relay {
         let mark = Mark::new();
         let (name, value) = mark.variable();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"));
+        if let Some(user) = self.user {
+            command.uid(user);
+        }
+        let mut child = command
             .arg(format!("--port={}", self.port))
             .args(self.mode.map(|mode| format!("--mode={mode}")))
             .args(self.arguments)

@@ -20,6 +20,11 @@ impl Cli {
     }
 }
 
+/// The native binary of the pinned Codex.
+pub(crate) fn codex() -> PathBuf {
+    tool("CODEX_0_169_0")
+}
+
 /// Chromium.
 pub(crate) fn chromium() -> PathBuf {
     tool("CHROMIUM")

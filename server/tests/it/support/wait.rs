@@ -33,6 +33,16 @@ pub(crate) async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -
     .await
 }
 
+/// [`until`] for a condition that has to be asked for.
+pub(crate) async fn until_async(what: &str, mut probe: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !probe().await {
+            tokio::time::sleep(PROBE_INTERVAL).await;
+        }
+    })
+    .await;
+}
+
 /// [`until`] for code that cannot await, such as a `Drop`: `None` when
 /// `deadline` passes.
 pub(crate) fn until_blocking<T>(

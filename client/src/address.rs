@@ -1,0 +1,163 @@
+//! Where the server is: the parsed form of a connection URL.
+
+use std::net::IpAddr;
+
+use hyper::Uri;
+
+use crate::error::Error;
+
+/// A server's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) tls: bool,
+    /// Without the brackets of an IPv6 address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// What stands before `/ws` and `/config`: empty, or `/base`.
+    base: String,
+}
+
+impl Address {
+    /// Reads `http`, `https`, `ws` or `wss` URLs, and `host:port` as `http`.
+    ///
+    /// # Errors
+    ///
+    /// Names what is wrong; see [`Error::Address`].
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let refused =
+            |reason: &str| Error::Address { url: hide_user(url), reason: reason.to_owned() };
+        let text = url.trim();
+        let with_scheme;
+        let text = if text.contains("://") {
+            text
+        } else {
+            with_scheme = format!("http://{text}");
+            &with_scheme
+        };
+        let uri: Uri = text.parse().map_err(|_| refused("it is not a URL"))?;
+        let tls = match uri.scheme_str() {
+            Some("http" | "ws") => false,
+            Some("https" | "wss") => true,
+            _ => return Err(refused("expected http, https, ws or wss")),
+        };
+        let authority = uri.authority().ok_or_else(|| refused("it has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(refused("a user name or password is not used here: give a token"));
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return Err(refused("a query or fragment is not used here: give a token by itself"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(refused("it has no host"));
+        }
+        let given = authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, end)| end);
+        let port = match (given.contains(':'), authority.port_u16()) {
+            (_, Some(0)) => return Err(refused("port 0 cannot be connected to")),
+            (_, Some(port)) => port,
+            (true, None) => return Err(refused("its port is not a number up to 65535")),
+            (false, None) if tls => 443,
+            (false, None) => 80,
+        };
+        let base = uri.path().trim_end_matches('/').to_owned();
+        // A URL copied from the documentation names the endpoint itself.
+        let base = base.strip_suffix("/ws").map_or(base.clone(), str::to_owned);
+        Ok(Self { tls, host, port, base })
+    }
+
+    /// What the `Host` header says.
+    pub(crate) fn authority(&self) -> String {
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+
+    /// The path of one of the server's routes, such as `/ws`.
+    pub(crate) fn path(&self, route: &str) -> String {
+        format!("{}{route}", self.base)
+    }
+
+    /// Whether what is sent stays on this machine or is encrypted.
+    pub(crate) fn is_private(&self) -> bool {
+        self.tls
+            || self.host.eq_ignore_ascii_case("localhost")
+            || self.host.to_ascii_lowercase().ends_with(".localhost")
+            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
+/// A password in an address is not repeated in an error.
+fn hide_user(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => url.split('?').next().unwrap_or_default().to_owned(),
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_way_to_write_it_is_read() {
+        for (text, url, ws) in [
+            ("http://localhost:3000", "http://localhost:3000", "/ws"),
+            ("localhost:3000", "http://localhost:3000", "/ws"),
+            ("ws://localhost:3000/ws", "http://localhost:3000", "/ws"),
+            ("wss://relay.example", "https://relay.example", "/ws"),
+            ("https://relay.example/base/", "https://relay.example/base", "/base/ws"),
+            ("https://relay.example:8443/a/b/ws", "https://relay.example:8443/a/b", "/a/b/ws"),
+            ("http://[::1]:3000/", "http://[::1]:3000", "/ws"),
+            ("http://[::1]", "http://[::1]", "/ws"),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!((address.to_string().as_str(), address.path("/ws").as_str()), (url, ws));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_hides_what_is_secret() {
+        for (text, reason) in [
+            ("", "not a URL"),
+            ("ftp://host", "expected http"),
+            ("http://", "not a URL"),
+            ("http://user:hunter2@host", "user name or password"),
+            ("http://host?token=hunter2", "query or fragment"),
+            ("http://host:99999", "up to 65535"),
+            ("http://host:0", "port 0"),
+            ("http://host:", "port"),
+            ("http://ho st", "not a URL"),
+        ] {
+            let error = Address::parse(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn private_is_this_machine_or_encrypted() {
+        for (text, private) in [
+            ("http://localhost", true),
+            ("http://LOCALHOST:1", true),
+            ("http://127.0.0.2", true),
+            ("http://[::1]", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("https://example.com", true),
+            ("http://example.com", false),
+            ("http://localhost.example.com", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().is_private(), private, "{text}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! One question, one answer.
+
+use std::fs;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::args::{AskArgs, ServerArgs};
+use crate::connect::connect;
+use crate::outcome::Exit;
+use crate::prompt::{message, read_file};
+use crate::render::Renderer;
+use crate::terminal::Terminal;
+use crate::turn::{self, Ended, report};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    session_id: Option<&'a str>,
+    /// `completed`, `failed`, `interrupted` or `timeout`.
+    status: &'a str,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    metrics: Metrics,
+}
+
+#[derive(Serialize)]
+struct Metrics {
+    latency_ms: u128,
+    input_tokens: u64,
+    output_tokens: u64,
+    cache_read_input_tokens: u64,
+    cache_creation_input_tokens: u64,
+    /// Of the agent's process so far, in US dollars.
+    cost_usd: Option<f64>,
+    turns: Option<u64>,
+}
+
+pub(crate) async fn ask(
+    server: &ServerArgs,
+    args: AskArgs,
+    terminal: &Terminal,
+) -> Result<Exit, Exit> {
+    let mut configuration = args.turn.configuration();
+    if let Some(path) = &args.output_schema {
+        let schema = read_file(path, "--output-schema")?;
+        let schema: Value = serde_json::from_slice(&schema)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or_else(|| Exit::not_understood("--output-schema: it is not a JSON object"))?;
+        configuration.output_format = Some(json!({ "type": "json_schema", "schema": schema }));
+    }
+    if args.turn.interactive_approvals && args.json {
+        return Err(Exit::usage("--interactive-approvals and --json do not go together"));
+    }
+    let message = message(&args, terminal)?;
+    let interactive = args.turn.interactive_approvals;
+    let client = match connect(server, configuration, interactive, terminal).await {
+        Ok(client) => client,
+        Err(exit) if args.json && exit.message().is_some() => {
+            let answer = claude_relay_client::Answer::default();
+            let ended = Ended { answer, exit, status: "failed", leave: false };
+            print_json(&ended, terminal)?;
+            return Err(ended.exit.silent());
+        }
+        Err(exit) => return Err(exit),
+    };
+    // With a schema the answer is what fits it, not the text on the way there.
+    let stream = !args.json && !args.no_stream && args.output_schema.is_none();
+    let mut renderer = Renderer::new(terminal, stream, server.verbose > 0);
+    let ended = turn::run(&client, message, &args.turn, &mut renderer, terminal).await;
+    let answer = &ended.answer;
+    let text = answer.structured_output.as_deref().unwrap_or(&answer.text);
+    let written = if args.json {
+        print_json(&ended, terminal)
+    } else if stream && renderer.printed {
+        terminal.end_line().map_err(unwritable)
+    } else {
+        terminal.answer(text).and_then(|()| terminal.end_line()).map_err(unwritable)
+    };
+    if let Some(path) = &args.out
+        && let Err(error) = fs::write(path, text)
+    {
+        terminal.complain(&format!("--out: cannot write {}: {error}", path.display()));
+    }
+    report(&ended, &args.turn, terminal);
+    client.stop().await;
+    written?;
+    Ok(if args.json { ended.exit.silent() } else { ended.exit })
+}
+
+fn print_json(ended: &Ended, terminal: &Terminal) -> Result<(), Exit> {
+    let answer = &ended.answer;
+    let report = Report {
+        session_id: answer.session_id.as_deref(),
+        status: ended.status,
+        text: answer.structured_output.as_deref().unwrap_or(&answer.text),
+        error: ended.exit.message(),
+        metrics: Metrics {
+            latency_ms: answer.latency.as_millis(),
+            input_tokens: answer.usage.input_tokens,
+            output_tokens: answer.usage.output_tokens,
+            cache_read_input_tokens: answer.usage.cache_read_input_tokens,
+            cache_creation_input_tokens: answer.usage.cache_creation_input_tokens,
+            cost_usd: answer.total_cost_usd,
+            turns: answer.num_turns,
+        },
+    };
+    let text = serde_json::to_string(&report)
+        .map_err(|error| Exit::failed(format!("cannot print the answer: {error}")))?;
+    terminal.answer(&format!("{text}\n")).map_err(unwritable)
+}
+
+fn unwritable(error: std::io::Error) -> Exit {
+    let exit = Exit::failed(format!("cannot write the answer: {error}"));
+    if error.kind() == std::io::ErrorKind::BrokenPipe { exit.silent() } else { exit }
+}

@@ -1,0 +1,77 @@
+//! From arguments to a client.
+
+use std::path::Path;
+
+use claude_relay_client::{Client, ClientBuilder, Configuration, Connection, Decision};
+
+use crate::args::ServerArgs;
+use crate::outcome::Exit;
+use crate::prompt::read_file;
+use crate::terminal::Terminal;
+use crate::trace::Trace;
+
+/// What the agent reads when nobody can be asked.
+pub(crate) const NOBODY_TO_ASK: &str =
+    "denied: claude-relay was started without --interactive-approvals, so nobody can be asked";
+
+/// The server's part of the settings.
+pub(crate) fn builder(args: &ServerArgs) -> Result<ClientBuilder, Exit> {
+    let mut builder = Client::builder()
+        .connection_url(&args.url)
+        .environment(false)
+        .allow_plaintext(args.allow_plaintext)
+        .takeover(args.takeover)
+        .connect_timeout(args.connect_timeout);
+    if let Some(token) = args.token.as_deref().filter(|token| !token.is_empty()) {
+        builder = builder.token(token);
+    }
+    for (name, value) in &args.headers {
+        builder = builder.header(name, value);
+    }
+    if let Some(path) = &args.ca_certificate {
+        builder = builder.root_certificate(read_file(Path::new(path), "--ca-certificate")?);
+    }
+    if let Some(trace) = Trace::new(args.ndjson_file.as_deref(), args.verbose >= 2)? {
+        builder = builder.on_traffic(move |direction, text| trace.record(direction, text));
+    }
+    Ok(builder)
+}
+
+/// Connects. The configuration is posted if it says anything; only then does
+/// the key of this program's environment go with it.
+pub(crate) async fn connect(
+    args: &ServerArgs,
+    configuration: Configuration,
+    interactive: bool,
+    terminal: &Terminal,
+) -> Result<Client, Exit> {
+    let configured = !configuration.is_empty();
+    let mut builder = builder(args)?.environment(configured).configuration(configuration);
+    if !interactive {
+        builder = builder.on_permission(|_| async { Decision::deny(NOBODY_TO_ASK) });
+    }
+    if args.verbose > 0 {
+        terminal.note(&format!("connecting to {}", args.url));
+    }
+    let client = tokio::select! {
+        client = builder.start() => client?,
+        _ = tokio::signal::ctrl_c() => return Err(Exit::INTERRUPTED),
+    };
+    if args.verbose > 0 {
+        terminal.note("connected");
+    }
+    Ok(client)
+}
+
+/// Tells of a connection that breaks and comes back.
+pub(crate) fn describe(connection: &Connection) -> Option<String> {
+    match connection {
+        Connection::Reconnecting { attempt: 1, cause } => {
+            Some(format!("the connection broke, coming back: {cause}"))
+        }
+        Connection::Reconnecting { attempt, cause } => {
+            Some(format!("attempt {attempt} to reconnect: {cause}"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,58 @@
+//! `claude-relay`: talk to an agent behind a relay from a terminal or a script.
+//!
+//! Answers go to stdout, everything else to stderr.
+
+mod approvals;
+mod args;
+mod ask;
+mod chat;
+mod connect;
+mod inspect;
+mod outcome;
+mod prompt;
+mod render;
+mod terminal;
+mod trace;
+mod turn;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+use crate::outcome::Exit;
+use crate::terminal::Terminal;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let terminal = Terminal::new(args.server.color);
+    let exit = run(args, &terminal).unwrap_or_else(|exit| exit);
+    if let Some(message) = exit.message() {
+        terminal.complain(message);
+    }
+    ExitCode::from(exit.code())
+}
+
+/// `Ok` and `Err` are both ends of the program; `?` leads to one at once.
+fn run(args: Args, terminal: &Terminal) -> Result<Exit, Exit> {
+    args.check()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::failed(format!("cannot start: {error}")))?;
+    let server = args.server;
+    let exit = match args.command {
+        None => runtime.block_on(ask::ask(&server, args.ask, terminal)),
+        Some(Command::Ask(ask)) => runtime.block_on(ask::ask(&server, ask, terminal)),
+        Some(Command::Chat(chat)) => runtime.block_on(chat::chat(&server, chat, terminal)),
+        Some(Command::Config { command }) => {
+            runtime.block_on(inspect::config(&server, command, terminal))
+        }
+        Some(Command::Health) => runtime.block_on(inspect::health(&server, terminal)),
+        Some(Command::Completions { shell }) => inspect::completions(shell, terminal),
+        Some(Command::Man) => inspect::man(terminal),
+    };
+    // A line that is still being read from the terminal is no reason to stay.
+    runtime.shutdown_background();
+    exit
+}

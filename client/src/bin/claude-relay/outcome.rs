@@ -1,0 +1,78 @@
+//! How the program ends.
+
+use claude_relay_client::Error;
+
+/// The end of the program: its exit code, and what to say first.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    code: u8,
+    message: Option<String>,
+}
+
+impl Exit {
+    pub(crate) const OK: Self = Self { code: 0, message: None };
+    pub(crate) const INTERRUPTED: Self = Self { code: 130, message: None };
+
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: Some(message.into()) }
+    }
+
+    /// The turn failed.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(1, message)
+    }
+
+    /// Bad arguments.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(2, message)
+    }
+
+    /// Something took too long.
+    pub(crate) fn timeout(message: impl Into<String>) -> Self {
+        Self::new(4, message)
+    }
+
+    /// Something was read that makes no sense.
+    pub(crate) fn not_understood(message: impl Into<String>) -> Self {
+        Self::new(5, message)
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// The same end with nothing to say, because it has been said.
+    pub(crate) fn silent(self) -> Self {
+        Self { message: None, ..self }
+    }
+}
+
+impl From<Error> for Exit {
+    fn from(error: Error) -> Self {
+        let code = match innermost(&error) {
+            Error::AgentExited { .. } | Error::MessageRefused(_) | Error::ControlRefused { .. } => {
+                1
+            }
+            Error::Address { .. }
+            | Error::Setting { .. }
+            | Error::Plaintext { .. }
+            | Error::ConfigurationRefused { .. }
+            | Error::InvalidMessage(_) => 2,
+            Error::Timeout { .. } => 4,
+            Error::Protocol(_) => 5,
+            _ => 3,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+fn innermost(error: &Error) -> &Error {
+    match error {
+        Error::NotDelivered { cause } | Error::DeliveryUnknown { cause } => innermost(cause),
+        error => error,
+    }
+}

@@ -1,0 +1,135 @@
+//! What of a turn is shown, and where.
+
+use std::io;
+
+use claude_relay_client::{Exit, Gap, SdkMessage, ServerMessage, View};
+
+use crate::terminal::Terminal;
+
+/// How much of a tool's input is shown.
+const INPUT_CHARS: usize = 100;
+
+/// Shows one turn as it goes.
+pub(crate) struct Renderer<'a> {
+    terminal: &'a Terminal,
+    /// Whether the answer's text is shown as it comes.
+    stream: bool,
+    verbose: bool,
+    /// Pieces of a block of text have been shown, and the block is still to
+    /// come whole.
+    in_block: bool,
+    /// Something of the answer is on stdout.
+    pub(crate) printed: bool,
+}
+
+impl<'a> Renderer<'a> {
+    pub(crate) fn new(terminal: &'a Terminal, stream: bool, verbose: bool) -> Self {
+        Self { terminal, stream, verbose, in_block: false, printed: false }
+    }
+
+    /// # Errors
+    ///
+    /// When stdout cannot be written to.
+    pub(crate) fn show(&mut self, message: &ServerMessage) -> io::Result<()> {
+        match message {
+            ServerMessage::Sdk(message) => return self.line(message),
+            ServerMessage::Error { text, .. } => self.terminal.complain(text),
+            ServerMessage::Info(text) if self.verbose => self.terminal.note(text.trim_end()),
+            ServerMessage::Exit(Exit { code, signal, .. }) if self.verbose => {
+                self.terminal.note(&format!("the agent ended: code {code:?}, signal {signal:?}"));
+            }
+            ServerMessage::Gap(Gap { from, to, restarted }) => {
+                let what = match (restarted, from, to) {
+                    (true, ..) => "the server was restarted; some messages are lost".to_owned(),
+                    (_, Some(from), Some(to)) => format!("messages {from} to {to} are lost"),
+                    _ => "some messages may be lost".to_owned(),
+                };
+                self.terminal.complain(&what);
+            }
+            ServerMessage::PermissionRequest(request) => {
+                self.terminal.note(&format!(
+                    "? {} {}",
+                    request.tool,
+                    cut(request.input.get(), INPUT_CHARS)
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, message: &SdkMessage) -> io::Result<()> {
+        for view in message.views() {
+            match view {
+                View::TextDelta { text, parent: None } if self.stream => {
+                    if !self.in_block {
+                        self.terminal.end_line()?;
+                    }
+                    self.in_block = true;
+                    self.answer(&text)?;
+                }
+                View::Text { text, parent: None } if self.stream && !self.in_block => {
+                    self.terminal.end_line()?;
+                    self.answer(&text)?;
+                }
+                // It has been shown in pieces.
+                View::Text { parent: None, .. } => self.in_block = false,
+                View::Thinking { text, .. } if self.verbose => self.terminal.note(&text),
+                View::ToolUse { name, input, parent, .. } => {
+                    let indent = if parent.is_some() { "  " } else { "" };
+                    self.terminal.note(&format!("{indent}· {name} {}", summary(input.get())));
+                }
+                View::ToolResult { is_error: true, content, .. } => {
+                    let content = content.map_or("", |content| content.get());
+                    self.terminal.note(&format!("  failed: {}", cut(content, INPUT_CHARS)));
+                }
+                View::Retrying { attempt, max_attempts, delay, reason } => {
+                    let reason = reason.as_deref().unwrap_or("no answer");
+                    self.terminal.note(&format!(
+                        "the model: {reason}; attempt {attempt} of {max_attempts}, again in {:.1} s",
+                        delay.as_secs_f64()
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, text: &str) -> io::Result<()> {
+        self.printed |= !text.is_empty();
+        self.terminal.answer(text)
+    }
+}
+
+/// The one part of a tool's input that says most, or all of it.
+fn summary(input: &str) -> String {
+    const TELLING: [&str; 7] =
+        ["command", "file_path", "path", "pattern", "url", "query", "description"];
+    let telling =
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(input).ok().and_then(
+            |fields| TELLING.iter().find_map(|name| Some(fields.get(*name)?.as_str()?.to_owned())),
+        );
+    cut(telling.as_deref().unwrap_or(input), INPUT_CHARS)
+}
+
+/// On one line, cut to `chars`.
+fn cut(text: &str, chars: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(chars) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tools_input_is_one_short_line() {
+        assert_eq!(summary(r#"{"command":"ls\n -l","description":"d"}"#), "ls -l");
+        assert_eq!(summary(r#"{"x":1}"#), r#"{"x":1}"#);
+        assert_eq!(cut(&"é".repeat(200), 3), "ééé…");
+    }
+}

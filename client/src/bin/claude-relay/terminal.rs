@@ -1,0 +1,143 @@
+//! What is written to the terminal, or to what stands in for it.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use crate::args::Color;
+
+const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+/// How often the spinner turns.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// Stdout for answers, stderr for everything else.
+pub(crate) struct Terminal {
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+    color: bool,
+    /// The last thing on stdout was the end of a line.
+    at_line_start: Cell<bool>,
+    spinning: Cell<bool>,
+}
+
+impl Terminal {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "NO_COLOR is a convention of terminals and no setting of ours"
+    )]
+    pub(crate) fn new(color: Color) -> Self {
+        let stderr_is_terminal = io::stderr().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal,
+            color: match color {
+                Color::Auto => stderr_is_terminal && !no_color,
+                Color::Always => true,
+                Color::Never => false,
+            },
+            at_line_start: Cell::new(true),
+            spinning: Cell::new(false),
+        }
+    }
+
+    /// A piece of the answer, at once.
+    pub(crate) fn answer(&self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.clear();
+        let mut stdout = io::stdout().lock();
+        if self.stdout_is_terminal {
+            stdout.write_all(printable(text).as_bytes())?;
+        } else {
+            stdout.write_all(text.as_bytes())?;
+        }
+        self.at_line_start.set(text.ends_with('\n'));
+        stdout.flush()
+    }
+
+    /// Ends the line of the answer, if one is open.
+    pub(crate) fn end_line(&self) -> io::Result<()> {
+        if self.at_line_start.get() { Ok(()) } else { self.answer("\n") }
+    }
+
+    /// A remark in passing.
+    pub(crate) fn note(&self, text: &str) {
+        if self.color {
+            self.to_stderr(&format!("\x1b[2m{}\x1b[0m\n", printable(text)));
+        } else {
+            self.to_stderr(&format!("{}\n", self.for_stderr(text)));
+        }
+    }
+
+    /// Something is wrong.
+    pub(crate) fn complain(&self, text: &str) {
+        let text = self.for_stderr(text);
+        if self.color {
+            self.to_stderr(&format!("\x1b[31mclaude-relay:\x1b[0m {text}\n"));
+        } else {
+            self.to_stderr(&format!("claude-relay: {text}\n"));
+        }
+    }
+
+    /// A line for programs, such as `SESSION_ID=…`.
+    pub(crate) fn fact(&self, text: &str) {
+        self.to_stderr(&format!("{}\n", self.for_stderr(text)));
+    }
+
+    /// Shows that something is going on, since `elapsed`.
+    pub(crate) fn spin(&self, elapsed: Duration) {
+        // Not into the middle of a line.
+        if self.color && self.stderr_is_terminal && self.at_line_start.get() {
+            let ticks = elapsed.as_millis() / TICK.as_millis();
+            let frame = FRAMES[usize::try_from(ticks).unwrap_or(0) % FRAMES.len()];
+            let seconds = elapsed.as_secs();
+            let _ = write!(io::stderr(), "\r\x1b[2m{frame} {seconds}s\x1b[0m\x1b[K");
+            self.spinning.set(true);
+        }
+    }
+
+    /// Takes the spinner away.
+    pub(crate) fn clear(&self) {
+        if self.spinning.take() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn to_stderr(&self, text: &str) {
+        self.clear();
+        let mut stderr = io::stderr().lock();
+        if self.stdout_is_terminal && self.stderr_is_terminal && !self.at_line_start.replace(true) {
+            let _ = stderr.write_all(b"\n");
+        }
+        // There is nowhere to say that this failed.
+        let _ = stderr.write_all(text.as_bytes());
+    }
+
+    fn for_stderr(&self, text: &str) -> String {
+        if self.stderr_is_terminal { printable(text) } else { text.to_owned() }
+    }
+}
+
+/// What an agent writes must not steer the terminal it is shown on: control
+/// characters other than line ends and tabs are shown as `\u{fffd}`.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_not_printed() {
+        assert_eq!(
+            printable("a\x1b[31mb\r\n\tc\u{9b}\u{7}é"),
+            "a\u{fffd}[31mb\u{fffd}\n\tc\u{fffd}\u{fffd}é"
+        );
+    }
+}

@@ -1,0 +1,406 @@
+//! How a client is made.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use tokio::sync::{mpsc, watch};
+
+use crate::address::Address;
+use crate::client::{Client, Inner};
+use crate::configuration::{Configuration, SystemPrompt};
+use crate::delivery::Delivery;
+use crate::desk::{Desk, Direction, Tap};
+use crate::dial::Dialer;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::http::{self, Http};
+use crate::order::{Order, Position};
+use crate::permission::{Decision, Handler, PermissionRequest};
+use crate::routes;
+use crate::secret::Secret;
+use crate::session::{Connection, Options, Session};
+
+/// The largest message that is read by default: the server's 64 MiB for a
+/// line of the agent, and the frame around it.
+pub const MAX_MESSAGE_BYTES: usize = (64 << 20) + 4096;
+
+/// How many messages may wait to be sent; more wait in [`Client::send`].
+pub(crate) const OUTGOING: usize = 16;
+
+/// Settings of a [`Client`], each with a default.
+#[derive(Clone)]
+pub struct ClientBuilder {
+    connection_url: Option<String>,
+    token: Option<Secret>,
+    headers: Vec<(String, String)>,
+    configuration: Configuration,
+    environment: bool,
+    allow_plaintext: bool,
+    roots: Vec<Vec<u8>>,
+    start: Start,
+    handler: Option<Handler>,
+    tap: Option<Tap>,
+    buffer_bytes: usize,
+    options: Options,
+}
+
+/// Where in the server's stream a client begins.
+#[derive(Debug, Clone)]
+enum Start {
+    Now,
+    Beginning,
+    After(Position),
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            connection_url: None,
+            token: None,
+            headers: Vec::new(),
+            configuration: Configuration::default(),
+            environment: true,
+            allow_plaintext: false,
+            roots: Vec::new(),
+            start: Start::Now,
+            handler: None,
+            tap: None,
+            buffer_bytes: 4 << 20,
+            options: Options {
+                connect_timeout: Duration::from_secs(10),
+                reconnect_for: Duration::from_secs(300),
+                ping_interval: Duration::from_secs(30),
+                pong_timeout: Duration::from_secs(10),
+                max_message_bytes: MAX_MESSAGE_BYTES,
+                takeover: false,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers can hold tokens.
+        f.debug_struct("ClientBuilder")
+            .field("connection_url", &self.connection_url)
+            .field("configuration", &self.configuration)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// Where the server is: `http`, `https`, `ws` or `wss`. A base path is
+    /// kept: `https://host/base` means `https://host/base/ws`. Required.
+    #[must_use]
+    pub fn connection_url(mut self, url: impl Into<String>) -> Self {
+        self.connection_url = Some(url.into());
+        self
+    }
+
+    /// The server's token. It goes into the `Authorization` header and
+    /// nowhere else.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<Secret>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// One more header for every request, such as a gateway's own token.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The agent's configuration. [`start`](Self::start) posts it, which
+    /// replaces the server's as a whole. With nothing set, the server's is
+    /// left as it is.
+    #[must_use]
+    pub fn configuration(mut self, configuration: Configuration) -> Self {
+        self.configuration = configuration;
+        self
+    }
+
+    /// Changes one thing of the [`configuration`](Self::configuration).
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Configuration)) -> Self {
+        change(&mut self.configuration);
+        self
+    }
+
+    /// Configures the model.
+    #[must_use]
+    pub fn model(self, model: impl Into<String>) -> Self {
+        self.configure(|configuration| configuration.model = Some(model.into()))
+    }
+
+    /// Configures what the agent is told about itself.
+    #[must_use]
+    pub fn system_prompt(self, prompt: impl Into<SystemPrompt>) -> Self {
+        self.configure(|configuration| configuration.system_prompt = Some(prompt.into()))
+    }
+
+    /// Configures the tools that run without asking.
+    #[must_use]
+    pub fn allowed_tools<T: Into<String>>(self, tools: impl IntoIterator<Item = T>) -> Self {
+        let tools = tools.into_iter().map(Into::into).collect();
+        self.configure(|configuration| configuration.allowed_tools = Some(tools))
+    }
+
+    /// Configures the key of the Anthropic API.
+    #[must_use]
+    pub fn anthropic_api_key(self, key: impl Into<Secret>) -> Self {
+        self.configure(|configuration| configuration.anthropic_api_key = Some(key.into()))
+    }
+
+    /// Whether `ANTHROPIC_API_KEY` of this program's environment is posted
+    /// when no credential is configured. Default: yes, as the original client
+    /// does. The server's own credential then no longer counts.
+    #[must_use]
+    pub fn environment(mut self, use_it: bool) -> Self {
+        self.environment = use_it;
+        self
+    }
+
+    /// Allows secrets to be sent unencrypted to another machine, where the
+    /// network itself is trusted. Default: refused with [`Error::Plaintext`].
+    #[must_use]
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.allow_plaintext = allow;
+        self
+    }
+
+    /// A certificate, in PEM, to trust beside the platform's.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots.push(pem.into());
+        self
+    }
+
+    /// Begins with everything the server still keeps, instead of what comes
+    /// from now on.
+    #[must_use]
+    pub fn from_beginning(mut self) -> Self {
+        self.start = Start::Beginning;
+        self
+    }
+
+    /// Goes on where another client left off: [`Client::position`]. What is
+    /// no longer kept is a [`Gap`](crate::ServerMessage::Gap).
+    #[must_use]
+    pub fn resume_at(mut self, position: Position) -> Self {
+        self.start = Start::After(position);
+        self
+    }
+
+    /// Throws another client out, if one is connected. Default: the server
+    /// refuses, which is [`Error::Busy`].
+    #[must_use]
+    pub fn takeover(mut self, takeover: bool) -> Self {
+        self.options.takeover = takeover;
+        self
+    }
+
+    /// Decides about every [`PermissionRequest`]. Several can be asked at
+    /// once. A decision is given up when the agent withdraws the request; a
+    /// handler that panics denies.
+    #[must_use]
+    pub fn on_permission<F, D>(mut self, decide: F) -> Self
+    where
+        F: Fn(PermissionRequest) -> D + Send + Sync + 'static,
+        D: Future<Output = Decision> + Send + 'static,
+    {
+        self.handler = Some(Arc::new(move |request| Box::pin(decide(request))));
+        self
+    }
+
+    /// Sees every message as it is sent and received, for a trace. It runs in
+    /// the middle of the traffic, so it must be quick. Secrets of the
+    /// configuration are not part of it.
+    #[must_use]
+    pub fn on_traffic(mut self, tap: impl Fn(Direction, &str) + Send + Sync + 'static) -> Self {
+        self.tap = Some(Arc::new(tap));
+        self
+    }
+
+    /// How long each step of connecting may take. Default: 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.options.connect_timeout = limit;
+        self
+    }
+
+    /// How long to go on trying when the connection is lost; zero: not at
+    /// all. Default: 5 min.
+    #[must_use]
+    pub fn reconnect_for(mut self, limit: Duration) -> Self {
+        self.options.reconnect_for = limit;
+        self
+    }
+
+    /// How long nothing may be heard before the server is asked whether it is
+    /// there, and how long its answer may take. Default: 30 s and 10 s.
+    #[must_use]
+    pub fn keep_alive(mut self, interval: Duration, answer: Duration) -> Self {
+        self.options.ping_interval = interval;
+        self.options.pong_timeout = answer;
+        self
+    }
+
+    /// The largest message that is read. A larger one ends the connection
+    /// with [`Error::TooBig`]. Default: [`MAX_MESSAGE_BYTES`].
+    #[must_use]
+    pub fn max_message_bytes(mut self, limit: usize) -> Self {
+        self.options.max_message_bytes = limit;
+        self
+    }
+
+    /// How much may wait for each subscriber before the server is made to
+    /// wait; one message may go over it. Default: 4 MiB.
+    #[must_use]
+    pub fn buffer_bytes(mut self, limit: usize) -> Self {
+        self.buffer_bytes = limit;
+        self
+    }
+
+    /// Posts the configuration, connects, and returns when the server says
+    /// `connected`. Dropping the future leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// A variant of its own for each refusal: [`Error::Busy`],
+    /// [`Error::Unauthorized`], [`Error::Forbidden`],
+    /// [`Error::ConfigurationRefused`], [`Error::Unavailable`],
+    /// [`Error::NotARelay`]; never a hang, never a success that is none.
+    pub async fn start(mut self) -> Result<Client, Error> {
+        self.complete();
+        let http = self.http()?;
+        if !self.configuration.is_empty() {
+            routes::configure(&http, &self.configuration).await?;
+        }
+        let (order, numbered) = self.place(&http).await?;
+        let (outgoing, queue) = mpsc::channel(OUTGOING);
+        let desk =
+            Arc::new(Desk::new(self.buffer_bytes, self.handler, self.tap, outgoing.downgrade()));
+        let (stop, stopped) = watch::channel(false);
+        let (state, connection) = watch::channel(Connection::Connected);
+        let mut session = Session {
+            http: http.clone(),
+            options: self.options,
+            order,
+            numbered,
+            desk: Arc::clone(&desk),
+            outgoing: queue,
+            stop: stopped,
+            connection: state,
+            unsent: None,
+            delivery: Delivery::default(),
+        };
+        let socket = session.connect(true).await?;
+        let task = tokio::spawn(session.run(socket)).abort_handle();
+        Ok(Client::from_inner(Inner {
+            desk,
+            _outgoing: outgoing,
+            http,
+            stop,
+            connection,
+            task,
+            control_prefix: rand::random(),
+            next_control: AtomicU64::new(1),
+        }))
+    }
+
+    /// Asks how the server is, without connecting to it.
+    ///
+    /// # Errors
+    ///
+    /// About the settings, the connection and the token.
+    pub async fn health(&self) -> Result<routes::Health, Error> {
+        routes::health(&self.http()?).await
+    }
+
+    /// The server's configuration, without connecting to it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`health`](Self::health).
+    pub async fn get_configuration(&self) -> Result<crate::RawJson, Error> {
+        routes::configuration(&self.http()?).await
+    }
+
+    /// Replaces the server's configuration, without connecting to it, by any
+    /// JSON.
+    ///
+    /// # Errors
+    ///
+    /// As for [`health`](Self::health), and
+    /// [`Error::ConfigurationRefused`].
+    pub async fn post_configuration(
+        &self,
+        json: crate::RawJson,
+    ) -> Result<routes::Configured, Error> {
+        let mut http = self.http()?;
+        self.check_plaintext(&http.dialer.address, true)?;
+        http.limit = self.options.connect_timeout;
+        routes::configure_json(&http, json.get().to_owned()).await
+    }
+
+    /// Takes from the environment what was not set.
+    fn complete(&mut self) {
+        if self.environment && !self.configuration.has_credential() {
+            self.configuration.anthropic_api_key = Environment::anthropic_api_key();
+        }
+        // A server that this configuration claims wants the token at once.
+        if self.token.is_none() {
+            self.token.clone_from(&self.configuration.auth_token);
+        }
+    }
+
+    /// The settings, checked.
+    fn http(&self) -> Result<Http, Error> {
+        let url = self.connection_url.as_deref().ok_or_else(|| Error::Setting {
+            setting: "connection_url",
+            reason: "it is needed: where is the server?".into(),
+        })?;
+        let address = Address::parse(url)?;
+        self.check_plaintext(&address, self.configuration.has_secrets())?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let (name, value) = http::header(name, value)?;
+            headers.append(name, value);
+        }
+        let dialer = Dialer::new(address, &self.roots)?;
+        let mut http = Http { dialer, headers, limit: self.options.connect_timeout };
+        if let Some(token) = &self.token {
+            http.set_token(token.expose())?;
+        }
+        Ok(http)
+    }
+
+    fn check_plaintext(&self, address: &Address, secrets: bool) -> Result<(), Error> {
+        if (secrets || self.token.is_some()) && !self.allow_plaintext && !address.is_private() {
+            return Err(Error::Plaintext { host: address.host.clone() });
+        }
+        Ok(())
+    }
+
+    /// Where to begin, and whether the server numbers its frames.
+    async fn place(&self, http: &Http) -> Result<(Order, bool), Error> {
+        match &self.start {
+            Start::After(position) => Ok((Order::new(Some(position.clone())), true)),
+            Start::Beginning => Ok((Order::default(), true)),
+            Start::Now => {
+                let next = routes::health_if_any(http).await?.and_then(|health| health.next_seq());
+                let mut order = Order::default();
+                if let Some(next) = next {
+                    order.start_after(next.saturating_sub(1));
+                }
+                Ok((order, next.is_some()))
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A client for [claude-relay]: a server that runs Claude Code beside a
+//! WebSocket.
+//!
+//! ```no_run
+//! use claude_relay_client::Client;
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), claude_relay_client::Error> {
+//!     let client = Client::builder().connection_url("http://localhost:3000").start().await?;
+//!     let answer = client.ask("What is in this directory?").await?;
+//!     println!("{}", answer.text);
+//!     client.stop().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! * [`Client::messages`] gives everything the agent says, as a stream; what a
+//!   line means is in its [`View`]s, its bytes are in [`SdkMessage::json`].
+//! * [`Client::turn`] gives what belongs to one turn, [`Client::ask`] only its
+//!   [`Answer`].
+//! * The connection restores itself. What the program sees has no holes and
+//!   nothing twice, or says so with a [`Gap`]. A message is sent once, or the
+//!   error says which of "not delivered" and "not known" it is.
+//! * Every failure is a variant of [`Error`] that says what to do.
+//!
+//! Features: `tls` (default) for `https` and `wss`; `cli` (default) for the
+//! program `claude-relay`, of no use to a library.
+//!
+//! [claude-relay]: ClientBuilder::connection_url
+
+// In reading order.
+mod error;
+mod secret;
+
+mod address;
+mod builder;
+mod configuration;
+mod environment;
+
+mod client;
+mod control;
+mod message;
+mod permission;
+mod turn;
+mod user_message;
+mod view;
+
+mod session;
+
+mod backoff;
+mod delivery;
+mod desk;
+mod hub;
+mod link;
+mod order;
+mod queue;
+
+mod dial;
+mod http;
+mod routes;
+mod socket;
+
+pub use builder::{ClientBuilder, MAX_MESSAGE_BYTES};
+pub use client::{Client, Messages};
+pub use configuration::{Agent, Configuration, Preset, SystemPrompt};
+pub use desk::Direction;
+pub use error::Error;
+pub use message::{Exit, Gap, MalformedMessage, RawJson, SdkMessage, ServerMessage};
+pub use order::Position;
+pub use permission::{Decision, PermissionRequest};
+pub use routes::{Applies, Configured, Health};
+pub use secret::Secret;
+pub use session::Connection;
+pub use turn::{Answer, Turn};
+pub use user_message::{Block, UserMessage};
+pub use view::{SessionStarted, Todo, TurnFinished, Usage, View};

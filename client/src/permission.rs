@@ -1,0 +1,153 @@
+//! The agent asks, the program decides.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::message::RawJson;
+
+/// The agent wants to use a tool and waits for the answer.
+///
+/// Answer with [`Client::respond`](crate::Client::respond), or let a handler
+/// do it: [`ClientBuilder::on_permission`](crate::ClientBuilder::on_permission).
+/// Nothing is approved without an answer; in the end the server denies it.
+#[derive(Debug, Clone)]
+pub struct PermissionRequest {
+    /// Names it in the answer.
+    pub id: String,
+    /// The tool.
+    pub tool: String,
+    /// What it would be called with.
+    pub input: RawJson,
+    /// What else the agent says: suggestions for rules, a description, the
+    /// path that is blocked, the id of the tool call.
+    pub context: RawJson,
+}
+
+impl PermissionRequest {
+    /// The rules the agent suggests to add, as JSON, for "always allow".
+    #[must_use]
+    pub fn suggestions(&self) -> Option<RawJson> {
+        let [found] =
+            claude_relay_protocol::json::fields(self.context.get(), ["permission_suggestions"])
+                .ok()?;
+        found.filter(|value| value.get().starts_with('[')).map(RawJson::from_raw)
+    }
+}
+
+/// The answer to a [`PermissionRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The tool may run.
+    Allow {
+        /// The input to run it with instead of the asked one, a JSON object.
+        updated_input: Option<RawJson>,
+        /// Rules to add, a JSON array, so that the agent need not ask again.
+        updated_permissions: Option<RawJson>,
+    },
+    /// The tool may not run.
+    Deny {
+        /// Why; the agent reads it.
+        message: String,
+        /// End the turn too.
+        interrupt: bool,
+    },
+}
+
+impl Decision {
+    /// The tool may run, as asked.
+    #[must_use]
+    pub fn allow() -> Self {
+        Self::Allow { updated_input: None, updated_permissions: None }
+    }
+
+    /// The tool may not run; the turn goes on.
+    #[must_use]
+    pub fn deny(message: impl Into<String>) -> Self {
+        Self::Deny { message: message.into(), interrupt: false }
+    }
+
+    /// The frame that says so.
+    pub(crate) fn frame(&self, request_id: &str) -> Result<String, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Frame<'a> {
+            r#type: &'static str,
+            request_id: &'a str,
+            approved: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            updated_input: Option<&'a RawValue>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            updated_permissions: Option<&'a RawValue>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            message: Option<&'a str>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            interrupt: bool,
+        }
+
+        let mut frame = Frame {
+            r#type: "permission_response",
+            request_id,
+            approved: false,
+            updated_input: None,
+            updated_permissions: None,
+            message: None,
+            interrupt: false,
+        };
+        match self {
+            Self::Allow { updated_input, updated_permissions } => {
+                frame.approved = true;
+                frame.updated_input = updated_input.as_ref().map(RawJson::parse).transpose()?;
+                frame.updated_permissions =
+                    updated_permissions.as_ref().map(RawJson::parse).transpose()?;
+            }
+            Self::Deny { message, interrupt } => {
+                frame.message = Some(message);
+                frame.interrupt = *interrupt;
+            }
+        }
+        serde_json::to_string(&frame)
+    }
+}
+
+/// What a program sets to decide: see
+/// [`ClientBuilder::on_permission`](crate::ClientBuilder::on_permission).
+pub(crate) type Handler =
+    Arc<dyn Fn(PermissionRequest) -> Pin<Box<dyn Future<Output = Decision> + Send>> + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_are_written_as_the_server_reads_them() {
+        let json = |text: &str| Some(RawJson::new(text.to_owned()).unwrap());
+        for (decision, frame) in [
+            (
+                Decision::allow(),
+                r#"{"type":"permission_response","requestId":"r","approved":true}"#,
+            ),
+            (
+                Decision::Allow {
+                    updated_input: json(r#"{"a":1.0}"#),
+                    updated_permissions: json("[]"),
+                },
+                r#"{"type":"permission_response","requestId":"r","approved":true,"updatedInput":{"a":1.0},"updatedPermissions":[]}"#,
+            ),
+            (
+                Decision::deny("no"),
+                r#"{"type":"permission_response","requestId":"r","approved":false,"message":"no"}"#,
+            ),
+            (
+                Decision::Deny { message: "stop".into(), interrupt: true },
+                r#"{"type":"permission_response","requestId":"r","approved":false,"message":"stop","interrupt":true}"#,
+            ),
+        ] {
+            let written = decision.frame("r").unwrap();
+            assert_eq!(written, frame);
+            claude_relay_protocol::ClientMessage::parse(&written).unwrap();
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What a line of the agent means.
+//!
+//! A view borrows from the line and adds nothing to it: whatever it leaves
+//! out is still in [`SdkMessage::json`](crate::SdkMessage::json). Lines of
+//! another shape than known simply have no view, so that a new version of the
+//! agent breaks no program.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+pub(crate) use read::views;
+
+mod codex;
+mod read;
+
+/// One thing that a line of the agent says. A line can say several.
+///
+/// `parent` names the tool call of the sub-agent that speaks; `None` for the
+/// main agent.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum View<'a> {
+    /// A turn begins; said anew for every turn.
+    SessionStarted(SessionStarted<'a>),
+    /// A piece of text as it is being written; only when partial messages are
+    /// configured. The whole text follows as [`View::Text`].
+    TextDelta {
+        /// The piece.
+        text: Cow<'a, str>,
+        /// See [`View`].
+        parent: Option<Cow<'a, str>>,
+    },
+    /// A piece of thinking as it is being written; see [`View::TextDelta`].
+    ThinkingDelta {
+        /// The piece.
+        text: Cow<'a, str>,
+        /// See [`View`].
+        parent: Option<Cow<'a, str>>,
+    },
+    /// A whole block of text.
+    Text {
+        /// The text.
+        text: Cow<'a, str>,
+        /// See [`View`].
+        parent: Option<Cow<'a, str>>,
+    },
+    /// A whole block of thinking.
+    Thinking {
+        /// The text.
+        text: Cow<'a, str>,
+        /// See [`View`].
+        parent: Option<Cow<'a, str>>,
+    },
+    /// A tool call begins to be written; its input is not known yet. Only
+    /// when partial messages are configured.
+    ToolStarted {
+        /// The call's id.
+        id: Cow<'a, str>,
+        /// The tool.
+        name: Cow<'a, str>,
+        /// See [`View`].
+        parent: Option<Cow<'a, str>>,
+    },
+    /// A tool is called.
+    ToolUse {
+        /// The call's id, which its result names.
+        id: Cow<'a, str>,
+        /// The tool.
+        name: Cow<'a, str>,
+        /// What it is called with.
+        input: &'a RawValue,
+        /// See [`View`].
+        parent: Option<Cow<'a, str>>,
+    },
+    /// What a tool answered.
+    ToolResult {
+        /// The id of the call.
+        tool_use_id: Cow<'a, str>,
+        /// The answer as the model sees it: a string, or blocks.
+        content: Option<&'a RawValue>,
+        /// Whether the call failed or was refused.
+        is_error: bool,
+        /// See [`View`].
+        parent: Option<Cow<'a, str>>,
+    },
+    /// A tool changed a file; comes with the tool's result, so it has happened.
+    FileChange {
+        /// The file.
+        path: Cow<'a, str>,
+        /// Whether it is new.
+        created: bool,
+        /// The whole new content, where the tool gives it.
+        content: Option<Cow<'a, str>>,
+    },
+    /// The agent's list of what to do, whole, whenever it changes.
+    Todos(Vec<Todo<'a>>),
+    /// A sub-agent is started. What it says carries this id as its `parent`.
+    SubagentStarted {
+        /// The id of the call that starts it.
+        id: Cow<'a, str>,
+        /// Its kind, if one is named.
+        kind: Option<Cow<'a, str>>,
+        /// What it is to do, in a few words.
+        description: Option<Cow<'a, str>>,
+        /// What it is told.
+        prompt: Option<Cow<'a, str>>,
+    },
+    /// A task in the background, a command or a sub-agent, has started.
+    TaskStarted {
+        /// The task's id.
+        task_id: Cow<'a, str>,
+        /// The tool call it belongs to.
+        tool_use_id: Option<Cow<'a, str>>,
+        /// Its kind, such as `local_bash`.
+        kind: Option<Cow<'a, str>>,
+        /// What it does.
+        description: Option<Cow<'a, str>>,
+    },
+    /// A task in the background has ended.
+    TaskFinished {
+        /// The task's id.
+        task_id: Cow<'a, str>,
+        /// The tool call it belongs to.
+        tool_use_id: Option<Cow<'a, str>>,
+        /// How, such as `completed`.
+        status: Cow<'a, str>,
+        /// What came of it.
+        summary: Option<Cow<'a, str>>,
+    },
+    /// The model could not be reached; the agent will try again.
+    Retrying {
+        /// Which attempt failed, from 1.
+        attempt: u64,
+        /// How many there will be at most.
+        max_attempts: u64,
+        /// How long the agent waits.
+        delay: Duration,
+        /// Why, in a word.
+        reason: Option<Cow<'a, str>>,
+    },
+    /// The agent has taken up, finished or dropped a user message that
+    /// carried an id.
+    MessageProgress {
+        /// The id of the user message.
+        message_id: Cow<'a, str>,
+        /// `queued`, `started`, `completed` or `cancelled`.
+        state: Cow<'a, str>,
+    },
+    /// One call of the model has taken these tokens. Said by agents that do
+    /// not name them at the end of the turn.
+    TokensUsed(Usage),
+    /// A turn has ended.
+    TurnFinished(Box<TurnFinished<'a>>),
+}
+
+/// What the agent says about itself at the start of a turn.
+#[derive(Debug, Clone)]
+pub struct SessionStarted<'a> {
+    /// The conversation. It can change within one agent's life.
+    pub session_id: Cow<'a, str>,
+    /// The model in use.
+    pub model: Option<Cow<'a, str>>,
+    /// The permission mode in force.
+    pub permission_mode: Option<Cow<'a, str>>,
+    /// The working directory.
+    pub cwd: Option<Cow<'a, str>>,
+    /// The tools there are.
+    pub tools: Vec<Cow<'a, str>>,
+    /// The slash commands that can be sent as text.
+    pub slash_commands: Vec<Cow<'a, str>>,
+}
+
+/// One entry of the agent's list of what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Todo<'a> {
+    /// What is to be done.
+    pub content: Cow<'a, str>,
+    /// `pending`, `in_progress` or `completed`.
+    pub status: Cow<'a, str>,
+}
+
+/// How a turn ended, and what it cost.
+#[derive(Debug, Clone)]
+pub struct TurnFinished<'a> {
+    /// The conversation.
+    pub session_id: Option<Cow<'a, str>>,
+    /// `success`, `error_max_turns`, `error_during_execution` and so on.
+    /// `success` alone does not mean that all went well: see `is_error`.
+    pub subtype: Cow<'a, str>,
+    /// Whether the turn failed.
+    pub is_error: bool,
+    /// The last text of the agent, or what went wrong.
+    pub result: Option<Cow<'a, str>>,
+    /// The answer in the form that `outputFormat` asked for.
+    pub structured_output: Option<&'a RawValue>,
+    /// Why it ended, such as `completed`, `aborted_streaming`, `api_error`.
+    pub terminal_reason: Option<Cow<'a, str>>,
+    /// The HTTP status of the model's API, if that is what failed.
+    pub api_error_status: Option<u64>,
+    /// What went wrong inside the agent.
+    pub errors: Vec<Cow<'a, str>>,
+    /// What the agent's process has cost so far, in US dollars: all its turns
+    /// together.
+    pub total_cost_usd: Option<f64>,
+    /// The tokens of this turn; none where [`View::TokensUsed`] has told them.
+    pub usage: Usage,
+    /// How long the turn took.
+    pub duration: Option<Duration>,
+    /// How many calls of the model it took.
+    pub num_turns: Option<u64>,
+    /// The ids of the user messages it answers, where the agent names them.
+    pub user_message_ids: Option<Vec<Cow<'a, str>>>,
+}
+
+impl TurnFinished<'_> {
+    /// Whether it ended because somebody interrupted it.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        match self.terminal_reason.as_deref() {
+            Some(reason) => reason.starts_with("aborted"),
+            // Older agents give no reason; an interrupt is what this means.
+            None => self.subtype == "error_during_execution",
+        }
+    }
+}
+
+/// Tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// Read by the model, without those from its cache.
+    pub input_tokens: u64,
+    /// Written by the model.
+    pub output_tokens: u64,
+    /// Read from the model's cache.
+    pub cache_read_input_tokens: u64,
+    /// Put into the model's cache.
+    pub cache_creation_input_tokens: u64,
+}

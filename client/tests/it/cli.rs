@@ -1,0 +1,369 @@
+//! The command line: what it prints where, and its exit codes.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::support::fake::{CONNECTED, Fake};
+use crate::support::real::Relay;
+use crate::support::soon;
+
+/// The program, with nothing of the tests' environment.
+fn command(url: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_claude-relay"));
+    command.env_clear().env("CLAUDE_RELAY_URL", url).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Its exit code, stdout and stderr.
+async fn run(command: &mut Command) -> (i32, String, String) {
+    told(soon(command.output()).await.unwrap())
+}
+
+fn told(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+async fn piped(command: &mut Command, input: &[u8]) -> (i32, String, String) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input).await.unwrap();
+    drop(stdin);
+    told(soon(child.wait_with_output()).await.unwrap())
+}
+
+#[tokio::test]
+async fn the_answer_is_on_stdout_and_everything_else_on_stderr() {
+    let relay = Relay::demo(&[]).await;
+    for more in [&[][..], &["--partial"], &["--no-stream"]] {
+        let (code, stdout, stderr) = run(command(&relay.url).arg("a tool please").args(more)).await;
+        assert_eq!(code, 0, "{more:?}: {stderr}");
+        assert_eq!(stdout.matches("a tool please").count(), 1, "{more:?}: {stdout}");
+        assert!(stdout.ends_with('\n') && !stdout.contains("· Bash"), "{stdout}");
+        assert!(stderr.contains("· Bash echo"), "{stderr}");
+        assert!(!stderr.contains('\x1b') && !stdout.contains('\x1b'), "{stderr}");
+    }
+    let asked = run(command(&relay.url).args(["ask", "same"])).await;
+    assert!(asked.0 == 0 && asked.1.contains("same"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn json_is_one_object_for_programs() {
+    let relay = Relay::demo(&[]).await;
+    let (code, stdout, _) = run(command(&relay.url).args(["--json", "hi"])).await;
+    assert_eq!(code, 0);
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["status"], "completed");
+    assert!(report["session_id"].is_string() && report["text"].as_str().unwrap().contains("hi"));
+    let metrics = &report["metrics"];
+    assert!(metrics["latency_ms"].is_u64() && metrics["output_tokens"].as_u64() > Some(0));
+    assert!(metrics["cost_usd"].is_f64() && metrics["turns"] == 1);
+
+    let (code, stdout, stderr) = run(command(&relay.url).args(["--json", r#"{"exit":3}"#])).await;
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, report["status"].as_str()), (1, Some("failed")));
+    assert!(report["error"].as_str().unwrap().contains("exit code 3"), "{stdout} {stderr}");
+
+    let (code, stdout, stderr) = run(command("http://127.0.0.1:1").args(["--json", "hi"])).await;
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, report["status"].as_str()), (3, Some("failed")));
+    assert_eq!(stderr, "");
+}
+
+#[tokio::test]
+async fn each_failure_has_its_exit_code() {
+    let relay = Relay::demo(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let bad_utf8 = folder.path().join("bad");
+    std::fs::write(&bad_utf8, b"\xff").unwrap();
+    let bad_utf8 = bad_utf8.to_str().unwrap();
+    for (code, arguments, says) in [
+        (1, &[r#"{"unknown":1}"#][..], "the turn failed"),
+        (2, &[][..], "nothing to ask"),
+        (2, &["--no-such-flag"], "--no-such-flag"),
+        (2, &["--header", "nonsense", "hi"], "Name: value"),
+        (2, &["--timeout", "soon", "hi"], "500ms"),
+        (2, &["--url", "ftp://x", "hi"], "expected http"),
+        (2, &["--prompt-file", "/no/such/file"], "/no/such/file"),
+        (2, &["--prompt-file", "x", "hi"], "cannot be used with"),
+        (2, &["--image", bad_utf8, "hi"], "neither PNG"),
+        (2, &["--ndjson-file", "/no/such/folder/f", "hi"], "cannot write"),
+        (2, &["--json", "health"], "options of `ask`"),
+        (2, &["--url", "http://relay.invalid", "--token", "t", "hi"], "unencrypted"),
+        (2, &["config", "set", "maxTurns=0"], "maxTurns"),
+        (3, &["--url", "http://127.0.0.1:1", "hi"], "cannot connect"),
+        (4, &["--timeout", "200ms", r#"{"sleep_ms":60000}"#], "took longer"),
+        (5, &["--prompt-file", bad_utf8], "not UTF-8"),
+        (5, &["--output-schema", bad_utf8, "hi"], "not a JSON object"),
+        (5, &["config", "set", "--file", bad_utf8], "not UTF-8"),
+    ] {
+        let (got, _, stderr) = run(command(&relay.url).args(arguments)).await;
+        assert_eq!(got, code, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_relay_or_refuses_is_a_connection_error() {
+    for (status, says) in [
+        ("200 OK", "no claude-relay server"),
+        ("301 Moved Permanently\r\nLocation: https://elsewhere.example", "elsewhere.example"),
+        ("401 Unauthorized", "another token"),
+        ("502 Bad Gateway", "unavailable"),
+    ] {
+        let fake = Fake::start(move |_, _, mut peer| async move {
+            peer.answer(status, "text/html", "<html>hello</html>").await;
+        })
+        .await;
+        let (code, _, stderr) = run(command(&fake.url).arg("hi")).await;
+        assert_eq!(code, 3, "{stderr}");
+        assert!(stderr.contains(says), "{stderr}");
+    }
+    let broken = Fake::relay(|_, _, mut peer| async move {
+        peer.message().await;
+        peer.text("this is not JSON").await;
+        peer.idle().await;
+    })
+    .await;
+    assert_eq!(run(command(&broken.url).arg("hi")).await.0, 5);
+}
+
+#[tokio::test]
+async fn a_prompt_comes_from_the_line_a_file_or_a_pipe() {
+    let relay = Relay::demo(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prompt");
+    std::fs::write(&file, "\u{feff}from the file").unwrap();
+    let (code, stdout, _) = run(command(&relay.url).arg("--prompt-file").arg(&file)).await;
+    assert!(code == 0 && stdout.contains("“from the file”"), "{stdout}");
+    let (code, stdout, _) =
+        piped(command(&relay.url).args(["--prompt-file", "-"]), b"from the pipe").await;
+    assert!(code == 0 && stdout.contains("“from the pipe”"), "{stdout}");
+    let (code, stdout, _) = piped(command(&relay.url).arg("explain"), b"some text").await;
+    assert!(code == 0 && stdout.contains("“explain\n\nsome text”"), "{stdout}");
+    let (code, _, stderr) = piped(&mut command(&relay.url), b" \n").await;
+    assert!(code == 2 && stderr.contains("nothing to ask"), "{stderr}");
+    let (code, _, _) = piped(&mut command(&relay.url), b"\xff").await;
+    assert_eq!(code, 5);
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_writes_to_does_not_hold_it_up() {
+    let relay = Relay::demo(&[]).await;
+    let mut child = command(&relay.url)
+        .arg("hi")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _open = child.stdin.take().unwrap();
+    let (code, stdout, stderr) = told(soon(child.wait_with_output()).await.unwrap());
+    assert!(code == 0 && stdout.contains("“hi”"), "{stderr}");
+    assert!(stderr.contains("nothing came from stdin"), "{stderr}");
+}
+
+#[tokio::test]
+async fn files_and_facts_for_programs() {
+    let relay = Relay::demo(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (out, trace) = (folder.path().join("out"), folder.path().join("trace"));
+    let (code, stdout, stderr) = run(command(&relay.url)
+        .args(["hi", "--summary", "--print-session-id", "--out"])
+        .arg(&out)
+        .arg("--ndjson-file")
+        .arg(&trace))
+    .await;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), stdout.trim_end());
+    assert!(stderr.contains("SESSION_ID=") && stderr.contains("tokens in"), "{stderr}");
+    let lines = trace_lines(&trace);
+    let sent: Vec<_> = lines.iter().filter(|line| line["direction"] == "sent").collect();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0]["data"]["data"]["message"]["content"], "hi");
+    assert!(lines.iter().any(|line| line["data"]["data"]["type"] == "result"));
+    assert!(lines.iter().all(|line| line["time"].is_u64()));
+
+    // The file is added to, and a file that cannot be written is only said.
+    let (code, _, stderr) = run(command(&relay.url)
+        .args(["hi", "--out", "/no/such/folder/f", "-vv", "--ndjson-file"])
+        .arg(&trace))
+    .await;
+    assert_eq!(code, 0);
+    assert!(stderr.contains("--out: cannot write"), "{stderr}");
+    assert!(
+        stderr.contains("> {\"type\":\"user_message\"")
+            && stderr.contains("< {\"type\":\"sdk_message\"")
+    );
+    assert!(trace_lines(&trace).len() > lines.len());
+}
+
+fn trace_lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn flags_of_the_agent_are_configured_and_without_them_nothing_is() {
+    let relay = Relay::demo(&[]).await;
+    let (code, stdout, _) =
+        run(command(&relay.url).args(["config", "set", "model=kept", "maxTurns=5"])).await;
+    assert_eq!(code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["maxTurns"], 5);
+    // A key in the environment is no reason to replace it.
+    run(command(&relay.url).arg("hi").env("ANTHROPIC_API_KEY", "sk-canary")).await;
+    let (_, stdout, _) = run(command(&relay.url).args(["config", "get"])).await;
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["model"], "kept");
+
+    let schema = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(schema.path(), r#"{"type":"object"}"#).unwrap();
+    let (code, ..) = run(command(&relay.url)
+        .args(["hi", "--model", "m", "--system-prompt", "p", "--output-schema"])
+        .arg(schema.path()))
+    .await;
+    assert_eq!(code, 0);
+    let (_, stdout, _) = run(command(&relay.url).args(["config", "get"])).await;
+    let config: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(config["model"], "m");
+    assert_eq!(config["systemPrompt"], "p");
+    assert_eq!(config["outputFormat"]["schema"]["type"], "object");
+    assert_eq!(config.get("maxTurns"), None);
+}
+
+#[tokio::test]
+async fn without_somebody_to_ask_a_tool_is_denied_and_the_flag_named() {
+    let relay = Relay::demo(&[]).await;
+    let (code, stdout, stderr) = run(command(&relay.url).arg(r#"{"permission":"Bash"}"#)).await;
+    assert_eq!(code, 0);
+    assert!(stdout.contains("deny") && stdout.contains("--interactive-approvals"), "{stdout}");
+    assert!(stderr.contains("--interactive-approvals"), "{stderr}");
+}
+
+#[tokio::test]
+async fn ctrl_c_once_stops_the_turn_and_twice_the_program() {
+    let relay = Relay::demo(&[]).await;
+    let start = |script: &str| {
+        let mut command = command(&relay.url);
+        command.args(["-v", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let interrupt = |child: &tokio::process::Child| {
+        let pid = i32::try_from(child.id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    };
+    // What was said before is printed, and the agent answers the next one.
+    let mut child = start(r#"{"echo":true,"note":"said before","sleep_ms":1}"#);
+    soon(child.wait()).await.unwrap();
+    let mut child = start(r#"{"sleep_ms":60000}"#);
+    wait_for_line(&mut child, "connected").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    interrupt(&child);
+    let (code, _, stderr) = told(soon(child.wait_with_output()).await.unwrap());
+    assert_eq!(code, 130, "{stderr}");
+
+    // A server that does not react is left by a second one.
+    let deaf = Fake::start(|_, request, mut peer| async move {
+        if request.path == "/health" {
+            return peer.health().await;
+        }
+        peer.upgrade(&request).await;
+        peer.text(CONNECTED).await;
+        peer.idle().await;
+    })
+    .await;
+    let mut child = command(&deaf.url)
+        .args(["-v", "hi"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_line(&mut child, "connected").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    interrupt(&child);
+    wait_for_line(&mut child, "interrupting").await;
+    interrupt(&child);
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
+}
+
+/// Reads stderr up to a line that begins so; the rest stays to be read.
+async fn wait_for_line(child: &mut tokio::process::Child, begins: &str) {
+    use tokio::io::AsyncReadExt as _;
+    let stderr = child.stderr.as_mut().unwrap();
+    let mut line = Vec::new();
+    soon(async {
+        loop {
+            let byte = stderr.read_u8().await.expect("it ended early");
+            if byte != b'\n' {
+                line.push(byte);
+            } else if line.starts_with(begins.as_bytes()) {
+                return;
+            } else {
+                line.clear();
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn chat_reads_lines_knows_its_commands_and_ends_with_its_input() {
+    let relay = Relay::demo(&[]).await;
+    let history = tempfile::NamedTempFile::new().unwrap();
+    let input = "\nfirst\n  \n/session\n/model other\n/model\n/mode plan\n/mode bogus\n/config\n/help\n{\"exit\":3}\nlast\n";
+    let (code, stdout, stderr) = piped(
+        command(&relay.url).args(["chat", "--history"]).arg(history.path()),
+        input.as_bytes(),
+    )
+    .await;
+    assert_eq!(code, 0, "{stderr}");
+    // A failed turn is no reason to leave.
+    assert!(stdout.contains("“first”") && stdout.contains("“last”"), "{stdout}");
+    assert!(stderr.contains("exit code 3"), "{stderr}");
+    assert!(stderr.contains("\nother\n"), "{stderr}");
+    assert!(stderr.contains("refuses set_permission_mode"), "{stderr}");
+    assert!(stderr.contains("/interrupt"), "{stderr}");
+    assert!(std::fs::read_to_string(history.path()).unwrap().contains("/model other"));
+    let (code, stdout, _) =
+        piped(command(&relay.url).args(["chat", "--no-history"]), b"/exit\nnever").await;
+    assert_eq!(code, 0);
+    assert!(!stdout.contains("never"), "{stdout}");
+}
+
+#[tokio::test]
+async fn help_version_completions_and_the_manual_page() {
+    let nowhere = "http://127.0.0.1:1";
+    for (arguments, says) in [
+        (&["--help"][..], "Exit codes"),
+        (&["--version"], concat!("claude-relay ", env!("CARGO_PKG_VERSION"))),
+        (&["completions", "bash"], "complete -F"),
+        (&["completions", "zsh"], "#compdef claude-relay"),
+        (&["completions", "fish"], "complete -c claude-relay"),
+        (&["man"], ".TH claude-relay"),
+    ] {
+        let (code, stdout, stderr) = run(command(nowhere).args(arguments)).await;
+        assert!(code == 0 && stdout.contains(says), "{arguments:?}: {stdout} {stderr}");
+    }
+    // A token from the environment is not shown.
+    let (_, stdout, _) =
+        run(command(nowhere).arg("--help").env("CLAUDE_RELAY_TOKEN", "hunter2")).await;
+    assert!(!stdout.contains("hunter2"));
+}
+
+#[tokio::test]
+async fn health_is_printed() {
+    let relay = Relay::demo(&[]).await;
+    let (code, stdout, _) = run(command(&relay.url).arg("health")).await;
+    assert_eq!(code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["status"], "ok");
+}

@@ -1,0 +1,23 @@
+//! The client against servers of every kind: a scripted one that follows the
+//! protocol, a hostile one that does not, and the real one.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+#[cfg(feature = "cli")]
+mod cli;
+mod connecting;
+mod examples;
+mod hostile;
+mod messages;
+mod real_cli;
+#[cfg(feature = "cli")]
+mod real_codex;
+mod real_server;
+mod reconnecting;
+mod requests;
+#[cfg(feature = "cli")]
+mod terminal;
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,0 +1,147 @@
+//! Through the real server with the real CLI, which talks to a Messages API of
+//! the tests. `scripts/test --tools` says where the CLIs are.
+
+use claude_relay_client::{Client, Decision, ServerMessage, View};
+use serde_json::json;
+
+use crate::support::cli_kit::messages_api::MessagesApi;
+use crate::support::cli_kit::place::Place;
+use crate::support::cli_kit::reply::{Gate, Reply};
+use crate::support::cli_kit::tools::Cli;
+use crate::support::real::Relay;
+use crate::support::{client, soon};
+
+/// A server with one of the CLIs behind it.
+struct Scene {
+    relay: Relay,
+    api: MessagesApi,
+    _place: Place,
+}
+
+impl Scene {
+    async fn start(cli: Cli, mode: &str) -> Self {
+        let (api, place) = (MessagesApi::start(), Place::new());
+        let environment = place.environment_with(&api);
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let path = cli.path();
+        let arguments = ["--claude-path", path.to_str().unwrap(), "--mode", mode];
+        let relay = Relay::start(&arguments, &environment).await;
+        Self { relay, api, _place: place }
+    }
+
+    async fn client(&self) -> Client {
+        let builder = client(&self.relay.url).on_permission(|request| async move {
+            if request.input.get().contains("made.txt") {
+                Decision::allow()
+            } else {
+                Decision::deny("not this one")
+            }
+        });
+        let builder = builder.configure(|c| c.include_partial_messages = Some(true));
+        soon(builder.start()).await.unwrap()
+    }
+}
+
+async fn asks_streams_and_goes_on(cli: Cli) {
+    let scene = Scene::start(cli, "unrestricted").await;
+    scene.api.script([Reply::text("Hello from the test."), Reply::text("And again.")]);
+    let client = scene.client().await;
+    let mut turn = soon(client.turn("Hi")).await.unwrap();
+    let (mut deltas, mut sessions) = (String::new(), 0);
+    while let Some(message) = soon(turn.next()).await {
+        let ServerMessage::Sdk(message) = message.unwrap() else { continue };
+        for view in message.views() {
+            match view {
+                View::TextDelta { text, .. } => deltas += &text,
+                View::SessionStarted(_) => sessions += 1,
+                _ => {}
+            }
+        }
+    }
+    let first = turn.answer().clone();
+    assert_eq!(
+        (deltas.as_str(), first.text.as_str()),
+        ("Hello from the test.", "Hello from the test.")
+    );
+    assert_eq!(sessions, 1);
+    assert!(first.usage.output_tokens > 0 && first.total_cost_usd.is_some());
+    let second = soon(client.ask("More")).await.unwrap();
+    assert_eq!(second.text, "And again.");
+    assert_eq!(first.session_id, second.session_id);
+    soon(client.stop()).await;
+    scene.relay.stop().await;
+}
+
+async fn interrupts_in_mid_stream(cli: Cli) {
+    let scene = Scene::start(cli, "unrestricted").await;
+    let gate = Gate::closed();
+    scene.api.script([Reply::gated(&gate, ["one ", "two "]), Reply::text("After.")]);
+    let client = scene.client().await;
+    let mut turn = soon(client.turn("Hi")).await.unwrap();
+    gate.let_through(1);
+    loop {
+        let Some(Ok(message)) = soon(turn.next()).await else { panic!("no text came") };
+        if let ServerMessage::Sdk(message) = message
+            && message.views().iter().any(|view| matches!(view, View::TextDelta { .. }))
+        {
+            break;
+        }
+    }
+    soon(client.interrupt()).await.unwrap();
+    let answer = soon(turn.finish()).await.unwrap();
+    assert!(answer.interrupted && answer.is_error, "{answer:?}");
+    gate.open();
+    let answer = soon(client.ask("Again")).await.unwrap();
+    assert!(!answer.is_error && answer.text == "After.", "{answer:?}");
+    scene.relay.stop().await;
+}
+
+async fn the_handler_decides_about_tools(cli: Cli) {
+    let scene = Scene::start(cli, "ask").await;
+    let touch = |file: &str| {
+        Reply::tool("Bash", json!({ "command": format!("touch {file}"), "description": "make" }))
+    };
+    scene.api.script([touch("made.txt"), touch("other.txt"), Reply::text("Done.")]);
+    let client = scene.client().await;
+    let mut results = Vec::new();
+    let mut turn = soon(client.turn("Make files")).await.unwrap();
+    while let Some(message) = soon(turn.next()).await {
+        let ServerMessage::Sdk(message) = message.unwrap() else { continue };
+        for view in message.views() {
+            if let View::ToolResult { is_error, content, .. } = view {
+                results.push((is_error, content.map_or("", |content| content.get()).to_owned()));
+            }
+        }
+    }
+    assert_eq!(results.len(), 2, "{results:?}");
+    assert!(!results[0].0, "{results:?}");
+    assert!(results[1].0 && results[1].1.contains("not this one"), "{results:?}");
+    assert_eq!(turn.answer().text, "Done.");
+    soon(client.set_model(Some("claude-haiku-4-5"))).await.unwrap();
+    soon(client.set_permission_mode("plan")).await.unwrap();
+    scene.relay.stop().await;
+}
+
+macro_rules! for_both_clis {
+    ($($scenario:ident),* $(,)?) => {
+        mod with_2_1_197 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(super::Cli::V2_1_197).await;
+            })*
+        }
+        mod with_2_1_329 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(super::Cli::V2_1_329).await;
+            })*
+        }
+    };
+}
+
+for_both_clis! {
+    asks_streams_and_goes_on,
+    interrupts_in_mid_stream,
+    the_handler_decides_about_tools,
+}

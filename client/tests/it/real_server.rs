@@ -1,0 +1,223 @@
+//! Against the real server with its built-in agent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use claude_relay_client::{Decision, Error, ServerMessage, View};
+
+use crate::support::proxy::Proxy;
+use crate::support::real::Relay;
+use crate::support::{client, line, soon};
+
+#[tokio::test]
+async fn a_turn_from_end_to_end() {
+    let relay = Relay::demo(&[]).await;
+    let client =
+        soon(client(&relay.url).configure(|c| c.include_partial_messages = Some(true)).start())
+            .await
+            .unwrap();
+    let mut turn = soon(client.turn("hello there")).await.unwrap();
+    let (mut deltas, mut text, mut sessions) = (String::new(), String::new(), 0);
+    while let Some(message) = soon(turn.next()).await {
+        let ServerMessage::Sdk(message) = message.unwrap() else { continue };
+        assert!(message.seq().is_some());
+        for view in message.views() {
+            match view {
+                View::TextDelta { text, .. } => deltas += &text,
+                View::Text { text: whole, .. } => text = whole.into_owned(),
+                View::SessionStarted(_) => sessions += 1,
+                _ => {}
+            }
+        }
+    }
+    let answer = turn.answer().clone();
+    assert!(answer.text.contains("hello there"), "{}", answer.text);
+    assert_eq!(deltas, text);
+    assert_eq!(answer.text, text);
+    assert_eq!(sessions, 1);
+    assert!(answer.session_id.is_some() && !answer.is_error);
+
+    // Several turns, one process; each answer belongs to its question.
+    for word in ["one", "two", "three"] {
+        let script = format!(r#"{{"echo":true,"note":"{word}"}}"#);
+        let answer = soon(client.ask(script)).await.unwrap();
+        assert!(answer.text.contains(word), "{}", answer.text);
+    }
+    soon(client.stop()).await;
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn interrupts_control_and_permissions() {
+    let relay = Relay::demo(&[]).await;
+    let builder = client(&relay.url).on_permission(|request| async move {
+        assert_eq!(request.tool, "Bash");
+        Decision::deny("not today")
+    });
+    let client = soon(builder.start()).await.unwrap();
+    let answer = soon(client.ask(r#"{"permission":"Bash"}"#)).await.unwrap();
+    assert!(answer.text.contains("deny") && answer.text.contains("not today"), "{}", answer.text);
+
+    let turn = soon(client.turn(r#"{"sleep_ms":60000}"#)).await.unwrap();
+    soon(client.interrupt()).await.unwrap();
+    let answer = soon(turn.finish()).await.unwrap();
+    assert!(answer.interrupted && answer.is_error);
+
+    soon(client.set_model(Some("another"))).await.unwrap();
+    let refused = soon(client.set_permission_mode("bogus")).await.unwrap_err();
+    assert!(matches!(refused, Error::ControlRefused { .. }), "{refused:?}");
+    soon(client.set_permission_mode("plan")).await.unwrap();
+
+    let mut messages = client.messages();
+    soon(client.request_capabilities()).await.unwrap();
+    loop {
+        if let ServerMessage::Capabilities(capabilities) =
+            soon(messages.next()).await.unwrap().unwrap()
+        {
+            assert!(capabilities.get().contains("\"version\""), "{capabilities:?}");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dying_agent_is_an_error_and_the_next_message_starts_another() {
+    let relay = Relay::demo(&[]).await;
+    let client = soon(client(&relay.url).start()).await.unwrap();
+    let error = soon(client.ask(r#"{"stderr":"boom","exit":3}"#)).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::AgentExited { code: Some(3), stderr, .. } if stderr.contains("boom")),
+        "{error:?}"
+    );
+    assert!(!soon(client.ask("still there?")).await.unwrap().is_error);
+}
+
+#[tokio::test]
+async fn a_second_client_is_told_that_it_is_busy_and_can_take_over() {
+    let relay = Relay::demo(&[]).await;
+    let first = soon(client(&relay.url).start()).await.unwrap();
+    let busy = soon(client(&relay.url).start()).await.unwrap_err();
+    assert!(matches!(busy, Error::Busy { .. }), "{busy:?}");
+    let second = soon(client(&relay.url).takeover(true).start()).await.unwrap();
+    let mut messages = first.messages();
+    let error = loop {
+        match soon(messages.next()).await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Replaced { .. }), "{error:?}");
+    assert!(!soon(second.ask("hi")).await.unwrap().is_error);
+}
+
+#[tokio::test]
+async fn tokens_and_configurations_are_refused_by_name() {
+    let relay = Relay::demo(&["--auth-token", "right-token"]).await;
+    let with = |token: &str| client(&relay.url).token(token);
+    assert!(matches!(soon(client(&relay.url).start()).await, Err(Error::Unauthorized { .. })));
+    assert!(matches!(soon(with("wrong-token").start()).await, Err(Error::Unauthorized { .. })));
+    let error =
+        soon(with("right-token").configure(|c| c.max_turns = Some(0)).start()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::ConfigurationRefused { status: 400, message } if message.contains("maxTurns")),
+        "{error:?}"
+    );
+    let client =
+        soon(with("right-token").model("m").anthropic_api_key("sk-canary").start()).await.unwrap();
+    let shown = soon(client.configuration()).await.unwrap();
+    assert_eq!(shown.get(), r#"{"model":"m"}"#);
+    assert!(soon(client.health()).await.unwrap().details.get().contains("\"replay\""));
+}
+
+#[tokio::test]
+async fn another_process_goes_on_where_one_left_off_and_a_new_one_begins_now() {
+    let relay = Relay::demo(&[]).await;
+    let first = soon(client(&relay.url).start()).await.unwrap();
+    soon(first.ask("one")).await.unwrap();
+    let position = first.position().unwrap();
+    soon(first.ask("two")).await.unwrap();
+    let end = first.position().unwrap();
+    soon(first.stop()).await;
+
+    let second = soon(client(&relay.url).resume_at(position.clone()).start()).await.unwrap();
+    let mut messages = second.messages();
+    for seq in position.seq + 1..=end.seq {
+        assert_eq!(line(&mut messages).await.seq(), Some(seq));
+    }
+    soon(second.stop()).await;
+
+    let third = soon(client(&relay.url).from_beginning().start()).await.unwrap();
+    assert_eq!(line(&mut third.messages()).await.seq(), Some(1));
+    soon(third.stop()).await;
+
+    let fourth = soon(client(&relay.url).start()).await.unwrap();
+    assert_eq!(fourth.position().unwrap(), end);
+}
+
+/// 200 cuts at random places in 100,000 messages: each is seen once, in order.
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_by_200_cuts() {
+    const MESSAGES: u64 = 100_000;
+    const CUTS: usize = 200;
+    const SIZE: usize = 300;
+    // Every failure names it, so that it can be seen again.
+    let seed: u64 = rand::random();
+    let mut random = seed;
+    let mut random = move || {
+        // Splitmix64.
+        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    // A little over the bytes there are, divided by the cuts there shall be:
+    // on average a cut after that many, so that they suffice for all of them.
+    let total = usize::try_from(MESSAGES).unwrap() * (SIZE + 45);
+    let mean = total / (CUTS + 20);
+    let relay = Relay::demo(&["--replay-bytes", "67108864"]).await;
+    let armed = Arc::new(AtomicBool::new(true));
+    let mut left = CUTS;
+    let proxy = Proxy::start(relay.port, Arc::clone(&armed), move || {
+        // A health check or a greeting alone is no place to count.
+        let bytes = 400 + usize::try_from(random()).unwrap() % (2 * mean);
+        left = left.checked_sub(1)?;
+        Some(bytes)
+    })
+    .await;
+    let client = soon(client(&proxy.url).start()).await.unwrap();
+    let mut messages = client.messages();
+    let (mut next, mut seq) = (1, None);
+    let read = async {
+        while next <= MESSAGES {
+            match messages.next().await.unwrap().unwrap() {
+                ServerMessage::Sdk(message) => {
+                    if let (Some(before), Some(now)) = (seq, message.seq()) {
+                        assert_eq!(now, before + 1, "seed {seed}");
+                    }
+                    seq = message.seq();
+                    if let Some(View::Text { text, .. }) = message.views().first()
+                        && let Ok(number) = text[..12.min(text.len())].parse::<u64>()
+                    {
+                        assert_eq!(number, next, "seed {seed}");
+                        next += 1;
+                    }
+                }
+                other => panic!("seed {seed}: {other:?}"),
+            }
+        }
+    };
+    let ((), sent) = tokio::time::timeout(Duration::from_secs(120), async {
+        tokio::join!(read, async {
+            // It may itself be cut; then the agent got it or it did not.
+            client.send(format!(r#"{{"n":{MESSAGES},"size":{SIZE}}}"#)).await
+        })
+    })
+    .await
+    .unwrap_or_else(|_| panic!("seed {seed}: it took too long"));
+    assert!(matches!(sent, Ok(()) | Err(Error::DeliveryUnknown { .. })), "{sent:?}");
+    let cuts = proxy.cuts.load(Ordering::SeqCst);
+    assert!(cuts >= CUTS * 9 / 10, "only {cuts} cuts");
+    soon(client.stop()).await;
+}

@@ -1,0 +1,78 @@
+//! A proxy that cuts the connections that go through it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    pub(crate) cuts: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Passes bytes to `port`, and cuts a connection after as many bytes of
+    /// the server as `next` says. Until `armed`, nothing is cut.
+    pub(crate) async fn start(
+        port: u16,
+        armed: Arc<AtomicBool>,
+        mut next: impl FnMut() -> Option<usize> + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&cuts);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let limit = if armed.load(Ordering::SeqCst) { next() } else { None };
+                let count = Arc::clone(&count);
+                connections.spawn(async move {
+                    let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    if pass(client, server, limit).await {
+                        count.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        Self { url, cuts, _tasks: tasks }
+    }
+}
+
+/// Whether it cut the connection.
+async fn pass(client: TcpStream, server: TcpStream, limit: Option<usize>) -> bool {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = async {
+        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+        false
+    };
+    let down = async {
+        let mut left = limit.unwrap_or(usize::MAX);
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            let room = buffer.len().min(left);
+            match from_server.read(&mut buffer[..room]).await {
+                Ok(0) | Err(_) => return false,
+                Ok(count) => {
+                    if to_client.write_all(&buffer[..count]).await.is_err() {
+                        return false;
+                    }
+                    left -= count;
+                    if left == 0 {
+                        return true;
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        cut = up => cut,
+        cut = down => cut,
+    }
+}

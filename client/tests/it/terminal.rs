@@ -1,0 +1,179 @@
+//! The command line on a terminal.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use pty_process::{OwnedReadPty, OwnedWritePty, Size};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Child;
+
+use crate::support::PATIENCE;
+use crate::support::real::Relay;
+use crate::support::soon;
+
+/// The program on a terminal of its own.
+struct Terminal {
+    child: Child,
+    screen: OwnedReadPty,
+    keyboard: OwnedWritePty,
+    /// What has been shown and not looked at.
+    shown: String,
+}
+
+impl Terminal {
+    fn start(url: &str, arguments: &[&str], color: bool) -> Self {
+        let (pty, pts) = pty_process::open().unwrap();
+        pty.resize(Size::new(40, 200)).unwrap();
+        let mut command = pty_process::Command::new(env!("CARGO_BIN_EXE_claude-relay"))
+            .args(arguments)
+            .env_clear()
+            .env("TERM", "xterm")
+            .env("CLAUDE_RELAY_URL", url)
+            .kill_on_drop(true);
+        if !color {
+            command = command.env("NO_COLOR", "1");
+        }
+        let child = command.spawn(pts).unwrap();
+        let (screen, keyboard) = pty.into_split();
+        Self { child, screen, keyboard, shown: String::new() }
+    }
+
+    async fn types(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Waits until `text` is shown, and gives all up to its end.
+    async fn shows(&mut self, text: &str) -> String {
+        let wait = async {
+            loop {
+                if let Some(at) = self.shown.find(text) {
+                    return self.shown.drain(..at + text.len()).collect();
+                }
+                let mut buffer = [0; 4096];
+                let count = self.screen.read(&mut buffer).await.expect("it ended early");
+                assert!(count > 0, "it ended early");
+                self.shown += &String::from_utf8_lossy(&buffer[..count]);
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, wait).await;
+        found.unwrap_or_else(|_| panic!("{text:?} was not shown"))
+    }
+
+    /// Waits for its end; the screen is read on, or it could not end.
+    async fn ends(mut self) -> ExitStatus {
+        let drain = async {
+            let mut buffer = [0; 4096];
+            while self.screen.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            status = soon(self.child.wait()) => status.unwrap(),
+            () = drain => unreachable!("it waits for ever"),
+        }
+    }
+}
+
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
+
+#[tokio::test]
+async fn a_conversation_with_editing_interrupts_and_an_end() {
+    let relay = Relay::demo(&[]).await;
+    let mut terminal = Terminal::start(&relay.url, &["chat", "--no-history"], true);
+    terminal.shows("> ").await;
+    // Backspace and the arrow keys edit the line.
+    terminal.types("hexx\x7f\x7fllo wrld\x1b[D\x1b[D\x1b[Do\r").await;
+    terminal.shows("You said: “hello world”").await;
+    terminal.shows("> ").await;
+    // Up brings the last line back.
+    terminal.types("\x1b[A\r").await;
+    terminal.shows("You said: “hello world”").await;
+    terminal.shows("> ").await;
+
+    // A turn that takes long: a spinner, then Ctrl-C, then the next prompt.
+    terminal.types("{\"sleep_ms\":60000}\r").await;
+    let spinner = terminal.shows("1s").await;
+    assert!(spinner.contains("\x1b[2m"), "{spinner:?}");
+    terminal.types(CTRL_C).await;
+    terminal.shows("interrupting").await;
+    terminal.shows("> ").await;
+    // With nothing to stop, Ctrl-C drops the line.
+    terminal.types("never sent").await;
+    terminal.types(CTRL_C).await;
+    terminal.shows("> ").await;
+    terminal.types("after\r").await;
+    let shown = terminal.shows("You said: “after”").await;
+    assert!(!shown.contains("You said: “never sent"));
+    terminal.shows("> ").await;
+    terminal.types(CTRL_D).await;
+    assert!(terminal.ends().await.success());
+}
+
+#[tokio::test]
+async fn ctrl_c_in_a_question_leaves_with_130() {
+    let relay = Relay::demo(&[]).await;
+    let mut terminal = Terminal::start(&relay.url, &["{\"sleep_ms\":60000}"], true);
+    terminal.shows("1s").await;
+    terminal.types(CTRL_C).await;
+    assert_eq!(terminal.ends().await.code(), Some(130));
+}
+
+#[tokio::test]
+async fn no_color_means_no_escapes() {
+    let relay = Relay::demo(&[]).await;
+    let mut terminal = Terminal::start(&relay.url, &["{\"sleep_ms\":700,\"echo\":true}"], false);
+    let shown = terminal.shows("\"echo\":true}").await;
+    assert!(!shown.contains('\x1b'), "{shown:?}");
+    assert!(terminal.ends().await.success());
+}
+
+#[tokio::test]
+async fn what_the_agent_writes_does_not_steer_the_terminal() {
+    let relay = Relay::demo(&[]).await;
+    let script = "{\"echo\":true,\"note\":\"\u{1b}[31mred\u{9b}31m\"}";
+    let mut terminal = Terminal::start(&relay.url, &[&script.replace('\u{1b}', "\\u001b")], false);
+    terminal.shows("31m").await;
+    assert!(!terminal.shown.contains('\u{9b}'));
+    assert!(terminal.ends().await.success());
+}
+
+#[tokio::test]
+async fn tools_are_allowed_edited_and_denied_by_hand() {
+    let relay = Relay::demo(&[]).await;
+    let arguments = &["chat", "--no-history", "--interactive-approvals"];
+    let mut terminal = Terminal::start(&relay.url, arguments, true);
+    let ask = "{\"permission\":\"Bash\"}\r";
+    terminal.shows("> ").await;
+    terminal.types(ask).await;
+    terminal.shows("Allow Bash?").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    terminal.types("y\r").await;
+    terminal.shows("permission for Bash: allow").await;
+    terminal.shows("> ").await;
+
+    terminal.types(ask).await;
+    terminal.shows("Allow Bash?").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    terminal.types("what\r").await;
+    terminal.shows("Allow Bash?").await;
+    terminal.types("n\r").await;
+    terminal.shows("Why").await;
+    terminal.types("too risky\r").await;
+    let shown = terminal.shows("permission for Bash: deny").await;
+    assert!(!shown.contains("allow {"), "{shown}");
+    terminal.shows("too risky").await;
+    terminal.shows("> ").await;
+
+    terminal.types(ask).await;
+    terminal.shows("Allow Bash?").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    terminal.types("e\r").await;
+    terminal.shows("Input: ").await;
+    // Ctrl-U empties the line.
+    terminal.types("\x15{\"command\":\"edited\"}\r").await;
+    terminal.shows("permission for Bash: allow").await;
+    terminal.shows("edited").await;
+    terminal.shows("> ").await;
+    terminal.types(CTRL_D).await;
+    assert!(terminal.ends().await.success());
+}

@@ -1,0 +1,489 @@
+//! The dialect of Codex's app-server: JSON-RPC, one object a line.
+//!
+//! What differs from Claude Code, and what follows from it:
+//!
+//! * A conversation (`thread`) has to be opened before a message can be
+//!   handed over, and a message given while a turn runs would steer that turn
+//!   and cut its answer off. So one message at a time is taken; the others
+//!   wait in the session's inbox, where an interrupt can pass them.
+//! * A message is an answered request. One without an answer at the end of
+//!   the process was not read and is handed to the next.
+//! * An interrupt leaves the running command alive: what runs in the
+//!   background is cleared away after it, before the next message.
+//! * An interrupt is refused until the turn has begun, and then the turn runs
+//!   on: it is held back until then.
+//! * A model that cannot be reached is asked for ever. The relay sets a limit.
+
+mod approval;
+mod input;
+pub mod launch;
+mod requests;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use claude_relay_protocol::config::PermissionMode;
+use claude_relay_protocol::json::{fields, string};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use self::launch::Setup;
+use self::requests::{Request, Requests};
+use super::dialect::{Aside, Asked, Mark, Route, Takes, Untranslatable};
+use crate::process::Input;
+
+pub use self::approval::Reply;
+
+/// How long the app-server may take to answer a request of the relay. The
+/// slowest, opening a long thread on a busy machine, takes seconds.
+pub const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a turn may take to end after its interrupt; milliseconds were
+/// seen.
+pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many bytes the app-server takes in one WebSocket message: 15 MiB were
+/// taken, at 17 MiB it cuts the connection.
+const REMOTE_LINE_BYTES: usize = 15 << 20;
+
+/// How many bytes of file changes are remembered until their item ends, to
+/// show them with the question about them. The oldest go first.
+const CHANGES_BYTES: usize = 64 << 20;
+
+/// One run's side of the conversation.
+#[derive(Debug)]
+pub struct Codex {
+    setup: Setup,
+    phase: Phase,
+    /// The id of the open thread.
+    thread: Option<String>,
+    requests: Requests,
+    asides: VecDeque<Aside>,
+    /// A message whose `turn/start` has not been answered.
+    handed: Option<Bytes>,
+    /// File changes by item, until the item ends.
+    changes: Changes,
+    /// Settings that go with the next turn and stay from then on.
+    next_turn: Map<String, Value>,
+    /// Since when the model's API has been tried in vain.
+    retrying: Option<Instant>,
+    /// Until when an interrupted turn has to end.
+    stops_by: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No thread is open yet.
+    Opening,
+    /// No turn runs.
+    Idle,
+    /// A turn was asked for and has not begun. Whether it is to stop.
+    Asked { interrupt: bool },
+    /// A turn runs.
+    Turn,
+    /// An interrupted turn has ended, and what it left is cleared away.
+    Clearing,
+}
+
+impl Codex {
+    /// The dialect of a run, and what is to be written first.
+    #[must_use]
+    pub fn new(setup: Setup, now: Instant) -> (Self, Bytes) {
+        let mut requests = Requests::default();
+        let params = json!({
+            "clientInfo": {
+                "name": "claude-relay",
+                "title": "claude-relay",
+                "version": env!("CARGO_PKG_VERSION"),
+            },
+            // For `excludeTurns` and the clearing of background terminals.
+            "capabilities": { "experimentalApi": true },
+        });
+        let first = requests.make(Request::Initialize, "initialize", &params, now);
+        let codex = Self {
+            setup,
+            phase: Phase::Opening,
+            thread: None,
+            requests,
+            asides: VecDeque::new(),
+            handed: None,
+            changes: Changes::default(),
+            next_turn: Map::new(),
+            retrying: None,
+            stops_by: None,
+        };
+        (codex, first)
+    }
+
+    /// See [`super::dialect::Dialect::takes`].
+    #[must_use]
+    pub fn takes(&self) -> Takes {
+        match self.phase {
+            Phase::Idle => Takes::Anything,
+            Phase::Asked { .. } | Phase::Turn => Takes::NoMessage,
+            Phase::Opening | Phase::Clearing => Takes::Requests,
+        }
+    }
+
+    /// See [`super::dialect::Dialect::classify`].
+    pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
+        let Ok(text) = simdutf8::basic::from_utf8(line) else {
+            return Route::Noise;
+        };
+        let Ok([method, id, params]) = fields(text, ["method", "id", "params"]) else {
+            return Route::Noise;
+        };
+        match (method.and_then(string), id) {
+            (Some(method), None) => self.notification(&method, params, now),
+            (Some(method), Some(id)) => approval::question(
+                &method,
+                id,
+                params,
+                self.setup.run,
+                self.setup.denies_all,
+                |item| self.changes.get(item),
+            ),
+            (None, Some(id)) => self.reply(id, text, now),
+            (None, None) => Route::Forward(Mark::None),
+        }
+    }
+
+    fn notification<'a>(
+        &mut self,
+        method: &str,
+        params: Option<&'a RawValue>,
+        now: Instant,
+    ) -> Route<'a> {
+        let read = |name| params.and_then(|params| fields(params.get(), [name]).ok()?[0]);
+        let is_ours = || {
+            let thread = read("threadId").and_then(string);
+            thread.is_some() && thread.as_deref() == self.thread.as_deref()
+        };
+        match method {
+            "turn/started" if is_ours() => {
+                self.retrying = None;
+                let interrupt = self.phase == Phase::Asked { interrupt: true };
+                self.phase = Phase::Turn;
+                if interrupt && let Some(line) = self.interrupt(now) {
+                    self.asides.push_back(Aside::Write(line));
+                }
+                Route::Forward(Mark::TurnStarted(self.thread.clone().map(Cow::Owned)))
+            }
+            "turn/completed" if is_ours() => {
+                self.changes = Changes::default();
+                self.retrying = None;
+                let was_interrupted = self.stops_by.take().is_some()
+                    || read("turn")
+                        .and_then(|turn| fields(turn.get(), ["status"]).ok()?[0])
+                        .and_then(string)
+                        .is_some_and(|status| status == "interrupted");
+                self.phase = Phase::Idle;
+                if was_interrupted {
+                    self.clear(now);
+                }
+                Route::Forward(Mark::TurnEnded)
+            }
+            "item/started" => {
+                self.retrying = None;
+                self.changes.note(read("item"));
+                Route::Forward(Mark::None)
+            }
+            "item/completed" => {
+                self.retrying = None;
+                self.changes.forget(read("item"));
+                Route::Forward(Mark::None)
+            }
+            "error" if is_ours() => {
+                if read("willRetry").is_some_and(|retry| retry.get() == "true") {
+                    self.retrying.get_or_insert(now);
+                }
+                Route::Forward(Mark::None)
+            }
+            "serverRequest/resolved" => match read("requestId") {
+                Some(id) => {
+                    Route::Withdrawn { id: approval::request_id(self.setup.run, id).into() }
+                }
+                None => Route::Hidden(Mark::None),
+            },
+            // An app-server that others use too tells everybody.
+            "thread/status/changed" if self.thread.is_some() && !is_ours() => {
+                Route::Hidden(Mark::None)
+            }
+            _ => {
+                // What the model says proves that it is there.
+                if self.retrying.is_some() && method.starts_with("item/") {
+                    self.retrying = None;
+                }
+                Route::Forward(Mark::None)
+            }
+        }
+    }
+
+    fn reply<'a>(&mut self, id: &RawValue, text: &str, now: Instant) -> Route<'a> {
+        let Some((request, outcome)) = self.requests.complete(id, text) else {
+            return Route::Hidden(Mark::None);
+        };
+        match (request, outcome) {
+            (Request::Initialize, Ok(_)) => {
+                self.asides.push_back(Aside::Write(requests::notification("initialized")));
+                let resume = self.setup.resume.clone();
+                self.open(resume, now);
+            }
+            (Request::Initialize, Err(error)) => {
+                self.broken(format!("it refused the first request: {error}"));
+            }
+            (Request::Open { .. }, Ok(result)) => return self.opened(&result),
+            (Request::Open { resume: Some(id) }, Err(error)) if is_unknown_thread(&error) => {
+                self.asides.push_back(Aside::Say(format!(
+                    "The session {id} could not be resumed: {error}; a new one is started."
+                )));
+                self.open(None, now);
+            }
+            (Request::Open { .. }, Err(error)) => {
+                self.broken(format!("it could not open the conversation: {error}"));
+            }
+            (Request::StartTurn, Ok(_)) => self.handed = None,
+            (Request::StartTurn, Err(error)) => {
+                self.handed = None;
+                self.phase = Phase::Idle;
+                self.asides.push_back(Aside::TurnRefused(error));
+            }
+            // The turn's end is what counts, and it has its own deadline.
+            (Request::Interrupt, _) => {}
+            (Request::Clear, _) => self.phase = Phase::Idle,
+        }
+        Route::Hidden(Mark::None)
+    }
+
+    /// Starts a thread, or takes up the one of this id.
+    fn open(&mut self, resume: Option<String>, now: Instant) {
+        let mut params = self.setup.thread.clone();
+        let method = match &resume {
+            None => "thread/start",
+            Some(id) => {
+                params.insert("threadId".into(), json!(id));
+                // The whole history would come back in one line.
+                params.insert("excludeTurns".into(), json!(true));
+                "thread/resume"
+            }
+        };
+        let line = self.requests.make(Request::Open { resume }, method, &params.into(), now);
+        self.asides.push_back(Aside::Write(line));
+    }
+
+    fn opened<'a>(&mut self, result: &RawValue) -> Route<'a> {
+        let thread = fields(result.get(), ["thread"]).ok().and_then(|[thread]| thread);
+        let found = thread.and_then(|thread| fields(thread.get(), ["id", "status"]).ok());
+        let Some([Some(id), status]) = found else {
+            self.broken("it opened a conversation without an id".into());
+            return Route::Hidden(Mark::None);
+        };
+        self.thread = string(id).map(Cow::into_owned);
+        let is_active = status
+            .and_then(|status| fields(status.get(), ["type"]).ok()?[0])
+            .and_then(string)
+            .is_some_and(|kind| kind == "active");
+        if !is_active {
+            self.phase = Phase::Idle;
+            return Route::Ready;
+        }
+        // Its turn went on while nobody was connected.
+        self.phase = Phase::Turn;
+        Route::Hidden(Mark::TurnStarted(self.thread.clone().map(Cow::Owned)))
+    }
+
+    /// See [`super::dialect::Dialect::message`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Untranslatable`].
+    pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, Untranslatable> {
+        let mut params = Map::new();
+        params.insert("threadId".into(), json!(self.thread));
+        params.extend(self.next_turn.clone());
+        if let Some(id) = input::message_id(&data) {
+            // It comes back with the message's item, so that the client knows
+            // which turn is the one for its message.
+            params.insert("clientUserMessageId".into(), json!(id));
+        }
+        if let Some(schema) = &self.setup.output_schema {
+            params.insert("outputSchema".into(), schema.clone());
+        }
+        params.insert("input".into(), input::translate(&data)?);
+        let line = self.requests.make(Request::StartTurn, "turn/start", &params.into(), now);
+        if self.setup.is_remote && line.len() > REMOTE_LINE_BYTES {
+            self.requests.forget(&Request::StartTurn);
+            return Err(Untranslatable(format!(
+                "it becomes {} bytes, and Codex takes {REMOTE_LINE_BYTES} over a WebSocket",
+                line.len()
+            )));
+        }
+        self.next_turn.clear();
+        self.handed = Some(data);
+        self.phase = Phase::Asked { interrupt: false };
+        Ok(Input::Control(line))
+    }
+
+    /// The message that was handed over and may not have been read.
+    pub fn unanswered(&mut self) -> Option<Bytes> {
+        self.handed.take()
+    }
+
+    /// See [`super::dialect::Dialect::interrupt`].
+    pub fn interrupt(&mut self, now: Instant) -> Option<Bytes> {
+        match &mut self.phase {
+            Phase::Asked { interrupt } => {
+                *interrupt = true;
+                None
+            }
+            Phase::Turn if self.stops_by.is_none() => {
+                self.stops_by = Some(now + INTERRUPT_PATIENCE);
+                // No turn's id: whichever runs. The right one may be over, and
+                // then the request does nothing.
+                let params = json!({ "threadId": self.thread, "turnId": "" });
+                Some(self.requests.make(Request::Interrupt, "turn/interrupt", &params, now))
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends what an interrupted turn has left running.
+    fn clear(&mut self, now: Instant) {
+        self.phase = Phase::Clearing;
+        let params = json!({ "threadId": self.thread });
+        let method = "thread/backgroundTerminals/clean";
+        let line = self.requests.make(Request::Clear, method, &params, now);
+        self.asides.push_back(Aside::Write(line));
+    }
+
+    /// See [`super::dialect::Dialect::lingers`].
+    #[must_use]
+    pub fn lingers(&self) -> bool {
+        let is_stopping = self.stops_by.is_some()
+            || matches!(self.phase, Phase::Asked { interrupt: true } | Phase::Clearing);
+        // One of our own ends its commands with its input.
+        self.setup.is_remote && is_stopping
+    }
+
+    /// See [`super::dialect::Dialect::control_request`].
+    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
+        let done = match self.control(request, now) {
+            Ok(()) => json!({ "subtype": "success", "request_id": id, "response": {} }),
+            Err(error) => json!({ "subtype": "error", "request_id": id, "error": error }),
+        };
+        Asked::Answered(RawValue::from_string(done.to_string()).unwrap_or_default())
+    }
+
+    fn control(&mut self, request: &str, now: Instant) -> Result<(), String> {
+        let [subtype, model, mode] = fields(request, ["subtype", "model", "mode"])
+            .map_err(|error| format!("the request cannot be read: {error}"))?;
+        match subtype.and_then(string).as_deref() {
+            Some("interrupt") => {
+                let line = self.interrupt(now);
+                self.asides.extend(line.map(Aside::Write));
+                Ok(())
+            }
+            Some("set_model") => {
+                let model = model
+                    .and_then(string)
+                    .ok_or("model: expected a name; Codex cannot go back to its default")?;
+                self.next_turn.insert("model".into(), json!(model));
+                Ok(())
+            }
+            Some("set_permission_mode") => {
+                let mode = mode.and_then(string);
+                let mode = mode
+                    .and_then(|mode| PermissionMode::from_name(&mode))
+                    .ok_or("mode: expected a permission mode")?;
+                let policy = launch::policy(self.setup.mode, Some(mode));
+                self.next_turn.insert("approvalPolicy".into(), json!(policy.approval));
+                self.next_turn.insert("sandboxPolicy".into(), policy.sandbox_policy());
+                Ok(())
+            }
+            other => Err(format!("Codex has nothing like {}", other.unwrap_or_default())),
+        }
+    }
+
+    /// See [`super::dialect::Dialect::aside`].
+    pub fn aside(&mut self) -> Option<Aside> {
+        self.asides.pop_front()
+    }
+
+    /// When [`Self::on_time`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let retries = self.retrying.map(|since| since + self.setup.retry_limit);
+        [self.requests.deadline(), self.stops_by, retries].into_iter().flatten().min()
+    }
+
+    /// Gives up what takes too long.
+    pub fn on_time(&mut self, now: Instant) {
+        if let Some(late) = self.requests.late(now) {
+            self.requests = Requests::default();
+            self.broken(format!("it has not answered {late} within {REQUEST_PATIENCE:?}"));
+        }
+        if self.stops_by.is_some_and(|by| now >= by) {
+            self.stops_by = None;
+            self.broken(format!(
+                "its turn has not ended within {INTERRUPT_PATIENCE:?} after the interrupt"
+            ));
+        }
+        let limit = self.setup.retry_limit;
+        if self.retrying.is_some_and(|since| now >= since + limit) {
+            self.retrying = None;
+            self.asides.push_back(Aside::Say(format!(
+                "The model's API has not been reached for {limit:?}; the turn is interrupted"
+            )));
+            let line = self.interrupt(now);
+            self.asides.extend(line.map(Aside::Write));
+        }
+    }
+
+    fn broken(&mut self, reason: String) {
+        self.asides.push_back(Aside::Broken(reason));
+    }
+}
+
+/// Whether the app-server does not know the thread, so that asking again is
+/// of no use.
+fn is_unknown_thread(error: &str) -> bool {
+    ["no rollout found", "invalid session id", "thread not found"]
+        .iter()
+        .any(|words| error.contains(words))
+}
+
+/// File changes under way, oldest first.
+#[derive(Debug, Default)]
+struct Changes(VecDeque<(String, Box<RawValue>)>);
+
+impl Changes {
+    fn note(&mut self, item: Option<&RawValue>) {
+        let found = item.and_then(|item| fields(item.get(), ["type", "id", "changes"]).ok());
+        let Some([Some(kind), Some(id), Some(changes)]) = found else { return };
+        if string(kind).as_deref() != Some("fileChange") {
+            return;
+        }
+        let Some(id) = string(id) else { return };
+        self.0.push_back((id.into_owned(), changes.to_owned()));
+        while self.0.iter().map(|(_, changes)| changes.get().len()).sum::<usize>() > CHANGES_BYTES {
+            self.0.pop_front();
+        }
+    }
+
+    fn forget(&mut self, item: Option<&RawValue>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let id = item.and_then(|item| fields(item.get(), ["id"]).ok()?[0]).and_then(string);
+        self.0.retain(|(known, _)| Some(known.as_str()) != id.as_deref());
+    }
+
+    fn get(&self, item: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(id, _)| id == item).map(|(_, changes)| &**changes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

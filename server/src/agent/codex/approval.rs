@@ -1,0 +1,326 @@
+//! Questions of the app-server, and their answers in kind.
+
+use bytes::Bytes;
+use claude_relay_protocol::json::{entries, string};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::requests::line;
+use crate::agent::dialect::{self, Answered, Permission, PermissionAnswer, Route};
+
+/// JSON-RPC's code for a method that is not there.
+const METHOD_NOT_FOUND: i32 = -32601;
+
+/// How one question is answered.
+#[derive(Debug)]
+pub struct Reply {
+    /// The id of the request, with its JSON type: one of another type is not
+    /// matched, and the turn hangs.
+    id: Box<RawValue>,
+    kind: Kind,
+    /// What was asked about.
+    input: Value,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// About a command or a file change.
+    Decision,
+    /// About more permissions than the sandbox gives.
+    Permissions,
+    /// Questions that the model has for the user.
+    UserInput,
+    /// An MCP server asks.
+    Elicitation,
+}
+
+/// The id under which a client hears of a request. The app-server counts from
+/// 0 in every process: without the run in it, a late answer to an old question
+/// would decide a new one.
+pub(super) fn request_id(run: u64, id: &RawValue) -> String {
+    format!("codex-{run}-{}", id.get())
+}
+
+/// What to do about a request of the app-server. `changes` finds the changes
+/// of a file change by its item: the question itself does not hold them.
+pub(super) fn question<'a, 'c>(
+    method: &str,
+    id: &'a RawValue,
+    params: Option<&'a RawValue>,
+    run: u64,
+    denies_all: bool,
+    changes: impl Fn(&str) -> Option<&'c RawValue>,
+) -> Route<'a> {
+    let params = params.and_then(|params| entries(params.get()).ok()).unwrap_or_default();
+    let (kind, tool, about): (_, _, &[&str]) = match method {
+        "item/commandExecution/requestApproval" => {
+            (Kind::Decision, "commandExecution", &["command", "cwd"])
+        }
+        "item/fileChange/requestApproval" => (Kind::Decision, "fileChange", &["grantRoot"]),
+        "item/permissions/requestApproval" => {
+            (Kind::Permissions, "permissions", &["permissions", "cwd"])
+        }
+        "item/tool/requestUserInput" => (Kind::UserInput, "requestUserInput", &["questions"]),
+        "mcpServer/elicitation/request" => (
+            Kind::Elicitation,
+            "mcpElicitation",
+            &["serverName", "mode", "message", "requestedSchema", "url", "elicitationId"],
+        ),
+        // The relay offers the model no tools.
+        "item/tool/call" => {
+            let text = "claude-relay has no tools of its own";
+            let content = json!([{ "type": "inputText", "text": text }]);
+            return Route::Refuse(result(
+                id,
+                &json!({ "contentItems": content, "success": false }),
+            ));
+        }
+        _ => return Route::Refuse(refusal(id, &format!("claude-relay does not answer {method}"))),
+    };
+    let mut input = String::from("{");
+    let mut context = format!("{{\"method\":{}", json!(method));
+    let add = |to: &mut String, name: &str, value: &RawValue| {
+        if to.len() > 1 {
+            to.push(',');
+        }
+        to.push_str(&format!("{}:{}", json!(name), value.get()));
+    };
+    for (name, value) in &params {
+        let to = if about.contains(&&**name) { &mut input } else { &mut context };
+        add(to, name, value);
+    }
+    let item = params.iter().find(|(name, _)| name == "itemId").and_then(|(_, id)| string(id));
+    if let Some(changes) = item.filter(|_| tool == "fileChange").and_then(|item| changes(&item)) {
+        add(&mut input, "changes", changes);
+    }
+    input.push('}');
+    context.push('}');
+    let reply =
+        Reply { id: id.to_owned(), kind, input: serde_json::from_str(&input).unwrap_or_default() };
+    if denies_all {
+        let deny = PermissionAnswer::Deny { message: None, interrupt: false };
+        return Route::Refuse(reply.answer(&deny).line);
+    }
+    Route::Permission(Permission {
+        id: request_id(run, id).into(),
+        tool: tool.into(),
+        input: std::borrow::Cow::Owned(RawValue::from_string(input).unwrap_or_default()),
+        context: RawValue::from_string(context).unwrap_or_default(),
+        reply: dialect::Reply::Codex(reply),
+    })
+}
+
+impl Reply {
+    /// The line that answers the question.
+    #[must_use]
+    pub fn answer(&self, answer: &PermissionAnswer) -> Answered {
+        let given = match answer {
+            PermissionAnswer::Allow { input: Some(input), .. } => {
+                serde_json::from_str(input).unwrap_or_default()
+            }
+            _ => Value::Null,
+        };
+        let mut remark = None;
+        let object = match self.kind {
+            Kind::Decision => {
+                let decision = match answer {
+                    // Approving runs the command that was asked about. One
+                    // that the user has changed must not turn into that.
+                    PermissionAnswer::Allow { .. } if !given.is_null() && given != self.input => {
+                        remark = Some(
+                            "Codex cannot run anything but what it asked about: the changed input counts as a denial",
+                        );
+                        "decline"
+                    }
+                    PermissionAnswer::Allow { permissions: Some(rules), .. } if rules != "[]" => {
+                        "acceptForSession"
+                    }
+                    PermissionAnswer::Allow { .. } => "accept",
+                    PermissionAnswer::Deny { interrupt: true, .. } => "cancel",
+                    PermissionAnswer::Deny { .. } => "decline",
+                };
+                json!({ "decision": decision })
+            }
+            Kind::Permissions => match answer {
+                PermissionAnswer::Allow { permissions, .. } => {
+                    let granted = given.get("permissions").or(self.input.get("permissions"));
+                    let for_session = permissions.as_ref().is_some_and(|rules| rules != "[]");
+                    let scope = if for_session { "session" } else { "turn" };
+                    json!({ "permissions": granted, "scope": scope })
+                }
+                PermissionAnswer::Deny { .. } => json!({ "permissions": {}, "scope": "turn" }),
+            },
+            Kind::UserInput => json!({ "answers": answers(&given) }),
+            Kind::Elicitation => match answer {
+                PermissionAnswer::Allow { .. } => {
+                    let content = given.get("content").cloned().unwrap_or_else(|| json!({}));
+                    json!({ "action": "accept", "content": content })
+                }
+                PermissionAnswer::Deny { interrupt: true, .. } => json!({ "action": "cancel" }),
+                PermissionAnswer::Deny { .. } => json!({ "action": "decline" }),
+            },
+        };
+        Answered { line: result(&self.id, &object), remark }
+    }
+
+    /// The line that says that there will be no answer.
+    #[must_use]
+    pub fn refuse(&self, _reason: &str) -> Bytes {
+        // An error would fail the turn's item without a word to the model.
+        self.answer(&PermissionAnswer::Deny { message: None, interrupt: false }).line
+    }
+}
+
+/// `answers` by question: each a text or several, or the app-server's own form.
+fn answers(given: &Value) -> Map<String, Value> {
+    let given = given.get("answers").and_then(Value::as_object);
+    let in_kind = |answer: &Value| match answer {
+        Value::Object(_) => answer.clone(),
+        Value::Array(_) => json!({ "answers": answer }),
+        one => json!({ "answers": [one] }),
+    };
+    given
+        .into_iter()
+        .flatten()
+        .map(|(question, answer)| (question.clone(), in_kind(answer)))
+        .collect()
+}
+
+fn result(id: &RawValue, result: &Value) -> Bytes {
+    line(&json!({ "id": id, "result": result }))
+}
+
+fn refusal(id: &RawValue, reason: &str) -> Bytes {
+    line(&json!({ "id": id, "error": { "code": METHOD_NOT_FOUND, "message": reason } }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn ask<T>(method: &str, params: &str, then: impl FnOnce(Route<'_>) -> T) -> T {
+        let (id, params) = (raw("7"), raw(params));
+        let changes = raw(r#"[ {"path":"a","diff":"+b"} ]"#);
+        then(question(method, &id, Some(&params), 2, false, |item| {
+            (item == "i").then_some(&*changes)
+        }))
+    }
+
+    fn permission(method: &str, params: &str) -> (String, Reply) {
+        ask(method, params, |route| match route {
+            Route::Permission(Permission {
+                id,
+                tool,
+                input,
+                context,
+                reply: dialect::Reply::Codex(reply),
+            }) => (format!("{id} {tool} {input} {context}"), reply),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    fn answered(reply: &Reply, answer: &PermissionAnswer) -> String {
+        String::from_utf8(reply.answer(answer).line.to_vec()).unwrap().trim_end().to_owned()
+    }
+
+    fn allow(input: Option<&str>, permissions: Option<&str>) -> PermissionAnswer {
+        PermissionAnswer::Allow {
+            input: input.map(Into::into),
+            permissions: permissions.map(Into::into),
+        }
+    }
+
+    fn deny(interrupt: bool) -> PermissionAnswer {
+        PermissionAnswer::Deny { message: None, interrupt }
+    }
+
+    #[test]
+    fn a_command_is_asked_about_and_decided() {
+        let (frame, reply) = permission(
+            "item/commandExecution/requestApproval",
+            r#"{"threadId":"t","command":"ls","cwd":"/w","availableDecisions":[ "accept" ]}"#,
+        );
+        assert_eq!(
+            frame,
+            r#"codex-2-7 commandExecution {"command":"ls","cwd":"/w"} {"method":"item/commandExecution/requestApproval","threadId":"t","availableDecisions":[ "accept" ]}"#
+        );
+        for (answer, decision) in [
+            (allow(None, None), "accept"),
+            (allow(Some(r#"{"cwd":"/w","command":"ls"}"#), Some("[]")), "accept"),
+            (allow(None, Some(r#"[{"a":1}]"#)), "acceptForSession"),
+            (allow(Some(r#"{"command":"ls -l","cwd":"/w"}"#), None), "decline"),
+            (deny(false), "decline"),
+            (deny(true), "cancel"),
+        ] {
+            let line = format!(r#"{{"id":7,"result":{{"decision":"{decision}"}}}}"#);
+            assert_eq!(answered(&reply, &answer), line);
+        }
+        assert!(reply.answer(&allow(Some("{}"), None)).remark.is_some());
+        assert!(reply.answer(&allow(None, None)).remark.is_none());
+    }
+
+    #[test]
+    fn a_file_change_comes_with_its_diff() {
+        let params = r#"{"itemId":"i","reason":null,"grantRoot":null}"#;
+        let (frame, _) = permission("item/fileChange/requestApproval", params);
+        assert_eq!(
+            frame,
+            r#"codex-2-7 fileChange {"grantRoot":null,"changes":[ {"path":"a","diff":"+b"} ]} {"method":"item/fileChange/requestApproval","itemId":"i","reason":null}"#
+        );
+        let (frame, _) = permission("item/fileChange/requestApproval", r#"{"itemId":"other"}"#);
+        assert!(frame.starts_with("codex-2-7 fileChange {} {"), "{frame}");
+    }
+
+    #[test]
+    fn other_questions_are_answered_in_their_own_kind() {
+        let (_, reply) = permission(
+            "item/permissions/requestApproval",
+            r#"{"permissions":{"network":{"enabled":true}},"cwd":"/w"}"#,
+        );
+        assert_eq!(
+            answered(&reply, &allow(None, None)),
+            r#"{"id":7,"result":{"permissions":{"network":{"enabled":true}},"scope":"turn"}}"#
+        );
+        assert_eq!(
+            answered(&reply, &deny(false)),
+            r#"{"id":7,"result":{"permissions":{},"scope":"turn"}}"#
+        );
+        let (_, reply) = permission("item/tool/requestUserInput", r#"{"questions":[]}"#);
+        assert_eq!(
+            answered(&reply, &allow(Some(r#"{"answers":{"q":"a","r":["b","c"]}}"#), None)),
+            r#"{"id":7,"result":{"answers":{"q":{"answers":["a"]},"r":{"answers":["b","c"]}}}}"#
+        );
+        assert_eq!(answered(&reply, &deny(false)), r#"{"id":7,"result":{"answers":{}}}"#);
+        let (_, reply) = permission("mcpServer/elicitation/request", r#"{"mode":"form"}"#);
+        assert_eq!(
+            answered(&reply, &allow(Some(r#"{"content":{"a":1}}"#), None)),
+            r#"{"id":7,"result":{"action":"accept","content":{"a":1}}}"#
+        );
+        assert_eq!(answered(&reply, &deny(true)), r#"{"id":7,"result":{"action":"cancel"}}"#);
+    }
+
+    #[test]
+    fn what_nobody_can_answer_is_refused_at_once() {
+        let refused = |method| {
+            ask(method, "{}", |route| match route {
+                Route::Refuse(line) => String::from_utf8(line.to_vec()).unwrap(),
+                other => panic!("{other:?}"),
+            })
+        };
+        assert!(refused("item/tool/call").contains(r#""success":false"#));
+        assert!(refused("brand/new").starts_with(r#"{"id":7,"error":{"code":-32601,"#));
+    }
+
+    #[test]
+    fn where_nobody_is_asked_the_answer_is_no() {
+        let (id, params) = (raw("\"x\""), raw("{}"));
+        let method = "item/commandExecution/requestApproval";
+        let route = question(method, &id, Some(&params), 1, true, |_| None);
+        let Route::Refuse(line) = route else { panic!("{route:?}") };
+        assert_eq!(&line[..], b"{\"id\":\"x\",\"result\":{\"decision\":\"decline\"}}\n");
+    }
+}

@@ -1,0 +1,140 @@
+//! What only other programs can tell: the version of the CLI, and which
+//! sandboxes work here.
+//!
+//! Asked once, when somebody wants to know, and kept for the life of the
+//! server. Never before the first client: a server that waits costs nothing.
+
+use std::ffi::OsString;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::agent::launch;
+use crate::probe;
+use crate::process::Ending;
+use crate::sandbox::{self, Choice};
+use crate::settings::Settings;
+
+/// How long the CLI may take to say its version. It needs 50 ms on an idle
+/// machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a version may be; what is longer is none.
+const VERSION_BYTES: usize = 64;
+
+/// Variables that a CLI needs to start. The rest, and every secret in it, is
+/// none of `--version`'s business.
+const NEEDED: [&str; 3] = ["PATH", "HOME", "LANG"];
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The CLI's version, or why it is not known.
+    pub version: Result<String, String>,
+    /// The sandboxes that work here.
+    pub sandboxes: Vec<&'static str>,
+}
+
+/// Whether it has been asked yet.
+#[derive(Debug, Default)]
+pub enum Capabilities {
+    /// Nobody has wanted to know.
+    #[default]
+    Unasked,
+    /// The programs have not answered yet.
+    Asked(oneshot::Receiver<Found>),
+    /// They have.
+    Known(Found),
+}
+
+impl Capabilities {
+    /// Sees that it is found out; the first time only.
+    pub fn ask(&mut self, settings: &Arc<Settings>) {
+        if !matches!(self, Self::Unasked) {
+            return;
+        }
+        let (answer, answered) = oneshot::channel();
+        let settings = Arc::clone(settings);
+        tokio::spawn(async move {
+            // With the session gone nobody wants to know any more.
+            let _ = answer.send(find_out(&settings).await);
+        });
+        *self = Self::Asked(answered);
+    }
+
+    /// Waits for the answer; for ever when nothing is asked. Nothing is lost
+    /// when the wait is given up.
+    pub async fn found(&mut self) -> Found {
+        let Self::Asked(answered) = self else { return pending().await };
+        answered.await.unwrap_or_else(|_| Found {
+            version: Err("the question was lost".to_owned()),
+            sandboxes: Vec::new(),
+        })
+    }
+
+    /// What is known.
+    #[must_use]
+    pub fn known(&self) -> Option<&Found> {
+        match self {
+            Self::Known(found) => Some(found),
+            Self::Unasked | Self::Asked(_) => None,
+        }
+    }
+}
+
+async fn find_out(settings: &Settings) -> Found {
+    let mut sandboxes = vec!["none"];
+    let path = settings.variable("PATH");
+    if settings.sandbox.is_active() {
+        sandboxes.push(settings.sandbox.as_str());
+    } else if let Ok(found) = sandbox::open(Choice::Os, path).await {
+        sandboxes.push(found.as_str());
+    }
+    Found { version: version(settings).await, sandboxes }
+}
+
+async fn version(settings: &Settings) -> Result<String, String> {
+    if settings.demo {
+        return Ok(env!("CARGO_PKG_VERSION").to_owned());
+    }
+    let Some(found) = settings.claude() else {
+        return Err(format!("{} was not found", settings.claude_path.display()));
+    };
+    let (program, mut args): (PathBuf, Vec<OsString>) = launch::program(&found);
+    args.push("--version".into());
+    let env = NEEDED.into_iter().filter_map(|name| {
+        settings.variable(name).map(|value| (OsString::from(name), value.to_owned()))
+    });
+    match probe::run(program.into(), args, env.collect(), PATIENCE).await {
+        Ok(outcome) if outcome.how == Ending::Exited(0) => read_version(&outcome.stdout)
+            .ok_or_else(|| "`--version` says something else than a version".to_owned()),
+        Ok(outcome) => Err(format!("`--version` failed: {:?}", outcome.how)),
+        Err(error) => Err(format!("`--version`: {error}")),
+    }
+}
+
+/// The version in `2.1.329 (Claude Code)`.
+fn read_version(said: &str) -> Option<String> {
+    let word = said.split_ascii_whitespace().next()?;
+    let is_version = word.starts_with(|first: char| first.is_ascii_digit())
+        && word.len() <= VERSION_BYTES
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c));
+    is_version.then(|| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_the_first_word_if_it_is_one() {
+        assert_eq!(read_version("2.1.329 (Claude Code)\n").as_deref(), Some("2.1.329"));
+        assert_eq!(read_version("1.0.0-beta.1+x\n").as_deref(), Some("1.0.0-beta.1+x"));
+        for other in ["", "claude 2.1", "v2", "2<script>", &"1".repeat(65)] {
+            assert_eq!(read_version(other), None, "{other}");
+        }
+    }
+}

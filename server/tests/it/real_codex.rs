@@ -1,0 +1,190 @@
+//! Turns of the real Codex as a client of the server sees them.
+//!
+//! Every scenario over stdio ends in [`CodexScene::end`]: what the client got
+//! is what Codex wrote, byte for byte, and nothing is left running.
+
+use crate::support::codex::{CODEX_KEY, CodexScene, KEY_VARIABLE};
+use crate::support::reply::Gate;
+use crate::support::responses_api::Reply;
+use crate::support::{http, wait};
+use serde_json::{Value, json};
+
+/// A PNG of one red pixel.
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+
+#[tokio::test]
+async fn turns_in_one_process_keep_the_conversation() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.api.script([Reply::reasoned("I think.", "One."), Reply::text("Two.")]);
+    let first = scene.turn("First").await;
+    assert_eq!((first.status(), first.texts()), (&json!("completed"), vec!["One."]));
+    assert_eq!(first.items("reasoning")[0]["summary"], json!(["I think."]));
+    let usage = first.of("thread/tokenUsage/updated").last().expect("tokens are counted");
+    assert_eq!(usage["tokenUsage"]["last"]["outputTokens"], 10);
+
+    let pid = scene.pid().await;
+    let second = scene.turn("Second").await;
+    assert_eq!(second.texts(), ["Two."]);
+    assert_eq!(scene.api.request(2).await.user_texts(), ["First", "Second"]);
+    let agent = scene.agent().await;
+    assert_eq!((agent["pid"].clone(), agent["turns"].clone()), (json!(pid), json!(2)));
+    assert_eq!(agent["provider"], "codex");
+    let thread = &second.0.last().expect("frames")["data"]["params"]["threadId"];
+    assert_eq!(&agent["session_id"], thread);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_message_during_a_turn_waits_for_its_end() {
+    let mut scene = CodexScene::start(json!({})).await;
+    let gate = Gate::closed();
+    scene.api.script([Reply::gated(&gate, ["one ", "two"]), Reply::text("Other.")]);
+    scene.client.say("First").await;
+    scene.api.request(1).await;
+    scene.client.say("Second").await;
+    wait::until_async("the message to wait", async || scene.agent().await["waiting_messages"] == 1)
+        .await;
+    gate.open();
+    let first = scene.rest().await;
+    let second = scene.rest().await;
+
+    // Plain `turn/start` would have cut the first answer off.
+    assert_eq!((first.status(), first.texts()), (&json!("completed"), vec!["one two"]));
+    assert_eq!((second.status(), second.texts()), (&json!("completed"), vec!["Other."]));
+    assert_eq!(second.of("turn/started").count(), 1);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_command_runs_without_the_servers_secrets() {
+    let mut scene = CodexScene::start(json!({ "env": { "PLAIN_VALUE": "seen" } })).await;
+    scene.api.script([Reply::command("env | sort"), Reply::text("Done.")]);
+    let turn = scene.turn("Look around").await;
+    assert_eq!(turn.items("commandExecution").len(), 1);
+    let output = scene.api.request(2).await.tool_output();
+    assert!(output.contains("PLAIN_VALUE=seen"), "{output}");
+    assert!(!output.contains(CODEX_KEY) && !output.contains(KEY_VARIABLE), "{output}");
+    // The app-server itself needs it.
+    let request = scene.api.request(1).await;
+    assert_eq!(request.headers["authorization"], format!("Bearer {CODEX_KEY}"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn text_and_images_reach_the_model_and_the_rest_is_refused_by_name() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.api.script([Reply::text("A pixel.")]);
+    let image = json!({ "type": "base64", "media_type": "image/png", "data": PNG });
+    let text = json!({ "type": "text", "text": "What is it?" });
+    scene.client.say(json!([{ "type": "document", "source": {} }])).await;
+    let is_error = |frame: &Value| frame["type"] == "error";
+    let refused = scene.client.until(is_error).await.pop().expect("a frame");
+    assert_eq!(
+        refused["error"],
+        "The message was not taken: message.content[0]: Codex takes text and images, no block of type \"document\""
+    );
+    scene.client.say(json!([text, { "type": "image", "source": image }])).await;
+    assert_eq!(scene.rest().await.texts(), ["A pixel."]);
+    let request = scene.api.request(1).await;
+    let parts = request.user_parts();
+    assert_eq!(parts[0]["text"], "What is it?");
+    let url = parts[1]["image_url"].as_str().unwrap_or_else(|| panic!("an image, not {parts:?}"));
+    assert!(url.starts_with("data:image/png;base64,"), "{url}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn the_configuration_reaches_codex_and_the_rest_is_named() {
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "string" } },
+        "required": ["a"], "additionalProperties": false });
+    let config = json!({
+        "model": "model-of-the-test",
+        "systemPrompt": "BASE PROMPT",
+        "effort": "low",
+        "outputFormat": { "type": "json_schema", "schema": schema },
+        "maxTurns": 3,
+        "anthropicApiKey": "sk-ant-never-used",
+    });
+    let mut scene = CodexScene::start(config.clone()).await;
+    let answer = crate::support::codex::configure(&scene.relay, config).await;
+    assert_eq!(
+        answer["ignored"],
+        json!([
+            "maxTurns: Codex does not count the steps of a turn",
+            "anthropicApiKey: a credential for Claude; Codex logs in with its own",
+        ])
+    );
+    assert_eq!(answer["config"]["provider"], "codex");
+    scene.api.script([Reply::text("{\"a\":\"1\"}"), Reply::text("{\"a\":\"2\"}")]);
+    scene.turn("First").await;
+    scene.turn("Second").await;
+    for request in scene.api.requests() {
+        assert_eq!(request.body["model"], "model-of-the-test");
+        assert_eq!(request.body["reasoning"]["effort"], "low");
+        assert_eq!(request.body["text"]["format"]["schema"], schema);
+        assert!(request.body.to_string().contains("BASE PROMPT"));
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn control_requests_that_codex_can_follow() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.api.script([Reply::text("One."), Reply::command("true"), Reply::text("Two.")]);
+    scene.turn("First").await;
+    for (id, request, subtype) in [
+        ("a", json!({ "subtype": "set_model", "model": "another-model" }), "success"),
+        ("b", json!({ "subtype": "set_permission_mode", "mode": "default" }), "success"),
+        ("c", json!({ "subtype": "mcp_status" }), "error"),
+    ] {
+        let frame = json!({ "type": "control_request", "requestId": id, "request": request });
+        scene.client.send(&frame).await;
+        let answer = scene.client.frame().await;
+        assert_eq!(
+            (&answer["type"], &answer["requestId"], &answer["response"]["subtype"]),
+            (&json!("control_response"), &json!(id), &json!(subtype)),
+            "{answer}"
+        );
+    }
+    // The mode that was set asks about every command.
+    scene.client.say("Second").await;
+    let question = scene.question().await;
+    assert_eq!(question["tool"], "commandExecution");
+    let id = &question["requestId"];
+    let yes = json!({ "type": "permission_response", "requestId": id, "approved": true });
+    scene.client.send(&yes).await;
+    assert_eq!(scene.rest().await.texts(), ["Two."]);
+    assert_eq!(scene.api.request(2).await.body["model"], "another-model");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn three_megabytes_in_one_line() {
+    let mut scene = CodexScene::start(json!({})).await;
+    let long = "x".repeat(3 << 20);
+    scene.api.script([Reply::text(long.clone())]);
+    let turn = scene.turn("Much").await;
+    assert_eq!(turn.texts(), [long.as_str()]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn capabilities_name_both_agents() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.client.send(&json!({ "type": "capabilities" })).await;
+    let is_it = |frame: &Value| frame["type"] == "capabilities";
+    let frame = scene.client.until(is_it).await.pop().expect("a frame");
+    assert_eq!(frame["agent"]["provider"], "codex");
+    assert_eq!(frame["providers"]["codex"]["installed"], true);
+    assert_eq!(frame["providers"]["claude"]["installed"], false);
+    scene.end_unchecked().await;
+}
+
+#[tokio::test]
+async fn an_unknown_provider_is_a_bad_request() {
+    let scene = CodexScene::start(json!({})).await;
+    let answer = http::post(scene.relay.address(), "/config", r#"{"provider":"other"}"#).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("provider: expected one of"), "{}", answer.body);
+    scene.end_unchecked().await;
+}

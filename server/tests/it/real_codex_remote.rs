@@ -1,0 +1,299 @@
+//! The real Codex in an app-server that already runs, over a WebSocket: a
+//! connection may end and the turn goes on.
+
+use crate::support::codex::{CodexScene, configure, launch, prepare_home, rest};
+use crate::support::place::Place;
+use crate::support::proc::{self, Mark};
+use crate::support::relay::Relay;
+use crate::support::reply::Gate;
+use crate::support::responses_api::{Reply, ResponsesApi};
+use crate::support::ws::Client;
+use crate::support::{tools, wait};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+const TOKEN: &str = "token-of-the-app-server";
+
+/// An app-server of the test's own.
+struct AppServer {
+    child: Child,
+    address: SocketAddr,
+    mark: Mark,
+}
+
+impl AppServer {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the rule is about the server's own children; this is the test's"
+    )]
+    fn start(place: &Place) -> Self {
+        let token = place.file("app-server-token");
+        std::fs::write(&token, TOKEN).expect("a file in the temp directory");
+        let mark = Mark::new();
+        let (name, value) = mark.variable();
+        let mut child = Command::new(tools::codex())
+            .args(["app-server", "--listen", "ws://127.0.0.1:0", "--ws-auth", "capability-token"])
+            .arg("--ws-token-file")
+            .arg(&token)
+            .env_clear()
+            .envs(place.environment())
+            .envs(crate::support::codex_home::variables(place))
+            .env(name, value)
+            .current_dir(place.workspace())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("Codex starts");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let (found, address) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("ws://127.0.0.1:") {
+                    let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                    let _ = found.try_send(port.parse::<u16>().expect("a port"));
+                }
+            }
+        });
+        let port = address.recv_timeout(wait::DEADLINE).expect("the app-server's banner");
+        Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), mark }
+    }
+}
+
+impl Drop for AppServer {
+    fn drop(&mut self) {
+        // The commands of its turns are not its children for long.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for process in self.mark.processes() {
+            proc::signal(process.pid, Signal::KILL);
+        }
+    }
+}
+
+/// Passes bytes between the relay and the app-server until it is told to cut.
+struct Cable {
+    address: SocketAddr,
+    cut: watch::Sender<u32>,
+}
+
+impl Cable {
+    /// In a thread of its own: a test that waits for the relay's end blocks,
+    /// and the relay still has something to say.
+    fn to(server: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        listener.set_nonblocking(true).expect("a socket can be non-blocking");
+        let (cut, cuts) = watch::channel(0);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime for the cable").block_on(pass(listener, server, cuts));
+        });
+        Self { address, cut }
+    }
+
+    fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+/// Until the cable is dropped.
+async fn pass(
+    listener: std::net::TcpListener,
+    server: SocketAddr,
+    mut dropped: watch::Receiver<u32>,
+) {
+    let cuts = dropped.clone();
+    let listener = TcpListener::from_std(listener).expect("the listener moves to tokio");
+    let accepting = async {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut cuts = cuts.clone();
+            cuts.mark_unchanged();
+            tokio::spawn(async move {
+                let Ok(mut far) = TcpStream::connect(server).await else { return };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = cuts.changed() => {}
+                }
+                let _ = near.shutdown().await;
+            });
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = async { while dropped.changed().await.is_ok() {} } => {}
+    }
+}
+
+struct Remote {
+    scene: CodexScene,
+    server: AppServer,
+    cable: Cable,
+}
+
+impl Remote {
+    async fn start(mode: &str) -> Self {
+        let (place, api) = (Place::new(), ResponsesApi::start());
+        prepare_home(&place, &api.url());
+        let server = AppServer::start(&place);
+        let cable = Cable::to(server.address);
+        let relay = relay(&place, mode, cable.address, TOKEN);
+        configure(&relay, json!({})).await;
+        let client = Client::connect(relay.address()).await;
+        Self { scene: CodexScene { place, api, relay, client }, server, cable }
+    }
+
+    async fn end(self) {
+        self.scene.end_unchecked().await;
+        drop(self.server);
+    }
+}
+
+fn relay(place: &Place, mode: &str, address: SocketAddr, token: &str) -> Relay {
+    launch(place, mode)
+        .argument("--codex-url")
+        .argument(format!("ws://{address}"))
+        .variable("RELAY_CODEX_TOKEN", token)
+        .start()
+}
+
+#[tokio::test]
+async fn turns_over_a_websocket() {
+    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    let long = "x".repeat(3 << 20);
+    scene.api.script([Reply::text("One."), Reply::text(long.clone())]);
+    assert_eq!(scene.turn("First").await.texts(), ["One."]);
+    assert_eq!(scene.turn("Second").await.texts(), [long.as_str()]);
+    let agent = scene.agent().await;
+    assert_eq!((&agent["state"], &agent["pid"]), (&json!("running"), &Value::Null));
+    Remote { scene, server, cable }.end().await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again_and_the_turn_goes_on() {
+    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    let gate = Gate::closed();
+    scene.api.script([Reply::gated(&gate, ["one ", "two"]), Reply::text("Next.")]);
+    scene.client.say("First").await;
+    gate.let_through(1);
+    let is_delta = |frame: &Value| frame["data"]["method"] == "item/agentMessage/delta";
+    scene.client.until(is_delta).await;
+    cable.cut();
+    let is_exit = |frame: &Value| frame["type"] == "exit";
+    let lost = scene.client.until(is_exit).await;
+    let errors: Vec<_> = lost.iter().filter_map(|frame| frame["error"].as_str()).collect();
+    assert!(errors.iter().any(|error| error.contains("connected to again")), "{errors:?}");
+    wait::until_async("the turn to be taken up again", async || {
+        scene.agent().await["in_turn"] == true
+    })
+    .await;
+    gate.open();
+    let turn = scene.rest().await;
+    assert_eq!((turn.status(), turn.texts()), (&json!("completed"), vec!["one two"]));
+    assert_eq!(scene.turn("Second").await.texts(), ["Next."]);
+    assert_eq!(scene.api.request(2).await.user_texts(), ["First", "Second"]);
+    Remote { scene, server, cable }.end().await;
+}
+
+#[tokio::test]
+async fn a_question_survives_a_lost_connection() {
+    let Remote { mut scene, server, cable } = Remote::start("ask").await;
+    scene.api.script([Reply::command("touch made"), Reply::text("Done.")]);
+    scene.client.say("Go").await;
+    let before = scene.question().await;
+    cable.cut();
+    // The old question is withdrawn, and the app-server asks the new
+    // connection: under a name of its own, so that no late answer counts.
+    let after = scene.question().await;
+    assert_ne!(before["requestId"], after["requestId"]);
+    assert_eq!(before["input"], after["input"]);
+    let yes = json!({
+        "type": "permission_response", "requestId": after["requestId"], "approved": true
+    });
+    scene.client.send(&yes).await;
+    assert_eq!(scene.rest().await.texts(), ["Done."]);
+    assert!(scene.place.workspace().join("made").exists());
+    Remote { scene, server, cable }.end().await;
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_the_command_over_there() {
+    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    scene.api.script([Reply::command("sleep 86314")]);
+    scene.client.say("Go").await;
+    let running = || server.mark.processes().iter().any(|p| p.command == "sleep 86314");
+    wait::until("the command", || running().then_some(())).await;
+    scene.client.interrupt().await;
+    assert_eq!(scene.rest().await.status(), "interrupted");
+    wait::until("the command's end", || (!running()).then_some(())).await;
+    Remote { scene, server, cable }.end().await;
+}
+
+#[tokio::test]
+async fn the_relays_end_does_not_leave_its_turn_running() {
+    let Remote { mut scene, server, cable: _cable } = Remote::start("unrestricted").await;
+    scene.api.script([Reply::command("sleep 86315")]);
+    scene.client.say("Go").await;
+    let running = || server.mark.processes().iter().any(|p| p.command == "sleep 86315");
+    wait::until("the command", || running().then_some(())).await;
+    scene.relay.stop();
+    wait::until("the command's end", || (!running()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_conversation_outlives_the_relay() {
+    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    scene.api.script([Reply::text("One."), Reply::text("Two.")]);
+    scene.turn("First").await;
+    let session = scene.agent().await["session_id"].clone();
+    let CodexScene { place, api, relay: old, client } = scene;
+    client.close().await;
+    old.stop();
+    let next = relay(&place, "unrestricted", cable.address, TOKEN);
+    configure(&next, json!({ "resume": session })).await;
+    let mut client = Client::connect(next.address()).await;
+    client.say("Second").await;
+    assert_eq!(rest(&mut client).await.texts(), ["Two."]);
+    assert_eq!(api.request(2).await.user_texts(), ["First", "Second"]);
+    client.close().await;
+    next.stop();
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_said_and_the_token_never() {
+    let Remote { scene, server, cable } = Remote::start("ask").await;
+    let other = relay(&scene.place, "ask", cable.address, "not-the-token");
+    configure(&other, json!({})).await;
+    let mut client = Client::connect(other.address()).await;
+    let error = client.until(|frame| frame["type"] == "error").await.pop().expect("a frame");
+    let text = error["error"].as_str().unwrap_or_default();
+    assert!(text.contains("401") && !text.contains("not-the-token"), "{text}");
+    assert!(!other.stderr().contains("not-the-token"));
+    client.close().await;
+    other.stop();
+    Remote { scene, server, cable }.end().await;
+}
+
+#[tokio::test]
+async fn an_app_server_that_is_gone_is_said() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = gone.local_addr().expect("an address");
+    drop(gone);
+    let place = Place::new();
+    let relay = relay(&place, "ask", address, TOKEN);
+    configure(&relay, json!({})).await;
+    let mut client = Client::connect(relay.address()).await;
+    let error = client.until(|frame| frame["type"] == "error").await.pop().expect("a frame");
+    let text = error["error"].as_str().unwrap_or_default();
+    assert!(text.contains(&format!("cannot be reached: ws://{address}")), "{text}");
+    client.close().await;
+    relay.stop();
+}
