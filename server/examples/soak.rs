@@ -134,7 +134,8 @@ impl Drop for Server {
 fn build() -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--bin", "claude-relay-server"]);
+    // Together with this program, because that is how its libraries were built.
+    command.args(["build", "--quiet", "--bin", "claude-relay-server", "--example", "soak"]);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         command.arg("--release");
