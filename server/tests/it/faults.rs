@@ -675,7 +675,7 @@ async fn i23_a_system_that_refuses_a_process_is_told_and_asked_again() {
     let pid = Pid::from_raw(relay.pid());
     let open = crate::faults_checks::descriptors(relay.pid()) as u64;
     let limit = |current| Rlimit { current: Some(current), maximum: Some(4096) };
-    let old = prlimit(pid, Resource::Nofile, limit(open + 4)).expect("a lower limit");
+    prlimit(pid, Resource::Nofile, limit(open + 4)).expect("a lower limit");
     let mut client = Client::connect(relay.address()).await;
     let told = error(&mut client).await;
     assert!(
@@ -683,7 +683,6 @@ async fn i23_a_system_that_refuses_a_process_is_told_and_asked_again() {
         "{told}"
     );
     prlimit(pid, Resource::Nofile, Rlimit { maximum: Some(4096), ..limit(1024) }).expect("a limit");
-    drop(old);
     client.say("now").await;
     client.turn().await;
     assert_eq!(agent.heard(), ["now"]);

@@ -78,7 +78,7 @@ impl FakeAgent {
         let directory = place.file("fake-agent");
         std::fs::create_dir(&directory).expect("one agent in a place");
         let agent = Self { directory };
-        executable(&agent.path(), &format!("{PRELUDE}{story}\n"));
+        executable(&agent.path(), format!("{PRELUDE}{story}\n"));
         agent
     }
 
