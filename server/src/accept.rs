@@ -5,11 +5,13 @@
 //! connections, and strangers. Those who say nothing are cheap and may be
 //! many; those who have begun to speak have buffers and are fewer.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -26,6 +28,11 @@ const SERVED: usize = 1024;
 /// Descriptors that connections must leave for the agent and its pipes.
 const RESERVED_DESCRIPTORS: usize = 128;
 
+/// How many connections the system queues for us. With the usual 128 a burst
+/// of strangers makes the next one wait for seconds, until its system tries
+/// again. The system may have a lower bound of its own.
+const QUEUE: u32 = 4096;
+
 /// How long a connection may take to begin, and to find a place.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 
@@ -37,6 +44,33 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 pub struct Place {
     _open: OwnedSemaphorePermit,
     _served: OwnedSemaphorePermit,
+}
+
+/// Listens at the first address of `host` that can be had.
+///
+/// # Errors
+///
+/// The system's, for the last address tried.
+pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host((host, port)).await? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Or a restart would have to wait for what is left of old connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 /// Accepts connections for ever. Those that find no place wait in the system's
@@ -66,7 +100,8 @@ async fn begin(
     served: Arc<Semaphore>,
 ) {
     let ready = async {
-        stream.readable().await.ok()?;
+        // Not `readable`: it may be true before anything has come.
+        stream.peek(&mut [0]).await.ok()?;
         served.acquire_owned().await.ok()
     };
     if let Ok(Some(served)) = timeout(FIRST_BYTE, ready).await {

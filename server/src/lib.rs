@@ -10,7 +10,8 @@
 //! * [`connection`]: one WebSocket; [`frame`] its headers
 //! * [`session`]: the actor that owns all state
 //! * [`slot`]: who holds the one place; [`replay`]: what clients are owed
-//! * [`agent`]: what to run, what to say to it, what its lines mean
+//! * [`agent`]: what to run, what to say to it, what its lines mean; [`scan`]
+//!   proves that they are JSON
 //! * [`process`]: its pipes and its end; [`lines`]: whole lines out of chunks;
 //!   [`limiter`]: how much noise may pass
 //! * [`sandbox`]: what the kernel keeps it from
@@ -39,6 +40,7 @@ pub mod process;
 pub mod random;
 pub mod replay;
 pub mod sandbox;
+pub mod scan;
 pub mod session;
 pub mod settings;
 pub mod signals;

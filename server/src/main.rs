@@ -11,12 +11,11 @@ use claude_relay_server::agent::{self, demo};
 use claude_relay_server::key_proxy::{self, KeyProxy};
 use claude_relay_server::sandbox::{self, Choice, Sandbox, Unavailable};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
-use claude_relay_server::{Failed, descendants, keeper, log, serve};
+use claude_relay_server::{Failed, accept, descendants, keeper, log, serve};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
     set_dumpable_behavior, setrlimit,
 };
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -104,7 +103,7 @@ fn start(args: Args) -> Result<(), StartupError> {
 
 async fn run(mut settings: Settings) -> Result<(), StartupError> {
     let address = format!("{}:{}", bracketed(&settings.host), settings.port);
-    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await.map_err(|error| {
+    let listener = accept::bind(&settings.host, settings.port).await.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "another program listens there already; stop it, or choose another port with --port ({error})"

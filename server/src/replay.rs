@@ -20,10 +20,9 @@ use crate::frame;
 /// size lie one behind the other in it.
 const SEGMENT_BYTES: usize = 256 << 10;
 
-/// A larger frame gets memory of its own. Whatever does not fit behind the
-/// others leaves the rest of their memory empty, and that must not be much of
-/// it.
-const LARGE_FRAME_BYTES: usize = SEGMENT_BYTES / 16;
+/// A frame from this size on gets memory of its own when it does not fit behind
+/// the others, so that at most this much of a segment stays unused.
+const LARGE_BYTES: usize = SEGMENT_BYTES / 8;
 
 /// What a frame costs beside its bytes: its place in `ends`.
 const FRAME_OVERHEAD_BYTES: usize = size_of::<u64>();
@@ -114,23 +113,24 @@ impl ReplayBuffer {
         let payload: usize = parts.iter().map(|part| part.len()).sum();
         let (head, head_bytes) = frame::header(frame::TEXT, payload);
         let length = head_bytes + payload;
-        let parts = std::iter::once(&head[..head_bytes]).chain(parts);
-        if length > LARGE_FRAME_BYTES {
+        let mut spare = None;
+        if self.open.capacity() - self.open.len() < length {
             self.seal();
-            let mut bytes = BytesMut::with_capacity(length);
-            parts.for_each(|part| bytes.extend_from_slice(part));
-            self.add_piece(bytes.freeze());
-            self.open_first = self.next + 1;
-        } else {
-            if self.open.capacity() - self.open.len() < length {
-                self.seal();
-                self.open = BytesMut::with_capacity(SEGMENT_BYTES);
-            }
-            parts.for_each(|part| self.open.extend_from_slice(part));
+            let memory = if length < LARGE_BYTES { SEGMENT_BYTES } else { length };
+            let before = std::mem::replace(&mut self.open, BytesMut::with_capacity(memory));
+            spare = (length >= LARGE_BYTES).then_some(before);
+        }
+        self.open.extend_from_slice(&head[..head_bytes]);
+        for part in parts {
+            self.open.extend_from_slice(part);
         }
         self.ends.push_back(self.ends.back().unwrap_or(&self.begin) + length as u64);
         self.bytes += length + FRAME_OVERHEAD_BYTES;
         self.next += 1;
+        if let Some(spare) = spare {
+            self.seal();
+            self.open = spare;
+        }
     }
 
     /// Whether another block of frames may come in, given the number of the
@@ -238,15 +238,10 @@ impl ReplayBuffer {
     fn seal(&mut self) {
         if !self.open.is_empty() {
             let bytes = self.open.split().freeze();
-            self.add_piece(bytes);
+            self.pieces.push_back(Piece { first: self.open_first, bytes });
+            self.bytes += PIECE_OVERHEAD_BYTES;
         }
         self.open_first = self.next;
-    }
-
-    /// Adds a piece whose first frame is the one in `open`, or the next.
-    fn add_piece(&mut self, bytes: Bytes) {
-        self.pieces.push_back(Piece { first: self.open_first, bytes });
-        self.bytes += PIECE_OVERHEAD_BYTES;
     }
 
     /// Where frame `seq` begins, counted as in `ends`. `seq` is one that is
@@ -356,6 +351,19 @@ mod tests {
         assert_eq!(owed(&mut buffer, 1).0.len(), 1);
         buffer.forget(u64::MAX);
         assert_eq!((buffer.bytes(), buffer.first()), (0, 2));
+    }
+
+    #[test]
+    fn a_large_frame_leaves_the_rest_of_a_segment_to_small_ones() {
+        let mut buffer = ReplayBuffer::new(1 << 20);
+        for length in [10, SEGMENT_BYTES, 10] {
+            push(&mut buffer, &"1".repeat(length));
+        }
+        buffer.seal();
+        let places: Vec<usize> =
+            buffer.pieces.iter().map(|piece| piece.bytes.as_ptr() as usize).collect();
+        assert_eq!(places[2], places[0] + buffer.pieces[0].bytes.len());
+        assert_eq!(owed(&mut buffer, 1).0.len(), 3);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::dialect::{self, Mark, Permission, PermissionAnswer, Route};
+use crate::scan;
 
 /// The id of the relay's first request.
 const INITIALIZE: &str = "relay-initialize";
@@ -30,10 +31,15 @@ pub fn classify(line: &[u8]) -> Route<'_> {
     let Ok(text) = simdutf8::basic::from_utf8(line) else {
         return Route::Noise;
     };
-    let Ok([kind]) = fields(text, ["type"]) else {
+    let Some([kind]) = scan::fields(text, ["type"]) else {
         return Route::Noise;
     };
-    match kind.and_then(string).as_deref() {
+    // What a string means is what stands in it, unless it is written oddly.
+    let kind = kind.and_then(|kind| match kind.trim_matches('"') {
+        plain if !plain.contains('\\') => kind.starts_with('"').then_some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(kind).ok(),
+    });
+    match kind.as_deref() {
         Some("system") => system(text),
         Some("result") => Route::Forward(Mark::TurnEnded),
         Some("control_response") => answer(text),

@@ -18,14 +18,14 @@ use crate::signals;
 /// is how long it may take.
 const MISTRUST: Duration = Duration::from_secs(1);
 
+/// How many failures in a row it takes to give up a turn that runs elsewhere.
+const REJOINS: u32 = 6;
+
 /// An agent that is told to resume what it does not know names it on stderr and
 /// exits before it has answered the first request. One that says nothing of it
 /// may have other reasons, and a conversation is not given up for those; only
 /// after so many failures in a row, because it would otherwise never end.
 const RESUMES: u32 = 5;
-
-/// How many failures in a row it takes to give up a turn that runs elsewhere.
-const REJOINS: u32 = 6;
 
 /// The agent, whether it runs or not.
 #[derive(Debug, Default)]

@@ -112,7 +112,7 @@ fn tool_result(turn: &Turn) -> Option<(bool, String)> {
         .into_iter()
         .filter(|said| said["type"] == "user")
         .flat_map(|said| said["message"]["content"].as_array().into_iter().flatten());
-    let result = blocks.filter(|block| block["type"] == "tool_result").last()?;
+    let result = blocks.filter(|block| block["type"] == "tool_result").next_back()?;
     Some((result["is_error"] == true, result["content"].to_string()))
 }
 

@@ -1,1 +1,135 @@
-//! todo
+//! Load that strangers make, while a client is at work: it must not feel it.
+
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::Siege;
+use super::c_http::reset;
+use crate::support::ws::Client;
+
+const IDLE: usize = 5000;
+const DRIPS: usize = 500;
+const RESETS: usize = 10_000;
+
+/// What the 99th of a hundred answers may take on loopback. A build that is not
+/// optimised has only to go on.
+const P99: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 5 });
+
+/// Runs an attack in a thread and a runtime of its own, so that it does not
+/// share one with the client that is being measured.
+fn attack<F: Future<Output = ()>>(what: impl FnOnce() -> F + Send + 'static) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(what());
+    })
+}
+
+/// Turns of an echo, one after the other, at least so many and as long as the
+/// attack goes on: the 99th of a hundred.
+async fn p99(client: &mut Client, least: usize, attack: Option<JoinHandle<()>>) -> Duration {
+    let mut times = Vec::new();
+    let going_on = |attack: &Option<JoinHandle<()>>| {
+        attack.as_ref().is_some_and(|attack| !attack.is_finished())
+    };
+    while times.len() < least || going_on(&attack) {
+        let asked = Instant::now();
+        client.say(json!({ "echo": true }).to_string()).await;
+        client.turn().await;
+        times.push(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    if let Some(attack) = attack {
+        attack.join().expect("the attack ends without a panic");
+    }
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+#[tokio::test]
+async fn c3_c15_the_client_at_work_does_not_feel_strangers() {
+    raise_descriptor_limit();
+    let siege = Siege::begin().await.may_grow_by(64 << 20);
+    let address = siege.address();
+    let mut client = siege.client().await;
+    p99(&mut client, 20, None).await;
+    // A machine that is busy with other things answers later by itself: what
+    // the attack adds is what counts then.
+    let calm = p99(&mut client, 200, None).await;
+    let bound = P99.max(calm * 4);
+
+    for (what, under_attack) in [
+        ("idle connections", p99(&mut client, 200, Some(attack(move || idle(address)))).await),
+        ("slow heads", p99(&mut client, 200, Some(attack(move || drips(address)))).await),
+        ("resets", p99(&mut client, 200, Some(attack(move || resets(address)))).await),
+    ] {
+        assert!(under_attack <= bound, "{what}: p99 is {under_attack:?}, and {calm:?} in calm");
+    }
+    client.close().await;
+    siege.over().await;
+}
+
+/// Opens thousands of connections, says nothing, and lets go of them.
+async fn idle(address: SocketAddr) {
+    let mut held = Vec::new();
+    for _ in 0..IDLE {
+        held.push(TcpStream::connect(address).await.expect("the server has room"));
+    }
+    // With all of them open it still has a place for who speaks.
+    let asked = Instant::now();
+    let health = crate::support::http::get(address, "/health").await;
+    assert_eq!(health.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(1), "/health took {:?}", asked.elapsed());
+}
+
+/// Hundreds of heads, a byte of each a second, until all have been closed.
+async fn drips(address: SocketAddr) {
+    let begun = Instant::now();
+    let mut held = Vec::new();
+    for _ in 0..DRIPS {
+        let mut stream = TcpStream::connect(address).await.expect("the server has room");
+        let head = format!("GET / HTTP/1.1\r\nHost: {address}\r\nX: ");
+        stream.write_all(head.as_bytes()).await.expect("the server reads");
+        held.push(stream);
+    }
+    while !held.is_empty() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut left = Vec::new();
+        for mut stream in held {
+            let mut end = [0; 1];
+            // Closed by the server: an end or a reset can be read.
+            let closed = !matches!(stream.try_read(&mut end), Err(ref error) if error.kind() == std::io::ErrorKind::WouldBlock);
+            if !closed && stream.write_all(b"x").await.is_ok() {
+                left.push(stream);
+            }
+        }
+        held = left;
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} drip on", held.len());
+    }
+}
+
+/// Connects and resets at once, with and without a word.
+async fn resets(address: SocketAddr) {
+    for number in 0..RESETS {
+        let mut stream = TcpStream::connect(address).await.expect("the server has room");
+        if number % 2 == 0 {
+            let head = format!("GET /health HTTP/1.1\r\nHost: {address}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.expect("the server reads");
+        }
+        reset(stream);
+    }
+}
+
+fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the maximum");
+    assert!(
+        maximum.is_none_or(|maximum| maximum > IDLE as u64 + 1000),
+        "this test opens {IDLE} connections: raise the limit of descriptors (ulimit -Hn)"
+    );
+}

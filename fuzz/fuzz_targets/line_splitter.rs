@@ -1,0 +1,4 @@
+//! See [`claude_relay_fuzz::line_splitter`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| claude_relay_fuzz::line_splitter(data));

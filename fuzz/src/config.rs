@@ -1,0 +1,41 @@
+//! Configurations.
+
+use claude_relay_protocol::{QueryConfig, Secret};
+use serde_json::Value;
+
+/// A secret that was there before.
+const CANARY: &str = "canary-5f2b";
+
+/// The body of `POST /config`: what is shown of it holds no secret, can be
+/// posted again, and then changes nothing.
+pub fn config(data: &[u8]) {
+    let previous = QueryConfig {
+        anthropic_api_key: Some(Secret::new(CANARY.to_owned())),
+        ..QueryConfig::default()
+    };
+    let parsed = match QueryConfig::parse(data, &previous) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.contains(CANARY) && text.len() < 2000, "{text}");
+            return;
+        }
+    };
+    let debug = format!("{:?}", parsed.config);
+    let shown = serde_json::to_string(&parsed.config.echo()).expect("an echo is JSON");
+    if !data.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()) {
+        assert!(!debug.contains(CANARY) && !shown.contains(CANARY));
+    }
+    let value: Value = serde_json::from_str(&shown).expect("an echo is JSON");
+    for secret in ["anthropicApiKey", "claudeCodeOauthToken", "anthropicAuthToken", "authToken"] {
+        assert!(value.get(secret).is_none(), "{secret} is shown");
+    }
+    // What is shown can be posted: masks keep what is there.
+    let again = match QueryConfig::parse(shown.as_bytes(), &parsed.config) {
+        Ok(again) => again,
+        Err(error) => panic!("the echo is refused: {error}\n{shown}"),
+    };
+    assert!(again.ignored.is_empty(), "{:?}", again.ignored);
+    let once_more = serde_json::to_string(&again.config.echo()).expect("an echo is JSON");
+    assert_eq!(shown, once_more);
+}

@@ -1,0 +1,107 @@
+//! Messages of a client, lines of an agent.
+
+use claude_relay_protocol::ClientMessage;
+use claude_relay_server::agent::claude;
+use claude_relay_server::agent::dialect::Route;
+use serde_json::Value;
+
+/// How deep `serde_json::Value` reads. What is deeper is not compared.
+const COMPARED_DEPTH: usize = 100;
+
+/// A message of a client: what is passed on to an agent is what it takes.
+pub fn client_message(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let parsed = ClientMessage::parse(text);
+    let Some(value) = value(text) else {
+        // No JSON is no message. (Half a surrogate pair is JSON to one of the
+        // two readers only; so is nesting that the other gives up on.)
+        if !text.contains("\\u") && !is_deep(text) && parsed.is_ok() {
+            panic!("taken, and no JSON");
+        }
+        return;
+    };
+    match parsed {
+        Ok(ClientMessage::UserMessage { data }) => {
+            let inner: Value = serde_json::from_str(data.get()).expect("data is JSON");
+            assert_eq!(value["type"], "user_message");
+            assert_eq!(inner, value["data"]);
+            assert_eq!(inner["type"], "user");
+            assert_eq!(inner["message"]["role"], "user");
+            match &inner["message"]["content"] {
+                Value::String(_) => {}
+                Value::Array(blocks) => {
+                    assert!(blocks.iter().all(Value::is_object));
+                    let texts = blocks.iter().filter(|block| block["type"] == "text");
+                    assert!(texts.into_iter().all(|block| block["text"].is_string()));
+                }
+                other => panic!("content: {other}"),
+            }
+        }
+        Ok(ClientMessage::Interrupt) => assert_eq!(value["type"], "interrupt"),
+        Ok(ClientMessage::Capabilities) => assert_eq!(value["type"], "capabilities"),
+        Ok(ClientMessage::PermissionResponse(response)) => {
+            assert_eq!(value["type"], "permission_response");
+            assert_eq!(value["requestId"], *response.request_id);
+            assert_eq!(value["approved"], response.approved);
+            if let Some(input) = response.updated_input {
+                assert!(input.get().starts_with('{'));
+            }
+        }
+        Ok(ClientMessage::ControlRequest { request_id, subtype, request }) => {
+            assert_eq!(value["type"], "control_request");
+            assert_eq!(value["requestId"], *request_id);
+            assert_eq!(value["request"]["subtype"], *subtype);
+            assert!(request.get().starts_with('{'));
+        }
+        Err(error) => assert!(error.to_string().len() < 2000, "a long error"),
+    }
+}
+
+/// A line of an agent goes where the SDK would put it.
+pub fn route(data: &[u8]) {
+    // A line holds no newline; the splitter sees to that.
+    let line = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let route = claude::classify(line);
+    let Some(value) = std::str::from_utf8(line).ok().and_then(value) else {
+        if std::str::from_utf8(line).is_err() {
+            assert!(matches!(route, Route::Noise), "{route:?}");
+        }
+        return;
+    };
+    if !value.is_object() {
+        assert!(matches!(route, Route::Noise), "{route:?}");
+        return;
+    }
+    let forwarded = matches!(route, Route::Forward(_));
+    let hidden = match value["type"].as_str() {
+        Some(
+            "control_response"
+            | "control_request"
+            | "control_cancel_request"
+            | "keep_alive"
+            | "transcript_mirror",
+        ) => true,
+        Some("system") => {
+            value["subtype"] == "session_state_changed" && value["sdk_host_only"] == true
+        }
+        _ => false,
+    };
+    assert_eq!(forwarded, !hidden, "{route:?}");
+    assert!(!matches!(route, Route::Noise), "an object is no noise");
+    if let Route::Permission(permission) = &route {
+        let context: Value = serde_json::from_str(permission.context.get()).expect("JSON");
+        assert!(context.is_object());
+        assert_eq!(value["request"]["tool_name"], *permission.tool);
+    }
+}
+
+fn value(text: &str) -> Option<Value> {
+    if is_deep(text) {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+fn is_deep(text: &str) -> bool {
+    text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() > COMPARED_DEPTH
+}

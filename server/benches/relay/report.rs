@@ -1,0 +1,105 @@
+//! Tables for a person, JSON for a program.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::Outcome;
+
+/// Figures of one thing in several repetitions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Series(pub(crate) Vec<f64>);
+
+impl Series {
+    pub(crate) fn push(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    /// The value that `share` of the others lie below.
+    pub(crate) fn at(&self, share: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().saturating_sub(1);
+        sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        self.at(0.5)
+    }
+
+    fn json(&self) -> Value {
+        json!({ "median": self.median(), "min": self.at(0.0), "max": self.at(1.0), "n": self.0.len() })
+    }
+}
+
+/// Everything that was measured.
+#[derive(Default)]
+pub(crate) struct Report {
+    sections: Map<String, Value>,
+}
+
+impl Report {
+    pub(crate) fn title(&mut self, title: &str) -> Outcome {
+        Ok(writeln!(io::stdout(), "\n{title}")?)
+    }
+
+    /// One line: a name, and the figures of each repetition with their unit.
+    pub(crate) fn series(
+        &mut self,
+        section: &str,
+        name: &str,
+        unit: &str,
+        series: &Series,
+    ) -> Outcome {
+        let (low, middle, high) = (series.at(0.0), series.median(), series.at(1.0));
+        writeln!(
+            io::stdout(),
+            "  {name:<44} {:>12} {unit:<10} ({} to {})",
+            short(middle),
+            short(low),
+            short(high)
+        )?;
+        let mut value = series.json();
+        value["unit"] = json!(unit);
+        let section = self.sections.entry(section).or_insert_with(|| json!({}));
+        section[name] = value;
+        Ok(())
+    }
+
+    /// The same for what is measured once.
+    pub(crate) fn value(&mut self, section: &str, name: &str, unit: &str, value: f64) -> Outcome {
+        self.series(section, name, unit, &Series(vec![value]))
+    }
+
+    /// Writes everything below the build's folder and says where.
+    pub(crate) fn save(self) -> Outcome {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("relay-bench.json");
+        let machine = json!({
+            "cpu": cpu_model()?,
+            "cpus": std::thread::available_parallelism()?.get(),
+            "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        });
+        let all = json!({ "machine": machine, "figures": self.sections });
+        fs::write(&path, serde_json::to_string_pretty(&all)?)?;
+        Ok(writeln!(io::stdout(), "\nall figures: {}", path.display())?)
+    }
+}
+
+fn cpu_model() -> io::Result<String> {
+    let info = fs::read_to_string("/proc/cpuinfo")?;
+    let line = info.lines().find(|line| line.starts_with("model name"));
+    Ok(line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_owned())
+}
+
+/// Four digits that count.
+fn short(value: f64) -> String {
+    match value.abs() {
+        10_000.0.. => format!("{value:.0}"),
+        1000.0.. => format!("{value:.0}"),
+        100.0.. => format!("{value:.1}"),
+        10.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}

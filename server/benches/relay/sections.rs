@@ -1,0 +1,315 @@
+//! The measurements, each a section of the report.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+use crate::agent::{ECHO_FRAME_BYTES, noise};
+use crate::client::{Client, ENVELOPE_BYTES};
+use crate::report::{Report, Series};
+use crate::subject::{Agent, RELAY, Server, Subject, pin};
+
+/// How often everything is repeated.
+pub(crate) const REPETITIONS: usize = 5;
+
+/// A measurement: where to report, how many repetitions.
+type Section = fn(&mut Report, usize) -> Outcome;
+
+pub(crate) const ALL: &[(&str, Section)] = &[
+    ("throughput", throughput),
+    ("echo", echo),
+    ("start", start),
+    ("idle", idle),
+    ("memory", memory),
+    ("replay", replay),
+    ("noise", stderr_noise),
+    ("growth", growth),
+    ("binary", binary),
+];
+
+/// The load of one run.
+#[derive(Clone, Copy)]
+struct Load {
+    name: &'static str,
+    count: u64,
+    size: usize,
+    /// One write for each line, as the real CLI does it.
+    by_line: bool,
+}
+
+const LOADS: [Load; 5] = [
+    Load { name: "300 B", count: 1_500_000, size: 300, by_line: false },
+    Load { name: "4 KB", count: 150_000, size: 4096, by_line: false },
+    Load { name: "64 KB", count: 10_000, size: 65_536, by_line: false },
+    Load { name: "1 MB", count: 600, size: 1 << 20, by_line: false },
+    Load { name: "300 B, a write a line", count: 800_000, size: 300, by_line: true },
+];
+
+/// What one run showed.
+#[derive(Clone, Copy)]
+struct Run {
+    per_second: f64,
+    cpu_us: f64,
+    waits: f64,
+}
+
+impl Load {
+    fn run(self, client: &mut Client, subject: &Subject) -> Outcome<Run> {
+        let Self { count, size, by_line, .. } = self;
+        let flush = if by_line { "line" } else { "block" };
+        let payload = size + ENVELOPE_BYTES;
+        let before = subject.usage()?;
+        let started = Instant::now();
+        client.say(&format!(r#"{{"flush":"{flush}","n":{count},"size":{size}}}"#))?;
+        client.count(payload, count)?;
+        let took = started.elapsed();
+        let used = subject.usage()?.since(before);
+        client.rest(payload)?;
+        let count = count as f64;
+        Ok(Run {
+            per_second: count / took.as_secs_f64(),
+            cpu_us: used.cpu_ns as f64 / 1000.0 / count,
+            waits: used.waits as f64 / count,
+        })
+    }
+
+    /// In a server of its own, after a little of the same to warm up.
+    fn run_fresh(self, server: Server) -> Outcome<Run> {
+        let subject = Subject::start(server, Agent::Demo)?;
+        let mut client = subject.connect()?;
+        Self { count: self.count / 20 + 1, ..self }.run(&mut client, &subject)?;
+        self.run(&mut client, &subject)
+    }
+}
+
+/// Messages a second and CPU a message against the limit in the same
+/// repetition: whichever form of it was the faster one there.
+fn throughput(report: &mut Report, reps: usize) -> Outcome {
+    for load in LOADS {
+        let mut series: [Series; 9] = Default::default();
+        for _ in 0..reps {
+            let copy = load.run_fresh(Server::LimitCopy)?;
+            let relay = load.run_fresh(Server::Relay)?;
+            let writev = load.run_fresh(Server::LimitWritev)?;
+            let limit = if copy.per_second > writev.per_second { copy } else { writev };
+            let figures = [
+                relay.per_second,
+                copy.per_second,
+                writev.per_second,
+                100.0 * relay.per_second / limit.per_second,
+                relay.cpu_us,
+                limit.cpu_us,
+                relay.cpu_us / limit.cpu_us,
+                relay.waits,
+                limit.waits,
+            ];
+            for (series, figure) in series.iter_mut().zip(figures) {
+                series.push(figure);
+            }
+        }
+        let section = format!("throughput {}", load.name);
+        report.title(&section)?;
+        let names = [
+            ("relay", "msg/s"),
+            (Server::LimitCopy.name(), "msg/s"),
+            (Server::LimitWritev.name(), "msg/s"),
+            ("share of the limit", "%"),
+            ("relay CPU a message", "us"),
+            ("limit CPU a message", "us"),
+            ("CPU, times the limit", "x"),
+            ("relay wake-ups a message", ""),
+            ("limit wake-ups a message", ""),
+        ];
+        for ((name, unit), series) in names.into_iter().zip(&series) {
+            report.series(&section, name, unit, series)?;
+        }
+    }
+    Ok(())
+}
+
+/// One message there, one line back, one after the other.
+fn echo(report: &mut Report, reps: usize) -> Outcome {
+    const TRIPS: usize = 5000;
+    for (section, cpus) in [("echo, one CPU", &[0][..]), ("echo, two CPUs", &[0, 1])] {
+        let trips = |server| -> Outcome<Series> {
+            pin(cpus)?;
+            let subject = Subject::start(server, Agent::Bench)?;
+            let mut client = subject.connect()?;
+            let mut trips = Series::default();
+            for trip in 0..TRIPS + TRIPS / 10 {
+                let started = Instant::now();
+                client.say("x")?;
+                client.count(ECHO_FRAME_BYTES, 1)?;
+                if trip >= TRIPS / 10 {
+                    trips.push(started.elapsed().as_nanos() as f64 / 1000.0);
+                }
+            }
+            pin(&[0, 1])?;
+            Ok(trips)
+        };
+        let mut series: [Series; 6] = Default::default();
+        for _ in 0..reps {
+            let limit = trips(Server::LimitCopy)?;
+            let relay = trips(Server::Relay)?;
+            let figures = [
+                limit.median(),
+                relay.median(),
+                relay.median() - limit.median(),
+                limit.at(0.99),
+                relay.at(0.99),
+                relay.at(0.99) - limit.at(0.99),
+            ];
+            for (series, figure) in series.iter_mut().zip(figures) {
+                series.push(figure);
+            }
+        }
+        report.title(section)?;
+        let names = ["limit p50", "relay p50", "added p50", "limit p99", "relay p99", "added p99"];
+        for (name, series) in names.into_iter().zip(&series) {
+            report.series(section, name, "us", series)?;
+        }
+    }
+    Ok(())
+}
+
+/// From the start of the process to `connected`.
+fn start(report: &mut Report, reps: usize) -> Outcome {
+    let mut series: [Series; 2] = Default::default();
+    for _ in 0..reps * 3 {
+        for (server, series) in [Server::LimitCopy, Server::Relay].into_iter().zip(&mut series) {
+            let started = Instant::now();
+            let subject = Subject::start(server, Agent::Demo)?;
+            let client = subject.connect()?;
+            series.push(started.elapsed().as_secs_f64() * 1000.0);
+            drop(client);
+        }
+    }
+    report.title("start to `connected`")?;
+    report.series("start", "limit", "ms", &series[0])?;
+    report.series("start", "relay", "ms", &series[1])
+}
+
+/// What it takes to do nothing.
+fn idle(report: &mut Report, _: usize) -> Outcome {
+    const WATCHED: Duration = Duration::from_secs(10);
+    let subject = Subject::start(Server::Relay, Agent::Demo)?;
+    report.title("idle")?;
+    let mut watch = |name: &str| -> Outcome {
+        sleep(Duration::from_secs(1));
+        let before = subject.usage()?;
+        sleep(WATCHED);
+        let after = subject.usage()?;
+        let used = after.since(before);
+        let seconds = WATCHED.as_secs_f64();
+        report.value("idle", &format!("{name}: wake-ups"), "/s", used.waits as f64 / seconds)?;
+        report.value(
+            "idle",
+            &format!("{name}: CPU"),
+            "us/s",
+            used.cpu_ns as f64 / 1000.0 / seconds,
+        )?;
+        report.value("idle", &format!("{name}: RSS"), "MiB", after.rss_kib as f64 / 1024.0)
+    };
+    watch("no client")?;
+    let _client = subject.connect()?;
+    watch("connected")
+}
+
+/// Memory after 2 GB.
+fn memory(report: &mut Report, _: usize) -> Outcome {
+    report.title("memory")?;
+    for (count, size) in [(6_600_000, 300), (500_000, 4096), (2000, 1 << 20)] {
+        let subject = Subject::start(Server::Relay, Agent::Demo)?;
+        let mut client = subject.connect()?;
+        Load { name: "", count, size, by_line: false }.run(&mut client, &subject)?;
+        let usage = subject.usage()?;
+        let name = format!("after 2 GB in lines of {size} B");
+        report.value("memory", &format!("{name}: RSS"), "MiB", usage.rss_kib as f64 / 1024.0)?;
+        report.value("memory", &format!("{name}: peak"), "MiB", usage.peak_kib as f64 / 1024.0)?;
+    }
+    Ok(())
+}
+
+/// A client that comes back for a full buffer of 16 MiB.
+fn replay(report: &mut Report, reps: usize) -> Outcome {
+    report.title("replay of a full buffer of 16 MiB")?;
+    for size in [300, 4096, 65_536] {
+        let subject = Subject::start(Server::Relay, Agent::Demo)?;
+        let mut client = subject.connect()?;
+        let count = (40 << 20) / size as u64;
+        Load { name: "", count, size, by_line: false }.run(&mut client, &subject)?;
+        drop(client);
+        let mut series = Series::default();
+        for _ in 0..reps {
+            // A client that has gone is noticed in its own time.
+            let (started, mut client) = loop {
+                let started = Instant::now();
+                if let Ok(client) = Client::connect(subject.port, "?after=0") {
+                    break (started, client);
+                }
+            };
+            client.result()?;
+            series.push(started.elapsed().as_secs_f64() * 1000.0);
+        }
+        report.series("replay", &format!("lines of {size} B"), "ms", &series)?;
+    }
+    Ok(())
+}
+
+/// The time that lines on stdout take with and without noise on stderr.
+fn stderr_noise(report: &mut Report, reps: usize) -> Outcome {
+    const LINES: u64 = 400_000;
+    const SIZE: usize = 4096;
+    const NOISE_MIB: usize = 200;
+    report.title("200 MiB of noise on stderr beside 1.6 GB on stdout")?;
+    for server in [Server::Relay, Server::LimitCopy] {
+        let run = |noise_mib| -> Outcome<(f64, f64)> {
+            let subject = Subject::start(server, Agent::Bench)?;
+            let mut client = subject.connect()?;
+            let before = subject.usage()?;
+            let started = Instant::now();
+            client.say(&noise(LINES, SIZE, noise_mib))?;
+            client.count(SIZE + ENVELOPE_BYTES, LINES)?;
+            let took = started.elapsed().as_secs_f64();
+            Ok((took, subject.usage()?.since(before).cpu_ns as f64))
+        };
+        let (mut slower, mut dearer) = (Series::default(), Series::default());
+        for _ in 0..reps {
+            let quiet = run(0)?;
+            let noisy = run(NOISE_MIB)?;
+            slower.push(100.0 * (noisy.0 / quiet.0 - 1.0));
+            dearer.push(100.0 * (noisy.1 / quiet.1 - 1.0));
+        }
+        let name = server.name();
+        report.series("noise", &format!("{name}: slower by"), "%", &slower)?;
+        report.series("noise", &format!("{name}: more CPU"), "%", &dearer)?;
+    }
+    Ok(())
+}
+
+/// Whether a message costs the same after ten million of them, and whether the
+/// buffer is empty or full.
+fn growth(report: &mut Report, _: usize) -> Outcome {
+    report.title("growth")?;
+    let subject = Subject::start(Server::Relay, Agent::Demo)?;
+    let mut client = subject.connect()?;
+    for (name, count) in [
+        ("the first 30 thousand, buffer empty", 30_000),
+        ("30 to 60 thousand, buffer full", 30_000),
+        ("the first million", 940_000),
+        ("to 5 million", 4_000_000),
+        ("to 10 million", 5_000_000),
+    ] {
+        let load = Load { name, count, size: 300, by_line: false };
+        let run = load.run(&mut client, &subject)?;
+        report.value("growth", &format!("{name}: CPU a message"), "us", run.cpu_us)?;
+    }
+    let peak = subject.usage()?.peak_kib as f64 / 1024.0;
+    report.value("growth", "peak RSS", "MiB", peak)
+}
+
+fn binary(report: &mut Report, _: usize) -> Outcome {
+    report.title("binary")?;
+    report.value("binary", "size", "MB", fs::metadata(RELAY)?.len() as f64 / 1e6)
+}

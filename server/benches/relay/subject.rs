@@ -1,0 +1,157 @@
+//! What is measured: a server as a process, and what `/proc` says of it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::{Outcome, limit};
+
+/// The relay, built with the profile it ships with.
+pub(crate) const RELAY: &str = env!("CARGO_BIN_EXE_claude-relay-server");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    Relay,
+    LimitCopy,
+    LimitWritev,
+}
+
+impl Server {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::LimitCopy => "limit-copy",
+            Self::LimitWritev => "limit-writev",
+        }
+    }
+}
+
+/// Who answers behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Agent {
+    /// The built-in agent.
+    Demo,
+    /// The one of this bench.
+    Bench,
+}
+
+/// A server that runs. Dropping it ends it.
+pub(crate) struct Subject {
+    child: Child,
+    pub(crate) port: u16,
+    _home: TempDir,
+}
+
+impl Subject {
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(server: Server, agent: Agent) -> Outcome<Self> {
+        let home = tempfile::tempdir()?;
+        let this = std::env::current_exe()?;
+        #[expect(clippy::disallowed_methods, reason = "here the server is the child")]
+        let mut command =
+            Command::new(if server == Server::Relay { RELAY.as_ref() } else { this.as_path() });
+        match (server, agent) {
+            (Server::Relay, agent) => {
+                command.args(["--port", "0", "--log", "error", "--workspace"]).arg(home.path());
+                match agent {
+                    Agent::Demo => command.arg("--demo"),
+                    Agent::Bench => command.arg("--claude-path").arg(&this),
+                };
+            }
+            (Server::LimitCopy, _) => drop(command.args([limit::SUBCOMMAND, "copy"])),
+            (Server::LimitWritev, _) => drop(command.args([limit::SUBCOMMAND, "writev"])),
+        }
+        if server != Server::Relay {
+            match agent {
+                Agent::Demo => command.args([RELAY, "demo-agent"]),
+                Agent::Bench => command.arg(&this).arg("--output-format"),
+            };
+        }
+        let mut child = command
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let mut said = String::new();
+        BufReader::new(stdout).read_line(&mut said)?;
+        let port = said.trim().rsplit(':').next().unwrap_or_default().parse()?;
+        Ok(Self { child, port, _home: home })
+    }
+
+    pub(crate) fn connect(&self) -> Outcome<Client> {
+        Client::connect(self.port, "")
+    }
+
+    pub(crate) fn usage(&self) -> Outcome<Usage> {
+        Usage::of(self.child.id())
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        // Asked first, so that the relay can bring down its agent.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// Pins this process, and what it starts from now on, to these CPUs.
+pub(crate) fn pin(cpus: &[usize]) -> Outcome {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu);
+    }
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// What the server process has used so far, all its threads together, without
+/// its children.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// Time on a CPU, to the nanosecond, of the threads that live.
+    pub(crate) cpu_ns: u64,
+    /// How often a thread gave up its CPU to wait: as often it was woken.
+    pub(crate) waits: u64,
+    /// Resident memory now, and the most there was.
+    pub(crate) rss_kib: u64,
+    pub(crate) peak_kib: u64,
+}
+
+impl Usage {
+    fn of(pid: u32) -> Outcome<Self> {
+        let mut usage = Self::default();
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let task = task?.path();
+            // A thread may end while it is being looked at.
+            let Ok(scheduled) = fs::read_to_string(task.join("schedstat")) else { continue };
+            usage.cpu_ns += scheduled.split(' ').next().unwrap_or_default().parse::<u64>()?;
+            usage.waits +=
+                field(&fs::read_to_string(task.join("status"))?, "voluntary_ctxt_switches:");
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        usage.rss_kib = field(&status, "VmRSS:");
+        usage.peak_kib = field(&status, "VmHWM:");
+        Ok(usage)
+    }
+
+    /// What was used from `before` on.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            cpu_ns: self.cpu_ns.saturating_sub(before.cpu_ns),
+            waits: self.waits.saturating_sub(before.waits),
+            ..self
+        }
+    }
+}
+
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+}
