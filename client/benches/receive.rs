@@ -3,7 +3,9 @@
 //! the same bytes; the server is another thread. Prints microseconds of CPU
 //! for each message and the ratio.
 //!
-//! `cargo bench --package claude-relay-client --bench receive`
+//! `cargo bench --package claude-relay-client --bench receive [-- 300]`
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -24,6 +26,10 @@ fn main() {
         "| bytes | bare, µs | client, µs | ratio | messages/s |\n|---|---|---|---|---|"
     );
     for (size, count) in [(300, 1_000_000), (4096, 200_000), (65_536, 20_000), (1 << 20, 1_000)] {
+        if std::env::args().nth(1).is_some_and(|only| only != "--bench" && only != size.to_string())
+        {
+            continue;
+        }
         let mut results = Vec::new();
         for _ in 0..REPETITIONS {
             let bare = run(size, count, |port| Box::pin(bare(port, count)));

@@ -81,12 +81,18 @@ impl Hub {
             if let Some(held) = &mut state.held {
                 held.push(message.clone(), bytes);
             }
-            let mut full = Vec::new();
-            for queue in &state.queues {
-                if queue.try_push(Ok(message.clone()), bytes).is_err() {
-                    full.push(Arc::clone(queue));
-                }
+            // Most programs have but one subscription, which gets the message
+            // itself.
+            if let [only] = &state.queues[..] {
+                return match only.try_push(Ok(message), bytes) {
+                    Err(Ok(message)) => {
+                        Err(HeldUp { message, bytes, full: vec![Arc::clone(only)] })
+                    }
+                    _ => Ok(()),
+                };
             }
+            let mut full = state.queues.clone();
+            full.retain(|queue| queue.try_push(Ok(message.clone()), bytes).is_err());
             if full.is_empty() { Ok(()) } else { Err(HeldUp { message, bytes, full }) }
         })
     }

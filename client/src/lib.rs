@@ -48,6 +48,7 @@ mod view;
 mod session;
 
 mod backoff;
+mod delivery;
 mod desk;
 mod hub;
 mod link;

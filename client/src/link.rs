@@ -22,6 +22,9 @@ pub(crate) enum Control {
     Close(u16),
 }
 
+/// Messages without a confirmation, by the number of the ping behind them.
+type Unconfirmed = VecDeque<(u64, oneshot::Sender<Result<(), Error>>)>;
+
 /// What the loops of one connection tell each other.
 pub(crate) struct Link {
     /// How many frames have been read. A count, because looking at the time
@@ -35,7 +38,7 @@ pub(crate) struct Link {
     wanted: Notify,
     /// Written, each followed by a ping of its number. The pong proves that
     /// the server has read it.
-    unconfirmed: Mutex<VecDeque<(u64, oneshot::Sender<Result<(), Error>>)>>,
+    unconfirmed: Mutex<Unconfirmed>,
 }
 
 impl Link {
@@ -75,10 +78,7 @@ impl Link {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    fn with<R>(
-        &self,
-        f: impl FnOnce(&mut VecDeque<(u64, oneshot::Sender<Result<(), Error>>)>) -> R,
-    ) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Unconfirmed) -> R) -> R {
         f(&mut self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -36,7 +36,7 @@ pub enum ServerMessage {
     Info(String),
     /// The agent asks whether it may use a tool. Nothing is approved without
     /// an answer: see [`Client::respond`](crate::Client::respond).
-    PermissionRequest(PermissionRequest),
+    PermissionRequest(Box<PermissionRequest>),
     /// The agent withdrew the permission request of this id.
     PermissionCancelled(String),
     /// The agent process ended by itself. The next message starts a new one.
@@ -240,12 +240,12 @@ impl Frame {
             Wire::Error { error, .. } => ServerMessage::Error { text: error.into(), seq },
             Wire::Info { data, .. } => ServerMessage::Info(data.into()),
             Wire::PermissionRequest { request_id, tool, input, context, .. } => {
-                ServerMessage::PermissionRequest(PermissionRequest {
+                ServerMessage::PermissionRequest(Box::new(PermissionRequest {
                     id: request_id.into(),
                     tool: tool.into(),
                     input: RawJson::from_raw(&input),
                     context: RawJson::from_raw(&context),
-                })
+                }))
             }
             Wire::PermissionCancelled { request_id, .. } => {
                 ServerMessage::PermissionCancelled(request_id.into())

@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::backoff::Backoff;
+use crate::delivery::Delivery;
 use crate::desk::{Desk, Direction};
 use crate::error::Error;
 use crate::http::Http;
-use crate::hub::HeldUp;
 use crate::link::{Control, Link, clock, write_loop};
 use crate::message::{Frame, Gap, ServerMessage};
 use crate::order::{Order, Position, Verdict};
@@ -25,10 +25,6 @@ use crate::socket::{self, Incoming, Reader, Writer};
 
 /// How long a close handshake may take before the socket is simply dropped.
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// How far beyond its limit a subscriber's queue may grow to reach an answer
-/// that somebody waits for: more than the buffers of two systems hold.
-pub(crate) const OVERFLOW_BYTES: usize = 16 << 20;
 
 /// What the seed's server, and ours, tells a second client.
 const BUSY: &str = "already has an active connection";
@@ -174,7 +170,7 @@ impl Session {
                 Ok(socket) => {
                     if !self.numbered {
                         let gap = Gap { from: None, to: None, restarted: false };
-                        self.delivery.next.push_back((ServerMessage::Gap(gap), 0));
+                        self.delivery.add_gap(gap);
                     }
                     return Ok(socket);
                 }
@@ -365,7 +361,7 @@ async fn read_loop(
             Ok(Frame::Message(seq, message)) => (seq, message),
             Ok(Frame::Gap { from, to }) => {
                 if let Some(gap) = order.gap(from, to) {
-                    delivery.next.push_back((ServerMessage::Gap(gap), 0));
+                    delivery.add_gap(gap);
                     delivery.settle(desk, link).await;
                     desk.set_seq(order.last());
                 }
@@ -389,75 +385,15 @@ async fn read_loop(
             continue;
         }
         if let Verdict::After(gap) = verdict {
-            delivery.next.push_back((ServerMessage::Gap(gap), 0));
+            delivery.add_gap(gap);
         }
         if let ServerMessage::PermissionCancelled(id) = &message {
             desk.permission_closed(id);
         }
-        delivery.next.push_back((message, bytes));
+        delivery.add(message, bytes, desk);
         delivery.settle(desk, link).await;
         if seq.is_some() {
             desk.set_seq(order.last());
-        }
-    }
-}
-
-/// Messages on their way to the subscribers. It outlives the connection they
-/// came on: they count as received, so the server will not send them again.
-#[derive(Default)]
-pub(crate) struct Delivery {
-    /// Some subscribers have it.
-    held_up: Option<HeldUp>,
-    /// Nobody has these.
-    next: VecDeque<(ServerMessage, usize)>,
-}
-
-impl Delivery {
-    /// Hands everything on. Cancelling it loses nothing.
-    async fn settle(&mut self, desk: &Desk, link: &Link) {
-        loop {
-            if let Some(held_up) = &mut self.held_up {
-                // While a subscriber holds it up, silence of the server means
-                // nothing.
-                link.set_blocked(true);
-                hold(held_up, desk, link).await;
-                link.set_blocked(false);
-                self.held_up = None;
-            }
-            let Some((message, bytes)) = self.next.pop_front() else { return };
-            self.held_up = desk.try_deliver(message, bytes).err();
-        }
-    }
-
-    /// Hands everything on without waiting: there is no more to come.
-    fn abandon(&mut self, desk: &Desk) {
-        if let Some(mut held_up) = self.held_up.take() {
-            held_up.deliver_over(usize::MAX);
-        }
-        for (message, bytes) in self.next.drain(..) {
-            if let Err(mut held_up) = desk.try_deliver(message, bytes) {
-                held_up.deliver_over(usize::MAX);
-            }
-        }
-    }
-}
-
-/// Waits for the subscribers that have no room. If somebody waits for an
-/// answer of the server, which is behind the messages, the queues may grow to
-/// reach it, up to a bound; beyond it the answer is given up. Otherwise a
-/// program that sends and reads in one task could wait for itself.
-async fn hold(held_up: &mut HeldUp, desk: &Desk, link: &Link) {
-    loop {
-        if link.is_wanted() || desk.is_wanted() {
-            if held_up.deliver_over(OVERFLOW_BYTES) {
-                return;
-            }
-            link.fail_unconfirmed(&Error::Unread);
-            desk.fail_controls(&Error::Unread);
-        }
-        tokio::select! {
-            () = held_up.deliver() => return,
-            () = link.wanted() => {}
         }
     }
 }

@@ -16,7 +16,7 @@ use fastwebsockets::{
 };
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, BufReader};
 
 use crate::dial::Stream;
 use crate::error::Error;
@@ -26,6 +26,9 @@ type BoxedWrite = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// The most bytes that a control frame can carry.
 const MAX_CONTROL_BYTES: usize = 125;
+
+/// How much is read in one system call.
+const READ_BYTES: usize = 64 << 10;
 
 /// What came.
 #[derive(Debug)]
@@ -60,6 +63,9 @@ pub(crate) fn split(upgraded: TokioIo<Upgraded>, limit_bytes: usize) -> (Reader,
         match upgraded.into_inner().downcast::<TokioIo<Box<dyn Stream>>>() {
             Ok(parts) => {
                 let (read, write) = tokio::io::split(parts.io.into_inner());
+                // The library reads 8 KiB at a time; fewer system calls pay for
+                // the copy.
+                let read = BufReader::with_capacity(READ_BYTES, read);
                 (Box::new(Cursor::new(parts.read_buf).chain(read)), Box::new(write))
             }
             Err(upgraded) => {

@@ -21,6 +21,12 @@ pub struct Turn {
     id: Option<String>,
     state: State,
     answer: Answer,
+    /// Tokens told before the end of the turn, and in how many calls.
+    used: Usage,
+    calls: u64,
+    /// Messages that the turn which runs has taken up, where the agent says so
+    /// before its end and not in it.
+    taken_up: Vec<String>,
     started: Instant,
 }
 
@@ -67,6 +73,9 @@ impl Turn {
             id,
             state: State::Running,
             answer: Answer::default(),
+            used: Usage::default(),
+            calls: 0,
+            taken_up: Vec::new(),
             started: Instant::now(),
         }
     }
@@ -148,7 +157,9 @@ impl Turn {
             match view {
                 View::SessionStarted(session) => {
                     self.answer.session_id = Some(session.session_id.into_owned());
-                    self.answer.model = session.model.map(Into::into);
+                    if let Some(model) = session.model {
+                        self.answer.model = Some(model.into_owned());
+                    }
                 }
                 View::Text { text, parent: None } => self.answer.text = text.into_owned(),
                 // An agent can take a message into the running turn, whose
@@ -160,14 +171,27 @@ impl Turn {
                 {
                     self.state = State::Finished;
                 }
+                View::MessageProgress { message_id, state } if state == "started" => {
+                    self.taken_up.push(message_id.into_owned());
+                }
+                View::TokensUsed(used) => {
+                    self.used.input_tokens += used.input_tokens;
+                    self.used.output_tokens += used.output_tokens;
+                    self.used.cache_read_input_tokens += used.cache_read_input_tokens;
+                    self.used.cache_creation_input_tokens += used.cache_creation_input_tokens;
+                    self.calls += 1;
+                }
                 View::TurnFinished(finished) => {
+                    let used = std::mem::take(&mut self.used);
+                    let calls = std::mem::take(&mut self.calls);
+                    let taken_up = std::mem::take(&mut self.taken_up);
                     let answer = &mut self.answer;
                     answer.is_error = finished.is_error;
                     answer.interrupted = finished.is_interrupted();
                     answer.errors = finished.errors.iter().map(|error| error.to_string()).collect();
-                    answer.usage = finished.usage;
+                    answer.usage = if calls > 0 { used } else { finished.usage };
                     answer.total_cost_usd = finished.total_cost_usd;
-                    answer.num_turns = finished.num_turns;
+                    answer.num_turns = finished.num_turns.or((calls > 0).then_some(calls));
                     answer.structured_output =
                         finished.structured_output.map(|value| value.get().to_owned());
                     answer.latency = self.started.elapsed();
@@ -180,6 +204,9 @@ impl Turn {
                     answer.result = Some(message.clone());
                     let ours = match (&finished.user_message_ids, &self.id) {
                         (Some(ids), Some(ours)) => ids.iter().any(|id| *id == **ours),
+                        (None, Some(ours)) if calls > 0 && !taken_up.is_empty() => {
+                            taken_up.contains(ours)
+                        }
                         _ => true,
                     };
                     if ours {

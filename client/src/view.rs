@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use read::views;
 
+mod codex;
 mod read;
 
 /// One thing that a line of the agent says. A line can say several.
@@ -147,6 +148,9 @@ pub enum View<'a> {
         /// `queued`, `started`, `completed` or `cancelled`.
         state: Cow<'a, str>,
     },
+    /// One call of the model has taken these tokens. Said by agents that do
+    /// not name them at the end of the turn.
+    TokensUsed(Usage),
     /// A turn has ended.
     TurnFinished(Box<TurnFinished<'a>>),
 }
@@ -200,7 +204,7 @@ pub struct TurnFinished<'a> {
     /// What the agent's process has cost so far, in US dollars: all its turns
     /// together.
     pub total_cost_usd: Option<f64>,
-    /// The tokens of this turn.
+    /// The tokens of this turn; none where [`View::TokensUsed`] has told them.
     pub usage: Usage,
     /// How long the turn took.
     pub duration: Option<Duration>,

@@ -17,9 +17,9 @@ use claude_relay_e2b::settings::Options;
 use claude_relay_e2b_fake::{API_KEY, Fake};
 
 const SANDBOXES: usize = 500;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 20;
 /// Rounds before the memory is taken for settled.
-const WARM_UP: usize = 2;
+const WARM_UP: usize = 5;
 /// What it may grow from then on.
 const MAX_GROWTH_KIB: u64 = 4096;
 

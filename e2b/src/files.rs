@@ -8,13 +8,14 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Decoder, Envelope, envelope};
+use crate::connect::envelope;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::http::{Answer, E2b, Request, json, read, secret_header};
 use crate::multipart::multipart;
 use crate::sandbox::Sandbox;
 use crate::settings::ENVD_PORT;
+use crate::watch::Watch;
 
 /// The largest file that [`Files::read`] takes into memory.
 pub const MAX_READ_BYTES: usize = 256 << 20;
@@ -22,8 +23,6 @@ pub const MAX_READ_BYTES: usize = 256 << 20;
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// How often a watched directory's stream shows that it lives.
 const KEEPALIVE_SECONDS: u16 = 50;
-/// A stream that shows nothing for this long is dead.
-const WATCH_IDLE: Duration = Duration::from_secs(130);
 /// How long the first message of a watch may take.
 const WATCH_START: Duration = Duration::from_secs(30);
 
@@ -77,39 +76,6 @@ pub struct Entry {
     pub group: String,
     /// What it points to, if it is a symbolic link.
     pub symlink_target: Option<String>,
-}
-
-/// What has happened to a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-pub enum ChangeKind {
-    /// It was made.
-    #[serde(rename = "EVENT_TYPE_CREATE")]
-    Created,
-    /// Its content was written.
-    #[serde(rename = "EVENT_TYPE_WRITE")]
-    Written,
-    /// It was removed.
-    #[serde(rename = "EVENT_TYPE_REMOVE")]
-    Removed,
-    /// It was moved away or in.
-    #[serde(rename = "EVENT_TYPE_RENAME")]
-    Renamed,
-    /// Its permissions were changed.
-    #[serde(rename = "EVENT_TYPE_CHMOD")]
-    PermissionsChanged,
-    /// Something newer than this library.
-    #[serde(other)]
-    Other,
-}
-
-/// A change below a watched directory.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Change {
-    /// The path, relative to the watched directory.
-    pub name: String,
-    /// What has happened.
-    #[serde(rename = "type")]
-    pub kind: ChangeKind,
 }
 
 #[derive(Deserialize)]
@@ -268,17 +234,7 @@ impl Files {
                 let body = read(response, MAX_ANSWER_BYTES, &operation).await?;
                 return Err(Error::of_answer(&operation, status, &headers, &body));
             }
-            let mut watch = Watch {
-                operation: operation.clone(),
-                response,
-                decoder: Decoder::default(),
-                idle: lifetime.map_or(WATCH_IDLE, |lifetime| lifetime.max(WATCH_IDLE)),
-                ended: false,
-            };
-            match watch.message().await? {
-                Some(WatchMessage { start: Some(_), .. }) => Ok(watch),
-                _ => Err(watch.malformed("it does not begin with a start message")),
-            }
+            Watch::begin(&operation, response, lifetime).await
         };
         tokio::time::timeout(WATCH_START, started)
             .await
@@ -364,117 +320,6 @@ impl Files {
     }
 }
 
-/// A watched directory. Ends when dropped.
-#[derive(Debug)]
-pub struct Watch {
-    operation: String,
-    response: reqwest::Response,
-    decoder: Decoder,
-    idle: Duration,
-    ended: bool,
-}
-
-#[derive(Deserialize)]
-struct WatchMessage {
-    start: Option<serde::de::IgnoredAny>,
-    filesystem: Option<Change>,
-}
-
-impl Watch {
-    /// The next change; `None` when the watch has come to its end.
-    ///
-    /// # Errors
-    /// [`Error::TimedOut`] if the stream shows no life any more,
-    /// [`Error::Unreachable`] if it was cut, and what envd says otherwise.
-    pub async fn next(&mut self) -> Result<Option<Change>, Error> {
-        loop {
-            match self.message().await? {
-                None => return Ok(None),
-                Some(WatchMessage { filesystem: Some(change), .. }) => return Ok(Some(change)),
-                // A sign of life, or something newer than this library.
-                Some(_) => {}
-            }
-        }
-    }
-
-    async fn message(&mut self) -> Result<Option<WatchMessage>, Error> {
-        while !self.ended {
-            match self.decoder.next().map_err(|error| self.malformed(&error.to_string()))? {
-                Some(Envelope::Message(message)) => {
-                    return serde_json::from_slice(&message)
-                        .map(Some)
-                        .map_err(|error| self.malformed(&error.to_string()));
-                }
-                Some(Envelope::End(trailer)) => {
-                    self.ended = true;
-                    return self.end(&trailer);
-                }
-                None => {
-                    let chunk = tokio::time::timeout(self.idle, self.response.chunk()).await;
-                    let chunk = chunk.map_err(|_| Error::TimedOut {
-                        operation: self.operation.clone(),
-                        after: self.idle,
-                    })?;
-                    match chunk {
-                        Ok(Some(chunk)) => self.decoder.push(&chunk),
-                        Ok(None) => return Err(self.malformed("it ends without a last message")),
-                        Err(error) => {
-                            return Err(Error::Unreachable {
-                                operation: self.operation.clone(),
-                                host: self.response.url().host_str().unwrap_or_default().to_owned(),
-                                sent: true,
-                                problem: error.to_string(),
-                            });
-                        }
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// The last message: an end in peace, or an error by envd's code.
-    fn end(&self, trailer: &[u8]) -> Result<Option<WatchMessage>, Error> {
-        #[derive(Deserialize)]
-        struct Trailer {
-            error: Option<Reason>,
-        }
-        #[derive(Deserialize)]
-        struct Reason {
-            code: String,
-            #[serde(default)]
-            message: String,
-        }
-        let trailer: Trailer =
-            serde_json::from_slice(trailer).map_err(|error| self.malformed(&error.to_string()))?;
-        let Some(Reason { code, message }) = trailer.error else {
-            return Ok(None);
-        };
-        let status = match code.as_str() {
-            // The lifetime that was asked for is over.
-            "deadline_exceeded" => return Ok(None),
-            "not_found" => 404,
-            "unauthenticated" => 401,
-            "permission_denied" => 403,
-            "invalid_argument" => 400,
-            _ => 500,
-        };
-        let operation = self.operation.clone();
-        let refusal = Refusal { operation, status, error_code: Some(code), message };
-        Err(match status {
-            404 => Error::NotFound(refusal),
-            401 => Error::Unauthorized(refusal),
-            403 => Error::Forbidden(refusal),
-            400 => Error::Rejected(refusal),
-            _ => Error::Failed(refusal),
-        })
-    }
-
-    fn malformed(&self, problem: &str) -> Error {
-        Error::Malformed { operation: self.operation.clone(), problem: problem.to_owned() }
-    }
-}
-
 fn check_path(path: &str) -> Result<(), Error> {
     match path {
         "" => Err(Error::Argument("a path must not be empty".to_owned())),
@@ -523,11 +368,5 @@ mod tests {
             serde_json::from_str::<Entry>(&text).unwrap().size
         };
         assert_eq!((entry("\"12\""), entry("12")), (12, 12));
-    }
-
-    #[test]
-    fn what_is_newer_than_this_library_is_no_error() {
-        let text = r#"{"name":"a","type":"EVENT_TYPE_SOMETHING_NEW"}"#;
-        assert_eq!(serde_json::from_str::<Change>(text).unwrap().kind, ChangeKind::Other);
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::http::E2b;
-use crate::sandbox::{Filter, NewSandbox, Sandbox};
+use crate::sandbox::{NewSandbox, Sandbox};
+use crate::sandboxes::Filter;
 use crate::strays::{OWNER, OWNER_MARK, START_MARK};
 
 /// When it is looked for a sandbox whose creation was not answered: it may
@@ -74,6 +75,7 @@ impl Drop for Guard {
             let sandbox = sandbox.clone();
             async move {
                 let _held = held;
+                let _place = sandbox.e2b().place_to_kill().await;
                 if let Err(error) = sandbox.kill().await {
                     tracing::error!(id = %sandbox.id(), %error, "a dropped sandbox could not be killed: it lives until its time is over");
                 }

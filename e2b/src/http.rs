@@ -11,11 +11,13 @@ use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
 use crate::settings::Settings;
+use crate::strays::KILLS_AT_A_TIME;
 
 /// How often a request is repeated at most. Repeated are only answers that
 /// prove that nothing has happened: a rate limit that says when to come back,
@@ -28,10 +30,15 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How many connections to one host are kept for later.
+const MAX_IDLE_CONNECTIONS: usize = 32;
 /// Our own name. It must not begin like an official SDK's, whose version
 /// selects how a template is built, nor hold the name of a browser, for which
 /// the edge makes its errors HTML.
 const USER_AGENT: &str = concat!("claude-relay-e2b/", env!("CARGO_PKG_VERSION"));
+
+/// For a request without a body: the type that there is none of.
+pub(crate) const NO_BODY: Option<&()> = None;
 
 /// A client of one E2B account. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -43,6 +50,7 @@ struct Inner {
     settings: Settings,
     http: reqwest::Client,
     cleanup: TaskTracker,
+    kills: Semaphore,
 }
 
 impl std::fmt::Debug for E2b {
@@ -91,12 +99,14 @@ impl E2b {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .user_agent(USER_AGENT)
             // A redirect would take the key along to wherever it points.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| tls(&error))?;
-        Ok(Self { inner: Arc::new(Inner { settings, http, cleanup: TaskTracker::new() }) })
+        let kills = Semaphore::new(KILLS_AT_A_TIME);
+        Ok(Self { inner: Arc::new(Inner { settings, http, cleanup: TaskTracker::new(), kills }) })
     }
 
     /// A client with settings from the environment alone.
@@ -116,6 +126,12 @@ impl E2b {
     /// The kills that dropped guards have started and that must not be lost.
     pub(crate) fn cleanup(&self) -> &TaskTracker {
         &self.inner.cleanup
+    }
+
+    /// A place among the kills that may be under way at a time: hundreds of
+    /// guards may be dropped at once.
+    pub(crate) async fn place_to_kill(&self) -> Option<SemaphorePermit<'_>> {
+        self.inner.kills.acquire().await.ok()
     }
 
     /// Calls the control plane: the one place where the key is attached.

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::http::E2b;
-use crate::sandbox::{Killed, NewSandbox, Sandbox};
+use crate::sandbox::{NewSandbox, Sandbox};
+use crate::sandboxes::Killed;
 use crate::strays::POOL_MARK;
 
 /// The wait after a warm sandbox could not be started; doubled each time.

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::http::E2b;
-use crate::sandbox::{Filter, Killed, SandboxId, SandboxInfo};
+use crate::sandbox_id::SandboxId;
+use crate::sandboxes::{Filter, Killed, SandboxInfo};
 
 /// The mark of every sandbox that claude-relay starts.
 pub const OWNER_MARK: &str = "started-by";
@@ -20,8 +21,8 @@ pub const OWNER: &str = "claude-relay";
 pub const START_MARK: &str = "claude-relay-start";
 /// The mark with the name of a pool.
 pub const POOL_MARK: &str = "claude-relay-pool";
-/// How many kills are under way at a time.
-pub const KILLS_AT_A_TIME: usize = 10;
+/// How many kills of strays and of dropped guards are under way at a time.
+pub const KILLS_AT_A_TIME: usize = 20;
 
 /// The sandboxes that claude-relay started, those of one pool only if named.
 #[must_use]

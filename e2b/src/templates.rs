@@ -10,8 +10,8 @@ use reqwest::{Method, Url};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::http::{E2b, Request};
-use crate::sandbox::{NO_BODY, timestamp};
+use crate::http::{E2b, NO_BODY, Request};
+use crate::sandboxes::timestamp;
 use crate::template::{Action, Base, Template};
 use crate::template_name::{Tag, TemplateName};
 

@@ -67,6 +67,11 @@ pub enum StartError {
     /// The sandbox cannot take it.
     #[error("the agent cannot run in the sandbox: {0}")]
     Sandbox(#[from] WrapError),
+    /// Codex, where the operator wants what only Claude Code can be given.
+    #[error(
+        "Codex would run outside of what {0} promises, which knows Claude Code alone: configure provider \"claude\", or start the server without it"
+    )]
+    Codex(&'static str),
     /// The credential cannot be kept from it.
     #[error(transparent)]
     Cover(#[from] CoverError),
@@ -136,6 +141,12 @@ fn start_codex(
     resume: Option<&str>,
     run: u64,
 ) -> Result<Started, StartError> {
+    if settings.sandbox.is_active() {
+        return Err(StartError::Codex("--sandbox"));
+    }
+    if settings.key_proxy {
+        return Err(StartError::Codex("--key-proxy"));
+    }
     let cwd = codex::launch::directory(config, settings)?;
     let setup = codex::launch::setup(config, settings, &cwd, resume, run);
     let process = match &settings.codex_url {

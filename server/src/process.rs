@@ -206,6 +206,46 @@ impl Process {
     }
 }
 
+/// The far ends of a process that is only pretended.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Pretended {
+    pub(crate) stdin: mpsc::Receiver<Input>,
+    pub(crate) notes: mpsc::Sender<Note>,
+    _output: mpsc::Sender<Output>,
+    orders: mpsc::Receiver<Order>,
+}
+
+#[cfg(test)]
+impl Pretended {
+    pub(crate) fn is_told_to_stop(&mut self) -> bool {
+        matches!(self.orders.try_recv(), Ok(Order::Stop(_)))
+    }
+}
+
+#[cfg(test)]
+impl Process {
+    /// A process that there is not, for tests of those who deal with one.
+    pub(crate) fn pretend() -> (Self, Pretended) {
+        let (output_to, output) = mpsc::channel(1);
+        let (notes_to, notes) = mpsc::channel(NOTES);
+        let (stdin, lines) = mpsc::channel(1);
+        let (orders, orders_from) = mpsc::channel(4);
+        let process = Self {
+            output,
+            notes,
+            stdin: Some(stdin),
+            orders,
+            _tasks: JoinSet::new(),
+            _scratch: None,
+        };
+        (
+            process,
+            Pretended { stdin: lines, notes: notes_to, _output: output_to, orders: orders_from },
+        )
+    }
+}
+
 fn start_keeper(plan: &Plan) -> io::Result<std::os::unix::net::UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     #[expect(clippy::disallowed_methods, reason = "this is the one place that starts the keeper")]

@@ -313,7 +313,7 @@ fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
         // Its interpreter may be installed in the home too.
         let _ = show(Path::new("node"));
     }
-    if let Some(resolver) = Path::new("/etc/resolv.conf").canonicalize().ok() {
+    if let Ok(resolver) = Path::new("/etc/resolv.conf").canonicalize() {
         readable.push(resolver);
     }
     readable.extend(plan.scratch.as_deref().map(Path::to_owned));

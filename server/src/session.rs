@@ -21,6 +21,8 @@ mod inbox;
 mod redact;
 mod report;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::future::pending;
 use std::pin::Pin;

@@ -17,7 +17,11 @@ pub(crate) fn views(line: &RawValue) -> Vec<View<'_>> {
 
 /// `None` where the line is not of a known shape.
 fn read(line: &RawValue) -> Option<Vec<View<'_>>> {
-    let [kind, subtype] = fields(line.get(), ["type", "subtype"]).ok()?;
+    let [kind, subtype, method, params] =
+        fields(line.get(), ["type", "subtype", "method", "params"]).ok()?;
+    if kind.is_none() {
+        return super::codex::read(&text_of(method)?, params?);
+    }
     match text_of(kind)?.as_ref() {
         "assistant" => assistant(line),
         "user" => user(line),
@@ -272,17 +276,17 @@ fn usage(value: &RawValue) -> Option<Usage> {
     })
 }
 
-fn texts(value: Option<&RawValue>) -> Option<Vec<Cow<'_, str>>> {
+pub(super) fn texts(value: Option<&RawValue>) -> Option<Vec<Cow<'_, str>>> {
     let elements = elements(value?).ok()?;
     Some(elements.into_iter().filter_map(|value| text_of(Some(value))).collect())
 }
 
-fn number(value: Option<&RawValue>) -> Option<u64> {
+pub(super) fn number(value: Option<&RawValue>) -> Option<u64> {
     serde_json::from_str(value?.get()).ok()
 }
 
 /// Milliseconds, whole or not.
-fn milliseconds(value: Option<&RawValue>) -> Option<Duration> {
+pub(super) fn milliseconds(value: Option<&RawValue>) -> Option<Duration> {
     let ms: f64 = serde_json::from_str(value?.get()).ok()?;
     Duration::try_from_secs_f64(ms / 1000.0).ok()
 }
@@ -292,11 +296,11 @@ fn is_true(value: Option<&RawValue>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// The views of a line, each in a few words.
-    fn check(line: &str, expected: &[&str]) {
+    pub(in crate::view) fn check(line: &str, expected: &[&str]) {
         let line = serde_json::from_str(line).unwrap();
         let shown: Vec<_> = views(line).iter().map(show).collect();
         assert_eq!(shown, expected);
@@ -328,6 +332,10 @@ mod tests {
                 format!("retry {attempt}/{max_attempts} {delay:?}")
             }
             View::MessageProgress { message_id, state } => format!("message {message_id} {state}"),
+            View::TokensUsed(used) => format!(
+                "tokens {} in {} cached {} out",
+                used.input_tokens, used.cache_read_input_tokens, used.output_tokens
+            ),
             View::TurnFinished(f) => format!(
                 "finished {} {} {:?} interrupted {}",
                 f.subtype,

@@ -1,6 +1,8 @@
 //! The client against servers of every kind: a scripted one that follows the
 //! protocol, a hostile one that does not, and the real one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 #[cfg(feature = "cli")]
@@ -10,6 +12,8 @@ mod examples;
 mod hostile;
 mod messages;
 mod real_cli;
+#[cfg(feature = "cli")]
+mod real_codex;
 mod real_server;
 mod reconnecting;
 mod requests;

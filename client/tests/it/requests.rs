@@ -81,29 +81,44 @@ async fn a_handler_answers_several_at_once_and_a_panic_denies() {
 
 #[tokio::test]
 async fn a_withdrawn_request_ends_its_decision() {
-    let (fake, mut shown) =
-        relay(&[ASK, r#"{"type":"permission_cancelled","seq":2,"requestId":"r1"}"#]).await;
-    struct Signal(mpsc::Sender<()>);
-    impl Drop for Signal {
+    struct Running(mpsc::Sender<&'static str>);
+    impl Drop for Running {
         fn drop(&mut self) {
-            let _ = self.0.try_send(());
+            let _ = self.0.try_send("ended");
         }
     }
-    let (dropped, mut was_dropped) = mpsc::channel(1);
-    let builder = client(&fake.url).on_permission(move |_| {
-        let signal = Signal(dropped.clone());
+    // It is withdrawn after the first frame of the client, which is an
+    // interrupt; another frame would be an answer.
+    let (answer, mut answers) = mpsc::channel(8);
+    let fake = Fake::relay(move |_, _, mut peer: Peer<TcpStream>| {
+        let answer = answer.clone();
         async move {
-            let _signal = signal;
+            peer.text(ASK).await;
+            peer.message().await;
+            peer.text(r#"{"type":"permission_cancelled","seq":2,"requestId":"r1"}"#).await;
+            while let Some(message) = peer.message().await {
+                let _ = answer.send(message).await;
+            }
+        }
+    })
+    .await;
+    let (tell, mut told) = mpsc::channel(2);
+    let builder = client(&fake.url).on_permission(move |_| {
+        let running = Running(tell.clone());
+        async move {
+            let _ = running.0.try_send("begun");
             std::future::pending().await
         }
     });
     let client = soon(builder.start()).await.unwrap();
     let mut messages = client.messages();
     assert!(matches!(soon(messages.next()).await, Some(Ok(ServerMessage::PermissionRequest(_)))));
+    assert_eq!(soon(told.recv()).await, Some("begun"));
+    soon(client.interrupt()).await.unwrap();
     let cancelled = soon(messages.next()).await;
     assert!(matches!(cancelled, Some(Ok(ServerMessage::PermissionCancelled(id))) if id == "r1"));
-    assert_eq!(soon(was_dropped.recv()).await, Some(()));
-    assert!(shown.try_recv().is_err(), "nothing is answered");
+    assert_eq!(soon(told.recv()).await, Some("ended"));
+    assert!(answers.try_recv().is_err(), "nothing is answered");
 }
 
 #[tokio::test]
@@ -133,10 +148,8 @@ async fn answering(response: &'static str) -> (Fake, mpsc::Receiver<String>) {
                 let request: serde_json::Value = serde_json::from_str(&message).unwrap();
                 let id = &request["requestId"];
                 let _ = seen.send(request["request"].to_string()).await;
-                peer.text(&format!(
-                    r#"{{"type":"control_response","requestId":"nobody's","response":{{}}}}"#
-                ))
-                .await;
+                peer.text(r#"{"type":"control_response","requestId":"nobody's","response":{}}"#)
+                    .await;
                 peer.text(&format!(
                     r#"{{"type":"control_response","requestId":{id},"response":{response}}}"#
                 ))

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use claude_relay_e2b::error::Error;
-use claude_relay_e2b::files::{ChangeKind, EntryKind};
+use claude_relay_e2b::files::EntryKind;
 use claude_relay_e2b::sandbox::NewSandbox;
+use claude_relay_e2b::watch::ChangeKind;
 use claude_relay_e2b_fake::Fault;
 use serde_json::json;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use claude_relay_e2b::error::Error;
 use claude_relay_e2b::http::E2b;
 use claude_relay_e2b::pool::{PoolOptions, SandboxPool};
-use claude_relay_e2b::sandbox::{Killed, NewSandbox};
 use claude_relay_e2b::strays::ours;
+use claude_relay_e2b::{Killed, NewSandbox};
 use claude_relay_e2b_fake::{Fake, Fault};
 
 use crate::support::{SOON, fake};

@@ -9,6 +9,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 
@@ -20,6 +21,9 @@ use crate::client::take_frame;
 
 /// The subcommand under which the bench is this program.
 pub(crate) const SUBCOMMAND: &str = "limit";
+
+/// The subcommand that turns into the agent.
+pub(crate) const OWN_SESSION: &str = "own-session";
 
 const PREFIX: &[u8] = br#"{"type":"sdk_message","data":"#;
 const SUFFIX: &[u8] = b"}";
@@ -47,7 +51,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     socket.write_all(&answer)?;
 
     #[expect(clippy::disallowed_methods, reason = "the limit program starts the agent itself")]
-    let mut agent = Command::new(program)
+    let mut agent = Command::new(std::env::current_exe()?)
+        .arg(OWN_SESSION)
+        .arg(program)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -66,6 +72,16 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let relayed = relay(stdout, &socket);
     agent.wait()?;
     Ok(relayed?)
+}
+
+/// `own-session AGENT ARGS…`: becomes the agent, in a session of its own. The
+/// relay's is in one too, and on a busy machine Linux shares out the CPUs by
+/// sessions.
+pub(crate) fn become_agent(args: &[String]) -> Outcome {
+    let [program, args @ ..] = args else { return Err("own-session AGENT ARGS…".into()) };
+    rustix::process::setsid()?;
+    #[expect(clippy::disallowed_methods, reason = "this process turns into the agent")]
+    Err(Command::new(program).args(args).exec().into())
 }
 
 /// Client to agent: the `data` of each message and a newline.

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match args.first().map(String::as_str) {
         Some(limit::SUBCOMMAND) => limit::run(&args[1..]),
+        Some(limit::OWN_SESSION) => limit::become_agent(&args[1..]),
         // The relay starts an agent with the flags of the CLI.
         Some("--output-format") => agent::run(),
         _ => bench(&args),

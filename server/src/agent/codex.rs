@@ -302,7 +302,12 @@ impl Codex {
     pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, Untranslatable> {
         let mut params = Map::new();
         params.insert("threadId".into(), json!(self.thread));
-        params.extend(std::mem::take(&mut self.next_turn));
+        params.extend(self.next_turn.clone());
+        if let Some(id) = input::message_id(&data) {
+            // It comes back with the message's item, so that the client knows
+            // which turn is the one for its message.
+            params.insert("clientUserMessageId".into(), json!(id));
+        }
         if let Some(schema) = &self.setup.output_schema {
             params.insert("outputSchema".into(), schema.clone());
         }
@@ -315,6 +320,7 @@ impl Codex {
                 line.len()
             )));
         }
+        self.next_turn.clear();
         self.handed = Some(data);
         self.phase = Phase::Asked { interrupt: false };
         Ok(Input::Control(line))

@@ -22,7 +22,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use claude_relay_protocol::config::{PermissionMode, QueryConfig, Secret, SettingSource, Tools};
-use claude_relay_protocol::json::{fields, string};
+use claude_relay_protocol::json::{elements, fields, string};
+use serde_json::value::RawValue;
 
 /// The tools that exist in [`Mode::Agentic`].
 pub const AGENTIC_TOOLS: [&str; 5] = ["Read", "Write", "Edit", "Glob", "Grep"];
@@ -62,23 +63,43 @@ impl Mode {
     pub fn refuse_control(self, subtype: &str, request: &str) -> Option<String> {
         match subtype {
             "set_permission_mode" => {
-                let asked = fields(request, ["mode"]).ok().and_then(|[mode]| string(mode?));
-                // The agent knows what to do with a mode that is none.
-                let mode = PermissionMode::from_name(&asked?)?;
-                (!self.allows(mode)).then(|| {
-                    format!(
-                        "mode {self} of the server does not allow the permission mode {}",
-                        mode.as_str()
-                    )
-                })
+                let [asked] = fields(request, ["mode"]).ok()?;
+                self.refuse_permission_mode(asked?)
             }
             "mcp_set_servers" | "apply_flag_settings"
                 if matches!(self, Self::Safe | Self::Agentic) =>
             {
                 Some(format!("mode {self} of the server does not allow {subtype}"))
             }
+            "apply_flag_settings" => {
+                let [settings] = fields(request, ["settings"]).ok()?;
+                let [permissions] = fields(settings?.get(), ["permissions"]).ok()?;
+                let [asked] = fields(permissions?.get(), ["defaultMode"]).ok()?;
+                self.refuse_permission_mode(asked?)
+            }
             _ => None,
         }
+    }
+
+    /// Whether the rules that come with an approval (`updatedPermissions`, an
+    /// array) would lead past the ceiling, and why.
+    #[must_use]
+    pub fn refuse_updates(self, updates: &RawValue) -> Option<String> {
+        elements(updates).ok()?.into_iter().find_map(|update| {
+            let [kind, asked] = fields(update.get(), ["type", "mode"]).ok()?;
+            (string(kind?)? == "setMode").then(|| self.refuse_permission_mode(asked?))?
+        })
+    }
+
+    fn refuse_permission_mode(self, asked: &RawValue) -> Option<String> {
+        // The agent knows what to do with a mode that is none.
+        let mode = PermissionMode::from_name(&string(asked)?)?;
+        (!self.allows(mode)).then(|| {
+            format!(
+                "mode {self} of the server does not allow the permission mode {}",
+                mode.as_str()
+            )
+        })
     }
 
     /// Whether the agent may be put into `mode`, at its start or while it runs.
@@ -242,6 +263,34 @@ mod tests {
                 assert_eq!(check(mode, &body).is_err(), plans_outside, "{mode} {permission}");
             }
         }
+    }
+
+    #[test]
+    fn no_request_and_no_answer_leads_past_the_ceiling() {
+        let bypass = r#"{"permissions":{"defaultMode":"plan","defaultMode":"bypassPermissions"}}"#;
+        let flags = format!(r#"{{"subtype":"apply_flag_settings","settings":{bypass}}}"#);
+        let updates = |kind: &str, mode: &str| {
+            RawValue::from_string(format!(
+                r#"[{{"type":"addRules","mode":"auto"}},7,{{"mode":"{mode}","type":"{kind}"}}]"#
+            ))
+            .unwrap()
+        };
+        for mode in Mode::ALL {
+            let unrestricted = mode == Mode::Unrestricted;
+            let refused = mode.refuse_control("apply_flag_settings", &flags);
+            assert_eq!(refused.is_none(), unrestricted, "{mode}: {refused:?}");
+            let refused = mode.refuse_updates(&updates("setMode", "bypassPermissions"));
+            assert_eq!(refused.is_none(), unrestricted, "{mode}: {refused:?}");
+            for harmless in [
+                updates("setMode", "acceptEdits"),
+                updates("setMode", "no such"),
+                updates("x", "auto"),
+            ] {
+                assert_eq!(mode.refuse_updates(&harmless), None, "{mode}: {harmless}");
+            }
+        }
+        let harmless = r#"{"settings":{"permissions":{"allow":["Read"]}}}"#;
+        assert_eq!(Mode::Ask.refuse_control("apply_flag_settings", harmless), None);
     }
 
     #[test]

@@ -162,6 +162,29 @@ impl Agent {
     }
 }
 
+#[cfg(test)]
+impl Agent {
+    /// Runs `process` in the place of one that was started.
+    pub(super) fn pretend(&mut self, process: Process, now: Instant) {
+        self.start_at = None;
+        self.running = Some(Running {
+            process,
+            dialect: Dialect::Claude,
+            is_up: true,
+            pid: Some(1),
+            config: QueryConfig::default(),
+            resumed: None,
+            initialized: true,
+            rejoins: false,
+            in_turn: false,
+            heard: now,
+            stopping: None,
+            parts_by: None,
+            mistrust: None,
+        });
+    }
+}
+
 impl Running {
     /// A message was handed to it.
     pub(super) fn fed(&mut self, now: Instant) {

@@ -222,6 +222,12 @@ impl Session {
                 }
             }
             Request::Permission { request_id, answer } => {
+                if let Some(reason) = self.refuse_updates_by_mode(&answer) {
+                    self.error(&format!(
+                        "The answer to permission request {request_id:?} was not taken, and the request is still open: {reason}"
+                    ));
+                    return;
+                }
                 match self.permissions.answer(&request_id, answer) {
                     Some(Answered { line, remark }) => {
                         self.inbox.push_control(line);

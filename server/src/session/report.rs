@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use claude_relay_protocol::config::{Parsed, PermissionMode};
 use claude_relay_protocol::{ConfigError, QueryConfig, Secret};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Over, Session};
 use crate::agent;
+use crate::agent::dialect::PermissionAnswer;
 use crate::agent::mode::Exceeds;
 use crate::capabilities::{Capabilities, Found};
 use crate::connection::CONTROL_LANE;
@@ -97,6 +99,15 @@ impl Session {
     /// Whether the mode forbids a control request, and why.
     pub(super) fn refuse_by_mode(&self, subtype: &str, request: &str) -> Option<String> {
         self.settings.mode.refuse_control(subtype, request)
+    }
+
+    /// Whether the mode forbids the rules that come with an approval, and why.
+    pub(super) fn refuse_updates_by_mode(&self, answer: &PermissionAnswer) -> Option<String> {
+        let PermissionAnswer::Allow { permissions: Some(updates), .. } = answer else {
+            return None;
+        };
+        let updates: &RawValue = serde_json::from_str(updates).ok()?;
+        self.settings.mode.refuse_updates(updates)
     }
 
     pub(super) fn health(&mut self, now: Instant) -> Value {

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// the pipe when the agent ends.
 const PRELUDE: &str = r#"#!/usr/bin/env python3
 import json, os, signal, subprocess, sys, time
+if "--version" in sys.argv:
+    print("2.1.0 (Fake)")
+    sys.exit()
 HERE = os.path.dirname(os.path.realpath(__file__))
 def note(name, text):
     with open(os.path.join(HERE, name), "a") as file:
@@ -75,7 +78,7 @@ impl FakeAgent {
         let directory = place.file("fake-agent");
         std::fs::create_dir(&directory).expect("one agent in a place");
         let agent = Self { directory };
-        executable(&agent.path(), &format!("{PRELUDE}{story}\n"));
+        executable(&agent.path(), format!("{PRELUDE}{story}\n"));
         agent
     }
 

@@ -52,8 +52,8 @@ impl Before {
             (offspring.len() <= 2).then_some(())
         })
         .await;
-        let zombies = proc::zombies_of(relay.pid());
-        assert!(zombies.is_empty(), "{zombies:#?}");
+        // Between a child's end and its burial lies a moment.
+        wait::until("no zombie", || proc::zombies_of(relay.pid()).is_empty().then_some(())).await;
         let most = self.descriptors + AGENT_DESCRIPTORS + DESCRIPTORS;
         wait::until(&format!("at most {most} descriptors"), || {
             (descriptors(relay.pid()) <= most).then_some(())

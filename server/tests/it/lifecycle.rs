@@ -212,8 +212,10 @@ async fn j1_sigterm_in_mid_turn_interrupts_it_and_the_client_hears_the_end() {
     let error = frames.0.iter().find(|frame| frame["type"] == "error").expect("an error frame");
     assert_eq!(error["error"], "Server is shutting down");
     assert_eq!(client.closed().await, Some(1001));
-    let deadline = "the agent has 5s to end";
-    assert!(relay.stderr().contains(deadline), "{}", relay.stderr());
+    wait::until("the deadline in the log", || {
+        relay.stderr().contains("the agent has 5s to end").then_some(())
+    })
+    .await;
     assert_eq!(relay.end().code(), Some(0));
 }
 

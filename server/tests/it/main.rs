@@ -3,6 +3,7 @@
 mod support;
 
 mod browser;
+mod capabilities;
 mod demo_agent;
 mod faults;
 mod faults_agent;

@@ -107,12 +107,12 @@ async fn outcome(scene: &mut Scene, tool: &str) -> Outcome {
 }
 
 fn tool_result(turn: &Turn) -> Option<(bool, String)> {
-    let blocks = turn
+    let mut blocks = turn
         .said()
         .into_iter()
         .filter(|said| said["type"] == "user")
         .flat_map(|said| said["message"]["content"].as_array().into_iter().flatten());
-    let result = blocks.filter(|block| block["type"] == "tool_result").last()?;
+    let result = blocks.rfind(|block| block["type"] == "tool_result")?;
     Some((result["is_error"] == true, result["content"].to_string()))
 }
 

@@ -16,6 +16,7 @@ for_both_clis! {
     set_model_reaches_the_api,
     edits_are_accepted_after_set_permission_mode,
     no_mode_beyond_the_ceiling,
+    no_approval_leads_beyond_the_ceiling,
     subtypes_nobody_knows,
     questions_about_the_agent,
 }
@@ -94,6 +95,42 @@ async fn no_mode_beyond_the_ceiling(cli: Cli) {
         .await;
     scene.client.turn().await;
     assert!(!scene.place.workspace().join("made").exists());
+    scene.end().await;
+}
+
+async fn no_approval_leads_beyond_the_ceiling(cli: Cli) {
+    let mut scene = ask_scene(cli).await;
+    let touch = |file: &str| {
+        Reply::tool("Bash", json!({ "command": format!("touch {file}"), "description": "x" }))
+    };
+    scene.api.script([touch("one"), touch("two"), Reply::text("Then not.")]);
+    scene.client.say("Touch them").await;
+    let mut frames = scene.client.until(|frame| frame["type"] == "permission_request").await;
+    let id = frames.pop().expect("the request")["requestId"].clone();
+    let bypass =
+        json!([{ "type": "setMode", "mode": "bypassPermissions", "destination": "session" }]);
+    let yes = json!({ "type": "permission_response", "requestId": id, "approved": true });
+    let mut too_much = yes.clone();
+    too_much["updatedPermissions"] = bypass;
+    scene.client.send(&too_much).await;
+    let error = scene.client.until(|frame| frame["type"] == "error").await.pop().expect("it");
+    let words = error["error"].as_str().unwrap_or_default();
+    assert!(words.contains("still open") && words.contains("bypassPermissions"), "{words}");
+    let flags = json!({ "subtype": "apply_flag_settings", "settings": { "permissions": { "defaultMode": "bypassPermissions" } } });
+    let answer = control(&mut scene.client, "f", flags).await;
+    assert_eq!(answer["subtype"], "error", "{answer}");
+
+    // It is open, and the next one is asked about again.
+    scene.client.send(&yes).await;
+    let mut frames = scene.client.until(|frame| frame["type"] == "permission_request").await;
+    let id = frames.pop().expect("the request")["requestId"].clone();
+    scene
+        .client
+        .send(&json!({ "type": "permission_response", "requestId": id, "approved": false }))
+        .await;
+    scene.client.turn().await;
+    assert!(scene.place.workspace().join("one").exists());
+    assert!(!scene.place.workspace().join("two").exists());
     scene.end().await;
 }
 

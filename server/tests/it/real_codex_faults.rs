@@ -69,7 +69,6 @@ async fn an_interrupt_ends_the_running_command() {
     let mut scene = CodexScene::start(json!({})).await;
     scene.api.script([Reply::command("sleep 86313"), Reply::text("Next.")]);
     scene.client.say("Go").await;
-    scene.command_started().await;
     runs(&scene, "sleep 86313").await;
     scene.client.interrupt().await;
     assert_eq!(scene.rest().await.status(), "interrupted");

@@ -1,9 +1,7 @@
 //! The real Codex in an app-server that already runs, over a WebSocket: a
 //! connection may end and the turn goes on.
 
-use crate::support::codex::{
-    CODEX_KEY, CodexScene, KEY_VARIABLE, configure, launch, prepare_home, rest,
-};
+use crate::support::codex::{CodexScene, configure, launch, prepare_home, rest};
 use crate::support::place::Place;
 use crate::support::proc::{self, Mark};
 use crate::support::relay::Relay;
@@ -46,9 +44,7 @@ impl AppServer {
             .arg(&token)
             .env_clear()
             .envs(place.environment())
-            .env("CODEX_HOME", place.file("codex-home"))
-            .env("TMPDIR", place.workspace())
-            .env(KEY_VARIABLE, CODEX_KEY)
+            .envs(crate::support::codex_home::variables(place))
             .env(name, value)
             .current_dir(place.workspace())
             .stdin(Stdio::null())
@@ -89,29 +85,50 @@ struct Cable {
 }
 
 impl Cable {
-    async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    /// In a thread of its own: a test that waits for the relay's end blocks,
+    /// and the relay still has something to say.
+    fn to(server: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
+        listener.set_nonblocking(true).expect("a socket can be non-blocking");
         let (cut, cuts) = watch::channel(0);
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut cuts = cuts.clone();
-                cuts.mark_unchanged();
-                tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(server).await else { return };
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cuts.changed() => {}
-                    }
-                    let _ = near.shutdown().await;
-                });
-            }
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime for the cable").block_on(pass(listener, server, cuts));
         });
         Self { address, cut }
     }
 
     fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+/// Until the cable is dropped.
+async fn pass(
+    listener: std::net::TcpListener,
+    server: SocketAddr,
+    mut dropped: watch::Receiver<u32>,
+) {
+    let cuts = dropped.clone();
+    let listener = TcpListener::from_std(listener).expect("the listener moves to tokio");
+    let accepting = async {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut cuts = cuts.clone();
+            cuts.mark_unchanged();
+            tokio::spawn(async move {
+                let Ok(mut far) = TcpStream::connect(server).await else { return };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = cuts.changed() => {}
+                }
+                let _ = near.shutdown().await;
+            });
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = async { while dropped.changed().await.is_ok() {} } => {}
     }
 }
 
@@ -126,7 +143,7 @@ impl Remote {
         let (place, api) = (Place::new(), ResponsesApi::start());
         prepare_home(&place, &api.url());
         let server = AppServer::start(&place);
-        let cable = Cable::to(server.address).await;
+        let cable = Cable::to(server.address);
         let relay = relay(&place, mode, cable.address, TOKEN);
         configure(&relay, json!({})).await;
         let client = Client::connect(relay.address()).await;
@@ -211,7 +228,6 @@ async fn an_interrupt_ends_the_command_over_there() {
     let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
     scene.api.script([Reply::command("sleep 86314")]);
     scene.client.say("Go").await;
-    scene.command_started().await;
     let running = || server.mark.processes().iter().any(|p| p.command == "sleep 86314");
     wait::until("the command", || running().then_some(())).await;
     scene.client.interrupt().await;
@@ -225,7 +241,6 @@ async fn the_relays_end_does_not_leave_its_turn_running() {
     let Remote { mut scene, server, cable: _cable } = Remote::start("unrestricted").await;
     scene.api.script([Reply::command("sleep 86315")]);
     scene.client.say("Go").await;
-    scene.command_started().await;
     let running = || server.mark.processes().iter().any(|p| p.command == "sleep 86315");
     wait::until("the command", || running().then_some(())).await;
     scene.relay.stop();

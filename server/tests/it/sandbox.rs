@@ -335,6 +335,33 @@ async fn the_demo_agent_runs_inside() {
     relay.stop();
 }
 
+/// A client could otherwise choose the way out by its configuration.
+#[tokio::test]
+async fn another_provider_outside() {
+    for flags in [["--sandbox=bwrap", "--no-auth"], ["--key-proxy", "--no-auth"]] {
+        let place = Place::new();
+        let codex = place.file("codex");
+        write_script(
+            &codex,
+            &format!("touch {}; exec cat > /dev/null", place.file("ran").display()),
+        );
+        let mut launch = Launch::new(&place).argument("--codex-path").argument(&codex);
+        for flag in flags {
+            launch = launch.argument(flag);
+        }
+        let relay = launch.start();
+        let config = json!({ "provider": "codex" }).to_string();
+        assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
+        let mut client = Client::connect(relay.address()).await;
+        let error = client.until(|frame| frame["type"] == "error").await.pop().expect("it");
+        let words = error["error"].as_str().unwrap_or_default();
+        assert!(words.contains("Codex would run outside"), "{words}");
+        assert!(!place.file("ran").exists());
+        client.close().await;
+        relay.stop();
+    }
+}
+
 /// Starts the server with `arguments` where it must refuse: its exit code and
 /// what it says. `path` is its `PATH`.
 #[expect(clippy::disallowed_methods, reason = "the server is the child here")]

@@ -3,7 +3,7 @@
 
 use crate::support::http;
 use crate::support::messages_api::MessagesApi;
-use crate::support::place::Place;
+use crate::support::place::{Place, TEST_KEY};
 use crate::support::relay::{Launch, Relay};
 use crate::support::reply::{Gate, Reply};
 use crate::support::scene::for_both_clis;
@@ -15,6 +15,7 @@ for_both_clis! {
     a_tool_works_inside_and_meets_the_walls,
     interrupt_and_the_next_turn,
     stopped_while_a_tool_runs_and_resumed,
+    the_key_proxy_is_reached_from_inside,
 }
 
 /// Without the copy of stdout that other scenarios keep: it would be kept
@@ -100,6 +101,28 @@ async fn stopped_while_a_tool_runs_and_resumed(cli: Cli) {
     assert_eq!(client.turn().await.result()["result"], "I am back.");
     let request = api.turn(before + 1).await.body.to_string();
     assert!(request.contains("Remember the teapot"), "{request:.3000}");
+    client.close().await;
+    relay.stop();
+}
+
+async fn the_key_proxy_is_reached_from_inside(cli: Cli) {
+    let (place, api) = (Place::new(), MessagesApi::start());
+    let relay = Launch::unrestricted(&place, &cli.path(), &api)
+        .argument("--sandbox=os")
+        .argument("--no-auth")
+        .argument("--key-proxy")
+        .start();
+    let mut client = Client::connect(relay.address()).await;
+    api.script([
+        bash("cat /proc/[0-9]*/environ > found 2>&1; echo searched"),
+        Reply::text("Done."),
+    ]);
+    client.say("Search").await;
+    assert_eq!(client.turn().await.result()["result"], "Done.");
+    let found = std::fs::read(place.workspace().join("found")).expect("what the tool found");
+    let found = String::from_utf8_lossy(&found);
+    assert!(found.contains("sk-ant-relay-") && !found.contains(TEST_KEY), "{found}");
+    assert_eq!(api.turn(1).await.header("x-api-key"), TEST_KEY);
     client.close().await;
     relay.stop();
 }

@@ -179,6 +179,9 @@ pub(crate) struct TurnArgs {
     /// answer is no
     #[arg(long)]
     pub(crate) interactive_approvals: bool,
+    /// Which agent answers: claude or codex
+    #[arg(long, value_name = "NAME", help_heading = "Agent (replaces the configuration)")]
+    pub(crate) provider: Option<String>,
     /// Go on with this conversation
     #[arg(long, value_name = "ID", help_heading = "Agent (replaces the configuration)")]
     pub(crate) resume: Option<String>,
@@ -197,6 +200,7 @@ impl TurnArgs {
     /// The configuration that is asked for; empty if none is.
     pub(crate) fn configuration(&self) -> Configuration {
         let mut configuration = Configuration {
+            provider: self.provider.clone(),
             resume: self.resume.clone(),
             model: self.model.clone(),
             system_prompt: self.system_prompt.as_deref().map(SystemPrompt::from),

@@ -68,12 +68,12 @@ impl<'a> Renderer<'a> {
                     self.in_block = true;
                     self.answer(&text)?;
                 }
-                View::Text { text, parent: None } if self.stream => {
-                    if !std::mem::take(&mut self.in_block) {
-                        self.terminal.end_line()?;
-                        self.answer(&text)?;
-                    }
+                View::Text { text, parent: None } if self.stream && !self.in_block => {
+                    self.terminal.end_line()?;
+                    self.answer(&text)?;
                 }
+                // It has been shown in pieces.
+                View::Text { parent: None, .. } => self.in_block = false,
                 View::Thinking { text, .. } if self.verbose => self.terminal.note(&text),
                 View::ToolUse { name, input, parent, .. } => {
                     let indent = if parent.is_some() { "  " } else { "" };

@@ -106,7 +106,7 @@ pub(crate) async fn run(
                     }
                     match message {
                         ServerMessage::PermissionRequest(request) if args.interactive_approvals => {
-                            approvals.add(request, terminal);
+                            approvals.add(*request, terminal);
                         }
                         ServerMessage::PermissionRequest(_) => {
                             terminal.complain("denied; --interactive-approvals would ask you");

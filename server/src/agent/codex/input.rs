@@ -65,6 +65,13 @@ fn image(source: &RawValue, at: &str) -> Result<Value, Untranslatable> {
     }
 }
 
+/// The id that the client gave its message, if it did: `uuid`, as in the SDK.
+pub(super) fn message_id(data: &[u8]) -> Option<String> {
+    let text = simdutf8::basic::from_utf8(data).ok()?;
+    let [id] = fields(text, ["uuid"]).ok()?;
+    string(id?).map(std::borrow::Cow::into_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

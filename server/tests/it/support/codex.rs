@@ -1,6 +1,8 @@
 //! The real Codex, a scripted Responses API, a server and one client: what
 //! every scenario with the real Codex begins with and ends with.
 
+use super::codex_home::variables;
+pub(crate) use super::codex_home::{CODEX_KEY, KEY_VARIABLE, prepare_home};
 use super::place::Place;
 use super::relay::{Launch, Relay};
 use super::responses_api::ResponsesApi;
@@ -9,12 +11,6 @@ use super::{http, tools, wait};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-
-/// The key of the test's model provider. No real key comes near a test.
-pub(crate) const CODEX_KEY: &str = "fake-key-of-the-tests";
-
-/// The variable it is in.
-pub(crate) const KEY_VARIABLE: &str = "FAKE_PROVIDER_KEY";
 
 /// The actors of one scenario.
 pub(crate) struct CodexScene {
@@ -60,16 +56,6 @@ impl CodexScene {
     pub(crate) async fn question(&mut self) -> Value {
         let is_question = |frame: &Value| frame["type"] == "permission_request";
         self.client.until(is_question).await.pop().expect("until gives at least one")
-    }
-
-    /// Reads on until Codex knows its command to run: one that it has only
-    /// just started escapes the end of its turn.
-    pub(crate) async fn command_started(&mut self) {
-        let is_command = |frame: &Value| {
-            frame["data"]["method"] == "item/started"
-                && frame["data"]["params"]["item"]["type"] == "commandExecution"
-        };
-        self.client.until(is_command).await;
     }
 
     /// The agent's part of `/health`.
@@ -174,28 +160,8 @@ pub(crate) async fn configure(relay: &Relay, mut config: Value) -> Value {
 
 /// A server in `mode` whose environment leads Codex to the test's provider.
 pub(crate) fn launch(place: &Place, mode: &str) -> Launch {
-    Launch::new(place)
-        .argument("--mode")
-        .argument(mode)
-        .variable("CODEX_HOME", &place.file("codex-home").display().to_string())
-        // Below the directory for temporary files Codex makes no home of its
-        // helpers, and without those there is no sandbox.
-        .variable("TMPDIR", &place.workspace().display().to_string())
-        .variable(KEY_VARIABLE, CODEX_KEY)
-}
-
-/// A home for Codex: the test's provider and nothing that reaches the network.
-pub(crate) fn prepare_home(place: &Place, url: &str) {
-    let home = place.file("codex-home");
-    std::fs::create_dir_all(&home).expect("a directory in a fresh temp directory");
-    let config = format!(
-        "model = \"gpt-5\"\nmodel_provider = \"fake\"\n\
-         [model_providers.fake]\nname = \"fake\"\nbase_url = \"{url}\"\n\
-         env_key = \"{KEY_VARIABLE}\"\nwire_api = \"responses\"\n\
-         request_max_retries = 1\nstream_max_retries = 1\n\
-         [features]\nplugins = false\n"
-    );
-    std::fs::write(home.join("config.toml"), config).expect("a file in the temp directory");
+    let launch = Launch::new(place).argument("--mode").argument(mode);
+    variables(place).iter().fold(launch, |launch, (name, value)| launch.variable(name, value))
 }
 
 /// A Codex whose stdout is also kept in a file.

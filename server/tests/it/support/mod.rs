@@ -15,6 +15,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod codex;
+pub(crate) mod codex_home;
 pub(crate) mod http;
 pub(crate) mod messages_api;
 pub(crate) mod place;

@@ -58,8 +58,8 @@ impl Request {
     /// What the last tool gave back.
     pub(crate) fn tool_output(&self) -> String {
         let input = self.body["input"].as_array().into_iter().flatten();
-        let outputs = input.filter(|item| item["type"] == "function_call_output");
-        outputs.last().map_or_else(String::new, |item| item["output"].to_string())
+        let mut outputs = input.filter(|item| item["type"] == "function_call_output");
+        outputs.next_back().map_or_else(String::new, |item| item["output"].to_string())
     }
 }
 

@@ -1,0 +1,333 @@
+//! The session as pure code: events and instants go in, and what its places
+//! hold is looked at. No socket, no process.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clap::Parser as _;
+use proptest::prelude::*;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::connection::{Close, Request};
+use crate::lines::LineBuffer;
+use crate::process::{Ended, Ending, Pretended, Process};
+use crate::settings::Args;
+
+/// The far ends of a connection.
+struct Far {
+    id: ConnectionId,
+    control: mpsc::Receiver<Control>,
+    data: mpsc::Receiver<Vec<Bytes>>,
+    _ready: mpsc::Sender<Vec<Bytes>>,
+    _news: mpsc::Sender<News>,
+    /// The number of the last frame it has read.
+    last: u64,
+}
+
+/// A session with everything around it in the hands of the test.
+struct Bench {
+    session: Session,
+    now: Instant,
+    agent: Option<Pretended>,
+    client: Option<Far>,
+    connections: u64,
+    lines: u64,
+    /// Messages the session has taken, those an agent has read for good, and
+    /// those the agent that runs has got.
+    taken: Vec<Bytes>,
+    read: Vec<Bytes>,
+    got: Vec<Bytes>,
+}
+
+impl Bench {
+    fn new(replay_bytes: usize) -> Self {
+        // Without a workspace nothing is ever started: agents are pretended.
+        let args = [
+            "relay".to_owned(),
+            format!("--replay-bytes={replay_bytes}"),
+            "--workspace=/proc/no-such-place".to_owned(),
+            "--claude-path=/proc/no-such-program".to_owned(),
+        ];
+        let environment = [("HOME".into(), "/proc".into())].into();
+        let settings = Settings::read(Args::parse_from(args), environment, false).unwrap();
+        let (session, _) = Session::new(Arc::new(settings));
+        let (client, agent, now) = (None, None, Instant::now());
+        let (taken, read, got) = (Vec::new(), Vec::new(), Vec::new());
+        Self { session, now, agent, client, connections: 0, lines: 0, taken, read, got }
+    }
+
+    fn on(&mut self, event: Event) {
+        self.session.on_event(event, self.now);
+    }
+
+    /// Another connection for the next one after `after`, taking over.
+    fn connect(&mut self, after: u64) {
+        self.connections += 1;
+        let id = ConnectionId(self.connections);
+        let (control_to, control) = mpsc::channel(crate::connection::CONTROL_LANE);
+        let (data_to, data) = mpsc::channel(1);
+        let (_ready, ready) = mpsc::channel(1);
+        let (_news, news) = mpsc::channel(8);
+        let (verdict, mut answer) = oneshot::channel();
+        let port = Port { control: control_to, data: data_to, ready, news };
+        let attach = Attach { replay: Some(Replay { after, stream: None }), takeover: true };
+        self.on(Event::Command(Command::Connect(Newcomer { id, attach, port, verdict })));
+        assert_eq!(answer.try_recv(), Ok(true));
+        self.client = Some(Far { id, control, data, _ready, _news, last: after });
+    }
+
+    fn start_agent(&mut self) {
+        if self.agent.is_none() {
+            let (process, pretended) = Process::pretend();
+            self.session.agent.pretend(process, self.now);
+            self.agent = Some(pretended);
+        }
+    }
+
+    /// The agent says `count` lines, if the session takes any.
+    fn say(&mut self, count: u64) {
+        let has_room =
+            self.session.client.as_ref().is_none_or(|client| client.has_room(&self.session.log));
+        if self.agent.is_none() || !has_room {
+            return;
+        }
+        let mut buffer = LineBuffer::default();
+        for _ in 0..count {
+            self.lines += 1;
+            let line = format!("{{\"type\":\"x\",\"line\":{}}}\n", self.lines);
+            buffer.spare().extend_from_slice(line.as_bytes());
+        }
+        let block = buffer.take().unwrap();
+        self.on(Event::Output(Output::Lines(block)));
+    }
+
+    /// The client's socket takes a batch, and the client reads it: numbers
+    /// without a hole but for one that was told.
+    fn read(&mut self) -> bool {
+        let Some(far) = &mut self.client else { return false };
+        while let Ok(control) = far.control.try_recv() {
+            if let Control::Text(text) = control
+                && text.contains("\"gap\"")
+            {
+                let gap: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(gap["from"], far.last + 1, "{gap}");
+                far.last = gap["to"].as_u64().unwrap();
+            }
+        }
+        let Ok(mut batch) = far.data.try_recv() else { return false };
+        let bytes = batch.concat();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (head, length) = match rest[1] {
+                126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+                short => (2, usize::from(short)),
+            };
+            let frame: serde_json::Value =
+                serde_json::from_slice(&rest[head..head + length]).unwrap();
+            assert_eq!(frame["seq"], far.last + 1, "{frame}");
+            far.last += 1;
+            rest = &rest[head + length..];
+        }
+        batch.clear();
+        self.on(Event::Written(batch));
+        true
+    }
+
+    fn message(&mut self) {
+        if self.client.is_none() {
+            return;
+        }
+        let line = Bytes::from(format!("message {}\n", self.taken.len()));
+        self.taken.push(line.clone());
+        self.on(Event::News(Some(News::Request(Ok(Request::UserMessage(line))))));
+    }
+
+    /// The agent's stdin takes what is next, if anything is.
+    fn feed(&mut self) {
+        let Some(agent) = &mut self.agent else { return };
+        let stdin = self.session.agent.running.as_ref().and_then(|run| run.process.stdin.clone());
+        let Some(Ok(permit)) = stdin.map(mpsc::Sender::try_reserve_owned) else { return };
+        self.session.on_event(Event::StdinFree(permit), self.now);
+        while let Ok(input) = agent.stdin.try_recv() {
+            if let Input::Message(line) = input {
+                self.got.push(line);
+            }
+        }
+    }
+
+    /// The agent ends, and has not read the last `unread` of what it got.
+    fn end(&mut self, unread: usize, how: Ending) {
+        if self.agent.take().is_none() {
+            return;
+        }
+        let unread = self.got.split_off(self.got.len().saturating_sub(unread));
+        self.read.append(&mut self.got);
+        let ended = Ended { how, stderr: b"last words".to_vec(), unread };
+        self.on(Event::Output(Output::Ended(ended)));
+    }
+
+    fn leave(&mut self) {
+        if self.client.take().is_some() {
+            self.on(Event::News(None));
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Connect,
+    Leave,
+    Say(u64),
+    Read,
+    Message,
+    Start,
+    Feed,
+    End(usize),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => Just(Step::Connect),
+        1 => Just(Step::Leave),
+        6 => (1..40_u64).prop_map(Step::Say),
+        4 => Just(Step::Read),
+        3 => Just(Step::Message),
+        2 => Just(Step::Start),
+        4 => Just(Step::Feed),
+        1 => (0..4_usize).prop_map(Step::End),
+        1 => (0..40_000_u64).prop_map(Step::Wait),
+    ]
+}
+
+fn run(steps: &[Step], replay_bytes: usize) {
+    let mut bench = Bench::new(replay_bytes);
+    let mut last = 0;
+    for step in steps {
+        match *step {
+            Step::Connect => bench.connect(last),
+            Step::Leave => bench.leave(),
+            Step::Say(count) => bench.say(count),
+            Step::Read => _ = bench.read(),
+            Step::Message => bench.message(),
+            Step::Start => bench.start_agent(),
+            Step::Feed => bench.feed(),
+            Step::End(unread) => bench.end(unread, Ending::Signalled(9)),
+            Step::Wait(millis) => {
+                bench.now += Duration::from_millis(millis);
+                bench.on(Event::Time);
+                // A client that was silent for so long may have been dropped.
+                let holder = bench.session.client.as_ref().map(|client| client.id);
+                if bench.client.as_ref().map(|far| far.id) != holder {
+                    bench.client = None;
+                }
+            }
+        }
+        if let Some(far) = &bench.client {
+            last = far.last;
+        }
+        // Never more than the bound and one block of lines beside it.
+        assert!(bench.session.log.bytes() <= replay_bytes + 8_000);
+    }
+    // In the end everybody gets what is theirs: the client every frame, an
+    // agent every message, once and in order.
+    bench.connect(last);
+    while bench.read() {}
+    let far = bench.client.as_ref().unwrap();
+    assert_eq!(far.last + 1, bench.session.log.next());
+    bench.start_agent();
+    while !bench.session.inbox.is_empty() {
+        bench.feed();
+    }
+    bench.read.append(&mut bench.got);
+    assert_eq!(bench.read, bench.taken);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn nothing_is_lost_repeated_or_turned_round(
+        steps in prop::collection::vec(step(), 1..120),
+        replay_bytes in 2_000..20_000_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { run(&steps, replay_bytes) });
+    }
+}
+
+/// The frames a client has been given, as text.
+fn frames(bench: &mut Bench) -> String {
+    let mut text = String::new();
+    while let Some(Ok(mut batch)) = bench.client.as_mut().map(|far| far.data.try_recv()) {
+        text.push_str(&String::from_utf8_lossy(&batch.concat()));
+        batch.clear();
+        bench.on(Event::Written(batch));
+    }
+    text
+}
+
+#[tokio::test]
+async fn what_the_agent_said_on_stderr_comes_before_its_end() {
+    let mut bench = Bench::new(1 << 20);
+    bench.connect(0);
+    bench.start_agent();
+    let agent = bench.agent.as_ref().unwrap();
+    agent.notes.try_send(Note::Stderr("why it ended".into())).unwrap();
+    bench.end(0, Ending::Exited(3));
+    let told = frames(&mut bench);
+    let (why, exit) = (told.find("why it ended").unwrap(), told.find("\"exit\"").unwrap());
+    assert!(why < exit, "{told}");
+}
+
+#[tokio::test]
+async fn failures_in_a_row_are_waited_for_and_said() {
+    let mut bench = Bench::new(1 << 20);
+    bench.connect(0);
+    for (failure, words) in [(1, "next message starts it"), (2, "before 1 s"), (3, "before 2 s")] {
+        bench.start_agent();
+        bench.end(0, Ending::Exited(1));
+        let told = frames(&mut bench);
+        assert!(told.contains(words), "{failure}: {told}");
+    }
+    // The next message waits for what is left of the two seconds.
+    bench.now += Duration::from_millis(500);
+    bench.message();
+    assert_eq!(bench.session.agent.state(), "backing_off");
+    assert_eq!(bench.session.agent.deadline(), Some(bench.now + Duration::from_millis(1500)));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_complaints_is_let_go() {
+    let mut bench = Bench::new(1 << 20);
+    bench.connect(0);
+    for _ in 0..=1024 {
+        assert!(bench.session.client.is_some());
+        bench.on(Event::News(Some(News::Request(Err("nonsense".into())))));
+    }
+    assert!(bench.session.client.is_none());
+    let mut last = None;
+    while let Ok(control) = bench.client.as_mut().unwrap().control.try_recv() {
+        last = Some(control);
+    }
+    assert!(matches!(last, Some(Control::Close(Close::NOT_READING))), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_shutdown_says_goodbye_waits_for_the_agent_and_is_over() {
+    let mut bench = Bench::new(1 << 20);
+    bench.connect(0);
+    bench.start_agent();
+    bench.on(Event::Command(Command::Shutdown));
+    assert!(frames(&mut bench).contains("Server is shutting down"));
+    assert!(!bench.session.is_over());
+    assert!(bench.agent.as_mut().unwrap().is_told_to_stop());
+    // The client is kept for a second, for the agent's last words.
+    assert!(bench.session.client.is_some());
+    bench.now += Duration::from_secs(1);
+    bench.on(Event::Time);
+    assert!(bench.session.client.is_none() && !bench.session.is_over());
+    bench.end(0, Ending::Exited(0));
+    assert!(bench.session.is_over());
+}

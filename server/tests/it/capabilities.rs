@@ -1,0 +1,123 @@
+//! What a server tells of itself, and when it asks others about it.
+
+use crate::support::http;
+use crate::support::messages_api::MessagesApi;
+use crate::support::place::Place;
+use crate::support::relay::Launch;
+use crate::support::scene::for_both_clis;
+use crate::support::tools::Cli;
+use crate::support::wait;
+use crate::support::ws::Client;
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+for_both_clis! {
+    the_version_of_the_cli,
+}
+
+async fn capabilities(client: &mut Client) -> Value {
+    client.send(&json!({ "type": "capabilities" })).await;
+    client.until(|frame| frame["type"] == "capabilities").await.pop().expect("the frame")
+}
+
+async fn the_version_of_the_cli(cli: Cli) {
+    let (place, api) = (Place::new(), MessagesApi::start());
+    let relay = Launch::unrestricted(&place, &cli.path(), &api).mode("ask").start();
+    let mut client = Client::connect(relay.address()).await;
+    let told = capabilities(&mut client).await;
+    let version = match cli {
+        Cli::V2_1_197 => "2.1.197",
+        Cli::V2_1_329 => "2.1.329",
+    };
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(told["agent"]["version"], version, "{told}");
+    assert_eq!(told["agent"]["installed"], true, "{told}");
+    assert_eq!(told["mode"], "ask");
+    assert_eq!(told["permission_modes"], json!(["default", "acceptEdits", "plan", "dontAsk"]));
+    assert_eq!(told["sandbox"], json!({ "active": "none", "available": ["none", "bwrap"] }));
+    assert_eq!(told["key_proxy"], false);
+    assert_eq!(told["limits"]["message_bytes"], 64 << 20);
+    assert_eq!(told["replay"]["limit"], 16_777_216);
+
+    let health = http::get(relay.address(), "/health").await.json();
+    assert_eq!(health["agent"]["version"], version, "{health}");
+    for same in ["mode", "sandbox", "limits", "key_proxy", "permission_modes"] {
+        assert_eq!(health[same], told[same], "{same}");
+    }
+    client.close().await;
+    relay.stop();
+}
+
+/// A program that keeps a list of how it was called, and is no CLI.
+fn listing(place: &Place, body: &str) -> (PathBuf, PathBuf) {
+    let (script, calls) = (place.file("called"), place.file("calls"));
+    let text = format!("#!/bin/sh\necho \"$*\" >> '{}'\n{body}\n", calls.display());
+    std::fs::write(&script, text).expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    (script, calls)
+}
+
+#[tokio::test]
+async fn nobody_is_asked_before_the_first_client_and_then_once() {
+    let place = Place::new();
+    let (script, calls) = listing(
+        &place,
+        "case \"$*\" in *--version*) echo '9.8.7 (A test)';; *) exec cat > /dev/null;; esac",
+    );
+    let relay = Launch::new(&place).argument("--claude-path").argument(&script).start();
+    let health = http::get(relay.address(), "/health").await.json();
+    assert_eq!(health["agent"]["version"], Value::Null, "{health}");
+    assert_eq!(health["sandbox"]["available"], Value::Null, "{health}");
+    assert!(!calls.exists(), "{:?}", std::fs::read_to_string(&calls));
+
+    let mut client = Client::connect(relay.address()).await;
+    for _ in 0..3 {
+        assert_eq!(capabilities(&mut client).await["agent"]["version"], "9.8.7");
+    }
+    client.close().await;
+    relay.stop();
+    let calls = std::fs::read_to_string(calls).expect("a list");
+    assert_eq!(calls.matches("--version").count(), 1, "{calls}");
+}
+
+/// The server reaps every child; the probe's own status must not get lost in
+/// that, and one that fails or says nothing is no version.
+#[tokio::test]
+async fn a_cli_that_cannot_tell_its_version() {
+    for (body, reason) in [
+        ("case \"$*\" in *--version*) exit 3;; *) exec cat > /dev/null;; esac", "Exited(3)"),
+        ("case \"$*\" in *--version*) echo no;; *) exec cat > /dev/null;; esac", "something else"),
+    ] {
+        let place = Place::new();
+        let (script, _) = listing(&place, body);
+        let relay = Launch::new(&place).argument("--claude-path").argument(&script).start();
+        let mut client = Client::connect(relay.address()).await;
+        let told = capabilities(&mut client).await;
+        assert_eq!(told["agent"]["version"], Value::Null, "{told}");
+        let said = told["agent"]["version_unknown"].as_str().unwrap_or_default();
+        assert!(said.contains(reason), "{said}");
+        client.close().await;
+        relay.stop();
+    }
+}
+
+/// What hangs is ended, and the frame comes all the same.
+#[tokio::test]
+async fn a_cli_that_hangs_over_its_version() {
+    let place = Place::new();
+    let (script, _) = listing(
+        &place,
+        "case \"$*\" in *--version*) exec sleep 86407;; *) exec cat > /dev/null;; esac",
+    );
+    let relay = Launch::new(&place).argument("--claude-path").argument(&script).start();
+    let mut client = Client::connect(relay.address()).await;
+    let told = capabilities(&mut client).await;
+    let said = told["agent"]["version_unknown"].as_str().unwrap_or_default();
+    assert!(said.contains("did not end within"), "{said}");
+    let asks = |process: &crate::support::proc::Process| process.command == "sleep 86407";
+    wait::until("the end of what hangs", || (!relay.offspring().iter().any(asks)).then_some(()))
+        .await;
+    client.close().await;
+    relay.stop();
+}
