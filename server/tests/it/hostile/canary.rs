@@ -76,7 +76,9 @@ impl Watch {
 fn failing_agent(place: &Place) -> std::path::PathBuf {
     let path = place.file("agent");
     let script = format!(
-        "#!/bin/sh\nenv > '{0}.new'\nmv '{0}.new' '{0}'\nread -r line\n\
+        "#!/bin/sh\n# It is also asked for its version, without what it would need to work.\n\
+         [ \"$1\" = --version ] && exit 0\n\
+         env > '{0}.new'\nmv '{0}.new' '{0}'\nread -r line\n\
          echo \"no such key: $ANTHROPIC_API_KEY, $OWN_SECRET\" >&2\nread -r line\nexit 3\n",
         place.file("environment").display()
     );
