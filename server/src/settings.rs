@@ -50,7 +50,7 @@ pub struct Args {
     /// The second agent's native binary [CODEX_PATH; default codex]
     #[arg(long, value_name = "PATH")]
     pub codex_path: Option<OsString>,
-    /// A Codex app-server that already runs, instead of starting one; RELAY_CODEX_TOKEN is its token [RELAY_CODEX_URL]
+    /// A Codex app-server that already runs, instead of starting one; RELAY_CODEX_TOKEN is its token [RELAY_CODEX_URL; default none]
     #[arg(long, value_name = "ws://ADDRESS:PORT")]
     pub codex_url: Option<String>,
     /// How long Codex may try to reach its model in vain [RELAY_CODEX_RETRY_LIMIT; default 2m]
@@ -95,7 +95,7 @@ pub struct Args {
     /// What the kernel keeps the agent from: none, auto, os, bwrap or seatbelt [RELAY_SANDBOX; default none]
     #[arg(long, value_name = "SANDBOX")]
     pub sandbox: Option<String>,
-    /// Refused: no sandbox of today can restrict the network by host [RELAY_ALLOW_NET]
+    /// Refused: no sandbox of today can restrict the network by host [RELAY_ALLOW_NET; default any]
     #[arg(long, value_name = "HOST", hide = true)]
     pub allow_net: Vec<String>,
     /// Keep the credential out of the agent's environment, with a stand-in [RELAY_KEY_PROXY; default off]
