@@ -312,6 +312,7 @@ mod tests {
             ("ANTHROPIC_API_KEY", "key"),
             ("ANTHROPIC_AUTH_TOKEN", "token"),
             ("ANTHROPIC_CUSTOM_HEADERS", "X-Gateway: gw"),
+            ("ANTHROPIC_BASE_URL", "http://gateway"),
         ])
         .unwrap();
         let mut sent =
@@ -336,18 +337,23 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_is_said() {
         let key = ("ANTHROPIC_API_KEY", "key");
+        // Without TLS the vendor's own address is a mistake of its own.
+        let base = ("ANTHROPIC_BASE_URL", "http://gateway");
         for (set, expected) in [
-            (&[("ANTHROPIC_API_KEY", "")][..], CoverError::NoCredential),
+            (&[base, ("ANTHROPIC_API_KEY", "")][..], CoverError::NoCredential),
             (
-                &[key, ("CLAUDE_CODE_USE_VERTEX", "1")],
+                &[base, key, ("CLAUDE_CODE_USE_VERTEX", "1")],
                 CoverError::Provider("CLAUDE_CODE_USE_VERTEX"),
             ),
-            (&[key, ("https_proxy", "http://p")], CoverError::Detour("https_proxy")),
+            (&[base, key, ("https_proxy", "http://p")], CoverError::Detour("https_proxy")),
             (&[key, ("ANTHROPIC_BASE_URL", "api.example.com")], CoverError::Address),
             (&[key, ("ANTHROPIC_BASE_URL", "ftp://h/")], CoverError::Address),
             (&[key, ("ANTHROPIC_BASE_URL", "http://user:pw@h/")], CoverError::Address),
-            (&[("ANTHROPIC_API_KEY", "a\nb")], CoverError::Header("ANTHROPIC_API_KEY")),
-            (&[key, ("ANTHROPIC_CUSTOM_HEADERS", "no colon")], CoverError::Header(CUSTOM_HEADERS)),
+            (&[base, ("ANTHROPIC_API_KEY", "a\nb")], CoverError::Header("ANTHROPIC_API_KEY")),
+            (
+                &[base, key, ("ANTHROPIC_CUSTOM_HEADERS", "no colon")],
+                CoverError::Header(CUSTOM_HEADERS),
+            ),
         ] {
             assert_eq!(covered(set).map(|_| ()), Err(expected), "{set:?}");
         }

@@ -51,7 +51,10 @@ impl FromStr for RemoteUrl {
         let uri: hyper::Uri = text.parse().map_err(|_| NoRemoteUrl)?;
         let authority = uri.authority().ok_or(NoRemoteUrl)?;
         let is_plain = uri.scheme_str() == Some("ws") && !authority.as_str().contains('@');
-        if !is_plain || authority.port_u16().is_none_or(|port| port == 0) {
+        if !is_plain
+            || authority.host().is_empty()
+            || authority.port_u16().is_none_or(|port| port == 0)
+        {
             return Err(NoRemoteUrl);
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
