@@ -1,0 +1,232 @@
+//! The token, what it opens, and how a server is claimed.
+
+use super::*;
+
+#[test]
+fn the_token_opens_configuration_socket_and_details() {
+    let access = with_token();
+    for (uri, authorizations) in [
+        ("/", &["Bearer correct-horse"][..]),
+        ("/", &["bearer correct-horse"]),
+        ("/", &["BEARER   correct-horse"]),
+        ("/?token=correct-horse", &[]),
+        ("/?after=0&token=correct-horse&x", &[]),
+        ("/?token=%63orrect%2Dhorse", &[]),
+        ("/?token=correct-horse", &["Bearer correct-horse"]),
+    ] {
+        assert_eq!(token(&access, uri, authorizations), (200, true), "{uri} {authorizations:?}");
+    }
+}
+
+#[test]
+fn anything_but_the_token_opens_nothing() {
+    let access = with_token();
+    for (uri, authorizations) in [
+        ("/", &[][..]),
+        ("/?", &[]),
+        ("/?token", &[]),
+        ("/?token=", &[]),
+        ("/?token=wrong", &[]),
+        ("/?token=correct-hors", &[]),
+        ("/?token=correct-horses", &[]),
+        ("/?token=orrect-horse", &[]),
+        ("/?token=Correct-Horse", &[]),
+        ("/?token=correct%2dhors", &[]),
+        ("/?token=correct+horse", &[]),
+        ("/?token=%00correct-horse", &[]),
+        ("/?Token=correct-horse", &[]),
+        ("/?atoken=correct-horse", &[]),
+        ("/token=correct-horse", &[]),
+        ("/", &["Bearer"]),
+        ("/", &["Bearer "]),
+        ("/", &["Bearer wrong"]),
+        ("/", &["Bearer correct-hors"]),
+        ("/", &["Bearer correct-horse2"]),
+        ("/", &["Bearer CORRECT-HORSE"]),
+        ("/", &["Bearer correct-horse, Bearer correct-horse"]),
+        ("/", &["Bearer Bearer correct-horse"]),
+        ("/", &["Basic correct-horse"]),
+        ("/", &["correct-horse"]),
+        ("/", &["Bearercorrect-horse"]),
+        ("/", &["Token correct-horse"]),
+        ("/", &["Digest correct-horse"]),
+        // Twice, even if both are right: somebody in between may have read one.
+        ("/", &["Bearer correct-horse", "Bearer correct-horse"]),
+        ("/", &["Bearer correct-horse", "Bearer wrong"]),
+        ("/?token=correct-horse&token=correct-horse", &[]),
+        ("/?token=wrong&token=correct-horse", &[]),
+        ("/?token=correct-horse&token=wrong", &[]),
+        // Header and query that disagree.
+        ("/?token=wrong", &["Bearer correct-horse"]),
+        ("/?token=correct-horse", &["Bearer wrong"]),
+        ("/?token=correct-horse", &["Basic eDp5"]),
+        ("/?token=", &["Bearer correct-horse"]),
+    ] {
+        assert_eq!(token(&access, uri, authorizations), (401, false), "{uri} {authorizations:?}");
+    }
+    let long = "x".repeat(1 << 20);
+    assert_eq!(token(&access, "/", &[&format!("Bearer {long}")]), (401, false));
+}
+
+#[test]
+fn a_token_may_hold_any_sign() {
+    let access = Access::new(AccessRules { token: Some(secret("a+b/c=%41&d")), ..rules() });
+    assert_eq!(token(&access, "/", &["Bearer a+b/c=%41&d"]), (200, true));
+    assert_eq!(token(&access, "/?token=a%2Bb%2Fc%3D%2541%26d", &[]), (200, true));
+    let pasted = Access::new(AccessRules { token: Some(secret("a+b/c==")), ..rules() });
+    assert_eq!(token(&pasted, "/?token=a+b/c==", &[]), (200, true));
+}
+
+#[test]
+fn without_a_token_nobody_is_asked_for_one() {
+    let access = Access::new(rules());
+    assert_eq!(token(&access, "/", &[]), (200, true));
+    assert_eq!(token(&access, "/?token=x&token=y", &["Bearer z", "Basic z"]), (200, true));
+}
+
+#[test]
+fn every_refusal_of_a_status_reads_the_same() {
+    let access = with_token();
+    let denied = |head: &Parts| access.check(Door::Config, head).unwrap_err();
+    let localhost = ("host", "localhost");
+    let unauthorized = [
+        get("/", &[localhost]),
+        get("/?token=x", &[localhost]),
+        get("/", &[localhost, ("authorization", "Bearer correct-hors")]),
+    ];
+    for head in unauthorized {
+        let denial = denied(&head);
+        assert_eq!((denial.status.as_u16(), denial.error), (401, "Unauthorized"));
+    }
+    let forbidden = [
+        get("/", &[("host", "attacker.example")]),
+        get("/", &[localhost, ("origin", "https://evil.example")]),
+        get("/", &[localhost, ("origin", "null")]),
+    ];
+    for head in forbidden {
+        let denial = denied(&head);
+        assert_eq!((denial.status.as_u16(), denial.error), (403, "Forbidden"));
+    }
+}
+
+#[test]
+fn a_stranger_is_turned_away_before_the_token_is_looked_at() {
+    // Or the answers would tell a foreign page whether it has guessed it.
+    let access = with_token();
+    for token in ["correct-horse", "wrong"] {
+        let authorization = format!("Bearer {token}");
+        let evil = ("origin", "https://evil.example");
+        let head = get("/", &[("host", "localhost"), evil, ("authorization", &authorization)]);
+        assert_eq!(access.check(Door::Socket, &head).unwrap_err().cause, Cause::ForeignOrigin);
+        let head = get("/", &[("host", "evil.example"), ("authorization", &authorization)]);
+        assert_eq!(access.check(Door::Socket, &head).unwrap_err().cause, Cause::ForeignHost);
+    }
+}
+
+#[test]
+fn a_browser_posts_its_configuration_as_json() {
+    let access = Access::new(rules());
+    let own = ("origin", "http://localhost");
+    let post = |types: &[&str], headers: &[(&str, &str)], door| {
+        let mut all = vec![("host", "localhost")];
+        all.extend(headers);
+        all.extend(types.iter().map(|media_type| ("content-type", *media_type)));
+        status(&access, door, &head(Method::POST, "/", &all))
+    };
+    for json in [
+        &["application/json"][..],
+        &["Application/JSON"],
+        &["application/json;charset=utf-8"],
+        &["application/json ; charset=utf-8"],
+    ] {
+        assert_eq!(post(json, &[own], Door::Config), 200, "{json:?}");
+    }
+    for other in [
+        &[][..],
+        &[""],
+        &["text/plain"],
+        &["text/plain; application/json"],
+        &["text/plain;charset=application/json"],
+        &["application/x-www-form-urlencoded"],
+        &["multipart/form-data; boundary=application/json"],
+        &["application/jsonp"],
+        &["application/json, text/plain"],
+        &["text/plain, application/json"],
+        &["application/json", "text/plain"],
+        &["application/json", "application/json"],
+    ] {
+        assert_eq!(post(other, &[own], Door::Config), 415, "{other:?}");
+        // Programs may call it what they like, as those of old do.
+        assert_eq!(post(other, &[], Door::Config), 200, "{other:?}");
+        assert_eq!(post(other, &[own], Door::Health), 200, "{other:?}");
+    }
+}
+
+#[test]
+fn a_preflight_needs_no_token_and_gets_no_further() {
+    let access = Access::new(AccessRules {
+        token: Some(secret("correct-horse")),
+        allow_origins: vec!["https://app.example".parse().unwrap()],
+        ..rules()
+    });
+    let ask = |origin| {
+        let head = head(Method::OPTIONS, "/", &[("host", "localhost"), ("origin", origin)]);
+        access.check(Door::Config, &head)
+    };
+    assert_eq!(ask("https://app.example"), Ok(Admission { authorized: false }));
+    assert_eq!(ask("https://evil.example").unwrap_err().cause, Cause::ForeignOrigin);
+}
+
+#[test]
+fn the_first_claim_is_the_last() {
+    let access = Access::new(rules());
+    let ask = |text: &str| token(&access, "/", &[&format!("Bearer {text}")]);
+    assert!(!access.has_token());
+    assert_eq!(token(&access, "/", &[]), (200, true));
+
+    assert!(access.claim(secret("first-token")));
+    assert!(access.has_token());
+    assert_eq!(token(&access, "/", &[]), (401, false));
+    assert_eq!(ask("first-token"), (200, true));
+
+    assert!(!access.claim(secret("second-token")));
+    assert_eq!(ask("first-token"), (200, true));
+    assert_eq!(ask("second-token"), (401, false));
+
+    // A client that posts its configuration once more is told the same.
+    assert!(access.claim(secret("first-token")));
+}
+
+#[test]
+fn a_token_of_the_operator_cannot_be_claimed_away() {
+    let access = with_token();
+    assert!(!access.claim(secret("another-token")));
+    assert_eq!(token(&access, "/?token=correct-horse", &[]), (200, true));
+    assert_eq!(token(&access, "/?token=another-token", &[]), (401, false));
+}
+
+#[test]
+fn of_many_who_claim_at_once_one_wins() {
+    let access = Access::new(rules());
+    let winners: Vec<_> = std::thread::scope(|scope| {
+        let claims: Vec<_> = (0..8)
+            .map(|n| {
+                let access = &access;
+                scope.spawn(move || access.claim(secret(&format!("token-{n}"))))
+            })
+            .collect();
+        claims.into_iter().map(|claim| claim.join().unwrap()).collect()
+    });
+    assert_eq!(winners.iter().filter(|won| **won).count(), 1);
+    let winner = winners.iter().position(|won| *won).unwrap();
+    assert_eq!(token(&access, &format!("/?token=token-{winner}"), &[]), (200, true));
+}
+
+#[test]
+fn nothing_shows_the_token() {
+    let access = with_token();
+    let head = get("/?token=canary", &[("host", "localhost"), ("authorization", "Bearer canary")]);
+    let denial = access.check(Door::Config, &head).unwrap_err();
+    let shown = format!("{access:?} {denial:?} {}", denial.cause);
+    assert!(!shown.contains("horse") && !shown.contains("canary"), "{shown}");
+}
