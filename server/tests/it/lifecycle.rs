@@ -1,11 +1,11 @@
 //! Group J: the server's own life and end, and that nothing it has started
 //! outlives either.
 
-use crate::faults_agent::FakeAgent;
-use crate::faults_checks::{
+use crate::faults::agent::FakeAgent;
+use crate::faults::checks::{
     Before, answers_at_once, descriptors, fresh_client, private_bytes, rss_bytes,
 };
-use crate::faults_raw::Raw;
+use crate::faults::raw::Raw;
 use crate::support::place::Place;
 use crate::support::proc::{self, Process};
 use crate::support::relay::{Launch, Relay};
@@ -27,10 +27,6 @@ note("strays", "out")
 work()
 "#;
 
-fn with_agent(place: &Place, agent: &FakeAgent) -> Launch {
-    Launch::new(place).argument("--claude-path").argument(agent.path())
-}
-
 fn sleepers(relay: &Relay) -> Vec<Process> {
     let mut found = relay.offspring();
     found.retain(|process| process.command.starts_with("sleep 8640"));
@@ -40,7 +36,7 @@ fn sleepers(relay: &Relay) -> Vec<Process> {
 /// A relay whose agent has left two strays, and a client of it.
 async fn with_strays(place: &Place) -> (Relay, Client, FakeAgent) {
     let agent = FakeAgent::new(place, STRAYS);
-    let relay = with_agent(place, &agent).argument("--stop-grace=1s").start();
+    let relay = agent.launch(place).argument("--stop-grace=1s").start();
     let client = Client::connect(relay.address()).await;
     agent.notes("strays", "out").await;
     wait::until("two strays", || (sleepers(&relay).len() == 2).then_some(())).await;
@@ -148,7 +144,7 @@ note("ready", "yes")
 while True: time.sleep(1)
 "#;
     let agent = FakeAgent::new(&place, story);
-    let relay = with_agent(&place, &agent).start();
+    let relay = agent.launch(&place).start();
     let client = Client::connect(relay.address()).await;
     agent.notes("ready", "yes").await;
     relay.signal(Signal::KILL);
@@ -167,7 +163,7 @@ note("ready", "yes")
 work()
 "#;
     let agent = FakeAgent::new(&place, story);
-    let relay = with_agent(&place, &agent).start();
+    let relay = agent.launch(&place).start();
     let mut client = Client::connect(relay.address()).await;
     agent.notes("ready", "yes").await;
     client.say("Hello").await;
@@ -258,7 +254,7 @@ note("ready", "yes")
 while True: time.sleep(1)
 "#;
         let agent = FakeAgent::new(&place, story);
-        let relay = with_agent(&place, &agent).argument("--stop-grace=1m").start();
+        let relay = agent.launch(&place).argument("--stop-grace=1m").start();
         let mut client = Client::connect(relay.address()).await;
         agent.notes("ready", "yes").await;
         relay.signal(Signal::TERM);

@@ -1,11 +1,10 @@
 //! The server in surroundings that fail it: a log nobody reads, a port that is
 //! taken, process 1.
 
-use crate::faults_agent::FakeAgent;
-use crate::faults_checks::answers_at_once;
+use crate::faults::agent::FakeAgent;
+use crate::faults::checks::answers_at_once;
 use crate::support::place::Place;
 use crate::support::proc::{self, Mark};
-use crate::support::relay::Launch;
 use crate::support::wait;
 use crate::support::ws::Client;
 use rustix::process::Signal;
@@ -99,7 +98,7 @@ async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
             client.frame().await;
             client.close().await;
         }
-        let mut client = crate::faults_checks::fresh_client(relay.address).await;
+        let mut client = crate::faults::checks::fresh_client(relay.address).await;
         client.say(json!({"n": 1000}).to_string()).await;
         client.turn().await;
         answers_at_once(relay.address).await;
@@ -232,7 +231,7 @@ note("descriptors", " ".join(sorted(fd for fd in os.listdir("/proc/self/fd") if 
 work()
 "#;
     let agent = FakeAgent::new(&place, story);
-    let relay = Launch::new(&place).argument("--claude-path").argument(agent.path()).start();
+    let relay = agent.launch(&place).start();
     let mut client = Client::connect(relay.address()).await;
     client.say("Hello").await;
     client.turn().await;

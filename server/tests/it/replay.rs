@@ -1,8 +1,8 @@
 //! Nothing is lost in between: replay, gaps, backpressure and memory through
 //! real sockets (H7 to H9, H11, I30).
 
-use crate::faults_checks::{Before, answers_at_once, heap_bytes, peak_heap_bytes};
-use crate::faults_raw::Raw;
+use crate::faults::checks::{Before, answers_at_once, heap_bytes, peak_heap_bytes};
+use crate::faults::raw::Raw;
 use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::Client;

@@ -1,10 +1,10 @@
 //! Group H: the one place for a client, through real sockets. A dead holder
 //! loses it, a live one never.
 
-use crate::faults_agent::FakeAgent;
-use crate::faults_checks::{Before, fresh_client};
-use crate::faults_proxy::Proxy;
-use crate::faults_raw::{Raw, user_message};
+use crate::faults::agent::FakeAgent;
+use crate::faults::checks::{Before, fresh_client};
+use crate::faults::proxy::Proxy;
+use crate::faults::raw::{Raw, user_message};
 use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
 use crate::support::wait;
@@ -53,11 +53,7 @@ async fn h1_a_second_client_is_told_and_the_first_sees_nothing_of_it() {
 async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
     let place = Place::new();
     let agent = FakeAgent::new(&place, "work()");
-    let relay = Launch::new(&place)
-        .argument("--claude-path")
-        .argument(agent.path())
-        .argument(PROBE)
-        .start();
+    let relay = agent.launch(&place).argument(PROBE).start();
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     first.say("mine").await;

@@ -131,6 +131,12 @@ pub(crate) fn peak_heap_bytes(pid: i32) -> u64 {
     status_bytes(pid, "status", &["VmHWM:"]) - status_bytes(pid, "status", &["RssFile:"])
 }
 
+/// The addresses that a process has taken, whether there is memory behind
+/// them or not: what its limit counts.
+pub(crate) fn virtual_bytes(pid: i32) -> u64 {
+    status_bytes(pid, "status", &["VmSize:"])
+}
+
 /// The memory of a process that it shares with nobody.
 pub(crate) fn private_bytes(pid: i32) -> u64 {
     status_bytes(pid, "smaps_rollup", &["Private_Clean:", "Private_Dirty:"])
