@@ -467,8 +467,8 @@ fn ordinal(number: u32) -> String {
     }
 }
 
-/// The end of a process whose tasks are gone, which only a shutdown of the
-/// whole runtime brings about.
+/// The end of a process whose tasks are gone, which a defect of theirs brings
+/// about, or a shutdown of the whole runtime.
 pub(super) fn lost() -> Ended {
     Ended { how: Ending::Lost, stderr: Vec::new(), unread: Vec::<Bytes>::new() }
 }
