@@ -6,6 +6,7 @@ mod browser;
 mod capabilities;
 mod demo_agent;
 mod faults;
+mod half_open;
 mod hostile;
 mod key_proxy;
 mod key_proxy_cli;
