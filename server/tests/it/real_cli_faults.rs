@@ -2,6 +2,7 @@
 //! worst moment. The server lives, says what happened, and the conversation
 //! goes on.
 
+use crate::support::messages_api::MessagesApi;
 use crate::support::place::Place;
 use crate::support::relay::Launch;
 use crate::support::reply::{Gate, Message, Reply};
@@ -11,6 +12,7 @@ use crate::support::ws::Client;
 use crate::support::{http, proc, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 for_both_clis! {
@@ -19,6 +21,7 @@ for_both_clis! {
     refused_request,
     cut_connection,
     no_key_at_all,
+    nowhere_to_write,
     killed_in_mid_turn_and_resumed,
     killed_while_a_tool_runs_and_resumed,
     server_stopped_while_a_tool_runs_and_resumed,
@@ -96,6 +99,35 @@ async fn no_key_at_all(cli: Cli) {
     assert!(told.contains("/login"), "{told}");
     assert!(scene.api.turns().is_empty());
     scene.end().await;
+}
+
+/// A home, a directory for sessions and a workspace that are closed: the agent
+/// works, but what it has not written down it cannot resume.
+async fn nowhere_to_write(cli: Cli) {
+    let (place, api) = (Place::new(), MessagesApi::start());
+    let user = place.give_to_nobody().as_raw();
+    for closed in [place.home(), place.workspace(), place.file("claude")] {
+        let mode = std::fs::Permissions::from_mode(0o555);
+        std::fs::set_permissions(closed, mode).expect("a directory of the test");
+    }
+    let relay = Launch::unrestricted(&place, &cli.path(), &api).user(user).start();
+    let mut client = Client::connect(relay.address()).await;
+    api.script([Reply::text("One."), Reply::text("Two.")]);
+    client.say("Hi").await;
+    assert_eq!(client.turn().await.result()["result"], "One.");
+    let health = http::get(relay.address(), "/health").await.json();
+    let pid = health["agent"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    proc::signal(pid.expect("a running agent"), Signal::KILL);
+    told_of_the_kill(&mut client).await;
+
+    client.say("Still there?").await;
+    let frames = client.until(|frame| frame["type"] == "exit").await;
+    let [.., error, _] = &frames[..] else { panic!("an error before the exit: {frames:#?}") };
+    let words = "could not be resumed; a new one is started";
+    assert!(error["error"].to_string().contains(words), "{error}");
+    assert_eq!(client.turn().await.result()["result"], "Two.");
+    client.close().await;
+    relay.stop();
 }
 
 /// Reads the two frames that tell of the agent's end: words, then facts.
