@@ -5,8 +5,8 @@ use crate::faults::agent::FakeAgent;
 use crate::faults::checks::answers_at_once;
 use crate::support::place::Place;
 use crate::support::proc::{self, Mark};
-use crate::support::wait;
 use crate::support::ws::Client;
+use crate::support::{http, wait};
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -72,9 +72,25 @@ impl Drop for Wrapped {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "here the server is the child")]
+/// What begins a command in a network (`--net`) or with mounts (`--mount`) of
+/// its own. A normal user becomes the root of them.
+fn unshared(what: &str) -> Vec<&str> {
+    let mut wrapper = vec!["unshare", what];
+    if !rustix::process::geteuid().is_root() {
+        wrapper.extend(["--user", "--map-root-user"]);
+    }
+    wrapper
+}
+
 fn fails_to_start(place: &Place, arguments: &[&str]) -> Output {
-    Command::new(SERVER)
+    fails_to_start_under(place, &[], arguments)
+}
+
+#[expect(clippy::disallowed_methods, reason = "here the server is the child")]
+fn fails_to_start_under(place: &Place, wrapper: &[&str], arguments: &[&str]) -> Output {
+    let mut command = [wrapper, &[SERVER]].concat().into_iter();
+    Command::new(command.next().expect("the server at least"))
+        .args(command)
         .args(["--demo", "--workspace"])
         .arg(place.workspace())
         .args(arguments)
@@ -145,6 +161,19 @@ async fn j6_a_port_that_is_none_is_refused() {
     }
 }
 
+/// In a network of its own, where ports below 1024 are what they usually are,
+/// and without the right to one.
+#[tokio::test]
+async fn j6_a_port_for_root_alone_is_said_in_words() {
+    let place = Place::new();
+    let unshared = unshared("--net");
+    let wrapper = [&unshared[..], &["setpriv", "--bounding-set=-all"]].concat();
+    let output = fails_to_start_under(&place, &wrapper, &["--host=0.0.0.0", "--port=80"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("ports below 1024 are for root; choose another with --port"), "{told}");
+}
+
 #[tokio::test]
 async fn j6_ipv6_works_where_there_is_any() {
     if TcpListener::bind("[::1]:0").is_err() {
@@ -202,6 +231,34 @@ while (text := hear()) is not None:
     })
     .await;
     proc::signal(server.pid, Signal::TERM);
+    assert_eq!(relay.ended(), Some(0));
+}
+
+/// The one file that the server writes for an agent finds no room.
+#[tokio::test]
+async fn i28_a_disk_that_is_full_is_told_and_stops_nothing_else() {
+    const FILL: &str = "mount -t tmpfs -o size=4k none \"$TMPDIR\" && \
+                        { cat /dev/zero > \"$TMPDIR/fill\"; exec \"$0\" \"$@\"; }";
+    let place = Place::new();
+    let unshared = unshared("--mount");
+    let wrapper = [&unshared[..], &["sh", "-c", FILL, SERVER, "--demo"]].concat();
+    let relay = Wrapped::start(&place, &wrapper, Stdio::null());
+    let servers = r#"{"mcpServers":{"own":{"command":"true"}}}"#;
+    assert_eq!(http::post(relay.address, "/config", servers).await.status, 200);
+    let mut client = Client::connect(relay.address).await;
+    let told = client.frame().await;
+    let words = told["error"].as_str().expect("an error");
+    assert!(words.contains("the MCP servers cannot be written to a file in"), "{words}");
+    assert!(words.contains("No space left on device"), "{words}");
+    client.say("Hello").await;
+    client.until(|frame| frame["error"].to_string().contains("kept and handed over")).await;
+    // Without them there is nothing to write.
+    assert_eq!(http::post(relay.address, "/config", "{}").await.status, 200);
+    client.say("Again").await;
+    client.turn().await;
+    client.turn().await;
+    client.close().await;
+    proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
     assert_eq!(relay.ended(), Some(0));
 }
 

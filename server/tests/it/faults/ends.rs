@@ -80,7 +80,8 @@ work()
 /// is handed to the next one, once and in order, whichever way it ends.
 #[tokio::test]
 async fn i5_what_was_not_read_is_handed_over_once_and_in_order() {
-    for end in ["sys.exit(0)", "sys.exit(1)", "die(signal.SIGKILL)"] {
+    let with_its_keeper = "os.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)";
+    for end in ["sys.exit(0)", "sys.exit(1)", "die(signal.SIGKILL)", with_its_keeper] {
         // Every process reads seven messages of those that are there already.
         let story = format!(
             "if RUN == 1: gate('go')\nfor _ in range(7):\n    text = hear()\n    if text is None: sys.exit(0)\n    turn(text)\n    if text == 'message 199': work()\n{end}"
