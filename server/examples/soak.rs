@@ -311,11 +311,7 @@ impl Client {
                     self.tally.crashes += 1;
                     break;
                 }
-                Some("sdk_message") if frame["data"]["type"] == "result" => {
-                    if !doomed {
-                        break;
-                    }
-                }
+                Some("sdk_message") if frame["data"]["type"] == "result" && !doomed => break,
                 Some("sdk_message") if frame["data"]["type"] == "assistant" => {
                     let text = frame["data"]["message"]["content"][0]["text"].as_str();
                     let number = text.and_then(|text| text.get(..12)?.parse::<u64>().ok());

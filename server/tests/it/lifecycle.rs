@@ -70,7 +70,7 @@ async fn gone(relay: &Relay, old: &[Process]) {
         (!left.iter().any(|left| old.iter().any(|old| old.pid == left.pid))).then_some(())
     })
     .await;
-    assert!(asked.elapsed() < AFTER_AGENT, "{:?}", asked.elapsed());
+    wait::was_within(AFTER_AGENT, asked);
     wait::until("no zombie", || proc::zombies_of(relay.pid()).is_empty().then_some(())).await;
 }
 
@@ -116,7 +116,7 @@ async fn a_stopped_server_leaves_no_orphan() {
         assert_eq!(client.closed().await, Some(1001));
         let asked = Instant::now();
         assert_eq!(relay.end().code(), Some(0));
-        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        wait::was_within(AFTER_AGENT, asked);
     }
 }
 
@@ -124,11 +124,9 @@ async fn a_stopped_server_leaves_no_orphan() {
 async fn j3_a_killed_server_leaves_nothing_after_8_s() {
     let place = Place::new();
     let (relay, client, _agent) = with_strays(&place).await;
-    let asked = Instant::now();
     relay.signal(Signal::KILL);
-    // `end` waits for no more than 8 s and fails with what is left.
+    // It waits for no more than 8 s and fails with what is left.
     relay.end();
-    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     drop(client);
 }
 
@@ -193,7 +191,7 @@ async fn j1_sigterm_while_idle_ends_within_a_second() {
     let relay = Launch::demo(&place).start();
     let asked = Instant::now();
     relay.stop();
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    wait::was_within(Duration::from_secs(1), asked);
 }
 
 #[tokio::test]
@@ -239,7 +237,8 @@ async fn j1_sigterm_during_a_replay() {
     let asked = Instant::now();
     relay.signal(Signal::TERM);
     assert_eq!(relay.end().code(), Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    // A client that reads nothing is not waited for for long.
+    wait::was_within(Duration::from_secs(2), asked);
     drop(stuck);
 }
 
@@ -262,7 +261,7 @@ while True: time.sleep(1)
         let asked = Instant::now();
         relay.signal(signal);
         assert_eq!(relay.end().code(), Some(0));
-        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        wait::was_within(Duration::from_secs(1), asked);
     }
 }
 
