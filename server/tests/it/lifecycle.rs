@@ -79,7 +79,7 @@ async fn told_of_the_end(client: &mut Client) -> Value {
 }
 
 #[tokio::test]
-async fn an_agent_that_crashes_leaves_no_orphan() {
+async fn i11_an_agent_that_crashes_leaves_no_orphan_in_any_session() {
     let place = Place::new();
     let (relay, mut client, _agent) = with_strays(&place).await;
     let old = relay.offspring();
@@ -93,7 +93,7 @@ async fn an_agent_that_crashes_leaves_no_orphan() {
 }
 
 #[tokio::test]
-async fn a_keeper_that_is_killed_takes_everything_with_it() {
+async fn i11_a_keeper_that_is_killed_takes_everything_with_it() {
     let place = Place::new();
     let (relay, mut client, _agent) = with_strays(&place).await;
     let old = relay.offspring();
@@ -106,7 +106,7 @@ async fn a_keeper_that_is_killed_takes_everything_with_it() {
 }
 
 #[tokio::test]
-async fn a_stopped_server_leaves_no_orphan() {
+async fn j1_a_stopped_server_leaves_no_orphan() {
     for signal in [Signal::TERM, Signal::INT] {
         let place = Place::new();
         let (relay, mut client, _agent) = with_strays(&place).await;
