@@ -6,7 +6,7 @@ use super::raw::Raw;
 use super::{Trial, texts};
 use crate::support::place::Place;
 use crate::support::relay::Relay;
-use crate::support::ws::client_frame;
+use crate::support::ws::{Client, client_frame};
 use crate::support::{proc, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -28,7 +28,8 @@ for taken in io.BufferedReader(io.FileIO(0, closefd=False), 1 << 20):
         note("heard", message["message"]["content"][:12].strip())
         turn("taken")
 "#;
-    let mut trial = Trial::of(story).await;
+    let probe = "--probe-timeout=30s";
+    let mut trial = Trial::launched(story, |launch, _| launch.argument(probe)).await;
     let filler = "x".repeat(1 << 20);
     for number in 0..SENT {
         trial.client.say(format!("message {number:<4}{filler}")).await;
@@ -48,7 +49,14 @@ for taken in io.BufferedReader(io.FileIO(0, closefd=False), 1 << 20):
     // 128 MiB wait, one is being written and one is next.
     let accepted = SENT - refused;
     assert!((126..=130).contains(&accepted), "{accepted}");
-    // Behind the messages it would wait for ever: the agent never reads.
+    // Behind the messages it would wait for ever: the agent never reads. That
+    // goes for the answer to a probe as well.
+    let mut second = Client::open(trial.relay.address(), "/ws").await;
+    let told = tokio::select! {
+        told = second.frame() => told,
+        seen = trial.client.see() => panic!("nothing but a ping: {seen:?}"),
+    };
+    assert_eq!(told["error"], "Server already has an active connection");
     trial.client.close().await;
 
     // The agent is killed; the next one gets all that was taken.
