@@ -17,6 +17,7 @@ use crate::backoff::Backoff;
 use crate::delivery::Delivery;
 use crate::desk::{Desk, Direction};
 use crate::error::Error;
+use crate::home::Place;
 use crate::http::Http;
 use crate::link::{Control, Link, clock, write_loop};
 use crate::message::{Frame, Gap, ServerMessage};
@@ -86,6 +87,8 @@ pub(crate) struct Session {
     pub(crate) unsent: Option<Outgoing>,
     /// Read from the server and not with every subscriber yet.
     pub(crate) delivery: Delivery,
+    /// What the server runs in, if that can go away for good.
+    pub(crate) place: Option<Place>,
 }
 
 impl Session {
@@ -138,7 +141,36 @@ impl Session {
                 Err(error) => break error,
             }
         };
+        let error = self.reason(error).await;
         self.finish(error);
+    }
+
+    /// Why the end has come: a connection that cannot be had may be so because
+    /// there is nothing left to connect to.
+    async fn reason(&mut self, error: Error) -> Error {
+        if !error.is_transient() && !matches!(error, Error::GaveUp { .. }) {
+            return error;
+        }
+        let Some(place) = &self.place else { return error };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => error,
+            there = place.still_there() => there.err().unwrap_or(error),
+        }
+    }
+
+    /// One more attempt to connect. A refusal by what stands before the server
+    /// is looked into.
+    async fn attempt(&mut self) -> Result<(Reader, Writer), Error> {
+        let refused = match self.connect(false).await {
+            Err(error @ Error::Unavailable { .. }) => error,
+            attempted => return attempted,
+        };
+        if let Some(place) = &self.place {
+            place.still_there().await?;
+        }
+        Err(refused)
     }
 
     async fn reconnect(
@@ -163,7 +195,7 @@ impl Session {
                 () = stopped(&mut stop) => return Err(Error::Stopped),
                 attempted = async {
                     sleep(wait.min(self.options.reconnect_for - elapsed)).await;
-                    self.connect(false).await
+                    self.attempt().await
                 } => attempted,
             };
             match attempted {
