@@ -146,7 +146,7 @@ impl Client {
         let message = message.into();
         let frame = message.frame()?;
         let messages = self.subscribe(false);
-        let turn = Turn::new(messages, message.id);
+        let turn = Turn::new(messages, message.id, self.inner.desk.next());
         self.inner.desk.send(frame).await?;
         Ok(turn)
     }

@@ -97,11 +97,12 @@ impl Session {
         let limit = self.options.connect_timeout;
         let upgraded = self.http.upgrade(&self.route(first)).await?;
         let (mut reader, writer) = socket::split(upgraded, self.options.max_message_bytes);
-        let stream = timeout(limit, hello(&mut reader, &self.http))
+        let (stream, next) = timeout(limit, hello(&mut reader, &self.http))
             .await
             .unwrap_or(Err(Error::Timeout { what: "the server's greeting", limit }))?;
         if self.numbered {
             self.order.connected(stream.as_deref());
+            self.desk.set_next(next.unwrap_or(0));
             self.desk.set_position(self.order.position());
         }
         Ok((reader, writer))
@@ -313,14 +314,14 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Waits for `connected`; what else may come first is a refusal.
-async fn hello(reader: &mut Reader, http: &Http) -> Result<Option<String>, Error> {
+async fn hello(reader: &mut Reader, http: &Http) -> Result<(Option<String>, Option<u64>), Error> {
     loop {
         match reader.read().await? {
             Incoming::Ping(_) | Incoming::Pong(_) => {}
             Incoming::Close { code, reason } => return Err(closed(code, reason)),
             Incoming::Text(text) => {
                 return match Frame::read(text) {
-                    Ok(Frame::Connected { stream }) => Ok(stream),
+                    Ok(Frame::Connected { stream, next }) => Ok((stream, next)),
                     Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
                         Err(refused(reader, text).await)
                     }

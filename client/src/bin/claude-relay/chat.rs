@@ -7,7 +7,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::args::{ChatArgs, ServerArgs};
-use crate::connect::connect;
+use crate::connect::{connect, leave};
 use crate::outcome::Exit;
 use crate::render::Renderer;
 use crate::terminal::Terminal;
@@ -74,7 +74,7 @@ pub(crate) async fn chat(
     {
         terminal.complain(&format!("the history is not saved in {}: {error}", path.display()));
     }
-    chat.client.stop().await;
+    leave(&chat.client, server, terminal).await;
     Ok(exit)
 }
 
