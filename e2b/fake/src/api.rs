@@ -133,7 +133,7 @@ fn sandbox(state: &mut State, method: &str, id: &str, rest: &[&str], body: &Valu
             Reply::refuse(409, &format!("sandbox '{id}' is already paused"))
         }
         ("POST", ["pause"]) => {
-            sandbox.paused = true;
+            sandbox.pause();
             Reply::empty(204)
         }
         ("PUT", ["network"]) => {

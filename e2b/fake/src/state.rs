@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::record::Recorded;
 
@@ -74,6 +74,11 @@ pub(crate) struct Sandbox {
     pub(crate) network: Value,
     pub(crate) files: Files,
     pub(crate) changes: broadcast::Sender<(String, &'static str)>,
+    /// Closed when the sandbox ends or is paused, which cuts its connections.
+    pub(crate) runs: watch::Sender<()>,
+    /// The server's ends of connections that a pause has cut: what is frozen
+    /// does not learn of it.
+    pub(crate) frozen: Vec<Box<dyn Send>>,
 }
 
 /// The files of a sandbox: paths with contents, and directories.
@@ -123,6 +128,8 @@ impl State {
             network: body["network"].clone(),
             files,
             changes: broadcast::channel(64).0,
+            runs: watch::channel(()).0,
+            frozen: Vec::new(),
         };
         let answer = sandbox.answer(&id);
         self.sandboxes.insert(id, sandbox);
@@ -144,6 +151,12 @@ impl State {
 }
 
 impl Sandbox {
+    /// Stops it with all that runs in it; its connections are cut from outside.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+        self.runs = watch::channel(()).0;
+    }
+
     /// What create and connect answer.
     pub(crate) fn answer(&self, id: &str) -> Value {
         json!({
