@@ -7,6 +7,7 @@ mod failures;
 mod files;
 mod leaving;
 mod life;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
