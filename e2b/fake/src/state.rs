@@ -61,6 +61,7 @@ pub(crate) struct State {
     pub(crate) page_size: Option<usize>,
     pub(crate) log_pages: Option<Vec<usize>>,
     pub(crate) failing_step: Option<(String, String)>,
+    pub(crate) insist_on_templates: bool,
 }
 
 pub(crate) struct Sandbox {
@@ -103,6 +104,15 @@ pub(crate) struct Build {
 }
 
 impl State {
+    /// Whether a template of this name can be had.
+    pub(crate) fn knows(&self, template: &str) -> bool {
+        let name = template.split(':').next().unwrap_or_default();
+        match self.insist_on_templates {
+            true => self.templates.contains_key(name),
+            false => template != "no-such-template",
+        }
+    }
+
     /// A new sandbox; its id and its answer.
     pub(crate) fn create(&mut self, body: &Value) -> Value {
         self.next_sandbox += 1;

@@ -45,6 +45,12 @@ impl Exit {
         self.message.as_deref()
     }
 
+    /// The same end in other words.
+    #[cfg(feature = "e2b")]
+    pub(crate) fn saying(self, message: String) -> Self {
+        Self { message: Some(message), ..self }
+    }
+
     /// The same end with nothing to say, because it has been said.
     pub(crate) fn silent(self) -> Self {
         Self { message: None, ..self }

@@ -154,6 +154,11 @@ async fn nothing_is_left_when_the_program_ends_early() {
     assert!(code == 2 && stderr.contains("not like this"), "{stderr}");
     assert!(line.cloud.fake.alive().is_empty());
 
+    // There is no such template.
+    line.cloud.fake.fail("POST /sandboxes", Fault::refuse(404, "template not found"));
+    let (code, _, stderr) = line.run(&["--sandbox", "hi"]).await;
+    assert!(code == 3 && stderr.contains("claude-relay-e2b build"), "{stderr}");
+
     // Its creation was not answered: it is looked for.
     line.cloud.fake.fail("POST /sandboxes", Fault::CutAfter);
     let (code, _, stderr) = line.run(&["--sandbox", "hi"]).await;

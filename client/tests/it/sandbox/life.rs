@@ -59,6 +59,43 @@ async fn a_sandbox_is_created_claimed_asked_and_ended() {
 }
 
 #[tokio::test]
+async fn from_the_build_of_the_template_to_the_end() {
+    use claude_relay_client::e2b::build::{BuildRequest, DEFAULT_PATIENCE, build};
+    use claude_relay_client::e2b::relay::{RelayTemplate, ServerFrom};
+    use claude_relay_client::e2b::shipped::DEFAULT_NAME;
+    use claude_relay_client::e2b::templates::Size;
+
+    let cloud = Cloud::start().await;
+    cloud.fake.insist_on_templates();
+    let error = failed(cloud.client()).await;
+    assert!(error.to_string().contains("'claude-agent-server' not found"), "{error}");
+
+    // Any program will do: what is built is never run by the fake.
+    let program = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(program.path(), "a server").unwrap();
+    let relay = RelayTemplate {
+        server: ServerFrom::Binary(program.path().to_owned()),
+        cli_version: Default::default(),
+        image: None,
+        packages: Vec::new(),
+    };
+    let request = BuildRequest {
+        name: DEFAULT_NAME.parse().unwrap(),
+        tags: vec![],
+        size: Size { cpus: 2, memory_mb: 2048 },
+        template: relay.definition(),
+        patience: DEFAULT_PATIENCE,
+    };
+    soon(build(&cloud.e2b, &request, |_| {})).await.unwrap();
+
+    let client = soon(cloud.client().template("").start()).await.unwrap();
+    soon(client.files().unwrap().write("input.txt", "to be read")).await.unwrap();
+    assert!(soon(client.ask("hello")).await.unwrap().text.contains("hello"));
+    soon(client.kill()).await.unwrap();
+    cloud.finish().await;
+}
+
+#[tokio::test]
 async fn an_address_beats_a_template() {
     let cloud = Cloud::start().await;
     let client = soon(cloud.client().connection_url(&cloud.relay.url).start()).await.unwrap();
@@ -140,6 +177,11 @@ async fn a_sandbox_whose_time_ran_out_is_told_from_a_broken_connection() {
     }
 }
 
+/// The CLI takes its time to start on a busy machine.
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(120), work).await.expect("it took too long")
+}
+
 async fn with_the_real_cli(cli: Cli) {
     let (api, place) = (MessagesApi::start(), Place::new());
     // The server gets nothing from its environment but where to write: what a
@@ -156,11 +198,11 @@ async fn with_the_real_cli(cli: Cli) {
         configuration.anthropic_base_url = Some(api.url());
     });
     let client = soon(builder.start()).await.unwrap();
-    let first = soon(client.ask("Hi")).await.unwrap();
+    let first = in_time(client.ask("Hi")).await.unwrap();
     assert_eq!(first.text, "Hello from the cloud.");
     let id = soon(client.pause()).await.unwrap();
     let client = soon(cloud.attach(&id).start()).await.unwrap();
-    let second = soon(client.ask("Again")).await.unwrap();
+    let second = in_time(client.ask("Again")).await.unwrap();
     assert_eq!(second.text, "And back again.", "the answer to this question, not to the last");
     assert_eq!(first.session_id, second.session_id);
     soon(client.stop()).await;

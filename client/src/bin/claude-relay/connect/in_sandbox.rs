@@ -43,7 +43,7 @@ pub(super) async fn connect(
         terminal.note(&what);
     }
     let started = tokio::select! {
-        started = builder.start() => started.map_err(Exit::from),
+        started = builder.start() => started.map_err(|error| failed(error, template.as_deref())),
         _ = tokio::signal::ctrl_c() => Err(Exit::INTERRUPTED),
     };
     match started {
@@ -61,6 +61,20 @@ pub(super) async fn connect(
             }
             Err(exit)
         }
+    }
+}
+
+/// A template that does not exist is what everybody meets first.
+fn failed(error: Error, template: Option<&str>) -> Exit {
+    let unknown = matches!(
+        &error,
+        Error::E2b(inner) if matches!(**inner, claude_relay_client::e2b::Error::NotFound(_))
+    );
+    let told = error.to_string();
+    let exit = Exit::from(error);
+    match (unknown, template) {
+        (true, None) => exit.saying(format!("{told} (`claude-relay-e2b build` builds it)")),
+        _ => exit,
     }
 }
 
