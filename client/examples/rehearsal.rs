@@ -34,7 +34,7 @@ use crate::reply::Reply;
 type Failure = Box<dyn std::error::Error>;
 
 /// How long a turn of the CLI may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {

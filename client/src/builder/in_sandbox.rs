@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use claude_relay_e2b::{E2b, NewSandbox, Options, SandboxId, shipped};
+use claude_relay_e2b::{E2b, Lease, NewSandbox, Options, SandboxId, shipped};
 use tokio::time::sleep;
 
 use super::{ClientBuilder, Start};
@@ -176,17 +176,39 @@ impl ClientBuilder {
                 for change in &wanted.changes {
                     change(&mut new);
                 }
-                let home = Arc::new(Home::create(&e2b, &new).await?);
-                let settled = match self.claim(&home, &e2b).await {
-                    Ok(()) => self.settle_in(Arc::clone(&home), &wanted).await,
-                    Err(error) => Err(error),
-                };
-                if settled.is_err() {
-                    home.give_up().await;
-                }
-                settled
+                let home = Home::create(&e2b, &new).await?;
+                self.move_in(home, &wanted).await
             }
         }
+    }
+
+    /// As [`start`](Self::start), in a sandbox that a
+    /// [pool](claude_relay_e2b::SandboxPool) has handed out, which is up
+    /// already. From here on it is the client's as one that it has created:
+    /// its end frees the place in the pool.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start). The sandbox is killed then.
+    pub async fn start_in(mut self, lease: Lease) -> Result<Client, Error> {
+        let wanted = std::mem::take(&mut self.wanted);
+        self.complete_for_sandbox()?;
+        let home = Home::take_over(lease.into_guard(), wanted.time).await?;
+        self.move_in(home, &wanted).await
+    }
+
+    /// Claims the server in a fresh sandbox and connects to it. The sandbox is
+    /// gone before an error is returned.
+    async fn move_in(mut self, home: Home, wanted: &Wanted) -> Result<Client, Error> {
+        let home = Arc::new(home);
+        let settled = match self.claim(&home).await {
+            Ok(()) => self.settle_in(Arc::clone(&home), wanted).await,
+            Err(error) => Err(error),
+        };
+        if settled.is_err() {
+            home.give_up().await;
+        }
+        settled
     }
 
     /// A fresh sandbox holds no credential, and its agent is of no use without.
@@ -211,9 +233,9 @@ impl ClientBuilder {
 
     /// Draws the token with which the server will be claimed, and leaves it
     /// where those who may open the sandbox find it again.
-    async fn claim(&mut self, home: &Home, e2b: &E2b) -> Result<(), Error> {
+    async fn claim(&mut self, home: &Home) -> Result<(), Error> {
         // In debug mode the server is one that somebody has started here.
-        if e2b.settings().is_debug() {
+        if home.place().sandbox().e2b().settings().is_debug() {
             return Ok(());
         }
         let configured = self.configuration.auth_token.take();

@@ -39,7 +39,7 @@ pub(crate) struct Home {
 
 /// Whose business the end of the sandbox is.
 enum Owner {
-    /// We created it: it ends with us.
+    /// It was created for us: it ends with us.
     Us(Guard),
     /// We came back to it: it ends when we are told to end it.
     Visitor,
@@ -51,12 +51,24 @@ impl Home {
     pub(crate) async fn create(e2b: &E2b, new: &NewSandbox) -> Result<Self, Error> {
         let asked_at = Instant::now();
         let guard = e2b.create_guarded(new).await?;
+        Self::of(guard, new.timeout, asked_at)
+    }
+
+    /// Takes over a sandbox that others have created, and its end.
+    pub(crate) async fn take_over(guard: Guard, time: Duration) -> Result<Self, Error> {
+        let asked_at = Instant::now();
+        if let Some(sandbox) = guard.sandbox() {
+            sandbox.set_timeout(time).await?;
+        }
+        Self::of(guard, time, asked_at)
+    }
+
+    fn of(guard: Guard, time: Duration, since: Instant) -> Result<Self, Error> {
         let Some(sandbox) = guard.sandbox().cloned() else {
             return Err(Error::NoSandbox);
         };
-        let time = new.timeout;
         let owner = Mutex::new(Owner::Us(guard));
-        Ok(Self { place: Place(sandbox), time, ends_at: asked_at + time, owner })
+        Ok(Self { place: Place(sandbox), time, ends_at: since + time, owner })
     }
 
     /// Comes back to a sandbox, resuming it if it is paused.

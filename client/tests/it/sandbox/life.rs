@@ -96,6 +96,34 @@ async fn from_the_build_of_the_template_to_the_end() {
 }
 
 #[tokio::test]
+async fn a_sandbox_of_a_pool_is_claimed_when_it_is_handed_out_and_gives_its_place_back() {
+    use claude_relay_client::e2b::{NewSandbox, PoolOptions, SandboxPool};
+
+    let cloud = Cloud::start().await;
+    let options = PoolOptions {
+        name: "conversations".into(),
+        new: NewSandbox::new("claude-agent-server"),
+        most: 1,
+        warm: 1,
+        starting: 1,
+    };
+    let pool = SandboxPool::open(cloud.e2b.clone(), options).unwrap();
+    let lease = soon(pool.take()).await.unwrap();
+    let id = cloud.only_one();
+    let client = soon(cloud.client().start_in(lease)).await.unwrap();
+    assert!(cloud.fake.file(&id, TOKEN_FILE).is_some());
+    soon(client.ask("hello")).await.unwrap();
+    soon(client.stop()).await;
+    assert!(!cloud.fake.alive().contains(&id));
+    // Its place is free, and taken again at once.
+    let lease = soon(pool.take()).await.unwrap();
+    cloud.fake.fail("POST 3000/config", Fault::refuse(403, "not you"));
+    soon(cloud.client().start_in(lease)).await.unwrap_err();
+    assert!(soon(pool.close(CLEANUP)).await);
+    cloud.finish().await;
+}
+
+#[tokio::test]
 async fn an_address_beats_a_template() {
     let cloud = Cloud::start().await;
     let client = soon(cloud.client().connection_url(&cloud.relay.url).start()).await.unwrap();
