@@ -406,7 +406,7 @@ async fn c12_methods_and_paths() {
 #[tokio::test]
 async fn c14_heads_that_others_would_read_otherwise() {
     let siege = Siege::begin().await;
-    let host = format!("Host: {}\r\n", siege.address());
+    let host = format!("Host: {}\r\n{CLOSE}", siege.address());
     for request in [
         format!("GET /health HTTP/1.1\r\n{host}X: a\r\n b\r\n\r\n"),
         format!("GET /health HTTP/1.1\r\n{host}X : a\r\n\r\n"),
