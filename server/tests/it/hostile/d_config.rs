@@ -144,6 +144,30 @@ async fn d14_secrets_are_not_seen_again() {
 }
 
 #[tokio::test]
+async fn d14_a_mask_that_is_posted_back_changes_nothing() {
+    let siege = Siege::begin().await;
+    let post = async |body: &Value| {
+        let answer = http::post(siege.address(), "/config", &body.to_string()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let headers = json!({ "X": format!("{CANARY}-1") });
+    let body = json!({
+        "env": { "SECRET": format!("{CANARY}-2") },
+        "mcpServers": { "m": { "type": "http", "url": "http://127.0.0.1:1/", "headers": headers } },
+    });
+    assert_eq!(post(&body).await["applies"], "next_start");
+    // The next client gets an agent with it.
+    siege.client().await.close().await;
+    let shown = configuration(&siege).await;
+    assert_eq!(shown["env"]["SECRET"], "***", "{shown}");
+    assert_eq!(post(&shown).await["applies"], "now", "nothing has changed: {shown}");
+    assert_eq!(post(&body).await["applies"], "now", "the secrets are still there");
+    assert_eq!(post(&json!({})).await["applies"], "next_start");
+    siege.over().await;
+}
+
+#[tokio::test]
 async fn d1_bodies_that_are_no_utf_8() {
     let siege = Siege::begin().await;
     let utf_16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
