@@ -15,6 +15,7 @@
 //! * A model that cannot be reached is asked for ever. The relay sets a limit.
 
 mod approval;
+mod confine;
 mod input;
 pub mod launch;
 mod requests;
@@ -228,8 +229,23 @@ impl Codex {
         match (request, outcome) {
             (Request::Initialize, Ok(_)) => {
                 self.asides.push_back(Aside::Write(requests::notification("initialized")));
-                let resume = self.setup.resume.clone();
-                self.open(resume, now);
+                if confine::is_narrow(self.setup.mode) {
+                    self.read_config(now);
+                } else {
+                    self.open(self.setup.resume.clone(), now);
+                }
+            }
+            (Request::ReadConfig, Ok(result)) => match confine::without_servers(&result) {
+                Some(servers) => {
+                    let overrides = self.setup.thread.entry("config").or_insert_with(|| json!({}));
+                    overrides["mcp_servers"] = servers.into();
+                    self.open(self.setup.resume.clone(), now);
+                }
+                None => self.broken("it told a configuration that is none".into()),
+            },
+            // Its tools are not known, so they cannot be taken away.
+            (Request::ReadConfig, Err(error)) => {
+                self.broken(format!("it did not tell its configuration: {error}"));
             }
             (Request::Initialize, Err(error)) => {
                 self.broken(format!("it refused the first request: {error}"));
@@ -255,6 +271,15 @@ impl Codex {
             (Request::Clear, _) => self.phase = Phase::Idle,
         }
         Route::Hidden(Mark::None)
+    }
+
+    /// Asks for the MCP servers in Codex's own configuration: what is not named
+    /// cannot be turned off.
+    fn read_config(&mut self, now: Instant) {
+        // With the directory, which can have a configuration of its own.
+        let params = json!({ "cwd": self.setup.thread.get("cwd"), "includeLayers": false });
+        let line = self.requests.make(Request::ReadConfig, "config/read", &params, now);
+        self.asides.push_back(Aside::Write(line));
     }
 
     /// Starts a thread, or takes up the one of this id.
@@ -308,9 +333,7 @@ impl Codex {
             // which turn is the one for its message.
             params.insert("clientUserMessageId".into(), json!(id));
         }
-        if let Some(schema) = &self.setup.output_schema {
-            params.insert("outputSchema".into(), schema.clone());
-        }
+        params.extend(self.setup.turn.clone());
         params.insert("input".into(), input::translate(&data)?);
         let line = self.requests.make(Request::StartTurn, "turn/start", &params.into(), now);
         if self.setup.is_remote && line.len() > REMOTE_LINE_BYTES {

@@ -117,23 +117,6 @@ async fn a_question_nobody_answers_is_denied() {
 }
 
 #[tokio::test]
-async fn in_mode_safe_no_command_runs_and_nobody_is_asked() {
-    let mut scene = CodexScene::launched("safe", json!({}), |launch, _| launch).await;
-    scene.api.script([
-        Reply::command("ls /"),
-        Reply::new_file("made.txt", "x"),
-        Reply::text("Nothing."),
-    ]);
-    let turn = scene.turn("Go").await;
-    assert_eq!(turn.texts(), ["Nothing."]);
-    assert!(turn.0.iter().all(|frame| frame["type"] != "permission_request"));
-    assert_eq!(turn.items("commandExecution")[0]["status"], "declined");
-    assert!(!scene.api.request(2).await.tool_output().contains("etc"));
-    assert!(!scene.place.workspace().join("made.txt").exists());
-    scene.end().await;
-}
-
-#[tokio::test]
 async fn in_mode_agentic_the_sandbox_keeps_to_the_workspace() {
     let mut scene = CodexScene::launched("agentic", json!({}), |launch, _| launch).await;
     // Not in /tmp, where the sandbox lets commands write.

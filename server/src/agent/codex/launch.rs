@@ -9,6 +9,7 @@ use claude_relay_protocol::config::{PermissionMode, QueryConfig, SystemPrompt};
 use claude_relay_protocol::json::{entries, fields, string};
 use serde_json::{Map, Value, json};
 
+use super::confine;
 use crate::agent::launch::{LaunchError, environment, working_directory};
 use crate::agent::mode::Mode;
 use crate::settings::Settings;
@@ -31,8 +32,8 @@ pub struct Setup {
     pub resume: Option<String>,
     /// The parameters of `thread/start`, and of `thread/resume` with an id.
     pub thread: Map<String, Value>,
-    /// A schema for the answer of every turn.
-    pub output_schema: Option<Value>,
+    /// The parameters of every `turn/start`, beside those of its message.
+    pub turn: Map<String, Value>,
     /// What the agent may do at most.
     pub mode: Mode,
     /// Whether every question is denied without asking anybody.
@@ -73,7 +74,7 @@ impl Policy {
 ///
 /// | | approvals | sandbox |
 /// |---|---|---|
-/// | mode `safe` | every command and change is asked about, and denied | read-only |
+/// | mode `safe` | there is nothing to ask about; what is asked is denied | read-only |
 /// | mode `agentic` | nothing is asked | writes in the workspace, no network |
 /// | `bypassPermissions`; mode `unrestricted` | nothing is asked | none |
 /// | `default`; mode `ask` | every command and change is asked about | as `agentic` |
@@ -109,12 +110,9 @@ pub(in crate::agent) fn setup(
         run,
         resume: resume.map(str::to_owned).or_else(|| config.resume.clone()),
         thread: thread(config, settings.mode, cwd),
-        output_schema: config
-            .output_schema
-            .as_ref()
-            .and_then(|schema| serde_json::from_str(schema.get()).ok()),
+        turn: turn(config, settings.mode),
         mode: settings.mode,
-        denies_all: matches!(settings.mode, Mode::Safe | Mode::Agentic),
+        denies_all: confine::is_narrow(settings.mode),
         retry_limit: settings.codex_retry_limit,
         is_remote: settings.codex_url.is_some(),
     }
@@ -141,7 +139,10 @@ fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
             set("developerInstructions", append.as_ref().map(|text| json!(text)));
         }
     }
-    let mut overrides = Map::new();
+    if !confine::has_environment(mode) {
+        set("environments", Some(json!([])));
+    }
+    let mut overrides = confine::overrides(mode);
     if let Some(effort) = &config.effort {
         overrides.insert("model_reasoning_effort".into(), json!(effort));
     }
@@ -149,11 +150,21 @@ fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
     if !servers.is_empty() {
         overrides.insert("mcp_servers".into(), servers.into());
     }
-    if matches!(mode, Mode::Safe | Mode::Agentic) {
-        overrides.insert("web_search".into(), json!("disabled"));
-    }
     set("config", (!overrides.is_empty()).then(|| overrides.into()));
     thread
+}
+
+fn turn(config: &QueryConfig, mode: Mode) -> Map<String, Value> {
+    let mut turn = Map::new();
+    let schema = config.output_schema.as_ref();
+    if let Some(schema) = schema.and_then(|schema| serde_json::from_str(schema.get()).ok()) {
+        turn.insert("outputSchema".into(), schema);
+    }
+    if !confine::has_environment(mode) {
+        // Also here: a thread that is taken up again does not remember it.
+        turn.insert("environments".into(), json!([]));
+    }
+    turn
 }
 
 /// MCP servers in Codex's words. They travel over standard input, so their
@@ -327,7 +338,10 @@ mod tests {
                 r#"{"systemPrompt":{"type":"preset","preset":"claude_code","append":"more"}}"#,
                 Mode::Safe
             ),
-            r#"{"cwd":"/w","approvalPolicy":"untrusted","sandbox":"read-only","developerInstructions":"more","config":{"web_search":"disabled"}}"#
+            format!(
+                r#"{{"cwd":"/w","approvalPolicy":"untrusted","sandbox":"read-only","developerInstructions":"more","environments":[],"config":{}}}"#,
+                Value::from(confine::overrides(Mode::Safe))
+            )
         );
     }
 

@@ -6,7 +6,7 @@ fn setup() -> Setup {
         run: 3,
         resume: None,
         thread: Map::new(),
-        output_schema: None,
+        turn: Map::new(),
         mode: crate::agent::mode::Mode::Ask,
         denies_all: false,
         retry_limit: Duration::from_secs(120),
@@ -124,6 +124,29 @@ fn a_thread_is_opened_and_takes_one_message_at_a_time() {
     assert_eq!(run.hear(ENDED), "turn ended");
     assert_eq!(run.codex.takes(), Takes::Anything);
     assert_eq!(run.codex.deadline(), None);
+}
+
+#[test]
+fn in_a_narrow_mode_the_servers_of_the_user_are_turned_off_by_name() {
+    let mode = crate::agent::mode::Mode::Agentic;
+    let narrow = || Setup { mode, denies_all: true, resume: Some("old".into()), ..setup() };
+    let (mut run, _) = Run::with(narrow());
+    let asked = run.hear(r#"{"id":1,"result":{}}"#);
+    let question = r#"{"id":2,"method":"config/read","params":{"cwd":null,"includeLayers":false}}"#;
+    assert!(asked.ends_with(question), "{asked}");
+    assert_eq!(
+        run.hear(r#"{"id":2,"result":{"config":{"mcp_servers":{"mine":{"command":"x"}}}}}"#),
+        r#"hidden; {"id":3,"method":"thread/resume","params":{"config":{"mcp_servers":{"mine":{"enabled":false}}},"threadId":"old","excludeTurns":true}}"#
+    );
+    // Without an answer there is no thread.
+    for (reply, reason) in [
+        (r#"{"id":2,"error":{"message":"no"}}"#, "it did not tell its configuration: no"),
+        (r#"{"id":2,"result":{}}"#, "it told a configuration that is none"),
+    ] {
+        let (mut run, _) = Run::with(narrow());
+        run.hear(r#"{"id":1,"result":{}}"#);
+        assert_eq!(run.hear(reply), format!("hidden; broken: {reason}"));
+    }
 }
 
 #[test]
