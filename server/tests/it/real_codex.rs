@@ -6,7 +6,7 @@
 use crate::support::codex::{CODEX_KEY, CodexScene, KEY_VARIABLE};
 use crate::support::reply::Gate;
 use crate::support::responses_api::Reply;
-use crate::support::{http, wait};
+use crate::support::{http, tools, wait};
 use serde_json::{Value, json};
 
 /// A PNG of one red pixel.
@@ -169,15 +169,30 @@ async fn three_megabytes_in_one_line() {
 }
 
 #[tokio::test]
-async fn capabilities_name_both_agents() {
-    let mut scene = CodexScene::start(json!({})).await;
-    scene.client.send(&json!({ "type": "capabilities" })).await;
-    let is_it = |frame: &Value| frame["type"] == "capabilities";
-    let frame = scene.client.until(is_it).await.pop().expect("a frame");
-    assert_eq!(frame["agent"]["provider"], "codex");
-    assert_eq!(frame["providers"]["codex"]["installed"], true);
-    assert_eq!(frame["providers"]["claude"]["installed"], false);
-    scene.end_unchecked().await;
+async fn capabilities_name_both_agents_with_their_versions() {
+    let real = tools::Cli::V2_1_329.path();
+    for (claude, installed, version) in
+        [("no-such-claude".into(), false, Value::Null), (real, true, json!("2.1.329"))]
+    {
+        let mut scene = CodexScene::launched("ask", json!({}), |launch, _| {
+            launch.argument("--claude-path").argument(claude)
+        })
+        .await;
+        scene.client.send(&json!({ "type": "capabilities" })).await;
+        let is_it = |frame: &Value| frame["type"] == "capabilities";
+        let frame = scene.client.until(is_it).await.pop().expect("a frame");
+        let health = http::get(scene.relay.address(), "/health").await.json();
+        for told in [&frame, &health] {
+            // The agent is the one that is configured.
+            assert_eq!(told["agent"]["provider"], "codex");
+            assert_eq!(told["agent"]["version"], "0.169.0", "{told}");
+            let codex = json!({ "installed": true, "remote": false, "version": "0.169.0" });
+            assert_eq!(told["providers"]["codex"], codex);
+            assert_eq!(told["providers"]["claude"]["installed"], installed);
+            assert_eq!(told["providers"]["claude"]["version"], version);
+        }
+        scene.end_unchecked().await;
+    }
 }
 
 #[tokio::test]

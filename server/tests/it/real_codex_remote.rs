@@ -297,3 +297,26 @@ async fn an_app_server_that_is_gone_is_said() {
     client.close().await;
     relay.stop();
 }
+
+#[tokio::test]
+async fn a_thread_begun_with_tools_has_none_in_mode_safe() {
+    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    scene.api.script([Reply::text("One."), Reply::command("touch made"), Reply::text("Two.")]);
+    scene.turn("First").await;
+    assert!(!scene.api.request(1).await.tools().is_empty());
+    let session = scene.agent().await["session_id"].clone();
+    let CodexScene { place, api, relay: old, client } = scene;
+    client.close().await;
+    old.stop();
+    let next = relay(&place, "safe", cable.address, TOKEN);
+    configure(&next, json!({ "resume": session })).await;
+    let mut client = Client::connect(next.address()).await;
+    client.say("Second").await;
+    assert_eq!(rest(&mut client).await.texts(), ["Two."]);
+    assert_eq!(api.request(2).await.tools(), Vec::<String>::new());
+    assert!(api.request(3).await.tool_output().contains("unsupported call"));
+    assert!(!place.workspace().join("made").exists());
+    client.close().await;
+    next.stop();
+    drop(server);
+}
