@@ -2,7 +2,7 @@
 //! every scenario with the real Codex begins with and ends with.
 
 use super::codex_home::variables;
-pub(crate) use super::codex_home::{CODEX_KEY, KEY_VARIABLE, prepare_home};
+pub(crate) use super::codex_home::{CODEX_KEY, KEY_VARIABLE, prepare_home, prepare_home_with};
 use super::place::Place;
 use super::relay::{Launch, Relay};
 use super::responses_api::ResponsesApi;
@@ -32,8 +32,19 @@ impl CodexScene {
         config: Value,
         adjust: impl FnOnce(Launch, &ResponsesApi) -> Launch,
     ) -> Self {
+        Self::at_home(mode, config, "", adjust).await
+    }
+
+    /// The same with more lines about the model's provider in Codex's own
+    /// configuration.
+    pub(crate) async fn at_home(
+        mode: &str,
+        config: Value,
+        provider: &str,
+        adjust: impl FnOnce(Launch, &ResponsesApi) -> Launch,
+    ) -> Self {
         let (place, api) = (Place::new(), ResponsesApi::start());
-        prepare_home(&place, &api.url());
+        prepare_home_with(&place, &api.url(), provider);
         let launch = launch(&place, mode).argument("--codex-path").argument(teed(&place));
         let relay = adjust(launch, &api).start();
         configure(&relay, config).await;

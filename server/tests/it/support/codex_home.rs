@@ -11,13 +11,18 @@ pub(crate) const KEY_VARIABLE: &str = "FAKE_PROVIDER_KEY";
 
 /// Makes the home, with the provider at `url`.
 pub(crate) fn prepare_home(place: &Place, url: &str) {
+    prepare_home_with(place, url, "");
+}
+
+/// The same, with more lines about the provider.
+pub(crate) fn prepare_home_with(place: &Place, url: &str, more: &str) {
     let home = place.file("codex-home");
     std::fs::create_dir_all(&home).expect("a directory in a fresh temp directory");
     let config = format!(
         "model = \"gpt-5\"\nmodel_provider = \"fake\"\n\
          [model_providers.fake]\nname = \"fake\"\nbase_url = \"{url}\"\n\
          env_key = \"{KEY_VARIABLE}\"\nwire_api = \"responses\"\n\
-         request_max_retries = 1\nstream_max_retries = 1\n\
+         request_max_retries = 1\nstream_max_retries = 1\n{more}\n\
          [features]\nplugins = false\n"
     );
     std::fs::write(home.join("config.toml"), config).expect("a file in the temp directory");
