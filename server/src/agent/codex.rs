@@ -68,6 +68,8 @@ pub struct Codex {
     changes: Changes,
     /// Settings that go with the next turn and stay from then on.
     next_turn: Map<String, Value>,
+    /// Another conversation is wanted as soon as nothing is under way.
+    renew: bool,
     /// Since when the model's API has been tried in vain.
     retrying: Option<Instant>,
     /// Until when an interrupted turn has to end.
@@ -112,6 +114,7 @@ impl Codex {
             handed: None,
             changes: Changes::default(),
             next_turn: Map::new(),
+            renew: false,
             retrying: None,
             stops_by: None,
         };
@@ -180,9 +183,10 @@ impl Codex {
                         .and_then(|turn| fields(turn.get(), ["status"]).ok()?[0])
                         .and_then(string)
                         .is_some_and(|status| status == "interrupted");
-                self.phase = Phase::Idle;
                 if was_interrupted {
                     self.clear(now);
+                } else {
+                    self.rest(now);
                 }
                 Route::Forward(Mark::TurnEnded)
             }
@@ -250,7 +254,7 @@ impl Codex {
             (Request::Initialize, Err(error)) => {
                 self.broken(format!("it refused the first request: {error}"));
             }
-            (Request::Open { .. }, Ok(result)) => return self.opened(&result),
+            (Request::Open { .. }, Ok(result)) => return self.opened(&result, now),
             (Request::Open { resume: Some(id) }, Err(error)) if is_unknown_thread(&error) => {
                 self.asides.push_back(Aside::Say(format!(
                     "The session {id} could not be resumed: {error}; a new one is started."
@@ -268,7 +272,7 @@ impl Codex {
             }
             // The turn's end is what counts, and it has its own deadline.
             (Request::Interrupt, _) => {}
-            (Request::Clear, _) => self.phase = Phase::Idle,
+            (Request::Clear, _) => self.rest(now),
         }
         Route::Hidden(Mark::None)
     }
@@ -298,7 +302,7 @@ impl Codex {
         self.asides.push_back(Aside::Write(line));
     }
 
-    fn opened<'a>(&mut self, result: &RawValue) -> Route<'a> {
+    fn opened<'a>(&mut self, result: &RawValue, now: Instant) -> Route<'a> {
         let thread = fields(result.get(), ["thread"]).ok().and_then(|[thread]| thread);
         let found = thread.and_then(|thread| fields(thread.get(), ["id", "status"]).ok());
         let Some([Some(id), status]) = found else {
@@ -311,7 +315,7 @@ impl Codex {
             .and_then(string)
             .is_some_and(|kind| kind == "active");
         if !is_active {
-            self.phase = Phase::Idle;
+            self.rest(now);
             return Route::Ready;
         }
         // Its turn went on while nobody was connected.
@@ -372,6 +376,17 @@ impl Codex {
         }
     }
 
+    /// Nothing is under way: the next message can come, in another
+    /// conversation if one is wanted.
+    fn rest(&mut self, now: Instant) {
+        if std::mem::take(&mut self.renew) {
+            self.phase = Phase::Opening;
+            self.open(None, now);
+        } else {
+            self.phase = Phase::Idle;
+        }
+    }
+
     /// Ends what an interrupted turn has left running.
     fn clear(&mut self, now: Instant) {
         self.phase = Phase::Clearing;
@@ -413,6 +428,8 @@ impl Codex {
                     .and_then(string)
                     .ok_or("model: expected a name; Codex cannot go back to its default")?;
                 self.next_turn.insert("model".into(), json!(model));
+                // Another conversation begins with it, too.
+                self.setup.thread.insert("model".into(), json!(model));
                 Ok(())
             }
             Some("set_permission_mode") => {
@@ -423,8 +440,22 @@ impl Codex {
                 let policy = launch::policy(self.setup.mode, Some(mode));
                 self.next_turn.insert("approvalPolicy".into(), json!(policy.approval));
                 self.next_turn.insert("sandboxPolicy".into(), policy.sandbox_policy());
+                self.setup.thread.insert("approvalPolicy".into(), json!(policy.approval));
+                self.setup.thread.insert("sandbox".into(), json!(policy.sandbox));
                 Ok(())
             }
+            // Not one of the SDK's: where Claude Code has a message for it
+            // (`/clear`), Codex would take that for a question.
+            Some("new_conversation") => match self.phase {
+                Phase::Asked { .. } | Phase::Turn => Err("a turn runs; interrupt it first".into()),
+                Phase::Idle | Phase::Opening | Phase::Clearing => {
+                    self.renew = true;
+                    if self.phase == Phase::Idle {
+                        self.rest(now);
+                    }
+                    Ok(())
+                }
+            },
             other => Err(format!("Codex has nothing like {}", other.unwrap_or_default())),
         }
     }

@@ -352,6 +352,36 @@ fn control_requests_are_answered_here_and_take_effect_with_the_next_turn() {
 }
 
 #[test]
+fn another_conversation_begins_when_nothing_is_under_way() {
+    let ask = |run: &mut Run| {
+        let request = r#"{"subtype":"new_conversation"}"#;
+        match run.codex.control_request("c", request, run.now) {
+            Asked::Answered(answer) => (answer.get().contains("success"), run.asides()),
+            Asked::Write(line) => panic!("{line:?}"),
+        }
+    };
+    let opened = r#"{"id":3,"result":{"thread":{"id":"other"}}}"#;
+    let start = r#"{"id":3,"method":"thread/start","params":{}}"#.to_owned();
+
+    let mut run = Run::opened(setup());
+    assert_eq!(ask(&mut run), (true, vec![start.clone()]));
+    assert_eq!(run.codex.takes(), Takes::Requests);
+    assert_eq!(run.hear(opened), "ready");
+    assert!(run.say("hi").contains(r#""threadId":"other""#));
+    assert_eq!(ask(&mut run), (false, vec![]), "a turn runs");
+
+    // Before there is a first one.
+    let (mut run, _) = Run::with(setup());
+    run.hear(r#"{"id":1,"result":{}}"#);
+    assert_eq!(ask(&mut run), (true, vec![]));
+    let first = r#"{"id":2,"result":{"thread":{"id":"t"}}}"#;
+    assert_eq!(run.hear(first), format!("ready; {start}"));
+    assert_eq!(run.codex.takes(), Takes::Requests);
+    run.hear(opened);
+    assert_eq!(run.codex.takes(), Takes::Anything);
+}
+
+#[test]
 fn what_is_too_long_for_a_websocket_is_refused_by_name() {
     let mut run = Run::opened(Setup { is_remote: true, ..setup() });
     let content = "x".repeat(REMOTE_LINE_BYTES);
