@@ -254,7 +254,7 @@ impl Codex {
             (Request::Initialize, Err(error)) => {
                 self.broken(format!("it refused the first request: {error}"));
             }
-            (Request::Open { .. }, Ok(result)) => return self.opened(&result, now),
+            (Request::Open { resume }, Ok(result)) => return self.opened(&result, resume, now),
             (Request::Open { resume: Some(id) }, Err(error)) if is_unknown_thread(&error) => {
                 self.asides.push_back(Aside::Say(format!(
                     "The session {id} could not be resumed: {error}; a new one is started."
@@ -288,7 +288,7 @@ impl Codex {
 
     /// Starts a thread, or takes up the one of this id.
     fn open(&mut self, resume: Option<String>, now: Instant) {
-        let mut params = self.setup.thread.clone();
+        let mut params = self.setup.opening();
         let method = match &resume {
             None => "thread/start",
             Some(id) => {
@@ -302,13 +302,33 @@ impl Codex {
         self.asides.push_back(Aside::Write(line));
     }
 
-    fn opened<'a>(&mut self, result: &RawValue, now: Instant) -> Route<'a> {
-        let thread = fields(result.get(), ["thread"]).ok().and_then(|[thread]| thread);
+    fn opened<'a>(
+        &mut self,
+        result: &RawValue,
+        resumed: Option<String>,
+        now: Instant,
+    ) -> Route<'a> {
+        let names = ["thread", "approvalPolicy", "sandbox"];
+        let [thread, approval, sandbox] = fields(result.get(), names).unwrap_or_default();
         let found = thread.and_then(|thread| fields(thread.get(), ["id", "status"]).ok());
         let Some([Some(id), status]) = found else {
             self.broken("it opened a conversation without an id".into());
             return Route::Hidden(Mark::None);
         };
+        if let Some(old) = resumed
+            && !self.setup.is_as_asked(approval, sandbox)
+        {
+            // Somebody else has it open, with rights of their own. What can
+            // only be said of a thread at its opening was not heard.
+            if confine::is_narrow(self.setup.mode) {
+                self.asides.push_back(Aside::Say(format!(
+                    "The session {old} is open elsewhere with other rights than those of this server; a new one is started."
+                )));
+                self.open(None, now);
+                return Route::Hidden(Mark::None);
+            }
+            self.next_turn.extend(self.setup.rights());
+        }
         self.thread = string(id).map(Cow::into_owned);
         let is_active = status
             .and_then(|status| fields(status.get(), ["type"]).ok()?[0])
@@ -437,11 +457,8 @@ impl Codex {
                 let mode = mode
                     .and_then(|mode| PermissionMode::from_name(&mode))
                     .ok_or("mode: expected a permission mode")?;
-                let policy = launch::policy(self.setup.mode, Some(mode));
-                self.next_turn.insert("approvalPolicy".into(), json!(policy.approval));
-                self.next_turn.insert("sandboxPolicy".into(), policy.sandbox_policy());
-                self.setup.thread.insert("approvalPolicy".into(), json!(policy.approval));
-                self.setup.thread.insert("sandbox".into(), json!(policy.sandbox));
+                self.setup.policy = launch::policy(self.setup.mode, Some(mode));
+                self.next_turn.extend(self.setup.rights());
                 Ok(())
             }
             // Not one of the SDK's: where Claude Code has a message for it

@@ -1,7 +1,7 @@
 //! What goes wrong with the real Codex: interrupts at every phase, errors of
 //! the API, kills at the worst moment.
 
-use crate::support::codex::{CodexScene, Turn};
+use crate::support::codex::{CodexScene, Home, Turn};
 use crate::support::proc;
 use crate::support::relay::Launch;
 use crate::support::reply::Gate;
@@ -137,10 +137,8 @@ async fn a_stream_that_is_cut_fails_the_turn() {
 
 #[tokio::test]
 async fn a_stream_that_stands_still_fails_the_turn() {
-    let impatient = "stream_idle_timeout_ms = 1000";
-    let config = json!({});
-    let mut scene =
-        CodexScene::at_home("unrestricted", config, impatient, |launch, _| launch).await;
+    let home = Home { provider: "stream_idle_timeout_ms = 1000", ..Home::default() };
+    let mut scene = CodexScene::at_home(home, "unrestricted", json!({}), |launch, _| launch).await;
     let gate = Gate::closed();
     let reply = || Reply::gated(&gate, ["never"]);
     let (text, info) = failed(&mut scene, [reply(), reply(), reply(), reply()]).await;
