@@ -166,16 +166,11 @@ impl Session {
 
     /// What is known of the agent, its version included once it is.
     fn describe_agent(&self) -> Value {
-        let mut agent = agent::describe(&self.settings, &self.config);
-        match self.capabilities.known().map(|found| &found.version) {
-            Some(Ok(version)) => agent["version"] = json!(version),
-            Some(Err(reason)) => {
-                agent["version"] = Value::Null;
-                agent["version_unknown"] = json!(reason);
-            }
-            None => agent["version"] = Value::Null,
-        }
-        agent
+        agent::describe(&self.settings, &self.config, self.versions())
+    }
+
+    fn versions(&self) -> Option<&agent::Versions> {
+        self.capabilities.known().map(|found| &found.versions)
     }
 
     /// What the frame and `/health` have in common.
@@ -183,7 +178,7 @@ impl Session {
         let mode = self.settings.mode;
         let permission_modes = PERMISSION_MODES.into_iter().filter(|other| mode.allows(*other));
         json!({
-            "providers": agent::providers(&self.settings),
+            "providers": agent::providers(&self.settings, self.versions()),
             "mode": mode.as_str(),
             "permission_modes": permission_modes.map(PermissionMode::as_str).collect::<Vec<_>>(),
             "sandbox": {

@@ -24,6 +24,7 @@ mod real_codex_approvals;
 mod real_codex_faults;
 mod real_codex_page;
 mod real_codex_remote;
+mod real_codex_tools;
 mod replay;
 mod sandbox;
 mod sandbox_cli;

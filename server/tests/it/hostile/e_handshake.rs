@@ -90,6 +90,19 @@ async fn e3_only_a_get_of_ws_is_upgraded() {
 }
 
 #[tokio::test]
+async fn e3_a_handshake_has_no_body() {
+    let siege = Siege::begin().await;
+    for body in [("Content-Length", "5"), ("Transfer-Encoding", "chunked")] {
+        let said = upgrade(&siege, "GET /ws", &[CONNECTION, UPGRADE, VERSION, KEY, body]).await;
+        assert_eq!(said.status, 400, "{body:?}: {said:?}");
+    }
+    let none = ("Content-Length", "0");
+    let said = upgrade(&siege, "GET /ws", &[CONNECTION, UPGRADE, VERSION, KEY, none]).await;
+    assert_eq!(said.status, 101, "{said:?}");
+    siege.over().await;
+}
+
+#[tokio::test]
 async fn e4_odd_spellings_that_are_right() {
     let siege = Siege::begin().await;
     for (connection, upgrade_to) in [

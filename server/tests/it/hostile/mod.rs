@@ -14,6 +14,7 @@ mod e_handshake;
 mod f_frames;
 mod g_messages;
 mod load;
+mod witness;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ pub(crate) struct Siege {
     path: String,
     before: Footprint,
     growth_bytes: u64,
-    _place: Place,
+    pub(crate) place: Place,
 }
 
 /// What a process holds.
@@ -62,10 +63,14 @@ impl Siege {
     pub(crate) async fn with(arguments: &[&str], path: &str) -> Self {
         let place = Place::new();
         let launch = arguments.iter().fold(Launch::demo(&place), |l, a| l.argument(*a));
-        let relay = launch.start();
+        Self::of(launch.start(), path, place).await
+    }
+
+    /// Any server whose agent answers; a client gets in at `path`.
+    pub(crate) async fn of(relay: Relay, path: &str, place: Place) -> Self {
         let before = Footprint { descriptors: 0, resident_bytes: 0, processes: 0 };
         let path = path.to_owned();
-        let mut siege = Self { relay, path, before, growth_bytes: GROWTH_BYTES, _place: place };
+        let mut siege = Self { relay, path, before, growth_bytes: GROWTH_BYTES, place };
         siege.turn().await;
         siege.before = siege.settled(|_| true).await;
         siege
