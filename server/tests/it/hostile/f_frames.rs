@@ -300,22 +300,33 @@ async fn f12_a_close_and_then_silence_ends_all_the_same() {
 
 #[tokio::test]
 async fn f12_a_close_that_nobody_answers_ends_all_the_same() {
-    const CLIENTS: usize = 8;
     let siege = Siege::begin().await;
     let mut held = Vec::new();
-    for number in 0..CLIENTS {
+    // Frames against the rules, and answers that are not read.
+    for number in 0..4 {
         let mut client = RawClient::connect(siege.address()).await;
-        // A frame that is against the rules: the server closes, and would read
-        // an answer. Half of the clients do not even read that.
         client.write(&client_frame(0x83, b"x")).await;
         if number % 2 == 0 {
             assert_eq!(client.closed().await, Some(1002));
         }
         held.push(client);
     }
-    // All of them are still there when nothing of them may be left.
+    // One client too many, which is told so and stays all the same.
+    let mut holder = siege.client().await;
+    for _ in 0..8 {
+        let (_, mut refused) = RawClient::upgrade(siege.address(), "/ws", &[]).await;
+        // The holder answers the ping by which the server looks after it.
+        let code = tokio::select! {
+            code = refused.closed() => code,
+            seen = holder.see() => panic!("the holder sees nothing of it, but saw {seen:?}"),
+        };
+        assert_eq!(code, Some(1013));
+        held.push(refused);
+    }
+    holder.close().await;
+    // They are all still there when nothing of them may be left.
     siege.over().await;
-    assert_eq!(held.len(), CLIENTS);
+    assert_eq!(held.len(), 12);
 }
 
 #[tokio::test]
