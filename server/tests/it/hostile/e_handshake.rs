@@ -147,7 +147,7 @@ async fn e7_a_client_that_never_reads_loses_its_place_to_the_next() {
     assert_eq!(answer.status, 101);
     let asked = Instant::now();
     let client = Client::connect(siege.address()).await;
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    crate::support::wait::was_within(Duration::from_secs(1), asked);
     client.close().await;
     drop(deaf);
     siege.over().await;
@@ -155,7 +155,7 @@ async fn e7_a_client_that_never_reads_loses_its_place_to_the_next() {
 
 #[tokio::test]
 async fn e7_a_client_that_never_answers_a_ping_is_dropped() {
-    let siege = Siege::with(&["--ping-interval=300ms", "--pong-timeout=300ms"], "/ws").await;
+    let siege = Siege::with(&["--ping-interval=300ms", "--pong-timeout=3s"], "/ws").await;
     let (answer, mut deaf) = RawClient::upgrade(siege.address(), "/ws", &[]).await;
     assert_eq!(answer.status, 101);
     // It reads, but a ping is all it gets, and it answers none.
