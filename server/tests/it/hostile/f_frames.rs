@@ -274,7 +274,9 @@ async fn f9_a_flood_of_pings_that_reads_no_pong_grows_nothing() {
     // neither takes anything nor does anything.
     let mut ticks = 0;
     let is_idle = || std::mem::replace(&mut ticks, siege.ticks()) == siege.ticks();
-    client.write_until_refused(&flood, is_idle).await;
+    let taken = client.write_until_refused(&flood, is_idle).await;
+    // What the buffers of two sockets hold, and no more.
+    assert!(taken < 32 << 20, "{taken} bytes of pings were taken and their pongs kept");
     // The next client gets the place, and this one is gone for the checks.
     siege.over().await;
     drop(client);
@@ -294,6 +296,37 @@ async fn f12_a_close_and_then_silence_ends_all_the_same() {
     client.write(&[&close[..], &close, &client_frame(TEXT, b"{}"), &[0xff; 100]].concat()).await;
     assert_eq!(client.closed().await, None);
     siege.over().await;
+}
+
+#[tokio::test]
+async fn f12_a_close_that_nobody_answers_ends_all_the_same() {
+    let siege = Siege::begin().await;
+    let mut held = Vec::new();
+    // Frames against the rules, and answers that are not read.
+    for number in 0..4 {
+        let mut client = RawClient::connect(siege.address()).await;
+        client.write(&client_frame(0x83, b"x")).await;
+        if number % 2 == 0 {
+            assert_eq!(client.closed().await, Some(1002));
+        }
+        held.push(client);
+    }
+    // One client too many, which is told so and stays all the same.
+    let mut holder = siege.client().await;
+    for _ in 0..8 {
+        let (_, mut refused) = RawClient::upgrade(siege.address(), "/ws", &[]).await;
+        // The holder answers the ping by which the server looks after it.
+        let code = tokio::select! {
+            code = refused.closed() => code,
+            seen = holder.see() => panic!("the holder sees nothing of it, but saw {seen:?}"),
+        };
+        assert_eq!(code, Some(1013));
+        held.push(refused);
+    }
+    holder.close().await;
+    // They are all still there when nothing of them may be left.
+    siege.over().await;
+    assert_eq!(held.len(), 12);
 }
 
 #[tokio::test]

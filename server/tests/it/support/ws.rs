@@ -278,24 +278,24 @@ impl RawClient {
     }
 
     /// Writes `bytes` over and over until the other side takes no more of them
-    /// and `is_idle`.
+    /// and `is_idle`: how many it has taken.
     pub(crate) async fn write_until_refused(
         &mut self,
         bytes: &[u8],
         mut is_idle: impl FnMut() -> bool,
-    ) {
-        let mut at = 0;
+    ) -> usize {
+        let mut taken = 0;
         wait::within("the server to read no more", async {
             loop {
-                let writing = self.stream.write(&bytes[at..]);
+                let writing = self.stream.write(&bytes[taken % bytes.len()..]);
                 match tokio::time::timeout(Duration::from_millis(500), writing).await {
-                    Ok(written) => at = (at + written.expect("it is open")) % bytes.len(),
-                    Err(_) if is_idle() => return,
+                    Ok(written) => taken += written.expect("it is open"),
+                    Err(_) if is_idle() => return taken,
                     Err(_) => {}
                 }
             }
         })
-        .await;
+        .await
     }
 
     /// Writes bytes while it reads frames, until one of them `is_last`: neither
