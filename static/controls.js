@@ -34,6 +34,11 @@ export class Controls {
     this.#show();
   }
 
+  /** What the server said of itself: which modes it allows. */
+  know({ permission_modes: modes }) {
+    offerModes(this.#mode, modes);
+  }
+
   setConnected(connected) {
     this.#model.disabled = !connected;
     this.#mode.disabled = !connected;
@@ -100,4 +105,13 @@ export class Controls {
     if (mode !== "" && ![...this.#mode.options].some((option) => option.value === mode)) this.#mode.append(el("option", { value: mode, text: oneLine(mode, 40) }));
     this.#mode.value = mode;
   }
+}
+
+/** Offers the modes that the server allows, and no others; but what is chosen stays. */
+export function offerModes(select, modes) {
+  if (!Array.isArray(modes)) return;
+  for (const mode of modes) {
+    if (![...select.options].some((option) => option.value === mode)) select.append(el("option", { value: mode, text: oneLine(String(mode), 40) }));
+  }
+  for (const option of select.options) option.hidden = option.disabled = option.value !== "" && option.value !== select.value && !modes.includes(option.value);
 }

@@ -43,6 +43,7 @@ const connection = new Connection({
     if (direction === "out") frames.flush();
   },
   frame: (frame, origin) => inbox.push({ frame, origin }),
+  caughtUp: () => inbox.push({ frame: { type: "page_caught_up" }, origin: {} }),
   restarted: () => inbox.push({ frame: { type: "page_restarted" }, origin: {} }),
 });
 const link = new Link(connection);
@@ -57,8 +58,16 @@ const permissions = new Permissions({ send, record(title, text) {
 } });
 const controls = new Controls({ send, notice });
 const composer = new Composer({ submit: sendMessage, interrupt });
-const status = new StatusPanel({ ledger, ask: () => { if (connection.open) send({ type: "capabilities" }); } });
 const config = new ConfigPanel({ reconnect: () => connection.reconnect() });
+const status = new StatusPanel({
+  ledger,
+  ask: () => { if (connection.open) send({ type: "capabilities" }); },
+  told(health, name) {
+    controls.know(health);
+    config.know(health);
+    composer.address(name);
+  },
+});
 const panels = new Panels({
   changed(name) {
     frames.setVisible(name === "frames");
@@ -136,7 +145,7 @@ function showFrame({ frame, origin }) {
     case "error": conversation.error(String(frame.error ?? "")); break;
     case "info": conversation.info(typeof frame.data === "string" ? frame.data : JSON.stringify(frame.data) ?? ""); break;
     case "permission_request":
-      permissions.ask(frame);
+      permissions.ask(frame, origin);
       conversation.waitingForAnswer(permissions.waiting);
       break;
     case "permission_cancelled": permissions.cancelled(frame.requestId); break;
@@ -145,9 +154,17 @@ function showFrame({ frame, origin }) {
     case "exit": exited(frame); break;
     case "gap": gap(frame); break;
     case "page_sent": conversation.sent(frame.text); break;
-    case "page_lost": conversation.connectionLost(); break;
+    case "page_lost":
+      permissions.lost();
+      conversation.connectionLost();
+      break;
+    case "page_caught_up":
+      permissions.caughtUp();
+      conversation.waitingForAnswer(permissions.waiting);
+      break;
     case "page_restarted":
       permissions.clear();
+      conversation.waitingForAnswer([]);
       conversation.processEnded();
       conversation.notice("warning", "The server was started anew.", "What it had not yet delivered is gone.");
       break;
@@ -158,6 +175,7 @@ function showFrame({ frame, origin }) {
 function exited(frame) {
   const how = typeof frame.signal === "string" || Number.isFinite(frame.signal) ? `ended by signal ${frame.signal}` : `ended with code ${frame.code ?? "unknown"}`;
   permissions.clear();
+  conversation.waitingForAnswer([]);
   conversation.processEnded();
   const stderr = typeof frame.stderr === "string" && frame.stderr !== "" ? { title: "Last lines of its stderr", text: frame.stderr } : undefined;
   conversation.notice("error", `The agent process ${how}.`, "The next message starts a new one that goes on with the conversation.", stderr);

@@ -2,81 +2,13 @@
 
 use crate::support::browser::Browser;
 use crate::support::http;
-use crate::support::messages_api::MessagesApi;
 use crate::support::place::Place;
-use crate::support::relay::{Launch, Relay};
+use crate::support::relay::Launch;
 use crate::support::reply::{Gate, Message, Reply};
 use crate::support::tools::Cli;
+use crate::support::visit::{ENTER, SHIFT_ENTER, Visit};
 use rustix::process::Signal;
 use serde_json::json;
-
-/// The Enter key as WebDriver spells it.
-const ENTER: &str = "\u{E007}";
-/// Shift and Enter together; the closing code lets Shift go again.
-const SHIFT_ENTER: &str = "\u{E008}\u{E007}\u{E000}";
-
-/// A page that is connected to a server with the real CLI.
-struct Visit {
-    api: MessagesApi,
-    relay: Relay,
-    browser: Browser,
-    // Last, because the others have their files in it.
-    place: Place,
-}
-
-impl Visit {
-    async fn start() -> Self {
-        let (place, api) = (Place::new(), MessagesApi::start());
-        let relay = Launch::unrestricted(&place, &Cli::V2_1_329.path(), &api).start();
-        let config = json!({ "includePartialMessages": true }).to_string();
-        assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
-        let browser = Browser::start(&place).await;
-        browser.open(&format!("http://{}/", relay.address())).await;
-        let visit = Self { api, relay, browser, place };
-        visit.connected().await;
-        visit
-    }
-
-    /// Waits until the page is connected.
-    async fn connected(&self) {
-        self.browser.until("document.body.dataset.connection === 'connected'").await;
-    }
-
-    /// Writes a message and sends it with Enter.
-    async fn say(&self, text: &str) {
-        self.browser.type_into("#message", &format!("{text}{ENTER}")).await;
-    }
-
-    /// Waits until an entry of this role holds `text`.
-    async fn shows(&self, role: &str, text: &str) {
-        let text = json!(text);
-        self.browser
-            .until(&format!(
-                "[...document.querySelectorAll('.entry[data-role={role}]')]\
-                 .some(entry => entry.textContent.includes({text}))"
-            ))
-            .await;
-    }
-
-    /// Waits until `count` turns have ended, the last with `outcome`.
-    async fn turn_ended(&self, count: usize, outcome: &str) {
-        self.browser
-            .until(&format!(
-                "(ends => ends.length === {count} && ends.at(-1).dataset.outcome === '{outcome}')\
-                 ([...document.querySelectorAll('[data-role=turn-end]')])"
-            ))
-            .await;
-    }
-
-    /// Every visit's end: the page has nothing to complain of, and nothing is
-    /// left running.
-    async fn end(self) {
-        let complaints = self.browser.complaints().await;
-        assert!(complaints.is_empty(), "the page complains: {complaints:#?}");
-        self.browser.end().await;
-        self.relay.stop();
-    }
-}
 
 #[tokio::test]
 async fn a_message_is_sent_and_answered() {
@@ -301,7 +233,7 @@ async fn ten_thousand_messages_of_the_demo_agent() {
     // The bar is at its fullest when the demo agent answers.
     for width in [1000, 780, 660, 375] {
         browser.screen(width, 700, "light").await;
-        assert_fits(&browser, &format!("the demo agent's page of {width} px")).await;
+        browser.assert_fits(&format!("the demo agent's page of {width} px")).await;
     }
     browser.screen(780, 700, "light").await;
     browser.screenshot("tablet-demo").await;
@@ -344,28 +276,16 @@ async fn screens() {
         ("phone-dark", 375, 740, "dark"),
     ] {
         visit.browser.screen(width, height, scheme).await;
-        assert_fits(&visit.browser, name).await;
+        visit.browser.assert_fits(name).await;
         visit.browser.screenshot(name).await;
         for panel in ["frames", "config", "status"] {
             visit.browser.click(&format!("#open-{panel}")).await;
             visit.browser.until(&format!("document.body.dataset.panel === '{panel}'")).await;
             let name = format!("{name}-{panel}");
-            assert_fits(&visit.browser, &name).await;
+            visit.browser.assert_fits(&name).await;
             visit.browser.screenshot(&name).await;
             visit.browser.click(&format!("#close-{panel}")).await;
         }
     }
     visit.end().await;
-}
-
-/// Nothing is wider than the window, and no button of the bar beyond its edge,
-/// where one could neither see nor scroll to it.
-async fn assert_fits(browser: &Browser, name: &str) {
-    let beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    let beyond = browser.evaluate(beyond).await;
-    assert!(beyond.as_f64().is_some_and(|beyond| beyond <= 0.0), "{name} is {beyond} px too wide");
-    let hidden = "[...document.querySelectorAll('header button')]\
-                  .filter(button => button.getBoundingClientRect().right > innerWidth)\
-                  .map(button => button.textContent)";
-    assert_eq!(browser.evaluate(hidden).await, json!([]), "beyond the edge of {name}");
 }

@@ -16,6 +16,7 @@ mod key_proxy_cli;
 mod lifecycle;
 mod lifecycle_start;
 mod modes;
+mod page_permissions;
 mod permissions;
 mod permissions_control;
 mod real_cli;
