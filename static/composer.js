@@ -37,6 +37,7 @@ export class Composer {
 
   setConnected(connected, hint) {
     this.#send.disabled = !connected;
+    this.#interrupt.disabled = !connected;
     this.#hint.textContent = hint;
     this.#hint.dataset.problem = "false";
   }

@@ -120,7 +120,7 @@ function connectionChanged(state) {
   link.show(state);
   permissions.setConnected(connected);
   controls.setConnected(connected);
-  composer.setConnected(connected, connected ? "Shift+Enter for a new line" : "Not connected; what you write is kept");
+  composer.setConnected(connected, connected ? "Shift+Enter for a new line" : "Not connected; your text is kept");
   if (connected) status.refresh();
   else inbox.push({ frame: { type: "page_lost" }, origin: {} });
 }

@@ -45,7 +45,7 @@ export function newPrompt(frame, answer) {
 
   const allow = button(questions === undefined ? "Allow once" : "Answer", "primary", "permission-allow", () => approve(undefined));
   const always = button("Allow always", "", "permission-always", () => approve(choices.filter((choice) => choice.chosen).flatMap((choice) => choice.rules)));
-  const reason = el("input", { type: "text", placeholder: "Reason for the agent (optional)", autocomplete: "off", "aria-label": "Reason for a denial, told to the agent", data: { testid: "permission-reason" } });
+  const reason = el("input", { type: "text", placeholder: "Reason (optional)", autocomplete: "off", "aria-label": "Reason for a denial, told to the agent", data: { testid: "permission-reason" } });
   const stop = el("input", { type: "checkbox", id: `${name}-stop`, data: { testid: "permission-stop" } });
   const deny = button(questions === undefined ? "Deny" : "Decline", "danger", "permission-deny", () => {
     const decision = { approved: false };

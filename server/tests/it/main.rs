@@ -13,6 +13,8 @@ mod faults_raw;
 mod hostile;
 mod key_proxy;
 mod key_proxy_cli;
+#[cfg(feature = "tls")]
+mod key_proxy_tls;
 mod lifecycle;
 mod lifecycle_start;
 mod modes;
