@@ -16,6 +16,7 @@ use crate::desk::{Desk, Direction, Tap};
 use crate::dial::Dialer;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::held::Held;
 use crate::http::{self, Http};
 use crate::order::{Order, Position};
 use crate::permission::{Decision, Handler, PermissionRequest};
@@ -292,6 +293,7 @@ impl ClientBuilder {
             http: http.clone(),
             options: self.options,
             order,
+            held: Held::default(),
             numbered,
             desk: Arc::clone(&desk),
             outgoing: queue,

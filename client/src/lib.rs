@@ -50,6 +50,7 @@ mod session;
 mod backoff;
 mod delivery;
 mod desk;
+mod held;
 mod hub;
 mod link;
 mod order;

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::message::RawJson;
@@ -27,7 +28,27 @@ pub struct PermissionRequest {
 }
 
 impl PermissionRequest {
-    /// The rules the agent suggests to add, as JSON, for "always allow".
+    /// What "always allow" comes to: the rule or mode that the agent suggests
+    /// first, for [`Decision::Allow`]'s `updated_permissions`. The agent writes
+    /// a rule into the settings that it names, which count from its next start
+    /// and only where they are read at all, so it is added for the session,
+    /// too. `None` when nothing is suggested.
+    #[must_use]
+    pub fn always(&self) -> Option<RawJson> {
+        let suggestions: Vec<Value> = serde_json::from_str(self.suggestions()?.get()).ok()?;
+        let first = suggestions.into_iter().next().filter(Value::is_object)?;
+        let mut rules = vec![first.clone()];
+        if first["destination"] != "session" {
+            let mut now = first;
+            now["destination"] = "session".into();
+            rules.push(now);
+        }
+        Some(RawJson::from_value(&Value::from(rules)))
+    }
+
+    /// Everything the agent suggests to add, as a JSON array: rules, modes,
+    /// directories. All of it together is often more than a user means by
+    /// "always": see [`always`](Self::always).
     #[must_use]
     pub fn suggestions(&self) -> Option<RawJson> {
         let [found] =
@@ -120,6 +141,34 @@ pub(crate) type Handler =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn always_is_the_first_suggestion_and_counts_at_once() {
+        let request = |suggestions: &str| PermissionRequest {
+            id: "r".to_owned(),
+            tool: "Bash".to_owned(),
+            input: RawJson::new("{}").unwrap(),
+            context: RawJson::new(format!(r#"{{"permission_suggestions":{suggestions}}}"#))
+                .unwrap(),
+        };
+        let always =
+            |suggestions: &str| request(suggestions).always().map(|rules| rules.get().to_owned());
+        assert_eq!(
+            always(r#"[{"type":"addRules","destination":"localSettings"},{"type":"setMode"}]"#)
+                .as_deref(),
+            Some(
+                r#"[{"type":"addRules","destination":"localSettings"},{"type":"addRules","destination":"session"}]"#
+            )
+        );
+        assert_eq!(
+            always(r#"[{"type":"setMode","mode":"acceptEdits","destination":"session"}]"#)
+                .as_deref(),
+            Some(r#"[{"type":"setMode","mode":"acceptEdits","destination":"session"}]"#)
+        );
+        for nothing in ["[]", "[7]", "{}", "null"] {
+            assert_eq!(always(nothing), None, "{nothing}");
+        }
+    }
 
     #[test]
     fn decisions_are_written_as_the_server_reads_them() {

@@ -17,10 +17,12 @@ use crate::backoff::Backoff;
 use crate::delivery::Delivery;
 use crate::desk::{Desk, Direction};
 use crate::error::Error;
+use crate::held::Held;
 use crate::http::Http;
 use crate::link::{Control, Link, clock, write_loop};
-use crate::message::{Frame, Gap, ServerMessage};
+use crate::message::{Frame, Gap, Greeting, ServerMessage};
 use crate::order::{Order, Position, Verdict};
+use crate::permission::PermissionRequest;
 use crate::socket::{self, Incoming, Reader, Writer};
 
 /// How long a close handshake may take before the socket is simply dropped.
@@ -74,6 +76,8 @@ pub(crate) struct Session {
     pub(crate) http: Http,
     pub(crate) options: Options,
     pub(crate) order: Order,
+    /// Permission requests from before the connection.
+    pub(crate) held: Held,
     /// Whether the server numbers its frames.
     pub(crate) numbered: bool,
     /// Where messages go, and what is open between program and server.
@@ -94,13 +98,14 @@ impl Session {
         let limit = self.options.connect_timeout;
         let upgraded = self.http.upgrade(&self.route(first)).await?;
         let (mut reader, writer) = socket::split(upgraded, self.options.max_message_bytes);
-        let stream = timeout(limit, hello(&mut reader, &self.http))
+        let greeting = timeout(limit, hello(&mut reader, &self.http))
             .await
             .unwrap_or(Err(Error::Timeout { what: "the server's greeting", limit }))?;
         if self.numbered {
-            self.order.connected(stream.as_deref());
+            self.order.connected(greeting.stream.as_deref());
             self.desk.set_position(self.order.position());
         }
+        self.held.connected(greeting.next);
         Ok((reader, writer))
     }
 
@@ -192,6 +197,7 @@ impl Session {
                 &link,
                 &control,
                 &mut self.order,
+                &mut self.held,
                 &mut self.delivery,
                 &self.desk
             ));
@@ -281,14 +287,14 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Waits for `connected`; what else may come first is a refusal.
-async fn hello(reader: &mut Reader, http: &Http) -> Result<Option<String>, Error> {
+async fn hello(reader: &mut Reader, http: &Http) -> Result<Greeting, Error> {
     loop {
         match reader.read().await? {
             Incoming::Ping(_) | Incoming::Pong(_) => {}
             Incoming::Close { code, reason } => return Err(closed(code, reason)),
             Incoming::Text(text) => {
                 return match Frame::read(text) {
-                    Ok(Frame::Connected { stream }) => Ok(stream),
+                    Ok(Frame::Connected(greeting)) => Ok(greeting),
                     Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
                         Err(refused(reader, text).await)
                     }
@@ -331,6 +337,7 @@ async fn read_loop(
     link: &Link,
     control: &mpsc::Sender<Control>,
     order: &mut Order,
+    held: &mut Held,
     delivery: &mut Delivery,
     desk: &Arc<Desk>,
 ) -> Error {
@@ -362,6 +369,7 @@ async fn read_loop(
             Ok(Frame::Gap { from, to }) => {
                 if let Some(gap) = order.gap(from, to) {
                     delivery.add_gap(gap);
+                    ask_open(held, order, delivery, desk);
                     delivery.settle(desk, link).await;
                     desk.set_seq(order.last());
                 }
@@ -371,30 +379,49 @@ async fn read_loop(
                 desk.control_answered(&request_id, response);
                 continue;
             }
-            Ok(Frame::Connected { .. }) => continue,
+            Ok(Frame::Connected(_)) => continue,
             Err(error) => return Error::Protocol(error.to_string()),
         };
         let verdict = seq.map_or(Verdict::Next, |seq| order.frame(seq));
-        if let ServerMessage::PermissionRequest(request) = &message {
-            // A pending request is sent again, with its old number, to a
-            // client that comes back: what counts is whether it is known.
-            if !desk.permission_asked(request) {
-                continue;
-            }
-        } else if verdict == Verdict::Seen {
-            continue;
-        }
+        let seen = verdict == Verdict::Seen;
         if let Verdict::After(gap) = verdict {
             delivery.add_gap(gap);
         }
-        if let ServerMessage::PermissionCancelled(id) = &message {
-            desk.permission_closed(id);
+        match message {
+            ServerMessage::PermissionRequest(request) if held.takes(seq) => {
+                held.hold(request, bytes);
+            }
+            // A pending request is sent again to a client that comes back:
+            // what counts is whether it is known.
+            ServerMessage::PermissionRequest(request) => ask(request, bytes, delivery, desk),
+            ServerMessage::PermissionCancelled(id) if held.settle(&id) => {}
+            _ if seen => continue,
+            message => {
+                if let ServerMessage::PermissionCancelled(id) = &message {
+                    desk.permission_closed(id);
+                }
+                delivery.add(message, bytes, desk);
+            }
         }
-        delivery.add(message, bytes, desk);
+        ask_open(held, order, delivery, desk);
         delivery.settle(desk, link).await;
         if seq.is_some() {
             desk.set_seq(order.last());
         }
+    }
+}
+
+/// Puts a permission request to the program, unless it has got it already.
+fn ask(request: Box<PermissionRequest>, bytes: usize, delivery: &mut Delivery, desk: &Arc<Desk>) {
+    if desk.permission_asked(&request) {
+        delivery.add(ServerMessage::PermissionRequest(request), bytes, desk);
+    }
+}
+
+/// Asks what a replay has left open, once it is through.
+fn ask_open(held: &mut Held, order: &Order, delivery: &mut Delivery, desk: &Arc<Desk>) {
+    while let Some((request, bytes)) = held.open(order.last()) {
+        ask(request, bytes, delivery, desk);
     }
 }
 

@@ -19,5 +19,7 @@ mod reconnecting;
 mod requests;
 #[cfg(feature = "cli")]
 mod terminal;
+#[cfg(feature = "cli")]
+mod terminal_real_cli;
 #[cfg(feature = "tls")]
 mod tls;

@@ -11,15 +11,34 @@ use crate::support::cli_kit::tools::Cli;
 use crate::support::real::Relay;
 use crate::support::{client, soon};
 
+/// Makes a test of each scenario for each CLI.
+macro_rules! for_both_clis {
+    ($($scenario:ident),* $(,)?) => {
+        mod with_2_1_197 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario($crate::support::cli_kit::tools::Cli::V2_1_197).await;
+            })*
+        }
+        mod with_2_1_329 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario($crate::support::cli_kit::tools::Cli::V2_1_329).await;
+            })*
+        }
+    };
+}
+pub(crate) use for_both_clis;
+
 /// A server with one of the CLIs behind it.
-struct Scene {
-    relay: Relay,
-    api: MessagesApi,
+pub(crate) struct Scene {
+    pub(crate) relay: Relay,
+    pub(crate) api: MessagesApi,
     _place: Place,
 }
 
 impl Scene {
-    async fn start(cli: Cli, mode: &str) -> Self {
+    pub(crate) async fn start(cli: Cli, mode: &str) -> Self {
         let (api, place) = (MessagesApi::start(), Place::new());
         let environment = place.environment_with(&api);
         let environment: Vec<_> =
@@ -121,23 +140,6 @@ async fn the_handler_decides_about_tools(cli: Cli) {
     soon(client.set_model(Some("claude-haiku-4-5"))).await.unwrap();
     soon(client.set_permission_mode("plan")).await.unwrap();
     scene.relay.stop().await;
-}
-
-macro_rules! for_both_clis {
-    ($($scenario:ident),* $(,)?) => {
-        mod with_2_1_197 {
-            $(#[tokio::test]
-            async fn $scenario() {
-                super::$scenario(super::Cli::V2_1_197).await;
-            })*
-        }
-        mod with_2_1_329 {
-            $(#[tokio::test]
-            async fn $scenario() {
-                super::$scenario(super::Cli::V2_1_329).await;
-            })*
-        }
-    };
 }
 
 for_both_clis! {
