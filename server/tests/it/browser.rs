@@ -7,6 +7,7 @@ use crate::support::relay::Launch;
 use crate::support::reply::{Gate, Message, Reply};
 use crate::support::tools::Cli;
 use crate::support::visit::{ENTER, SHIFT_ENTER, Visit};
+use crate::support::ws::Client;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -143,6 +144,10 @@ async fn configuration_is_edited_and_reaches_the_model() {
 
     visit.browser.click("#open-config").await;
     visit.browser.until("document.querySelector('#config-json').value !== ''").await;
+    assert_eq!(
+        visit.browser.evaluate("document.querySelector('#config-provider').value").await,
+        ""
+    );
     visit.browser.type_into("#config-model", "claude-test-model-3").await;
     visit.browser.click("#config-save").await;
     visit
@@ -243,7 +248,7 @@ async fn ten_thousand_messages_of_the_demo_agent() {
 
 /// For the eye; the assertions are only what an eye would see at once.
 #[tokio::test]
-async fn screens() {
+async fn how_it_looks() {
     let visit = Visit::start().await;
     let file = visit.place.workspace().join("poem.txt");
     let poem = "A runner hands the baton on,\nand stands, and breathes, and then is gone.";
@@ -288,4 +293,66 @@ async fn screens() {
         }
     }
     visit.end().await;
+}
+
+/// Each way of not being connected is told with what can be done about it.
+#[tokio::test]
+async fn trouble_with_the_connection_is_explained() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).argument("--auth-token=token-of-the-page").start();
+    let browser = Browser::start(&place).await;
+    browser.open(&format!("http://{}/", relay.address())).await;
+    let is = async |state: &str| {
+        browser.until(&format!("document.body.dataset.connection === '{state}'")).await;
+    };
+
+    is("unauthorized").await;
+    browser.until("document.querySelector('#token-dialog').open").await;
+    screens(&browser, "trouble-token").await;
+    browser.type_into("#token", &format!("a-wrong-token{ENTER}")).await;
+    browser.until("!document.querySelector('#token-problem').hidden").await;
+    browser.type_into("#token", &format!("token-of-the-page{ENTER}")).await;
+    is("connected").await;
+    assert_eq!(browser.evaluate("location.search").await, "");
+
+    // Somebody takes its place, and it takes it back.
+    let path = "/ws?takeover=true&token=token-of-the-page";
+    let mut other = Client::open(relay.address(), path).await;
+    is("replaced").await;
+    screens(&browser, "trouble-replaced").await;
+    browser.click("#take-over").await;
+    is("connected").await;
+    assert_eq!(other.closed().await, Some(4001));
+
+    // Another one is there first.
+    browser.click("#connect").await;
+    is("offline").await;
+    let mut other = Client::open(relay.address(), "/ws?token=token-of-the-page").await;
+    assert_eq!(other.frame().await["type"], "connected");
+    // It reads on, so that it answers when the server asks whether it lives.
+    let other = tokio::spawn(async move { other.closed().await });
+    browser.click("#connect").await;
+    is("busy").await;
+    screens(&browser, "trouble-busy").await;
+    other.abort();
+    browser.click("#try-now").await;
+    is("connected").await;
+
+    browser.complaints().await;
+    relay.stop();
+    is("waiting").await;
+    screens(&browser, "trouble-away").await;
+    browser.end().await;
+}
+
+/// The same on a desktop and a phone, by day and by night.
+async fn screens(browser: &Browser, name: &str) {
+    for (screen, width, height, scheme) in
+        [("phone-dark", 375, 740, "dark"), ("light", 1280, 900, "light")]
+    {
+        let name = format!("{name}-{screen}");
+        browser.screen(width, height, scheme).await;
+        browser.assert_fits(&name).await;
+        browser.screenshot(&name).await;
+    }
 }

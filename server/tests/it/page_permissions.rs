@@ -275,6 +275,20 @@ async fn how_a_prompt_looks() {
     visit.answers(1, "permission-allow").await;
     visit.turn_ended(1, "success").await;
 
+    let text = "Dear all,\n\nthe relay starts at \"noon\".\n";
+    let file = visit.place.workspace().join("notes.md");
+    visit.api.script([
+        Reply::tool("Write", json!({ "file_path": file, "content": text })),
+        Reply::text("Written."),
+    ]);
+    visit.say("Write it down.").await;
+    visit.asks(1).await;
+    let shown = visit.text_of(&part(1, "permission-input")).await;
+    assert!(shown.contains("the relay starts at \"noon\"."), "{shown}");
+    screens(&visit, "permission-write").await;
+    visit.answers(1, "permission-allow").await;
+    visit.turn_ended(2, "success").await;
+
     let questions = json!({ "questions": [{
         "question": "Which colour should the header have?", "header": "Colour", "multiSelect": false,
         "options": [
@@ -288,7 +302,7 @@ async fn how_a_prompt_looks() {
     screens(&visit, "question").await;
     visit.browser.click("section.permission label:nth-of-type(2)").await;
     visit.answers(1, "permission-allow").await;
-    visit.turn_ended(2, "success").await;
+    visit.turn_ended(3, "success").await;
     let told = visit.api.turns().last().expect("a request").body.to_string();
     assert!(told.contains("Amber"), "{told}");
     visit.end().await;
