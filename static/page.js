@@ -56,12 +56,13 @@ const permissions = new Permissions({ send, record(title, text) {
   notice("quiet", title, text);
   conversation.waitingForAnswer(permissions.waiting);
 } });
-const controls = new Controls({ send, notice });
+const askCapabilities = () => { if (connection.open) send({ type: "capabilities" }); };
+const controls = new Controls({ send, notice, ask: askCapabilities });
 const composer = new Composer({ submit: sendMessage, interrupt });
 const config = new ConfigPanel({ reconnect: () => connection.reconnect() });
 const status = new StatusPanel({
   ledger,
-  ask: () => { if (connection.open) send({ type: "capabilities" }); },
+  ask: askCapabilities,
   told(health, name) {
     controls.know(health);
     config.know(health);
@@ -150,7 +151,10 @@ function showFrame({ frame, origin }) {
       break;
     case "permission_cancelled": permissions.cancelled(frame.requestId); break;
     case "control_response": controls.answered(frame); break;
-    case "capabilities": status.capabilities(frame); break;
+    case "capabilities":
+      status.capabilities(frame);
+      controls.capabilities(frame);
+      break;
     case "exit": exited(frame); break;
     case "gap": gap(frame); break;
     case "page_sent": conversation.sent(frame.text); break;

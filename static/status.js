@@ -105,7 +105,7 @@ function flatten(value, prefix = "") {
   for (const [name, each] of Object.entries(value)) {
     const path = prefix === "" ? name : `${prefix}.${name}`;
     if (isObject(each)) facts.push(...flatten(each, path));
-    else if (Array.isArray(each)) facts.push([path, each.map((item) => (typeof item === "string" ? item : JSON.stringify(item))).join(", ") || "none"]);
+    else if (Array.isArray(each)) facts.push([path, each.map((item) => (typeof item === "string" ? item : item?.name ?? item?.value ?? JSON.stringify(item))).join(", ") || "none"]);
     else if (/_ms$/.test(name) && Number.isFinite(each)) facts.push([path.replace(/_ms$/, ""), duration(each)]);
     else facts.push([path, each === null ? "none" : each]);
     if (facts.length > MAX_FACTS) break;

@@ -137,6 +137,10 @@ async fn the_handler_decides_about_tools(cli: Cli) {
     assert!(!results[0].0, "{results:?}");
     assert!(results[1].0 && results[1].1.contains("not this one"), "{results:?}");
     assert_eq!(turn.answer().text, "Done.");
+    let commands = soon(client.supported_commands()).await.unwrap();
+    assert!(commands.iter().any(|command| command.name == "compact"), "{commands:?}");
+    let models = soon(client.supported_models()).await.unwrap();
+    assert!(models.iter().any(|model| model.value.contains("haiku")), "{models:?}");
     soon(client.set_model(Some("claude-haiku-4-5"))).await.unwrap();
     soon(client.set_permission_mode("plan")).await.unwrap();
     scene.relay.stop().await;

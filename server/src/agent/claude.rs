@@ -78,7 +78,7 @@ fn answer(text: &str) -> Route<'_> {
         Some((string(id?)?, response))
     });
     match inner {
-        Some((id, _)) if id == INITIALIZE => Route::Ready,
+        Some((id, response)) if id == INITIALIZE => Route::Ready { told: Some(response) },
         Some((id, response)) => Route::Answer { id, response: Cow::Borrowed(response) },
         None => Route::Hidden(Mark::None),
     }
@@ -222,7 +222,7 @@ mod tests {
             Route::Forward(Mark::TurnStarted(session)) => format!("forward, start {session:?}"),
             Route::Forward(Mark::TurnEnded) => "forward, end".into(),
             Route::Hidden(_) => "hidden".into(),
-            Route::Ready => "ready".into(),
+            Route::Ready { .. } => "ready".into(),
             Route::Answer { id, response } => format!("answer {id} {response}"),
             Route::Permission(ask) => format!("ask {} {} {}", ask.id, ask.tool, ask.input),
             Route::Withdrawn { id } => format!("withdrawn {id}"),

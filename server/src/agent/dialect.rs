@@ -23,7 +23,10 @@ pub enum Route<'a> {
     /// It is between agent and host only.
     Hidden(Mark<'a>),
     /// The agent has taken the first request: it can do its work.
-    Ready,
+    Ready {
+        /// What it has answered, if that tells of itself.
+        told: Option<&'a RawValue>,
+    },
     /// It answers a request that was sent to the agent.
     Answer {
         /// The id the request was sent with.

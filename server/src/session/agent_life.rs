@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use claude_relay_protocol::json::fields;
 use claude_relay_protocol::{QueryConfig, ServerMessage};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tracing::info;
 
 use super::Session;
@@ -26,6 +29,10 @@ const REJOINS: u32 = 6;
 /// may have other reasons, and a conversation is not given up for those; only
 /// after so many failures in a row, because it would otherwise never end.
 const RESUMES: u32 = 5;
+
+/// How much of what an agent says of its commands and models is kept. The CLI
+/// says some 10 kB.
+const OFFERS_BYTES: usize = 1 << 20;
 
 /// The agent, whether it runs or not.
 #[derive(Debug, Default)]
@@ -59,6 +66,8 @@ pub(super) struct Running {
     /// The conversation it was told to resume.
     resumed: Option<String>,
     initialized: bool,
+    /// The commands and models it has, once it has said so.
+    pub(super) offers: Value,
     /// It is connected to again after it was lost in a turn.
     rejoins: bool,
     pub(super) in_turn: bool,
@@ -175,6 +184,7 @@ impl Agent {
             config: QueryConfig::default(),
             resumed: None,
             initialized: true,
+            offers: Value::Null,
             rejoins: false,
             in_turn: false,
             heard: now,
@@ -183,6 +193,17 @@ impl Agent {
             mistrust: None,
         });
     }
+}
+
+/// What the answer to the first request says of commands and models.
+fn offers(answer: &RawValue) -> Option<Value> {
+    let [body] = fields(answer.get(), ["response"]).ok()?;
+    let [commands, models] = fields(body?.get(), ["commands", "models"]).ok()?;
+    let list = |raw: Option<&RawValue>| {
+        let text = raw.map(RawValue::get).filter(|text| text.len() <= OFFERS_BYTES)?;
+        serde_json::from_str::<Value>(text).ok().filter(Value::is_array)
+    };
+    Some(json!({ "commands": list(commands), "models": list(models) }))
 }
 
 impl Running {
@@ -234,9 +255,10 @@ impl Session {
     }
 
     /// The agent can do its work.
-    pub(super) fn on_ready(&mut self) {
+    pub(super) fn on_ready(&mut self, told: Option<&RawValue>) {
         let Some(running) = &mut self.agent.running else { return };
         running.initialized = true;
+        running.offers = told.and_then(offers).unwrap_or_default();
         if std::mem::take(&mut running.rejoins) && !running.in_turn {
             self.error("The turn has ended while the agent could not be reached; its end is lost");
         }
@@ -283,6 +305,7 @@ impl Session {
             config: self.config.clone(),
             resumed,
             initialized: false,
+            offers: Value::Null,
             rejoins: std::mem::take(&mut self.agent.rejoin),
             in_turn: false,
             heard: now,

@@ -2,7 +2,7 @@
 //! and every way to answer it.
 
 use crate::support::reply::{Message, Reply};
-use crate::support::visit::{SELECT_ALL, Visit};
+use crate::support::visit::{ENTER, SELECT_ALL, Visit};
 use serde_json::{Value, json};
 
 async fn visit() -> Visit {
@@ -147,6 +147,41 @@ async fn allow_always_adds_the_chosen_suggestions() {
     visit.turn_ended(2, "success").await;
     assert!(visit.made("made"));
     assert_eq!(visit.frames("permission_request").await, 1);
+    visit.end().await;
+}
+
+/// The agent's model and mode are switched while it runs; no mode is offered
+/// that the server does not allow.
+#[tokio::test]
+async fn model_and_mode_are_switched() {
+    let visit = visit().await;
+    visit.api.script([Reply::text("One.")]);
+    visit.say("First").await;
+    visit.turn_ended(1, "success").await;
+
+    visit.browser.click("#model").await;
+    let offered = "[...document.querySelectorAll('#models option')].map(option => option.value)";
+    visit.browser.until(&format!("{offered}.some(model => model.includes('haiku'))")).await;
+    let model = format!("{SELECT_ALL}claude-test-model-7{ENTER}");
+    visit.browser.type_into("#model", &model).await;
+    visit.shows("notice", "Model set to claude-test-model-7").await;
+    for select in ["permission-mode", "config-permission-mode"] {
+        let modes = format!(
+            "[...document.querySelectorAll('#{select} option:enabled')].map(option => option.value)"
+        );
+        let modes = visit.browser.evaluate(&modes).await;
+        assert_eq!(modes, json!(["", "default", "acceptEdits", "plan", "dontAsk"]), "{select}");
+    }
+    visit.browser.click("#permission-mode option[value=acceptEdits]").await;
+    visit.shows("notice", "Permission mode set to acceptEdits").await;
+
+    let file = visit.place.workspace().join("made");
+    let write = json!({ "file_path": file, "content": "x" });
+    visit.api.script([Reply::tool("Write", write), Reply::text("Written.")]);
+    visit.say("Write it").await;
+    visit.turn_ended(2, "success").await;
+    assert!(visit.made("made"), "nobody was asked");
+    assert_eq!(visit.api.turn(2).await.body["model"], "claude-test-model-7");
     visit.end().await;
 }
 
