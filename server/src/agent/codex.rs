@@ -287,7 +287,7 @@ impl Codex {
             .is_some_and(|kind| kind == "active");
         if !is_active {
             self.phase = Phase::Idle;
-            return Route::Ready { told: None };
+            return Route::Ready { offers: Value::Null };
         }
         // Its turn went on while nobody was connected.
         self.phase = Phase::Turn;

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::claude;
@@ -24,8 +25,8 @@ pub enum Route<'a> {
     Hidden(Mark<'a>),
     /// The agent has taken the first request: it can do its work.
     Ready {
-        /// What it has answered, if that tells of itself.
-        told: Option<&'a RawValue>,
+        /// An object of `commands` and `models`, if the agent tells them.
+        offers: Value,
     },
     /// It answers a request that was sent to the agent.
     Answer {

@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use claude_relay_protocol::json::fields;
 use claude_relay_protocol::{QueryConfig, ServerMessage};
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::info;
 
 use super::Session;
@@ -29,10 +27,6 @@ const REJOINS: u32 = 6;
 /// may have other reasons, and a conversation is not given up for those; only
 /// after so many failures in a row, because it would otherwise never end.
 const RESUMES: u32 = 5;
-
-/// How much of what an agent says of its commands and models is kept. The CLI
-/// says some 10 kB.
-const OFFERS_BYTES: usize = 1 << 20;
 
 /// The agent, whether it runs or not.
 #[derive(Debug, Default)]
@@ -195,17 +189,6 @@ impl Agent {
     }
 }
 
-/// What the answer to the first request says of commands and models.
-fn offers(answer: &RawValue) -> Option<Value> {
-    let [body] = fields(answer.get(), ["response"]).ok()?;
-    let [commands, models] = fields(body?.get(), ["commands", "models"]).ok()?;
-    let list = |raw: Option<&RawValue>| {
-        let text = raw.map(RawValue::get).filter(|text| text.len() <= OFFERS_BYTES)?;
-        serde_json::from_str::<Value>(text).ok().filter(Value::is_array)
-    };
-    Some(json!({ "commands": list(commands), "models": list(models) }))
-}
-
 impl Running {
     /// A message was handed to it.
     pub(super) fn fed(&mut self, now: Instant) {
@@ -255,10 +238,10 @@ impl Session {
     }
 
     /// The agent can do its work.
-    pub(super) fn on_ready(&mut self, told: Option<&RawValue>) {
+    pub(super) fn on_ready(&mut self, offers: Value) {
         let Some(running) = &mut self.agent.running else { return };
         running.initialized = true;
-        running.offers = told.and_then(offers).unwrap_or_default();
+        running.offers = offers;
         if std::mem::take(&mut running.rejoins) && !running.in_turn {
             self.error("The turn has ended while the agent could not be reached; its end is lost");
         }
