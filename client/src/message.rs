@@ -64,6 +64,8 @@ pub struct Exit {
     pub signal: Option<String>,
     /// The end of what it wrote to stderr.
     pub stderr: String,
+    /// Its number in the server's stream, if the server numbers its frames.
+    pub seq: Option<u64>,
 }
 
 /// Messages that this client will not see.
@@ -263,6 +265,7 @@ impl Frame {
                 code,
                 signal: signal.map(Into::into),
                 stderr: stderr.into(),
+                seq,
             }),
             Wire::Capabilities(raw) => ServerMessage::Capabilities(RawJson::from_raw(&raw)),
             Wire::Unknown { kind, raw } => {

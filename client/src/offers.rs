@@ -82,7 +82,7 @@ impl Client {
         }
         Err(Error::ControlRefused {
             subtype: "initialize".into(),
-            message: format!("the agent does not tell its {what}").into(),
+            message: format!("the agent does not tell its {what}"),
         })
     }
 
@@ -91,12 +91,10 @@ impl Client {
         let mut messages = self.messages();
         self.request_capabilities().await?;
         loop {
-            match messages.next().await.unwrap_or(Err(Error::Stopped))? {
-                ServerMessage::Capabilities(told) => {
-                    return serde_json::from_str(told.get())
-                        .map_err(|error| Error::Protocol(error.to_string()));
-                }
-                _ => {}
+            let message = messages.next().await.unwrap_or(Err(Error::Stopped))?;
+            if let ServerMessage::Capabilities(told) = message {
+                return serde_json::from_str(told.get())
+                    .map_err(|error| Error::Protocol(error.to_string()));
             }
         }
     }

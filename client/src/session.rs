@@ -17,19 +17,18 @@ use crate::backoff::Backoff;
 use crate::delivery::Delivery;
 use crate::desk::{Desk, Direction};
 use crate::error::Error;
+use crate::greeting::{closed, hello};
 use crate::held::Held;
+use crate::home::Place;
 use crate::http::Http;
 use crate::link::{Control, Link, clock, write_loop};
-use crate::message::{Frame, Gap, Greeting, ServerMessage};
+use crate::message::{Frame, Gap, ServerMessage};
 use crate::order::{Order, Position, Verdict};
 use crate::permission::PermissionRequest;
 use crate::socket::{self, Incoming, Reader, Writer};
 
 /// How long a close handshake may take before the socket is simply dropped.
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// What the seed's server, and ours, tells a second client.
-const BUSY: &str = "already has an active connection";
 
 /// What a session keeps to.
 #[derive(Debug, Clone)]
@@ -90,6 +89,8 @@ pub(crate) struct Session {
     pub(crate) unsent: Option<Outgoing>,
     /// Read from the server and not with every subscriber yet.
     pub(crate) delivery: Delivery,
+    /// What the server runs in, if that can go away for good.
+    pub(crate) place: Option<Place>,
 }
 
 impl Session {
@@ -103,6 +104,7 @@ impl Session {
             .unwrap_or(Err(Error::Timeout { what: "the server's greeting", limit }))?;
         if self.numbered {
             self.order.connected(greeting.stream.as_deref());
+            self.desk.set_next(greeting.next.unwrap_or(0));
             self.desk.set_position(self.order.position());
         }
         self.held.connected(greeting.next);
@@ -143,7 +145,36 @@ impl Session {
                 Err(error) => break error,
             }
         };
+        let error = self.reason(error).await;
         self.finish(error);
+    }
+
+    /// Why the end has come: a connection that cannot be had may be so because
+    /// there is nothing left to connect to.
+    async fn reason(&mut self, error: Error) -> Error {
+        if !error.is_transient() && !matches!(error, Error::GaveUp { .. }) {
+            return error;
+        }
+        let Some(place) = &self.place else { return error };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => error,
+            there = place.still_there() => there.err().unwrap_or(error),
+        }
+    }
+
+    /// One more attempt to connect. A refusal by what stands before the server
+    /// is looked into.
+    async fn attempt(&mut self) -> Result<(Reader, Writer), Error> {
+        let refused = match self.connect(false).await {
+            Err(error @ Error::Unavailable { .. }) => error,
+            attempted => return attempted,
+        };
+        if let Some(place) = &self.place {
+            place.still_there().await?;
+        }
+        Err(refused)
     }
 
     async fn reconnect(
@@ -168,7 +199,7 @@ impl Session {
                 () = stopped(&mut stop) => return Err(Error::Stopped),
                 attempted = async {
                     sleep(wait.min(self.options.reconnect_for - elapsed)).await;
-                    self.connect(false).await
+                    self.attempt().await
                 } => attempted,
             };
             match attempted {
@@ -284,51 +315,6 @@ fn close_code(error: &Error) -> Option<u16> {
 /// Returns when the client is stopped or gone.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Waits for `connected`; what else may come first is a refusal.
-async fn hello(reader: &mut Reader, http: &Http) -> Result<Greeting, Error> {
-    loop {
-        match reader.read().await? {
-            Incoming::Ping(_) | Incoming::Pong(_) => {}
-            Incoming::Close { code, reason } => return Err(closed(code, reason)),
-            Incoming::Text(text) => {
-                return match Frame::read(text) {
-                    Ok(Frame::Connected(greeting)) => Ok(greeting),
-                    Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
-                        Err(refused(reader, text).await)
-                    }
-                    Ok(_) => Err(http.not_a_relay("its first message is not `connected`")),
-                    Err(error) => Err(http.not_a_relay(error)),
-                };
-            }
-        }
-    }
-}
-
-/// A server that greets with an error is about to close, and the code says more.
-async fn refused(reader: &mut Reader, message: String) -> Error {
-    let close = timeout(CLOSE_WAIT, reader.read()).await;
-    match close {
-        _ if message.contains(BUSY) => Error::Busy { message },
-        Ok(Ok(Incoming::Close { code, reason })) => match closed(code, reason) {
-            Error::Busy { .. } => Error::Busy { message },
-            Error::Closed { code, .. } => Error::Closed { code, reason: message },
-            other => other,
-        },
-        _ => Error::Closed { code: socket::NO_CODE, reason: message },
-    }
-}
-
-/// What a close frame means.
-fn closed(code: u16, reason: String) -> Error {
-    let or = |text: &str| if reason.is_empty() { text.to_owned() } else { reason.clone() };
-    match code {
-        1013 => Error::Busy { message: or("another client is connected") },
-        4001 => Error::Replaced { message: or("the connection was taken over") },
-        1009 => Error::TooBig { limit_bytes: crate::user_message::MAX_BYTES },
-        code => Error::Closed { code, reason },
-    }
 }
 
 /// Reads until the connection ends, and says why it did.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use claude_relay_protocol::json::{entries, fields, string};
-use serde_json::{Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::dialect::{self, Mark, Permission, PermissionAnswer, Route};
 use crate::scan;
