@@ -19,6 +19,7 @@ use crate::desk::{Desk, Direction, Tap};
 use crate::dial::Dialer;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::held::Held;
 use crate::home::Home;
 use crate::http::{self, Http};
 use crate::order::{Order, Position};
@@ -311,6 +312,7 @@ impl ClientBuilder {
             http: http.clone(),
             options: self.options,
             order,
+            held: Held::default(),
             numbered,
             desk: Arc::clone(&desk),
             outgoing: queue,

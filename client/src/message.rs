@@ -199,11 +199,20 @@ pub(crate) enum Frame {
     /// For the program, with its number.
     Message(Option<u64>, ServerMessage),
     /// The first frame of a connection.
-    Connected { stream: Option<String>, next: Option<u64> },
+    Connected(Greeting),
     /// The server no longer keeps these.
     Gap { from: u64, to: u64 },
     /// The answer to a control request.
     ControlResponse { request_id: String, response: RawJson },
+}
+
+/// What a server that numbers its frames says at the beginning.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    /// The id of the server's life.
+    pub(crate) stream: Option<String>,
+    /// The number of the first frame that is not from before.
+    pub(crate) next: Option<u64>,
 }
 
 impl Frame {
@@ -231,7 +240,7 @@ impl Frame {
         let seq = message.seq();
         let message = match message {
             Wire::Connected { stream, next } => {
-                return Ok(Self::Connected { stream: stream.map(Into::into), next });
+                return Ok(Self::Connected(Greeting { stream: stream.map(Into::into), next }));
             }
             Wire::Gap { from, to } => return Ok(Self::Gap { from, to }),
             Wire::ControlResponse { request_id, response } => {

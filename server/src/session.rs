@@ -252,7 +252,7 @@ impl Session {
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Ready => self.on_ready(),
+            Route::Ready { offers } => self.on_ready(offers),
             Route::Answer { id, response } => self.on_answer(&id, &response, now),
             Route::Permission(asked) => {
                 let patience = self.settings.permission_timeout;

@@ -11,7 +11,7 @@ use crate::support::cli_kit::reply::Gate;
 use crate::support::cli_kit::responses_api::Reply;
 use crate::support::codex::{Scene, told};
 use crate::support::soon;
-use crate::terminal::{CTRL_C, CTRL_D, Terminal};
+use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
 
 fn json(stdout: &str) -> Value {
     serde_json::from_str(stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))

@@ -23,5 +23,7 @@ mod requests;
 mod sandbox;
 #[cfg(feature = "cli")]
 mod terminal;
+#[cfg(feature = "cli")]
+mod terminal_real_cli;
 #[cfg(feature = "tls")]
 mod tls;

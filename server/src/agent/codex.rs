@@ -336,7 +336,7 @@ impl Codex {
             .is_some_and(|kind| kind == "active");
         if !is_active {
             self.rest(now);
-            return Route::Ready;
+            return Route::Ready { offers: Value::Null };
         }
         // Its turn went on while nobody was connected.
         self.phase = Phase::Turn;

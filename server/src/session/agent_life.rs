@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::{QueryConfig, ServerMessage};
+use serde_json::Value;
 use tracing::info;
 
 use super::Session;
@@ -59,6 +60,8 @@ pub(super) struct Running {
     /// The conversation it was told to resume.
     resumed: Option<String>,
     initialized: bool,
+    /// The commands and models it has, once it has said so.
+    pub(super) offers: Value,
     /// It is connected to again after it was lost in a turn.
     rejoins: bool,
     pub(super) in_turn: bool,
@@ -175,6 +178,7 @@ impl Agent {
             config: QueryConfig::default(),
             resumed: None,
             initialized: true,
+            offers: Value::Null,
             rejoins: false,
             in_turn: false,
             heard: now,
@@ -234,9 +238,10 @@ impl Session {
     }
 
     /// The agent can do its work.
-    pub(super) fn on_ready(&mut self) {
+    pub(super) fn on_ready(&mut self, offers: Value) {
         let Some(running) = &mut self.agent.running else { return };
         running.initialized = true;
+        running.offers = offers;
         if std::mem::take(&mut running.rejoins) && !running.in_turn {
             self.error("The turn has ended while the agent could not be reached; its end is lost");
         }
@@ -283,6 +288,7 @@ impl Session {
             config: self.config.clone(),
             resumed,
             initialized: false,
+            offers: Value::Null,
             rejoins: std::mem::take(&mut self.agent.rejoin),
             in_turn: false,
             heard: now,

@@ -139,6 +139,9 @@ impl Session {
             None => (self.log.next(), None),
             Some(replay) => starting_point(&self.log, replay, &stream),
         };
+        for frame in self.permissions.end_answered(cursor) {
+            self.push(&frame);
+        }
         for frame in self.permissions.send_again(cursor, self.log.next()) {
             self.push(&frame);
         }
@@ -228,7 +231,7 @@ impl Session {
                     ));
                     return;
                 }
-                match self.permissions.answer(&request_id, answer) {
+                match self.permissions.answer(&request_id, answer, self.log.first()) {
                     Some(Answered { line, remark }) => {
                         self.inbox.push_control(line);
                         if let Some(remark) = remark {

@@ -158,7 +158,11 @@ impl Session {
             && let Some(to) = self.curious.take()
         {
             let mut frame = json!({ "type": "capabilities", "version": env!("CARGO_PKG_VERSION") });
-            extend(&mut frame, json!({ "agent": self.describe_agent() }));
+            let mut agent = self.describe_agent();
+            if let Some(running) = &self.agent.running {
+                extend(&mut agent, running.offers.clone());
+            }
+            extend(&mut frame, json!({ "agent": agent }));
             extend(&mut frame, self.abilities());
             self.answer(to, frame.to_string(), now);
         }

@@ -10,9 +10,12 @@ mod half_open;
 mod hostile;
 mod key_proxy;
 mod key_proxy_cli;
+#[cfg(feature = "tls")]
+mod key_proxy_tls;
 mod lifecycle;
 mod lifecycle_start;
 mod modes;
+mod page_permissions;
 mod permissions;
 mod permissions_control;
 mod real_cli;

@@ -47,7 +47,7 @@ impl Run {
             Route::Forward(Mark::TurnEnded) => "turn ended".to_owned(),
             Route::Hidden(Mark::TurnStarted(_)) => "hidden, in a turn".to_owned(),
             Route::Hidden(_) => "hidden".to_owned(),
-            Route::Ready => "ready".to_owned(),
+            Route::Ready { .. } => "ready".to_owned(),
             Route::Withdrawn { id } => format!("withdrawn {id}"),
             Route::Permission(asked) => format!("asked {}", asked.id),
             Route::Refuse(line) => format!("refused {}", text(line)),

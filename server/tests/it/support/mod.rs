@@ -29,5 +29,6 @@ pub(crate) mod scene;
 pub(crate) mod scripted_agent;
 pub(crate) mod tee;
 pub(crate) mod tools;
+pub(crate) mod visit;
 pub(crate) mod wait;
 pub(crate) mod ws;
