@@ -17,6 +17,7 @@ use crate::backoff::Backoff;
 use crate::delivery::Delivery;
 use crate::desk::{Desk, Direction};
 use crate::error::Error;
+use crate::home::Place;
 use crate::http::Http;
 use crate::link::{Control, Link, clock, write_loop};
 use crate::message::{Frame, Gap, ServerMessage};
@@ -86,6 +87,8 @@ pub(crate) struct Session {
     pub(crate) unsent: Option<Outgoing>,
     /// Read from the server and not with every subscriber yet.
     pub(crate) delivery: Delivery,
+    /// What the server runs in, if that can go away for good.
+    pub(crate) place: Option<Place>,
 }
 
 impl Session {
@@ -94,11 +97,12 @@ impl Session {
         let limit = self.options.connect_timeout;
         let upgraded = self.http.upgrade(&self.route(first)).await?;
         let (mut reader, writer) = socket::split(upgraded, self.options.max_message_bytes);
-        let stream = timeout(limit, hello(&mut reader, &self.http))
+        let (stream, next) = timeout(limit, hello(&mut reader, &self.http))
             .await
             .unwrap_or(Err(Error::Timeout { what: "the server's greeting", limit }))?;
         if self.numbered {
             self.order.connected(stream.as_deref());
+            self.desk.set_next(next.unwrap_or(0));
             self.desk.set_position(self.order.position());
         }
         Ok((reader, writer))
@@ -138,7 +142,36 @@ impl Session {
                 Err(error) => break error,
             }
         };
+        let error = self.reason(error).await;
         self.finish(error);
+    }
+
+    /// Why the end has come: a connection that cannot be had may be so because
+    /// there is nothing left to connect to.
+    async fn reason(&mut self, error: Error) -> Error {
+        if !error.is_transient() && !matches!(error, Error::GaveUp { .. }) {
+            return error;
+        }
+        let Some(place) = &self.place else { return error };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => error,
+            there = place.still_there() => there.err().unwrap_or(error),
+        }
+    }
+
+    /// One more attempt to connect. A refusal by what stands before the server
+    /// is looked into.
+    async fn attempt(&mut self) -> Result<(Reader, Writer), Error> {
+        let refused = match self.connect(false).await {
+            Err(error @ Error::Unavailable { .. }) => error,
+            attempted => return attempted,
+        };
+        if let Some(place) = &self.place {
+            place.still_there().await?;
+        }
+        Err(refused)
     }
 
     async fn reconnect(
@@ -163,7 +196,7 @@ impl Session {
                 () = stopped(&mut stop) => return Err(Error::Stopped),
                 attempted = async {
                     sleep(wait.min(self.options.reconnect_for - elapsed)).await;
-                    self.connect(false).await
+                    self.attempt().await
                 } => attempted,
             };
             match attempted {
@@ -281,14 +314,14 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Waits for `connected`; what else may come first is a refusal.
-async fn hello(reader: &mut Reader, http: &Http) -> Result<Option<String>, Error> {
+async fn hello(reader: &mut Reader, http: &Http) -> Result<(Option<String>, Option<u64>), Error> {
     loop {
         match reader.read().await? {
             Incoming::Ping(_) | Incoming::Pong(_) => {}
             Incoming::Close { code, reason } => return Err(closed(code, reason)),
             Incoming::Text(text) => {
                 return match Frame::read(text) {
-                    Ok(Frame::Connected { stream }) => Ok(stream),
+                    Ok(Frame::Connected { stream, next }) => Ok((stream, next)),
                     Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
                         Err(refused(reader, text).await)
                     }

@@ -19,6 +19,8 @@ mod real_codex;
 mod real_server;
 mod reconnecting;
 mod requests;
+#[cfg(feature = "e2b")]
+mod sandbox;
 #[cfg(feature = "cli")]
 mod terminal;
 #[cfg(feature = "tls")]

@@ -142,25 +142,25 @@ impl Session {
 
     /// A client asks what can be done here. Asking again before the answer has
     /// come is the same question.
-    pub(super) fn on_curious(&mut self, from: ConnectionId) {
+    pub(super) fn on_curious(&mut self, from: ConnectionId, now: Instant) {
         self.capabilities.ask(&self.settings);
         self.curious = Some(from);
-        self.satisfy();
+        self.satisfy(now);
     }
 
-    pub(super) fn on_found(&mut self, found: Found) {
+    pub(super) fn on_found(&mut self, found: Found, now: Instant) {
         self.capabilities = Capabilities::Known(found);
-        self.satisfy();
+        self.satisfy(now);
     }
 
-    fn satisfy(&mut self) {
+    fn satisfy(&mut self, now: Instant) {
         if self.capabilities.known().is_some()
             && let Some(to) = self.curious.take()
         {
             let mut frame = json!({ "type": "capabilities", "version": env!("CARGO_PKG_VERSION") });
             extend(&mut frame, json!({ "agent": self.describe_agent() }));
             extend(&mut frame, self.abilities());
-            self.answer(to, frame.to_string());
+            self.answer(to, frame.to_string(), now);
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::args::{AskArgs, ServerArgs};
-use crate::connect::connect;
+use crate::connect::{connect, leave};
 use crate::outcome::Exit;
 use crate::prompt::{message, read_file};
 use crate::render::Renderer;
@@ -90,7 +90,7 @@ pub(crate) async fn ask(
         terminal.complain(&format!("--out: cannot write {}: {error}", path.display()));
     }
     report(&ended, &args.turn, terminal);
-    client.stop().await;
+    leave(&client, server, terminal).await;
     written?;
     Ok(if args.json { ended.exit.silent() } else { ended.exit })
 }

@@ -7,7 +7,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::args::{ChatArgs, ServerArgs};
-use crate::connect::connect;
+use crate::connect::{connect, leave};
 use crate::outcome::Exit;
 use crate::render::Renderer;
 use crate::terminal::Terminal;
@@ -48,8 +48,21 @@ pub(crate) async fn chat(
     let configuration = args.turn.configuration();
     let interactive = args.turn.interactive_approvals;
     let client = connect(server, configuration, interactive, terminal).await?;
-    let mut chat = Chat { client, server, args: &args, terminal, session_id: None, model: None };
-    let history = history_file(&args);
+    let exit = converse(&client, server, &args, terminal).await;
+    // However it went: a sandbox must not be left behind.
+    leave(&client, server, terminal).await;
+    exit
+}
+
+async fn converse(
+    client: &Client,
+    server: &ServerArgs,
+    args: &ChatArgs,
+    terminal: &Terminal,
+) -> Result<Exit, Exit> {
+    let client = client.clone();
+    let mut chat = Chat { client, server, args, terminal, session_id: None, model: None };
+    let history = history_file(args);
     let mut editor = editor(history.as_ref())
         .map_err(|error| Exit::failed(format!("cannot use the terminal: {error}")))?;
     let exit = loop {
@@ -74,7 +87,6 @@ pub(crate) async fn chat(
     {
         terminal.complain(&format!("the history is not saved in {}: {error}", path.display()));
     }
-    chat.client.stop().await;
     Ok(exit)
 }
 

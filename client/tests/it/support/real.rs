@@ -88,14 +88,15 @@ impl Relay {
         self.folder.path().join("workspace")
     }
 
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Ends it as a service manager would.
     pub(crate) async fn stop(mut self) {
-        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        rustix::process::kill_process(
-            rustix::process::Pid::from_raw(pid).unwrap(),
-            rustix::process::Signal::TERM,
-        )
-        .unwrap();
+        self.signal(rustix::process::Signal::TERM);
         super::soon(self.child.wait()).await.unwrap();
     }
 }
