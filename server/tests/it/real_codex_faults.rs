@@ -287,3 +287,14 @@ async fn the_server_ends_while_a_command_runs() {
     // `stop` looks that nothing is left.
     scene.relay.stop();
 }
+
+#[tokio::test]
+async fn the_server_is_killed_while_a_command_runs() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.api.script([Reply::command(LONG_COMMAND)]);
+    scene.client.say("Go").await;
+    runs(&scene, "sleep 86312").await;
+    scene.relay.signal(Signal::KILL);
+    // `end` looks that nothing is left.
+    assert!(!scene.relay.end().success());
+}
