@@ -236,6 +236,18 @@ async fn exit_codes_and_what_they_say() {
     scene.relay.stop().await;
 }
 
+/// Codex tries for ever; the relay does not, and says why the turn has ended.
+#[tokio::test]
+async fn a_model_out_of_reach_is_an_error_with_words() {
+    let scene = Scene::out_of_reach().await;
+    let (code, stdout, stderr) = scene.run(&["--json", "hi"]).await;
+    let report = json(&stdout);
+    assert_eq!((code, &report["status"]), (1, &"interrupted".into()), "{stderr}");
+    let error = report["error"].as_str().unwrap();
+    assert!(error.contains("has not been reached for 1s"), "{report}");
+    scene.relay.stop().await;
+}
+
 /// "Command approvals are auto-declined, file-change approvals are
 /// auto-declined, permission requests are denied."
 #[tokio::test]

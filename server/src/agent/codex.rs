@@ -15,9 +15,12 @@
 //! * A model that cannot be reached is asked for ever. The relay sets a limit.
 
 mod approval;
+mod changes;
 mod confine;
+mod control;
 mod input;
 pub mod launch;
+pub mod policy;
 mod requests;
 
 use std::borrow::Cow;
@@ -25,14 +28,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use claude_relay_protocol::config::PermissionMode;
 use claude_relay_protocol::json::{fields, string};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use self::changes::Changes;
 use self::launch::Setup;
 use self::requests::{Request, Requests};
-use super::dialect::{Aside, Asked, Mark, Route, Takes, Untranslatable};
+use super::dialect::{Aside, Mark, Route, Takes, Untranslatable};
 use crate::process::Input;
 
 pub use self::approval::Reply;
@@ -48,10 +51,6 @@ pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(10);
 /// How many bytes the app-server takes in one WebSocket message: 15 MiB were
 /// taken, at 17 MiB it cuts the connection.
 const REMOTE_LINE_BYTES: usize = 15 << 20;
-
-/// How many bytes of file changes are remembered until their item ends, to
-/// show them with the question about them. The oldest go first.
-const CHANGES_BYTES: usize = 64 << 20;
 
 /// One run's side of the conversation.
 #[derive(Debug)]
@@ -425,58 +424,6 @@ impl Codex {
         self.setup.is_remote && is_stopping
     }
 
-    /// See [`super::dialect::Dialect::control_request`].
-    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
-        let done = match self.control(request, now) {
-            Ok(()) => json!({ "subtype": "success", "request_id": id, "response": {} }),
-            Err(error) => json!({ "subtype": "error", "request_id": id, "error": error }),
-        };
-        Asked::Answered(RawValue::from_string(done.to_string()).unwrap_or_default())
-    }
-
-    fn control(&mut self, request: &str, now: Instant) -> Result<(), String> {
-        let [subtype, model, mode] = fields(request, ["subtype", "model", "mode"])
-            .map_err(|error| format!("the request cannot be read: {error}"))?;
-        match subtype.and_then(string).as_deref() {
-            Some("interrupt") => {
-                let line = self.interrupt(now);
-                self.asides.extend(line.map(Aside::Write));
-                Ok(())
-            }
-            Some("set_model") => {
-                let model = model
-                    .and_then(string)
-                    .ok_or("model: expected a name; Codex cannot go back to its default")?;
-                self.next_turn.insert("model".into(), json!(model));
-                // Another conversation begins with it, too.
-                self.setup.thread.insert("model".into(), json!(model));
-                Ok(())
-            }
-            Some("set_permission_mode") => {
-                let mode = mode.and_then(string);
-                let mode = mode
-                    .and_then(|mode| PermissionMode::from_name(&mode))
-                    .ok_or("mode: expected a permission mode")?;
-                self.setup.policy = launch::policy(self.setup.mode, Some(mode));
-                self.next_turn.extend(self.setup.rights());
-                Ok(())
-            }
-            // Not one of the SDK's: where Claude Code has a message for it
-            // (`/clear`), Codex would take that for a question.
-            Some("new_conversation") => match self.phase {
-                Phase::Asked { .. } | Phase::Turn => Err("a turn runs; interrupt it first".into()),
-                Phase::Idle | Phase::Opening | Phase::Clearing => {
-                    self.renew = true;
-                    if self.phase == Phase::Idle {
-                        self.rest(now);
-                    }
-                    Ok(())
-                }
-            },
-            other => Err(format!("Codex has nothing like {}", other.unwrap_or_default())),
-        }
-    }
-
     /// See [`super::dialect::Dialect::aside`].
     pub fn aside(&mut self) -> Option<Aside> {
         self.asides.pop_front()
@@ -523,37 +470,6 @@ fn is_unknown_thread(error: &str) -> bool {
     ["no rollout found", "invalid session id", "thread not found"]
         .iter()
         .any(|words| error.contains(words))
-}
-
-/// File changes under way, oldest first.
-#[derive(Debug, Default)]
-struct Changes(VecDeque<(String, Box<RawValue>)>);
-
-impl Changes {
-    fn note(&mut self, item: Option<&RawValue>) {
-        let found = item.and_then(|item| fields(item.get(), ["type", "id", "changes"]).ok());
-        let Some([Some(kind), Some(id), Some(changes)]) = found else { return };
-        if string(kind).as_deref() != Some("fileChange") {
-            return;
-        }
-        let Some(id) = string(id) else { return };
-        self.0.push_back((id.into_owned(), changes.to_owned()));
-        while self.0.iter().map(|(_, changes)| changes.get().len()).sum::<usize>() > CHANGES_BYTES {
-            self.0.pop_front();
-        }
-    }
-
-    fn forget(&mut self, item: Option<&RawValue>) {
-        if self.0.is_empty() {
-            return;
-        }
-        let id = item.and_then(|item| fields(item.get(), ["id"]).ok()?[0]).and_then(string);
-        self.0.retain(|(known, _)| Some(known.as_str()) != id.as_deref());
-    }
-
-    fn get(&self, item: &str) -> Option<&RawValue> {
-        self.0.iter().find(|(id, _)| id == item).map(|(_, changes)| &**changes)
-    }
 }
 
 #[cfg(test)]

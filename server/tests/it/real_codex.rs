@@ -258,10 +258,15 @@ async fn capabilities_name_both_agents_with_their_versions() {
 }
 
 #[tokio::test]
-async fn an_unknown_provider_is_a_bad_request() {
+async fn an_unknown_provider_is_a_bad_request_and_an_address_of_one_is_ignored() {
     let scene = CodexScene::start(json!({})).await;
     let answer = http::post(scene.relay.address(), "/config", r#"{"provider":"other"}"#).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("provider: expected one of"), "{}", answer.body);
+    // Where the server connects is no client's choice.
+    let elsewhere = json!({ "codexUrl": "ws://127.0.0.1:1", "codexPath": "/bin/sh" });
+    let answer = crate::support::codex::configure(&scene.relay, elsewhere).await;
+    let ignored = answer["ignored"].to_string();
+    assert!(ignored.contains("codexUrl") && ignored.contains("codexPath"), "{ignored}");
     scene.end_unchecked().await;
 }

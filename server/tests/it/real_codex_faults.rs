@@ -130,8 +130,12 @@ async fn a_stream_that_is_cut_fails_the_turn() {
     let mut scene = CodexScene::start(json!({})).await;
     let reply = || Reply::cut("one ");
     let (text, info) = failed(&mut scene, [reply(), reply(), reply(), reply()]).await;
-    println!("{text} {info}");
     assert!(text.contains("stream disconnected"), "{text}");
+    assert_eq!(info, "other");
+    // One that comes whole at the second attempt is no failure.
+    scene.api.script([reply(), Reply::text("Whole.")]);
+    let turn = scene.turn("And again").await;
+    assert_eq!((turn.status(), turn.texts()), (&json!("completed"), vec!["Whole."]));
     scene.end().await;
 }
 
@@ -142,8 +146,8 @@ async fn a_stream_that_stands_still_fails_the_turn() {
     let gate = Gate::closed();
     let reply = || Reply::gated(&gate, ["never"]);
     let (text, info) = failed(&mut scene, [reply(), reply(), reply(), reply()]).await;
-    println!("{text} {info}");
     assert!(text.contains("idle timeout"), "{text}");
+    assert_eq!(info, "other");
     scene.end().await;
 }
 
@@ -282,4 +286,15 @@ async fn the_server_ends_while_a_command_runs() {
     runs(&scene, "sleep 86312").await;
     // `stop` looks that nothing is left.
     scene.relay.stop();
+}
+
+#[tokio::test]
+async fn the_server_is_killed_while_a_command_runs() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.api.script([Reply::command(LONG_COMMAND)]);
+    scene.client.say("Go").await;
+    runs(&scene, "sleep 86312").await;
+    scene.relay.signal(Signal::KILL);
+    // `end` looks that nothing is left.
+    assert!(!scene.relay.end().success());
 }

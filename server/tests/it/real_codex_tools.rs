@@ -4,8 +4,9 @@
 use crate::support::codex::{CodexScene, configure, launch, prepare_home};
 use crate::support::place::Place;
 use crate::support::responses_api::{Reply, ResponsesApi};
-use crate::support::tools;
 use crate::support::ws::Client;
+use crate::support::{proc, tools, wait};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::Write as _;
 
@@ -174,6 +175,23 @@ async fn an_mcp_server_of_the_configuration_is_started_and_called() {
     assert_eq!((&item["server"], &item["tool"]), (&json!("small"), &json!("shout")));
     assert!(scene.api.request(2).await.tool_output().contains("HELLO value argument"));
     scene.end().await;
+}
+
+/// Codex gives its servers an environment of their own, so they do not bear
+/// the mark by which other tests find what is left.
+#[tokio::test]
+async fn an_mcp_server_goes_with_its_agent() {
+    let mut scene = CodexScene::start(json!({ "mcpServers": { "small": mcp_server() } })).await;
+    scene.api.script([Reply::text("Done.")]);
+    scene.turn("Go").await;
+    let server = wait::until("the MCP server", || {
+        let all = proc::descendants(scene.relay.pid());
+        all.into_iter().find(|process| process.command.contains(MCP_SERVER))
+    })
+    .await;
+    proc::signal(scene.pid().await, Signal::KILL);
+    wait::until("its end", || proc::Process::read(server.pid).is_none().then_some(())).await;
+    scene.end_unchecked().await;
 }
 
 #[tokio::test]

@@ -73,6 +73,8 @@ pub(crate) async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut quiet_since = started;
     let mut ending: Option<(Ending, Instant)> = None;
+    // What the server has said of the turn, which may have ended it.
+    let mut remark = None;
     loop {
         tokio::select! {
             biased;
@@ -93,7 +95,7 @@ pub(crate) async fn run(
             message = turn.next() => match message {
                 None => {
                     terminal.clear();
-                    return finished(&turn, ending, args);
+                    return finished(&turn, ending, remark, args);
                 }
                 Some(Err(error)) => return ended(&turn, ending, error.into()),
                 Some(Ok(message)) => {
@@ -118,6 +120,7 @@ pub(crate) async fn run(
                         ServerMessage::PermissionRequest(_) => {
                             terminal.complain("denied; --interactive-approvals would ask you");
                         }
+                        ServerMessage::Error { text, .. } => remark = Some(text),
                         ServerMessage::PermissionCancelled(id) => approvals.withdraw(&id, terminal),
                         _ => {}
                     }
@@ -180,14 +183,22 @@ fn stray() -> Exit {
 }
 
 /// The turn has a result.
-fn finished(turn: &Turn, ending: Option<(Ending, Instant)>, args: &TurnArgs) -> Ended {
+fn finished(
+    turn: &Turn,
+    ending: Option<(Ending, Instant)>,
+    remark: Option<String>,
+    args: &TurnArgs,
+) -> Ended {
     let answer = turn.answer().clone();
     let (exit, status) = match ending {
         Some((Ending::CtrlC, _)) => (Exit::INTERRUPTED, "interrupted"),
         Some((Ending::Timeout, _)) => (timed_out(args), "timeout"),
         Some((Ending::Stray, _)) => (stray(), "failed"),
         // Somebody else interrupted it.
-        None if answer.interrupted => (Exit::failed("the turn was interrupted"), "interrupted"),
+        None if answer.interrupted => {
+            let why = remark.map_or_else(String::new, |remark| format!(": {remark}"));
+            (Exit::failed(format!("the turn was interrupted{why}")), "interrupted")
+        }
         None if answer.is_error => {
             let mut why = answer.errors.join("; ");
             if why.is_empty() {

@@ -21,14 +21,28 @@ pub(crate) struct Scene {
 impl Scene {
     /// In a mode of the server.
     pub(crate) async fn start(mode: &str) -> Self {
-        let (api, place) = (ResponsesApi::start(), Place::new());
-        Home::default().prepare(&place, &api.url());
+        let api = ResponsesApi::start();
+        let url = api.url();
+        Self::with(api, &url, &["--mode", mode]).await
+    }
+
+    /// With a model that nobody answers for, which is given up in a second.
+    pub(crate) async fn out_of_reach() -> Self {
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1", gone.local_addr().unwrap());
+        drop(gone);
+        Self::with(ResponsesApi::start(), &url, &["--codex-retry-limit", "1s"]).await
+    }
+
+    async fn with(api: ResponsesApi, url: &str, arguments: &[&str]) -> Self {
+        let place = Place::new();
+        Home::default().prepare(&place, url);
         let mut environment = place.environment();
         environment.extend(variables(&place).map(|(name, value)| (name.to_owned(), value)));
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let path = tools::codex();
-        let arguments = ["--codex-path", path.to_str().unwrap(), "--mode", mode];
+        let arguments = [&["--codex-path", path.to_str().unwrap()], arguments].concat();
         let relay = Relay::start(&arguments, &environment).await;
         Self { relay, api, place }
     }

@@ -5,12 +5,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use claude_relay_protocol::config::{PermissionMode, QueryConfig, SystemPrompt};
+use claude_relay_protocol::config::{QueryConfig, SystemPrompt};
 use claude_relay_protocol::json::{entries, fields, string};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::confine;
+use super::policy::{Policy, policy};
 use crate::agent::launch::{LaunchError, environment, working_directory};
 use crate::agent::mode::Mode;
 use crate::settings::Settings;
@@ -74,58 +75,6 @@ impl Setup {
         let kind = sandbox.and_then(|sandbox| fields(sandbox.get(), ["type"]).ok()?[0]);
         approval.and_then(string).as_deref() == Some(self.policy.approval)
             && kind.and_then(string).as_deref() == Some(self.policy.sandbox_type())
-    }
-}
-
-/// What is asked about, and what the sandbox lets through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// An `approvalPolicy`.
-    pub approval: &'static str,
-    /// A `sandbox`.
-    pub sandbox: &'static str,
-}
-
-impl Policy {
-    const fn new(approval: &'static str, sandbox: &'static str) -> Self {
-        Self { approval, sandbox }
-    }
-
-    /// The sandbox as a turn names it.
-    fn sandbox_type(self) -> &'static str {
-        match self.sandbox {
-            "danger-full-access" => "dangerFullAccess",
-            "workspace-write" => "workspaceWrite",
-            _ => "readOnly",
-        }
-    }
-}
-
-/// The policy for a mode of the server and a configured permission mode.
-///
-/// | | approvals | sandbox |
-/// |---|---|---|
-/// | mode `safe` | there is nothing to ask about; what is asked is denied | read-only |
-/// | mode `agentic` | nothing is asked | writes in the workspace, no network |
-/// | `bypassPermissions`; mode `unrestricted` | nothing is asked | none |
-/// | `default`; mode `ask` | every command and change is asked about | as `agentic` |
-/// | `acceptEdits`, `auto` | what the sandbox forbids is asked about | as `agentic` |
-/// | `plan`, `dontAsk` | nothing is asked | read-only |
-#[must_use]
-pub fn policy(mode: Mode, permission: Option<PermissionMode>) -> Policy {
-    use PermissionMode::{AcceptEdits, Auto, BypassPermissions, DontAsk, Plan};
-    match (mode, permission) {
-        (Mode::Safe, _) => Policy::new("untrusted", "read-only"),
-        (Mode::Agentic, _) => Policy::new("never", "workspace-write"),
-        (Mode::Unrestricted, None | Some(BypassPermissions)) => {
-            Policy::new("never", "danger-full-access")
-        }
-        (_, Some(AcceptEdits | Auto)) => Policy::new("on-request", "workspace-write"),
-        (_, Some(Plan | DontAsk)) => Policy::new("never", "read-only"),
-        // The mode does not let the bypass pass; if it did, this asks.
-        (_, None | Some(PermissionMode::Default | BypassPermissions)) => {
-            Policy::new("untrusted", "workspace-write")
-        }
     }
 }
 
@@ -368,19 +317,6 @@ mod tests {
                 Value::from(confine::overrides(Mode::Safe))
             )
         );
-    }
-
-    #[test]
-    fn no_permission_mode_leads_past_the_servers_mode() {
-        use PermissionMode::{AcceptEdits, Auto, BypassPermissions, Default, DontAsk, Plan};
-        for permission in [AcceptEdits, Auto, BypassPermissions, Default, DontAsk, Plan] {
-            let given = |mode| policy(mode, Some(permission));
-            assert_eq!(given(Mode::Safe), Policy::new("untrusted", "read-only"));
-            assert_eq!(given(Mode::Agentic), Policy::new("never", "workspace-write"));
-            assert_ne!(given(Mode::Ask).sandbox, "danger-full-access");
-            let bypass = given(Mode::Unrestricted).sandbox == "danger-full-access";
-            assert_eq!(bypass, permission == BypassPermissions);
-        }
     }
 
     #[test]

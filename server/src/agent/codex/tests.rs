@@ -1,4 +1,6 @@
+use super::changes::CHANGES_BYTES;
 use super::*;
+use crate::agent::dialect::Asked;
 use proptest::prelude::*;
 
 fn setup() -> Setup {
@@ -8,7 +10,7 @@ fn setup() -> Setup {
         thread: Map::new(),
         turn: Map::new(),
         mode: crate::agent::mode::Mode::Ask,
-        policy: launch::policy(crate::agent::mode::Mode::Ask, None),
+        policy: policy::policy(crate::agent::mode::Mode::Ask, None),
         denies_all: false,
         retry_limit: Duration::from_secs(120),
         is_remote: false,
@@ -277,7 +279,7 @@ fn a_thread_with_rights_of_its_own_gets_those_of_the_server() {
     use crate::agent::mode::Mode;
     let theirs = r#"{"id":2,"result":{"thread":{"id":"t"},"approvalPolicy":"never","sandbox":{"type":"dangerFullAccess"}}}"#;
     let resume = |mode, denies_all| {
-        let policy = launch::policy(mode, None);
+        let policy = policy::policy(mode, None);
         Run::with(Setup { mode, policy, denies_all, resume: Some("t".into()), ..setup() }).0
     };
     let mut run = resume(Mode::Ask, false);
