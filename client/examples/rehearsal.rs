@@ -11,6 +11,9 @@
 //! has claimed yet.
 
 #[allow(dead_code, reason = "the server's tests use more of it")]
+#[path = "../../server/tests/it/support/api.rs"]
+mod api;
+#[allow(dead_code, reason = "the server's tests use more of it")]
 #[path = "../../server/tests/it/support/messages_api.rs"]
 mod messages_api;
 #[allow(dead_code, reason = "the server's tests use more of it")]

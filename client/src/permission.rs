@@ -3,10 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use claude_relay_protocol::json::fields;
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::message::RawJson;
+use crate::message::{RawJson, text_of};
 
 /// The agent wants to use a tool and waits for the answer.
 ///
@@ -28,12 +30,21 @@ pub struct PermissionRequest {
 
 impl PermissionRequest {
     /// The rules the agent suggests to add, as JSON, for "always allow".
+    ///
+    /// Codex knows no rules and suggests none; where it can go without asking
+    /// for the rest of the session, what is given here says so.
     #[must_use]
     pub fn suggestions(&self) -> Option<RawJson> {
-        let [found] =
-            claude_relay_protocol::json::fields(self.context.get(), ["permission_suggestions"])
-                .ok()?;
-        found.filter(|value| value.get().starts_with('[')).map(RawJson::from_raw)
+        let names = ["permission_suggestions", "method", "_meta"];
+        let [found, method, meta] = fields(self.context.get(), names).ok()?;
+        if let Some(rules) = found.filter(|value| value.get().starts_with('[')) {
+            return Some(RawJson::from_raw(rules));
+        }
+        let persists =
+            |meta: &RawValue| fields(meta.get(), ["persist"]).is_ok_and(|[how]| how.is_some());
+        let of_codex = text_of(method).is_some_and(|method| method.ends_with("/requestApproval"))
+            || meta.is_some_and(persists);
+        of_codex.then(|| RawJson::from_value(&json!([{ "destination": "session" }])))
     }
 }
 
@@ -120,6 +131,32 @@ pub(crate) type Handler =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn always_is_on_offer_where_the_agent_can_do_it() {
+        for (context, offered) in [
+            (r#"{"permission_suggestions":[{"a":1}]}"#, Some(r#"[{"a":1}]"#)),
+            (r#"{"permission_suggestions":null}"#, None),
+            (
+                r#"{"method":"item/commandExecution/requestApproval"}"#,
+                Some(r#"[{"destination":"session"}]"#),
+            ),
+            (
+                r#"{"method":"mcpServer/elicitation/request","_meta":{"persist":["session"]}}"#,
+                Some(r#"[{"destination":"session"}]"#),
+            ),
+            (r#"{"method":"mcpServer/elicitation/request","_meta":null}"#, None),
+            (r#"{"method":"item/tool/requestUserInput"}"#, None),
+        ] {
+            let request = PermissionRequest {
+                id: "r".into(),
+                tool: "t".into(),
+                input: RawJson::new("{}").unwrap(),
+                context: RawJson::new(context).unwrap(),
+            };
+            assert_eq!(request.suggestions().as_ref().map(RawJson::get), offered, "{context}");
+        }
+    }
 
     #[test]
     fn decisions_are_written_as_the_server_reads_them() {

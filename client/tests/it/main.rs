@@ -7,6 +7,8 @@ mod support;
 
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod codex_cli;
 mod connecting;
 mod examples;
 mod hostile;

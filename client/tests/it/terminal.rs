@@ -12,7 +12,7 @@ use crate::support::real::Relay;
 use crate::support::soon;
 
 /// The program on a terminal of its own.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     screen: OwnedReadPty,
     keyboard: OwnedWritePty,
@@ -21,7 +21,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(url: &str, arguments: &[&str], color: bool) -> Self {
+    pub(crate) fn start(url: &str, arguments: &[&str], color: bool) -> Self {
         let (pty, pts) = pty_process::open().unwrap();
         pty.resize(Size::new(40, 200)).unwrap();
         let mut command = pty_process::Command::new(env!("CARGO_BIN_EXE_claude-relay"))
@@ -38,12 +38,12 @@ impl Terminal {
         Self { child, screen, keyboard, shown: String::new() }
     }
 
-    async fn types(&mut self, text: &str) {
+    pub(crate) async fn types(&mut self, text: &str) {
         self.keyboard.write_all(text.as_bytes()).await.unwrap();
     }
 
     /// Waits until `text` is shown, and gives all up to its end.
-    async fn shows(&mut self, text: &str) -> String {
+    pub(crate) async fn shows(&mut self, text: &str) -> String {
         let wait = async {
             loop {
                 if let Some(at) = self.shown.find(text) {
@@ -60,7 +60,7 @@ impl Terminal {
     }
 
     /// Waits for its end; the screen is read on, or it could not end.
-    async fn ends(mut self) -> ExitStatus {
+    pub(crate) async fn ends(mut self) -> ExitStatus {
         let drain = async {
             let mut buffer = [0; 4096];
             while self.screen.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
@@ -73,8 +73,8 @@ impl Terminal {
     }
 }
 
-const CTRL_C: &str = "\x03";
-const CTRL_D: &str = "\x04";
+pub(crate) const CTRL_C: &str = "\x03";
+pub(crate) const CTRL_D: &str = "\x04";
 
 #[tokio::test]
 async fn a_conversation_with_editing_interrupts_and_an_end() {

@@ -15,6 +15,7 @@
 //! * A model that cannot be reached is asked for ever. The relay sets a limit.
 
 mod approval;
+mod confine;
 mod input;
 pub mod launch;
 mod requests;
@@ -67,6 +68,8 @@ pub struct Codex {
     changes: Changes,
     /// Settings that go with the next turn and stay from then on.
     next_turn: Map<String, Value>,
+    /// Another conversation is wanted as soon as nothing is under way.
+    renew: bool,
     /// Since when the model's API has been tried in vain.
     retrying: Option<Instant>,
     /// Until when an interrupted turn has to end.
@@ -111,6 +114,7 @@ impl Codex {
             handed: None,
             changes: Changes::default(),
             next_turn: Map::new(),
+            renew: false,
             retrying: None,
             stops_by: None,
         };
@@ -179,9 +183,10 @@ impl Codex {
                         .and_then(|turn| fields(turn.get(), ["status"]).ok()?[0])
                         .and_then(string)
                         .is_some_and(|status| status == "interrupted");
-                self.phase = Phase::Idle;
                 if was_interrupted {
                     self.clear(now);
+                } else {
+                    self.rest(now);
                 }
                 Route::Forward(Mark::TurnEnded)
             }
@@ -228,13 +233,28 @@ impl Codex {
         match (request, outcome) {
             (Request::Initialize, Ok(_)) => {
                 self.asides.push_back(Aside::Write(requests::notification("initialized")));
-                let resume = self.setup.resume.clone();
-                self.open(resume, now);
+                if confine::is_narrow(self.setup.mode) {
+                    self.read_config(now);
+                } else {
+                    self.open(self.setup.resume.clone(), now);
+                }
+            }
+            (Request::ReadConfig, Ok(result)) => match confine::without_servers(&result) {
+                Some(servers) => {
+                    let overrides = self.setup.thread.entry("config").or_insert_with(|| json!({}));
+                    overrides["mcp_servers"] = servers.into();
+                    self.open(self.setup.resume.clone(), now);
+                }
+                None => self.broken("it told a configuration that is none".into()),
+            },
+            // Its tools are not known, so they cannot be taken away.
+            (Request::ReadConfig, Err(error)) => {
+                self.broken(format!("it did not tell its configuration: {error}"));
             }
             (Request::Initialize, Err(error)) => {
                 self.broken(format!("it refused the first request: {error}"));
             }
-            (Request::Open { .. }, Ok(result)) => return self.opened(&result),
+            (Request::Open { resume }, Ok(result)) => return self.opened(&result, resume, now),
             (Request::Open { resume: Some(id) }, Err(error)) if is_unknown_thread(&error) => {
                 self.asides.push_back(Aside::Say(format!(
                     "The session {id} could not be resumed: {error}; a new one is started."
@@ -252,14 +272,23 @@ impl Codex {
             }
             // The turn's end is what counts, and it has its own deadline.
             (Request::Interrupt, _) => {}
-            (Request::Clear, _) => self.phase = Phase::Idle,
+            (Request::Clear, _) => self.rest(now),
         }
         Route::Hidden(Mark::None)
     }
 
+    /// Asks for the MCP servers in Codex's own configuration: what is not named
+    /// cannot be turned off.
+    fn read_config(&mut self, now: Instant) {
+        // With the directory, which can have a configuration of its own.
+        let params = json!({ "cwd": self.setup.thread.get("cwd"), "includeLayers": false });
+        let line = self.requests.make(Request::ReadConfig, "config/read", &params, now);
+        self.asides.push_back(Aside::Write(line));
+    }
+
     /// Starts a thread, or takes up the one of this id.
     fn open(&mut self, resume: Option<String>, now: Instant) {
-        let mut params = self.setup.thread.clone();
+        let mut params = self.setup.opening();
         let method = match &resume {
             None => "thread/start",
             Some(id) => {
@@ -273,20 +302,40 @@ impl Codex {
         self.asides.push_back(Aside::Write(line));
     }
 
-    fn opened<'a>(&mut self, result: &RawValue) -> Route<'a> {
-        let thread = fields(result.get(), ["thread"]).ok().and_then(|[thread]| thread);
+    fn opened<'a>(
+        &mut self,
+        result: &RawValue,
+        resumed: Option<String>,
+        now: Instant,
+    ) -> Route<'a> {
+        let names = ["thread", "approvalPolicy", "sandbox"];
+        let [thread, approval, sandbox] = fields(result.get(), names).unwrap_or_default();
         let found = thread.and_then(|thread| fields(thread.get(), ["id", "status"]).ok());
         let Some([Some(id), status]) = found else {
             self.broken("it opened a conversation without an id".into());
             return Route::Hidden(Mark::None);
         };
+        if let Some(old) = resumed
+            && !self.setup.is_as_asked(approval, sandbox)
+        {
+            // Somebody else has it open, with rights of their own. What can
+            // only be said of a thread at its opening was not heard.
+            if confine::is_narrow(self.setup.mode) {
+                self.asides.push_back(Aside::Say(format!(
+                    "The session {old} is open elsewhere with other rights than those of this server; a new one is started."
+                )));
+                self.open(None, now);
+                return Route::Hidden(Mark::None);
+            }
+            self.next_turn.extend(self.setup.rights());
+        }
         self.thread = string(id).map(Cow::into_owned);
         let is_active = status
             .and_then(|status| fields(status.get(), ["type"]).ok()?[0])
             .and_then(string)
             .is_some_and(|kind| kind == "active");
         if !is_active {
-            self.phase = Phase::Idle;
+            self.rest(now);
             return Route::Ready;
         }
         // Its turn went on while nobody was connected.
@@ -308,9 +357,7 @@ impl Codex {
             // which turn is the one for its message.
             params.insert("clientUserMessageId".into(), json!(id));
         }
-        if let Some(schema) = &self.setup.output_schema {
-            params.insert("outputSchema".into(), schema.clone());
-        }
+        params.extend(self.setup.turn.clone());
         params.insert("input".into(), input::translate(&data)?);
         let line = self.requests.make(Request::StartTurn, "turn/start", &params.into(), now);
         if self.setup.is_remote && line.len() > REMOTE_LINE_BYTES {
@@ -346,6 +393,17 @@ impl Codex {
                 Some(self.requests.make(Request::Interrupt, "turn/interrupt", &params, now))
             }
             _ => None,
+        }
+    }
+
+    /// Nothing is under way: the next message can come, in another
+    /// conversation if one is wanted.
+    fn rest(&mut self, now: Instant) {
+        if std::mem::take(&mut self.renew) {
+            self.phase = Phase::Opening;
+            self.open(None, now);
+        } else {
+            self.phase = Phase::Idle;
         }
     }
 
@@ -390,6 +448,8 @@ impl Codex {
                     .and_then(string)
                     .ok_or("model: expected a name; Codex cannot go back to its default")?;
                 self.next_turn.insert("model".into(), json!(model));
+                // Another conversation begins with it, too.
+                self.setup.thread.insert("model".into(), json!(model));
                 Ok(())
             }
             Some("set_permission_mode") => {
@@ -397,11 +457,22 @@ impl Codex {
                 let mode = mode
                     .and_then(|mode| PermissionMode::from_name(&mode))
                     .ok_or("mode: expected a permission mode")?;
-                let policy = launch::policy(self.setup.mode, Some(mode));
-                self.next_turn.insert("approvalPolicy".into(), json!(policy.approval));
-                self.next_turn.insert("sandboxPolicy".into(), policy.sandbox_policy());
+                self.setup.policy = launch::policy(self.setup.mode, Some(mode));
+                self.next_turn.extend(self.setup.rights());
                 Ok(())
             }
+            // Not one of the SDK's: where Claude Code has a message for it
+            // (`/clear`), Codex would take that for a question.
+            Some("new_conversation") => match self.phase {
+                Phase::Asked { .. } | Phase::Turn => Err("a turn runs; interrupt it first".into()),
+                Phase::Idle | Phase::Opening | Phase::Clearing => {
+                    self.renew = true;
+                    if self.phase == Phase::Idle {
+                        self.rest(now);
+                    }
+                    Ok(())
+                }
+            },
             other => Err(format!("Codex has nothing like {}", other.unwrap_or_default())),
         }
     }

@@ -165,7 +165,8 @@ async fn a_thousand_events_pass_at_once() {
     let direct = latencies(&upstream, address, TEST_KEY, EVENTS).await;
     let proxied = latencies(&upstream, given.address, &given.key, EVENTS).await;
     let added = median(proxied).saturating_sub(median(direct));
-    assert!(added < Duration::from_millis(1), "{added:?} added at the median");
+    let most = Duration::from_millis(if cfg!(debug_assertions) { 5 } else { 1 });
+    assert!(added < most, "{added:?} added at the median");
     client.close().await;
     relay.stop();
 }

@@ -46,7 +46,7 @@ pub(crate) struct Relay {
     pub(crate) url: String,
     pub(crate) port: u16,
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Relay {
@@ -80,7 +80,12 @@ impl Relay {
             }
         };
         let port = url.rsplit_once(':').unwrap().1.parse().unwrap();
-        Self { url, port, child, _folder: folder }
+        Self { url, port, child, folder }
+    }
+
+    /// Where its agent works.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.folder.path().join("workspace")
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use claude_relay_protocol::config::{PermissionMode, QueryConfig, SystemPrompt};
 use claude_relay_protocol::json::{entries, fields, string};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::confine;
 use crate::agent::launch::{LaunchError, environment, working_directory};
 use crate::agent::mode::Mode;
 use crate::settings::Settings;
@@ -29,18 +31,50 @@ pub struct Setup {
     pub run: u64,
     /// The thread to go on with.
     pub resume: Option<String>,
-    /// The parameters of `thread/start`, and of `thread/resume` with an id.
+    /// The parameters of a thread, less its policy.
     pub thread: Map<String, Value>,
-    /// A schema for the answer of every turn.
-    pub output_schema: Option<Value>,
+    /// The parameters of every `turn/start`, beside those of its message.
+    pub turn: Map<String, Value>,
     /// What the agent may do at most.
     pub mode: Mode,
+    /// What is asked about, and what the sandbox lets through.
+    pub policy: Policy,
     /// Whether every question is denied without asking anybody.
     pub denies_all: bool,
     /// How long the model's API may be tried in vain.
     pub retry_limit: Duration,
     /// Whether the app-server is another's, and goes on without the relay.
     pub is_remote: bool,
+}
+
+impl Setup {
+    /// The parameters of `thread/start`, and of `thread/resume` with an id.
+    pub(super) fn opening(&self) -> Map<String, Value> {
+        let mut params = self.thread.clone();
+        params.insert("approvalPolicy".into(), json!(self.policy.approval));
+        // Also on resume: a thread does not remember its sandbox.
+        params.insert("sandbox".into(), json!(self.policy.sandbox));
+        params
+    }
+
+    /// The policy as the parameters of a turn, from which on it holds.
+    pub(super) fn rights(&self) -> [(String, Value); 2] {
+        [
+            ("approvalPolicy".into(), json!(self.policy.approval)),
+            ("sandboxPolicy".into(), json!({ "type": self.policy.sandbox_type() })),
+        ]
+    }
+
+    /// Whether a thread has the policy that it was to be opened with.
+    pub(super) fn is_as_asked(
+        &self,
+        approval: Option<&RawValue>,
+        sandbox: Option<&RawValue>,
+    ) -> bool {
+        let kind = sandbox.and_then(|sandbox| fields(sandbox.get(), ["type"]).ok()?[0]);
+        approval.and_then(string).as_deref() == Some(self.policy.approval)
+            && kind.and_then(string).as_deref() == Some(self.policy.sandbox_type())
+    }
 }
 
 /// What is asked about, and what the sandbox lets through.
@@ -57,15 +91,13 @@ impl Policy {
         Self { approval, sandbox }
     }
 
-    /// The sandbox as a turn takes it.
-    #[must_use]
-    pub fn sandbox_policy(self) -> Value {
-        let kind = match self.sandbox {
+    /// The sandbox as a turn names it.
+    fn sandbox_type(self) -> &'static str {
+        match self.sandbox {
             "danger-full-access" => "dangerFullAccess",
             "workspace-write" => "workspaceWrite",
             _ => "readOnly",
-        };
-        json!({ "type": kind })
+        }
     }
 }
 
@@ -73,7 +105,7 @@ impl Policy {
 ///
 /// | | approvals | sandbox |
 /// |---|---|---|
-/// | mode `safe` | every command and change is asked about, and denied | read-only |
+/// | mode `safe` | there is nothing to ask about; what is asked is denied | read-only |
 /// | mode `agentic` | nothing is asked | writes in the workspace, no network |
 /// | `bypassPermissions`; mode `unrestricted` | nothing is asked | none |
 /// | `default`; mode `ask` | every command and change is asked about | as `agentic` |
@@ -109,28 +141,22 @@ pub(in crate::agent) fn setup(
         run,
         resume: resume.map(str::to_owned).or_else(|| config.resume.clone()),
         thread: thread(config, settings.mode, cwd),
-        output_schema: config
-            .output_schema
-            .as_ref()
-            .and_then(|schema| serde_json::from_str(schema.get()).ok()),
+        turn: turn(config, settings.mode),
         mode: settings.mode,
-        denies_all: matches!(settings.mode, Mode::Safe | Mode::Agentic),
+        policy: policy(settings.mode, config.permission_mode),
+        denies_all: confine::is_narrow(settings.mode),
         retry_limit: settings.codex_retry_limit,
         is_remote: settings.codex_url.is_some(),
     }
 }
 
 fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
-    let policy = policy(mode, config.permission_mode);
     let mut thread = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         thread.extend(value.map(|value| (name.to_owned(), value)));
     };
     set("cwd", Some(json!(cwd.to_string_lossy())));
     set("model", config.model.as_ref().map(|model| json!(model)));
-    set("approvalPolicy", Some(json!(policy.approval)));
-    // Also on resume: a thread does not remember its sandbox.
-    set("sandbox", Some(json!(policy.sandbox)));
     match &config.system_prompt {
         None => {}
         Some(SystemPrompt::Text(text)) => set("baseInstructions", Some(json!(text))),
@@ -141,7 +167,10 @@ fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
             set("developerInstructions", append.as_ref().map(|text| json!(text)));
         }
     }
-    let mut overrides = Map::new();
+    if !confine::has_environment(mode) {
+        set("environments", Some(json!([])));
+    }
+    let mut overrides = confine::overrides(mode);
     if let Some(effort) = &config.effort {
         overrides.insert("model_reasoning_effort".into(), json!(effort));
     }
@@ -149,11 +178,21 @@ fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
     if !servers.is_empty() {
         overrides.insert("mcp_servers".into(), servers.into());
     }
-    if matches!(mode, Mode::Safe | Mode::Agentic) {
-        overrides.insert("web_search".into(), json!("disabled"));
-    }
     set("config", (!overrides.is_empty()).then(|| overrides.into()));
     thread
+}
+
+fn turn(config: &QueryConfig, mode: Mode) -> Map<String, Value> {
+    let mut turn = Map::new();
+    let schema = config.output_schema.as_ref();
+    if let Some(schema) = schema.and_then(|schema| serde_json::from_str(schema.get()).ok()) {
+        turn.insert("outputSchema".into(), schema);
+    }
+    if !confine::has_environment(mode) {
+        // Also here: a thread that is taken up again does not remember it.
+        turn.insert("environments".into(), json!([]));
+    }
+    turn
 }
 
 /// MCP servers in Codex's words. They travel over standard input, so their
@@ -308,10 +347,7 @@ mod tests {
 
     #[test]
     fn the_configuration_becomes_a_thread() {
-        assert_eq!(
-            asked("{}", Mode::Ask),
-            r#"{"cwd":"/w","approvalPolicy":"untrusted","sandbox":"workspace-write"}"#
-        );
+        assert_eq!(asked("{}", Mode::Ask), r#"{"cwd":"/w"}"#);
         assert_eq!(
             asked(
                 r#"{"model":"m","systemPrompt":"be brief","effort":"low","permissionMode":"plan",
@@ -320,14 +356,17 @@ mod tests {
                                   "c":{"type":"sse","url":"http://h/"}}}"#,
                 Mode::Unrestricted
             ),
-            r#"{"cwd":"/w","model":"m","approvalPolicy":"never","sandbox":"read-only","baseInstructions":"be brief","config":{"model_reasoning_effort":"low","mcp_servers":{"a":{"command":"x","args":["y"],"env":{"K":"v"}},"b":{"url":"http://h/","http_headers":{"H":"v"}}}}}"#
+            r#"{"cwd":"/w","model":"m","baseInstructions":"be brief","config":{"model_reasoning_effort":"low","mcp_servers":{"a":{"command":"x","args":["y"],"env":{"K":"v"}},"b":{"url":"http://h/","http_headers":{"H":"v"}}}}}"#
         );
         assert_eq!(
             asked(
                 r#"{"systemPrompt":{"type":"preset","preset":"claude_code","append":"more"}}"#,
                 Mode::Safe
             ),
-            r#"{"cwd":"/w","approvalPolicy":"untrusted","sandbox":"read-only","developerInstructions":"more","config":{"web_search":"disabled"}}"#
+            format!(
+                r#"{{"cwd":"/w","developerInstructions":"more","environments":[],"config":{}}}"#,
+                Value::from(confine::overrides(Mode::Safe))
+            )
         );
     }
 
