@@ -323,10 +323,11 @@ impl ClientBuilder {
             place: home.as_ref().map(|home| home.place().clone()),
         };
         let socket = session.connect(true).await?;
-        let task = tokio::spawn(session.run(socket)).abort_handle();
         if let Some(home) = &home {
-            tokio::spawn(home.keep_alive(connection.clone()));
+            home.keep_alive(connection.clone()).await;
         }
+        // Nothing is waited for behind this: it would run on by itself.
+        let task = tokio::spawn(session.run(socket)).abort_handle();
         Ok(Client::from_inner(Inner {
             desk,
             _outgoing: outgoing,

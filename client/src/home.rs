@@ -26,7 +26,7 @@ mod none {
             match *self {}
         }
 
-        pub(crate) fn keep_alive(&self, _: watch::Receiver<Connection>) -> std::future::Ready<()> {
+        pub(crate) async fn keep_alive(&self, _: watch::Receiver<Connection>) {
             match *self {}
         }
 

@@ -70,8 +70,7 @@ impl Client {
     pub async fn pause(&self) -> Result<String, Error> {
         let home = self.home()?;
         self.say_goodbye().await;
-        home.place().sandbox().pause().await?;
-        home.leave().await;
+        home.pause().await?;
         Ok(home.place().id().to_string())
     }
 

@@ -86,7 +86,7 @@ impl ClientBuilder {
     /// Nobody else reaches the server: its port is behind E2B's traffic token,
     /// and it is claimed with a token of its own before it gets the
     /// configuration. The sandbox's time is extended as long as the client
-    /// lives; [`Client::stop`] and dropping the client end the sandbox,
+    /// is connected; [`Client::stop`] and dropping the client end the sandbox,
     /// [`Client::detach`] and [`Client::pause`] do not.
     #[must_use]
     pub fn template(mut self, template: impl Into<String>) -> Self {
@@ -113,7 +113,7 @@ impl ClientBuilder {
     }
 
     /// How long the sandbox lives on when this client is gone without having
-    /// ended it; while it is there, the time is extended again and again.
+    /// ended it; while it is connected, the time is extended again and again.
     /// Default: 5 min. A part of a second counts as a whole one; the plan sets
     /// the most.
     #[must_use]

@@ -1,11 +1,12 @@
 //! The sandbox that a client's server runs in, and who ends it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use claude_relay_e2b as e2b;
 use claude_relay_e2b::{E2b, Guard, NewSandbox, SandboxId, SandboxState, shipped};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::keep_alive::keep_alive;
 use crate::error::Error;
@@ -32,7 +33,8 @@ pub(crate) struct Place(e2b::Sandbox);
 pub(crate) struct Home {
     place: Place,
     time: Duration,
-    ends_at: Instant,
+    /// The task that gives it new time.
+    keeper: Mutex<Option<JoinHandle<()>>>,
     /// Held while the sandbox is being ended, so that all who end it wait.
     owner: Mutex<Owner>,
 }
@@ -49,26 +51,23 @@ enum Owner {
 
 impl Home {
     pub(crate) async fn create(e2b: &E2b, new: &NewSandbox) -> Result<Self, Error> {
-        let asked_at = Instant::now();
-        let guard = e2b.create_guarded(new).await?;
-        Self::of(guard, new.timeout, asked_at)
+        Self::of(e2b.create_guarded(new).await?, new.timeout)
     }
 
     /// Takes over a sandbox that others have created, and its end.
     pub(crate) async fn take_over(guard: Guard, time: Duration) -> Result<Self, Error> {
-        let asked_at = Instant::now();
         if let Some(sandbox) = guard.sandbox() {
             sandbox.set_timeout(time).await?;
         }
-        Self::of(guard, time, asked_at)
+        Self::of(guard, time)
     }
 
-    fn of(guard: Guard, time: Duration, since: Instant) -> Result<Self, Error> {
+    fn of(guard: Guard, time: Duration) -> Result<Self, Error> {
         let Some(sandbox) = guard.sandbox().cloned() else {
             return Err(Error::NoSandbox);
         };
         let owner = Mutex::new(Owner::Us(guard));
-        Ok(Self { place: Place(sandbox), time, ends_at: since + time, owner })
+        Ok(Self { place: Place(sandbox), time, keeper: Mutex::default(), owner })
     }
 
     /// Comes back to a sandbox, resuming it if it is paused.
@@ -78,14 +77,8 @@ impl Home {
             error => error.into(),
         };
         let sandbox = e2b.connect(id, time).await.map_err(gone)?;
-        // It may live longer than was asked for, and must not be cut short.
-        let mut ends_at = Instant::now() + time;
-        if !e2b.settings().is_debug() {
-            let info = e2b.info(id).await.map_err(gone)?;
-            let left = info.end_at.duration_since(SystemTime::now()).unwrap_or_default();
-            ends_at = Instant::now() + left;
-        }
-        Ok(Self { place: Place(sandbox), time, ends_at, owner: Mutex::new(Owner::Visitor) })
+        let owner = Mutex::new(Owner::Visitor);
+        Ok(Self { place: Place(sandbox), time, keeper: Mutex::default(), owner })
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -93,16 +86,40 @@ impl Home {
     }
 
     /// Gives the sandbox new time until the client has ended.
-    pub(crate) fn keep_alive(
-        &self,
-        connection: watch::Receiver<Connection>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let (sandbox, time, ends_at) = (self.place.0.clone(), self.time, self.ends_at);
+    pub(crate) async fn keep_alive(&self, connection: watch::Receiver<Connection>) {
+        let (sandbox, time) = (self.place.0.clone(), self.time);
+        let visiting = matches!(*self.owner.lock().await, Owner::Visitor);
         let extend = move || {
             let sandbox = sandbox.clone();
-            async move { sandbox.set_timeout(time).await }
+            async move {
+                match visiting {
+                    // Others may have given it more time than this, which
+                    // setting it would take away again.
+                    true => sandbox.e2b().connect(sandbox.id(), time).await.map(drop),
+                    false => sandbox.set_timeout(time).await,
+                }
+            }
         };
-        keep_alive(extend, time, ends_at, connection)
+        let task = tokio::spawn(keep_alive(extend, time, connection));
+        *self.keeper.lock().await = Some(task);
+    }
+
+    /// Waits, once the client has ended, until nothing gives the sandbox new
+    /// time any more.
+    async fn let_go(&self) {
+        if let Some(keeper) = self.keeper.lock().await.take() {
+            // That it has panicked would be its end as well.
+            let _ = keeper.await;
+        }
+    }
+
+    /// Pauses the sandbox, whose end is then the business of others.
+    pub(crate) async fn pause(&self) -> Result<(), Error> {
+        // A request that comes behind the pause could resume it.
+        self.let_go().await;
+        self.place.0.pause().await?;
+        leave(&mut *self.owner.lock().await);
+        Ok(())
     }
 
     /// Ends the sandbox and waits for it. If that fails and it is ours, it is
@@ -124,6 +141,7 @@ impl Home {
 
     /// From now on its end is the business of others.
     pub(crate) async fn leave(&self) {
+        self.let_go().await;
         leave(&mut *self.owner.lock().await);
     }
 }
