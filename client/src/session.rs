@@ -3,7 +3,7 @@
 //! A single task runs it. While connected, three loops run side by side for
 //! as long as the connection does: one reads, one writes, one watches the
 //! clock. None of them is ever dropped while another goes on with the same
-//! connection, because a half-read frame cannot be taken up again.
+//! connection, because a half-written frame cannot be taken up again.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -337,8 +337,18 @@ async fn read_loop(
     // What the last connection left behind.
     delivery.settle(desk, link).await;
     loop {
-        let incoming = match reader.read().await {
-            Ok(incoming) => incoming,
+        let taken = reader.take();
+        // Messages go on together, as many as one system call brought, but
+        // before anything else happens, so that nothing overtakes them.
+        if !matches!(taken, Ok(Some(Incoming::Text(_)))) {
+            settle(order, delivery, desk, link).await;
+        }
+        let incoming = match taken {
+            Ok(Some(incoming)) => incoming,
+            Ok(None) => match reader.fill().await {
+                Ok(()) => continue,
+                Err(error) => return error,
+            },
             Err(error) => return error,
         };
         link.hear();
@@ -362,12 +372,11 @@ async fn read_loop(
             Ok(Frame::Gap { from, to }) => {
                 if let Some(gap) = order.gap(from, to) {
                     delivery.add_gap(gap);
-                    delivery.settle(desk, link).await;
-                    desk.set_seq(order.last());
                 }
                 continue;
             }
             Ok(Frame::ControlResponse { request_id, response }) => {
+                settle(order, delivery, desk, link).await;
                 desk.control_answered(&request_id, response);
                 continue;
             }
@@ -390,12 +399,14 @@ async fn read_loop(
         if let ServerMessage::PermissionCancelled(id) = &message {
             desk.permission_closed(id);
         }
-        delivery.add(message, bytes, desk);
-        delivery.settle(desk, link).await;
-        if seq.is_some() {
-            desk.set_seq(order.last());
-        }
+        delivery.add(message, bytes);
     }
+}
+
+/// Hands on what has come, and says so.
+async fn settle(order: &Order, delivery: &mut Delivery, desk: &Desk, link: &Link) {
+    delivery.settle(desk, link).await;
+    desk.set_seq(order.last());
 }
 
 /// Percent-encodes what a query value may not hold.
