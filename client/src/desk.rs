@@ -37,6 +37,7 @@ pub(crate) struct Desk {
     pub(crate) hub: Hub,
     stream: Mutex<Option<String>>,
     seq: AtomicU64,
+    next: AtomicU64,
     controls: Mutex<HashMap<String, ControlAnswer>>,
     permissions: Mutex<Permissions>,
     handler: Option<Handler>,
@@ -63,6 +64,7 @@ impl Desk {
             hub: Hub::new(buffer_bytes),
             stream: Mutex::default(),
             seq: AtomicU64::new(0),
+            next: AtomicU64::new(0),
             controls: Mutex::default(),
             permissions: Mutex::default(),
             handler,
@@ -85,6 +87,16 @@ impl Desk {
 
     pub(crate) fn set_seq(&self, seq: u64) {
         self.seq.store(seq, Ordering::Relaxed);
+    }
+
+    /// The number of the first frame that is new, and no repetition of what
+    /// was said before the connection; 0 if the server does not number them.
+    pub(crate) fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_next(&self, next: u64) {
+        self.next.store(next, Ordering::Relaxed);
     }
 
     pub(crate) fn tap(&self, direction: Direction, text: &str) {
