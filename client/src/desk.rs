@@ -1,7 +1,7 @@
 //! What is open between the program and the server: subscriptions, control
 //! requests without an answer, permission requests without a decision.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,8 +106,11 @@ impl Desk {
     }
 
     /// See [`Hub::try_deliver`].
-    pub(crate) fn try_deliver(&self, message: ServerMessage, bytes: usize) -> Result<(), HeldUp> {
-        self.hub.try_deliver(message, bytes)
+    pub(crate) fn try_deliver(
+        &self,
+        messages: &mut VecDeque<(ServerMessage, usize)>,
+    ) -> Result<(), HeldUp> {
+        self.hub.try_deliver(messages)
     }
 
     /// Opens a control request; the answer comes through what is returned.

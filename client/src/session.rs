@@ -3,7 +3,7 @@
 //! A single task runs it. While connected, three loops run side by side for
 //! as long as the connection does: one reads, one writes, one watches the
 //! clock. None of them is ever dropped while another goes on with the same
-//! connection, because a half-read frame cannot be taken up again.
+//! connection, because a half-written frame cannot be taken up again.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -330,8 +330,18 @@ async fn read_loop(
     // What the last connection left behind.
     delivery.settle(desk, link).await;
     loop {
-        let incoming = match reader.read().await {
-            Ok(incoming) => incoming,
+        let taken = reader.take();
+        // Messages go on together, as many as one system call brought, but
+        // before anything else happens, so that nothing overtakes them.
+        if !matches!(taken, Ok(Some(Incoming::Text(_)))) {
+            settle(order, delivery, desk, link).await;
+        }
+        let incoming = match taken {
+            Ok(Some(incoming)) => incoming,
+            Ok(None) => match reader.fill().await {
+                Ok(()) => continue,
+                Err(error) => return error,
+            },
             Err(error) => return error,
         };
         link.hear();
@@ -356,12 +366,11 @@ async fn read_loop(
                 if let Some(gap) = order.gap(from, to) {
                     delivery.add_gap(gap);
                     ask_open(held, order, delivery, desk);
-                    delivery.settle(desk, link).await;
-                    desk.set_seq(order.last());
                 }
                 continue;
             }
             Ok(Frame::ControlResponse { request_id, response }) => {
+                settle(order, delivery, desk, link).await;
                 desk.control_answered(&request_id, response);
                 continue;
             }
@@ -386,21 +395,23 @@ async fn read_loop(
                 if let ServerMessage::PermissionCancelled(id) = &message {
                     desk.permission_closed(id);
                 }
-                delivery.add(message, bytes, desk);
+                delivery.add(message, bytes);
             }
         }
         ask_open(held, order, delivery, desk);
-        delivery.settle(desk, link).await;
-        if seq.is_some() {
-            desk.set_seq(order.last());
-        }
     }
+}
+
+/// Hands on what has come, and says so.
+async fn settle(order: &Order, delivery: &mut Delivery, desk: &Desk, link: &Link) {
+    delivery.settle(desk, link).await;
+    desk.set_seq(order.last());
 }
 
 /// Puts a permission request to the program, unless it has got it already.
 fn ask(request: Box<PermissionRequest>, bytes: usize, delivery: &mut Delivery, desk: &Arc<Desk>) {
     if desk.permission_asked(&request) {
-        delivery.add(ServerMessage::PermissionRequest(request), bytes, desk);
+        delivery.add(ServerMessage::PermissionRequest(request), bytes);
     }
 }
 
