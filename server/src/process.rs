@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio as Standard};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::descendants;
 use crate::handover::Stdio;
 use crate::keeper;
-use crate::lines::{Block, LineBuffer};
+use crate::lines::{Block, LineBuffer, READ_BYTES};
 
 pub use remote::RemoteUrl;
 pub use stdin::Input;
@@ -367,9 +367,10 @@ async fn read_loop(
     let mut end = None;
     'read: while let Ok(permit) = output.reserve().await {
         loop {
+            let mut spare = buffer.spare().limit(READ_BYTES);
             let read = if end.is_none() {
                 tokio::select! {
-                    read = stdout.read_buf(buffer.spare()) => read,
+                    read = stdout.read_buf(&mut spare) => read,
                     news = &mut ended => {
                         end = news.ok();
                         continue;
@@ -378,7 +379,7 @@ async fn read_loop(
             } else {
                 // What it said last is in the pipe; an end that stays open
                 // belongs to somebody else.
-                timeout(AFTERMATH, stdout.read_buf(buffer.spare())).await.unwrap_or(Ok(0))
+                timeout(AFTERMATH, stdout.read_buf(&mut spare)).await.unwrap_or(Ok(0))
             };
             match read {
                 Ok(0) | Err(_) => break 'read,

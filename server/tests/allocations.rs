@@ -68,15 +68,16 @@ fn a_message_takes_no_memory() {
 
     let messages = path.forwarded - before;
     assert_eq!(path.forwarded, LINES);
-    // A few for each read of hundreds of lines: a segment, and the counts of
-    // who holds it and the block. For the messages themselves: none.
+    // A few for each read of more than a thousand lines: two or three segments,
+    // and the counts of who holds them and the block. For the messages
+    // themselves: none.
     let reads = measured.len().div_ceil(READ_BYTES);
     assert!(
-        taken.allocations + taken.reallocations <= 4 * reads,
+        taken.allocations + taken.reallocations <= 8 * reads,
         "{} allocations for {messages} messages in {reads} reads",
         taken.allocations + taken.reallocations,
     );
-    assert!(4 * reads * 50 < messages, "too few messages in a read to tell");
+    assert!(8 * reads * 50 < messages, "too few messages in a read to tell");
     // And nothing grows.
     assert!(taken.bytes_allocated.abs_diff(taken.bytes_deallocated) < 1 << 20);
 }

@@ -5,14 +5,17 @@
 //! from a pipe into a frame on a socket ([`limit`]). Both serve the same agent
 //! and the same client, a bare frame reader, in turns, so that what else the
 //! machine does falls on both. It prints medians, their spread and the share
-//! of the limit inside each repetition, and writes all figures as JSON.
+//! of the limit inside each repetition, writes all figures as JSON, and ends
+//! with a table in markdown that sets them against the goals.
 
 mod agent;
 mod client;
+mod counts;
 mod limit;
 mod report;
 mod sections;
 mod subject;
+mod summary;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match args.first().map(String::as_str) {
         Some(limit::SUBCOMMAND) => limit::run(&args[1..]),
+        Some(counts::SUBCOMMAND) => counts::run(&args[1..]),
         Some(limit::OWN_SESSION) => limit::become_agent(&args[1..]),
         // The relay starts an agent with the flags of the CLI.
         Some("--output-format") => agent::run(),
@@ -59,5 +63,6 @@ fn bench(args: &[String]) -> Outcome {
             section(&mut report, reps)?;
         }
     }
-    report.save()
+    report.save()?;
+    summary::print(&report)
 }

@@ -37,7 +37,14 @@ impl Series {
 /// Everything that was measured.
 #[derive(Default)]
 pub(crate) struct Report {
-    sections: Map<String, Value>,
+    figures: Vec<Figure>,
+}
+
+struct Figure {
+    section: String,
+    name: String,
+    unit: String,
+    series: Series,
 }
 
 impl Report {
@@ -61,10 +68,12 @@ impl Report {
             short(low),
             short(high)
         )?;
-        let mut value = series.json();
-        value["unit"] = json!(unit);
-        let section = self.sections.entry(section).or_insert_with(|| json!({}));
-        section[name] = value;
+        self.figures.push(Figure {
+            section: section.to_owned(),
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            series: series.clone(),
+        });
         Ok(())
     }
 
@@ -73,15 +82,33 @@ impl Report {
         self.series(section, name, unit, &Series(vec![value]))
     }
 
+    /// A word instead of a figure.
+    pub(crate) fn remark(&self, text: &str) -> Outcome {
+        Ok(writeln!(io::stdout(), "  {text}")?)
+    }
+
+    /// What was measured under this name, and its unit.
+    pub(crate) fn figure(&self, section: &str, name: &str) -> Option<(&Series, &str)> {
+        let found = self.figures.iter().find(|at| at.section == section && at.name == name)?;
+        Some((&found.series, &found.unit))
+    }
+
     /// Writes everything below the build's folder and says where.
-    pub(crate) fn save(self) -> Outcome {
+    pub(crate) fn save(&self) -> Outcome {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("relay-bench.json");
         let machine = json!({
             "cpu": cpu_model()?,
             "cpus": std::thread::available_parallelism()?.get(),
             "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
         });
-        let all = json!({ "machine": machine, "figures": self.sections });
+        let mut sections = Map::new();
+        for Figure { section, name, unit, series } in &self.figures {
+            let mut value = series.json();
+            value["unit"] = json!(unit);
+            let section = sections.entry(section).or_insert_with(|| json!({}));
+            section[name] = value;
+        }
+        let all = json!({ "machine": machine, "figures": sections });
         fs::write(&path, serde_json::to_string_pretty(&all)?)?;
         Ok(writeln!(io::stdout(), "\nall figures: {}", path.display())?)
     }
@@ -94,9 +121,8 @@ fn cpu_model() -> io::Result<String> {
 }
 
 /// Four digits that count.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
-        10_000.0.. => format!("{value:.0}"),
         1000.0.. => format!("{value:.0}"),
         100.0.. => format!("{value:.1}"),
         10.0.. => format!("{value:.2}"),

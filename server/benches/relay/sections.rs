@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 use crate::agent::{ECHO_FRAME_BYTES, noise};
 use crate::client::{Client, ENVELOPE_BYTES};
+use crate::counts::counts;
 use crate::report::{Report, Series};
 use crate::subject::{Agent, RELAY, Server, Subject, pin};
 
@@ -26,6 +27,7 @@ pub(crate) const ALL: &[(&str, Section)] = &[
     ("noise", stderr_noise),
     ("growth", growth),
     ("binary", binary),
+    ("counts", counts),
 ];
 
 /// The load of one run.
@@ -289,23 +291,48 @@ fn stderr_noise(report: &mut Report, reps: usize) -> Outcome {
 }
 
 /// Whether a message costs the same after ten million of them, and whether the
-/// buffer is empty or full.
-fn growth(report: &mut Report, _: usize) -> Outcome {
+/// buffer is empty or full. Old and fresh take turns, so that what else the
+/// machine does falls on both.
+fn growth(report: &mut Report, reps: usize) -> Outcome {
+    const FILLED: u64 = 60_000;
+    const MEASURED: u64 = 300_000;
+    let load = |count| Load { name: "", count, size: 300, by_line: false };
     report.title("growth")?;
-    let subject = Subject::start(Server::Relay, Agent::Demo)?;
-    let mut client = subject.connect()?;
+    let old = Subject::start(Server::Relay, Agent::Demo)?;
+    let mut old_client = old.connect()?;
     for (name, count) in [
-        ("the first 30 thousand, buffer empty", 30_000),
-        ("30 to 60 thousand, buffer full", 30_000),
-        ("the first million", 940_000),
+        ("the first million", 1_000_000),
         ("to 5 million", 4_000_000),
         ("to 10 million", 5_000_000),
     ] {
-        let load = Load { name, count, size: 300, by_line: false };
-        let run = load.run(&mut client, &subject)?;
+        let run = load(count).run(&mut old_client, &old)?;
         report.value("growth", &format!("{name}: CPU a message"), "us", run.cpu_us)?;
     }
-    let peak = subject.usage()?.peak_kib as f64 / 1024.0;
+    let mut series: [Series; 4] = Default::default();
+    for _ in 0..reps {
+        let fresh = Subject::start(Server::Relay, Agent::Demo)?;
+        let mut client = fresh.connect()?;
+        // Half of what fits is the buffer on its way from empty to full.
+        let empty = load(FILLED / 2).run(&mut client, &fresh)?;
+        load(FILLED / 2).run(&mut client, &fresh)?;
+        let full = load(FILLED / 2).run(&mut client, &fresh)?;
+        let young = load(MEASURED).run(&mut client, &fresh)?;
+        let aged = load(MEASURED).run(&mut old_client, &old)?;
+        series[0].push(empty.cpu_us);
+        series[1].push(full.cpu_us);
+        series[2].push(full.cpu_us / empty.cpu_us);
+        series[3].push(aged.cpu_us / young.cpu_us);
+    }
+    let names = [
+        ("buffer empty: CPU a message", "us"),
+        ("buffer full: CPU a message", "us"),
+        ("full, times empty", "x"),
+        ("old, times fresh", "x"),
+    ];
+    for ((name, unit), series) in names.into_iter().zip(&series) {
+        report.series("growth", name, unit, series)?;
+    }
+    let peak = old.usage()?.peak_kib as f64 / 1024.0;
     report.value("growth", "peak RSS", "MiB", peak)
 }
 

@@ -1,0 +1,122 @@
+//! The goals, and what was measured against them, as a table in markdown.
+
+use std::io::{self, Write as _};
+
+use crate::Outcome;
+use crate::report::{Report, Series, short};
+
+#[derive(Clone, Copy)]
+enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+use Goal::{AtLeast, AtMost};
+
+/// One line of the table.
+struct Row {
+    what: &'static str,
+    goal: Goal,
+    /// Where the figure is found in the report, and what is set beside it.
+    section: &'static str,
+    figure: &'static str,
+    beside: &'static str,
+}
+
+const fn row(
+    what: &'static str,
+    goal: Goal,
+    section: &'static str,
+    figure: &'static str,
+    beside: &'static str,
+) -> Row {
+    Row { what, goal, section, figure, beside }
+}
+
+const SHARE: &str = "share of the limit";
+const TIMES: &str = "CPU, times the limit";
+const RATE: &str = "relay";
+const CPU: &str = "relay CPU a message";
+
+const ROWS: &[Row] = &[
+    row("throughput, share of the limit: 300 B", AtLeast(50.0), "throughput 300 B", SHARE, RATE),
+    row("4 KB", AtLeast(65.0), "throughput 4 KB", SHARE, RATE),
+    row("64 KB", AtLeast(80.0), "throughput 64 KB", SHARE, RATE),
+    row("1 MB", AtLeast(80.0), "throughput 1 MB", SHARE, RATE),
+    row("300 B, one write a line", AtLeast(70.0), "throughput 300 B, a write a line", SHARE, RATE),
+    row("CPU a message, times the limit: 300 B", AtMost(3.0), "throughput 300 B", TIMES, CPU),
+    row("4 KB", AtMost(2.0), "throughput 4 KB", TIMES, CPU),
+    row("64 KB", AtMost(2.0), "throughput 64 KB", TIMES, CPU),
+    row("1 MB", AtMost(2.0), "throughput 1 MB", TIMES, CPU),
+    row("300 B, one write a line", AtMost(3.0), "throughput 300 B, a write a line", TIMES, CPU),
+    row(
+        "echo over the limit's: one CPU, median",
+        AtMost(8.0),
+        "echo, one CPU",
+        "added p50",
+        "relay p50",
+    ),
+    row("two CPUs, median", AtMost(25.0), "echo, two CPUs", "added p50", "relay p50"),
+    row("two CPUs, p99", AtMost(100.0), "echo, two CPUs", "added p99", "relay p99"),
+    row("start to `connected`", AtMost(5.0), "start", "relay", "limit"),
+    row("RSS: idle", AtMost(5.0), "idle", "no client: RSS", ""),
+    row("connected", AtMost(6.0), "idle", "connected: RSS", ""),
+    row("after 2 GB of 300 B", AtMost(24.0), "memory", "after 2 GB in lines of 300 B: RSS", ""),
+    row("of 4 KB", AtMost(24.0), "memory", "after 2 GB in lines of 4096 B: RSS", ""),
+    row("of 1 MB", AtMost(24.0), "memory", "after 2 GB in lines of 1048576 B: RSS", ""),
+    row("idle wake-ups: no client", AtMost(0.0), "idle", "no client: wake-ups", "no client: CPU"),
+    row("connected", AtMost(0.0), "idle", "connected: wake-ups", "connected: CPU"),
+    row("binary, stripped", AtMost(4.0), "binary", "size", ""),
+    row("replay of 16 MiB: 300 B", AtMost(50.0), "replay", "lines of 300 B", ""),
+    row("4 KB", AtMost(50.0), "replay", "lines of 4096 B", ""),
+    row("64 KB", AtMost(50.0), "replay", "lines of 65536 B", ""),
+    row(
+        "200 MiB on stderr slow stdout by",
+        AtMost(10.0),
+        "noise",
+        "relay: slower by",
+        "relay: more CPU",
+    ),
+    row(
+        "CPU after 10 million, times a fresh server's",
+        AtMost(1.1),
+        "growth",
+        "old, times fresh",
+        "",
+    ),
+    row(
+        "CPU with a full buffer, times an empty one's",
+        AtMost(1.1),
+        "growth",
+        "full, times empty",
+        "",
+    ),
+];
+
+/// Prints the rows whose figures were measured.
+pub(crate) fn print(report: &Report) -> Outcome {
+    let mut out = io::stdout();
+    writeln!(out, "\n| | goal | measured | | met |\n|---|---|---|---|---|")?;
+    for Row { what, goal, section, figure, beside } in ROWS {
+        let Some((series, unit)) = report.figure(section, figure) else { continue };
+        let (goal, met) = match goal {
+            AtLeast(least) => (format!("≥ {least} {unit}"), series.median() >= *least),
+            AtMost(most) => (format!("≤ {most} {unit}"), series.median() <= *most),
+        };
+        let beside = report
+            .figure(section, beside)
+            .map(|(series, unit)| format!("{beside} {}", spread(series, unit)))
+            .unwrap_or_default();
+        let met = if met { "yes" } else { "**no**" };
+        writeln!(out, "| {what} | {goal} | {} | {beside} | {met} |", spread(series, unit))?;
+    }
+    Ok(())
+}
+
+fn spread(series: &Series, unit: &str) -> String {
+    let middle = short(series.median());
+    if series.0.len() == 1 {
+        return format!("{middle} {unit}");
+    }
+    format!("{middle} {unit} ({} to {})", short(series.at(0.0)), short(series.at(1.0)))
+}
