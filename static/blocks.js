@@ -130,7 +130,7 @@ export class ToolBlock {
   flush() {
     if (!this.node.open) return;
     this.#body.replaceChildren();
-    if (this.#input === undefined) this.#section("Input, arriving", this.#partial);
+    if (this.#input === undefined) this.#body.append(section("Input, arriving", this.#partial));
     else this.#showInput();
     if (this.#result !== undefined) this.#showResult();
     if (this.children !== undefined) this.#body.append(this.children);
@@ -159,6 +159,11 @@ export class ToolBlock {
     this.flush();
   }
 
+  /** Whether it waits for the user's permission, or runs. */
+  waits(waiting) {
+    if (this.node.dataset.status === "running") this.#setStatus("running", waiting ? "waiting for you" : "running");
+  }
+
   /** Where the messages of a sub-agent started by this call go. */
   childList() {
     this.children ??= el("div", { class: "sub-agent" });
@@ -172,34 +177,36 @@ export class ToolBlock {
   }
 
   #showInput() {
-    const entries = isObject(this.#input) ? Object.entries(this.#input) : [];
-    const plain = entries.length > 0 && entries.length <= 6 && entries.every(([, value]) => typeof value === "string" || typeof value === "number" || typeof value === "boolean");
-    if (!plain) {
-      this.#section("Input", pretty(this.#input));
-      return;
-    }
-    for (const [name, value] of entries) this.#section(name, String(value));
+    const parts = flatInput(this.#input) ?? [["Input", pretty(this.#input)]];
+    this.#body.append(...parts.map(([name, text]) => section(name, text)));
   }
 
   #showResult() {
     const failed = this.node.dataset.status === "error";
     const title = failed ? "Error" : "Result";
     if (!Array.isArray(this.#result)) {
-      this.#section(title, pretty(this.#result), failed);
+      this.#body.append(section(title, pretty(this.#result), failed));
       return;
     }
     for (const part of this.#result) {
       const picture = image(part);
-      if (picture !== null) this.#body.append(picture);
-      else this.#section(title, part?.type === "text" ? String(part.text ?? "") : pretty(part), failed);
+      this.#body.append(picture ?? section(title, part?.type === "text" ? String(part.text ?? "") : pretty(part), failed));
     }
   }
+}
 
-  #section(title, text, failed = false) {
-    const pre = el("pre", { tabindex: "0", dir: "auto" });
-    setLong(pre, text === "" ? "(empty)" : text);
-    this.#body.append(el("div", { class: failed ? "part failed" : "part" }, el("div", { class: "part-title", text: oneLine(title, 80) }), pre));
-  }
+/** The fields of an input with their texts, if each is no more than a text or a number; else undefined. */
+export function flatInput(input) {
+  const entries = isObject(input) ? Object.entries(input) : [];
+  const flat = entries.length > 0 && entries.length <= 6 && entries.every(([, value]) => typeof value === "string" || typeof value === "number" || typeof value === "boolean");
+  return flat ? entries.map(([name, value]) => [name, String(value)]) : undefined;
+}
+
+/** A text under its name. */
+export function section(title, text, failed = false) {
+  const pre = el("pre", { tabindex: "0", dir: "auto" });
+  setLong(pre, text === "" ? "(empty)" : text);
+  return el("div", { class: failed ? "part failed" : "part" }, el("div", { class: "part-title", text: oneLine(title, 80) }), pre);
 }
 
 /** Any block this page has no view for, folded, as JSON. */

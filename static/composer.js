@@ -30,8 +30,14 @@ export class Composer {
     this.#box.focus();
   }
 
+  /** Names who answers, in the empty box. */
+  address(name) {
+    this.#box.placeholder = `Message ${name === "" ? "the agent" : name === "demo agent" ? "the demo agent" : name}`;
+  }
+
   setConnected(connected, hint) {
     this.#send.disabled = !connected;
+    this.#interrupt.disabled = !connected;
     this.#hint.textContent = hint;
     this.#hint.dataset.problem = "false";
   }

@@ -2,6 +2,7 @@
 // is the truth; the fields only write into it.
 
 import { failure, rememberToken, request } from "./access.js";
+import { offerModes } from "./controls.js";
 import { byId, el } from "./dom.js";
 import { isObject, oneLine, visible } from "./text.js";
 
@@ -19,6 +20,8 @@ export class ConfigPanel {
   constructor({ reconnect }) {
     this.#reconnect = reconnect;
     this.#fields = [
+      // Claude is the default, so a configuration that names it says nothing more.
+      new Field("config-provider", "provider", (input) => input.value || undefined, (input, value) => setSelect(input, value === "claude" ? undefined : value)),
       new Field("config-model", "model", (input) => input.value.trim() || undefined, (input, value) => { input.value = typeof value === "string" ? value : ""; }),
       new Field("config-permission-mode", "permissionMode", (input) => input.value || undefined, setSelect),
       new Field("config-max-turns", "maxTurns", (input) => (input.value === "" ? undefined : Number(input.value)), (input, value) => { input.value = Number.isFinite(value) ? String(value) : ""; }),
@@ -32,6 +35,14 @@ export class ConfigPanel {
       this.#post();
     });
     byId("config-reload").addEventListener("click", () => this.load());
+  }
+
+  /** What the server said of itself: which agents are there, and which modes it allows. */
+  know({ providers, permission_modes: modes }) {
+    const codex = byId("config-provider").querySelector("[value=codex]");
+    const there = providers?.codex?.installed !== false || providers?.codex?.remote === true;
+    codex.textContent = there ? "Codex" : "Codex (not installed on the server)";
+    offerModes(byId("config-permission-mode"), modes);
   }
 
   /** The panel is opened: what is being edited stays, else the server is asked. */

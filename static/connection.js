@@ -32,11 +32,13 @@ export class Connection {
   #lastError = "";
   #lastSeq = 0;
   #stream = null;
+  #behind = false;
   #handlers;
 
   /**
    * `handlers`: `state({name, words, retryAt})`, `raw(direction, text, frame)` for every frame,
-   * `frame(frame, {replayed})` for every frame to be shown, and `restarted()`.
+   * `frame(frame, {replayed})` for every frame to be shown, `caughtUp()` behind the last of those
+   * that a new connection begins with, and `restarted()`.
    */
   constructor(handlers) {
     this.#handlers = handlers;
@@ -139,21 +141,25 @@ export class Connection {
     if (frame.type === "gap") {
       if (Number.isSafeInteger(frame.to)) this.#lastSeq = Math.max(this.#lastSeq, frame.to);
       this.#handlers.frame(frame, { replayed: true });
+      this.#tellCaughtUp();
       return;
     }
     if (frame.type === "error") this.#lastError = String(frame.error ?? "");
     if (Number.isSafeInteger(frame.seq)) {
-      // A prompt that is still open is sent again with its old number; it is known by its id.
-      if (frame.seq <= this.#lastSeq) {
-        if (frame.type === "permission_request") this.#handlers.frame(frame, { replayed: true });
-        return;
-      }
+      if (frame.seq <= this.#lastSeq) return;
       if (frame.seq > this.#lastSeq + 1) {
         this.#handlers.frame({ type: "gap", from: this.#lastSeq + 1, to: frame.seq - 1 }, { replayed: false });
       }
       this.#lastSeq = frame.seq;
     }
     this.#handlers.frame(frame, { replayed: frame.seq < this.replayUntil });
+    this.#tellCaughtUp();
+  }
+
+  #tellCaughtUp() {
+    if (!this.#behind || this.#lastSeq + 1 < this.replayUntil) return;
+    this.#behind = false;
+    this.#handlers.caughtUp();
   }
 
   #welcomed(frame) {
@@ -166,8 +172,10 @@ export class Connection {
     }
     if (sequenced) this.#stream = frame.stream;
     this.replayUntil = Number.isSafeInteger(frame.next) ? frame.next : 0;
+    this.#behind = true;
     this.#handlers.frame(frame, { replayed: false, from: this.#lastSeq });
     this.#set("connected");
+    this.#tellCaughtUp();
   }
 
   async #closed(event) {

@@ -5,6 +5,7 @@ import { isObject, oneLine } from "./text.js";
 
 // A request unanswered for this long is given up here; the answer, if it comes, is under Frames.
 const ANSWER_TIMEOUT_MS = 60_000;
+const MAX_MODELS = 100;
 
 export class Controls {
   #send;
@@ -15,10 +16,12 @@ export class Controls {
   #mode = byId("permission-mode");
   #known = { model: "", mode: "" };
 
-  /** `send(frame)` returns why it could not, or an empty string; `notice(kind, title, text)`. */
-  constructor({ send, notice }) {
+  /** `send(frame)` returns why it could not, or an empty string; `notice(kind, title, text)`; `ask()` for capabilities. */
+  constructor({ send, notice, ask }) {
     this.#send = send;
     this.#notice = notice;
+    // The agent tells its models once it runs, so they are asked for when somebody wants to see them.
+    this.#model.addEventListener("focus", ask);
     byId("model-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#setModel();
@@ -32,6 +35,17 @@ export class Controls {
     if (typeof init.model === "string") this.#known.model = init.model;
     if (typeof init.permissionMode === "string") this.#known.mode = init.permissionMode;
     this.#show();
+  }
+
+  /** A `capabilities` frame: which models there are. */
+  capabilities({ agent }) {
+    const models = isObject(agent) && Array.isArray(agent.models) ? agent.models.filter((model) => typeof model?.value === "string").slice(0, MAX_MODELS) : [];
+    if (models.length > 0) byId("models").replaceChildren(...models.map((model) => el("option", { value: model.value, text: oneLine(String(model.displayName ?? model.value), 60) })));
+  }
+
+  /** What the server said of itself: which modes it allows. */
+  know({ permission_modes: modes }) {
+    offerModes(this.#mode, modes);
   }
 
   setConnected(connected) {
@@ -100,4 +114,13 @@ export class Controls {
     if (mode !== "" && ![...this.#mode.options].some((option) => option.value === mode)) this.#mode.append(el("option", { value: mode, text: oneLine(mode, 40) }));
     this.#mode.value = mode;
   }
+}
+
+/** Offers the modes that the server allows, and no others; but what is chosen stays. */
+export function offerModes(select, modes) {
+  if (!Array.isArray(modes)) return;
+  for (const mode of modes) {
+    if (![...select.options].some((option) => option.value === mode)) select.append(el("option", { value: mode, text: oneLine(String(mode), 40) }));
+  }
+  for (const option of select.options) option.hidden = option.disabled = option.value !== "" && option.value !== select.value && !modes.includes(option.value);
 }

@@ -22,6 +22,7 @@ export class Conversation {
   #session = "";
   #lastText = "";
   #turnHadText = false;
+  #waiting = [];
   #startedAt = 0;
   #heard = false;
   #activity = byId("activity");
@@ -73,9 +74,11 @@ export class Conversation {
     if (this.running) this.#say("Interrupting");
   }
 
-  /** So many questions of the agent wait for the user. */
-  waitingForAnswer(questions) {
-    if (this.running) this.#say(questions > 0 ? "Waiting for your answer" : "Working");
+  /** The calls that wait for the user's answer, by their ids; undefined for one without. */
+  waitingForAnswer(toolUseIds) {
+    this.#waiting = toolUseIds;
+    for (const [id, tool] of this.#tools) tool.waits(toolUseIds.includes(id));
+    if (this.running) this.#say("Working");
   }
 
   /** A line for the reader: `kind` is `quiet`, `info`, `warning` or `error`. */
@@ -176,6 +179,7 @@ export class Conversation {
   #rememberTool(tool) {
     if (this.#tools.size >= MAX_OPEN_TOOLS) this.#tools.delete(this.#tools.keys().next().value);
     this.#tools.set(tool.id, tool);
+    tool.waits(this.#waiting.includes(tool.id));
   }
 
   #user(data) {
@@ -305,7 +309,8 @@ export class Conversation {
     this.#changed("turn", false);
   }
 
-  #say(words) {
+  #say(does) {
+    const words = this.#waiting.length > 0 ? "Waiting for your answer" : does;
     if (this.#activityWords.textContent !== words) this.#activityWords.textContent = words;
   }
 

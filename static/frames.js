@@ -11,8 +11,8 @@ const MAX_CHARS = 64 * 1024 * 1024;
 // Types offered in the list; those of a broken agent beyond this are found by the text filter.
 const MAX_TYPES = 200;
 const FILTER_DELAY_MS = 120;
-// What the other columns of a row say already.
-const ENVELOPE = /^\{"type":"\w+",?(?:"seq":\d+,)?(?:"data":)?(?:\{"type":"stream_event",)?(?:"event":)?/;
+// What the other columns of a row say already, and a frame that says no more than that.
+const ENVELOPE = /^\{"type":"\w+"(?:\}$|,?(?:"seq":\d+,)?(?:"data":)?(?:\{"type":"\w+",(?:"subtype":"\w+",)?(?:"event":)?)?)/;
 
 export class Frames {
   #all = [];

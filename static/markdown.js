@@ -1,4 +1,4 @@
-// The little of Markdown that makes an answer readable: code, bold, headings and lists, made of
+// The little of Markdown that makes an answer readable: code, bold, headings, lists and quotes, made of
 // elements and text nodes. Links stay text: the agent's words must not become something to click.
 // Works line by line as the text arrives, so that a long answer costs no more than its length.
 
@@ -14,6 +14,7 @@ const INLINE = /(`[^`\n]+`|\*\*[^*\n]+\*\*)/;
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]*)\s*$/;
 const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/;
 const ITEM = /^( *)(?:[-*+]|\d{1,9}[.)])\s+\S/;
+const QUOTE = /^ {0,3}> ?(.*)$/;
 
 export class MarkdownView {
   #root;
@@ -102,9 +103,14 @@ export class MarkdownView {
       this.#root.append(node, "\n");
       return;
     }
-    this.#openParagraph();
+    const quote = QUOTE.exec(line);
+    if (quote !== null && quote[1].trim() === "") {
+      this.#paragraph = null;
+      return;
+    }
+    this.#openParagraph(quote !== null);
     if (this.#paragraph.firstChild !== null) this.#paragraph.append("\n");
-    inline(this.#paragraph, line);
+    inline(this.#paragraph, quote === null ? line : quote[1]);
   }
 
   #openFence(fence, language) {
@@ -119,9 +125,10 @@ export class MarkdownView {
     this.#code = code;
   }
 
-  #openParagraph() {
-    if (this.#paragraph !== null) return;
-    this.#paragraph = el("p");
+  // A quote goes on in a line without its mark, and ends what is none.
+  #openParagraph(quoted = false) {
+    if (this.#paragraph !== null && (!quoted || this.#paragraph.classList.contains("md-quote"))) return;
+    this.#paragraph = el("p", { class: quoted ? "md-quote" : undefined });
     this.#root.append(this.#paragraph, "\n");
   }
 
@@ -152,9 +159,10 @@ export class MarkdownView {
       this.#code.append(this.#tail);
       return;
     }
-    this.#openParagraph();
+    const quote = this.#spilling ? null : QUOTE.exec(this.#line);
+    this.#openParagraph(quote !== null);
     if (!this.#spilling && this.#paragraph.firstChild !== null) this.#tail.append("\n");
-    inline(this.#tail, this.#line);
+    inline(this.#tail, quote === null ? this.#line : quote[1]);
     this.#paragraph.append(this.#tail);
   }
 

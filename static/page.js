@@ -43,6 +43,7 @@ const connection = new Connection({
     if (direction === "out") frames.flush();
   },
   frame: (frame, origin) => inbox.push({ frame, origin }),
+  caughtUp: () => inbox.push({ frame: { type: "page_caught_up" }, origin: {} }),
   restarted: () => inbox.push({ frame: { type: "page_restarted" }, origin: {} }),
 });
 const link = new Link(connection);
@@ -55,10 +56,19 @@ const permissions = new Permissions({ send, record(title, text) {
   notice("quiet", title, text);
   conversation.waitingForAnswer(permissions.waiting);
 } });
-const controls = new Controls({ send, notice });
+const askCapabilities = () => { if (connection.open) send({ type: "capabilities" }); };
+const controls = new Controls({ send, notice, ask: askCapabilities });
 const composer = new Composer({ submit: sendMessage, interrupt });
-const status = new StatusPanel({ ledger, ask: () => { if (connection.open) send({ type: "capabilities" }); } });
 const config = new ConfigPanel({ reconnect: () => connection.reconnect() });
+const status = new StatusPanel({
+  ledger,
+  ask: askCapabilities,
+  told(health, name) {
+    controls.know(health);
+    config.know(health);
+    composer.address(name);
+  },
+});
 const panels = new Panels({
   changed(name) {
     frames.setVisible(name === "frames");
@@ -111,7 +121,7 @@ function connectionChanged(state) {
   link.show(state);
   permissions.setConnected(connected);
   controls.setConnected(connected);
-  composer.setConnected(connected, connected ? "Shift+Enter for a new line" : "Not connected; what you write is kept");
+  composer.setConnected(connected, connected ? "Shift+Enter for a new line" : "Not connected; your text is kept");
   if (connected) status.refresh();
   else inbox.push({ frame: { type: "page_lost" }, origin: {} });
 }
@@ -136,18 +146,29 @@ function showFrame({ frame, origin }) {
     case "error": conversation.error(String(frame.error ?? "")); break;
     case "info": conversation.info(typeof frame.data === "string" ? frame.data : JSON.stringify(frame.data) ?? ""); break;
     case "permission_request":
-      permissions.ask(frame);
+      permissions.ask(frame, origin);
       conversation.waitingForAnswer(permissions.waiting);
       break;
     case "permission_cancelled": permissions.cancelled(frame.requestId); break;
     case "control_response": controls.answered(frame); break;
-    case "capabilities": status.capabilities(frame); break;
+    case "capabilities":
+      status.capabilities(frame);
+      controls.capabilities(frame);
+      break;
     case "exit": exited(frame); break;
     case "gap": gap(frame); break;
     case "page_sent": conversation.sent(frame.text); break;
-    case "page_lost": conversation.connectionLost(); break;
+    case "page_lost":
+      permissions.lost();
+      conversation.connectionLost();
+      break;
+    case "page_caught_up":
+      permissions.caughtUp();
+      conversation.waitingForAnswer(permissions.waiting);
+      break;
     case "page_restarted":
       permissions.clear();
+      conversation.waitingForAnswer([]);
       conversation.processEnded();
       conversation.notice("warning", "The server was started anew.", "What it had not yet delivered is gone.");
       break;
@@ -158,6 +179,7 @@ function showFrame({ frame, origin }) {
 function exited(frame) {
   const how = typeof frame.signal === "string" || Number.isFinite(frame.signal) ? `ended by signal ${frame.signal}` : `ended with code ${frame.code ?? "unknown"}`;
   permissions.clear();
+  conversation.waitingForAnswer([]);
   conversation.processEnded();
   const stderr = typeof frame.stderr === "string" && frame.stderr !== "" ? { title: "Last lines of its stderr", text: frame.stderr } : undefined;
   conversation.notice("error", `The agent process ${how}.`, "The next message starts a new one that goes on with the conversation.", stderr);

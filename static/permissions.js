@@ -7,6 +7,8 @@ import { newPrompt } from "./prompt.js";
 export class Permissions {
   #dock = byId("permissions");
   #open = new Map();
+  // Questions of the replay. Most were answered long ago, and the frames behind them say so.
+  #held = new Map();
   #send;
   #record;
   #connected = false;
@@ -17,43 +19,50 @@ export class Permissions {
     this.#record = record;
   }
 
-  /** How many questions are open. */
+  /** The calls that wait for an answer, by their ids; undefined for one without. */
   get waiting() {
-    return this.#open.size;
+    return [...this.#open.values()].map((prompt) => prompt.toolUseId);
   }
 
-  /** A `permission_request` frame. */
-  ask(frame) {
+  /** A `permission_request` frame; one that is `replayed` is shown when the replay leaves it open. */
+  ask(frame, { replayed }) {
     const id = String(frame.requestId);
     // One that was answered comes again only when the answer was lost on its way, so it is asked anew.
-    if (this.#open.has(id)) return;
+    if (this.#open.has(id) || this.#held.has(id)) return;
     const prompt = newPrompt(frame, (answer, words) => this.#answer(id, answer, words));
-    prompt.enable(this.#connected);
-    this.#open.set(id, prompt);
-    this.#dock.append(prompt.node);
-    this.#update();
-    announce(`The agent asks for permission to use ${prompt.tool}: ${prompt.gist}`, true);
+    if (replayed) this.#held.set(id, prompt);
+    else this.#show(prompt);
   }
 
-  /** A `permission_cancelled` frame: the agent withdrew the question. */
-  cancelled(id) {
-    const prompt = this.#open.get(String(id));
-    if (prompt === undefined) return;
-    this.#remove(prompt);
-    this.#record("Permission no longer asked for:", `${prompt.tool} ${prompt.gist}`);
+  /** The replay is through: what is open now waits for an answer. */
+  caughtUp() {
+    for (const prompt of this.#held.values()) this.#show(prompt);
+    this.#held.clear();
+  }
+
+  /** A `permission_cancelled` frame: the agent withdrew the question, or somebody else answered it. */
+  cancelled(requestId) {
+    const id = String(requestId);
+    if (this.#open.has(id)) this.#settled(id, "Permission no longer asked for:");
+    else if (this.#held.has(id)) this.#settled(id, "A permission was asked for and settled:");
   }
 
   /** The tool has its result, so the question was settled, by a client before this one or by time. */
   toolDone(toolUseId) {
-    for (const prompt of this.#open.values()) {
+    for (const prompt of [...this.#open.values(), ...this.#held.values()]) {
       if (prompt.toolUseId === undefined || prompt.toolUseId !== toolUseId) continue;
-      this.#remove(prompt);
-      this.#record("A permission was asked for and settled:", `${prompt.tool} ${prompt.gist}`);
+      this.#settled(prompt.id, "A permission was asked for and settled:");
     }
+  }
+
+  /** The connection is gone: what the replay had left open comes again. */
+  lost() {
+    this.#held.clear();
   }
 
   /** The agent that asked is gone. */
   clear() {
+    this.#held.clear();
     for (const prompt of [...this.#open.values()]) this.#remove(prompt);
   }
 
@@ -61,6 +70,21 @@ export class Permissions {
   setConnected(connected) {
     this.#connected = connected;
     for (const prompt of this.#open.values()) prompt.enable(connected);
+  }
+
+  #show(prompt) {
+    prompt.enable(this.#connected);
+    this.#open.set(prompt.id, prompt);
+    this.#dock.append(prompt.node);
+    this.#update();
+    announce(`The agent asks for permission to use ${prompt.tool}: ${prompt.gist}`, true);
+  }
+
+  #settled(id, words) {
+    const prompt = this.#open.get(id) ?? this.#held.get(id);
+    this.#held.delete(id);
+    if (this.#open.has(id)) this.#remove(prompt);
+    this.#record(words, `${prompt.tool} ${prompt.gist}`);
   }
 
   #answer(id, answer, words) {

@@ -1,6 +1,6 @@
 // One question of the agent: what it wants to do, and the ways to answer.
 
-import { gist, setLong } from "./blocks.js";
+import { flatInput, gist, section, setLong } from "./blocks.js";
 import { el } from "./dom.js";
 import { Questions } from "./questions.js";
 import { isObject, oneLine, pretty, visible } from "./text.js";
@@ -28,7 +28,7 @@ export function newPrompt(frame, answer) {
   const finish = (decision, words) => complain(answer({ type: "permission_response", requestId: id, ...decision }, words));
 
   const input = questions ?? new Input(frame, name, tool);
-  const choices = questions === undefined ? suggestions(frame, context).map((each, index) => new Choice(each, `${name}-choice-${index}`, index === 0)) : [];
+  const choices = questions === undefined ? suggestions(frame, context).map((each, index) => new Choice(each, `${name}-choice-${index}`)) : [];
   const approve = (updatedPermissions) => {
     const { changed, error } = input.read();
     if (error !== undefined) {
@@ -44,14 +44,15 @@ export function newPrompt(frame, answer) {
   };
 
   const allow = button(questions === undefined ? "Allow once" : "Answer", "primary", "permission-allow", () => approve(undefined));
-  const always = button("Allow always", "", "permission-always", () => approve(choices.filter((choice) => choice.chosen).map((choice) => choice.suggestion)));
-  const reason = el("input", { type: "text", placeholder: "Reason, told to the agent (optional)", autocomplete: "off", "aria-label": "Reason for a denial", data: { testid: "permission-reason" } });
+  const always = button("Allow always", "", "permission-always", () => approve(choices.filter((choice) => choice.chosen).flatMap((choice) => choice.rules)));
+  const reason = el("input", { type: "text", placeholder: "Reason (optional)", autocomplete: "off", "aria-label": "Reason for a denial, told to the agent", data: { testid: "permission-reason" } });
   const stop = el("input", { type: "checkbox", id: `${name}-stop`, data: { testid: "permission-stop" } });
-  const deny = button("Deny", "danger", "permission-deny", () => {
+  const deny = button(questions === undefined ? "Deny" : "Decline", "danger", "permission-deny", () => {
     const decision = { approved: false };
     if (reason.value.trim() !== "") decision.message = reason.value.trim();
     if (stop.checked) decision.interrupt = true;
-    finish(decision, stop.checked ? "Denied, and the turn stopped:" : "Denied:");
+    const verb = questions === undefined ? "Denied" : "Declined";
+    finish(decision, stop.checked ? `${verb}, and the turn stopped:` : `${verb}:`);
   });
   reason.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.isComposing) deny.click();
@@ -65,7 +66,8 @@ export function newPrompt(frame, answer) {
   };
   for (const choice of choices) choice.node.addEventListener("change", () => enable(connected));
 
-  const description = context.description ?? context.decision_reason ?? context.reason;
+  // The CLI describes some calls by the input itself.
+  const description = [context.description, context.decision_reason, context.reason].find((text) => typeof text === "string" && oneLine(text) !== gist(frame.input));
   const blocked = context.blocked_path ?? context.blockedPath;
   const node = el("section", { class: "permission", role: "group", "aria-labelledby": `${name}-title`, data: { testid: "permission", requestId: id, tool } },
     el("h2", { id: `${name}-title` }, ...(questions === undefined ? ["The agent asks to use ", el("b", { text: tool })] : ["The agent has a question"])),
@@ -86,18 +88,19 @@ class Input {
 
   constructor(frame, name, tool) {
     this.#original = pretty(frame.input ?? {});
-    const shown = el("pre", { class: "permission-input", tabindex: "0", dir: "ltr", data: { testid: "permission-input" } });
-    setLong(shown, plainCommand(frame) ?? this.#original);
+    const shown = el("div", { class: "permission-input", data: { testid: "permission-input" } }, ...readable(frame.input, this.#original));
     const editor = el("textarea", { class: "code", id: `${name}-editor`, rows: "6", spellcheck: "false", dir: "ltr", hidden: true, "aria-label": `Input of ${tool} as JSON`, data: { testid: "permission-editor" } });
     this.#editor = editor;
-    this.edit = button("Edit input", "quiet", "permission-edit", () => {
+    this.edit = button("Edit", "quiet", "permission-edit", () => {
       editor.hidden = !editor.hidden;
       shown.hidden = !editor.hidden;
-      this.edit.textContent = editor.hidden ? "Edit input" : "Undo the edit";
+      this.edit.textContent = editor.hidden ? "Edit" : "Undo";
+      this.edit.title = editor.hidden ? "Change the input before it is allowed" : "Back to the input as it was asked for";
       if (editor.hidden) return;
       editor.value = this.#original;
       editor.focus();
     });
+    this.edit.title = "Change the input before it is allowed";
     this.node = el("div", {}, shown, editor);
   }
 
@@ -113,15 +116,17 @@ class Input {
   }
 }
 
-// A rule or mode that the agent suggests to keep.
+// A rule or mode to keep: what the agent suggests, or else one of ours.
 class Choice {
   #box;
 
-  constructor(suggestion, id, chosen) {
-    this.suggestion = suggestion;
+  constructor({ suggestion, words, chosen }, id) {
+    // The agent writes a rule into the settings it names, which count from the next start, and only
+    // where they are read at all. The one who allows "always" means now as well.
+    this.rules = suggestion?.destination === "session" ? [suggestion] : [suggestion, { ...suggestion, destination: "session" }];
     this.#box = el("input", { type: "checkbox", id, data: { testid: "permission-suggestion" } });
     this.#box.checked = chosen;
-    this.node = el("label", { class: "check", for: id }, this.#box, el("span", { text: describe(suggestion) }));
+    this.node = el("label", { class: "check", for: id }, this.#box, el("span", { text: words }));
   }
 
   get chosen() {
@@ -133,18 +138,29 @@ function button(text, look, testid, onclick) {
   return el("button", { type: "button", class: look, text, data: { testid }, on: { click: onclick } });
 }
 
-// A shell command reads better as itself than inside JSON, but only if nothing else is left out.
-function plainCommand(frame) {
-  if (!isObject(frame.input) || typeof frame.input.command !== "string") return undefined;
-  const rest = Object.keys(frame.input).filter((key) => key !== "command" && key !== "description");
-  if (rest.length > 0 || (frame.input.description !== undefined && typeof frame.input.description !== "string")) return undefined;
-  return frame.input.command;
+// A command, a path or a file's text reads better as itself than inside JSON, if nothing is left out.
+function readable(input, json) {
+  const parts = flatInput(input);
+  if (parts === undefined) return [body(json)];
+  const told = parts.filter(([name]) => name !== "description" || parts.length === 1);
+  if (told.length === 1 && told[0][0] === "command") return [body(told[0][1])];
+  return parts.map(([name, text]) => section(name, text));
+}
+
+function body(text) {
+  const pre = el("pre", { tabindex: "0", dir: "ltr" });
+  setLong(pre, text);
+  return pre;
 }
 
 function suggestions(frame, context) {
   const offered = context.permission_suggestions ?? context.suggestions;
-  if (Array.isArray(offered) && offered.length > 0) return offered;
-  return [{ type: "addRules", rules: [{ toolName: String(frame.tool) }], behavior: "allow", destination: "session" }];
+  if (Array.isArray(offered) && offered.length > 0) return offered.map((suggestion, index) => ({ suggestion, words: describe(suggestion), chosen: index === 0 }));
+  const suggestion = { type: "addRules", rules: [{ toolName: String(frame.tool) }], behavior: "allow", destination: "session" };
+  // Codex knows one way to go on without asking, and it is about the same call.
+  if (typeof context.itemId === "string") return [{ suggestion, words: "Do not ask about the same again, for this session", chosen: true }];
+  // Nobody suggested it, and it is a lot to allow.
+  return [{ suggestion, words: describe(suggestion), chosen: false }];
 }
 
 const DESTINATIONS = {
@@ -159,7 +175,7 @@ function describe(suggestion) {
   const where = DESTINATIONS[suggestion?.destination] ?? (suggestion?.destination === undefined ? "" : `in ${visible(String(suggestion.destination))}`);
   const words = (text) => visible(`${text}${where === "" ? "" : `, ${where}`}`);
   if ((suggestion?.type === "addRules" || suggestion?.type === "replaceRules") && Array.isArray(suggestion.rules)) {
-    const rules = suggestion.rules.map((rule) => (rule?.ruleContent === undefined ? `every ${rule?.toolName}` : `${rule.toolName}(${rule.ruleContent})`)).join(", ");
+    const rules = suggestion.rules.map((rule) => (rule?.ruleContent === undefined ? `every use of ${rule?.toolName}` : `${rule.toolName}(${rule.ruleContent})`)).join(", ");
     const verb = { allow: "Allow", deny: "Deny", ask: "Ask for" }[suggestion.behavior] ?? String(suggestion.behavior);
     return words(`${verb} ${rules}`);
   }

@@ -10,13 +10,15 @@ const REFRESH_MS = 5_000;
 export class StatusPanel {
   #ledger;
   #ask;
+  #told;
   #timer = 0;
   #capabilities = null;
 
-  /** `ask()` asks for a capabilities frame. */
-  constructor({ ledger, ask }) {
+  /** `ask()` asks for a capabilities frame; `told(health, name)` hears of the health and of the agent's name. */
+  constructor({ ledger, ask, told }) {
     this.#ledger = ledger;
     this.#ask = ask;
+    this.#told = told;
     byId("status-refresh").addEventListener("click", () => {
       this.refresh();
       this.#ask();
@@ -35,7 +37,9 @@ export class StatusPanel {
   async refresh() {
     const answer = await request("health");
     const health = isObject(answer.body) ? answer.body : {};
-    this.#showAgent(isObject(health.agent) ? health.agent : {});
+    const agent = isObject(health.agent) ? health.agent : {};
+    this.#showAgent(agent);
+    this.#told(health, agentName(agent));
     byId("server-version").textContent = typeof health.version === "string" ? oneLine(health.version, 30) : "";
     const facts = answer.status === 200 ? flatten(health) : [["health", answer.text || `status ${answer.status}`]];
     byId("status-health").replaceChildren(...rows(facts));
@@ -66,7 +70,7 @@ export class StatusPanel {
   #showAgent(agent) {
     const demo = agent.demo === true;
     const missing = agent.installed === false && !demo;
-    byId("agent-name").textContent = demo ? "demo agent" : agent.provider === "codex" ? "Codex" : agent.provider === undefined ? "" : agent.provider === "claude" ? "Claude Code" : oneLine(String(agent.provider), 30);
+    byId("agent-name").textContent = agentName(agent);
     byId("agent-name").dataset.demo = String(demo);
     byId("demo-note").hidden = !demo;
     byId("examples-demo").hidden = !demo;
@@ -84,6 +88,11 @@ export class StatusPanel {
   }
 }
 
+function agentName({ demo, provider }) {
+  if (demo === true) return "demo agent";
+  return { claude: "Claude Code", codex: "Codex" }[provider] ?? oneLine(String(provider ?? ""), 30);
+}
+
 function rows(facts) {
   return facts.map(([name, value]) => el("div", { data: { fact: name } }, el("dt", { text: oneLine(name, 60) }), el("dd", { text: visible(String(value)).slice(0, 2000) })));
 }
@@ -96,7 +105,7 @@ function flatten(value, prefix = "") {
   for (const [name, each] of Object.entries(value)) {
     const path = prefix === "" ? name : `${prefix}.${name}`;
     if (isObject(each)) facts.push(...flatten(each, path));
-    else if (Array.isArray(each)) facts.push([path, each.map((item) => (typeof item === "string" ? item : JSON.stringify(item))).join(", ") || "none"]);
+    else if (Array.isArray(each)) facts.push([path, each.map((item) => (typeof item === "string" ? item : item?.name ?? item?.value ?? JSON.stringify(item))).join(", ") || "none"]);
     else if (/_ms$/.test(name) && Number.isFinite(each)) facts.push([path.replace(/_ms$/, ""), duration(each)]);
     else facts.push([path, each === null ? "none" : each]);
     if (facts.length > MAX_FACTS) break;

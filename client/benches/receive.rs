@@ -4,6 +4,9 @@
 //! for each message and the ratio.
 //!
 //! `cargo bench --package claude-relay-client --bench receive [-- 300]`
+//!
+//! `-- 300 client 20000`, or `bare`, runs one side alone, once, with so many
+//! messages: for a profiler.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
 
@@ -17,23 +20,31 @@ use rustix::time::{ClockId, clock_gettime};
 use sha1::{Digest as _, Sha1};
 use tokio::io::AsyncReadExt as _;
 
-const REPETITIONS: usize = 5;
+const REPETITIONS: usize = 9;
 
 fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
+    if let [size, side, count] = &arguments[..] {
+        let (size, count) = (size.parse().unwrap(), count.parse().unwrap());
+        return match side.as_str() {
+            "bare" => run(size, count, |port| Box::pin(bare(port, count))),
+            _ => run(size, count, |port| Box::pin(client(port, count))),
+        };
+    }
     let mut out = std::io::stdout();
     let _ = writeln!(
         out,
         "| bytes | bare, µs | client, µs | ratio | messages/s |\n|---|---|---|---|---|"
     );
     for (size, count) in [(300, 1_000_000), (4096, 200_000), (65_536, 20_000), (1 << 20, 1_000)] {
-        if std::env::args().nth(1).is_some_and(|only| only != "--bench" && only != size.to_string())
-        {
+        if arguments.first().is_some_and(|only| *only != size.to_string()) {
             continue;
         }
         let mut results = Vec::new();
         for _ in 0..REPETITIONS {
-            let bare = run(size, count, |port| Box::pin(bare(port, count)));
-            let (client, wall) = run_timed(size, count, |port| Box::pin(client(port, count)));
+            let (bare, _) = timed(count, || run(size, count, |port| Box::pin(bare(port, count))));
+            let (client, wall) =
+                timed(count, || run(size, count, |port| Box::pin(client(port, count))));
             results.push((client / bare, bare, client, wall));
         }
         results.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -46,24 +57,24 @@ fn main() {
 
 type Work = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
-fn run(size: usize, count: u64, work: impl FnOnce(u16) -> Work) -> f64 {
-    run_timed(size, count, work).0
-}
-
-/// Microseconds of this thread's CPU for each message, and seconds in all.
-fn run_timed(size: usize, count: u64, work: impl FnOnce(u16) -> Work) -> (f64, f64) {
+/// Runs `work` against a server that sends `count` messages.
+fn run(size: usize, count: u64, work: impl FnOnce(u16) -> Work) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || serve(&listener, size, count));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (began, wall) = (cpu(), std::time::Instant::now());
     runtime.block_on(work(port));
-    #[allow(clippy::cast_precision_loss, reason = "a count of messages is small")]
-    let each = (cpu() - began) * 1e6 / count as f64;
-    let wall = wall.elapsed().as_secs_f64();
     drop(runtime);
     server.join().unwrap();
-    (each, wall)
+}
+
+/// Microseconds of this thread's CPU for each message, and seconds in all.
+fn timed(count: u64, work: impl FnOnce()) -> (f64, f64) {
+    let (began, wall) = (cpu(), std::time::Instant::now());
+    work();
+    #[allow(clippy::cast_precision_loss, reason = "a count of messages is small")]
+    let each = (cpu() - began) * 1e6 / count as f64;
+    (each, wall.elapsed().as_secs_f64())
 }
 
 fn cpu() -> f64 {
@@ -113,10 +124,13 @@ fn send(stream: &mut TcpStream, size: usize, count: u64) {
         r#"{{"type":"assistant","message":{{"role":"assistant","content":[{{"type":"text","text":"{}"}}]}},"session_id":"0123"}}"#,
         "x".repeat(size - 103)
     );
-    let mut block = frame(br#"{"type":"connected","stream":"s","next":1}"#);
+    let mut block = Vec::new();
+    push_frame(&mut block, &[br#"{"type":"connected","stream":"s","next":1}"#]);
     for seq in 1..=count {
-        let text = format!(r#"{{"type":"sdk_message","seq":{seq},"data":{line}}}"#);
-        block.extend(frame(text.as_bytes()));
+        // No more work than this, so that it is the reader that is waited for.
+        let seq = seq.to_string();
+        let parts = [r#"{"type":"sdk_message","seq":"#, &seq, r#","data":"#, &line, "}"];
+        push_frame(&mut block, &parts.map(str::as_bytes));
         if block.len() > 256 << 10 {
             stream.write_all(&block).unwrap();
             block.clear();
@@ -125,21 +139,22 @@ fn send(stream: &mut TcpStream, size: usize, count: u64) {
     stream.write_all(&block).unwrap();
 }
 
-fn frame(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match payload.len() {
-        length @ 0..126 => frame.push(u8::try_from(length).unwrap()),
+fn push_frame(block: &mut Vec<u8>, payload: &[&[u8]]) {
+    block.push(0x81);
+    match payload.iter().map(|part| part.len()).sum::<usize>() {
+        length @ 0..126 => block.push(u8::try_from(length).unwrap()),
         length @ 126..65536 => {
-            frame.push(126);
-            frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+            block.push(126);
+            block.extend(u16::try_from(length).unwrap().to_be_bytes());
         }
         length => {
-            frame.push(127);
-            frame.extend(u64::try_from(length).unwrap().to_be_bytes());
+            block.push(127);
+            block.extend(u64::try_from(length).unwrap().to_be_bytes());
         }
     }
-    frame.extend_from_slice(payload);
-    frame
+    for part in payload {
+        block.extend_from_slice(part);
+    }
 }
 
 async fn client(port: u16, count: u64) {

@@ -1,5 +1,8 @@
 //! How a client is made.
 
+#[cfg(feature = "e2b")]
+mod in_sandbox;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +19,8 @@ use crate::desk::{Desk, Direction, Tap};
 use crate::dial::Dialer;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::held::Held;
+use crate::home::Home;
 use crate::http::{self, Http};
 use crate::order::{Order, Position};
 use crate::permission::{Decision, Handler, PermissionRequest};
@@ -45,6 +50,8 @@ pub struct ClientBuilder {
     tap: Option<Tap>,
     buffer_bytes: usize,
     options: Options,
+    #[cfg(feature = "e2b")]
+    wanted: in_sandbox::Wanted,
 }
 
 /// Where in the server's stream a client begins.
@@ -77,6 +84,8 @@ impl Default for ClientBuilder {
                 max_message_bytes: MAX_MESSAGE_BYTES,
                 takeover: false,
             },
+            #[cfg(feature = "e2b")]
+            wanted: in_sandbox::Wanted::default(),
         }
     }
 }
@@ -94,7 +103,8 @@ impl fmt::Debug for ClientBuilder {
 
 impl ClientBuilder {
     /// Where the server is: `http`, `https`, `ws` or `wss`. A base path is
-    /// kept: `https://host/base` means `https://host/base/ws`. Required.
+    /// kept: `https://host/base` means `https://host/base/ws`. Required,
+    /// unless the server is to run in a sandbox.
     #[must_use]
     pub fn connection_url(mut self, url: impl Into<String>) -> Self {
         self.connection_url = Some(url.into());
@@ -268,7 +278,8 @@ impl ClientBuilder {
     }
 
     /// Posts the configuration, connects, and returns when the server says
-    /// `connected`. Dropping the future leaves nothing behind.
+    /// `connected`. Dropping the future leaves nothing behind; a sandbox that
+    /// was created for it is killed.
     ///
     /// # Errors
     ///
@@ -277,11 +288,20 @@ impl ClientBuilder {
     /// [`Error::ConfigurationRefused`], [`Error::Unavailable`],
     /// [`Error::NotARelay`]; never a hang, never a success that is none.
     pub async fn start(mut self) -> Result<Client, Error> {
+        #[cfg(feature = "e2b")]
+        if self.connection_url.is_none() && self.wanted.is_some() {
+            return self.start_in_sandbox().await;
+        }
         self.complete();
         let http = self.http()?;
         if !self.configuration.is_empty() {
             routes::configure(&http, &self.configuration).await?;
         }
+        self.connect(http, None).await
+    }
+
+    /// Connects to a server that is configured.
+    async fn connect(self, http: Http, home: Option<Arc<Home>>) -> Result<Client, Error> {
         let (order, numbered) = self.place(&http).await?;
         let (outgoing, queue) = mpsc::channel(OUTGOING);
         let desk =
@@ -292,6 +312,7 @@ impl ClientBuilder {
             http: http.clone(),
             options: self.options,
             order,
+            held: Held::default(),
             numbered,
             desk: Arc::clone(&desk),
             outgoing: queue,
@@ -299,8 +320,13 @@ impl ClientBuilder {
             connection: state,
             unsent: None,
             delivery: Delivery::default(),
+            place: home.as_ref().map(|home| home.place().clone()),
         };
         let socket = session.connect(true).await?;
+        if let Some(home) = &home {
+            home.keep_alive(connection.clone()).await;
+        }
+        // Nothing is waited for behind this: it would run on by itself.
         let task = tokio::spawn(session.run(socket)).abort_handle();
         Ok(Client::from_inner(Inner {
             desk,
@@ -311,6 +337,7 @@ impl ClientBuilder {
             task,
             control_prefix: rand::random(),
             next_control: AtomicU64::new(1),
+            home,
         }))
     }
 

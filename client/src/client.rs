@@ -15,6 +15,7 @@ use crate::builder::ClientBuilder;
 use crate::configuration::Configuration;
 use crate::desk::Desk;
 use crate::error::Error;
+use crate::home::Home;
 use crate::http::Http;
 use crate::hub::Item;
 use crate::message::{RawJson, ServerMessage};
@@ -33,7 +34,7 @@ use crate::user_message::UserMessage;
 /// and [`Turn`] of it are dropped. Nothing of it outlives that.
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
@@ -47,6 +48,8 @@ pub(crate) struct Inner {
     /// Makes the ids of control requests: a random part, and a number.
     pub(crate) control_prefix: u32,
     pub(crate) next_control: AtomicU64,
+    /// What the server runs in, if it ends with this client.
+    pub(crate) home: Option<Arc<Home>>,
 }
 
 impl Drop for Inner {
@@ -143,7 +146,7 @@ impl Client {
         let message = message.into();
         let frame = message.frame()?;
         let messages = self.subscribe(false);
-        let turn = Turn::new(messages, message.id);
+        let turn = Turn::new(messages, message.id, self.inner.desk.next());
         self.inner.desk.send(frame).await?;
         Ok(turn)
     }
@@ -247,7 +250,20 @@ impl Client {
     /// Says goodbye and waits until the connection is closed, a second at
     /// most. The agent goes on; the server keeps what it says. Messages that
     /// were not delivered fail. Can be called again, and by several.
+    ///
+    /// If the server runs in a sandbox, this ends the sandbox and waits until
+    /// that is done.
     pub async fn stop(&self) {
+        self.say_goodbye().await;
+        if let Some(home) = &self.inner.home {
+            // `kill` tells of a failure; here there is nobody to tell. The
+            // sandbox's time ends it then.
+            let _ = home.end().await;
+        }
+    }
+
+    /// Closes the connection for good.
+    pub(crate) async fn say_goodbye(&self) {
         self.inner.stop.send_replace(true);
         let mut connection = self.inner.connection.clone();
         // An error means that the task is gone, which is the end as well.

@@ -58,6 +58,12 @@ impl Client {
             .map(drop)
     }
 
+    /// Begins another conversation with Codex, in the same process. Claude Code
+    /// does not know it: there the message `/clear` does this.
+    pub async fn new_conversation(&self) -> Result<(), Error> {
+        self.control_value(&json!({ "subtype": "new_conversation" })).await.map(drop)
+    }
+
     /// Bounds the tokens for thinking; `None` for the model's default.
     pub async fn set_max_thinking_tokens(&self, tokens: Option<u64>) -> Result<(), Error> {
         let request =

@@ -26,16 +26,12 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// A gap, behind what is on its way.
     pub(crate) fn add_gap(&mut self, gap: Gap) {
-        self.next.push_back((ServerMessage::Gap(gap), 0));
+        self.add(ServerMessage::Gap(gap), 0);
     }
 
-    /// Hands a message on at once if nothing is before it.
-    pub(crate) fn add(&mut self, message: ServerMessage, bytes: usize, desk: &Desk) {
-        if self.held_up.is_none() && self.next.is_empty() {
-            self.held_up = desk.try_deliver(message, bytes).err();
-        } else {
-            self.next.push_back((message, bytes));
-        }
+    /// A message of so many bytes, behind what is on its way.
+    pub(crate) fn add(&mut self, message: ServerMessage, bytes: usize) {
+        self.next.push_back((message, bytes));
     }
 
     /// Hands everything on. Cancelling it loses nothing.
@@ -49,8 +45,10 @@ impl Delivery {
                 link.set_blocked(false);
                 self.held_up = None;
             }
-            let Some((message, bytes)) = self.next.pop_front() else { return };
-            self.held_up = desk.try_deliver(message, bytes).err();
+            if self.next.is_empty() {
+                return;
+            }
+            self.held_up = desk.try_deliver(&mut self.next).err();
         }
     }
 
@@ -59,10 +57,8 @@ impl Delivery {
         if let Some(mut held_up) = self.held_up.take() {
             held_up.deliver_over(usize::MAX);
         }
-        for (message, bytes) in self.next.drain(..) {
-            if let Err(mut held_up) = desk.try_deliver(message, bytes) {
-                held_up.deliver_over(usize::MAX);
-            }
+        while let Err(mut held_up) = desk.try_deliver(&mut self.next) {
+            held_up.deliver_over(usize::MAX);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is open between the program and the server: subscriptions, control
 //! requests without an answer, permission requests without a decision.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +37,7 @@ pub(crate) struct Desk {
     pub(crate) hub: Hub,
     stream: Mutex<Option<String>>,
     seq: AtomicU64,
+    next: AtomicU64,
     controls: Mutex<HashMap<String, ControlAnswer>>,
     permissions: Mutex<Permissions>,
     handler: Option<Handler>,
@@ -63,6 +64,7 @@ impl Desk {
             hub: Hub::new(buffer_bytes),
             stream: Mutex::default(),
             seq: AtomicU64::new(0),
+            next: AtomicU64::new(0),
             controls: Mutex::default(),
             permissions: Mutex::default(),
             handler,
@@ -87,6 +89,16 @@ impl Desk {
         self.seq.store(seq, Ordering::Relaxed);
     }
 
+    /// The number of the first frame that is new, and no repetition of what
+    /// was said before the connection; 0 if the server does not number them.
+    pub(crate) fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_next(&self, next: u64) {
+        self.next.store(next, Ordering::Relaxed);
+    }
+
     pub(crate) fn tap(&self, direction: Direction, text: &str) {
         if let Some(tap) = &self.tap {
             tap(direction, text);
@@ -94,8 +106,11 @@ impl Desk {
     }
 
     /// See [`Hub::try_deliver`].
-    pub(crate) fn try_deliver(&self, message: ServerMessage, bytes: usize) -> Result<(), HeldUp> {
-        self.hub.try_deliver(message, bytes)
+    pub(crate) fn try_deliver(
+        &self,
+        messages: &mut VecDeque<(ServerMessage, usize)>,
+    ) -> Result<(), HeldUp> {
+        self.hub.try_deliver(messages)
     }
 
     /// Opens a control request; the answer comes through what is returned.

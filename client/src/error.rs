@@ -97,7 +97,8 @@ pub enum Error {
     /// The server is not ready, or a proxy cannot reach it. Try again.
     #[error("the server is unavailable ({status}): {message}")]
     Unavailable {
-        /// The HTTP status: 429, 500, 502, 503 or 504.
+        /// The HTTP status: 409 (a sandbox that is just being paused or
+        /// resumed), 429, 500, 502, 503 or 504.
         status: u16,
         /// The answer's text, cut short.
         message: String,
@@ -191,6 +192,47 @@ pub enum Error {
     /// The client was stopped.
     #[error("the client is stopped")]
     Stopped,
+    /// The sandbox that the server ran in is gone, for certain, and with it
+    /// the conversation.
+    #[error("the sandbox {sandbox} is gone: its time ran out, or it was killed")]
+    SandboxExpired {
+        /// Its id.
+        sandbox: String,
+    },
+    /// The sandbox that the server runs in was paused by somebody else.
+    /// `Client::attach` resumes it.
+    #[error("the sandbox {sandbox} is paused: attach to it to resume it")]
+    SandboxPaused {
+        /// Its id.
+        sandbox: String,
+    },
+    /// The sandbox is there, but the server in it did not let this client in
+    /// within the time for the start. A sandbox that was created for it has
+    /// been killed.
+    #[error("no server answers in the sandbox {sandbox} within {limit:?}: {last}")]
+    NotStarted {
+        /// Its id.
+        sandbox: String,
+        /// The limit that ran out.
+        limit: Duration,
+        /// Why the last attempt failed.
+        last: Box<Self>,
+    },
+    /// What was asked for is about a sandbox, and the server of this client
+    /// runs in none that it knows of.
+    #[error("this client is connected by an address and has no sandbox")]
+    NoSandbox,
+    /// E2B's API refused or did not answer: see the error inside.
+    #[cfg(feature = "e2b")]
+    #[error("{0}")]
+    E2b(Arc<claude_relay_e2b::Error>),
+}
+
+#[cfg(feature = "e2b")]
+impl From<claude_relay_e2b::Error> for Error {
+    fn from(error: claude_relay_e2b::Error) -> Self {
+        Self::E2b(Arc::new(error))
+    }
 }
 
 fn how(code: Option<i32>, signal: Option<&str>) -> String {

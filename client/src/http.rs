@@ -194,7 +194,7 @@ impl Http {
         match answer.status.as_u16() {
             401 => Error::Unauthorized { message },
             403 => Error::Forbidden { message },
-            status @ (429 | 500 | 502 | 503 | 504) => Error::Unavailable { status, message },
+            status @ (409 | 429 | 500 | 502 | 503 | 504) => Error::Unavailable { status, message },
             300..=399 => self.not_a_relay(match &answer.location {
                 Some(location) => {
                     format!("it redirects to {}", cut(location, ERROR_TEXT_BYTES))

@@ -72,28 +72,35 @@ impl Hub {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Hands a message to everybody. `Err` holds those that have no room for
-    /// it; the others have it.
-    pub(crate) fn try_deliver(&self, message: ServerMessage, bytes: usize) -> Result<(), HeldUp> {
+    /// Hands messages, each with its size, to everybody, and takes them out of
+    /// `messages` as it goes. `Err` holds the first one that some have no room
+    /// for; the others have it, and nobody has what is behind it.
+    pub(crate) fn try_deliver(
+        &self,
+        messages: &mut VecDeque<(ServerMessage, usize)>,
+    ) -> Result<(), HeldUp> {
         // What the queue itself takes counts too: messages can be tiny.
-        let bytes = bytes + size_of::<Item>();
+        let mut next = || {
+            let (message, bytes) = messages.pop_front()?;
+            Some((message, bytes + size_of::<Item>()))
+        };
         self.with(|state| {
-            if let Some(held) = &mut state.held {
-                held.push(message.clone(), bytes);
+            // Most programs have but one subscription, which gets the messages
+            // themselves, all under one lock.
+            if let (None, [only]) = (&state.held, &state.queues[..]) {
+                only.try_push_all(|| next().map(|(message, bytes)| (Ok(message), bytes)));
             }
-            // Most programs have but one subscription, which gets the message
-            // itself.
-            if let [only] = &state.queues[..] {
-                return match only.try_push(Ok(message), bytes) {
-                    Err(Ok(message)) => {
-                        Err(HeldUp { message, bytes, full: vec![Arc::clone(only)] })
-                    }
-                    _ => Ok(()),
-                };
+            while let Some((message, bytes)) = next() {
+                if let Some(held) = &mut state.held {
+                    held.push(message.clone(), bytes);
+                }
+                let mut full = state.queues.clone();
+                full.retain(|queue| queue.try_push(Ok(message.clone()), bytes).is_err());
+                if !full.is_empty() {
+                    return Err(HeldUp { message, bytes, full });
+                }
             }
-            let mut full = state.queues.clone();
-            full.retain(|queue| queue.try_push(Ok(message.clone()), bytes).is_err());
-            if full.is_empty() { Ok(()) } else { Err(HeldUp { message, bytes, full }) }
+            Ok(())
         })
     }
 
@@ -182,6 +189,10 @@ mod tests {
         ServerMessage::Info(text.into())
     }
 
+    fn deliver(hub: &Hub, text: &str, bytes: usize) -> Result<(), HeldUp> {
+        hub.try_deliver(&mut VecDeque::from([(info(text), bytes)]))
+    }
+
     async fn all(queue: &Queue<Item>) -> Vec<String> {
         let mut taken = VecDeque::new();
         let mut all = Vec::new();
@@ -198,11 +209,11 @@ mod tests {
     #[tokio::test]
     async fn the_first_subscription_has_what_came_before_it_and_later_ones_do_not() {
         let hub = Hub::new(1000);
-        assert!(hub.try_deliver(info("1"), 1).is_ok());
+        assert!(deliver(&hub, "1", 1).is_ok());
         let now = hub.subscribe(false);
         let first = hub.subscribe(true);
         let second = hub.subscribe(true);
-        assert!(hub.try_deliver(info("2"), 1).is_ok());
+        assert!(deliver(&hub, "2", 1).is_ok());
         hub.end(&Error::Stopped);
         assert_eq!(all(&first).await, ["1", "2"]);
         assert_eq!(all(&second).await, ["2"]);
@@ -214,7 +225,7 @@ mod tests {
     async fn what_is_held_too_long_is_a_gap() {
         let hub = Hub::new(1000);
         for _ in 0..3 {
-            assert!(hub.try_deliver(info("x"), HELD_BYTES / 2).is_ok());
+            assert!(deliver(&hub, "x", HELD_BYTES / 2).is_ok());
         }
         let first = hub.subscribe(true);
         hub.end(&Error::Stopped);
@@ -222,12 +233,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_the_only_subscriber_has_no_room_for_stays_in_its_order() {
+        let hub = Hub::new(size_of::<Item>() + 1);
+        let only = hub.subscribe(true);
+        let mut messages: VecDeque<_> = ["1", "2", "3", "4"].map(|text| (info(text), 1)).into();
+        let Err(mut held_up) = hub.try_deliver(&mut messages) else { panic!("room") };
+        assert_eq!(messages.len(), 2, "one went in, one is held up");
+        assert!(held_up.deliver_over(usize::MAX));
+        while let Err(mut held_up) = hub.try_deliver(&mut messages) {
+            assert!(held_up.deliver_over(usize::MAX));
+        }
+        hub.end(&Error::Stopped);
+        assert_eq!(all(&only).await, ["1", "2", "3", "4"]);
+    }
+
+    #[tokio::test]
     async fn one_slow_subscriber_is_named_and_the_others_have_the_message() {
         let hub = Hub::new(1);
         let slow = hub.subscribe(true);
-        assert!(hub.try_deliver(info("1"), 1).is_ok());
+        assert!(deliver(&hub, "1", 1).is_ok());
         let quick = hub.subscribe(true);
-        let Err(HeldUp { full, .. }) = hub.try_deliver(info("2"), 1) else { panic!("room") };
+        let Err(HeldUp { full, .. }) = deliver(&hub, "2", 1) else { panic!("room") };
         assert_eq!(full.len(), 1);
         assert!(Arc::ptr_eq(&full[0], &slow));
         hub.unsubscribe(&slow);

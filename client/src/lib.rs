@@ -23,8 +23,12 @@
 //!   error says which of "not delivered" and "not known" it is.
 //! * Every failure is a variant of [`Error`] that says what to do.
 //!
-//! Features: `tls` (default) for `https` and `wss`; `cli` (default) for the
-//! program `claude-relay`, of no use to a library.
+//! * Instead of an address, [`ClientBuilder::template`] runs the server in a
+//!   sandbox of E2B's cloud, which ends with the client.
+//!
+//! Features: `tls` (default) for `https` and `wss`; `e2b` (default) for
+//! sandboxes; `cli` (default) for the program `claude-relay`, of no use to a
+//! library.
 //!
 //! [claude-relay]: ClientBuilder::connection_url
 
@@ -40,6 +44,7 @@ mod environment;
 mod client;
 mod control;
 mod message;
+mod offers;
 mod permission;
 mod turn;
 mod user_message;
@@ -50,6 +55,9 @@ mod session;
 mod backoff;
 mod delivery;
 mod desk;
+mod greeting;
+mod held;
+mod home;
 mod hub;
 mod link;
 mod order;
@@ -60,15 +68,24 @@ mod http;
 mod routes;
 mod socket;
 
+#[cfg(feature = "e2b")]
+mod sandbox;
+
 pub use builder::{ClientBuilder, MAX_MESSAGE_BYTES};
+/// E2B itself: accounts, sandboxes, pools of them.
+#[cfg(feature = "e2b")]
+pub use claude_relay_e2b as e2b;
 pub use client::{Client, Messages};
 pub use configuration::{Agent, Configuration, Preset, SystemPrompt};
 pub use desk::Direction;
 pub use error::Error;
 pub use message::{Exit, Gap, MalformedMessage, RawJson, SdkMessage, ServerMessage};
+pub use offers::{ModelInfo, SlashCommand};
 pub use order::Position;
 pub use permission::{Decision, PermissionRequest};
 pub use routes::{Applies, Configured, Health};
+#[cfg(feature = "e2b")]
+pub use sandbox::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
 pub use secret::Secret;
 pub use session::Connection;
 pub use turn::{Answer, Turn};

@@ -64,6 +64,8 @@ pub struct Exit {
     pub signal: Option<String>,
     /// The end of what it wrote to stderr.
     pub stderr: String,
+    /// Its number in the server's stream, if the server numbers its frames.
+    pub seq: Option<u64>,
 }
 
 /// Messages that this client will not see.
@@ -197,11 +199,20 @@ pub(crate) enum Frame {
     /// For the program, with its number.
     Message(Option<u64>, ServerMessage),
     /// The first frame of a connection.
-    Connected { stream: Option<String> },
+    Connected(Greeting),
     /// The server no longer keeps these.
     Gap { from: u64, to: u64 },
     /// The answer to a control request.
     ControlResponse { request_id: String, response: RawJson },
+}
+
+/// What a server that numbers its frames says at the beginning.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    /// The id of the server's life.
+    pub(crate) stream: Option<String>,
+    /// The number of the first frame that is not from before.
+    pub(crate) next: Option<u64>,
 }
 
 impl Frame {
@@ -228,8 +239,8 @@ impl Frame {
         };
         let seq = message.seq();
         let message = match message {
-            Wire::Connected { stream, .. } => {
-                return Ok(Self::Connected { stream: stream.map(Into::into) });
+            Wire::Connected { stream, next } => {
+                return Ok(Self::Connected(Greeting { stream: stream.map(Into::into), next }));
             }
             Wire::Gap { from, to } => return Ok(Self::Gap { from, to }),
             Wire::ControlResponse { request_id, response } => {
@@ -254,6 +265,7 @@ impl Frame {
                 code,
                 signal: signal.map(Into::into),
                 stderr: stderr.into(),
+                seq,
             }),
             Wire::Capabilities(raw) => ServerMessage::Capabilities(RawJson::from_raw(&raw)),
             Wire::Unknown { kind, raw } => {

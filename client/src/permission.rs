@@ -3,10 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use claude_relay_protocol::json::fields;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use crate::message::RawJson;
+use crate::message::{RawJson, text_of};
 
 /// The agent wants to use a tool and waits for the answer.
 ///
@@ -27,13 +29,42 @@ pub struct PermissionRequest {
 }
 
 impl PermissionRequest {
-    /// The rules the agent suggests to add, as JSON, for "always allow".
+    /// What "always allow" comes to: the rule or mode that the agent suggests
+    /// first, for [`Decision::Allow`]'s `updated_permissions`. The agent writes
+    /// a rule into the settings that it names, which count from its next start
+    /// and only where they are read at all, so it is added for the session,
+    /// too. `None` when nothing is suggested.
+    #[must_use]
+    pub fn always(&self) -> Option<RawJson> {
+        let suggestions: Vec<Value> = serde_json::from_str(self.suggestions()?.get()).ok()?;
+        let first = suggestions.into_iter().next().filter(Value::is_object)?;
+        let mut rules = vec![first.clone()];
+        if first["destination"] != "session" {
+            let mut now = first;
+            now["destination"] = "session".into();
+            rules.push(now);
+        }
+        Some(RawJson::from_value(&Value::from(rules)))
+    }
+
+    /// Everything the agent suggests to add, as a JSON array: rules, modes,
+    /// directories. All of it together is often more than a user means by
+    /// "always": see [`always`](Self::always).
+    ///
+    /// Codex knows no rules and suggests none; where it can go without asking
+    /// for the rest of the session, what is given here says so.
     #[must_use]
     pub fn suggestions(&self) -> Option<RawJson> {
-        let [found] =
-            claude_relay_protocol::json::fields(self.context.get(), ["permission_suggestions"])
-                .ok()?;
-        found.filter(|value| value.get().starts_with('[')).map(RawJson::from_raw)
+        let names = ["permission_suggestions", "method", "_meta"];
+        let [found, method, meta] = fields(self.context.get(), names).ok()?;
+        if let Some(rules) = found.filter(|value| value.get().starts_with('[')) {
+            return Some(RawJson::from_raw(rules));
+        }
+        let persists =
+            |meta: &RawValue| fields(meta.get(), ["persist"]).is_ok_and(|[how]| how.is_some());
+        let of_codex = text_of(method).is_some_and(|method| method.ends_with("/requestApproval"))
+            || meta.is_some_and(persists);
+        of_codex.then(|| RawJson::from_value(&json!([{ "destination": "session" }])))
     }
 }
 
@@ -120,6 +151,60 @@ pub(crate) type Handler =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn always_is_on_offer_where_the_agent_can_do_it() {
+        for (context, offered) in [
+            (r#"{"permission_suggestions":[{"a":1}]}"#, Some(r#"[{"a":1}]"#)),
+            (r#"{"permission_suggestions":null}"#, None),
+            (
+                r#"{"method":"item/commandExecution/requestApproval"}"#,
+                Some(r#"[{"destination":"session"}]"#),
+            ),
+            (
+                r#"{"method":"mcpServer/elicitation/request","_meta":{"persist":["session"]}}"#,
+                Some(r#"[{"destination":"session"}]"#),
+            ),
+            (r#"{"method":"mcpServer/elicitation/request","_meta":null}"#, None),
+            (r#"{"method":"item/tool/requestUserInput"}"#, None),
+        ] {
+            let request = PermissionRequest {
+                id: "r".into(),
+                tool: "t".into(),
+                input: RawJson::new("{}").unwrap(),
+                context: RawJson::new(context).unwrap(),
+            };
+            assert_eq!(request.suggestions().as_ref().map(RawJson::get), offered, "{context}");
+        }
+    }
+
+    #[test]
+    fn always_is_the_first_suggestion_and_counts_at_once() {
+        let request = |suggestions: &str| PermissionRequest {
+            id: "r".to_owned(),
+            tool: "Bash".to_owned(),
+            input: RawJson::new("{}").unwrap(),
+            context: RawJson::new(format!(r#"{{"permission_suggestions":{suggestions}}}"#))
+                .unwrap(),
+        };
+        let always =
+            |suggestions: &str| request(suggestions).always().map(|rules| rules.get().to_owned());
+        assert_eq!(
+            always(r#"[{"type":"addRules","destination":"localSettings"},{"type":"setMode"}]"#)
+                .as_deref(),
+            Some(
+                r#"[{"type":"addRules","destination":"localSettings"},{"type":"addRules","destination":"session"}]"#
+            )
+        );
+        assert_eq!(
+            always(r#"[{"type":"setMode","mode":"acceptEdits","destination":"session"}]"#)
+                .as_deref(),
+            Some(r#"[{"type":"setMode","mode":"acceptEdits","destination":"session"}]"#)
+        );
+        for nothing in ["[]", "[7]", "{}", "null"] {
+            assert_eq!(always(nothing), None, "{nothing}");
+        }
+    }
 
     #[test]
     fn decisions_are_written_as_the_server_reads_them() {

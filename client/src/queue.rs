@@ -73,6 +73,25 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Adds items as long as less than the limit is waiting. What there is no
+    /// room for is not asked for.
+    pub(crate) fn try_push_all(&self, mut next: impl FnMut() -> Option<(T, usize)>) {
+        let reader = self.with(|state| {
+            while (state.abandoned || state.ended || state.bytes < self.limit_bytes)
+                && let Some((item, bytes)) = next()
+            {
+                if !state.abandoned && !state.ended {
+                    state.items.push_back(item);
+                    state.bytes += bytes;
+                }
+            }
+            state.reader.take()
+        });
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
     /// Adds an item whatever the limit: the caller has a bound of its own,
     /// and there is no reader yet.
     pub(crate) fn push_over(&self, item: T, bytes: usize) {
@@ -161,6 +180,21 @@ mod tests {
         assert_eq!(taken, [1, 2]);
         waiting.await;
         queue.try_push(3, 0).unwrap();
+    }
+
+    #[tokio::test]
+    async fn many_go_in_as_far_as_there_is_room_and_the_rest_is_not_asked_for() {
+        let queue = Queue::new(10);
+        let mut items = VecDeque::from([(1, 9), (2, 1), (3, 1)]);
+        queue.try_push_all(|| items.pop_front());
+        assert_eq!(items, [(3, 1)]);
+        let mut taken = VecDeque::new();
+        assert!(take(&queue, &mut taken).await);
+        assert_eq!(taken, [1, 2]);
+        // Without a reader they are dropped.
+        queue.abandon();
+        queue.try_push_all(|| items.pop_front());
+        assert!(items.is_empty());
     }
 
     #[tokio::test]

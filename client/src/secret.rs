@@ -11,6 +11,12 @@ use serde::Serialize;
 pub struct Secret(String);
 
 impl Secret {
+    /// A fresh one that nobody can guess: 256 bits in hexadecimal.
+    #[cfg(feature = "e2b")]
+    pub(crate) fn draw() -> Self {
+        Self(rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The text itself, for where it is used.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -3,7 +3,7 @@
 //! A single task runs it. While connected, three loops run side by side for
 //! as long as the connection does: one reads, one writes, one watches the
 //! clock. None of them is ever dropped while another goes on with the same
-//! connection, because a half-read frame cannot be taken up again.
+//! connection, because a half-written frame cannot be taken up again.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -17,17 +17,18 @@ use crate::backoff::Backoff;
 use crate::delivery::Delivery;
 use crate::desk::{Desk, Direction};
 use crate::error::Error;
+use crate::greeting::{closed, hello};
+use crate::held::Held;
+use crate::home::Place;
 use crate::http::Http;
 use crate::link::{Control, Link, clock, write_loop};
 use crate::message::{Frame, Gap, ServerMessage};
 use crate::order::{Order, Position, Verdict};
+use crate::permission::PermissionRequest;
 use crate::socket::{self, Incoming, Reader, Writer};
 
 /// How long a close handshake may take before the socket is simply dropped.
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// What the seed's server, and ours, tells a second client.
-const BUSY: &str = "already has an active connection";
 
 /// What a session keeps to.
 #[derive(Debug, Clone)]
@@ -74,6 +75,8 @@ pub(crate) struct Session {
     pub(crate) http: Http,
     pub(crate) options: Options,
     pub(crate) order: Order,
+    /// Permission requests from before the connection.
+    pub(crate) held: Held,
     /// Whether the server numbers its frames.
     pub(crate) numbered: bool,
     /// Where messages go, and what is open between program and server.
@@ -86,6 +89,8 @@ pub(crate) struct Session {
     pub(crate) unsent: Option<Outgoing>,
     /// Read from the server and not with every subscriber yet.
     pub(crate) delivery: Delivery,
+    /// What the server runs in, if that can go away for good.
+    pub(crate) place: Option<Place>,
 }
 
 impl Session {
@@ -94,13 +99,15 @@ impl Session {
         let limit = self.options.connect_timeout;
         let upgraded = self.http.upgrade(&self.route(first)).await?;
         let (mut reader, writer) = socket::split(upgraded, self.options.max_message_bytes);
-        let stream = timeout(limit, hello(&mut reader, &self.http))
+        let greeting = timeout(limit, hello(&mut reader, &self.http))
             .await
             .unwrap_or(Err(Error::Timeout { what: "the server's greeting", limit }))?;
         if self.numbered {
-            self.order.connected(stream.as_deref());
+            self.order.connected(greeting.stream.as_deref());
+            self.desk.set_next(greeting.next.unwrap_or(0));
             self.desk.set_position(self.order.position());
         }
+        self.held.connected(greeting.next);
         Ok((reader, writer))
     }
 
@@ -138,7 +145,36 @@ impl Session {
                 Err(error) => break error,
             }
         };
+        let error = self.reason(error).await;
         self.finish(error);
+    }
+
+    /// Why the end has come: a connection that cannot be had may be so because
+    /// there is nothing left to connect to.
+    async fn reason(&mut self, error: Error) -> Error {
+        if !error.is_transient() && !matches!(error, Error::GaveUp { .. }) {
+            return error;
+        }
+        let Some(place) = &self.place else { return error };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => error,
+            there = place.still_there() => there.err().unwrap_or(error),
+        }
+    }
+
+    /// One more attempt to connect. A refusal by what stands before the server
+    /// is looked into.
+    async fn attempt(&mut self) -> Result<(Reader, Writer), Error> {
+        let refused = match self.connect(false).await {
+            Err(error @ Error::Unavailable { .. }) => error,
+            attempted => return attempted,
+        };
+        if let Some(place) = &self.place {
+            place.still_there().await?;
+        }
+        Err(refused)
     }
 
     async fn reconnect(
@@ -163,7 +199,7 @@ impl Session {
                 () = stopped(&mut stop) => return Err(Error::Stopped),
                 attempted = async {
                     sleep(wait.min(self.options.reconnect_for - elapsed)).await;
-                    self.connect(false).await
+                    self.attempt().await
                 } => attempted,
             };
             match attempted {
@@ -192,6 +228,7 @@ impl Session {
                 &link,
                 &control,
                 &mut self.order,
+                &mut self.held,
                 &mut self.delivery,
                 &self.desk
             ));
@@ -280,65 +317,31 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Waits for `connected`; what else may come first is a refusal.
-async fn hello(reader: &mut Reader, http: &Http) -> Result<Option<String>, Error> {
-    loop {
-        match reader.read().await? {
-            Incoming::Ping(_) | Incoming::Pong(_) => {}
-            Incoming::Close { code, reason } => return Err(closed(code, reason)),
-            Incoming::Text(text) => {
-                return match Frame::read(text) {
-                    Ok(Frame::Connected { stream }) => Ok(stream),
-                    Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
-                        Err(refused(reader, text).await)
-                    }
-                    Ok(_) => Err(http.not_a_relay("its first message is not `connected`")),
-                    Err(error) => Err(http.not_a_relay(error)),
-                };
-            }
-        }
-    }
-}
-
-/// A server that greets with an error is about to close, and the code says more.
-async fn refused(reader: &mut Reader, message: String) -> Error {
-    let close = timeout(CLOSE_WAIT, reader.read()).await;
-    match close {
-        _ if message.contains(BUSY) => Error::Busy { message },
-        Ok(Ok(Incoming::Close { code, reason })) => match closed(code, reason) {
-            Error::Busy { .. } => Error::Busy { message },
-            Error::Closed { code, .. } => Error::Closed { code, reason: message },
-            other => other,
-        },
-        _ => Error::Closed { code: socket::NO_CODE, reason: message },
-    }
-}
-
-/// What a close frame means.
-fn closed(code: u16, reason: String) -> Error {
-    let or = |text: &str| if reason.is_empty() { text.to_owned() } else { reason.clone() };
-    match code {
-        1013 => Error::Busy { message: or("another client is connected") },
-        4001 => Error::Replaced { message: or("the connection was taken over") },
-        1009 => Error::TooBig { limit_bytes: crate::user_message::MAX_BYTES },
-        code => Error::Closed { code, reason },
-    }
-}
-
 /// Reads until the connection ends, and says why it did.
 async fn read_loop(
     reader: &mut Reader,
     link: &Link,
     control: &mpsc::Sender<Control>,
     order: &mut Order,
+    held: &mut Held,
     delivery: &mut Delivery,
     desk: &Arc<Desk>,
 ) -> Error {
     // What the last connection left behind.
     delivery.settle(desk, link).await;
     loop {
-        let incoming = match reader.read().await {
-            Ok(incoming) => incoming,
+        let taken = reader.take();
+        // Messages go on together, as many as one system call brought, but
+        // before anything else happens, so that nothing overtakes them.
+        if !matches!(taken, Ok(Some(Incoming::Text(_)))) {
+            settle(order, delivery, desk, link).await;
+        }
+        let incoming = match taken {
+            Ok(Some(incoming)) => incoming,
+            Ok(None) => match reader.fill().await {
+                Ok(()) => continue,
+                Err(error) => return error,
+            },
             Err(error) => return error,
         };
         link.hear();
@@ -362,39 +365,60 @@ async fn read_loop(
             Ok(Frame::Gap { from, to }) => {
                 if let Some(gap) = order.gap(from, to) {
                     delivery.add_gap(gap);
-                    delivery.settle(desk, link).await;
-                    desk.set_seq(order.last());
+                    ask_open(held, order, delivery, desk);
                 }
                 continue;
             }
             Ok(Frame::ControlResponse { request_id, response }) => {
+                settle(order, delivery, desk, link).await;
                 desk.control_answered(&request_id, response);
                 continue;
             }
-            Ok(Frame::Connected { .. }) => continue,
+            Ok(Frame::Connected(_)) => continue,
             Err(error) => return Error::Protocol(error.to_string()),
         };
         let verdict = seq.map_or(Verdict::Next, |seq| order.frame(seq));
-        if let ServerMessage::PermissionRequest(request) = &message {
-            // A pending request is sent again, with its old number, to a
-            // client that comes back: what counts is whether it is known.
-            if !desk.permission_asked(request) {
-                continue;
-            }
-        } else if verdict == Verdict::Seen {
-            continue;
-        }
+        let seen = verdict == Verdict::Seen;
         if let Verdict::After(gap) = verdict {
             delivery.add_gap(gap);
         }
-        if let ServerMessage::PermissionCancelled(id) = &message {
-            desk.permission_closed(id);
+        match message {
+            ServerMessage::PermissionRequest(request) if held.takes(seq) => {
+                held.hold(request, bytes);
+            }
+            // A pending request is sent again to a client that comes back:
+            // what counts is whether it is known.
+            ServerMessage::PermissionRequest(request) => ask(request, bytes, delivery, desk),
+            ServerMessage::PermissionCancelled(id) if held.settle(&id) => {}
+            _ if seen => continue,
+            message => {
+                if let ServerMessage::PermissionCancelled(id) = &message {
+                    desk.permission_closed(id);
+                }
+                delivery.add(message, bytes);
+            }
         }
-        delivery.add(message, bytes, desk);
-        delivery.settle(desk, link).await;
-        if seq.is_some() {
-            desk.set_seq(order.last());
-        }
+        ask_open(held, order, delivery, desk);
+    }
+}
+
+/// Hands on what has come, and says so.
+async fn settle(order: &Order, delivery: &mut Delivery, desk: &Desk, link: &Link) {
+    delivery.settle(desk, link).await;
+    desk.set_seq(order.last());
+}
+
+/// Puts a permission request to the program, unless it has got it already.
+fn ask(request: Box<PermissionRequest>, bytes: usize, delivery: &mut Delivery, desk: &Arc<Desk>) {
+    if desk.permission_asked(&request) {
+        delivery.add(ServerMessage::PermissionRequest(request), bytes);
+    }
+}
+
+/// Asks what a replay has left open, once it is through.
+fn ask_open(held: &mut Held, order: &Order, delivery: &mut Delivery, desk: &Arc<Desk>) {
+    while let Some((request, bytes)) = held.open(order.last()) {
+        ask(request, bytes, delivery, desk);
     }
 }
 

@@ -1,34 +1,32 @@
 //! The WebSocket, in whole messages. The only room that knows frames.
 //!
-//! fastwebsockets does the framing; what it leaves open is closed here: a
-//! bound for the whole message and not only for one frame, the order of
-//! fragments, UTF-8 across them. Its `read_frame` must not be dropped half
-//! way, so [`Reader::read`] is only ever called by a loop that lives as long
-//! as the connection.
+//! fastwebsockets writes; what comes is read here, because that is the hot
+//! path: a system call reads as much as there is, and a message is a slice of
+//! what was read, proven once to be UTF-8.
 
-use std::io::Cursor;
+mod frame;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use bytestring::ByteString;
-use fastwebsockets::{
-    Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, WebSocketWrite,
-    after_handshake_split,
-};
+use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketWrite, after_handshake_split};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::task::yield_now;
 
+use self::frame::Front;
 use crate::dial::Stream;
 use crate::error::Error;
 
 type BoxedRead = Box<dyn AsyncRead + Send + Unpin>;
 type BoxedWrite = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// The most bytes that a control frame can carry.
-const MAX_CONTROL_BYTES: usize = 125;
+/// How much memory is read into at a time. The messages in it share it, so
+/// that one that is kept keeps so much.
+const BLOCK_BYTES: usize = 64 << 10;
 
-/// How much is read in one system call.
-const READ_BYTES: usize = 64 << 10;
+/// Less room than this is not worth a system call: a new block is begun.
+const MIN_READ_BYTES: usize = 16 << 10;
 
 /// What came.
 #[derive(Debug)]
@@ -44,7 +42,13 @@ pub(crate) const NO_CODE: u16 = 1005;
 
 /// The reading half.
 pub(crate) struct Reader {
-    inner: WebSocketRead<BoxedRead>,
+    stream: BoxedRead,
+    /// What has been read and not been taken.
+    buffer: BytesMut,
+    /// How much of it there must be before it holds another frame.
+    needed: usize,
+    /// The last system call brought as much as there was room for.
+    more: bool,
     /// The fragments so far of a message that is not whole.
     partial: Option<BytesMut>,
     limit_bytes: usize,
@@ -59,60 +63,61 @@ pub(crate) struct Writer {
 pub(crate) fn split(upgraded: TokioIo<Upgraded>, limit_bytes: usize) -> (Reader, Writer) {
     // Below hyper's wrapper is our own stream, and what hyper has read of the
     // first frames. If it is not, the wrapper serves as well, only slower.
-    let (read, write): (BoxedRead, BoxedWrite) =
+    let (stream, write, buffer): (BoxedRead, BoxedWrite, _) =
         match upgraded.into_inner().downcast::<TokioIo<Box<dyn Stream>>>() {
             Ok(parts) => {
                 let (read, write) = tokio::io::split(parts.io.into_inner());
-                // The library reads 8 KiB at a time; fewer system calls pay for
-                // the copy.
-                let read = BufReader::with_capacity(READ_BYTES, read);
-                (Box::new(Cursor::new(parts.read_buf).chain(read)), Box::new(write))
+                (Box::new(read), Box::new(write), BytesMut::from(parts.read_buf))
             }
             Err(upgraded) => {
                 let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-                (Box::new(read), Box::new(write))
+                (Box::new(read), Box::new(write), BytesMut::new())
             }
         };
-    let (mut reader, writer) = after_handshake_split(read, write, Role::Client);
-    reader.set_auto_close(false);
-    reader.set_auto_pong(false);
-    // The library refuses a frame of exactly its limit.
-    reader.set_max_message_size(limit_bytes.saturating_add(1));
-    (Reader { inner: reader, partial: None, limit_bytes }, Writer { inner: writer })
+    let (_, writer) = after_handshake_split(tokio::io::empty(), write, Role::Client);
+    let reader = Reader { stream, buffer, needed: 0, more: false, partial: None, limit_bytes };
+    (reader, Writer { inner: writer })
 }
 
 impl Reader {
-    /// The next message or control frame. Must not be dropped half way.
+    /// The next message or control frame. Cancelling it loses nothing.
     pub(crate) async fn read(&mut self) -> Result<Incoming, Error> {
         loop {
-            // Nothing is sent from here: that is the write loop's.
-            let frame = self
-                .inner
-                .read_frame(&mut |_| std::future::ready(Ok::<(), std::convert::Infallible>(())))
-                .await
-                .map_err(|error| read_error(error, self.limit_bytes))?;
-            let (fin, opcode) = (frame.fin, frame.opcode);
-            let payload = match frame.payload {
-                Payload::Bytes(bytes) => bytes.freeze(),
-                other => Bytes::from(Vec::from(other)),
-            };
+            if let Some(incoming) = self.take()? {
+                return Ok(incoming);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// The next message or control frame of what has been read; `None` if
+    /// there is no other one whole.
+    pub(crate) fn take(&mut self) -> Result<Option<Incoming>, Error> {
+        loop {
+            let (fin, opcode, header_bytes, payload_bytes) =
+                match frame::front(&self.buffer, self.limit_bytes)? {
+                    Front::Whole { fin, opcode, header_bytes, payload_bytes } => {
+                        (fin, opcode, header_bytes, payload_bytes)
+                    }
+                    Front::Needs(bytes) => {
+                        self.needed = bytes;
+                        return Ok(None);
+                    }
+                };
+            self.buffer.advance(header_bytes);
+            let payload = self.buffer.split_to(payload_bytes);
+            if payload_bytes > BLOCK_BYTES {
+                // Its memory goes when it goes, and does not stay for small
+                // ones.
+                self.buffer = BytesMut::from(&self.buffer[..]);
+            }
             match opcode {
-                OpCode::Ping | OpCode::Pong | OpCode::Close
-                    if payload.len() > MAX_CONTROL_BYTES =>
-                {
-                    return Err(Error::Protocol("a control frame is over 125 bytes".into()));
-                }
-                OpCode::Ping => return Ok(Incoming::Ping(payload)),
-                OpCode::Pong => return Ok(Incoming::Pong(payload)),
-                OpCode::Close => return close(&payload),
                 OpCode::Text | OpCode::Binary if self.partial.is_some() => {
                     return Err(Error::Protocol("a message begins inside another".into()));
                 }
                 // JSON is text, whatever the frame is called.
-                OpCode::Text | OpCode::Binary if fin => return text(payload),
-                OpCode::Text | OpCode::Binary => {
-                    self.partial = Some(payload.into());
-                }
+                OpCode::Text | OpCode::Binary if fin => return text(payload).map(Some),
+                OpCode::Text | OpCode::Binary => self.partial = Some(payload),
                 OpCode::Continuation => {
                     let Some(partial) = &mut self.partial else {
                         return Err(Error::Protocol("a fragment belongs to no message".into()));
@@ -122,16 +127,37 @@ impl Reader {
                     }
                     partial.extend_from_slice(&payload);
                     if fin {
-                        return text(self.partial.take().unwrap_or_default().freeze());
+                        return text(self.partial.take().unwrap_or_default()).map(Some);
                     }
                 }
+                OpCode::Ping => return Ok(Some(Incoming::Ping(payload.freeze()))),
+                OpCode::Pong => return Ok(Some(Incoming::Pong(payload.freeze()))),
+                OpCode::Close => return close(&payload).map(Some),
             }
         }
     }
+
+    /// Reads what there is. Cancelling it loses nothing.
+    pub(crate) async fn fill(&mut self) -> Result<(), Error> {
+        if self.more {
+            // The program has its turn, so that it finds what there is in the
+            // cache, and the memory of it can be used again.
+            yield_now().await;
+        }
+        let (room, held) = (self.buffer.capacity(), self.buffer.len());
+        if room < self.needed || room - held < MIN_READ_BYTES {
+            self.buffer.reserve(self.needed.max(BLOCK_BYTES).saturating_sub(held));
+        }
+        if self.stream.read_buf(&mut self.buffer).await.map_err(Error::lost)? == 0 {
+            return Err(Error::lost("it ended without a close frame"));
+        }
+        self.more = self.buffer.len() == self.buffer.capacity();
+        Ok(())
+    }
 }
 
-fn text(payload: Bytes) -> Result<Incoming, Error> {
-    ByteString::try_from(payload)
+fn text(payload: BytesMut) -> Result<Incoming, Error> {
+    ByteString::try_from(payload.freeze())
         .map(Incoming::Text)
         .map_err(|_| Error::Protocol("a message is not UTF-8".into()))
 }
@@ -147,18 +173,6 @@ fn close(payload: &[u8]) -> Result<Incoming, Error> {
     let reason = str::from_utf8(reason)
         .map_err(|_| Error::Protocol("the reason of a close frame is not UTF-8".into()))?;
     Ok(Incoming::Close { code, reason: reason.to_owned() })
-}
-
-fn read_error(error: WebSocketError, limit_bytes: usize) -> Error {
-    match error {
-        WebSocketError::IoError(error) => Error::lost(error),
-        WebSocketError::UnexpectedEOF | WebSocketError::ConnectionClosed => {
-            Error::lost("it ended without a close frame")
-        }
-        WebSocketError::FrameTooLarge => Error::TooBig { limit_bytes },
-        WebSocketError::InvalidUTF8 => Error::Protocol("a message is not UTF-8".into()),
-        other => Error::Protocol(other.to_string()),
-    }
 }
 
 impl Writer {

@@ -19,6 +19,9 @@ pub struct Turn {
     messages: Messages,
     /// The id of our message, which newer agents name in the result.
     id: Option<String>,
+    /// The first frame that can be of this turn: what has a lower number was
+    /// said before and is only being repeated.
+    first: u64,
     state: State,
     answer: Answer,
     /// Tokens told before the end of the turn, and in how many calls.
@@ -67,10 +70,11 @@ pub struct Answer {
 }
 
 impl Turn {
-    pub(crate) fn new(messages: Messages, id: Option<String>) -> Self {
+    pub(crate) fn new(messages: Messages, id: Option<String>, first: u64) -> Self {
         Self {
             messages,
             id,
+            first,
             state: State::Running,
             answer: Answer::default(),
             used: Usage::default(),
@@ -96,19 +100,35 @@ impl Turn {
             }
             State::Running => {}
         }
-        let message = match self.messages.next().await {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => {
-                self.state = State::Finished;
-                return Some(Err(error));
-            }
-            None => {
-                self.state = State::Finished;
-                return Some(Err(Error::Stopped));
+        let message = loop {
+            match self.messages.next().await {
+                Some(Ok(message)) if self.is_past(&message) => {}
+                Some(Ok(message)) => break message,
+                Some(Err(error)) => {
+                    self.state = State::Finished;
+                    return Some(Err(error));
+                }
+                None => {
+                    self.state = State::Finished;
+                    return Some(Err(Error::Stopped));
+                }
             }
         };
         self.look_at(&message);
         Some(Ok(message))
+    }
+
+    /// Whether it was said before this turn, and is only repeated for a client
+    /// that has come back.
+    fn is_past(&self, message: &ServerMessage) -> bool {
+        let seq = match message {
+            ServerMessage::Sdk(message) => message.seq(),
+            ServerMessage::Exit(exit) => exit.seq,
+            ServerMessage::Error { seq, .. } => *seq,
+            ServerMessage::Gap(gap) => gap.to,
+            _ => None,
+        };
+        seq.is_some_and(|seq| seq < self.first)
     }
 
     /// What the turn has come to so far; whole after its end.
@@ -133,7 +153,7 @@ impl Turn {
     fn look_at(&mut self, message: &ServerMessage) {
         match message {
             ServerMessage::Sdk(message) => self.look_at_line(message),
-            ServerMessage::Exit(Exit { code, signal, stderr }) => {
+            ServerMessage::Exit(Exit { code, signal, stderr, .. }) => {
                 self.state = State::Failed(Error::AgentExited {
                     code: *code,
                     signal: signal.clone(),

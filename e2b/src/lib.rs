@@ -32,38 +32,56 @@
 //! * many of them: [`guard`], [`strays`], [`pool`];
 //! * templates: the definition in [`template`], its files in [`context`], the
 //!   calls in [`templates`], a whole [`build`];
-//! * ours: [`relay`] is the template, [`checkout`] and [`binary`] what goes
-//!   in, [`dockerfile`] the same for Docker, [`rehearsal`] without a cloud.
+//! * ours: [`relay`] is the template, [`shipped`] what a client must know of
+//!   it, [`checkout`] and [`binary`] what goes in, [`dockerfile`] the same for
+//!   Docker, [`rehearsal`] without a cloud.
+//!
+//! Features: `template` for what is about templates, `cli` (default) for the
+//! program too. Who only uses sandboxes needs neither.
 //!
 //! Only [`settings`] reads the environment. Nothing here knows the relay's
 //! own wire.
 
+#[cfg(feature = "template")]
 pub mod binary;
+#[cfg(feature = "template")]
 pub mod build;
+#[cfg(feature = "template")]
 pub mod checkout;
 mod connect;
+#[cfg(feature = "template")]
 pub mod context;
+#[cfg(feature = "template")]
 pub mod dockerfile;
+#[cfg(feature = "template")]
 pub mod dockerignore;
 pub mod endpoint;
 pub mod error;
 pub mod files;
+#[cfg(feature = "template")]
 mod glob;
 pub mod guard;
 pub mod http;
 mod multipart;
 pub mod plain;
 pub mod pool;
+#[cfg(feature = "template")]
 pub mod quote;
+#[cfg(feature = "template")]
 pub mod rehearsal;
+#[cfg(feature = "template")]
 pub mod relay;
 pub mod sandbox;
 pub mod sandbox_id;
 pub mod sandboxes;
 pub mod settings;
+pub mod shipped;
 pub mod strays;
+#[cfg(feature = "template")]
 pub mod template;
+#[cfg(feature = "template")]
 pub mod template_name;
+#[cfg(feature = "template")]
 pub mod templates;
 pub mod watch;
 
@@ -77,4 +95,5 @@ pub use sandbox::{Egress, NewSandbox, Sandbox};
 pub use sandbox_id::SandboxId;
 pub use sandboxes::{Filter, Killed, Paused, SandboxInfo, SandboxState};
 pub use settings::{Options, Settings};
+#[cfg(feature = "template")]
 pub use template::Template;

@@ -243,6 +243,13 @@ impl Lease {
         killed
     }
 
+    /// Hands the sandbox to somebody else who ends it. Its place is free when
+    /// it is gone.
+    #[must_use]
+    pub fn into_guard(self) -> Guard {
+        self.guard
+    }
+
     /// Takes the sandbox out of the pool for good: its end is the caller's
     /// business, and its place is free.
     #[must_use]

@@ -5,21 +5,15 @@ use std::path::PathBuf;
 
 use crate::context::FileSet;
 use crate::quote::quote;
+pub use crate::shipped::{DEFAULT_NAME, PORT, WORKSPACE};
 use crate::template::{Copy, CopyFrom, DEFAULT_USER, Template, url_answers};
 
-/// The template's name unless told otherwise: the one under which the
-/// existing clients look for it.
-pub const DEFAULT_NAME: &str = "claude-agent-server";
 /// The version of the Claude Code CLI that goes in.
 pub const CLI_VERSION: &str = "2.1.329";
 /// The version of Rust that the server is compiled with in the template.
 pub const RUST_VERSION: &str = "1.95";
 /// The Debian release of both base images.
 pub const DEBIAN: &str = "trixie";
-/// The port that the server listens on.
-pub const PORT: u16 = 3000;
-/// The agent's directory; the existing clients write their files there.
-pub const WORKSPACE: &str = "/home/user/agent-workspace";
 /// What the server is started with: it guards nothing, because the sandbox
 /// does, and knows no secret, because all sandboxes are copies of this very
 /// process. The first client to configure it may claim it with a token.

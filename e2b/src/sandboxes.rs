@@ -100,6 +100,16 @@ pub struct SandboxLog {
     pub message: String,
 }
 
+impl std::fmt::Display for SandboxLog {
+    /// One line, or more if the message has more, without what could steer a
+    /// terminal.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time = humantime::format_rfc3339_millis(self.timestamp);
+        let message = crate::plain::plain(&self.message);
+        write!(f, "{time} {:5} {}", crate::plain::plain(&self.level), message.trim_end())
+    }
+}
+
 impl E2b {
     /// Creates a sandbox. Not repeated when the answer is lost: the sandbox
     /// may exist then and lives until its time runs out, so mark it by

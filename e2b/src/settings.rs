@@ -197,6 +197,12 @@ impl Settings {
         &self.domain
     }
 
+    /// Whether this is debug mode: everything is on this machine.
+    #[must_use]
+    pub fn is_debug(&self) -> bool {
+        self.debug
+    }
+
     /// Whether E2B itself runs this domain, so that all its sandboxes' envd
     /// are behind `sandbox.<domain>`.
     pub(crate) fn shares_address(domain: &str) -> bool {

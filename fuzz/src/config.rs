@@ -9,6 +9,10 @@ const CANARY: &str = "canary-5f2b";
 /// The body of `POST /config`: what is shown of it holds no secret, can be
 /// posted again, and then changes nothing.
 pub fn config(data: &[u8]) {
+    // A fuzzer finds the secret by itself, and then its own names hold it.
+    if data.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()) {
+        return;
+    }
     let previous = QueryConfig {
         anthropic_api_key: Some(Secret::new(CANARY.to_owned())),
         ..QueryConfig::default()
@@ -23,12 +27,17 @@ pub fn config(data: &[u8]) {
     };
     let debug = format!("{:?}", parsed.config);
     let shown = serde_json::to_string(&parsed.config.echo()).expect("an echo is JSON");
-    if !data.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()) {
-        assert!(!debug.contains(CANARY) && !shown.contains(CANARY));
-    }
-    let value: Value = serde_json::from_str(&shown).expect("an echo is JSON");
-    for secret in ["anthropicApiKey", "claudeCodeOauthToken", "anthropicAuthToken", "authToken"] {
-        assert!(value.get(secret).is_none(), "{secret} is shown");
+    assert!(!debug.contains(CANARY) && !shown.contains(CANARY));
+    // Everybody can read what is shown, but for numbers that only JSON can hold.
+    match serde_json::from_str::<Value>(&shown) {
+        Ok(value) => {
+            for secret in
+                ["anthropicApiKey", "claudeCodeOauthToken", "anthropicAuthToken", "authToken"]
+            {
+                assert!(value.get(secret).is_none(), "{secret} is shown");
+            }
+        }
+        Err(error) => assert!(error.to_string().contains("out of range"), "{error}\n{shown}"),
     }
     // What is shown can be posted: masks keep what is there.
     let again = match QueryConfig::parse(shown.as_bytes(), &parsed.config) {

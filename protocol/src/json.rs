@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
 /// The values of `names` in the JSON object `text`, each as its raw text, in
@@ -32,6 +32,10 @@ pub fn fields<'a, const N: usize>(
             f.write_str("an object")
         }
 
+        fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+            Err(a_string(&self))
+        }
+
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut found = [None; N];
             while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
@@ -44,7 +48,7 @@ pub fn fields<'a, const N: usize>(
     }
 
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let found = deserializer.deserialize_map(Fields(names))?;
+    let found = deserializer.deserialize_any(Fields(names))?;
     deserializer.end()?;
     Ok(found)
 }
@@ -68,6 +72,10 @@ pub fn entries(text: &str) -> Result<Entries<'_>, serde_json::Error> {
             f.write_str("an object")
         }
 
+        fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+            Err(a_string(&self))
+        }
+
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut found: Entries<'de> = Vec::new();
             let mut places = BTreeMap::new();
@@ -83,9 +91,16 @@ pub fn entries(text: &str) -> Result<Entries<'_>, serde_json::Error> {
     }
 
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let found = deserializer.deserialize_map(Found)?;
+    let found = deserializer.deserialize_any(Found)?;
     deserializer.end()?;
     Ok(found)
+}
+
+/// The error that a string stands where an object should. serde's own repeats
+/// the string, which may be as long as a message; hence also `deserialize_any`
+/// above, as `deserialize_map` makes that error without asking.
+fn a_string<E: de::Error>(expected: &dyn de::Expected) -> E {
+    E::invalid_type(Unexpected::Other("string"), expected)
 }
 
 /// The elements of the JSON array `value`, each as its raw text.
@@ -155,6 +170,15 @@ mod tests {
     fn what_is_no_object_is_refused() {
         for text in ["", "x", "[]", "5", "null", "\"a\"", "{", "{}x", "{} {}", "\u{feff}{}"] {
             assert!(fields(text, ["a"]).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_string_in_place_of_an_object_is_not_repeated() {
+        let text = serde_json::Value::from("secret".repeat(1000)).to_string();
+        for error in [fields(&text, ["a"]).unwrap_err(), entries(&text).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("expected an object") && !error.contains("secret"), "{error}");
         }
     }
 

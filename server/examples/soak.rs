@@ -10,6 +10,7 @@
 //! It builds the server it runs, with the same profile. The exit code is 0 when
 //! all was well, 1 with the reason on stderr when not.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -22,13 +23,17 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 /// Nothing may take longer than this; a stall of ours is shorter.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many of the last frames a failure shows, and how much of each.
+const RECENT_FRAMES: usize = 8;
+const RECENT_CHARS: usize = 240;
 
 /// Of the server's replay buffer: small, so that a stall fills it.
 const REPLAY_BYTES: u64 = 4 << 20;
@@ -167,13 +172,16 @@ struct Client {
     stream: String,
     /// The number of the last frame.
     last: u64,
+    /// How the last few frames began, for whoever looks into a failure.
+    recent: VecDeque<String>,
     tally: Tally,
 }
 
 impl Client {
     async fn connect(address: SocketAddr) -> Result<Self, Failure> {
         let (socket, stream) = attach(address, 0, None).await?;
-        Ok(Self { address, socket, stream, last: 0, tally: Tally::default() })
+        let (recent, tally) = (VecDeque::new(), Tally::default());
+        Ok(Self { address, socket, stream, last: 0, recent, tally })
     }
 
     /// Loses the connection, one way or another, and comes back for the rest.
@@ -208,8 +216,10 @@ impl Client {
 
     /// The next frame; its number must be the next one.
     async fn frame(&mut self) -> Result<Value, Failure> {
+        // Pings keep coming when nothing else does any more.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let message = timeout(PATIENCE, self.socket.next())
+            let message = timeout_at(deadline, self.socket.next())
                 .await
                 .map_err(|_| format!("nothing came for {PATIENCE:?} after {}", self.last))?;
             let text = match message.ok_or("the connection has ended")?? {
@@ -218,6 +228,10 @@ impl Client {
                 other => return Err(format!("not a frame: {other:?}").into()),
             };
             let frame: Value = serde_json::from_str(&text)?;
+            self.recent.push_back(text.chars().take(RECENT_CHARS).collect());
+            if self.recent.len() > RECENT_FRAMES {
+                self.recent.pop_front();
+            }
             if frame["type"] == "gap" {
                 let (from, to) = (frame["from"].as_u64(), frame["to"].as_u64());
                 if from != Some(self.last + 1) || to < from {
@@ -262,6 +276,9 @@ impl Client {
         let until_event = dice.below(lines);
         let event = dice.below(6);
         let (mut seen, mut missed) = (0, false);
+        // What the agent has said and read goes on for a while after its keeper
+        // was killed, on a busy machine into the next turn: its end is waited for.
+        let mut doomed = false;
         let mut due = true;
         loop {
             if due && seen >= until_event {
@@ -279,8 +296,10 @@ impl Client {
                     }
                     4 if dice.below(8) == 0 => {
                         let keeper = children(server.pid()).first().copied();
-                        keeper.map(|keeper| signal(keeper, Signal::KILL)).transpose()?;
-                        missed = true;
+                        if let Some(keeper) = keeper {
+                            signal(keeper, Signal::KILL)?;
+                            (doomed, missed) = (true, true);
+                        }
                     }
                     _ => {}
                 }
@@ -292,7 +311,7 @@ impl Client {
                     self.tally.crashes += 1;
                     break;
                 }
-                Some("sdk_message") if frame["data"]["type"] == "result" => break,
+                Some("sdk_message") if frame["data"]["type"] == "result" && !doomed => break,
                 Some("sdk_message") if frame["data"]["type"] == "assistant" => {
                     let text = frame["data"]["message"]["content"][0]["text"].as_str();
                     let number = text.and_then(|text| text.get(..12)?.parse::<u64>().ok());
@@ -399,7 +418,10 @@ async fn soak(args: &Args) -> Result<(), Failure> {
     let mut history = Vec::new();
     print("    s   turns     lines  cuts stalls crashes interrupts gaps  fds procs heap MB  CPU %");
     while Instant::now() < end {
-        client.turn(&server, &mut dice).await?;
+        if let Err(failure) = client.turn(&server, &mut dice).await {
+            let recent = client.recent.make_contiguous().join("\n");
+            return Err(format!("{failure}\nthe last frames:\n{recent}").into());
+        }
         if Instant::now() < next {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What only other programs can tell: the version of the CLI, and which
+//! What only other programs can tell: the versions of the agents, and which
 //! sandboxes work here.
 //!
 //! Asked once, when somebody wants to know, and kept for the life of the
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::agent::launch;
+use crate::agent::{self, Versions, launch};
 use crate::probe;
 use crate::process::Ending;
 use crate::sandbox::{self, Choice};
@@ -30,10 +30,10 @@ const VERSION_BYTES: usize = 64;
 const NEEDED: [&str; 3] = ["PATH", "HOME", "LANG"];
 
 /// What was found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The CLI's version, or why it is not known.
-    pub version: Result<String, String>,
+    /// The version of each agent, or why it is not known.
+    pub versions: Versions,
     /// The sandboxes that work here.
     pub sandboxes: Vec<&'static str>,
 }
@@ -69,10 +69,8 @@ impl Capabilities {
     /// when the wait is given up.
     pub async fn found(&mut self) -> Found {
         let Self::Asked(answered) = self else { return pending().await };
-        answered.await.unwrap_or_else(|_| Found {
-            version: Err("the question was lost".to_owned()),
-            sandboxes: Vec::new(),
-        })
+        // A question that was lost has no answer.
+        answered.await.unwrap_or_default()
     }
 
     /// What is known.
@@ -93,16 +91,19 @@ async fn find_out(settings: &Settings) -> Found {
     } else if let Ok(found) = sandbox::open(Choice::Os, path).await {
         sandboxes.push(found.as_str());
     }
-    Found { version: version(settings).await, sandboxes }
+    let [(one, first), (other, second)] = agent::executables(settings);
+    let (first, second) = tokio::join!(version(settings, first), version(settings, second));
+    Found { versions: vec![(one, first), (other, second)], sandboxes }
 }
 
-async fn version(settings: &Settings) -> Result<String, String> {
+async fn version(
+    settings: &Settings,
+    executable: Result<PathBuf, String>,
+) -> Result<String, String> {
     if settings.demo {
-        return Ok(env!("CARGO_PKG_VERSION").to_owned());
+        return Err("the built-in agent stands in for it".to_owned());
     }
-    let Some(found) = settings.claude() else {
-        return Err(format!("{} was not found", settings.claude_path.display()));
-    };
+    let found = executable?;
     let (program, mut args): (PathBuf, Vec<OsString>) = launch::program(&found);
     args.push("--version".into());
     let env = NEEDED.into_iter().filter_map(|name| {
@@ -116,13 +117,14 @@ async fn version(settings: &Settings) -> Result<String, String> {
     }
 }
 
-/// The version in `2.1.329 (Claude Code)`.
+/// The version in `2.1.329 (Claude Code)`, with a name before or behind it.
 fn read_version(said: &str) -> Option<String> {
-    let word = said.split_ascii_whitespace().next()?;
-    let is_version = word.starts_with(|first: char| first.is_ascii_digit())
-        && word.len() <= VERSION_BYTES
-        && word.chars().all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c));
-    is_version.then(|| word.to_owned())
+    let is_version = |word: &&str| {
+        word.starts_with(|first: char| first.is_ascii_digit())
+            && word.len() <= VERSION_BYTES
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c))
+    };
+    said.split_ascii_whitespace().take(2).find(is_version).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -130,10 +132,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_the_first_word_if_it_is_one() {
+    fn a_version_is_one_of_the_first_two_words() {
         assert_eq!(read_version("2.1.329 (Claude Code)\n").as_deref(), Some("2.1.329"));
         assert_eq!(read_version("1.0.0-beta.1+x\n").as_deref(), Some("1.0.0-beta.1+x"));
-        for other in ["", "claude 2.1", "v2", "2<script>", &"1".repeat(65)] {
+        assert_eq!(read_version("an-agent 0.169.0\n").as_deref(), Some("0.169.0"));
+        for other in ["", "version of 2.1", "v2", "2<script>", &"1".repeat(65)] {
             assert_eq!(read_version(other), None, "{other}");
         }
     }

@@ -4,6 +4,8 @@
 //! alone, before a body is read or a connection upgraded.
 
 mod body;
+mod doorstep;
+mod head_scan;
 mod refusals;
 mod upgrade;
 
@@ -40,9 +42,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LIFETIME: Duration = Duration::from_secs(120);
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 
-/// How many header fields a request may have, and how large its whole head may
-/// be. Browsers stay below 50 fields and 16 KiB, cookies of others included.
+/// How many header fields a request may have, and how large they may be
+/// together. Browsers stay below 50 fields and 16 KiB, cookies of others
+/// included.
 const HEADERS: usize = 100;
+const FIELDS_BYTES: usize = 32 << 10;
+
+/// Where the parser gives up, whatever of a head it has read: with a URL and
+/// fields of the longest, and some more, as it reads in steps.
 const HEAD_BYTES: usize = 64 << 10;
 
 /// How long the path and query of a request may be. A token and a stream id
@@ -66,6 +73,7 @@ pub struct Routes {
 
 pub use upgrade::{Upgraded, go_on};
 
+use doorstep::Doorstep;
 use refusals::Refusals;
 
 /// hyper has no name for it: no page of another origin may load what is here
@@ -88,7 +96,7 @@ pub async fn serve(stream: TcpStream, routes: Routes, place: Place) {
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(HEADERS)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Doorstep::new(stream)), service)
         .with_upgrades();
     tokio::pin!(serving);
     let served = match timeout(LIFETIME, &mut serving).await {
@@ -119,6 +127,7 @@ impl Routes {
 
     async fn answer(&self, request: Request<Incoming>, place: Arc<Place>) -> Answer {
         let cors = self.access.cors_origin(request.headers());
+        let is_last = head_scan::is_last(request.headers());
         let asks_to_ask = cors.is_some() && request.method() == Method::OPTIONS;
         let mut answer = match self.route(request, place).await {
             Ok(answer) => answer,
@@ -127,7 +136,11 @@ impl Routes {
             }
             Err(refusal) => refusal.into_answer(),
         };
+        let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.headers_mut();
+        if is_last && !upgraded {
+            headers.append(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -147,6 +160,14 @@ impl Routes {
         let length = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
         if length > URI_BYTES {
             return Err(Refusal::new(StatusCode::URI_TOO_LONG, "the URL is too long"));
+        }
+        let fields =
+            request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+        if fields.map(|bytes| bytes + ": \r\n".len()).sum::<usize>() > FIELDS_BYTES {
+            return Err(Refusal::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the header fields are too large",
+            ));
         }
         let file = page::file(path);
         let (door, allowed): (_, &'static str) = match path {

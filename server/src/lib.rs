@@ -45,6 +45,8 @@ pub mod session;
 pub mod settings;
 pub mod signals;
 pub mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +103,13 @@ pub async fn serve(
             Some(next) = upgraded.recv() => {
                 connections.spawn(http::go_on(next, handle.clone()));
             }
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(
+                        "a connection is given up; this is a defect of the server: {error}"
+                    );
+                }
+            }
         }
     };
     accepting.abort();

@@ -169,11 +169,11 @@ impl Process {
         let (tail_to, tail) = oneshot::channel();
         let (ended_to, ended) = oneshot::channel();
         let (over, over_stdin) = oneshot::channel();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(stdin::write_loop(stdin_pipe, lines, notes_to.clone(), over_stdin, unread_to));
-        tasks.spawn(stderr::read_loop(stderr_pipe, notes_to.clone(), tail_to));
-        tasks.spawn(read_loop(stdout_pipe, output_to, notes_to.clone(), ended));
-        tasks.spawn(async move {
+        let mut loops = JoinSet::new();
+        loops.spawn(stdin::write_loop(stdin_pipe, lines, notes_to.clone(), over_stdin, unread_to));
+        loops.spawn(stderr::read_loop(stderr_pipe, notes_to.clone(), tail_to));
+        loops.spawn(read_loop(stdout_pipe, output_to, notes_to.clone(), ended));
+        loops.spawn(async move {
             let how = live(control, orders_from, notes_to).await;
             let _ = over.send(matches!(how, Ending::Exited(_)));
             let unread = unread.await.unwrap_or_default();
@@ -181,6 +181,8 @@ impl Process {
                 timeout(AFTERMATH, tail).await.ok().and_then(Result::ok).unwrap_or_default();
             let _ = ended_to.send(Ended { how, stderr, unread });
         });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(together(loops));
         Ok(Self {
             output,
             notes,
@@ -203,6 +205,18 @@ impl Process {
     pub fn kill(&mut self) {
         self.stdin = None;
         let _ = self.orders.try_send(Order::Kill);
+    }
+}
+
+/// Waits for the loops of a process. One that fails by a defect of its own
+/// takes the others along: the session then hears of the end of a process in
+/// the place of waiting for a loop that is no more.
+async fn together(mut loops: JoinSet<()>) {
+    while let Some(ended) = loops.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!("the agent is given up; this is a defect of the server: {error}");
+            return;
+        }
     }
 }
 
@@ -386,5 +400,24 @@ async fn read_loop(
     }
     if let Some(end) = end {
         let _ = output.send(Output::Ended(end)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn j11_a_loop_that_panics_takes_the_others_along() {
+        let (held, gone) = oneshot::channel::<()>();
+        let mut loops = JoinSet::new();
+        loops.spawn(async {});
+        loops.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        loops.spawn(async { panic!("a defect") });
+        together(loops).await;
+        assert!(gone.await.is_err());
     }
 }

@@ -190,7 +190,7 @@ impl Session {
             Event::Note(note) => self.on_note(note, now),
             Event::StdinFree(permit) => self.feed(permit, now),
             Event::News(news) => self.on_news(news, now),
-            Event::Found(found) => self.on_found(found),
+            Event::Found(found) => self.on_found(found, now),
             Event::Time => {
                 self.armed = None;
                 self.on_time(now);
@@ -252,8 +252,8 @@ impl Session {
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Ready => self.on_ready(),
-            Route::Answer { id, response } => self.on_answer(&id, &response),
+            Route::Ready { offers } => self.on_ready(offers),
+            Route::Answer { id, response } => self.on_answer(&id, &response, now),
             Route::Permission(asked) => {
                 let patience = self.settings.permission_timeout;
                 match self.permissions.ask(asked, self.log.next(), now, patience) {

@@ -150,7 +150,8 @@ fn finished<'a>(params: &'a RawValue, thread_id: Option<&'a RawValue>) -> Option
     Some(TurnFinished {
         session_id: text_of(thread_id),
         is_error: status == "failed",
-        result: message.clone().or_else(last_text),
+        // What went wrong is no text of the agent's.
+        result: last_text(),
         structured_output: None,
         terminal_reason: Some(match &*status {
             "interrupted" => "aborted".into(),
@@ -249,7 +250,7 @@ mod tests {
         );
         check(
             r#"{"method":"turn/completed","params":{"threadId":"t","turn":{"status":"failed","error":{"message":"no key","codexErrorInfo":{"x":{"httpStatusCode":401}}}}}}"#,
-            &[r#"finished failed true Some("no key") interrupted false"#],
+            &["finished failed true None interrupted false"],
         );
     }
 

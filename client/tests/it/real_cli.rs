@@ -11,15 +11,34 @@ use crate::support::cli_kit::tools::Cli;
 use crate::support::real::Relay;
 use crate::support::{client, soon};
 
+/// Makes a test of each scenario for each CLI.
+macro_rules! for_both_clis {
+    ($($scenario:ident),* $(,)?) => {
+        mod with_2_1_197 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario($crate::support::cli_kit::tools::Cli::V2_1_197).await;
+            })*
+        }
+        mod with_2_1_329 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario($crate::support::cli_kit::tools::Cli::V2_1_329).await;
+            })*
+        }
+    };
+}
+pub(crate) use for_both_clis;
+
 /// A server with one of the CLIs behind it.
-struct Scene {
-    relay: Relay,
-    api: MessagesApi,
+pub(crate) struct Scene {
+    pub(crate) relay: Relay,
+    pub(crate) api: MessagesApi,
     _place: Place,
 }
 
 impl Scene {
-    async fn start(cli: Cli, mode: &str) -> Self {
+    pub(crate) async fn start(cli: Cli, mode: &str) -> Self {
         let (api, place) = (MessagesApi::start(), Place::new());
         let environment = place.environment_with(&api);
         let environment: Vec<_> =
@@ -118,26 +137,13 @@ async fn the_handler_decides_about_tools(cli: Cli) {
     assert!(!results[0].0, "{results:?}");
     assert!(results[1].0 && results[1].1.contains("not this one"), "{results:?}");
     assert_eq!(turn.answer().text, "Done.");
+    let commands = soon(client.supported_commands()).await.unwrap();
+    assert!(commands.iter().any(|command| command.name == "compact"), "{commands:?}");
+    let models = soon(client.supported_models()).await.unwrap();
+    assert!(models.iter().any(|model| model.value.contains("haiku")), "{models:?}");
     soon(client.set_model(Some("claude-haiku-4-5"))).await.unwrap();
     soon(client.set_permission_mode("plan")).await.unwrap();
     scene.relay.stop().await;
-}
-
-macro_rules! for_both_clis {
-    ($($scenario:ident),* $(,)?) => {
-        mod with_2_1_197 {
-            $(#[tokio::test]
-            async fn $scenario() {
-                super::$scenario(super::Cli::V2_1_197).await;
-            })*
-        }
-        mod with_2_1_329 {
-            $(#[tokio::test]
-            async fn $scenario() {
-                super::$scenario(super::Cli::V2_1_329).await;
-            })*
-        }
-    };
 }
 
 for_both_clis! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use claude_relay_client::{Decision, Error, ServerMessage, View};
+use claude_relay_client::{Decision, Error, PermissionRequest, ServerMessage, Turn, View};
 
 use crate::support::proxy::Proxy;
 use crate::support::real::Relay;
@@ -153,6 +153,65 @@ async fn another_process_goes_on_where_one_left_off_and_a_new_one_begins_now() {
 
     let fourth = soon(client(&relay.url).start()).await.unwrap();
     assert_eq!(fourth.position().unwrap(), end);
+}
+
+/// A program that reads everything from the beginning comes across questions
+/// that were answered long ago: only what is open is put to it, and once.
+#[tokio::test]
+async fn of_a_replay_only_what_is_open_is_asked() {
+    const ASK: &str = r#"{"permission":"Bash"}"#;
+    let relay = Relay::demo(&[]).await;
+    let first = soon(client(&relay.url).start()).await.unwrap();
+    let mut turn = soon(first.turn(ASK)).await.unwrap();
+    let answered = asked(&mut turn).await;
+    soon(first.respond(&answered, &Decision::allow())).await.unwrap();
+    assert!(soon(turn.finish()).await.unwrap().text.contains("allow"));
+    let mut turn = soon(first.turn(ASK)).await.unwrap();
+    let open = asked(&mut turn).await;
+    drop(turn);
+    soon(first.stop()).await;
+
+    let second = soon(client(&relay.url).from_beginning().start()).await.unwrap();
+    let mut messages = second.messages();
+    let mut requests = Vec::new();
+    loop {
+        match soon(messages.next()).await.unwrap().unwrap() {
+            ServerMessage::PermissionRequest(request) => {
+                soon(second.respond(&request, &Decision::deny("not twice"))).await.unwrap();
+                requests.push(request.id);
+            }
+            ServerMessage::PermissionCancelled(id) => panic!("{id} was never asked here"),
+            ServerMessage::Error { text, .. } => panic!("{text}"),
+            ServerMessage::Sdk(message) => {
+                let text = message.json().unwrap().get().to_owned();
+                if text.contains(r#""type":"result""#) && text.contains("not twice") {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(requests, [open.id]);
+    // An answer all the same is one to nothing, and nothing breaks.
+    soon(second.respond(&answered, &Decision::allow())).await.unwrap();
+    let error = loop {
+        if let ServerMessage::Error { text, .. } = soon(messages.next()).await.unwrap().unwrap() {
+            break text;
+        }
+    };
+    assert!(error.contains("No permission request"), "{error}");
+    drop(messages);
+    assert!(!soon(second.ask("still there?")).await.unwrap().is_error);
+    relay.stop().await;
+}
+
+async fn asked(turn: &mut Turn) -> PermissionRequest {
+    loop {
+        if let ServerMessage::PermissionRequest(request) = soon(turn.next()).await.unwrap().unwrap()
+        {
+            return *request;
+        }
+    }
 }
 
 /// 200 cuts at random places in 100,000 messages: each is seen once, in order.

@@ -1,80 +1,9 @@
 //! The command line on a terminal.
 
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use pty_process::{OwnedReadPty, OwnedWritePty, Size};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Child;
-
-use crate::support::PATIENCE;
 use crate::support::real::Relay;
-use crate::support::soon;
-
-/// The program on a terminal of its own.
-struct Terminal {
-    child: Child,
-    screen: OwnedReadPty,
-    keyboard: OwnedWritePty,
-    /// What has been shown and not looked at.
-    shown: String,
-}
-
-impl Terminal {
-    fn start(url: &str, arguments: &[&str], color: bool) -> Self {
-        let (pty, pts) = pty_process::open().unwrap();
-        pty.resize(Size::new(40, 200)).unwrap();
-        let mut command = pty_process::Command::new(env!("CARGO_BIN_EXE_claude-relay"))
-            .args(arguments)
-            .env_clear()
-            .env("TERM", "xterm")
-            .env("CLAUDE_RELAY_URL", url)
-            .kill_on_drop(true);
-        if !color {
-            command = command.env("NO_COLOR", "1");
-        }
-        let child = command.spawn(pts).unwrap();
-        let (screen, keyboard) = pty.into_split();
-        Self { child, screen, keyboard, shown: String::new() }
-    }
-
-    async fn types(&mut self, text: &str) {
-        self.keyboard.write_all(text.as_bytes()).await.unwrap();
-    }
-
-    /// Waits until `text` is shown, and gives all up to its end.
-    async fn shows(&mut self, text: &str) -> String {
-        let wait = async {
-            loop {
-                if let Some(at) = self.shown.find(text) {
-                    return self.shown.drain(..at + text.len()).collect();
-                }
-                let mut buffer = [0; 4096];
-                let count = self.screen.read(&mut buffer).await.expect("it ended early");
-                assert!(count > 0, "it ended early");
-                self.shown += &String::from_utf8_lossy(&buffer[..count]);
-            }
-        };
-        let found = tokio::time::timeout(PATIENCE, wait).await;
-        found.unwrap_or_else(|_| panic!("{text:?} was not shown"))
-    }
-
-    /// Waits for its end; the screen is read on, or it could not end.
-    async fn ends(mut self) -> ExitStatus {
-        let drain = async {
-            let mut buffer = [0; 4096];
-            while self.screen.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            status = soon(self.child.wait()) => status.unwrap(),
-            () = drain => unreachable!("it waits for ever"),
-        }
-    }
-}
-
-const CTRL_C: &str = "\x03";
-const CTRL_D: &str = "\x04";
+use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
 
 #[tokio::test]
 async fn a_conversation_with_editing_interrupts_and_an_end() {

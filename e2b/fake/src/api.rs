@@ -16,10 +16,13 @@ pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     match (request.method.as_str(), segments.as_slice()) {
-        ("POST", ["sandboxes"]) => match body["templateID"].as_str() {
-            Some("no-such-template") => Reply::refuse(404, "template 'no-such-template' not found"),
-            _ => Reply::json(201, &state.create(&body)),
-        },
+        ("POST", ["sandboxes"]) => {
+            let template = text(&body["templateID"]);
+            match state.knows(&template) {
+                true => Reply::json(201, &state.create(&body)),
+                false => Reply::refuse(404, &format!("template '{template}' not found")),
+            }
+        }
         ("GET", ["v2", "sandboxes"]) => list(state, request),
         ("GET", ["v2", "sandboxes", id, "logs"]) => match state.sandboxes.get(*id) {
             Some(sandbox) => Reply::json(
@@ -133,7 +136,7 @@ fn sandbox(state: &mut State, method: &str, id: &str, rest: &[&str], body: &Valu
             Reply::refuse(409, &format!("sandbox '{id}' is already paused"))
         }
         ("POST", ["pause"]) => {
-            sandbox.paused = true;
+            sandbox.pause();
             Reply::empty(204)
         }
         ("PUT", ["network"]) => {

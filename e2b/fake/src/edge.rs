@@ -1,13 +1,16 @@
 //! The edge: other ports of a sandbox, forwarded to a real server.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use crate::record::{Channel, Recorded};
 use crate::{Body, Fault, Reply, Shared};
@@ -15,25 +18,29 @@ use crate::{Body, Fault, Reply, Shared};
 const TOKEN_HEADER: &str = "e2b-traffic-access-token";
 
 /// Forwards a request to whatever stands for this port, an upgrade to a
-/// WebSocket included. The body is not recorded. An error is a connection to
-/// be cut.
+/// WebSocket included. An error is a connection to be cut.
 pub(crate) async fn forward(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     mut request: Request<Incoming>,
     id: &str,
     port: u16,
     headers: BTreeMap<String, String>,
 ) -> Result<Response<Body>, ()> {
+    // Taken out before the request is taken apart for its body.
+    let client = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(drop)?.to_bytes();
+    let request = Request::from_parts(parts, Full::new(body.clone()));
     let recorded = Recorded {
         channel: Channel::Edge,
         method: request.method().as_str().to_owned(),
         path: request.uri().path().to_owned(),
         query: request.uri().query().map(crate::pairs).unwrap_or_default(),
         headers: headers.clone(),
-        body: Vec::new(),
+        body: body.to_vec(),
     };
     let route = format!("{} {port}{}", recorded.method, recorded.path);
-    let (known, fault) = {
+    let (known, runs, fault) = {
         let mut state = shared.state();
         state.expire();
         if !state.forget_requests {
@@ -41,7 +48,9 @@ pub(crate) async fn forward(
         }
         let sandbox = state.sandboxes.get(id).filter(|sandbox| !sandbox.paused);
         let known = sandbox.map(|sandbox| sandbox.traffic_token.clone());
-        (known.map(|token| (token, state.upstreams.get(&port).copied())), state.fault(&route))
+        let runs = sandbox.map(|sandbox| sandbox.runs.subscribe());
+        let known = known.map(|token| (token, state.upstreams.get(&port).copied()));
+        (known, runs, state.fault(&route))
     };
     match fault {
         Some(Fault::Hang) => std::future::pending().await,
@@ -53,7 +62,7 @@ pub(crate) async fn forward(
         }
         None => {}
     }
-    let Some((token, upstream)) = known else {
+    let (Some((token, upstream)), Some(runs)) = (known, runs) else {
         return Ok(not_found(id).response());
     };
     if let Some(token) = token {
@@ -79,21 +88,41 @@ pub(crate) async fn forward(
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(drop)?;
     tokio::spawn(connection.with_upgrades());
-    let client = hyper::upgrade::on(&mut request);
     let mut response = sender.send_request(request).await.map_err(drop)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let server = hyper::upgrade::on(&mut response);
+        let (shared, id) = (Arc::clone(shared), id.to_owned());
         tokio::spawn(async move {
             if let (Ok(client), Ok(server)) = (client.await, server.await) {
-                let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-                // Either side going away ends both.
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                tunnel(&shared, &id, TokioIo::new(client), TokioIo::new(server), runs).await;
             }
         });
     }
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map_err(drop)?.to_bytes();
     Ok(Response::from_parts(parts, crate::full(body)))
+}
+
+/// Copies both ways until one side goes away, which ends both, or until the
+/// sandbox ends or is paused, which cuts it.
+async fn tunnel<S>(
+    shared: &Shared,
+    id: &str,
+    mut client: S,
+    mut server: S,
+    mut runs: watch::Receiver<()>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        // Nothing is ever sent: this ends when the sender goes.
+        _ = runs.changed() => {
+            if let Some(paused) = shared.state().sandboxes.get_mut(id) {
+                paused.frozen.push(Box::new(server));
+            }
+        }
+    }
 }
 
 async fn connect(upstream: Option<std::net::SocketAddr>) -> Option<TcpStream> {

@@ -123,6 +123,12 @@ impl Fake {
         self.state().upstreams.insert(port, to);
     }
 
+    /// From now on a sandbox is only to be had of a template that was built
+    /// here, and not of any name.
+    pub fn insist_on_templates(&self) {
+        self.state().insist_on_templates = true;
+    }
+
     /// Builds fail at this step with this message.
     pub fn fail_step(&self, step: &str, message: &str) {
         self.state().failing_step = Some((step.to_owned(), message.to_owned()));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::record::Recorded;
 
@@ -61,6 +61,7 @@ pub(crate) struct State {
     pub(crate) page_size: Option<usize>,
     pub(crate) log_pages: Option<Vec<usize>>,
     pub(crate) failing_step: Option<(String, String)>,
+    pub(crate) insist_on_templates: bool,
 }
 
 pub(crate) struct Sandbox {
@@ -74,6 +75,11 @@ pub(crate) struct Sandbox {
     pub(crate) network: Value,
     pub(crate) files: Files,
     pub(crate) changes: broadcast::Sender<(String, &'static str)>,
+    /// Closed when the sandbox ends or is paused, which cuts its connections.
+    pub(crate) runs: watch::Sender<()>,
+    /// The server's ends of connections that a pause has cut: what is frozen
+    /// does not learn of it.
+    pub(crate) frozen: Vec<Box<dyn Send>>,
 }
 
 /// The files of a sandbox: paths with contents, and directories.
@@ -98,6 +104,15 @@ pub(crate) struct Build {
 }
 
 impl State {
+    /// Whether a template of this name can be had.
+    pub(crate) fn knows(&self, template: &str) -> bool {
+        let name = template.split(':').next().unwrap_or_default();
+        match self.insist_on_templates {
+            true => self.templates.contains_key(name),
+            false => template != "no-such-template",
+        }
+    }
+
     /// A new sandbox; its id and its answer.
     pub(crate) fn create(&mut self, body: &Value) -> Value {
         self.next_sandbox += 1;
@@ -123,6 +138,8 @@ impl State {
             network: body["network"].clone(),
             files,
             changes: broadcast::channel(64).0,
+            runs: watch::channel(()).0,
+            frozen: Vec::new(),
         };
         let answer = sandbox.answer(&id);
         self.sandboxes.insert(id, sandbox);
@@ -144,6 +161,12 @@ impl State {
 }
 
 impl Sandbox {
+    /// Stops it with all that runs in it; its connections are cut from outside.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+        self.runs = watch::channel(()).0;
+    }
+
     /// What create and connect answer.
     pub(crate) fn answer(&self, id: &str) -> Value {
         json!({

@@ -111,14 +111,14 @@ impl Reader<'_> {
         let kept = &mut self.kept_credential;
         match name {
             "agents" => {
-                no_nul(raw, path)?;
+                readable(raw, path)?;
                 config.agents = Some(servers::read_agents(raw, previous.agents.as_ref(), path)?);
             }
             "allowedTools" => config.allowed_tools = Some(value::joined(raw, path)?),
             "systemPrompt" => config.system_prompt = Some(system_prompt(raw, path)?),
             "model" => config.model = Some(value::argument(raw, path)?),
             "mcpServers" => {
-                no_nul(raw, path)?;
+                readable(raw, path)?;
                 let before = previous.mcp_servers.as_ref();
                 config.mcp_servers = Some(servers::read(raw, before, path)?);
             }
@@ -289,7 +289,7 @@ fn setting_sources(raw: &RawValue, path: &Path<'_>) -> Result<Vec<SettingSource>
 }
 
 fn output_schema(raw: &RawValue, path: &Path<'_>) -> Result<Json, ConfigError> {
-    no_nul(raw, path)?;
+    readable(raw, path)?;
     let (mut kind, mut schema) = (None, None);
     for (name, value) in value::object(raw, path)? {
         match &*name {
@@ -355,11 +355,9 @@ fn auth_token(raw: &RawValue, path: &Path<'_>) -> Result<Option<Secret>, ConfigE
     Ok(Some(Secret::new(token)))
 }
 
-fn no_nul(raw: &RawValue, path: &Path<'_>) -> Result<(), ConfigError> {
-    if raw::holds_nul(raw.get()) {
-        return Err(path.refused("holds a NUL character"));
-    }
-    Ok(())
+/// Checks JSON that is passed on as it came: whoever gets it can read it.
+fn readable(raw: &RawValue, path: &Path<'_>) -> Result<(), ConfigError> {
+    raw::unreadable(raw.get()).map_or(Ok(()), |what| Err(path.refused(what)))
 }
 
 #[cfg(test)]

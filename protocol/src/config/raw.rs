@@ -1,5 +1,8 @@
 //! JSON text looked at without being understood.
 
+/// Why a string with one is refused: it is no text.
+pub(super) const HALF_A_PAIR: &str = "holds half of a surrogate pair, which is no character";
+
 /// `text`, which is JSON, without the white space between its tokens. Numbers,
 /// escapes and the order of names stay as they are, so that the result is one
 /// line and the same value, spelled the same.
@@ -32,21 +35,33 @@ pub(super) fn depth(text: &str) -> usize {
     deepest
 }
 
-/// Whether a string in the JSON `text` holds a NUL, which JSON can only write
-/// as an escape.
-pub(super) fn holds_nul(text: &str) -> bool {
+/// What the strings of the JSON `text` hold that not everybody can read, in
+/// words; JSON can only write it as an escape.
+pub(super) fn unreadable(text: &str) -> Option<&'static str> {
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
         let escape = &rest[at + 1..];
-        if escape.starts_with("u0000") {
-            return true;
-        }
-        // The escaped character is skipped: it may be a backslash itself.
-        let mut escaped = escape.chars();
-        escaped.next();
-        rest = escaped.as_str();
+        rest = match unit(escape) {
+            Some(0) => return Some("holds a NUL character"),
+            Some(0xD800..=0xDBFF) => {
+                let second = escape[5..].strip_prefix('\\');
+                match second.and_then(|second| Some((second, unit(second)?))) {
+                    Some((second, 0xDC00..=0xDFFF)) => &second[5..],
+                    _ => return Some(HALF_A_PAIR),
+                }
+            }
+            Some(0xDC00..=0xDFFF) => return Some(HALF_A_PAIR),
+            Some(_) => &escape[5..],
+            // The escaped character is skipped: it may be a backslash itself.
+            None => &escape[1..],
+        };
     }
-    false
+    None
+}
+
+/// The UTF-16 unit of an escape `uXXXX`.
+fn unit(escape: &str) -> Option<u16> {
+    u16::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok()
 }
 
 /// Tells which characters of JSON text belong to a string.
@@ -88,9 +103,22 @@ mod tests {
 
     #[test]
     fn a_nul_is_found_and_an_escaped_backslash_is_none() {
-        assert!(holds_nul(r#""a\u0000""#));
-        assert!(holds_nul(r#""\\\u0000""#));
-        assert!(!holds_nul(r#""\\u0000""#));
-        assert!(!holds_nul(r#""\u00001"#.replace("0000", "0001").as_str()));
+        let nul = Some("holds a NUL character");
+        assert_eq!(unreadable(r#""a\u0000""#), nul);
+        assert_eq!(unreadable(r#""\\\u0000""#), nul);
+        assert_eq!(unreadable(r#""\\u0000""#), None);
+        assert_eq!(unreadable(r#""\u00010000\"""#), None);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_found_and_a_whole_one_is_fine() {
+        for half in
+            [r"\ud800", r"\uDBFFx", r"\udc00", r"\ud83d\n", r"\ud83d\u0041", r"\ud83d\ud83d"]
+        {
+            assert_eq!(unreadable(&format!("{{\"a\":\"{half}\"}}")), Some(HALF_A_PAIR), "{half}");
+        }
+        for fine in [r"\ud83d\ude00", r"\uD83D\uDE00\n\u0041", r"\\ud800", "\u{1F600}\\\\"] {
+            assert_eq!(unreadable(&format!("[\"{fine}\"]")), None, "{fine}");
+        }
     }
 }

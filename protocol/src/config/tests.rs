@@ -99,6 +99,10 @@ fn errors_name_the_field_by_its_path() {
         (r#"{"cwd":""}"#, "cwd: a path cannot be empty"),
         (r#"{"model":"a\u0000b"}"#, "model: holds a NUL character"),
         (r#"{"agents":{"a":{"prompt":"\u0000"}}}"#, "agents: holds a NUL character"),
+        (
+            r#"{"agents":{"a":{"model":"\ud800"}}}"#,
+            "agents: holds half of a surrogate pair, which is no character",
+        ),
         (r#"{"model":"a","fallbackModel":"a"}"#, "fallbackModel: must be another model than model"),
         (
             r#"{"anthropicApiKey":"***"}"#,

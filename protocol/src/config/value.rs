@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
+use super::raw::HALF_A_PAIR;
 use super::{ConfigError, MAX_ARGUMENT_BYTES};
 use crate::json::{self, Entries};
 
@@ -63,7 +64,7 @@ pub(super) fn string(value: &RawValue, path: &Path<'_>) -> Result<String, Config
         return Err(path.expected("a string"));
     }
     let Some(text) = json::string(value) else {
-        return Err(path.refused("holds half of a surrogate pair, which is no character"));
+        return Err(path.refused(HALF_A_PAIR));
     };
     if text.contains('\0') {
         return Err(path.refused("holds a NUL character"));

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use claude_relay_protocol::json::{entries, fields, string};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::dialect::{self, Mark, Permission, PermissionAnswer, Route};
 use crate::scan;
@@ -15,6 +15,10 @@ const INITIALIZE: &str = "relay-initialize";
 
 /// The id of the relay's interrupts.
 const INTERRUPT: &str = "relay-interrupt";
+
+/// How much of each list of what the agent offers is kept. The CLI says some
+/// 10 kB.
+const OFFERS_BYTES: usize = 1 << 20;
 
 /// How a question of the agent is answered.
 #[derive(Debug)]
@@ -78,10 +82,21 @@ fn answer(text: &str) -> Route<'_> {
         Some((string(id?)?, response))
     });
     match inner {
-        Some((id, _)) if id == INITIALIZE => Route::Ready,
+        Some((id, response)) if id == INITIALIZE => Route::Ready { offers: offers(response) },
         Some((id, response)) => Route::Answer { id, response: Cow::Borrowed(response) },
         None => Route::Hidden(Mark::None),
     }
+}
+
+/// What the answer to the first request says of commands and models.
+fn offers(answer: &RawValue) -> Value {
+    let inner = fields(answer.get(), ["response"]).ok().and_then(|[body]| body);
+    let lists = inner.and_then(|body| fields(body.get(), ["commands", "models"]).ok());
+    let [commands, models] = lists.unwrap_or_default().map(|raw| {
+        let text = raw.map(RawValue::get).filter(|text| text.len() <= OFFERS_BYTES)?;
+        serde_json::from_str::<Value>(text).ok().filter(Value::is_array)
+    });
+    json!({ "commands": commands, "models": models })
 }
 
 fn question(text: &str) -> Route<'_> {
@@ -222,7 +237,7 @@ mod tests {
             Route::Forward(Mark::TurnStarted(session)) => format!("forward, start {session:?}"),
             Route::Forward(Mark::TurnEnded) => "forward, end".into(),
             Route::Hidden(_) => "hidden".into(),
-            Route::Ready => "ready".into(),
+            Route::Ready { .. } => "ready".into(),
             Route::Answer { id, response } => format!("answer {id} {response}"),
             Route::Permission(ask) => format!("ask {} {} {}", ask.id, ask.tool, ask.input),
             Route::Withdrawn { id } => format!("withdrawn {id}"),
@@ -266,6 +281,27 @@ mod tests {
     fn the_answer_to_the_first_request_is_for_the_relay() {
         let line = r#"{"type":"control_response","response":{"request_id":"relay-initialize"}}"#;
         assert_eq!(route(line), "ready");
+    }
+
+    #[test]
+    fn what_the_agent_offers_is_kept_within_bounds() {
+        let offers = |response: &str| {
+            let line = format!(
+                r#"{{"type":"control_response","response":{{"request_id":"relay-initialize","response":{response}}}}}"#
+            );
+            match classify(line.as_bytes()) {
+                Route::Ready { offers } => offers,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            offers(r#"{"commands":[{"name":"a"}],"models":[],"pid":1}"#),
+            json!({ "commands": [{ "name": "a" }], "models": [] })
+        );
+        let long = format!(r#"{{"models":["{}"],"commands":7}}"#, "x".repeat(OFFERS_BYTES));
+        for nothing in ["null", "{}", &long] {
+            assert_eq!(offers(nothing), json!({ "commands": null, "models": null }));
+        }
     }
 
     #[test]

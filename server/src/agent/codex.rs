@@ -15,8 +15,12 @@
 //! * A model that cannot be reached is asked for ever. The relay sets a limit.
 
 mod approval;
+mod changes;
+mod confine;
+mod control;
 mod input;
 pub mod launch;
+pub mod policy;
 mod requests;
 
 use std::borrow::Cow;
@@ -24,14 +28,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use claude_relay_protocol::config::PermissionMode;
 use claude_relay_protocol::json::{fields, string};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use self::changes::Changes;
 use self::launch::Setup;
 use self::requests::{Request, Requests};
-use super::dialect::{Aside, Asked, Mark, Route, Takes, Untranslatable};
+use super::dialect::{Aside, Mark, Route, Takes, Untranslatable};
 use crate::process::Input;
 
 pub use self::approval::Reply;
@@ -48,10 +52,6 @@ pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(10);
 /// taken, at 17 MiB it cuts the connection.
 const REMOTE_LINE_BYTES: usize = 15 << 20;
 
-/// How many bytes of file changes are remembered until their item ends, to
-/// show them with the question about them. The oldest go first.
-const CHANGES_BYTES: usize = 64 << 20;
-
 /// One run's side of the conversation.
 #[derive(Debug)]
 pub struct Codex {
@@ -67,6 +67,8 @@ pub struct Codex {
     changes: Changes,
     /// Settings that go with the next turn and stay from then on.
     next_turn: Map<String, Value>,
+    /// Another conversation is wanted as soon as nothing is under way.
+    renew: bool,
     /// Since when the model's API has been tried in vain.
     retrying: Option<Instant>,
     /// Until when an interrupted turn has to end.
@@ -111,6 +113,7 @@ impl Codex {
             handed: None,
             changes: Changes::default(),
             next_turn: Map::new(),
+            renew: false,
             retrying: None,
             stops_by: None,
         };
@@ -179,9 +182,10 @@ impl Codex {
                         .and_then(|turn| fields(turn.get(), ["status"]).ok()?[0])
                         .and_then(string)
                         .is_some_and(|status| status == "interrupted");
-                self.phase = Phase::Idle;
                 if was_interrupted {
                     self.clear(now);
+                } else {
+                    self.rest(now);
                 }
                 Route::Forward(Mark::TurnEnded)
             }
@@ -228,13 +232,28 @@ impl Codex {
         match (request, outcome) {
             (Request::Initialize, Ok(_)) => {
                 self.asides.push_back(Aside::Write(requests::notification("initialized")));
-                let resume = self.setup.resume.clone();
-                self.open(resume, now);
+                if confine::is_narrow(self.setup.mode) {
+                    self.read_config(now);
+                } else {
+                    self.open(self.setup.resume.clone(), now);
+                }
+            }
+            (Request::ReadConfig, Ok(result)) => match confine::without_servers(&result) {
+                Some(servers) => {
+                    let overrides = self.setup.thread.entry("config").or_insert_with(|| json!({}));
+                    overrides["mcp_servers"] = servers.into();
+                    self.open(self.setup.resume.clone(), now);
+                }
+                None => self.broken("it told a configuration that is none".into()),
+            },
+            // Its tools are not known, so they cannot be taken away.
+            (Request::ReadConfig, Err(error)) => {
+                self.broken(format!("it did not tell its configuration: {error}"));
             }
             (Request::Initialize, Err(error)) => {
                 self.broken(format!("it refused the first request: {error}"));
             }
-            (Request::Open { .. }, Ok(result)) => return self.opened(&result),
+            (Request::Open { resume }, Ok(result)) => return self.opened(&result, resume, now),
             (Request::Open { resume: Some(id) }, Err(error)) if is_unknown_thread(&error) => {
                 self.asides.push_back(Aside::Say(format!(
                     "The session {id} could not be resumed: {error}; a new one is started."
@@ -252,14 +271,23 @@ impl Codex {
             }
             // The turn's end is what counts, and it has its own deadline.
             (Request::Interrupt, _) => {}
-            (Request::Clear, _) => self.phase = Phase::Idle,
+            (Request::Clear, _) => self.rest(now),
         }
         Route::Hidden(Mark::None)
     }
 
+    /// Asks for the MCP servers in Codex's own configuration: what is not named
+    /// cannot be turned off.
+    fn read_config(&mut self, now: Instant) {
+        // With the directory, which can have a configuration of its own.
+        let params = json!({ "cwd": self.setup.thread.get("cwd"), "includeLayers": false });
+        let line = self.requests.make(Request::ReadConfig, "config/read", &params, now);
+        self.asides.push_back(Aside::Write(line));
+    }
+
     /// Starts a thread, or takes up the one of this id.
     fn open(&mut self, resume: Option<String>, now: Instant) {
-        let mut params = self.setup.thread.clone();
+        let mut params = self.setup.opening();
         let method = match &resume {
             None => "thread/start",
             Some(id) => {
@@ -273,21 +301,41 @@ impl Codex {
         self.asides.push_back(Aside::Write(line));
     }
 
-    fn opened<'a>(&mut self, result: &RawValue) -> Route<'a> {
-        let thread = fields(result.get(), ["thread"]).ok().and_then(|[thread]| thread);
+    fn opened<'a>(
+        &mut self,
+        result: &RawValue,
+        resumed: Option<String>,
+        now: Instant,
+    ) -> Route<'a> {
+        let names = ["thread", "approvalPolicy", "sandbox"];
+        let [thread, approval, sandbox] = fields(result.get(), names).unwrap_or_default();
         let found = thread.and_then(|thread| fields(thread.get(), ["id", "status"]).ok());
         let Some([Some(id), status]) = found else {
             self.broken("it opened a conversation without an id".into());
             return Route::Hidden(Mark::None);
         };
+        if let Some(old) = resumed
+            && !self.setup.is_as_asked(approval, sandbox)
+        {
+            // Somebody else has it open, with rights of their own. What can
+            // only be said of a thread at its opening was not heard.
+            if confine::is_narrow(self.setup.mode) {
+                self.asides.push_back(Aside::Say(format!(
+                    "The session {old} is open elsewhere with other rights than those of this server; a new one is started."
+                )));
+                self.open(None, now);
+                return Route::Hidden(Mark::None);
+            }
+            self.next_turn.extend(self.setup.rights());
+        }
         self.thread = string(id).map(Cow::into_owned);
         let is_active = status
             .and_then(|status| fields(status.get(), ["type"]).ok()?[0])
             .and_then(string)
             .is_some_and(|kind| kind == "active");
         if !is_active {
-            self.phase = Phase::Idle;
-            return Route::Ready;
+            self.rest(now);
+            return Route::Ready { offers: Value::Null };
         }
         // Its turn went on while nobody was connected.
         self.phase = Phase::Turn;
@@ -308,9 +356,7 @@ impl Codex {
             // which turn is the one for its message.
             params.insert("clientUserMessageId".into(), json!(id));
         }
-        if let Some(schema) = &self.setup.output_schema {
-            params.insert("outputSchema".into(), schema.clone());
-        }
+        params.extend(self.setup.turn.clone());
         params.insert("input".into(), input::translate(&data)?);
         let line = self.requests.make(Request::StartTurn, "turn/start", &params.into(), now);
         if self.setup.is_remote && line.len() > REMOTE_LINE_BYTES {
@@ -349,6 +395,17 @@ impl Codex {
         }
     }
 
+    /// Nothing is under way: the next message can come, in another
+    /// conversation if one is wanted.
+    fn rest(&mut self, now: Instant) {
+        if std::mem::take(&mut self.renew) {
+            self.phase = Phase::Opening;
+            self.open(None, now);
+        } else {
+            self.phase = Phase::Idle;
+        }
+    }
+
     /// Ends what an interrupted turn has left running.
     fn clear(&mut self, now: Instant) {
         self.phase = Phase::Clearing;
@@ -365,45 +422,6 @@ impl Codex {
             || matches!(self.phase, Phase::Asked { interrupt: true } | Phase::Clearing);
         // One of our own ends its commands with its input.
         self.setup.is_remote && is_stopping
-    }
-
-    /// See [`super::dialect::Dialect::control_request`].
-    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
-        let done = match self.control(request, now) {
-            Ok(()) => json!({ "subtype": "success", "request_id": id, "response": {} }),
-            Err(error) => json!({ "subtype": "error", "request_id": id, "error": error }),
-        };
-        Asked::Answered(RawValue::from_string(done.to_string()).unwrap_or_default())
-    }
-
-    fn control(&mut self, request: &str, now: Instant) -> Result<(), String> {
-        let [subtype, model, mode] = fields(request, ["subtype", "model", "mode"])
-            .map_err(|error| format!("the request cannot be read: {error}"))?;
-        match subtype.and_then(string).as_deref() {
-            Some("interrupt") => {
-                let line = self.interrupt(now);
-                self.asides.extend(line.map(Aside::Write));
-                Ok(())
-            }
-            Some("set_model") => {
-                let model = model
-                    .and_then(string)
-                    .ok_or("model: expected a name; Codex cannot go back to its default")?;
-                self.next_turn.insert("model".into(), json!(model));
-                Ok(())
-            }
-            Some("set_permission_mode") => {
-                let mode = mode.and_then(string);
-                let mode = mode
-                    .and_then(|mode| PermissionMode::from_name(&mode))
-                    .ok_or("mode: expected a permission mode")?;
-                let policy = launch::policy(self.setup.mode, Some(mode));
-                self.next_turn.insert("approvalPolicy".into(), json!(policy.approval));
-                self.next_turn.insert("sandboxPolicy".into(), policy.sandbox_policy());
-                Ok(())
-            }
-            other => Err(format!("Codex has nothing like {}", other.unwrap_or_default())),
-        }
     }
 
     /// See [`super::dialect::Dialect::aside`].
@@ -452,37 +470,6 @@ fn is_unknown_thread(error: &str) -> bool {
     ["no rollout found", "invalid session id", "thread not found"]
         .iter()
         .any(|words| error.contains(words))
-}
-
-/// File changes under way, oldest first.
-#[derive(Debug, Default)]
-struct Changes(VecDeque<(String, Box<RawValue>)>);
-
-impl Changes {
-    fn note(&mut self, item: Option<&RawValue>) {
-        let found = item.and_then(|item| fields(item.get(), ["type", "id", "changes"]).ok());
-        let Some([Some(kind), Some(id), Some(changes)]) = found else { return };
-        if string(kind).as_deref() != Some("fileChange") {
-            return;
-        }
-        let Some(id) = string(id) else { return };
-        self.0.push_back((id.into_owned(), changes.to_owned()));
-        while self.0.iter().map(|(_, changes)| changes.get().len()).sum::<usize>() > CHANGES_BYTES {
-            self.0.pop_front();
-        }
-    }
-
-    fn forget(&mut self, item: Option<&RawValue>) {
-        if self.0.is_empty() {
-            return;
-        }
-        let id = item.and_then(|item| fields(item.get(), ["id"]).ok()?[0]).and_then(string);
-        self.0.retain(|(known, _)| Some(known.as_str()) != id.as_deref());
-    }
-
-    fn get(&self, item: &str) -> Option<&RawValue> {
-        self.0.iter().find(|(id, _)| id == item).map(|(_, changes)| &**changes)
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::claude;
@@ -23,7 +24,10 @@ pub enum Route<'a> {
     /// It is between agent and host only.
     Hidden(Mark<'a>),
     /// The agent has taken the first request: it can do its work.
-    Ready,
+    Ready {
+        /// An object of `commands` and `models`, if the agent tells them.
+        offers: Value,
+    },
     /// It answers a request that was sent to the agent.
     Answer {
         /// The id the request was sent with.

@@ -233,6 +233,9 @@ fn into_bytes(payload: Payload<'_>) -> BytesMut {
 
 /// Reads a whole message. The text for the agent stays where it lies.
 fn request(mut message: BytesMut) -> Result<Request, String> {
+    // A defect, to test what becomes of one.
+    #[cfg(test)]
+    assert_ne!(message, &b"panic"[..]);
     let Ok(text) = simdutf8::basic::from_utf8(&message) else {
         return Err("Invalid message format: not UTF-8".into());
     };
@@ -334,6 +337,41 @@ mod tests {
         assert_eq!(assembly.add(part(OpCode::Text, false, MESSAGE_LIMIT - 1)), Ok(None));
         assert_eq!(assembly.add(part(OpCode::Continuation, false, 1)), Ok(None));
         assert_eq!(assembly.add(part(OpCode::Continuation, true, 1)), Err(Close::TOO_BIG));
+    }
+
+    /// The close code that answers a client, `accepted` or not, which sends
+    /// `payload` bytes in fragments of `piece` and then closes without one.
+    async fn end_after(payload: usize, piece: usize, accepted: bool) -> Option<u16> {
+        let mut frames = Vec::new();
+        for (number, bytes) in vec![b' '; payload].chunks(piece).enumerate() {
+            // Not final, masked with nothing, a length of 64 bits.
+            frames.extend([u8::from(number == 0), 0xff]);
+            frames.extend((bytes.len() as u64).to_be_bytes());
+            frames.extend([0; 4]);
+            frames.extend(bytes);
+        }
+        frames.extend([0x88, 0x80, 0, 0, 0, 0]);
+        let (reader, _) = fastwebsockets::after_handshake_split(
+            std::io::Cursor::new(frames),
+            tokio::io::sink(),
+            fastwebsockets::Role::Server,
+        );
+        let (control, _control) = mpsc::channel(1);
+        let (news, _news) = mpsc::channel(8);
+        match read_loop(reader, accepted.then_some(news), &control).await {
+            End::Closed(code) => code,
+            End::Violation(close) => close.code,
+            End::Gone => unreachable!("it ends with a close frame"),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_was_refused_may_say_little() {
+        for piece in [REFUSED_LIMIT + 1, 1000] {
+            assert_eq!(end_after(REFUSED_LIMIT, piece, false).await, None);
+            assert_eq!(end_after(REFUSED_LIMIT + 1, piece, false).await, Close::TOO_BIG.code);
+            assert_eq!(end_after(REFUSED_LIMIT + 1, piece, true).await, None);
+        }
     }
 
     #[test]

@@ -10,9 +10,9 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::doorstep::Doorstep;
 use super::{Answer, Refusal};
 use crate::accept::Place;
 use crate::connection;
@@ -50,6 +50,9 @@ pub(super) fn accept(
             "Sec-WebSocket-Key: expected 16 bytes in Base64, once",
         ));
     }
+    if has_body(headers) {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "a handshake has no body"));
+    }
     let attach = attach(request.uri().query().unwrap_or_default())?;
     // Taken first: the library would take it for itself, without a way to the
     // plain socket.
@@ -68,9 +71,10 @@ pub async fn go_on(upgraded: Upgraded, session: SessionHandle) {
     };
     // The plain socket spares a lock between the two directions. What the
     // client sent behind its handshake has been read already.
-    match connection.downcast::<TokioIo<TcpStream>>() {
+    match connection.downcast::<TokioIo<Doorstep>>() {
         Ok(parts) => {
-            connection::serve(parts.io.into_inner(), parts.read_buf, session, attach).await;
+            let stream = parts.io.into_inner().into_inner();
+            connection::serve(stream, parts.read_buf, session, attach).await;
         }
         Err(_) => tracing::error!("an upgraded connection is no TCP stream; dropped"),
     }
@@ -90,6 +94,12 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() { None } else { first }
+}
+
+/// Frames follow the head at once: a body would be taken for some.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
 /// 16 bytes are 22 digits and two signs of padding in Base64.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::{QueryConfig, ServerMessage};
+use serde_json::Value;
 use tracing::info;
 
 use super::Session;
@@ -59,6 +60,8 @@ pub(super) struct Running {
     /// The conversation it was told to resume.
     resumed: Option<String>,
     initialized: bool,
+    /// The commands and models it has, once it has said so.
+    pub(super) offers: Value,
     /// It is connected to again after it was lost in a turn.
     rejoins: bool,
     pub(super) in_turn: bool,
@@ -175,6 +178,7 @@ impl Agent {
             config: QueryConfig::default(),
             resumed: None,
             initialized: true,
+            offers: Value::Null,
             rejoins: false,
             in_turn: false,
             heard: now,
@@ -194,18 +198,18 @@ impl Running {
 
     /// The first step of the ladder: a running turn is interrupted, then the
     /// input ends.
-    fn stop(&mut self, why: Stopping, grace: Duration) {
+    fn stop(&mut self, why: Stopping, grace: Duration, now: Instant) {
         if self.in_turn
             && let Some(stdin) = &self.process.stdin
-            && let Some(line) = self.dialect.interrupt(Instant::now())
+            && let Some(line) = self.dialect.interrupt(now)
         {
             // A stdin that is not free is one the agent does not read.
             let _ = stdin.try_send(Input::Control(line));
         }
         self.stopping = Some(why);
         self.mistrust = None;
-        self.parts_by = Some(Instant::now() + grace);
-        self.part(Instant::now(), grace);
+        self.parts_by = Some(now + grace);
+        self.part(now, grace);
     }
 
     /// The second step, once the interrupt has done its work or had its time.
@@ -226,7 +230,7 @@ impl Session {
         match &mut self.agent.running {
             Some(running) if running.stopping.is_none() && running.config != self.config => {
                 info!("the configuration has changed; the agent is started anew");
-                running.stop(Stopping::Reconfigured, grace);
+                running.stop(Stopping::Reconfigured, grace, now);
             }
             Some(_) => {}
             None => self.want_agent(now),
@@ -234,9 +238,10 @@ impl Session {
     }
 
     /// The agent can do its work.
-    pub(super) fn on_ready(&mut self) {
+    pub(super) fn on_ready(&mut self, offers: Value) {
         let Some(running) = &mut self.agent.running else { return };
         running.initialized = true;
+        running.offers = offers;
         if std::mem::take(&mut running.rejoins) && !running.in_turn {
             self.error("The turn has ended while the agent could not be reached; its end is lost");
         }
@@ -283,6 +288,7 @@ impl Session {
             config: self.config.clone(),
             resumed,
             initialized: false,
+            offers: Value::Null,
             rejoins: std::mem::take(&mut self.agent.rejoin),
             in_turn: false,
             heard: now,
@@ -314,7 +320,7 @@ impl Session {
         if let Some((_, reason)) = running.mistrust.take_if(|(at, _)| now >= *at)
             && running.stopping.is_none()
         {
-            running.stop(Stopping::Mistrusted, grace);
+            running.stop(Stopping::Mistrusted, grace, now);
             self.error(&format!("The agent is being stopped: {reason}"));
         }
     }
@@ -344,12 +350,12 @@ impl Session {
         }
     }
 
-    pub(super) fn stop_for_shutdown(&mut self) {
+    pub(super) fn stop_for_shutdown(&mut self, now: Instant) {
         let grace = self.settings.stop_grace;
         self.agent.start_at = None;
         if let Some(running) = &mut self.agent.running {
             match running.stopping {
-                None => running.stop(Stopping::ShuttingDown, grace),
+                None => running.stop(Stopping::ShuttingDown, grace, now),
                 Some(_) => running.stopping = Some(Stopping::ShuttingDown),
             }
         }
@@ -371,7 +377,7 @@ impl Session {
         self.inbox.put_back(running.dialect.unanswered().into_iter().collect());
         self.inbox.forget_control();
         for (from, frame) in self.controls.fail_all("the agent has ended") {
-            self.answer(from, frame);
+            self.answer(from, frame, now);
         }
         for frame in self.permissions.withdraw_all() {
             self.push(&frame);
@@ -467,8 +473,8 @@ fn ordinal(number: u32) -> String {
     }
 }
 
-/// The end of a process whose tasks are gone, which only a shutdown of the
-/// whole runtime brings about.
+/// The end of a process whose tasks are gone, which a defect of theirs brings
+/// about, or a shutdown of the whole runtime.
 pub(super) fn lost() -> Ended {
     Ended { how: Ending::Lost, stderr: Vec::new(), unread: Vec::<Bytes>::new() }
 }

@@ -139,6 +139,9 @@ impl Session {
             None => (self.log.next(), None),
             Some(replay) => starting_point(&self.log, replay, &stream),
         };
+        for frame in self.permissions.end_answered(cursor) {
+            self.push(&frame);
+        }
         for frame in self.permissions.send_again(cursor, self.log.next()) {
             self.push(&frame);
         }
@@ -228,7 +231,7 @@ impl Session {
                     ));
                     return;
                 }
-                match self.permissions.answer(&request_id, answer) {
+                match self.permissions.answer(&request_id, answer, self.log.first()) {
                     Some(Answered { line, remark }) => {
                         self.inbox.push_control(line);
                         if let Some(remark) = remark {
@@ -247,7 +250,7 @@ impl Session {
             Request::Control { request_id, subtype, request } => {
                 self.on_control_request(from, request_id, &subtype, &request, now);
             }
-            Request::Capabilities => self.on_curious(from),
+            Request::Capabilities => self.on_curious(from, now),
         }
     }
 
@@ -271,7 +274,7 @@ impl Session {
                     Some(own) => {
                         match running.dialect.control_request(&own, request, now) {
                             Asked::Write(line) => self.inbox.push_control(line),
-                            Asked::Answered(response) => self.on_answer(&own, &response),
+                            Asked::Answered(response) => self.on_answer(&own, &response, now),
                         }
                         return;
                     }
@@ -279,13 +282,13 @@ impl Session {
                 },
             },
         };
-        self.answer(from, requests::failed(&id, &refusal));
+        self.answer(from, requests::failed(&id, &refusal), now);
     }
 
     /// A control request has been answered.
-    pub(super) fn on_answer(&mut self, id: &str, response: &RawValue) {
+    pub(super) fn on_answer(&mut self, id: &str, response: &RawValue, now: Instant) {
         if let Some((from, frame)) = self.controls.complete(id, response) {
-            self.answer(from, frame);
+            self.answer(from, frame, now);
         }
     }
 
@@ -312,10 +315,10 @@ impl Session {
     }
 
     /// Sends a frame that belongs to one connection only, if it is still there.
-    pub(super) fn answer(&mut self, to: ConnectionId, frame: String) {
+    pub(super) fn answer(&mut self, to: ConnectionId, frame: String, now: Instant) {
         let Some(client) = self.client.as_ref().filter(|client| client.id == to) else { return };
         if !client.send(Control::Text(frame)) {
-            self.drop_unreading(to, Instant::now());
+            self.drop_unreading(to, now);
         }
     }
 
@@ -360,7 +363,7 @@ impl Session {
             let _ = newcomer.port.control.try_send(Control::Close(Close::GOING_AWAY));
             let _ = newcomer.verdict.send(false);
         }
-        self.stop_for_shutdown();
+        self.stop_for_shutdown(now);
     }
 
     /// Lets the client go once the agent has said its last words and the

@@ -142,40 +142,39 @@ impl Session {
 
     /// A client asks what can be done here. Asking again before the answer has
     /// come is the same question.
-    pub(super) fn on_curious(&mut self, from: ConnectionId) {
+    pub(super) fn on_curious(&mut self, from: ConnectionId, now: Instant) {
         self.capabilities.ask(&self.settings);
         self.curious = Some(from);
-        self.satisfy();
+        self.satisfy(now);
     }
 
-    pub(super) fn on_found(&mut self, found: Found) {
+    pub(super) fn on_found(&mut self, found: Found, now: Instant) {
         self.capabilities = Capabilities::Known(found);
-        self.satisfy();
+        self.satisfy(now);
     }
 
-    fn satisfy(&mut self) {
+    fn satisfy(&mut self, now: Instant) {
         if self.capabilities.known().is_some()
             && let Some(to) = self.curious.take()
         {
             let mut frame = json!({ "type": "capabilities", "version": env!("CARGO_PKG_VERSION") });
-            extend(&mut frame, json!({ "agent": self.describe_agent() }));
+            let mut agent = self.describe_agent();
+            if let Some(running) = &self.agent.running {
+                extend(&mut agent, running.offers.clone());
+            }
+            extend(&mut frame, json!({ "agent": agent }));
             extend(&mut frame, self.abilities());
-            self.answer(to, frame.to_string());
+            self.answer(to, frame.to_string(), now);
         }
     }
 
     /// What is known of the agent, its version included once it is.
     fn describe_agent(&self) -> Value {
-        let mut agent = agent::describe(&self.settings, &self.config);
-        match self.capabilities.known().map(|found| &found.version) {
-            Some(Ok(version)) => agent["version"] = json!(version),
-            Some(Err(reason)) => {
-                agent["version"] = Value::Null;
-                agent["version_unknown"] = json!(reason);
-            }
-            None => agent["version"] = Value::Null,
-        }
-        agent
+        agent::describe(&self.settings, &self.config, self.versions())
+    }
+
+    fn versions(&self) -> Option<&agent::Versions> {
+        self.capabilities.known().map(|found| &found.versions)
     }
 
     /// What the frame and `/health` have in common.
@@ -183,7 +182,7 @@ impl Session {
         let mode = self.settings.mode;
         let permission_modes = PERMISSION_MODES.into_iter().filter(|other| mode.allows(*other));
         json!({
-            "providers": agent::providers(&self.settings),
+            "providers": agent::providers(&self.settings, self.versions()),
             "mode": mode.as_str(),
             "permission_modes": permission_modes.map(PermissionMode::as_str).collect::<Vec<_>>(),
             "sandbox": {

@@ -3,7 +3,7 @@
 //! Small tables without sockets: what is open, and what to write when it is
 //! answered, withdrawn or too late.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -77,6 +77,10 @@ fn control_response(id: &str, response: &RawValue) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Permissions {
     open: Vec<Open>,
+    /// Those that a client has answered, in the order of the answers: the
+    /// number under which each was sent last, and its id. One is forgotten with
+    /// its frame, so there are never more than the replay buffer holds.
+    answered: VecDeque<(u64, String)>,
 }
 
 #[derive(Debug)]
@@ -117,10 +121,32 @@ impl Permissions {
     }
 
     /// The answer for the agent, or `None` when no such question is open.
-    pub(super) fn answer(&mut self, id: &str, answer: PermissionAnswer) -> Option<Answered> {
+    /// `kept` is the number of the oldest frame that a client can still get.
+    pub(super) fn answer(
+        &mut self,
+        id: &str,
+        answer: PermissionAnswer,
+        kept: u64,
+    ) -> Option<Answered> {
         let at = self.open.iter().position(|open| open.id == id)?;
         let open = self.open.remove(at);
+        while self.answered.front().is_some_and(|(seq, _)| *seq < kept) {
+            self.answered.pop_front();
+        }
+        self.answered.push_back((open.seq, open.id));
         Some(open.reply.answer(&answer))
+    }
+
+    /// Frames that end the questions which a client that begins at `cursor`
+    /// comes across although they were answered: it would take them for open.
+    /// Once they are in the log, whoever comes across a question there comes
+    /// across its end, too.
+    pub(super) fn end_answered(&mut self, cursor: u64) -> Vec<String> {
+        let (seen, unseen) =
+            std::mem::take(&mut self.answered).into_iter().partition(|(seq, _)| *seq >= cursor);
+        self.answered = unseen;
+        let seen: VecDeque<(u64, String)> = seen;
+        seen.iter().map(|(_, id)| cancelled(id)).collect()
     }
 
     /// The agent does not want an answer; the frame that tells the client.
@@ -240,14 +266,14 @@ mod tests {
         );
         let allow = PermissionAnswer::Allow { input: None, permissions: Some("[]".into()) };
         assert_eq!(
-            text(permissions.answer("q", allow.clone()).unwrap().line),
+            text(permissions.answer("q", allow.clone(), 1).unwrap().line),
             "{\"type\":\"control_response\",\"response\":{\"subtype\":\"success\",\"request_id\":\"q\",\"response\":{\"behavior\":\"allow\",\"updatedInput\":{\"a\":1.0},\"updatedPermissions\":[],\"toolUseID\":\"t\"}}}\n"
         );
-        assert_eq!(permissions.answer("q", allow), None);
+        assert_eq!(permissions.answer("q", allow, 1), None);
         ask(&mut permissions, "q", 1, now);
         let deny = PermissionAnswer::Deny { message: Some("no\"".into()), interrupt: true };
         assert!(
-            text(permissions.answer("q", deny).unwrap().line).contains(
+            text(permissions.answer("q", deny, 1).unwrap().line).contains(
                 r#"{"behavior":"deny","message":"no\"","interrupt":true,"toolUseID":"t"}"#
             )
         );
@@ -285,5 +311,40 @@ mod tests {
             r#"{"type":"permission_cancelled","requestId":"a"}"#
         );
         assert_eq!(permissions.withdraw_all().len(), 1);
+    }
+
+    #[test]
+    fn an_answered_question_is_ended_once_for_whoever_comes_across_it() {
+        let mut permissions = Permissions::default();
+        let now = Instant::now();
+        let yes = || PermissionAnswer::Allow { input: None, permissions: None };
+        for (id, seq) in [("a", 3), ("b", 5), ("c", 7)] {
+            ask(&mut permissions, id, seq, now);
+        }
+        permissions.answer("b", yes(), 1).unwrap();
+        permissions.answer("a", yes(), 1).unwrap();
+        assert_eq!(permissions.end_answered(6), Vec::<String>::new());
+        assert_eq!(
+            permissions.end_answered(4),
+            [r#"{"type":"permission_cancelled","requestId":"b"}"#]
+        );
+        assert_eq!(
+            permissions.end_answered(1),
+            [r#"{"type":"permission_cancelled","requestId":"a"}"#]
+        );
+        assert_eq!(permissions.end_answered(1), Vec::<String>::new());
+        assert_eq!(permissions.len(), 1);
+    }
+
+    #[test]
+    fn what_is_remembered_of_answers_goes_with_the_frames() {
+        let mut permissions = Permissions::default();
+        let now = Instant::now();
+        for seq in 1..=1000 {
+            ask(&mut permissions, "q", seq, now);
+            let yes = PermissionAnswer::Allow { input: None, permissions: None };
+            permissions.answer("q", yes, seq.saturating_sub(9)).unwrap();
+        }
+        assert_eq!(permissions.answered.len(), 10);
     }
 }

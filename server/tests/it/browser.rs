@@ -2,81 +2,14 @@
 
 use crate::support::browser::Browser;
 use crate::support::http;
-use crate::support::messages_api::MessagesApi;
 use crate::support::place::Place;
-use crate::support::relay::{Launch, Relay};
+use crate::support::relay::Launch;
 use crate::support::reply::{Gate, Message, Reply};
 use crate::support::tools::Cli;
+use crate::support::visit::{ENTER, SHIFT_ENTER, Visit};
+use crate::support::ws::Client;
 use rustix::process::Signal;
 use serde_json::json;
-
-/// The Enter key as WebDriver spells it.
-const ENTER: &str = "\u{E007}";
-/// Shift and Enter together; the closing code lets Shift go again.
-const SHIFT_ENTER: &str = "\u{E008}\u{E007}\u{E000}";
-
-/// A page that is connected to a server with the real CLI.
-struct Visit {
-    api: MessagesApi,
-    relay: Relay,
-    browser: Browser,
-    // Last, because the others have their files in it.
-    place: Place,
-}
-
-impl Visit {
-    async fn start() -> Self {
-        let (place, api) = (Place::new(), MessagesApi::start());
-        let relay = Launch::unrestricted(&place, &Cli::V2_1_329.path(), &api).start();
-        let config = json!({ "includePartialMessages": true }).to_string();
-        assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
-        let browser = Browser::start(&place).await;
-        browser.open(&format!("http://{}/", relay.address())).await;
-        let visit = Self { api, relay, browser, place };
-        visit.connected().await;
-        visit
-    }
-
-    /// Waits until the page is connected.
-    async fn connected(&self) {
-        self.browser.until("document.body.dataset.connection === 'connected'").await;
-    }
-
-    /// Writes a message and sends it with Enter.
-    async fn say(&self, text: &str) {
-        self.browser.type_into("#message", &format!("{text}{ENTER}")).await;
-    }
-
-    /// Waits until an entry of this role holds `text`.
-    async fn shows(&self, role: &str, text: &str) {
-        let text = json!(text);
-        self.browser
-            .until(&format!(
-                "[...document.querySelectorAll('.entry[data-role={role}]')]\
-                 .some(entry => entry.textContent.includes({text}))"
-            ))
-            .await;
-    }
-
-    /// Waits until `count` turns have ended, the last with `outcome`.
-    async fn turn_ended(&self, count: usize, outcome: &str) {
-        self.browser
-            .until(&format!(
-                "(ends => ends.length === {count} && ends.at(-1).dataset.outcome === '{outcome}')\
-                 ([...document.querySelectorAll('[data-role=turn-end]')])"
-            ))
-            .await;
-    }
-
-    /// Every visit's end: the page has nothing to complain of, and nothing is
-    /// left running.
-    async fn end(self) {
-        let complaints = self.browser.complaints().await;
-        assert!(complaints.is_empty(), "the page complains: {complaints:#?}");
-        self.browser.end().await;
-        self.relay.stop();
-    }
-}
 
 #[tokio::test]
 async fn a_message_is_sent_and_answered() {
@@ -211,6 +144,10 @@ async fn configuration_is_edited_and_reaches_the_model() {
 
     visit.browser.click("#open-config").await;
     visit.browser.until("document.querySelector('#config-json').value !== ''").await;
+    assert_eq!(
+        visit.browser.evaluate("document.querySelector('#config-provider').value").await,
+        ""
+    );
     visit.browser.type_into("#config-model", "claude-test-model-3").await;
     visit.browser.click("#config-save").await;
     visit
@@ -301,7 +238,7 @@ async fn ten_thousand_messages_of_the_demo_agent() {
     // The bar is at its fullest when the demo agent answers.
     for width in [1000, 780, 660, 375] {
         browser.screen(width, 700, "light").await;
-        assert_fits(&browser, &format!("the demo agent's page of {width} px")).await;
+        browser.assert_fits(&format!("the demo agent's page of {width} px")).await;
     }
     browser.screen(780, 700, "light").await;
     browser.screenshot("tablet-demo").await;
@@ -311,7 +248,7 @@ async fn ten_thousand_messages_of_the_demo_agent() {
 
 /// For the eye; the assertions are only what an eye would see at once.
 #[tokio::test]
-async fn screens() {
+async fn how_it_looks() {
     let visit = Visit::start().await;
     let file = visit.place.workspace().join("poem.txt");
     let poem = "A runner hands the baton on,\nand stands, and breathes, and then is gone.";
@@ -344,13 +281,13 @@ async fn screens() {
         ("phone-dark", 375, 740, "dark"),
     ] {
         visit.browser.screen(width, height, scheme).await;
-        assert_fits(&visit.browser, name).await;
+        visit.browser.assert_fits(name).await;
         visit.browser.screenshot(name).await;
         for panel in ["frames", "config", "status"] {
             visit.browser.click(&format!("#open-{panel}")).await;
             visit.browser.until(&format!("document.body.dataset.panel === '{panel}'")).await;
             let name = format!("{name}-{panel}");
-            assert_fits(&visit.browser, &name).await;
+            visit.browser.assert_fits(&name).await;
             visit.browser.screenshot(&name).await;
             visit.browser.click(&format!("#close-{panel}")).await;
         }
@@ -358,14 +295,64 @@ async fn screens() {
     visit.end().await;
 }
 
-/// Nothing is wider than the window, and no button of the bar beyond its edge,
-/// where one could neither see nor scroll to it.
-async fn assert_fits(browser: &Browser, name: &str) {
-    let beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    let beyond = browser.evaluate(beyond).await;
-    assert!(beyond.as_f64().is_some_and(|beyond| beyond <= 0.0), "{name} is {beyond} px too wide");
-    let hidden = "[...document.querySelectorAll('header button')]\
-                  .filter(button => button.getBoundingClientRect().right > innerWidth)\
-                  .map(button => button.textContent)";
-    assert_eq!(browser.evaluate(hidden).await, json!([]), "beyond the edge of {name}");
+/// Each way of not being connected is told with what can be done about it.
+#[tokio::test]
+async fn trouble_with_the_connection_is_explained() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).argument("--auth-token=token-of-the-page").start();
+    let browser = Browser::start(&place).await;
+    browser.open(&format!("http://{}/", relay.address())).await;
+    let is = async |state: &str| {
+        browser.until(&format!("document.body.dataset.connection === '{state}'")).await;
+    };
+
+    is("unauthorized").await;
+    browser.until("document.querySelector('#token-dialog').open").await;
+    screens(&browser, "trouble-token").await;
+    browser.type_into("#token", &format!("a-wrong-token{ENTER}")).await;
+    browser.until("!document.querySelector('#token-problem').hidden").await;
+    browser.type_into("#token", &format!("token-of-the-page{ENTER}")).await;
+    is("connected").await;
+    assert_eq!(browser.evaluate("location.search").await, "");
+
+    // Somebody takes its place, and it takes it back.
+    let path = "/ws?takeover=true&token=token-of-the-page";
+    let mut other = Client::open(relay.address(), path).await;
+    is("replaced").await;
+    screens(&browser, "trouble-replaced").await;
+    browser.click("#take-over").await;
+    is("connected").await;
+    assert_eq!(other.closed().await, Some(4001));
+
+    // Another one is there first.
+    browser.click("#connect").await;
+    is("offline").await;
+    let mut other = Client::open(relay.address(), "/ws?token=token-of-the-page").await;
+    assert_eq!(other.frame().await["type"], "connected");
+    // It reads on, so that it answers when the server asks whether it lives.
+    let other = tokio::spawn(async move { other.closed().await });
+    browser.click("#connect").await;
+    is("busy").await;
+    screens(&browser, "trouble-busy").await;
+    other.abort();
+    browser.click("#try-now").await;
+    is("connected").await;
+
+    browser.complaints().await;
+    relay.stop();
+    is("waiting").await;
+    screens(&browser, "trouble-away").await;
+    browser.end().await;
+}
+
+/// The same on a desktop and a phone, by day and by night.
+async fn screens(browser: &Browser, name: &str) {
+    for (screen, width, height, scheme) in
+        [("phone-dark", 375, 740, "dark"), ("light", 1280, 900, "light")]
+    {
+        let name = format!("{name}-{screen}");
+        browser.screen(width, height, scheme).await;
+        browser.assert_fits(&name).await;
+        browser.screenshot(&name).await;
+    }
 }

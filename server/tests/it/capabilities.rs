@@ -40,6 +40,18 @@ async fn the_version_of_the_cli(cli: Cli) {
     assert_eq!(told["limits"]["message_bytes"], 64 << 20);
     assert_eq!(told["replay"]["limit"], 16_777_216);
 
+    // The CLI tells its commands and models when it has started.
+    wait::until_async("the models", async || {
+        let told = capabilities(&mut client).await;
+        let names = |list: &str, name: &str| -> Vec<String> {
+            let list = told["agent"][list].as_array().into_iter().flatten();
+            list.map(|each| each[name].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        names("commands", "name").contains(&"compact".to_owned())
+            && names("models", "value").iter().any(|model| model.contains("haiku"))
+    })
+    .await;
+
     let health = http::get(relay.address(), "/health").await.json();
     assert_eq!(health["agent"]["version"], version, "{health}");
     for same in ["mode", "sandbox", "limits", "key_proxy", "permission_modes"] {

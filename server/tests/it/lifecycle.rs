@@ -1,11 +1,11 @@
 //! Group J: the server's own life and end, and that nothing it has started
 //! outlives either.
 
-use crate::faults_agent::FakeAgent;
-use crate::faults_checks::{
+use crate::faults::agent::FakeAgent;
+use crate::faults::checks::{
     Before, answers_at_once, descriptors, fresh_client, private_bytes, rss_bytes,
 };
-use crate::faults_raw::Raw;
+use crate::faults::raw::Raw;
 use crate::support::place::Place;
 use crate::support::proc::{self, Process};
 use crate::support::relay::{Launch, Relay};
@@ -27,10 +27,6 @@ note("strays", "out")
 work()
 "#;
 
-fn with_agent(place: &Place, agent: &FakeAgent) -> Launch {
-    Launch::new(place).argument("--claude-path").argument(agent.path())
-}
-
 fn sleepers(relay: &Relay) -> Vec<Process> {
     let mut found = relay.offspring();
     found.retain(|process| process.command.starts_with("sleep 8640"));
@@ -40,7 +36,7 @@ fn sleepers(relay: &Relay) -> Vec<Process> {
 /// A relay whose agent has left two strays, and a client of it.
 async fn with_strays(place: &Place) -> (Relay, Client, FakeAgent) {
     let agent = FakeAgent::new(place, STRAYS);
-    let relay = with_agent(place, &agent).argument("--stop-grace=1s").start();
+    let relay = agent.launch(place).argument("--stop-grace=1s").start();
     let client = Client::connect(relay.address()).await;
     agent.notes("strays", "out").await;
     wait::until("two strays", || (sleepers(&relay).len() == 2).then_some(())).await;
@@ -74,7 +70,7 @@ async fn gone(relay: &Relay, old: &[Process]) {
         (!left.iter().any(|left| old.iter().any(|old| old.pid == left.pid))).then_some(())
     })
     .await;
-    assert!(asked.elapsed() < AFTER_AGENT, "{:?}", asked.elapsed());
+    wait::was_within(AFTER_AGENT, asked);
     wait::until("no zombie", || proc::zombies_of(relay.pid()).is_empty().then_some(())).await;
 }
 
@@ -83,7 +79,7 @@ async fn told_of_the_end(client: &mut Client) -> Value {
 }
 
 #[tokio::test]
-async fn an_agent_that_crashes_leaves_no_orphan() {
+async fn i11_an_agent_that_crashes_leaves_no_orphan_in_any_session() {
     let place = Place::new();
     let (relay, mut client, _agent) = with_strays(&place).await;
     let old = relay.offspring();
@@ -97,7 +93,7 @@ async fn an_agent_that_crashes_leaves_no_orphan() {
 }
 
 #[tokio::test]
-async fn a_keeper_that_is_killed_takes_everything_with_it() {
+async fn i11_a_keeper_that_is_killed_takes_everything_with_it() {
     let place = Place::new();
     let (relay, mut client, _agent) = with_strays(&place).await;
     let old = relay.offspring();
@@ -110,7 +106,7 @@ async fn a_keeper_that_is_killed_takes_everything_with_it() {
 }
 
 #[tokio::test]
-async fn a_stopped_server_leaves_no_orphan() {
+async fn j1_a_stopped_server_leaves_no_orphan() {
     for signal in [Signal::TERM, Signal::INT] {
         let place = Place::new();
         let (relay, mut client, _agent) = with_strays(&place).await;
@@ -120,7 +116,7 @@ async fn a_stopped_server_leaves_no_orphan() {
         assert_eq!(client.closed().await, Some(1001));
         let asked = Instant::now();
         assert_eq!(relay.end().code(), Some(0));
-        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        wait::was_within(AFTER_AGENT, asked);
     }
 }
 
@@ -128,11 +124,9 @@ async fn a_stopped_server_leaves_no_orphan() {
 async fn j3_a_killed_server_leaves_nothing_after_8_s() {
     let place = Place::new();
     let (relay, client, _agent) = with_strays(&place).await;
-    let asked = Instant::now();
     relay.signal(Signal::KILL);
-    // `end` waits for no more than 8 s and fails with what is left.
+    // It waits for no more than 8 s and fails with what is left.
     relay.end();
-    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     drop(client);
 }
 
@@ -148,7 +142,7 @@ note("ready", "yes")
 while True: time.sleep(1)
 "#;
     let agent = FakeAgent::new(&place, story);
-    let relay = with_agent(&place, &agent).start();
+    let relay = agent.launch(&place).start();
     let client = Client::connect(relay.address()).await;
     agent.notes("ready", "yes").await;
     relay.signal(Signal::KILL);
@@ -167,7 +161,7 @@ note("ready", "yes")
 work()
 "#;
     let agent = FakeAgent::new(&place, story);
-    let relay = with_agent(&place, &agent).start();
+    let relay = agent.launch(&place).start();
     let mut client = Client::connect(relay.address()).await;
     agent.notes("ready", "yes").await;
     client.say("Hello").await;
@@ -197,7 +191,7 @@ async fn j1_sigterm_while_idle_ends_within_a_second() {
     let relay = Launch::demo(&place).start();
     let asked = Instant::now();
     relay.stop();
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    wait::was_within(Duration::from_secs(1), asked);
 }
 
 #[tokio::test]
@@ -243,7 +237,8 @@ async fn j1_sigterm_during_a_replay() {
     let asked = Instant::now();
     relay.signal(Signal::TERM);
     assert_eq!(relay.end().code(), Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    // A client that reads nothing is not waited for for long.
+    wait::was_within(Duration::from_secs(2), asked);
     drop(stuck);
 }
 
@@ -258,7 +253,7 @@ note("ready", "yes")
 while True: time.sleep(1)
 "#;
         let agent = FakeAgent::new(&place, story);
-        let relay = with_agent(&place, &agent).argument("--stop-grace=1m").start();
+        let relay = agent.launch(&place).argument("--stop-grace=1m").start();
         let mut client = Client::connect(relay.address()).await;
         agent.notes("ready", "yes").await;
         relay.signal(Signal::TERM);
@@ -266,7 +261,7 @@ while True: time.sleep(1)
         let asked = Instant::now();
         relay.signal(signal);
         assert_eq!(relay.end().code(), Some(0));
-        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        wait::was_within(Duration::from_secs(1), asked);
     }
 }
 

@@ -1,13 +1,12 @@
 //! The server in surroundings that fail it: a log nobody reads, a port that is
 //! taken, process 1.
 
-use crate::faults_agent::FakeAgent;
-use crate::faults_checks::answers_at_once;
+use crate::faults::agent::FakeAgent;
+use crate::faults::checks::answers_at_once;
 use crate::support::place::Place;
 use crate::support::proc::{self, Mark};
-use crate::support::relay::Launch;
-use crate::support::wait;
 use crate::support::ws::Client;
+use crate::support::{http, wait};
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -73,9 +72,25 @@ impl Drop for Wrapped {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "here the server is the child")]
+/// What begins a command in a network (`--net`) or with mounts (`--mount`) of
+/// its own. A normal user becomes the root of them.
+fn unshared(what: &str) -> Vec<&str> {
+    let mut wrapper = vec!["unshare", what];
+    if !rustix::process::geteuid().is_root() {
+        wrapper.extend(["--user", "--map-root-user"]);
+    }
+    wrapper
+}
+
 fn fails_to_start(place: &Place, arguments: &[&str]) -> Output {
-    Command::new(SERVER)
+    fails_to_start_under(place, &[], arguments)
+}
+
+#[expect(clippy::disallowed_methods, reason = "here the server is the child")]
+fn fails_to_start_under(place: &Place, wrapper: &[&str], arguments: &[&str]) -> Output {
+    let mut command = [wrapper, &[SERVER]].concat().into_iter();
+    Command::new(command.next().expect("the server at least"))
+        .args(command)
         .args(["--demo", "--workspace"])
         .arg(place.workspace())
         .args(arguments)
@@ -99,7 +114,7 @@ async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
             client.frame().await;
             client.close().await;
         }
-        let mut client = crate::faults_checks::fresh_client(relay.address).await;
+        let mut client = crate::faults::checks::fresh_client(relay.address).await;
         client.say(json!({"n": 1000}).to_string()).await;
         client.turn().await;
         answers_at_once(relay.address).await;
@@ -144,6 +159,19 @@ async fn j6_a_port_that_is_none_is_refused() {
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains("port"), "{told}");
     }
+}
+
+/// In a network of its own, where ports below 1024 are what they usually are,
+/// and without the right to one.
+#[tokio::test]
+async fn j6_a_port_for_root_alone_is_said_in_words() {
+    let place = Place::new();
+    let unshared = unshared("--net");
+    let wrapper = [&unshared[..], &["setpriv", "--bounding-set=-all"]].concat();
+    let output = fails_to_start_under(&place, &wrapper, &["--host=0.0.0.0", "--port=80"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("ports below 1024 are for root; choose another with --port"), "{told}");
 }
 
 #[tokio::test]
@@ -206,6 +234,34 @@ while (text := hear()) is not None:
     assert_eq!(relay.ended(), Some(0));
 }
 
+/// The one file that the server writes for an agent finds no room.
+#[tokio::test]
+async fn i28_a_disk_that_is_full_is_told_and_stops_nothing_else() {
+    const FILL: &str = "mount -t tmpfs -o size=4k none \"$TMPDIR\" && \
+                        { cat /dev/zero > \"$TMPDIR/fill\"; exec \"$0\" \"$@\"; }";
+    let place = Place::new();
+    let unshared = unshared("--mount");
+    let wrapper = [&unshared[..], &["sh", "-c", FILL, SERVER, "--demo"]].concat();
+    let relay = Wrapped::start(&place, &wrapper, Stdio::null());
+    let servers = r#"{"mcpServers":{"own":{"command":"true"}}}"#;
+    assert_eq!(http::post(relay.address, "/config", servers).await.status, 200);
+    let mut client = Client::connect(relay.address).await;
+    let told = client.frame().await;
+    let words = told["error"].as_str().expect("an error");
+    assert!(words.contains("the MCP servers cannot be written to a file in"), "{words}");
+    assert!(words.contains("No space left on device"), "{words}");
+    client.say("Hello").await;
+    client.until(|frame| frame["error"].to_string().contains("kept and handed over")).await;
+    // Without them there is nothing to write.
+    assert_eq!(http::post(relay.address, "/config", "{}").await.status, 200);
+    client.say("Again").await;
+    client.turn().await;
+    client.turn().await;
+    client.close().await;
+    proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
+    assert_eq!(relay.ended(), Some(0));
+}
+
 /// The descriptors that a process of ours inherits, as whoever started the
 /// tests has left them open: without close-on-exec.
 fn inherited() -> Vec<String> {
@@ -232,7 +288,7 @@ note("descriptors", " ".join(sorted(fd for fd in os.listdir("/proc/self/fd") if 
 work()
 "#;
     let agent = FakeAgent::new(&place, story);
-    let relay = Launch::new(&place).argument("--claude-path").argument(agent.path()).start();
+    let relay = agent.launch(&place).start();
     let mut client = Client::connect(relay.address()).await;
     client.say("Hello").await;
     client.turn().await;

@@ -1,6 +1,8 @@
 //! The agent asks, the user decides: permission requests of the real CLI in
 //! mode `ask`, from the question to what became of the tool.
 
+use crate::support::place::Place;
+use crate::support::relay::Launch;
 use crate::support::reply::{Message, Reply};
 use crate::support::scene::{Scene, for_both_clis};
 use crate::support::tools::Cli;
@@ -278,6 +280,51 @@ async fn sent_once_in_a_replay(cli: Cli) {
     client.close().await;
     relay.stop();
     drop((place, api));
+}
+
+/// A client that is sent everything from the beginning comes across a question
+/// that was answered long ago; before it is told the replay's end, it is told
+/// that nobody waits for an answer any more. An answer all the same is one to
+/// nothing.
+#[tokio::test]
+async fn answered_ones_are_ended_in_a_replay() {
+    let place = Place::new();
+    let relay = Launch::demo(&place).start();
+    let mut client = Client::connect(relay.address()).await;
+    client.say(json!({ "permission": "Bash" }).to_string()).await;
+    let request = asked(&mut client).await;
+    answer(&mut client, &request, json!({ "approved": true })).await;
+    let turn = client.turn().await;
+    assert_eq!(kinds(&turn.0, "permission_cancelled"), 0, "not for who answered: {turn:#?}");
+    client.close().await;
+
+    // The second time as the first: it is said once and stays.
+    for _ in 0..2 {
+        let mut client = Client::open(relay.address(), "/ws?after=0").await;
+        let next = client.frame().await["next"].as_u64().expect("the number of the next frame");
+        let frames = client.until(|frame| frame["seq"] == next - 1).await;
+        let about: Vec<_> = frames
+            .iter()
+            .filter(|frame| frame["requestId"] == request["requestId"])
+            .map(|frame| frame["type"].as_str().expect("a type"))
+            .collect();
+        assert_eq!(about, ["permission_request", "permission_cancelled"], "{frames:#?}");
+
+        answer(&mut client, &request, json!({ "approved": true })).await;
+        let error = client.frame().await;
+        assert!(error["error"].to_string().contains("No permission request"), "{error}");
+        client.say("And now").await;
+        assert_eq!(client.turn().await.result()["is_error"], false);
+
+        // Who is behind the question hears nothing of it.
+        let after = frames.last().expect("a frame")["seq"].as_u64().expect("a number");
+        client.close().await;
+        let mut client = Client::open(relay.address(), &format!("/ws?after={after}")).await;
+        let frames = client.until(|frame| frame["data"]["type"] == "result").await;
+        assert_eq!(kinds(&frames, "permission_cancelled"), 0, "{frames:#?}");
+        client.close().await;
+    }
+    relay.stop();
 }
 
 async fn withdrawn_when_the_agent_dies(cli: Cli) {

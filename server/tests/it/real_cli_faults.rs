@@ -2,6 +2,7 @@
 //! worst moment. The server lives, says what happened, and the conversation
 //! goes on.
 
+use crate::support::messages_api::MessagesApi;
 use crate::support::place::Place;
 use crate::support::relay::Launch;
 use crate::support::reply::{Gate, Message, Reply};
@@ -11,7 +12,8 @@ use crate::support::ws::Client;
 use crate::support::{http, proc, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 for_both_clis! {
     wrong_key,
@@ -19,6 +21,7 @@ for_both_clis! {
     refused_request,
     cut_connection,
     no_key_at_all,
+    nowhere_to_write,
     killed_in_mid_turn_and_resumed,
     killed_while_a_tool_runs_and_resumed,
     server_stopped_while_a_tool_runs_and_resumed,
@@ -98,6 +101,35 @@ async fn no_key_at_all(cli: Cli) {
     scene.end().await;
 }
 
+/// A home, a directory for sessions and a workspace that are closed: the agent
+/// works, but what it has not written down it cannot resume.
+async fn nowhere_to_write(cli: Cli) {
+    let (place, api) = (Place::new(), MessagesApi::start());
+    let user = place.give_to_nobody().as_raw();
+    for closed in [place.home(), place.workspace(), place.file("claude")] {
+        let mode = std::fs::Permissions::from_mode(0o555);
+        std::fs::set_permissions(closed, mode).expect("a directory of the test");
+    }
+    let relay = Launch::unrestricted(&place, &cli.path(), &api).user(user).start();
+    let mut client = Client::connect(relay.address()).await;
+    api.script([Reply::text("One."), Reply::text("Two.")]);
+    client.say("Hi").await;
+    assert_eq!(client.turn().await.result()["result"], "One.");
+    let health = http::get(relay.address(), "/health").await.json();
+    let pid = health["agent"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    proc::signal(pid.expect("a running agent"), Signal::KILL);
+    told_of_the_kill(&mut client).await;
+
+    client.say("Still there?").await;
+    let frames = client.until(|frame| frame["type"] == "exit").await;
+    let [.., error, _] = &frames[..] else { panic!("an error before the exit: {frames:#?}") };
+    let words = "could not be resumed; a new one is started";
+    assert!(error["error"].to_string().contains(words), "{error}");
+    assert_eq!(client.turn().await.result()["result"], "Two.");
+    client.close().await;
+    relay.stop();
+}
+
 /// Reads the two frames that tell of the agent's end: words, then facts.
 async fn told_of_the_kill(client: &mut Client) {
     let frames = client.until(|frame| frame["type"] == "exit").await;
@@ -145,14 +177,15 @@ async fn killed_while_a_tool_runs_and_resumed(cli: Cli) {
     told_of_the_kill(&mut scene.client).await;
 
     // The CLI's tools do not die with it: the server has to see to that.
-    let relay = &scene.relay;
-    let gone = wait::until_blocking(Duration::from_secs(2), || {
+    let (relay, told) = (&scene.relay, Instant::now());
+    wait::until("the tool to be gone", || {
         let left = relay.offspring();
         let running = left.iter().any(|process| process.command.starts_with("sleep 8630"));
         (!running).then_some(())
-    });
-    assert!(gone.is_some(), "left 2 s after the agent's end: {:#?}", scene.relay.offspring());
-    assert_eq!(proc::zombies_of(scene.relay.pid()).len(), 0);
+    })
+    .await;
+    wait::was_within(Duration::from_secs(2), told);
+    wait::until("no zombie", || proc::zombies_of(relay.pid()).is_empty().then_some(())).await;
 
     scene.client.say("Still there?").await;
     let resumed = scene.client.turn().await;

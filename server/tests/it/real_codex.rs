@@ -6,7 +6,7 @@
 use crate::support::codex::{CODEX_KEY, CodexScene, KEY_VARIABLE};
 use crate::support::reply::Gate;
 use crate::support::responses_api::Reply;
-use crate::support::{http, wait};
+use crate::support::{http, tools, wait};
 use serde_json::{Value, json};
 
 /// A PNG of one red pixel.
@@ -169,22 +169,104 @@ async fn three_megabytes_in_one_line() {
 }
 
 #[tokio::test]
-async fn capabilities_name_both_agents() {
+async fn a_long_text_in_many_pieces() {
     let mut scene = CodexScene::start(json!({})).await;
-    scene.client.send(&json!({ "type": "capabilities" })).await;
-    let is_it = |frame: &Value| frame["type"] == "capabilities";
-    let frame = scene.client.until(is_it).await.pop().expect("a frame");
-    assert_eq!(frame["agent"]["provider"], "codex");
-    assert_eq!(frame["providers"]["codex"]["installed"], true);
-    assert_eq!(frame["providers"]["claude"]["installed"], false);
-    scene.end_unchecked().await;
+    let open = Gate::closed();
+    open.open();
+    let piece = "0123456789 ".repeat(20);
+    scene.api.script([Reply::gated(&open, vec![piece.as_str(); 1000])]);
+    let turn = scene.turn("Much").await;
+    assert_eq!(turn.texts(), [piece.repeat(1000)]);
+    let deltas = turn.of("item/agentMessage/delta").filter_map(|params| params["delta"].as_str());
+    assert_eq!(deltas.collect::<String>(), piece.repeat(1000));
+    scene.end().await;
 }
 
 #[tokio::test]
-async fn an_unknown_provider_is_a_bad_request() {
+async fn three_megabytes_in_one_message_come_back_whole() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.api.script([Reply::text("Seen.")]);
+    // Codex tells the model that it is no image, and the client what it was.
+    let data = "A".repeat(3 << 20);
+    let source = json!({ "type": "base64", "media_type": "image/png", "data": data });
+    scene.client.say(json!([{ "type": "image", "source": source }])).await;
+    let turn = scene.rest().await;
+    assert_eq!(turn.texts(), ["Seen."]);
+    let echo = &turn.items("userMessage")[0]["content"][0]["url"];
+    assert_eq!(echo.as_str().map(str::len), Some(data.len() + "data:image/png;base64,".len()));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_text_beyond_what_codex_takes_is_refused_with_its_words() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.client.say("x".repeat((1 << 20) + 1).as_str()).await;
+    let is_error = |frame: &Value| frame["type"] == "error";
+    let refused = scene.client.until(is_error).await.pop().expect("a frame");
+    let text = refused["error"].as_str().unwrap_or_default();
+    assert!(text.contains("1048576"), "{text}");
+    scene.api.script([Reply::text("Shorter.")]);
+    assert_eq!(scene.turn("Less").await.texts(), ["Shorter."]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn another_conversation_begins_in_the_same_process() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.api.script([Reply::text("One."), Reply::text("Two.")]);
+    scene.turn("First").await;
+    let before = scene.agent().await;
+    let anew = json!({ "subtype": "new_conversation" });
+    let ask = json!({ "type": "control_request", "requestId": "a", "request": anew });
+    scene.client.send(&ask).await;
+    let is_answer = |frame: &Value| frame["type"] == "control_response";
+    let answer = scene.client.until(is_answer).await.pop().expect("a frame");
+    assert_eq!(answer["response"]["subtype"], "success", "{answer}");
+    assert_eq!(scene.turn("Second").await.texts(), ["Two."]);
+    assert_eq!(scene.api.request(2).await.user_texts(), ["Second"]);
+    let after = scene.agent().await;
+    assert_eq!(after["pid"], before["pid"]);
+    assert_ne!(after["session_id"], before["session_id"]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn capabilities_name_both_agents_with_their_versions() {
+    let real = tools::Cli::V2_1_329.path();
+    for (claude, installed, version) in
+        [("no-such-claude".into(), false, Value::Null), (real, true, json!("2.1.329"))]
+    {
+        let mut scene = CodexScene::launched("ask", json!({}), |launch, _| {
+            launch.argument("--claude-path").argument(claude)
+        })
+        .await;
+        scene.client.send(&json!({ "type": "capabilities" })).await;
+        let is_it = |frame: &Value| frame["type"] == "capabilities";
+        let frame = scene.client.until(is_it).await.pop().expect("a frame");
+        let health = http::get(scene.relay.address(), "/health").await.json();
+        for told in [&frame, &health] {
+            // The agent is the one that is configured.
+            assert_eq!(told["agent"]["provider"], "codex");
+            assert_eq!(told["agent"]["version"], "0.169.0", "{told}");
+            let codex = json!({ "installed": true, "remote": false, "version": "0.169.0" });
+            assert_eq!(told["providers"]["codex"], codex);
+            assert_eq!(told["providers"]["claude"]["installed"], installed);
+            assert_eq!(told["providers"]["claude"]["version"], version);
+        }
+        scene.end_unchecked().await;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_provider_is_a_bad_request_and_an_address_of_one_is_ignored() {
     let scene = CodexScene::start(json!({})).await;
     let answer = http::post(scene.relay.address(), "/config", r#"{"provider":"other"}"#).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("provider: expected one of"), "{}", answer.body);
+    // Where the server connects is no client's choice.
+    let elsewhere = json!({ "codexUrl": "ws://127.0.0.1:1", "codexPath": "/bin/sh" });
+    let answer = crate::support::codex::configure(&scene.relay, elsewhere).await;
+    let ignored = answer["ignored"].to_string();
+    assert!(ignored.contains("codexUrl") && ignored.contains("codexPath"), "{ignored}");
     scene.end_unchecked().await;
 }

@@ -1,6 +1,6 @@
 //! Questions of the real Codex: of each kind, with each answer.
 
-use crate::support::codex::{CodexScene, Turn};
+use crate::support::codex::{CodexScene, Home, Turn};
 use crate::support::responses_api::Reply;
 use serde_json::{Value, json};
 
@@ -80,6 +80,62 @@ async fn a_file_change_is_asked_about_with_its_diff() {
     scene.end().await;
 }
 
+/// A Codex that may ask for more than its sandbox gives, and ask the user.
+async fn curious() -> CodexScene {
+    let features = "request_permissions_tool = true\ndefault_mode_request_user_input = true";
+    let home = Home { features, ..Home::default() };
+    // Where every command is asked about there is nothing to ask for beforehand.
+    let config = json!({ "permissionMode": "acceptEdits" });
+    CodexScene::at_home(home, "ask", config, |launch, _| launch).await
+}
+
+/// One call, the question it leads to, its answer, and what the model is told.
+async fn told(scene: &mut CodexScene, call: &Reply, tool: &str, reply: Value) -> String {
+    scene.api.script([call.clone(), Reply::text("Done.")]);
+    scene.client.say("Go").await;
+    let question = scene.question().await;
+    assert_eq!(question["tool"], tool, "{question}");
+    answer(scene, &question, reply).await;
+    assert_eq!(scene.rest().await.texts(), ["Done."]);
+    scene.api.requests().pop().expect("requests").tool_output()
+}
+
+#[tokio::test]
+async fn more_permissions_are_asked_for_and_given_or_not() {
+    let mut scene = curious().await;
+    let wanted = json!({ "network": { "enabled": true } });
+    let call =
+        Reply::tool("request_permissions", json!({ "reason": "news", "permissions": wanted }));
+    let no = told(&mut scene, &call, "permissions", json!({ "approved": false })).await;
+    assert!(!no.contains("true"), "{no}");
+    let yes = told(&mut scene, &call, "permissions", json!({ "approved": true })).await;
+    assert!(yes.contains("enabled") && yes.contains("true") && yes.contains("turn"), "{yes}");
+    let always = json!({ "approved": true, "updatedPermissions": [{ "always": true }] });
+    let always = told(&mut scene, &call, "permissions", always).await;
+    assert!(always.contains("true") && always.contains("session"), "{always}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_question_of_the_model_is_answered() {
+    let mut scene = curious().await;
+    let option = |label: &str| json!({ "label": label, "description": "One of them." });
+    let call = Reply::tool(
+        "request_user_input",
+        json!({ "questions": [{
+            "id": "which", "header": "Which", "question": "Which one?",
+            "options": [option("First"), option("Second")],
+        }] }),
+    );
+    let answers = json!({ "answers": { "which": "Second" } });
+    let answered = json!({ "approved": true, "updatedInput": answers });
+    let said = told(&mut scene, &call, "requestUserInput", answered).await;
+    assert!(said.contains("which") && said.contains("Second"), "{said}");
+    let said = told(&mut scene, &call, "requestUserInput", json!({ "approved": false })).await;
+    assert!(!said.contains("Second"), "{said}");
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn an_interrupt_withdraws_the_question() {
     let mut scene = asking(json!({})).await;
@@ -113,23 +169,6 @@ async fn a_question_nobody_answers_is_denied() {
     assert_eq!(turn.texts(), ["Then not."]);
     assert!(turn.0.iter().any(|frame| frame["type"] == "permission_cancelled"));
     assert!(!scene.place.workspace().join("a").exists());
-    scene.end().await;
-}
-
-#[tokio::test]
-async fn in_mode_safe_no_command_runs_and_nobody_is_asked() {
-    let mut scene = CodexScene::launched("safe", json!({}), |launch, _| launch).await;
-    scene.api.script([
-        Reply::command("ls /"),
-        Reply::new_file("made.txt", "x"),
-        Reply::text("Nothing."),
-    ]);
-    let turn = scene.turn("Go").await;
-    assert_eq!(turn.texts(), ["Nothing."]);
-    assert!(turn.0.iter().all(|frame| frame["type"] != "permission_request"));
-    assert_eq!(turn.items("commandExecution")[0]["status"], "declined");
-    assert!(!scene.api.request(2).await.tool_output().contains("etc"));
-    assert!(!scene.place.workspace().join("made.txt").exists());
     scene.end().await;
 }
 

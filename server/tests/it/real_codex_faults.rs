@@ -1,7 +1,7 @@
 //! What goes wrong with the real Codex: interrupts at every phase, errors of
 //! the API, kills at the worst moment.
 
-use crate::support::codex::{CodexScene, Turn};
+use crate::support::codex::{CodexScene, Home, Turn};
 use crate::support::proc;
 use crate::support::relay::Launch;
 use crate::support::reply::Gate;
@@ -88,16 +88,66 @@ async fn an_interrupt_with_nothing_to_stop_does_nothing() {
     scene.end().await;
 }
 
+/// Fails a turn by what the API does, on a connection that the next turn
+/// still uses, and gives what the client learns of it.
+async fn failed(scene: &mut CodexScene, replies: [Reply; 4]) -> (String, Value) {
+    scene.api.script(replies);
+    let turn = scene.turn("Go").await;
+    assert_eq!(turn.status(), "failed", "{turn:?}");
+    let end = turn.of("turn/completed").next().expect("its end");
+    let error = &end["turn"]["error"];
+    let told = turn.of("error").last().expect("it is told before the end, too");
+    assert_eq!(told["error"]["message"], error["message"]);
+    scene.api.forget_replies();
+    scene.api.script([Reply::text("Better.")]);
+    assert_eq!(scene.turn("Again").await.texts(), ["Better."]);
+    (error["message"].as_str().unwrap_or_default().to_owned(), error["codexErrorInfo"].clone())
+}
+
 #[tokio::test]
 async fn errors_of_the_api_fail_the_turn_and_not_the_next() {
     let mut scene = CodexScene::start(json!({})).await;
-    for status in [400, 401, 500] {
-        scene.api.script([Reply::Error(status), Reply::Error(status), Reply::Error(status)]);
-        assert_eq!(scene.turn("Go").await.status(), "failed", "{status}");
-        scene.api.forget_replies();
-        scene.api.script([Reply::text("Better.")]);
-        assert_eq!(scene.turn("Again").await.texts(), ["Better."]);
+    let http = |status| json!({ "httpConnectionFailed": { "httpStatusCode": status } });
+    let too_many = json!({ "responseTooManyFailedAttempts": { "httpStatusCode": 429 } });
+    for (status, kind, words) in [
+        (400, json!("other"), "scripted 400"),
+        (401, http(401), "401 Unauthorized: scripted 401"),
+        (403, http(403), "403 Forbidden: scripted 403"),
+        (429, too_many, "429 Too Many Requests"),
+        (500, json!("internalServerError"), "high demand"),
+        (503, http(503), "503 Service Unavailable"),
+    ] {
+        let reply = || Reply::Error(status);
+        let (text, info) = failed(&mut scene, [reply(), reply(), reply(), reply()]).await;
+        assert!(text.contains(words), "{text}");
+        assert_eq!(info, kind, "{text}");
     }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_fails_the_turn() {
+    let mut scene = CodexScene::start(json!({})).await;
+    let reply = || Reply::cut("one ");
+    let (text, info) = failed(&mut scene, [reply(), reply(), reply(), reply()]).await;
+    assert!(text.contains("stream disconnected"), "{text}");
+    assert_eq!(info, "other");
+    // One that comes whole at the second attempt is no failure.
+    scene.api.script([reply(), Reply::text("Whole.")]);
+    let turn = scene.turn("And again").await;
+    assert_eq!((turn.status(), turn.texts()), (&json!("completed"), vec!["Whole."]));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_stands_still_fails_the_turn() {
+    let home = Home { provider: "stream_idle_timeout_ms = 1000", ..Home::default() };
+    let mut scene = CodexScene::at_home(home, "unrestricted", json!({}), |launch, _| launch).await;
+    let gate = Gate::closed();
+    let reply = || Reply::gated(&gate, ["never"]);
+    let (text, info) = failed(&mut scene, [reply(), reply(), reply(), reply()]).await;
+    assert!(text.contains("idle timeout"), "{text}");
+    assert_eq!(info, "other");
     scene.end().await;
 }
 
@@ -236,4 +286,15 @@ async fn the_server_ends_while_a_command_runs() {
     runs(&scene, "sleep 86312").await;
     // `stop` looks that nothing is left.
     scene.relay.stop();
+}
+
+#[tokio::test]
+async fn the_server_is_killed_while_a_command_runs() {
+    let mut scene = CodexScene::start(json!({})).await;
+    scene.api.script([Reply::command(LONG_COMMAND)]);
+    scene.client.say("Go").await;
+    runs(&scene, "sleep 86312").await;
+    scene.relay.signal(Signal::KILL);
+    // `end` looks that nothing is left.
+    assert!(!scene.relay.end().success());
 }

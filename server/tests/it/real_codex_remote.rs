@@ -15,7 +15,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -282,6 +282,29 @@ async fn a_wrong_token_is_said_and_the_token_never() {
     Remote { scene, server, cable }.end().await;
 }
 
+/// The app-server refuses whoever names an origin.
+#[tokio::test]
+async fn the_handshake_has_the_token_and_no_origin() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let place = Place::new();
+    let relay = relay(&place, "ask", listener.local_addr().expect("an address"), TOKEN);
+    configure(&relay, json!({})).await;
+    let client = Client::connect(relay.address()).await;
+    let mut head = String::new();
+    wait::within("the handshake", async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        while !head.ends_with("\r\n\r\n") {
+            head.push(char::from(stream.read_u8().await.expect("a head")));
+        }
+    })
+    .await;
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains(&format!("authorization: bearer {TOKEN}")), "{head}");
+    assert!(head.contains("upgrade: websocket") && !head.contains("origin:"), "{head}");
+    client.close().await;
+    relay.stop();
+}
+
 #[tokio::test]
 async fn an_app_server_that_is_gone_is_said() {
     let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -296,4 +319,67 @@ async fn an_app_server_that_is_gone_is_said() {
     assert!(text.contains(&format!("cannot be reached: ws://{address}")), "{text}");
     client.close().await;
     relay.stop();
+}
+
+#[tokio::test]
+async fn a_thread_begun_with_tools_has_none_in_mode_safe() {
+    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    scene.api.script([Reply::text("One."), Reply::command("touch made"), Reply::text("Two.")]);
+    scene.turn("First").await;
+    assert!(!scene.api.request(1).await.tools().is_empty());
+    let session = scene.agent().await["session_id"].clone();
+    let CodexScene { place, api, relay: old, client } = scene;
+    client.close().await;
+    old.stop();
+    let next = relay(&place, "safe", cable.address, TOKEN);
+    configure(&next, json!({ "resume": session })).await;
+    let mut client = Client::connect(next.address()).await;
+    client.say("Second").await;
+    assert_eq!(rest(&mut client).await.texts(), ["Two."]);
+    assert_eq!(api.request(2).await.tools(), Vec::<String>::new());
+    assert!(api.request(3).await.tool_output().contains("unsupported call"));
+    assert!(!place.workspace().join("made").exists());
+    client.close().await;
+    next.stop();
+    drop(server);
+}
+
+/// A thread that is open already is not opened anew, and keeps what it was
+/// opened with whatever the second to come asks for.
+#[tokio::test]
+async fn rights_that_somebody_else_gave_a_thread_are_not_taken_over() {
+    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    scene.api.script([Reply::text("One.")]);
+    scene.turn("First").await;
+    let session = scene.agent().await["session_id"].clone();
+
+    let asking = relay(&scene.place, "ask", cable.address, TOKEN);
+    configure(&asking, json!({ "resume": session })).await;
+    let mut client = Client::connect(asking.address()).await;
+    scene.api.script([Reply::command("touch made"), Reply::text("Then not.")]);
+    client.say("Second").await;
+    let is_question = |frame: &Value| frame["type"] == "permission_request";
+    let question = client.until(is_question).await.pop().expect("a frame");
+    let id = &question["requestId"];
+    let no = json!({ "type": "permission_response", "requestId": id, "approved": false });
+    client.send(&no).await;
+    assert_eq!(rest(&mut client).await.texts(), ["Then not."]);
+    assert_eq!(scene.api.request(2).await.user_texts(), ["First", "Second"]);
+    client.close().await;
+    asking.stop();
+
+    // Tools that a thread has cannot be taken from it.
+    let safe = relay(&scene.place, "safe", cable.address, TOKEN);
+    configure(&safe, json!({ "resume": session })).await;
+    let mut client = Client::connect(safe.address()).await;
+    scene.api.script([Reply::text("Three.")]);
+    client.say("Third").await;
+    let turn = rest(&mut client).await;
+    assert!(turn.errors().iter().any(|error| error.contains("open elsewhere")), "{turn:?}");
+    let request = scene.api.request(4).await;
+    assert_eq!((request.user_texts(), request.tools()), (vec!["Third"], vec![]));
+    client.close().await;
+    safe.stop();
+    assert!(!scene.place.workspace().join("made").exists());
+    Remote { scene, server, cable }.end().await;
 }

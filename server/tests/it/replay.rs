@@ -1,8 +1,8 @@
 //! Nothing is lost in between: replay, gaps, backpressure and memory through
 //! real sockets (H7 to H9, H11, I30).
 
-use crate::faults_checks::{Before, answers_at_once, heap_bytes, peak_heap_bytes};
-use crate::faults_raw::Raw;
+use crate::faults::checks::{Before, answers_at_once, heap_bytes, peak_heap_bytes};
+use crate::faults::raw::Raw;
 use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::Client;
@@ -184,7 +184,8 @@ async fn h7_a_client_of_the_seed_goes_on_in_order_after_a_reconnect() {
     let relay = Launch::demo(&place).start();
     let before = Before::of(&relay);
     let mut client = fresh_raw(relay.address()).await;
-    client.say(&json!({"n": 20_000, "rate": 5_000}).to_string()).await;
+    // More than can pass by while a slow machine reconnects.
+    client.say(&json!({"n": 1_000_000, "rate": 5_000}).to_string()).await;
     let mut last = 0;
     for _ in 0..5 {
         let mut count = 0;
@@ -200,8 +201,9 @@ async fn h7_a_client_of_the_seed_goes_on_in_order_after_a_reconnect() {
         drop(client);
         client = fresh_raw(relay.address()).await;
     }
-    drop(client);
+    client.send(0x81, br#"{"type":"interrupt"}"#).await;
     turn_is_over(&relay, 1).await;
+    drop(client);
     before.check(&relay).await;
 }
 

@@ -1,10 +1,10 @@
 //! Group H: the one place for a client, through real sockets. A dead holder
 //! loses it, a live one never.
 
-use crate::faults_agent::FakeAgent;
-use crate::faults_checks::{Before, fresh_client};
-use crate::faults_proxy::Proxy;
-use crate::faults_raw::{Raw, user_message};
+use crate::faults::agent::FakeAgent;
+use crate::faults::checks::{Before, fresh_client};
+use crate::faults::proxy::Proxy;
+use crate::faults::raw::{Raw, user_message};
 use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
 use crate::support::wait;
@@ -12,12 +12,18 @@ use crate::support::ws::{Client, Seen, client_frame};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
-/// Short enough to wait for, long enough for a busy machine.
-const PROBE: &str = "--probe-timeout=700ms";
+/// For a holder that is dead: soon over.
+const SHORT: Duration = Duration::from_millis(700);
+const SHORT_PROBE: &str = "--probe-timeout=700ms";
 
-fn demo(place: &Place) -> Relay {
-    Launch::demo(place).argument(PROBE).start()
+/// For a holder that lives: it answers at once, and a busy machine must not
+/// make it look dead.
+const LONG_PROBE: &str = "--probe-timeout=30s";
+
+fn demo(place: &Place, probe: &str) -> Relay {
+    Launch::demo(place).argument(probe).start()
 }
 
 fn busy() -> Value {
@@ -34,30 +40,32 @@ async fn turned_away(relay: &Relay) {
 #[tokio::test]
 async fn h1_a_second_client_is_told_and_the_first_sees_nothing_of_it() {
     let place = Place::new();
-    let relay = demo(&place);
+    let relay = demo(&place, LONG_PROBE);
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
-    let answering = async {
-        // Reading is what answers the probe.
-        first.say(json!({"sleep_ms": 1500, "echo": true}).to_string()).await;
-        first.turn().await
-    };
-    let ((), turn) = tokio::join!(turned_away(&relay), answering);
-    let seen = turn.0.iter().find(|frame| frame["type"] != "sdk_message");
-    assert_eq!(seen, None);
+    let second = turned_away(&relay);
+    unless_seen(&mut first, second).await.expect("the holder sees nothing");
+    first.say("Hello").await;
+    let turn = first.turn().await;
+    assert!(turn.0.iter().all(|frame| frame["type"] == "sdk_message"), "{turn:#?}");
     first.close().await;
     before.check(&relay).await;
+}
+
+/// Runs `work` while `client` does nothing but to answer pings. What it sees
+/// meanwhile is an error.
+async fn unless_seen<T>(client: &mut Client, work: impl Future<Output = T>) -> Result<T, Seen> {
+    tokio::select! {
+        done = work => Ok(done),
+        seen = client.see() => Err(seen),
+    }
 }
 
 #[tokio::test]
 async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
     let place = Place::new();
     let agent = FakeAgent::new(&place, "work()");
-    let relay = Launch::new(&place)
-        .argument("--claude-path")
-        .argument(agent.path())
-        .argument(PROBE)
-        .start();
+    let relay = agent.launch(&place).argument(LONG_PROBE).start();
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     first.say("mine").await;
@@ -77,16 +85,10 @@ async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
         let _ = tokio::io::AsyncWriteExt::write_all(&mut second.stream, &more).await;
         while second.text().await.is_some() {}
     };
-    let answering = async {
-        first.say("still mine").await;
-        first.turn().await;
-        // Answers the probe until the second has gone.
-        tokio::time::timeout(Duration::from_millis(1500), first.see()).await.expect_err("silence");
-    };
-    tokio::join!(second, answering);
+    unless_seen(&mut first, second).await.expect("the holder sees nothing");
     first.say("the last").await;
     first.turn().await;
-    assert_eq!(agent.heard(), ["mine", "still mine", "the last"]);
+    assert_eq!(agent.heard(), ["mine", "the last"]);
     first.close().await;
     before.check(&relay).await;
 }
@@ -94,37 +96,41 @@ async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
 #[tokio::test]
 async fn h3_of_200_clients_at_once_one_is_connected() {
     let place = Place::new();
-    let relay = demo(&place);
+    let relay = demo(&place, LONG_PROBE);
     let before = Before::of(&relay);
     let address = relay.address();
+    let (refusal, refusals) = watch::channel(0);
     let clients: Vec<_> = (0..200)
         .map(|_| {
+            let (refusal, mut refusals) = (refusal.clone(), refusals.clone());
             tokio::spawn(async move {
                 let mut client = Client::open(address, "/ws").await;
                 let first = client.frame().await;
                 if first == json!({ "type": "connected" }) {
-                    // Keeps answering until everybody has been told.
-                    let _ = tokio::time::timeout(Duration::from_secs(4), client.see()).await;
-                    return 1;
+                    // Keeps answering until everybody else has been told.
+                    let all_told = refusals.wait_for(|told| *told == 199);
+                    let told = unless_seen(&mut client, all_told).await;
+                    told.expect("the holder sees nothing").expect("the others are there");
+                    return;
                 }
                 assert_eq!(first, busy());
                 assert_eq!(client.closed().await, Some(1013));
-                0
+                refusal.send_modify(|told| *told += 1);
             })
         })
         .collect();
-    let mut connected = 0;
     for client in clients {
-        connected += client.await.expect("no client fails");
+        client.await.expect("no client fails");
     }
-    assert_eq!(connected, 1);
+    // So one was connected.
+    assert_eq!(*refusals.borrow(), 199);
     before.check(&relay).await;
 }
 
 #[tokio::test]
 async fn h4_a_client_that_closes_or_resets_frees_the_place_at_once() {
     let place = Place::new();
-    let relay = demo(&place);
+    let relay = demo(&place, LONG_PROBE);
     let before = Before::of(&relay);
     for reset in [false, true] {
         let mut first = Raw::upgrade(relay.address(), "/ws", b"").await;
@@ -137,7 +143,7 @@ async fn h4_a_client_that_closes_or_resets_frees_the_place_at_once() {
         // it waits for a probe that the end cuts short.
         let asked = Instant::now();
         Client::connect(relay.address()).await.close().await;
-        assert!(asked.elapsed() < Duration::from_millis(600), "{:?}", asked.elapsed());
+        wait::was_within(Duration::from_secs(1), asked);
     }
     before.check(&relay).await;
 }
@@ -145,15 +151,15 @@ async fn h4_a_client_that_closes_or_resets_frees_the_place_at_once() {
 #[tokio::test]
 async fn h4_a_vanished_client_loses_the_place_to_the_next_one() {
     let place = Place::new();
-    let relay = demo(&place);
+    let relay = demo(&place, SHORT_PROBE);
     let before = Before::of(&relay);
     let proxy = Proxy::to(relay.address()).await;
     let _first = Client::connect(proxy.address()).await;
     proxy.go_silent();
     let asked = Instant::now();
     Client::connect(relay.address()).await.close().await;
-    assert!(asked.elapsed() >= Duration::from_millis(650), "{:?}", asked.elapsed());
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() >= SHORT, "{:?}", asked.elapsed());
+    wait::was_within(2 * SHORT, asked);
     before.check(&relay).await;
 }
 
@@ -179,14 +185,14 @@ async fn h4_a_vanished_client_is_dropped_by_the_ping_clock() {
 #[tokio::test]
 async fn h5_a_frozen_client_is_dead_though_its_kernel_is_not() {
     let place = Place::new();
-    let relay = demo(&place);
+    let relay = demo(&place, SHORT_PROBE);
     let before = Before::of(&relay);
     let mut frozen = Client::connect(relay.address()).await;
     // In the middle of a flood, too: the probe must not wait behind it.
     frozen.say(json!({"n": 40_000, "size": 1000}).to_string()).await;
     let asked = Instant::now();
     let mut second = Client::connect(relay.address()).await;
-    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    wait::was_within(2 * SHORT, asked);
     second.interrupt().await;
     second.turn().await;
     second.close().await;
@@ -197,7 +203,7 @@ async fn h5_a_frozen_client_is_dead_though_its_kernel_is_not() {
 #[tokio::test]
 async fn a_live_holder_gives_way_only_to_one_that_takes_over() {
     let place = Place::new();
-    let relay = demo(&place);
+    let relay = demo(&place, LONG_PROBE);
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     let mut second = Client::open(relay.address(), "/ws?takeover=true").await;
@@ -211,40 +217,21 @@ async fn a_live_holder_gives_way_only_to_one_that_takes_over() {
     before.check(&relay).await;
 }
 
-/// Two clients that come back as soon as they are turned away, for two
-/// seconds: the first stays.
+/// Two clients that come back as soon as they are turned away: the first stays.
 #[tokio::test]
 async fn two_clients_that_reconnect_for_ever_do_not_throw_each_other_out() {
     let place = Place::new();
-    let relay = Launch::demo(&place).argument("--probe-timeout=2s").start();
+    let relay = demo(&place, LONG_PROBE);
     let before = Before::of(&relay);
-    let address = relay.address();
-    let until = Instant::now() + Duration::from_secs(2);
-    let reconnecting = || async move {
-        let (mut connected, mut refused) = (0, 0);
-        while Instant::now() < until {
-            let mut client = Client::open(address, "/ws").await;
-            let first = client.frame().await;
-            if Instant::now() >= until {
-                // The other one may have gone home by now.
-                break;
-            }
-            if first == busy() {
-                refused += 1;
-                client.closed().await;
-                continue;
-            }
-            connected += 1;
-            let left = until.saturating_duration_since(Instant::now());
-            let end = tokio::time::timeout(left, client.see()).await;
-            assert!(end.is_err(), "thrown out: {end:?}");
+    let mut first = Client::connect(relay.address()).await;
+    let reconnecting = async {
+        for _ in 0..50 {
+            turned_away(&relay).await;
         }
-        (connected, refused)
     };
-    let (one, other) = tokio::join!(tokio::spawn(reconnecting()), tokio::spawn(reconnecting()));
-    let (one, other) = (one.expect("no panic"), other.expect("no panic"));
-    assert_eq!(one.0 + other.0, 1, "{one:?} {other:?}");
-    assert!(one.1 + other.1 > 3, "{one:?} {other:?}");
+    // It would come back too, if it were thrown out; so that must not be.
+    unless_seen(&mut first, reconnecting).await.expect("the holder sees nothing");
+    first.close().await;
     before.check(&relay).await;
 }
 
@@ -254,24 +241,20 @@ async fn two_clients_that_reconnect_for_ever_do_not_throw_each_other_out() {
 async fn a_live_client_survives_a_stopped_server() {
     let place = Place::new();
     let relay = Launch::demo(&place)
-        .argument("--ping-interval=400ms")
-        .argument("--pong-timeout=400ms")
-        .argument("--probe-timeout=400ms")
+        .argument("--ping-interval=500ms")
+        .argument("--pong-timeout=3s")
+        .argument("--probe-timeout=3s")
         .start();
     let before = Before::of(&relay);
     let mut client = Client::connect(relay.address()).await;
-    for round in 0..3 {
+    for _ in 0..2 {
         let paused = async {
             relay.signal(Signal::STOP);
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
             relay.signal(Signal::CONT);
-            tokio::time::sleep(Duration::from_millis(1000)).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
         };
-        let seen = tokio::select! {
-            () = paused => None,
-            seen = client.see() => Some(seen),
-        };
-        assert!(seen.is_none(), "round {round}: {seen:?}");
+        unless_seen(&mut client, paused).await.expect("the holder sees nothing");
     }
     client.say("Still here").await;
     client.turn().await;
@@ -283,7 +266,7 @@ async fn a_live_client_survives_a_stopped_server() {
 #[tokio::test]
 async fn a_client_that_died_while_the_server_was_stopped_does_not_hold_the_place() {
     let place = Place::new();
-    let relay = demo(&place);
+    let relay = demo(&place, SHORT_PROBE);
     let before = Before::of(&relay);
     let proxy = Proxy::to(relay.address()).await;
     let _first = Client::connect(proxy.address()).await;
@@ -293,7 +276,7 @@ async fn a_client_that_died_while_the_server_was_stopped_does_not_hold_the_place
     relay.signal(Signal::CONT);
     let asked = Instant::now();
     Client::connect(relay.address()).await.close().await;
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    wait::was_within(2 * SHORT, asked);
     before.check(&relay).await;
 }
 
@@ -301,7 +284,7 @@ async fn a_client_that_died_while_the_server_was_stopped_does_not_hold_the_place
 #[tokio::test]
 async fn h12_a_pending_permission_is_asked_again_once() {
     let place = Place::new();
-    let relay = demo(&place);
+    let relay = demo(&place, LONG_PROBE);
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     first.say(json!({"permission": "Bash"}).to_string()).await;

@@ -6,6 +6,7 @@ use claude_relay_client::{Decision, PermissionRequest, RawJson};
 use rustyline::config::Behavior;
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::connect::NOBODY_TO_ASK;
@@ -60,6 +61,9 @@ impl Approvals {
             && let Some(request) = self.waiting.pop_front()
         {
             terminal.clear();
+            if let Some(rule) = always(&request) {
+                terminal.note(&format!("  always: {rule}"));
+            }
             let asked = request.clone();
             let asking = tokio::task::spawn_blocking(move || ask(&asked));
             self.asking = Some((request, asking));
@@ -74,7 +78,7 @@ fn ask(request: &PermissionRequest) -> Decision {
     let Ok(mut editor) = DefaultEditor::with_config(config) else {
         return Decision::deny(NOBODY_TO_ASK);
     };
-    let always = request.suggestions();
+    let always = request.always();
     let question = format!(
         "Allow {}? [y]es, {}[e]dit the input, [n]o, [s]top the turn: ",
         request.tool.escape_debug(),
@@ -119,6 +123,28 @@ fn ask(request: &PermissionRequest) -> Decision {
             _ => {}
         }
     }
+}
+
+/// What "always" would change, in a few words.
+fn always(request: &PermissionRequest) -> Option<String> {
+    let rules: Vec<Value> = serde_json::from_str(request.always()?.get()).ok()?;
+    let [first, ..] = &rules[..] else { return None };
+    let words = match first["type"].as_str() {
+        Some("addRules") => {
+            let rules = first["rules"].as_array()?.iter().map(|rule| {
+                let tool = rule["toolName"].as_str().unwrap_or("?");
+                match rule["ruleContent"].as_str() {
+                    Some(content) => format!("{tool}({content})"),
+                    None => format!("every use of {tool}"),
+                }
+            });
+            let verb = first["behavior"].as_str().unwrap_or("allow");
+            format!("{verb} {}", rules.collect::<Vec<_>>().join(", "))
+        }
+        Some("setMode") => format!("switch to the mode {}", first["mode"].as_str()?),
+        _ => first.to_string(),
+    };
+    Some(words)
 }
 
 /// The input, changed by hand; `None` if it is no JSON object.

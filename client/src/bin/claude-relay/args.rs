@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+#[cfg(feature = "e2b")]
+use claude_relay_client::e2b::SandboxId;
 use claude_relay_client::{Configuration, SystemPrompt};
 
 use crate::outcome::Exit;
@@ -36,6 +38,17 @@ impl Args {
                 "options of `ask` cannot stand before a subcommand: write them after it",
             ));
         }
+        #[cfg(feature = "e2b")]
+        {
+            let sandbox = &self.server.sandbox;
+            let talks = matches!(self.command, None | Some(Command::Ask(_) | Command::Chat(_)));
+            if sandbox.is_wanted() && !talks {
+                return Err(Exit::usage("a sandbox is for `ask` and `chat`"));
+            }
+            if sandbox.keep && !sandbox.is_wanted() {
+                return Err(Exit::usage("--keep goes with --sandbox or --template"));
+            }
+        }
         Ok(())
     }
 }
@@ -53,6 +66,12 @@ pub(crate) enum Command {
     },
     /// Show how the server is
     Health,
+    /// See to the sandboxes in E2B's cloud
+    #[cfg(feature = "e2b")]
+    Sandbox {
+        #[command(subcommand)]
+        command: SandboxCommand,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -75,6 +94,83 @@ pub(crate) enum ConfigCommand {
         #[arg(value_name = "NAME=VALUE", required_unless_present = "file")]
         fields: Vec<String>,
     },
+}
+
+#[cfg(feature = "e2b")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum SandboxCommand {
+    /// List those that claude-relay has started
+    Ls {
+        /// List every one of the account
+        #[arg(long)]
+        all: bool,
+    },
+    /// End them
+    Kill(KillArgs),
+    /// Pause them with all that runs in them; their time stands still
+    Pause {
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<SandboxId>,
+    },
+    /// Resume them, or give them new time
+    Resume {
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<SandboxId>,
+        /// How long they live from now on, at least
+        #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+        sandbox_timeout: Duration,
+    },
+    /// Print the log of one
+    Logs {
+        /// Its id
+        id: SandboxId,
+    },
+}
+
+#[cfg(feature = "e2b")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct KillArgs {
+    /// Their ids
+    #[arg(required_unless_present = "all")]
+    pub(crate) ids: Vec<SandboxId>,
+    /// All that claude-relay has started
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// Of these, only those that were started this long ago, such as 90m or 24h
+    #[arg(long, value_name = "TIME", requires = "all", value_parser = parse_duration)]
+    pub(crate) older_than: Option<Duration>,
+}
+
+/// A sandbox of E2B's cloud in the place of an address.
+#[cfg(feature = "e2b")]
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sandbox (E2B_API_KEY and ANTHROPIC_API_KEY, also from .env)")]
+pub(crate) struct SandboxArgs {
+    /// Run the agent in a fresh sandbox, which ends with this program
+    #[arg(long, global = true)]
+    pub(crate) sandbox: bool,
+    /// Of this template; means --sandbox
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) template: Option<String>,
+    /// Leave the sandbox when done and print SANDBOX_ID=… to stderr; when its
+    /// time is over it is paused
+    #[arg(long, global = true)]
+    pub(crate) keep: bool,
+    /// Come back to this sandbox, resume it if it is paused, and leave it again
+    #[arg(long, global = true, value_name = "ID", conflicts_with_all = ["sandbox", "template", "keep"])]
+    pub(crate) attach: Option<SandboxId>,
+    /// How long the sandbox lives once this program is gone
+    #[arg(long, global = true, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    pub(crate) sandbox_timeout: Duration,
+}
+
+#[cfg(feature = "e2b")]
+impl SandboxArgs {
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.sandbox || self.template.is_some() || self.attach.is_some()
+    }
 }
 
 /// Where the server is and how to reach it.
@@ -111,6 +207,9 @@ pub(crate) struct ServerArgs {
     /// Colours and the spinner
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
+    #[cfg(feature = "e2b")]
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use serde::Serialize;
+use claude_relay_client::Answer;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::args::{AskArgs, ServerArgs};
-use crate::connect::connect;
+use crate::connect::{connect, leave};
 use crate::outcome::Exit;
 use crate::prompt::{message, read_file};
 use crate::render::Renderer;
@@ -17,6 +18,9 @@ use crate::turn::{self, Ended, report};
 #[derive(Serialize)]
 struct Report<'a> {
     session_id: Option<&'a str>,
+    /// Where the agent names its turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn_id: Option<String>,
     /// `completed`, `failed`, `interrupted` or `timeout`.
     status: &'a str,
     text: &'a str,
@@ -59,7 +63,7 @@ pub(crate) async fn ask(
     let client = match connect(server, configuration, interactive, terminal).await {
         Ok(client) => client,
         Err(exit) if args.json && exit.message().is_some() => {
-            let answer = claude_relay_client::Answer::default();
+            let answer = Answer::default();
             let ended = Ended { answer, exit, status: "failed", leave: false };
             print_json(&ended, terminal)?;
             return Err(ended.exit.silent());
@@ -69,7 +73,8 @@ pub(crate) async fn ask(
     // With a schema the answer is what fits it, not the text on the way there.
     let stream = !args.json && !args.no_stream && args.output_schema.is_none();
     let mut renderer = Renderer::new(terminal, stream, server.verbose > 0);
-    let ended = turn::run(&client, message, &args.turn, &mut renderer, terminal).await;
+    let resumed = args.turn.resume.as_deref();
+    let ended = turn::run(&client, message, &args.turn, resumed, &mut renderer, terminal).await;
     let answer = &ended.answer;
     let text = answer.structured_output.as_deref().unwrap_or(&answer.text);
     let written = if args.json {
@@ -85,15 +90,34 @@ pub(crate) async fn ask(
         terminal.complain(&format!("--out: cannot write {}: {error}", path.display()));
     }
     report(&ended, &args.turn, terminal);
-    client.stop().await;
+    leave(&client, server, terminal).await;
     written?;
     Ok(if args.json { ended.exit.silent() } else { ended.exit })
+}
+
+/// The id in the line that ended the turn.
+fn turn_id(answer: &Answer) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        params: Params,
+    }
+    #[derive(Deserialize)]
+    struct Params {
+        turn: Turn,
+    }
+    #[derive(Deserialize)]
+    struct Turn {
+        id: String,
+    }
+    let line: Line = answer.result.as_ref()?.parse().ok()?;
+    Some(line.params.turn.id)
 }
 
 fn print_json(ended: &Ended, terminal: &Terminal) -> Result<(), Exit> {
     let answer = &ended.answer;
     let report = Report {
         session_id: answer.session_id.as_deref(),
+        turn_id: turn_id(answer),
         status: ended.status,
         text: answer.structured_output.as_deref().unwrap_or(&answer.text),
         error: ended.exit.message(),

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use claude_relay_client::{Client, Connection, UserMessage};
+use claude_relay_client::{Client, Connection, Error, UserMessage};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::args::{ChatArgs, ServerArgs};
-use crate::connect::connect;
+use crate::connect::{connect, leave};
 use crate::outcome::Exit;
 use crate::render::Renderer;
 use crate::terminal::Terminal;
@@ -48,8 +48,21 @@ pub(crate) async fn chat(
     let configuration = args.turn.configuration();
     let interactive = args.turn.interactive_approvals;
     let client = connect(server, configuration, interactive, terminal).await?;
-    let mut chat = Chat { client, server, args: &args, terminal, session_id: None, model: None };
-    let history = history_file(&args);
+    let exit = converse(&client, server, &args, terminal).await;
+    // However it went: a sandbox must not be left behind.
+    leave(&client, server, terminal).await;
+    exit
+}
+
+async fn converse(
+    client: &Client,
+    server: &ServerArgs,
+    args: &ChatArgs,
+    terminal: &Terminal,
+) -> Result<Exit, Exit> {
+    let client = client.clone();
+    let mut chat = Chat { client, server, args, terminal, session_id: None, model: None };
+    let history = history_file(args);
     let mut editor = editor(history.as_ref())
         .map_err(|error| Exit::failed(format!("cannot use the terminal: {error}")))?;
     let exit = loop {
@@ -74,7 +87,6 @@ pub(crate) async fn chat(
     {
         terminal.complain(&format!("the history is not saved in {}: {error}", path.display()));
     }
-    chat.client.stop().await;
     Ok(exit)
 }
 
@@ -112,8 +124,12 @@ impl Chat<'_> {
                 Err(error) => Err(error),
             },
             ("/interrupt", "") => self.client.interrupt().await,
-            // The agent's own way to begin anew in the same process.
-            ("/new", "") => return self.turn("/clear").await,
+            ("/new", "") => match self.provider().await {
+                Ok(Some(provider)) if provider == "codex" => self.begin_anew().await,
+                // The agent's own way to begin anew in the same process.
+                Ok(_) => return self.turn("/clear").await,
+                Err(error) => Err(error),
+            },
             _ => return self.turn(line).await,
         };
         match done {
@@ -122,11 +138,29 @@ impl Chat<'_> {
         }
     }
 
+    /// Which agent is configured.
+    async fn provider(&self) -> Result<Option<String>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            provider: Option<String>,
+        }
+        let config = self.client.configuration().await?;
+        Ok(config.parse::<Config>().ok().and_then(|config| config.provider))
+    }
+
+    async fn begin_anew(&mut self) -> Result<(), Error> {
+        self.client.new_conversation().await?;
+        self.session_id = None;
+        self.terminal.note("another conversation begins with the next message");
+        Ok(())
+    }
+
     async fn turn(&mut self, text: &str) -> Next {
         let args = &self.args.turn;
         let mut renderer = Renderer::new(self.terminal, true, self.server.verbose > 0);
         let message = UserMessage::text(text);
-        let ended = turn::run(&self.client, message, args, &mut renderer, self.terminal).await;
+        let ended =
+            turn::run(&self.client, message, args, None, &mut renderer, self.terminal).await;
         if !renderer.printed && ended.exit.message().is_none() {
             // An answer that is only in the result, such as that of a command.
             let _ = self.terminal.answer(&ended.answer.text);

@@ -1,5 +1,8 @@
 //! From arguments to a client.
 
+#[cfg(feature = "e2b")]
+mod in_sandbox;
+
 use std::path::Path;
 
 use claude_relay_client::{Client, ClientBuilder, Configuration, Connection, Decision};
@@ -16,9 +19,12 @@ pub(crate) const NOBODY_TO_ASK: &str =
 
 /// The server's part of the settings.
 pub(crate) fn builder(args: &ServerArgs) -> Result<ClientBuilder, Exit> {
-    let mut builder = Client::builder()
-        .connection_url(&args.url)
-        .environment(false)
+    with_settings(Client::builder().connection_url(&args.url).environment(false), args)
+}
+
+/// What does not depend on where the server is.
+fn with_settings(builder: ClientBuilder, args: &ServerArgs) -> Result<ClientBuilder, Exit> {
+    let mut builder = builder
         .allow_plaintext(args.allow_plaintext)
         .takeover(args.takeover)
         .connect_timeout(args.connect_timeout);
@@ -45,6 +51,10 @@ pub(crate) async fn connect(
     interactive: bool,
     terminal: &Terminal,
 ) -> Result<Client, Exit> {
+    #[cfg(feature = "e2b")]
+    if args.sandbox.is_wanted() {
+        return in_sandbox::connect(args, configuration, interactive, terminal).await;
+    }
     let configured = !configuration.is_empty();
     let mut builder = builder(args)?.environment(configured).configuration(configuration);
     if !interactive {
@@ -61,6 +71,16 @@ pub(crate) async fn connect(
         terminal.note("connected");
     }
     Ok(client)
+}
+
+/// Says goodbye. A sandbox ends with that, or is left as it was asked for.
+pub(crate) async fn leave(client: &Client, args: &ServerArgs, terminal: &Terminal) {
+    #[cfg(feature = "e2b")]
+    if args.sandbox.is_wanted() {
+        return in_sandbox::leave(client, &args.sandbox, terminal).await;
+    }
+    let _ = (args, terminal);
+    client.stop().await;
 }
 
 /// Tells of a connection that breaks and comes back.

@@ -11,6 +11,8 @@ mod inspect;
 mod outcome;
 mod prompt;
 mod render;
+#[cfg(feature = "e2b")]
+mod sandboxes;
 mod terminal;
 mod trace;
 mod turn;
@@ -47,6 +49,10 @@ fn run(args: Args, terminal: &Terminal) -> Result<Exit, Exit> {
         Some(Command::Chat(chat)) => runtime.block_on(chat::chat(&server, chat, terminal)),
         Some(Command::Config { command }) => {
             runtime.block_on(inspect::config(&server, command, terminal))
+        }
+        #[cfg(feature = "e2b")]
+        Some(Command::Sandbox { command }) => {
+            runtime.block_on(sandboxes::sandbox(command, terminal))
         }
         Some(Command::Health) => runtime.block_on(inspect::health(&server, terminal)),
         Some(Command::Completions { shell }) => inspect::completions(shell, terminal),

@@ -45,6 +45,12 @@ impl Exit {
         self.message.as_deref()
     }
 
+    /// The same end in other words.
+    #[cfg(feature = "e2b")]
+    pub(crate) fn saying(self, message: String) -> Self {
+        Self { message: Some(message), ..self }
+    }
+
     /// The same end with nothing to say, because it has been said.
     pub(crate) fn silent(self) -> Self {
         Self { message: None, ..self }
@@ -61,8 +67,16 @@ impl From<Error> for Exit {
             | Error::Setting { .. }
             | Error::Plaintext { .. }
             | Error::ConfigurationRefused { .. }
-            | Error::InvalidMessage(_) => 2,
-            Error::Timeout { .. } => 4,
+            | Error::InvalidMessage(_)
+            | Error::NoSandbox => 2,
+            Error::Timeout { .. } | Error::NotStarted { .. } => 4,
+            #[cfg(feature = "e2b")]
+            Error::E2b(error) => match **error {
+                claude_relay_client::e2b::Error::Settings(_)
+                | claude_relay_client::e2b::Error::Argument(_) => 2,
+                claude_relay_client::e2b::Error::TimedOut { .. } => 4,
+                _ => 3,
+            },
             Error::Protocol(_) => 5,
             _ => 3,
         };

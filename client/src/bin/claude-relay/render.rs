@@ -9,6 +9,9 @@ use crate::terminal::Terminal;
 /// How much of a tool's input is shown.
 const INPUT_CHARS: usize = 100;
 
+/// How much of it where somebody is to decide about it.
+const QUESTION_CHARS: usize = 10_000;
+
 /// Shows one turn as it goes.
 pub(crate) struct Renderer<'a> {
     terminal: &'a Terminal,
@@ -47,11 +50,8 @@ impl<'a> Renderer<'a> {
                 self.terminal.complain(&what);
             }
             ServerMessage::PermissionRequest(request) => {
-                self.terminal.note(&format!(
-                    "? {} {}",
-                    request.tool,
-                    cut(request.input.get(), INPUT_CHARS)
-                ));
+                let asked = question(request.input.get());
+                self.terminal.note(&format!("? {} {asked}", request.tool));
             }
             _ => {}
         }
@@ -113,6 +113,30 @@ fn summary(input: &str) -> String {
     cut(telling.as_deref().unwrap_or(input), INPUT_CHARS)
 }
 
+/// What somebody is to decide about: the input, or the diffs in it.
+fn question(input: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Input {
+        changes: Vec<Change>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Change {
+        path: String,
+        diff: String,
+    }
+    let Ok(Input { changes }) = serde_json::from_str(input) else {
+        return cut(input, QUESTION_CHARS);
+    };
+    let mut text = String::new();
+    for Change { path, diff } in changes {
+        text.push_str(&format!("{path}\n{diff}\n"));
+    }
+    match text.char_indices().nth(QUESTION_CHARS) {
+        Some((at, _)) => format!("{}… (cut)", &text[..at]),
+        None => text.trim_end().to_owned(),
+    }
+}
+
 /// On one line, cut to `chars`.
 fn cut(text: &str, chars: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -131,5 +155,16 @@ mod tests {
         assert_eq!(summary(r#"{"command":"ls\n -l","description":"d"}"#), "ls -l");
         assert_eq!(summary(r#"{"x":1}"#), r#"{"x":1}"#);
         assert_eq!(cut(&"é".repeat(200), 3), "ééé…");
+    }
+
+    #[test]
+    fn what_is_decided_about_is_shown_whole() {
+        let long = format!(r#"{{"command":"{}"}}"#, "x".repeat(5000));
+        assert_eq!(question(&long), long);
+        let changes =
+            r#"{"changes":[{"path":"/a","diff":"+one\n+two\n"},{"path":"/b","diff":"-c"}]}"#;
+        assert_eq!(question(changes), "/a\n+one\n+two\n\n/b\n-c");
+        let large = format!(r#"{{"changes":[{{"path":"/a","diff":"{}"}}]}}"#, "é".repeat(20_000));
+        assert!(question(&large).ends_with("é… (cut)"));
     }
 }

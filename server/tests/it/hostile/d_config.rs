@@ -1,24 +1,17 @@
 //! D: configurations that are none, or that want more than they may.
 
+use super::witness::Witness;
 use super::{Siege, exchange, status};
 use crate::support::http::{self, Response};
-use crate::support::place::Place;
-use crate::support::relay::{Launch, Relay};
 use crate::support::wait;
-use crate::support::ws::{Client, RawClient};
+use crate::support::ws::RawClient;
 use serde_json::{Value, json};
 
 /// A secret that must never be seen again.
 const CANARY: &str = "canary-7f3a9c";
 
-fn demo() -> (Place, Relay) {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    (place, relay)
-}
-
-async fn configuration(relay: &Relay) -> Value {
-    http::get(relay.address(), "/config").await.json()["config"].take()
+async fn configuration(siege: &Siege) -> Value {
+    http::get(siege.address(), "/config").await.json()["config"].take()
 }
 
 fn assert_error(answer: &Response, status: u16, names: &str) {
@@ -30,8 +23,8 @@ fn assert_error(answer: &Response, status: u16, names: &str) {
 
 #[tokio::test]
 async fn d1_and_d2_bodies_that_are_no_configuration() {
-    let (_place, relay) = demo();
-    http::post(relay.address(), "/config", r#"{"model":"before"}"#).await;
+    let siege = Siege::begin().await;
+    http::post(siege.address(), "/config", r#"{"model":"before"}"#).await;
     for body in [
         " ",
         "{",
@@ -44,7 +37,7 @@ async fn d1_and_d2_bodies_that_are_no_configuration() {
         "{\"model\":\"\u{1}\"}",
         "",
     ] {
-        let answer = http::post(relay.address(), "/config", body).await;
+        let answer = http::post(siege.address(), "/config", body).await;
         assert_eq!(
             (answer.status, answer.body.as_str()),
             (400, r#"{"error":"Invalid JSON"}"#),
@@ -52,15 +45,15 @@ async fn d1_and_d2_bodies_that_are_no_configuration() {
         );
     }
     for body in ["null", "[]", "5", "\"x\""] {
-        assert_eq!(http::post(relay.address(), "/config", body).await.status, 400, "{body}");
+        assert_eq!(http::post(siege.address(), "/config", body).await.status, 400, "{body}");
     }
-    assert_eq!(configuration(&relay).await, json!({ "model": "before" }));
-    relay.stop();
+    assert_eq!(configuration(&siege).await, json!({ "model": "before" }));
+    siege.over().await;
 }
 
 #[tokio::test]
 async fn d5_a_field_of_the_wrong_type_is_named() {
-    let (_place, relay) = demo();
+    let siege = Siege::begin().await;
     for (body, path) in [
         (json!({ "model": 5 }), "model"),
         (json!({ "allowedTools": "x" }), "allowedTools"),
@@ -73,18 +66,18 @@ async fn d5_a_field_of_the_wrong_type_is_named() {
         (json!({ "env": { "A": 5 } }), "env.A"),
         (json!({ "model": "a\0b" }), "model"),
     ] {
-        let answer = http::post(relay.address(), "/config", &body.to_string()).await;
+        let answer = http::post(siege.address(), "/config", &body.to_string()).await;
         assert_error(&answer, 400, path);
     }
-    assert_eq!(configuration(&relay).await, json!({}));
-    relay.stop();
+    assert_eq!(configuration(&siege).await, json!({}));
+    siege.over().await;
 }
 
 #[tokio::test]
 async fn d6_unknown_fields_are_told() {
-    let (_place, relay) = demo();
+    let siege = Siege::begin().await;
     let body = json!({ "model": "m", "debug": true, "template": "t", "e2bApiKey": CANARY });
-    let answer = http::post(relay.address(), "/config", &body.to_string()).await;
+    let answer = http::post(siege.address(), "/config", &body.to_string()).await;
     assert_eq!(answer.status, 200);
     assert!(!answer.body.contains(CANARY), "{}", answer.body);
     let answer = answer.json();
@@ -93,13 +86,13 @@ async fn d6_unknown_fields_are_told() {
     let mut ignored: Vec<_> = answer["ignored"].as_array().expect("what was ignored").clone();
     ignored.sort_by_key(ToString::to_string);
     assert_eq!(ignored, ["debug", "e2bApiKey", "template"]);
-    relay.stop();
+    siege.over().await;
 }
 
 #[tokio::test]
 async fn d12_of_two_posts_one_whole_configuration_wins() {
-    let (_place, relay) = demo();
-    let address = relay.address();
+    let siege = Siege::begin().await;
+    let address = siege.address();
     let body = |number: usize| {
         json!({ "model": format!("m{number}"), "maxTurns": number + 1 }).to_string()
     };
@@ -112,16 +105,16 @@ async fn d12_of_two_posts_one_whole_configuration_wins() {
         for post in posts {
             assert_eq!(post.await.expect("no panic").status, 200);
         }
-        let config = configuration(&relay).await;
+        let config = configuration(&siege).await;
         let number = config["maxTurns"].as_u64().expect("a number") - 1;
         assert_eq!(config["model"], format!("m{number}"));
     }
-    relay.stop();
+    siege.over().await;
 }
 
 #[tokio::test]
 async fn d14_secrets_are_not_seen_again() {
-    let (_place, relay) = demo();
+    let siege = Siege::begin().await;
     let body = json!({
         "anthropicApiKey": format!("{CANARY}-1"),
         "claudeCodeOauthToken": format!("{CANARY}-2"),
@@ -131,22 +124,47 @@ async fn d14_secrets_are_not_seen_again() {
             "type": "http", "url": "http://127.0.0.1:1/", "headers": { "X": format!("{CANARY}-5") },
         } },
     });
-    let answer = http::post(relay.address(), "/config", &body.to_string()).await;
+    let answer = http::post(siege.address(), "/config", &body.to_string()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let (_, client) = RawClient::upgrade(relay.address(), "/ws", &[]).await;
+    let (_, client) = RawClient::upgrade(siege.address(), "/ws", &[]).await;
     let seen = [
         answer.body,
-        http::get(relay.address(), "/config").await.body,
-        http::get(relay.address(), "/health").await.body,
+        http::get(siege.address(), "/config").await.body,
+        http::get(siege.address(), "/health").await.body,
         // The command lines of all that has been started.
-        format!("{:?}", relay.offspring()),
+        format!("{:?}", siege.relay.offspring()),
     ];
     for seen in &seen {
         assert!(!seen.contains(CANARY), "{seen}");
     }
     drop(client);
-    assert!(!relay.stderr().contains(CANARY), "{}", relay.stderr());
-    relay.stop();
+    assert!(!siege.relay.stderr().contains(CANARY), "{}", siege.relay.stderr());
+    http::post(siege.address(), "/config", "{}").await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn d14_a_mask_that_is_posted_back_changes_nothing() {
+    let siege = Siege::begin().await;
+    let post = async |body: &Value| {
+        let answer = http::post(siege.address(), "/config", &body.to_string()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let headers = json!({ "X": format!("{CANARY}-1") });
+    let body = json!({
+        "env": { "SECRET": format!("{CANARY}-2") },
+        "mcpServers": { "m": { "type": "http", "url": "http://127.0.0.1:1/", "headers": headers } },
+    });
+    assert_eq!(post(&body).await["applies"], "next_start");
+    // The next client gets an agent with it.
+    siege.client().await.close().await;
+    let shown = configuration(&siege).await;
+    assert_eq!(shown["env"]["SECRET"], "***", "{shown}");
+    assert_eq!(post(&shown).await["applies"], "now", "nothing has changed: {shown}");
+    assert_eq!(post(&body).await["applies"], "now", "the secrets are still there");
+    assert_eq!(post(&json!({})).await["applies"], "next_start");
+    siege.over().await;
 }
 
 #[tokio::test]
@@ -194,55 +212,11 @@ async fn d4_what_parsers_disagree_about() {
     siege.over().await;
 }
 
-/// An agent that writes down how it was started, each argument and variable
-/// with a NUL behind it, and keeps what it is told.
-struct Witness {
-    place: Place,
-}
-
-impl Witness {
-    fn new() -> Self {
-        let place = Place::new();
-        let script = format!(
-            "#!/bin/sh\nprintf '%s\\0' \"$@\" > '{0}.new'\nmv '{0}.new' '{0}'\nexec cat > '{1}'\n",
-            place.file("argv").display(),
-            place.file("stdin").display(),
-        );
-        let path = place.file("agent");
-        std::fs::write(&path, script).expect("a script in the temp directory");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&path, mode).expect("a mode for our own file");
-        Self { place }
-    }
-
-    fn start(&self) -> Relay {
-        Launch::new(&self.place)
-            .argument("--claude-path")
-            .argument(self.place.file("agent"))
-            .start()
-    }
-
-    async fn arguments(&self) -> Vec<String> {
-        let file = self.place.file("argv");
-        let text =
-            wait::until("the agent's arguments", || std::fs::read_to_string(&file).ok()).await;
-        text.split_terminator('\0').map(str::to_owned).collect()
-    }
-
-    async fn told(&self, text: &str) {
-        let file = self.place.file("stdin");
-        wait::until(&format!("{text:?} on the agent's stdin"), || {
-            std::fs::read_to_string(&file).is_ok_and(|told| told.contains(text)).then_some(())
-        })
-        .await;
-    }
-}
-
 #[tokio::test]
 async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
-    let witness = Witness::new();
-    let relay = witness.start();
-    let proof = witness.place.file("proof");
+    let witness = Witness::begin().await;
+    let siege = &witness.siege;
+    let proof = siege.place.file("proof");
     let evil =
         format!("$(touch {0})`touch {0}`;touch {0} & | > {0} \\'\"* ~ \u{1F600}", proof.display());
     let body = json!({
@@ -251,27 +225,28 @@ async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
         "systemPrompt": format!("{evil}\n{evil}"),
         "env": { "EVIL": evil },
     });
-    let answer = http::post(relay.address(), "/config", &body.to_string()).await;
+    let answer = http::post(siege.address(), "/config", &body.to_string()).await;
     if answer.status == 400 {
         // Refusing a value that could be taken for a flag is as good.
         assert_error(&answer, 400, "allowedTools[2]");
         let mut body = body.clone();
         body["allowedTools"].as_array_mut().expect("an array").pop();
-        assert_eq!(http::post(relay.address(), "/config", &body.to_string()).await.status, 200);
+        assert_eq!(http::post(siege.address(), "/config", &body.to_string()).await.status, 200);
     }
-    let client = Client::connect(relay.address()).await;
+    let client = siege.client().await;
     let arguments = witness.arguments().await;
     assert!(arguments.iter().any(|argument| argument.contains(&evil)), "{arguments:?}");
     assert!(!arguments.iter().any(|a| a == "--dangerously-skip-permissions"), "{arguments:?}");
-    witness.told(&evil.replace('\\', "\\\\").replace('"', "\\\"")).await;
+    let prompt = evil.replace('\\', "\\\\").replace('"', "\\\"");
+    assert!(witness.initialize().await.contains(&prompt));
     assert!(!proof.exists(), "a shell has run it");
     client.close().await;
     for field in ["model", "systemPrompt", "fallbackModel", "resume", "cwd"] {
         let nul =
-            http::post(relay.address(), "/config", &json!({ field: "a\0b" }).to_string()).await;
+            http::post(siege.address(), "/config", &json!({ field: "a\0b" }).to_string()).await;
         assert_error(&nul, 400, field);
     }
-    relay.stop();
+    witness.over().await;
 }
 
 #[tokio::test]
@@ -321,15 +296,14 @@ async fn d10_variables_that_would_take_the_agent_over_are_refused() {
                 .await;
         assert_error(&said, 400, "env");
     }
-    assert_eq!(configuration(&siege.relay).await, json!({}));
+    assert_eq!(configuration(&siege).await, json!({}));
     siege.over().await;
 }
 
 #[tokio::test]
 async fn d11_a_directory_outside_the_workspace_is_refused() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let workspace = place.workspace();
+    let siege = Siege::begin().await;
+    let workspace = siege.place.workspace();
     let make = |name: &str| std::fs::create_dir(workspace.join(name)).expect("a directory of ours");
     make("inside");
     std::fs::write(workspace.join("file"), "").expect("a file of ours");
@@ -344,26 +318,25 @@ async fn d11_a_directory_outside_the_workspace_is_refused() {
         "/",
         "/proc/self/cwd",
         "file",
+        "missing",
     ] {
-        let said = http::post(relay.address(), "/config", &json!({ "cwd": cwd }).to_string()).await;
-        if said.status == 200 {
-            // Links are resolved when the agent starts.
-            let mut client = Client::connect(relay.address()).await;
-            let told = client.frame().await;
-            assert_eq!(told["type"], "error", "{cwd}: {told}");
-            client.close().await;
-        } else {
-            assert_error(&said, 400, "cwd");
-        }
-        assert!(relay.offspring().is_empty(), "{cwd}: {:?}", relay.offspring());
+        let said = http::post(siege.address(), "/config", &json!({ "cwd": cwd }).to_string()).await;
+        assert_eq!(said.status, 200, "a path is looked at when the agent starts: {said:?}");
+        let mut client = siege.client().await;
+        let told = client.frame().await;
+        assert_eq!(told["type"], "error", "{cwd}: {told}");
+        client.close().await;
+        let gone = || siege.relay.offspring().is_empty().then_some(());
+        wait::until(&format!("no agent in {cwd}"), gone).await;
     }
-    let said = http::post(relay.address(), "/config", r#"{"cwd":"inside"}"#).await;
-    assert_eq!(said.status, 200, "{said:?}");
-    let mut client = Client::connect(relay.address()).await;
+    let post = async || http::post(siege.address(), "/config", r#"{"cwd":"inside"}"#).await;
+    assert_eq!(post().await.status, 200);
+    let mut client = siege.client().await;
     client.say("x").await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     client.close().await;
-    relay.stop();
+    http::post(siege.address(), "/config", "{}").await;
+    siege.over().await;
 }
 
 #[tokio::test]

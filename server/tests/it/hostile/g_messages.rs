@@ -2,20 +2,17 @@
 //! are one too many.
 
 use super::Siege;
-use crate::support::place::Place;
-use crate::support::relay::Launch;
-use crate::support::scripted_agent::Recorder;
-use crate::support::ws::{Client, RawClient, client_frame};
+use super::witness::Witness;
+use crate::support::http;
+use crate::support::ws::{RawClient, client_frame};
 use serde_json::{Value, json};
 
 /// Sends each text, and asserts that it is answered with an error which
 /// `names` something, and that only `last` reaches the agent.
 async fn refused(texts: &[&str], names: &str) {
     const LAST: &str = r#"{"type":"user","message":{"role":"user","content":"last"}}"#;
-    let place = Place::new();
-    let agent = Recorder::new(&place);
-    let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
-    let mut client = Client::connect(relay.address()).await;
+    let agent = Witness::begin().await;
+    let mut client = agent.siege.client().await;
     for text in texts {
         client.send_text(*text).await;
         let frame = client.frame().await;
@@ -27,7 +24,7 @@ async fn refused(texts: &[&str], names: &str) {
     client.send_text(format!(r#"{{"type":"user_message","data":{LAST}}}"#)).await;
     assert_eq!(agent.lines_until(LAST).await, [LAST]);
     client.close().await;
-    relay.stop();
+    agent.over().await;
 }
 
 #[tokio::test]
@@ -50,6 +47,21 @@ async fn g1_what_is_no_message() {
         "\u{feff}{\"type\":\"interrupt\"}",
     ];
     refused(&texts, "Invalid message format: ").await;
+}
+
+#[tokio::test]
+async fn g1_a_long_one_is_not_repeated() {
+    let siege = Siege::begin().await.may_grow_by(96 << 20);
+    let mut client = siege.client().await;
+    for text in ["\"secret\"", "{\"secret", "[\"secret\"]"] {
+        let long = text.replace("secret", &"x".repeat(32 << 20));
+        client.send_text(long).await;
+        let told = client.frame().await.to_string();
+        assert!(told.contains("Invalid message format: "), "{told:.300}");
+        assert!(told.len() < 500, "an error of {} bytes", told.len());
+    }
+    client.close().await;
+    siege.over().await;
 }
 
 #[tokio::test]
@@ -93,10 +105,8 @@ async fn g3_user_messages_that_would_end_the_agent() {
 
 #[tokio::test]
 async fn g_bytes_reach_the_agent_as_they_are() {
-    let place = Place::new();
-    let agent = Recorder::new(&place);
-    let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
-    let mut client = Client::connect(relay.address()).await;
+    let agent = Witness::begin().await;
+    let mut client = agent.siege.client().await;
     let data = "{ \"message\" :{\"content\":\"a\\u2028\u{2028}\\ud800\\/\" , \"role\":\"user\"},\r\n\
                 \"b\":1.0,\"a\":1e400,\"a\":12345678901234567890123, \"type\":\"user\" }";
     client.send_text(format!("{{\"data\":{data},\n\"type\":\"user_message\"}}")).await;
@@ -104,16 +114,14 @@ async fn g_bytes_reach_the_agent_as_they_are() {
     let line = data.replace(['\r', '\n'], " ");
     assert_eq!(agent.lines_until(&line).await, [line.as_str()]);
     client.close().await;
-    relay.stop();
+    agent.over().await;
 }
 
 /// Decided by the contract: an interrupt overtakes nothing (G8).
 #[tokio::test]
 async fn g6_g7_g8_a_thousand_messages_and_interrupts_keep_their_order() {
-    let place = Place::new();
-    let agent = Recorder::new(&place);
-    let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
-    let mut client = Client::connect(relay.address()).await;
+    let agent = Witness::begin().await;
+    let mut client = agent.siege.client().await;
     for number in 0..1000 {
         client.say(number.to_string()).await;
     }
@@ -135,7 +143,7 @@ async fn g6_g7_g8_a_thousand_messages_and_interrupts_keep_their_order() {
     }
     assert!(lines[1000].contains(r#""subtype":"interrupt""#), "{}", lines[1000]);
     client.close().await;
-    relay.stop();
+    agent.over().await;
 }
 
 #[tokio::test]
@@ -156,6 +164,27 @@ async fn g7_interrupts_at_any_time() {
     client.say(json!({ "echo": true }).to_string()).await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     client.close().await;
+    siege.over().await;
+}
+
+#[tokio::test]
+async fn g7_an_interrupt_before_the_agent_is_up_and_after_its_end() {
+    let siege = Siege::begin().await;
+    // Another configuration: a new agent starts with this client.
+    http::post(siege.address(), "/config", r#"{"model":"another"}"#).await;
+    let mut client = siege.client().await;
+    client.interrupt().await;
+    client.say(json!({ "echo": true }).to_string()).await;
+    assert_eq!(client.turn().await.result()["subtype"], "success");
+    client.say(json!({ "exit": 3 }).to_string()).await;
+    client.until(|frame| frame["type"] == "exit").await;
+    // There is nothing to interrupt: that starts no agent and says nothing.
+    client.interrupt().await;
+    client.interrupt().await;
+    client.say(json!({ "echo": true }).to_string()).await;
+    assert_eq!(client.turn().await.result()["subtype"], "success");
+    client.close().await;
+    http::post(siege.address(), "/config", "{}").await;
     siege.over().await;
 }
 
@@ -271,13 +300,12 @@ async fn g14_nested_deeper_than_any_stack() {
 
 #[tokio::test]
 async fn h1_and_h2_a_second_client_is_told_and_says_nothing() {
-    let place = Place::new();
-    let agent = Recorder::new(&place);
-    let relay = Launch::new(&place).argument("--claude-path").argument(&agent.script).start();
-    let mut first = Client::connect(relay.address()).await;
+    let agent = Witness::begin().await;
+    let address = agent.siege.address();
+    let mut first = agent.siege.client().await;
     for _ in 0..5 {
         // What it sends comes with its handshake, as early as can be.
-        let (answer, mut second) = RawClient::upgrade(relay.address(), "/ws", &[]).await;
+        let (answer, mut second) = RawClient::upgrade(address, "/ws", &[]).await;
         assert_eq!(answer.status, 101);
         let intruding = br#"{"type":"user_message","data":{"type":"user","message":{"role":"user","content":"intruding"}}}"#;
         second.write(&client_frame(0x81, intruding)).await;
@@ -303,24 +331,23 @@ async fn h1_and_h2_a_second_client_is_told_and_says_nothing() {
     let lines = agent.lines_until(&last.to_string()).await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     first.close().await;
-    relay.stop();
+    agent.over().await;
 }
 
 #[tokio::test]
 async fn h4_the_slot_is_free_as_soon_as_its_holder_has_gone() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let siege = Siege::begin().await;
     for _ in 0..20 {
-        let client = Client::connect(relay.address()).await;
+        let client = siege.client().await;
         client.close().await;
     }
     for _ in 0..20 {
         // Without a close: the connection just ends.
-        drop(Client::connect(relay.address()).await);
+        drop(siege.client().await);
     }
-    let mut client = Client::connect(relay.address()).await;
+    let mut client = siege.client().await;
     client.say(json!({ "echo": true }).to_string()).await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     client.close().await;
-    relay.stop();
+    siege.over().await;
 }

@@ -152,6 +152,21 @@ impl Browser {
         std::fs::write(directory.join(format!("{name}.png")), png).expect("a file below target");
     }
 
+    /// Nothing is wider than the window, and no button of the bar beyond its edge,
+    /// where one could neither see nor scroll to it.
+    pub(crate) async fn assert_fits(&self, name: &str) {
+        let beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        let beyond = self.evaluate(beyond).await;
+        assert!(
+            beyond.as_f64().is_some_and(|beyond| beyond <= 0.0),
+            "{name} is {beyond} px too wide"
+        );
+        let hidden = "[...document.querySelectorAll('header button')]\
+                      .filter(button => button.getBoundingClientRect().right > innerWidth)\
+                      .map(button => button.textContent)";
+        assert_eq!(self.evaluate(hidden).await, json!([]), "beyond the edge of {name}");
+    }
+
     /// What the page has written to the console since it was last asked:
     /// warnings and errors, a breach of the content security policy among them.
     pub(crate) async fn complaints(&self) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! every scenario with the real Codex begins with and ends with.
 
 use super::codex_home::variables;
-pub(crate) use super::codex_home::{CODEX_KEY, KEY_VARIABLE, prepare_home};
+pub(crate) use super::codex_home::{CODEX_KEY, Home, KEY_VARIABLE, prepare_home};
 use super::place::Place;
 use super::relay::{Launch, Relay};
 use super::responses_api::ResponsesApi;
@@ -32,8 +32,18 @@ impl CodexScene {
         config: Value,
         adjust: impl FnOnce(Launch, &ResponsesApi) -> Launch,
     ) -> Self {
+        Self::at_home(Home::default(), mode, config, adjust).await
+    }
+
+    /// The same with more in Codex's own configuration.
+    pub(crate) async fn at_home(
+        home: Home<'_>,
+        mode: &str,
+        config: Value,
+        adjust: impl FnOnce(Launch, &ResponsesApi) -> Launch,
+    ) -> Self {
         let (place, api) = (Place::new(), ResponsesApi::start());
-        prepare_home(&place, &api.url());
+        home.prepare(&place, &api.url());
         let launch = launch(&place, mode).argument("--codex-path").argument(teed(&place));
         let relay = adjust(launch, &api).start();
         configure(&relay, config).await;
@@ -164,13 +174,14 @@ pub(crate) fn launch(place: &Place, mode: &str) -> Launch {
     variables(place).iter().fold(launch, |launch, (name, value)| launch.variable(name, value))
 }
 
-/// A Codex whose stdout is also kept in a file.
+/// A Codex whose stdout is also kept in a file, but for its version.
 fn teed(place: &Place) -> PathBuf {
     let (script, lines) = (place.file("codex-teed"), place.file("codex-stdout"));
     let text = format!(
-        "#!/bin/bash\nexec '{}' \"$@\" > >(trap '' HUP INT TERM; exec tee -a '{}')\n",
-        tools::codex().display(),
-        lines.display(),
+        "#!/bin/bash\n[[ $1 == --version ]] && exec '{codex}' --version\n\
+         exec '{codex}' \"$@\" > >(trap '' HUP INT TERM; exec tee -a '{lines}')\n",
+        codex = tools::codex().display(),
+        lines = lines.display(),
     );
     std::fs::write(&script, text).expect("a script in the temp directory");
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))

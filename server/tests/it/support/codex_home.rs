@@ -9,18 +9,35 @@ pub(crate) const CODEX_KEY: &str = "fake-key-of-the-tests";
 /// The variable it is in.
 pub(crate) const KEY_VARIABLE: &str = "FAKE_PROVIDER_KEY";
 
+/// What a test wants beside the usual in Codex's own configuration.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Home<'a> {
+    /// More lines about the model's provider.
+    pub(crate) provider: &'a str,
+    /// More features.
+    pub(crate) features: &'a str,
+}
+
 /// Makes the home, with the provider at `url`.
 pub(crate) fn prepare_home(place: &Place, url: &str) {
-    let home = place.file("codex-home");
-    std::fs::create_dir_all(&home).expect("a directory in a fresh temp directory");
-    let config = format!(
-        "model = \"gpt-5\"\nmodel_provider = \"fake\"\n\
-         [model_providers.fake]\nname = \"fake\"\nbase_url = \"{url}\"\n\
-         env_key = \"{KEY_VARIABLE}\"\nwire_api = \"responses\"\n\
-         request_max_retries = 1\nstream_max_retries = 1\n\
-         [features]\nplugins = false\n"
-    );
-    std::fs::write(home.join("config.toml"), config).expect("a file in the temp directory");
+    Home::default().prepare(place, url);
+}
+
+impl Home<'_> {
+    /// Makes it, with the provider at `url`.
+    pub(crate) fn prepare(self, place: &Place, url: &str) {
+        let Self { provider, features } = self;
+        let home = place.file("codex-home");
+        std::fs::create_dir_all(&home).expect("a directory in a fresh temp directory");
+        let config = format!(
+            "model = \"gpt-5\"\nmodel_provider = \"fake\"\n\
+             [model_providers.fake]\nname = \"fake\"\nbase_url = \"{url}\"\n\
+             env_key = \"{KEY_VARIABLE}\"\nwire_api = \"responses\"\n\
+             request_max_retries = 1\nstream_max_retries = 1\n{provider}\n\
+             [features]\nplugins = false\n{features}\n"
+        );
+        std::fs::write(home.join("config.toml"), config).expect("a file in the temp directory");
+    }
 }
 
 /// What leads Codex there.

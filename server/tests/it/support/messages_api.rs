@@ -1,35 +1,19 @@
 //! A Messages API on loopback for the real CLI to talk to: it answers as a
 //! test has scripted and remembers every request for the test to look at.
 
-use super::reply::{Message, Reply, Step, error_body};
+use super::api::{Answer, Api, Body, json_response, stream_response};
+use super::reply::{Message, Reply, error_body};
 use super::wait;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::{Bytes, Frame, Incoming};
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Method, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Response};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
 
 /// The API, up until it is dropped.
-///
-/// It runs in a thread of its own, so that a test which blocks (a `Drop` that
-/// waits for processes to end) does not stop the API they are waiting for.
-pub(crate) struct MessagesApi {
-    address: SocketAddr,
-    shared: Arc<Mutex<Shared>>,
-    /// Dropping it ends the thread.
-    _stop: oneshot::Sender<Infallible>,
-}
+pub(crate) struct MessagesApi(Api<State>);
 
 #[derive(Default)]
-struct Shared {
+struct State {
     replies: VecDeque<Reply>,
     requests: Vec<Request>,
     answered: u32,
@@ -95,42 +79,22 @@ impl MessagesApi {
     /// Starts the API with nothing scripted: a turn nobody wrote a reply for
     /// is answered 400, so it cannot go unseen.
     pub(crate) fn start() -> Self {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        listener.set_nonblocking(true).expect("a socket can be non-blocking");
-        let shared = Arc::new(Mutex::new(Shared::default()));
-        let (stop, stopped) = oneshot::channel();
-        let served = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime for the Messages API");
-            runtime.block_on(async {
-                let listener =
-                    TcpListener::from_std(listener).expect("the listener moves to tokio");
-                tokio::select! {
-                    () = serve(listener, served) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self { address, shared, _stop: stop }
+        Self(Api::start(State::default()))
     }
 
     /// The address for `ANTHROPIC_BASE_URL`.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.0.address())
     }
 
     /// Adds replies to the conversation's next turns, in order.
     pub(crate) fn script(&self, replies: impl IntoIterator<Item = impl Into<Reply>>) {
-        self.lock().replies.extend(replies.into_iter().map(Into::into));
+        self.0.lock().replies.extend(replies.into_iter().map(Into::into));
     }
 
     /// Every request so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.lock().requests.clone()
+        self.0.lock().requests.clone()
     }
 
     /// The conversation's own requests so far.
@@ -146,123 +110,48 @@ impl MessagesApi {
         })
         .await
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
-        self.shared.lock().expect("no holder of this lock panics")
-    }
 }
 
-type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-async fn serve(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        tokio::spawn(serve_connection(stream, Arc::clone(&shared)));
-    }
-}
-
-async fn serve_connection(stream: TcpStream, shared: Arc<Mutex<Shared>>) {
-    let service = service_fn(|request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(request, &shared).await) }
-    });
-    // An error here is a CLI that went away or a cut that a test asked for.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-}
-
-async fn answer(
-    request: hyper::Request<Incoming>,
-    shared: &Mutex<Shared>,
-) -> hyper::Response<Body> {
-    let (head, body) = request.into_parts();
-    let Ok(body) = body.collect().await else {
-        return error_response(400);
-    };
-    let request = Request {
-        method: head.method,
-        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-        headers: head.headers,
-        body: serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null),
-    };
-    let is_turn = request.is_turn();
-    let is_stream = request.body["stream"] == true;
-    let model = request.body["model"].clone();
-    let path = request.path.clone();
-
-    let (reply, id) = {
-        let mut shared = shared.lock().expect("no holder of this lock panics");
-        shared.requests.push(request);
-        shared.answered += 1;
-        let id = format!("msg_{:06}", shared.answered);
-        (if is_turn { shared.replies.pop_front() } else { None }, id)
-    };
-    match reply {
-        Some(Reply::Error(status)) => error_response(status),
-        Some(Reply::Message(message)) if is_stream => stream_response(message, id, model),
-        Some(Reply::Message(message)) => json_response(200, &message.body(&id, &model)),
-        None if is_turn => error_response(400),
-        None if path.starts_with("/v1/messages/count_tokens") => {
-            json_response(200, &json!({ "input_tokens": 10 }))
-        }
-        None if path.starts_with("/v1/messages") => {
-            let message = Message::default().text("beside the conversation");
-            if is_stream {
-                stream_response(message, id, model)
-            } else {
-                json_response(200, &message.body(&id, &model))
+impl Answer for State {
+    fn answer(&mut self, head: Parts, body: Value) -> Response<Body> {
+        let request = Request {
+            method: head.method,
+            path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+            headers: head.headers,
+            body,
+        };
+        let is_turn = request.is_turn();
+        let is_stream = request.body["stream"] == true;
+        let model = request.body["model"].clone();
+        let path = request.path.clone();
+        self.requests.push(request);
+        self.answered += 1;
+        let id = format!("msg_{:06}", self.answered);
+        let say = |message: Message| match is_stream {
+            true => stream_response(message.steps(&id, &model)),
+            false => json_response(200, &message.body(&id, &model)),
+        };
+        match if is_turn { self.replies.pop_front() } else { None } {
+            Some(Reply::Error(status)) => error_response(status),
+            Some(Reply::Message(message)) => say(message),
+            None if is_turn => error_response(400),
+            None if path.starts_with("/v1/messages/count_tokens") => {
+                json_response(200, &json!({ "input_tokens": 10 }))
             }
+            None if path.starts_with("/v1/messages") => {
+                say(Message::default().text("beside the conversation"))
+            }
+            // `HEAD /`: the CLI looks whether anybody is there.
+            None => json_response(200, &json!({})),
         }
-        // `HEAD /`: the CLI looks whether anybody is there.
-        None => json_response(200, &json!({})),
     }
 }
 
 /// An error as the API sends it: what is worth another try says so, and the
 /// CLI goes by that.
-fn error_response(status: u16) -> hyper::Response<Body> {
+fn error_response(status: u16) -> Response<Body> {
     let mut response = json_response(status, &error_body(status));
     let again = if status == 429 || status >= 500 { "true" } else { "false" };
     response.headers_mut().insert("x-should-retry", hyper::header::HeaderValue::from_static(again));
     response
-}
-
-fn json_response(status: u16, body: &Value) -> hyper::Response<Body> {
-    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {});
-    hyper::Response::builder()
-        .status(StatusCode::from_u16(status).expect("a scripted status is a valid one"))
-        .header("content-type", "application/json")
-        .body(body.boxed_unsync())
-        .expect("a response of fixed parts is valid")
-}
-
-fn stream_response(message: Message, id: String, model: Value) -> hyper::Response<Body> {
-    // A place for one event: the stream goes no faster than it is read.
-    let (frames, received) = mpsc::channel::<Result<Frame<Bytes>, io::Error>>(1);
-    tokio::spawn(async move {
-        for step in message.steps(&id, &model) {
-            let frame = match step {
-                Step::Pass(gate) => {
-                    tokio::select! {
-                        () = gate.pass() => continue,
-                        // The reader has gone: an interrupted turn.
-                        () = frames.closed() => return,
-                    }
-                }
-                Step::Event(event) => Ok(Frame::data(Bytes::from(event))),
-                Step::Cut => Err(io::Error::other("the test cuts the connection")),
-            };
-            if frames.send(frame).await.is_err() {
-                return;
-            }
-        }
-    });
-    let body = StreamBody::new(futures_util::stream::unfold(received, async |mut received| {
-        received.recv().await.map(|frame| (frame, received))
-    }));
-    hyper::Response::builder()
-        .header("content-type", "text/event-stream")
-        .body(UnsyncBoxBody::new(body))
-        .expect("a response of fixed parts is valid")
 }

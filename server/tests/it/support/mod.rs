@@ -2,6 +2,7 @@
 //!
 //! * [`tools`]: the outside programs, as `scripts/test` installed them
 //! * [`place`]: a home, a workspace and an environment of a test's own
+//! * [`api`]: a server on loopback, for the two below
 //! * [`messages_api`], [`reply`]: the API the real CLI talks to, scripted
 //! * [`proc`]: processes, and proof that none is left
 //! * [`relay`]: the server as a user starts it
@@ -13,6 +14,7 @@
 //! * [`browser`]: a headless Chromium
 //! * [`wait`]: waiting with a deadline
 
+pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod codex;
 pub(crate) mod codex_home;
@@ -27,5 +29,6 @@ pub(crate) mod scene;
 pub(crate) mod scripted_agent;
 pub(crate) mod tee;
 pub(crate) mod tools;
+pub(crate) mod visit;
 pub(crate) mod wait;
 pub(crate) mod ws;

@@ -2,6 +2,7 @@
 
 use super::messages_api::MessagesApi;
 use super::wait;
+use rustix::process::{Uid, geteuid};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -54,6 +55,26 @@ impl Place {
                 .then_some(())
         })
         .await;
+    }
+
+    /// Gives everything here to a user without rights: to root, as whom the
+    /// tests may run, nothing is closed and no number of processes too high.
+    /// Whoever else runs them is such a user already.
+    pub(crate) fn give_to_nobody(&self) -> Uid {
+        const NOBODY: u32 = 65534;
+        let own = geteuid();
+        if !own.is_root() {
+            return own;
+        }
+        let mut open = vec![self.root.path().to_owned()];
+        while let Some(path) = open.pop() {
+            std::os::unix::fs::lchown(&path, Some(NOBODY), None).expect("root may do that");
+            if path.is_dir() {
+                let entries = std::fs::read_dir(path).expect("a directory of the test");
+                open.extend(entries.flatten().map(|entry| entry.path()));
+            }
+        }
+        Uid::from_raw(NOBODY)
     }
 
     /// A path for a file of the test's own, outside home and workspace.

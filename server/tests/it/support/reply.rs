@@ -246,7 +246,8 @@ pub(super) enum Step {
 }
 
 impl Step {
-    fn event(data: Value) -> Self {
+    /// An event with this data, which holds its type.
+    pub(super) fn event(data: Value) -> Self {
         let kind = data["type"].as_str().expect("every event has a type");
         Self::Event(format!("event: {kind}\ndata: {data}\n\n"))
     }

@@ -1,33 +1,19 @@
 //! A Responses API on loopback for the real Codex to talk to: it answers as a
 //! test has scripted and remembers every request for the test to look at.
 
-use super::reply::Gate;
+use super::api::{Answer, Api, Body, json_response, stream_response};
+use super::reply::{Gate, Step};
 use super::wait;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::{Bytes, Frame, Incoming};
-use hyper::service::service_fn;
-use hyper::{HeaderMap, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Response};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
 
-/// The API, up until it is dropped. It runs in a thread of its own, as the
-/// Messages API does.
-pub(crate) struct ResponsesApi {
-    address: SocketAddr,
-    shared: Arc<Mutex<Shared>>,
-    /// Dropping it ends the thread.
-    _stop: oneshot::Sender<Infallible>,
-}
+/// The API, up until it is dropped.
+pub(crate) struct ResponsesApi(Api<State>);
 
 #[derive(Default)]
-struct Shared {
+struct State {
     replies: VecDeque<Reply>,
     requests: Vec<Request>,
 }
@@ -55,12 +41,45 @@ impl Request {
         self.user_parts().into_iter().filter_map(|part| part["text"].as_str()).collect()
     }
 
+    /// The tools on offer, those of a namespace behind its name. Some models
+    /// have them in a list of their own, some of them within a tool that runs
+    /// JavaScript: `exec>apply_patch`.
+    pub(crate) fn tools(&self) -> Vec<String> {
+        let input = self.body["input"].as_array().into_iter().flatten();
+        let lists = std::iter::once(&self.body["tools"]).chain(input.map(|item| &item["tools"]));
+        lists.flat_map(|list| list.as_array().into_iter().flatten()).flat_map(names).collect()
+    }
+
     /// What the last tool gave back.
     pub(crate) fn tool_output(&self) -> String {
         let input = self.body["input"].as_array().into_iter().flatten();
-        let mut outputs = input.filter(|item| item["type"] == "function_call_output");
+        let is_output = |item: &&Value| {
+            item["type"] == "function_call_output" || item["type"] == "custom_tool_call_output"
+        };
+        let mut outputs = input.filter(is_output);
         outputs.next_back().map_or_else(String::new, |item| item["output"].to_string())
     }
+}
+
+/// What one tool of a list can be called by.
+fn names(tool: &Value) -> Vec<String> {
+    let name = tool["name"].as_str().or(tool["type"].as_str()).unwrap_or_default();
+    if let Some(members) = tool["tools"].as_array() {
+        let members = members.iter().flat_map(names);
+        // What is in `functions` is called without it.
+        return match name {
+            "functions" => members.collect(),
+            _ => members.map(|member| format!("{name}.{member}")).collect(),
+        };
+    }
+    let mut all = vec![name.to_owned()];
+    if name == "exec" {
+        let described = tool["description"].as_str().unwrap_or_default();
+        let nested =
+            described.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+        all.extend(nested.filter(|name| !name.contains('(')).map(|name| format!("exec>{name}")));
+    }
+    all
 }
 
 /// One scripted answer.
@@ -77,7 +96,10 @@ pub(crate) enum Reply {
 pub(crate) struct Speech {
     reasoning: Option<String>,
     pieces: Vec<String>,
-    tool: Option<(String, Value)>,
+    /// The call of a tool, less its ids.
+    call: Option<Value>,
+    /// The connection ends in the middle.
+    cut: bool,
     gate: Option<Gate>,
 }
 
@@ -114,66 +136,88 @@ impl Reply {
         ))
     }
 
-    pub(crate) fn tool(name: &str, arguments: Value) -> Self {
-        Self::Speech(Speech { tool: Some((name.into(), arguments)), ..Speech::default() })
+    /// The beginning of an answer, and then nothing more: the connection ends.
+    pub(crate) fn cut(text: &str) -> Self {
+        Self::Speech(Speech { pieces: vec![text.into()], cut: true, ..Speech::default() })
     }
-}
 
-enum Step {
-    Pass(Gate),
-    Event(Value),
+    /// Calls a function.
+    pub(crate) fn tool(name: &str, arguments: Value) -> Self {
+        let arguments = arguments.to_string();
+        Self::call(json!({ "type": "function_call", "name": name, "arguments": arguments }))
+    }
+
+    /// Calls a function of a namespace, which an MCP server is one of.
+    pub(crate) fn tool_of(namespace: &str, name: &str, arguments: Value) -> Self {
+        let arguments = arguments.to_string();
+        Self::call(json!({
+            "type": "function_call", "namespace": namespace, "name": name, "arguments": arguments
+        }))
+    }
+
+    /// Runs JavaScript, by which models of Codex's catalogue call their tools.
+    pub(crate) fn script(code: &str) -> Self {
+        Self::call(json!({ "type": "custom_tool_call", "name": "exec", "input": code }))
+    }
+
+    fn call(call: Value) -> Self {
+        Self::Speech(Speech { call: Some(call), ..Speech::default() })
+    }
 }
 
 impl Speech {
     fn steps(self, number: usize) -> Vec<Step> {
         let mut steps = Vec::new();
-        let event = |value: Value| Step::Event(value);
-        steps.push(event(json!({
+        steps.push(Step::event(json!({
             "type": "response.created", "response": { "id": format!("resp_{number}") }
         })));
         if let Some(text) = self.reasoning {
             let id = format!("rs_{number}");
             let item =
                 |summary: Value| json!({ "type": "reasoning", "id": id, "summary": summary });
-            steps.push(event(
+            steps.push(Step::event(
                 json!({ "type": "response.output_item.added", "item": item(json!([])) }),
             ));
-            steps.push(event(json!({
+            steps.push(Step::event(json!({
                 "type": "response.reasoning_summary_part.added", "item_id": id, "summary_index": 0
             })));
-            steps.push(event(json!({
+            steps.push(Step::event(json!({
                 "type": "response.reasoning_summary_text.delta",
                 "item_id": id, "summary_index": 0, "delta": text
             })));
             let summary = json!([{ "type": "summary_text", "text": text }]);
-            steps
-                .push(event(json!({ "type": "response.output_item.done", "item": item(summary) })));
+            steps.push(Step::event(
+                json!({ "type": "response.output_item.done", "item": item(summary) }),
+            ));
         }
         if !self.pieces.is_empty() {
             let id = format!("msg_{number}");
             let item = |content: Value| json!({ "type": "message", "role": "assistant", "id": id, "content": content });
-            steps.push(event(
+            steps.push(Step::event(
                 json!({ "type": "response.output_item.added", "item": item(json!([])) }),
             ));
             for piece in &self.pieces {
                 steps.extend(self.gate.clone().map(Step::Pass));
-                steps.push(event(json!({
+                steps.push(Step::event(json!({
                     "type": "response.output_text.delta",
                     "item_id": id, "output_index": 0, "content_index": 0, "delta": piece
                 })));
             }
+            if self.cut {
+                steps.push(Step::Cut);
+                return steps;
+            }
             let content = json!([{ "type": "output_text", "text": self.pieces.concat() }]);
-            steps
-                .push(event(json!({ "type": "response.output_item.done", "item": item(content) })));
+            steps.push(Step::event(
+                json!({ "type": "response.output_item.done", "item": item(content) }),
+            ));
         }
-        if let Some((name, arguments)) = self.tool {
-            let item = json!({
-                "type": "function_call", "id": format!("fc_{number}"),
-                "call_id": format!("call_{number}"), "name": name, "arguments": arguments.to_string()
-            });
-            steps.push(event(json!({ "type": "response.output_item.done", "item": item })));
+        if let Some(mut call) = self.call {
+            call["id"] = json!(format!("fc_{number}"));
+            call["call_id"] = json!(format!("call_{number}"));
+            steps.push(Step::event(json!({ "type": "response.output_item.done", "item": call })));
         }
-        steps.push(event(json!({
+        steps.push(Step::event(json!({
             "type": "response.completed",
             "response": { "id": format!("resp_{number}"), "usage": {
                 "input_tokens": 100, "input_tokens_details": { "cached_tokens": 40 },
@@ -189,47 +233,27 @@ impl ResponsesApi {
     /// Starts the API with nothing scripted: a request that nobody wrote a
     /// reply for is answered 400, so it cannot go unseen.
     pub(crate) fn start() -> Self {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        listener.set_nonblocking(true).expect("a socket can be non-blocking");
-        let shared = Arc::new(Mutex::new(Shared::default()));
-        let (stop, stopped) = oneshot::channel();
-        let served = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime for the Responses API");
-            runtime.block_on(async {
-                let listener =
-                    TcpListener::from_std(listener).expect("the listener moves to tokio");
-                tokio::select! {
-                    () = serve(listener, served) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self { address, shared, _stop: stop }
+        Self(Api::start(State::default()))
     }
 
     /// The `base_url` of a model provider.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("http://{}/v1", self.0.address())
     }
 
     /// Adds replies, in order.
     pub(crate) fn script(&self, replies: impl IntoIterator<Item = Reply>) {
-        self.lock().replies.extend(replies);
+        self.0.lock().replies.extend(replies);
     }
 
     /// Drops replies that nobody has asked for.
     pub(crate) fn forget_replies(&self) {
-        self.lock().replies.clear();
+        self.0.lock().replies.clear();
     }
 
     /// Every request so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.lock().requests.clone()
+        self.0.lock().requests.clone()
     }
 
     /// Waits until `count` requests have come and gives the last of them.
@@ -239,90 +263,25 @@ impl ResponsesApi {
         })
         .await
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
-        self.shared.lock().expect("no holder of this lock panics")
-    }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(answer(request, &shared).await) }
-            });
-            // An error here is a Codex that went away.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-    }
-}
-
-type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-async fn answer(
-    request: hyper::Request<Incoming>,
-    shared: &Mutex<Shared>,
-) -> hyper::Response<Body> {
-    let (head, body) = request.into_parts();
-    let Ok(body) = body.collect().await else { return status(400) };
-    if head.uri.path() != "/v1/responses" {
-        return status(404);
-    }
-    let (reply, number) = {
-        let mut shared = shared.lock().expect("no holder of this lock panics");
-        let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
-        shared.requests.push(Request { headers: head.headers, body });
-        (shared.replies.pop_front(), shared.requests.len())
-    };
-    match reply {
-        None => status(400),
-        Some(Reply::Error(code)) => status(code),
-        Some(Reply::Speech(speech)) => stream(speech.steps(number)),
-    }
-}
-
-fn status(code: u16) -> hyper::Response<Body> {
-    let body = json!({ "error": { "message": format!("scripted {code}"), "code": null } });
-    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {});
-    hyper::Response::builder()
-        .status(StatusCode::from_u16(code).expect("a scripted status is a valid one"))
-        .header("content-type", "application/json")
-        .body(body.boxed_unsync())
-        .expect("a response of fixed parts is valid")
-}
-
-fn stream(steps: Vec<Step>) -> hyper::Response<Body> {
-    // A place for one event: the stream goes no faster than it is read.
-    let (frames, received) = mpsc::channel::<Result<Frame<Bytes>, io::Error>>(1);
-    tokio::spawn(async move {
-        for step in steps {
-            let event = match step {
-                Step::Pass(gate) => {
-                    tokio::select! {
-                        () = gate.pass() => continue,
-                        // The reader has gone: an interrupted turn.
-                        () = frames.closed() => return,
-                    }
-                }
-                Step::Event(event) => event,
-            };
-            let kind = event["type"].as_str().unwrap_or_default();
-            let frame = Frame::data(Bytes::from(format!("event: {kind}\ndata: {event}\n\n")));
-            if frames.send(Ok(frame)).await.is_err() {
-                return;
-            }
+impl Answer for State {
+    fn answer(&mut self, head: Parts, body: Value) -> Response<Body> {
+        if head.uri.path() != "/v1/responses" {
+            return error_response(404);
         }
-    });
-    let body = StreamBody::new(futures_util::stream::unfold(received, async |mut received| {
-        received.recv().await.map(|frame| (frame, received))
-    }));
-    hyper::Response::builder()
-        .header("content-type", "text/event-stream")
-        .body(UnsyncBoxBody::new(body))
-        .expect("a response of fixed parts is valid")
+        self.requests.push(Request { headers: head.headers, body });
+        match self.replies.pop_front() {
+            None => error_response(400),
+            Some(Reply::Error(code)) => error_response(code),
+            Some(Reply::Speech(speech)) => stream_response(speech.steps(self.requests.len())),
+        }
+    }
+}
+
+fn error_response(code: u16) -> Response<Body> {
+    json_response(
+        code,
+        &json!({ "error": { "message": format!("scripted {code}"), "code": null } }),
+    )
 }

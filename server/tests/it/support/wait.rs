@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 /// machine is seldom idle.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How many times slower than an idle one a machine may be on which the tests
+/// are to hold.
+const SLOWNESS: u32 = 5;
+
 /// How often a condition without a notification of its own is looked at.
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -41,6 +45,14 @@ pub(crate) async fn until_async(what: &str, mut probe: impl AsyncFnMut() -> bool
         }
     })
     .await;
+}
+
+/// Fails if what began at `start` took longer than it may, but for what a slow
+/// machine adds.
+#[track_caller]
+pub(crate) fn was_within(limit: Duration, start: Instant) {
+    let took = start.elapsed();
+    assert!(took < limit * SLOWNESS, "{took:?}, where {limit:?} is enough on an idle machine");
 }
 
 /// [`until`] for code that cannot await, such as a `Drop`: `None` when

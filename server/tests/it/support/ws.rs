@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -274,6 +275,27 @@ impl RawClient {
     /// it may have seen enough.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let _ = wait::within("the server to read", self.stream.write_all(bytes)).await;
+    }
+
+    /// Writes `bytes` over and over until the other side takes no more of them
+    /// and `is_idle`: how many it has taken.
+    pub(crate) async fn write_until_refused(
+        &mut self,
+        bytes: &[u8],
+        mut is_idle: impl FnMut() -> bool,
+    ) -> usize {
+        let mut taken = 0;
+        wait::within("the server to read no more", async {
+            loop {
+                let writing = self.stream.write(&bytes[taken % bytes.len()..]);
+                match tokio::time::timeout(Duration::from_millis(500), writing).await {
+                    Ok(written) => taken += written.expect("it is open"),
+                    Err(_) if is_idle() => return taken,
+                    Err(_) => {}
+                }
+            }
+        })
+        .await
     }
 
     /// Writes bytes while it reads frames, until one of them `is_last`: neither

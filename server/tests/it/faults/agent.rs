@@ -2,6 +2,7 @@
 //! enough of the CLI's dialect and note what has reached them.
 
 use crate::support::place::Place;
+use crate::support::relay::Launch;
 use crate::support::wait;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,11 @@ impl FakeAgent {
         let agent = Self { directory };
         executable(&agent.path(), format!("{PRELUDE}{story}\n"));
         agent
+    }
+
+    /// A server that starts it.
+    pub(crate) fn launch(&self, place: &Place) -> Launch {
+        Launch::new(place).argument("--claude-path").argument(self.path())
     }
 
     /// For `--claude-path`.

@@ -1,0 +1,93 @@
+//! From arguments to a client whose server runs in a sandbox.
+
+use std::time::Duration;
+
+use claude_relay_client::e2b::E2b;
+use claude_relay_client::{Client, Configuration, Decision, Error};
+
+use super::{NOBODY_TO_ASK, with_settings};
+use crate::args::{SandboxArgs, ServerArgs};
+use crate::outcome::Exit;
+use crate::terminal::Terminal;
+
+/// How long it is waited for what a failed start has left to clean up: an
+/// answer that was lost is looked after for half a minute.
+const CLEANUP: Duration = Duration::from_secs(40);
+
+pub(super) async fn connect(
+    args: &ServerArgs,
+    configuration: Configuration,
+    interactive: bool,
+    terminal: &Terminal,
+) -> Result<Client, Exit> {
+    let e2b = E2b::from_environment().map_err(Error::from)?;
+    let SandboxArgs { template, keep, attach, sandbox_timeout, .. } = &args.sandbox;
+    let (builder, what) = match attach {
+        Some(id) => (Client::attach(id.as_str()), format!("coming back to the sandbox {id}")),
+        None => {
+            let pause_it = *keep;
+            let builder = Client::builder()
+                .template(template.as_deref().unwrap_or_default())
+                .configure_sandbox(move |new| new.auto_pause = pause_it);
+            (builder, "starting a sandbox".to_owned())
+        }
+    };
+    let mut builder = with_settings(builder, args)?
+        .e2b(e2b.clone())
+        .sandbox_timeout(*sandbox_timeout)
+        .configuration(configuration);
+    if !interactive {
+        builder = builder.on_permission(|_| async { Decision::deny(NOBODY_TO_ASK) });
+    }
+    if args.verbose > 0 {
+        terminal.note(&what);
+    }
+    let started = tokio::select! {
+        started = builder.start() => started.map_err(|error| failed(error, template.as_deref())),
+        _ = tokio::signal::ctrl_c() => Err(Exit::INTERRUPTED),
+    };
+    match started {
+        Ok(client) => {
+            if args.verbose > 0
+                && let Some(sandbox) = client.sandbox()
+            {
+                terminal.note(&format!("connected to the sandbox {}", sandbox.id()));
+            }
+            Ok(client)
+        }
+        Err(exit) => {
+            if !e2b.settled(CLEANUP).await {
+                terminal.complain("a sandbox may be left: see `claude-relay sandbox ls`");
+            }
+            Err(exit)
+        }
+    }
+}
+
+/// A template that does not exist is what everybody meets first.
+fn failed(error: Error, template: Option<&str>) -> Exit {
+    let unknown = matches!(
+        &error,
+        Error::E2b(inner) if matches!(**inner, claude_relay_client::e2b::Error::NotFound(_))
+    );
+    let told = error.to_string();
+    let exit = Exit::from(error);
+    match (unknown, template) {
+        (true, None) => exit.saying(format!("{told} (`claude-relay-e2b build` builds it)")),
+        _ => exit,
+    }
+}
+
+pub(super) async fn leave(client: &Client, args: &SandboxArgs, terminal: &Terminal) {
+    if args.keep || args.attach.is_some() {
+        match client.detach().await {
+            Ok(id) if args.keep => terminal.fact(&format!("SANDBOX_ID={id}")),
+            Ok(_) => {}
+            Err(error) => terminal.complain(&error.to_string()),
+        }
+        return;
+    }
+    if let Err(error) = client.kill().await {
+        terminal.complain(&format!("the sandbox lives until its time is over: {error}"));
+    }
+}

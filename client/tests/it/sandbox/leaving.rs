@@ -1,0 +1,125 @@
+//! Leaving a sandbox, and coming back.
+
+use claude_relay_client::e2b::SandboxId;
+
+use super::*;
+use crate::support::line;
+
+#[tokio::test]
+async fn who_comes_back_by_the_id_alone_gets_all_that_was_said_and_goes_on() {
+    let cloud = Cloud::start().await;
+    let client = soon(cloud.client().start()).await.unwrap();
+    let mut said = client.messages();
+    let first = soon(client.ask("the first question")).await.unwrap();
+    let (from, to) = (line(&mut said).await, client.position().unwrap().seq);
+    let id = soon(client.detach()).await.unwrap();
+    assert_eq!(cloud.only_one(), id);
+    drop((client, said));
+
+    let client = soon(cloud.attach(&id).start()).await.unwrap();
+    let mut repeated = client.messages();
+    // A new turn is not taken in by the end of an old one.
+    let second = soon(client.ask("the second question")).await.unwrap();
+    assert!(second.text.contains("the second question"), "{}", second.text);
+    assert_eq!(first.session_id, second.session_id);
+    for seq in 1..=to {
+        let again = line(&mut repeated).await;
+        assert_eq!(again.seq(), Some(seq));
+        if seq == 1 {
+            assert_eq!(again.frame(), from.frame());
+        }
+    }
+    assert_eq!(cloud.asked("POST", "/config").len(), 1, "the configuration is left as it is");
+    drop(repeated);
+    soon(client.stop()).await;
+    assert!(cloud.fake.alive().is_empty(), "stop ends it, whoever created it");
+    cloud.finish().await;
+}
+
+#[tokio::test]
+async fn a_position_can_be_brought_along() {
+    let cloud = Cloud::start().await;
+    let client = soon(cloud.client().start()).await.unwrap();
+    soon(client.ask("one")).await.unwrap();
+    let position = client.position().unwrap();
+    soon(client.ask("two")).await.unwrap();
+    let id = soon(client.detach()).await.unwrap();
+    let client = soon(cloud.attach(&id).resume_at(position.clone()).start()).await.unwrap();
+    assert_eq!(line(&mut client.messages()).await.seq(), Some(position.seq + 1));
+    soon(client.stop()).await;
+    cloud.finish().await;
+}
+
+#[tokio::test]
+async fn a_pause_is_resumed_with_all_that_was_said() {
+    let cloud = Cloud::start().await;
+    let client = soon(cloud.client().start()).await.unwrap();
+    soon(client.ask("before")).await.unwrap();
+    let id = soon(client.pause()).await.unwrap();
+    drop(client);
+    assert!(cloud.e2b.settled(CLEANUP).await);
+    let info = cloud.e2b.info(&id.parse().unwrap()).await.unwrap();
+    assert_eq!(info.state.word(), "paused");
+
+    let client = soon(cloud.attach(&id).start()).await.unwrap();
+    assert_eq!(line(&mut client.messages()).await.seq(), Some(1));
+    assert!(soon(client.ask("after")).await.unwrap().text.contains("after"));
+    soon(client.stop()).await;
+    cloud.finish().await;
+}
+
+#[tokio::test]
+async fn a_pause_by_somebody_else_is_told_and_does_not_lock_the_server_up() {
+    let cloud = Cloud::start().await;
+    let client = soon(cloud.client().start()).await.unwrap();
+    soon(client.ask("before")).await.unwrap();
+    let id: SandboxId = cloud.only_one().parse().unwrap();
+    // The server in the snapshot believes that its client is connected.
+    cloud.e2b.pause(&id).await.unwrap();
+    let mut connection = client.connection();
+    let ended = |state: &claude_relay_client::Connection| {
+        matches!(state, claude_relay_client::Connection::Ended(Error::SandboxPaused { .. }))
+    };
+    soon(connection.wait_for(ended)).await.unwrap();
+    // It is still the business of the one who created it; unless it is left.
+    assert_eq!(soon(client.detach()).await.unwrap(), id.to_string());
+
+    let client = soon(cloud.attach(id.as_str()).start()).await.unwrap();
+    assert!(soon(client.ask("after")).await.unwrap().text.contains("after"));
+    soon(client.stop()).await;
+    cloud.finish().await;
+}
+
+#[tokio::test]
+async fn a_visitor_leaves_no_harm() {
+    let cloud = Cloud::start().await;
+    let client = soon(cloud.client().sandbox_timeout(Duration::from_secs(3600)).start()).await;
+    let id = soon(client.unwrap().detach()).await.unwrap();
+
+    // Dropped without a word, it is as if the program had crashed.
+    let visitor = soon(cloud.attach(&id).start()).await.unwrap();
+    drop(visitor);
+    assert!(cloud.e2b.settled(CLEANUP).await);
+    assert_eq!(cloud.only_one(), id);
+    // Its time is not cut short by a shorter one.
+    let builder = cloud.attach(&id).sandbox_timeout(Duration::from_secs(3));
+    let visitor = soon(builder.start()).await.unwrap();
+    soon(visitor.ask("hello")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(cloud.fake.seconds_left(&id).unwrap() > 3000);
+    assert!(cloud.asked("POST", "/timeout").is_empty());
+    soon(visitor.detach()).await.unwrap();
+
+    // Nor does a start that fails end what it did not begin.
+    cloud.fake.fail("GET 3000/ws", Fault::refuse(403, "not you"));
+    let error = failed(cloud.attach(&id)).await;
+    assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
+    assert_eq!(cloud.only_one(), id);
+
+    soon(soon(cloud.attach(&id).start()).await.unwrap().kill()).await.unwrap();
+    let error = failed(cloud.attach(&id)).await;
+    assert!(matches!(error, Error::SandboxExpired { .. }), "{error:?}");
+    let error = failed(cloud.attach("no/such")).await;
+    assert!(matches!(error, Error::Setting { setting: "sandbox", .. }), "{error:?}");
+    cloud.finish().await;
+}

@@ -1,0 +1,143 @@
+//! What a narrow mode takes from the model, in the words of Codex's own
+//! configuration.
+//!
+//! Codex has no list of tools to allow. It has a switch for each feature,
+//! and its own terminal program turns them off one by one where it wants an
+//! answer and nothing else; this does the same. What the switches do not reach
+//! (some models bring tools of their own) is held by the missing environment:
+//! without one there is nothing to run a command or to change a file in.
+
+use claude_relay_protocol::json::{entries, fields};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::agent::mode::Mode;
+
+/// Features by which programs and tools come in that nobody here has chosen,
+/// or that reach the network.
+const DOORS: [&str; 11] = [
+    "apps",
+    "hooks",
+    "image_generation",
+    "memories",
+    "multi_agent",
+    "multi_agent_v2",
+    "plugins",
+    "request_permissions_tool",
+    "skill_mcp_dependency_install",
+    "standalone_web_search",
+    "tool_suggest",
+];
+
+/// Features that are tools, or run a program.
+const TOOLS: [&str; 12] = [
+    "code_mode",
+    "code_mode_only",
+    "context_management",
+    "current_time_reminder",
+    "deferred_executor",
+    "goals",
+    "shell_snapshot",
+    "shell_tool",
+    "sleep_tool",
+    "token_budget",
+    "unified_exec",
+    "view_image",
+];
+
+/// Whether the mode takes the user's MCP servers away. Their names have to be
+/// asked for first: an empty list of servers takes none away.
+pub(super) fn is_narrow(mode: Mode) -> bool {
+    matches!(mode, Mode::Safe | Mode::Agentic)
+}
+
+/// What is laid over Codex's configuration in `mode`.
+pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
+    let mut overrides = Map::new();
+    let mut off = |features: &[&str]| {
+        overrides.extend(features.iter().map(|name| (format!("features.{name}"), json!(false))));
+    };
+    if is_narrow(mode) {
+        off(&DOORS);
+    }
+    if mode == Mode::Safe {
+        off(&TOOLS);
+    }
+    let mut set = |name: &str, value: Value| overrides.insert(name.into(), value);
+    if is_narrow(mode) {
+        set("web_search", json!("disabled"));
+        // The switch above does not reach the models that bring sub-agents of
+        // their own.
+        set("agents.enabled", json!(false));
+    }
+    match mode {
+        Mode::Safe => {
+            set("orchestrator.skills.enabled", json!(false));
+            set("skills.include_instructions", json!(false));
+            set("tools.experimental_request_user_input.enabled", json!(false));
+            set("tools.update_plan.enabled", json!(false));
+        }
+        Mode::Agentic => {
+            // Whatever the user's own sandbox lets through.
+            set("sandbox_workspace_write.network_access", json!(false));
+            set("sandbox_workspace_write.writable_roots", json!([]));
+        }
+        Mode::Ask | Mode::Unrestricted => {}
+    }
+    overrides
+}
+
+/// Whether the model has anything to run commands and to change files in.
+pub(super) fn has_environment(mode: Mode) -> bool {
+    mode != Mode::Safe
+}
+
+/// Every MCP server in Codex's configuration, turned off; `read` is the result
+/// of `config/read`. `None` if it is no configuration.
+pub(super) fn without_servers(read: &RawValue) -> Option<Map<String, Value>> {
+    let [config] = fields(read.get(), ["config"]).ok()?;
+    let [servers] = fields(config?.get(), ["mcp_servers"]).ok()?;
+    let Some(servers) = servers.filter(|servers| servers.get() != "null") else {
+        return Some(Map::new());
+    };
+    let names = entries(servers.get()).ok()?.into_iter().map(|(name, _)| name);
+    Some(names.map(|name| (name.into_owned(), json!({ "enabled": false }))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wider_the_mode_the_less_is_taken() {
+        assert!(overrides(Mode::Ask).is_empty() && overrides(Mode::Unrestricted).is_empty());
+        let (safe, agentic) = (overrides(Mode::Safe), overrides(Mode::Agentic));
+        assert_eq!(
+            (&safe["features.shell_tool"], &safe["web_search"]),
+            (&json!(false), &json!("disabled"))
+        );
+        assert!(!agentic.contains_key("features.shell_tool"));
+        for door in DOORS {
+            let door = format!("features.{door}");
+            assert_eq!((&safe[&door], &agentic[&door]), (&json!(false), &json!(false)));
+        }
+    }
+
+    #[test]
+    fn servers_are_turned_off_by_name() {
+        let off = |text: &str| {
+            let read = RawValue::from_string(text.to_owned()).unwrap();
+            without_servers(&read).map(|servers| Value::from(servers).to_string())
+        };
+        assert_eq!(
+            off(r#"{"config":{"model":"m","mcp_servers":{"a.b":{"command":"x"},"c":{}}}}"#)
+                .as_deref(),
+            Some(r#"{"a.b":{"enabled":false},"c":{"enabled":false}}"#)
+        );
+        assert_eq!(off(r#"{"config":{}}"#).as_deref(), Some("{}"));
+        assert_eq!(off(r#"{"config":{"mcp_servers":null}}"#).as_deref(), Some("{}"));
+        for no_answer in ["{}", "[]", r#"{"config":[]}"#, r#"{"config":{"mcp_servers":[]}}"#] {
+            assert_eq!(off(no_answer), None, "{no_answer}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Control requests of the client: what of the SDK's Codex can follow.
+
+use std::time::Instant;
+
+use claude_relay_protocol::config::PermissionMode;
+use claude_relay_protocol::json::{fields, string};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::policy::policy;
+use super::{Codex, Phase};
+use crate::agent::dialect::{Aside, Asked};
+
+impl Codex {
+    /// See [`crate::agent::dialect::Dialect::control_request`].
+    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
+        let done = match self.control(request, now) {
+            Ok(()) => json!({ "subtype": "success", "request_id": id, "response": {} }),
+            Err(error) => json!({ "subtype": "error", "request_id": id, "error": error }),
+        };
+        Asked::Answered(RawValue::from_string(done.to_string()).unwrap_or_default())
+    }
+
+    fn control(&mut self, request: &str, now: Instant) -> Result<(), String> {
+        let [subtype, model, mode] = fields(request, ["subtype", "model", "mode"])
+            .map_err(|error| format!("the request cannot be read: {error}"))?;
+        match subtype.and_then(string).as_deref() {
+            Some("interrupt") => {
+                let line = self.interrupt(now);
+                self.asides.extend(line.map(Aside::Write));
+                Ok(())
+            }
+            Some("set_model") => {
+                let model = model
+                    .and_then(string)
+                    .ok_or("model: expected a name; Codex cannot go back to its default")?;
+                self.next_turn.insert("model".into(), json!(model));
+                // Another conversation begins with it, too.
+                self.setup.thread.insert("model".into(), json!(model));
+                Ok(())
+            }
+            Some("set_permission_mode") => {
+                let mode = mode.and_then(string);
+                let mode = mode
+                    .and_then(|mode| PermissionMode::from_name(&mode))
+                    .ok_or("mode: expected a permission mode")?;
+                self.setup.policy = policy(self.setup.mode, Some(mode));
+                self.next_turn.extend(self.setup.rights());
+                Ok(())
+            }
+            // Not one of the SDK's: where Claude Code has a message for it
+            // (`/clear`), Codex would take that for a question.
+            Some("new_conversation") => match self.phase {
+                Phase::Asked { .. } | Phase::Turn => Err("a turn runs; interrupt it first".into()),
+                Phase::Idle | Phase::Opening | Phase::Clearing => {
+                    self.renew = true;
+                    if self.phase == Phase::Idle {
+                        self.rest(now);
+                    }
+                    Ok(())
+                }
+            },
+            other => Err(format!("Codex has nothing like {}", other.unwrap_or_default())),
+        }
+    }
+}
