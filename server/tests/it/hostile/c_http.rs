@@ -425,7 +425,7 @@ async fn c14_heads_that_others_would_read_otherwise() {
         format!("GET /health HTTP/1.1\n{host}\r\n"),
         format!("GET /health HTTP/1.1\r\n{host}X: a\nY: b\r\n\r\n"),
         format!("GET /health HTTP/1.1\r\n{host}\n"),
-        format!("GET /health HTTP/1.1\nHost: localhost\n\n"),
+        "GET /health HTTP/1.1\nHost: localhost\n\n".to_owned(),
         format!("\nGET /health HTTP/1.1\r\n{host}\r\n"),
     ] {
         let said = answer(&siege, &request).await;
