@@ -109,11 +109,18 @@ async fn i2_bin_false_backs_off_and_its_messages_wait() {
 }
 
 /// An agent that has ended, and a server of `user` that cannot start another
-/// one while it may have no more than `most` of `resource`.
-async fn refused(mut trial: Trial, user: Uid, resource: &str, most: u64, words: &str) {
+/// one while it may have no more than `most` of `resource`, asked when nothing
+/// of the first one is left.
+async fn refused(
+    mut trial: Trial,
+    user: Uid,
+    resource: &str,
+    most: impl FnOnce(i32) -> u64,
+    words: &str,
+) {
     trial.told_of_the_end().await;
     let server = trial.relay.pid();
-    let before = limit(server, user, resource, &most.to_string());
+    let before = limit(server, user, resource, &most(server).to_string());
     trial.client.say("one").await;
     let told = trial.error().await;
     assert!(told.contains("could not be started") && told.contains(words), "{told}");
@@ -151,7 +158,7 @@ const ENDS_ONCE: &str = "if RUN == 1: sys.exit(1)\nwork()";
 async fn i23_no_descriptor_for_the_pipes_is_told_and_tried_again() {
     let trial = Trial::of(ENDS_ONCE).await;
     let open = descriptors(trial.relay.pid()) as u64;
-    refused(trial, geteuid(), "nofile", open, "Too many open files").await;
+    refused(trial, geteuid(), "nofile", |_| open, "Too many open files").await;
 }
 
 #[tokio::test]
@@ -162,14 +169,13 @@ async fn i23_no_process_for_the_agent_is_told_and_tried_again() {
         launch.user(user.as_raw())
     })
     .await;
-    refused(trial, user, "nproc", 0, "Resource temporarily unavailable").await;
+    refused(trial, user, "nproc", |_| 0, "Resource temporarily unavailable").await;
 }
 
 #[tokio::test]
 async fn i23_no_memory_for_the_agent_is_told_and_tried_again() {
     let trial = Trial::of(ENDS_ONCE).await;
-    let mapped = virtual_bytes(trial.relay.pid());
-    refused(trial, geteuid(), "as", mapped, "Cannot allocate memory").await;
+    refused(trial, geteuid(), "as", virtual_bytes, "Cannot allocate memory").await;
 }
 
 /// What would break the agent or tell it too much is not in its environment;

@@ -157,8 +157,9 @@ async fn d14_a_mask_that_is_posted_back_changes_nothing() {
         "mcpServers": { "m": { "type": "http", "url": "http://127.0.0.1:1/", "headers": headers } },
     });
     assert_eq!(post(&body).await["applies"], "next_start");
-    // The next client gets an agent with it.
-    siege.client().await.close().await;
+    // The next client gets an agent with it. One that goes before the old
+    // agent has ended would leave that to the client after it.
+    siege.turn().await;
     let shown = configuration(&siege).await;
     assert_eq!(shown["env"]["SECRET"], "***", "{shown}");
     assert_eq!(post(&shown).await["applies"], "now", "nothing has changed: {shown}");
