@@ -76,13 +76,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections for ever. Those that find no place wait in the system's
 /// queue.
 pub async fn accept(listener: TcpListener, routes: Routes) {
+    let routes = Arc::new(routes);
     let open = Arc::new(Semaphore::new(open_limit()));
     let served = Arc::new(Semaphore::new(SERVED));
     loop {
         let Ok(open) = Arc::clone(&open).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(begin(stream, routes.clone(), open, Arc::clone(&served)));
+                tokio::spawn(begin(stream, Arc::clone(&routes), open, Arc::clone(&served)));
+                // In a burst of strangers the client at work has its turn after
+                // each of them, not after as many as tokio lets pass at once.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::warn!("a connection could not be accepted: {error}");
@@ -95,7 +99,7 @@ pub async fn accept(listener: TcpListener, routes: Routes) {
 /// Waits for the first byte and for a place, then serves the connection.
 async fn begin(
     stream: TcpStream,
-    routes: Routes,
+    routes: Arc<Routes>,
     open: OwnedSemaphorePermit,
     served: Arc<Semaphore>,
 ) {
@@ -105,7 +109,8 @@ async fn begin(
         served.acquire_owned().await.ok()
     };
     if let Ok(Some(served)) = timeout(FIRST_BYTE, ready).await {
-        http::serve(stream, routes, Place { _open: open, _served: served }).await;
+        // On its own, or those who say nothing would cost as much as it.
+        Box::pin(http::serve(stream, routes, Place { _open: open, _served: served })).await;
     }
 }
 

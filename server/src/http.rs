@@ -84,10 +84,10 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 type Answer = Response<Full<Bytes>>;
 
 /// Serves one connection until it ends or is upgraded. The place goes with it.
-pub async fn serve(stream: TcpStream, routes: Routes, place: Place) {
+pub async fn serve(stream: TcpStream, routes: Arc<Routes>, place: Place) {
     let place = Arc::new(place);
     let service = service_fn(move |request| {
-        let routes = routes.clone();
+        let routes = Arc::clone(&routes);
         let place = Arc::clone(&place);
         async move { Ok::<_, Infallible>(routes.answer(request, place).await) }
     });
