@@ -11,11 +11,14 @@ use memchr::{memchr, memrchr};
 /// bound as for a message of a client.
 pub const LINE_LIMIT: usize = 64 << 20;
 
-/// The most that is read at once: half of the pipe, so that the agent fills one
-/// half while the other is dealt with. With 128 KiB a line of 64 KiB cost a
-/// quarter more, most of it for waking each other up; with all of the pipe
-/// nothing was gained.
-pub const READ_BYTES: usize = 512 << 10;
+/// The most that is read at once: all of the pipe. Whoever reads less comes
+/// back while the agent fills what has become free, and each waits for the
+/// other with the pipe's lock: with 512 KiB, lines of 64 KiB went through at
+/// 90 % of the limit's rate and of 1 MiB at 66 %, now at 98 % and 72 %.
+pub const READ_BYTES: usize = 1 << 20;
+
+/// What a read may leave of the next line without a larger buffer.
+const REST_BYTES: usize = 64 << 10;
 
 /// Collects what was read until a line is whole.
 #[derive(Debug)]
@@ -39,7 +42,9 @@ impl LineBuffer {
     /// A buffer whose lines have at most `limit` bytes.
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), scanned: 0, discarded: 0, limit }
+        // It is touched, and then counts as used, where something was read.
+        let buffer = BytesMut::with_capacity(READ_BYTES + REST_BYTES);
+        Self { buffer, scanned: 0, discarded: 0, limit }
     }
 
     /// Where to read into; at least [`READ_BYTES`] are free, and more may be.

@@ -198,7 +198,7 @@ impl Session {
         }
         self.attend(now);
         self.deliver();
-        self.log.forget(self.client.as_ref().map_or(u64::MAX, Client::keeps_from));
+        self.log.forget(self.keeps_from());
         if self.farewell.is_some() {
             self.say_goodbye(now);
         }
@@ -221,11 +221,19 @@ impl Session {
         }
     }
 
+    /// Frames from this number on must be kept.
+    fn keeps_from(&self) -> u64 {
+        self.client.as_ref().map_or(u64::MAX, Client::keeps_from)
+    }
+
     /// The agent's lines: the hot path. Each is looked at once, and pasted
     /// into its envelope behind the ones before.
     fn on_lines(&mut self, block: &Block, now: Instant) {
         self.agent.heard(now);
+        let keep_from = self.keeps_from();
         for line in block.lines() {
+            // Line by line, so that what goes makes place for what comes.
+            self.log.forget(keep_from);
             let Some(running) = &mut self.agent.running else { return };
             match line {
                 Line::Whole(line) => match running.dialect.classify(line, now) {

@@ -30,6 +30,7 @@ impl Path {
         self.buffer.spare().extend_from_slice(chunk);
         let Some(block) = self.buffer.take() else { return };
         for line in block.lines() {
+            self.log.forget(self.cursor);
             if let Line::Whole(line) = line
                 && let Route::Forward(_) = claude::classify(line)
             {
@@ -68,16 +69,15 @@ fn a_message_takes_no_memory() {
 
     let messages = path.forwarded - before;
     assert_eq!(path.forwarded, LINES);
-    // A few for each read of more than a thousand lines: two or three segments,
-    // and the counts of who holds them and the block. For the messages
-    // themselves: none.
+    // A few for each read of some three thousand lines: four or five segments
+    // and the counts of who holds them. For the messages themselves: none.
     let reads = measured.len().div_ceil(READ_BYTES);
     assert!(
-        taken.allocations + taken.reallocations <= 8 * reads,
+        taken.allocations + taken.reallocations <= 10 * reads,
         "{} allocations for {messages} messages in {reads} reads",
         taken.allocations + taken.reallocations,
     );
-    assert!(8 * reads * 50 < messages, "too few messages in a read to tell");
+    assert!(10 * reads * 50 < messages, "too few messages in a read to tell");
     // And nothing grows.
     assert!(taken.bytes_allocated.abs_diff(taken.bytes_deallocated) < 1 << 20);
 }

@@ -23,7 +23,7 @@ const LINE_BYTES: usize = 8 << 10;
 const UNFINISHED: Duration = Duration::from_millis(200);
 
 /// How much is read at once.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 256 << 10;
 
 /// Reads to the end; then `tail` gets the last [`TAIL_BYTES`].
 pub(super) async fn read_loop(
