@@ -31,8 +31,8 @@ const FRAME_OVERHEAD_BYTES: usize = size_of::<u64>();
 const PIECE_OVERHEAD_BYTES: usize = size_of::<Piece>();
 
 /// The most that one call of [`ReplayBuffer::owed`] hands over, but for a
-/// single frame that is larger. As much as is read of the agent's output at
-/// once; with twice as much, lines of 300 B to 64 KB went through more slowly.
+/// single frame that is larger. A full read of the agent's output takes two;
+/// with 2 MiB for one, lines of 300 B to 64 KB went through more slowly.
 pub const BATCH_BYTES: usize = 1 << 20;
 
 /// Recent frames with their numbers.

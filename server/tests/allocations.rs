@@ -38,8 +38,11 @@ impl Path {
                 self.forwarded += 1;
             }
         }
-        self.batch.clear();
-        self.cursor = self.log.owed(self.cursor, &mut self.batch);
+        // What one read brings is more than a batch, with its envelopes.
+        while self.cursor < self.log.next() {
+            self.cursor = self.log.owed(self.cursor, &mut self.batch);
+            self.batch.clear();
+        }
         self.log.forget(self.cursor);
     }
 }
@@ -79,5 +82,6 @@ fn a_message_takes_no_memory() {
     );
     assert!(10 * reads * 50 < messages, "too few messages in a read to tell");
     // And nothing grows.
-    assert!(taken.bytes_allocated.abs_diff(taken.bytes_deallocated) < 1 << 20);
+    let left = taken.bytes_allocated.abs_diff(taken.bytes_deallocated);
+    assert!(left < 1 << 20, "{left} bytes more or less than before");
 }
