@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// A test that waits longer than this for anything has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = crate::support::wait::DEADLINE;
 
 const INTERRUPT: &str =
     r#"{"request_id":"stop","type":"control_request","request":{"subtype":"interrupt"}}"#;
