@@ -3,6 +3,7 @@
 use super::agent::{FakeAgent, executable};
 use super::checks::{descriptors, virtual_bytes};
 use super::{Trial, texts};
+use crate::support::http;
 use crate::support::place::Place;
 use crate::support::relay::Launch;
 use rustix::process::{Uid, geteuid};
@@ -254,6 +255,38 @@ async fn i28_a_workspace_that_vanishes_is_named() {
     trial.turn("three").await;
     trial.client.turn().await;
     assert_eq!(trial.agent.heard(), ["one", "two", "three"]);
+    trial.over().await;
+}
+
+#[tokio::test]
+async fn d11_a_directory_that_is_closed_or_was_deleted_is_named() {
+    let mut user = geteuid();
+    let story = "if RUN == 1:\n    hear()\n    sys.exit(1)\nwork()";
+    let mut trial = Trial::launched(story, |launch, place| {
+        std::fs::create_dir(place.workspace().join("inside")).expect("a directory");
+        user = place.give_to_nobody();
+        launch.user(user.as_raw())
+    })
+    .await;
+    let inside = trial.place.workspace().join("inside");
+    trial.agent.notes("runs", "(new)").await;
+    let configured = http::post(trial.relay.address(), "/config", r#"{"cwd":"inside"}"#).await;
+    assert_eq!(configured.status, 200, "{configured:?}");
+    trial.client.say("one").await;
+    trial.told_of_the_end().await;
+    set_permissions(&inside, Permissions::from_mode(0)).expect("a directory of ours");
+    for (text, reason) in [("two", "Permission denied"), ("three", "No such file or directory")] {
+        trial.client.say(text).await;
+        let told = trial.error().await;
+        assert!(told.contains(inside.to_str().expect("UTF-8")) && told.contains(reason), "{told}");
+        if inside.exists() {
+            std::fs::remove_dir(&inside).expect("an empty directory");
+        }
+    }
+    std::fs::create_dir(&inside).expect("a directory");
+    trial.turn("four").await;
+    trial.client.turn().await;
+    assert_eq!(trial.agent.heard(), ["one", "two", "three", "four"]);
     trial.over().await;
 }
 
