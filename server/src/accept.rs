@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::http::{self, Routes};
+use crate::http::{self, Place, Routes};
 
 /// How many TCP connections may be open. One that has said nothing yet costs a
 /// few hundred bytes.
@@ -38,13 +38,6 @@ const FIRST_BYTE: Duration = Duration::from_secs(10);
 
 /// How long to wait when the system has no descriptor for a connection.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
-
-/// The places that a connection holds until it ends.
-#[derive(Debug)]
-pub struct Place {
-    _open: OwnedSemaphorePermit,
-    _served: OwnedSemaphorePermit,
-}
 
 /// Listens at the first address of `host` that can be had.
 ///
@@ -110,7 +103,7 @@ async fn begin(
     };
     if let Ok(Some(served)) = timeout(FIRST_BYTE, ready).await {
         // On its own, or those who say nothing would cost as much as it.
-        Box::pin(http::serve(stream, routes, Place { _open: open, _served: served })).await;
+        Box::pin(http::serve(stream, routes, Place::new(open, served))).await;
     }
 }
 

@@ -24,10 +24,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::accept::Place;
 use crate::access::{Access, Admission, Denial, Door};
 use crate::page;
 use crate::session::{ConfigureError, SessionHandle};
@@ -69,6 +68,22 @@ pub struct Routes {
     configuring: Arc<Semaphore>,
     /// What the log says of those who were turned away.
     refusals: Arc<Refusals>,
+}
+
+/// What a connection holds until it ends: its place among those that are open,
+/// and among those that are served.
+#[derive(Debug)]
+pub struct Place {
+    _open: OwnedSemaphorePermit,
+    _served: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Both places, to be given back together.
+    #[must_use]
+    pub fn new(open: OwnedSemaphorePermit, served: OwnedSemaphorePermit) -> Self {
+        Self { _open: open, _served: served }
+    }
 }
 
 pub use upgrade::{Upgraded, go_on};

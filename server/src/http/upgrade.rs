@@ -13,8 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::doorstep::Doorstep;
-use super::{Answer, Refusal};
-use crate::accept::Place;
+use super::{Answer, Place, Refusal};
 use crate::connection;
 use crate::session::{Attach, Replay, SessionHandle};
 
