@@ -274,7 +274,7 @@ async fn d11_a_directory_that_is_closed_or_was_deleted_is_named() {
     assert_eq!(configured.status, 200, "{configured:?}");
     trial.client.say("one").await;
     trial.told_of_the_end().await;
-    set_permissions(&inside, Permissions::from_mode(0)).expect("a directory of ours");
+    set_permissions(&inside, Permissions::from_mode(0o000)).expect("a directory of ours");
     for (text, reason) in [("two", "Permission denied"), ("three", "No such file or directory")] {
         trial.client.say(text).await;
         let told = trial.error().await;
