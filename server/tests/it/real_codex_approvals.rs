@@ -175,9 +175,10 @@ async fn a_question_nobody_answers_is_denied() {
 #[tokio::test]
 async fn in_mode_agentic_the_sandbox_keeps_to_the_workspace() {
     let mut scene = CodexScene::launched("agentic", json!({}), |launch, _| launch).await;
-    // Not in /tmp, where the sandbox lets commands write.
-    let name = format!("outside-{}", std::process::id());
-    let outside = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Not in /tmp, where the sandbox lets commands write, and where the tests
+    // themselves may have been built.
+    let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory of ours");
+    let outside = elsewhere.path().join("outside");
     scene.api.script([
         Reply::command("touch inside"),
         Reply::command(&format!("touch {}", outside.display())),
