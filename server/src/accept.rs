@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -68,43 +70,57 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts connections for ever. Those that find no place wait in the system's
 /// queue.
+///
+/// All that have said nothing yet are waited for here, one event a turn. As
+/// tasks of their own thousands of them that come or go at once would all have
+/// their turn before the client at work has the next.
 pub async fn accept(listener: TcpListener, routes: Routes) {
     let routes = Arc::new(routes);
     let open = Arc::new(Semaphore::new(open_limit()));
     let served = Arc::new(Semaphore::new(SERVED));
+    let mut silent = FuturesUnordered::new();
     loop {
-        let Ok(open) = Arc::clone(&open).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(begin(stream, Arc::clone(&routes), open, Arc::clone(&served)));
-                // In a burst of strangers the client at work has its turn after
-                // each of them, not after as many as tokio lets pass at once.
-                tokio::task::yield_now().await;
+        let newcomer = async {
+            let open = Arc::clone(&open).acquire_owned().await.ok()?;
+            Some((listener.accept().await, open))
+        };
+        tokio::select! {
+            biased;
+            // First, as it gives descriptors back.
+            Some(begun) = silent.next() => {
+                if let Some((stream, place)) = begun {
+                    tokio::spawn(http::serve(stream, Arc::clone(&routes), place));
+                }
             }
-            Err(error) => {
-                tracing::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
-            }
+            newcomer = newcomer => match newcomer {
+                Some((Ok((stream, _)), open)) => {
+                    silent.push(begin(stream, open, Arc::clone(&served)));
+                }
+                Some((Err(error), _)) => {
+                    tracing::warn!("a connection could not be accepted: {error}");
+                    tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+                }
+                None => return,
+            },
         }
+        tokio::task::yield_now().await;
     }
 }
 
-/// Waits for the first byte and for a place, then serves the connection.
+/// Waits for the first byte and for a place to be served; none if it takes too
+/// long.
 async fn begin(
     stream: TcpStream,
-    routes: Arc<Routes>,
     open: OwnedSemaphorePermit,
     served: Arc<Semaphore>,
-) {
+) -> Option<(TcpStream, Place)> {
     let ready = async {
         // Not `readable`: it may be true before anything has come.
         stream.peek(&mut [0]).await.ok()?;
         served.acquire_owned().await.ok()
     };
-    if let Ok(Some(served)) = timeout(FIRST_BYTE, ready).await {
-        // On its own, or those who say nothing would cost as much as it.
-        Box::pin(http::serve(stream, routes, Place::new(open, served))).await;
-    }
+    let served = timeout(FIRST_BYTE, ready).await.ok()??;
+    Some((stream, Place::new(open, served)))
 }
 
 fn open_limit() -> usize {
