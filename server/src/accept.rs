@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::http::{self, Place, Routes};
 
-/// How many TCP connections may be open. One that has said nothing yet costs a
-/// few hundred bytes.
+/// How many TCP connections may be open. One that has said nothing yet costs
+/// 1 KiB.
 const OPEN: usize = 8192;
 
 /// How many of them may be served, WebSockets included. The head of a request
