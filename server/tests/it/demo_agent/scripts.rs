@@ -4,6 +4,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
 
 use super::*;
+use crate::support::proc::{Process, signal};
+use crate::support::wait::until_blocking;
+use rustix::process::Signal;
 
 #[test]
 fn lines_are_exactly_as_many_and_as_long_as_asked_for() {
@@ -131,16 +134,15 @@ fn a_spawned_command_has_a_session_of_its_own_and_survives() {
     let lines = agent.until_result();
     let told = texts(&lines)[0];
     let pid: i32 = told.strip_prefix("spawned ").unwrap().parse().unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    // It makes its session itself, a moment after it has been started.
-    while rustix::process::getsid(Some(pid)).ok() != Some(pid) {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    // It makes its session itself, a moment after it has been started. Read
+    // from /proc: rustix's getsid panics over the session 0 that a process in
+    // a container may have until then.
+    let leads = || Process::read(pid).filter(|command| command.session == pid);
+    assert!(until_blocking(PATIENCE, leads).is_some(), "{:?}", Process::read(pid));
     assert_eq!(agent.finish().2.code(), Some(0), "stdout ends although the command lives");
-    assert!(rustix::process::test_kill_process(pid).is_ok());
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let left = Process::read(pid).expect("the command outlives the agent");
+    assert_ne!(left.state, 'Z', "{left:?}");
+    signal(pid, Signal::KILL);
 }
 
 #[test]

@@ -57,6 +57,9 @@ impl Mark {
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
+    /// The id of its session, by which it is named for its leader. 0 when the
+    /// leader is outside of this pid namespace, as in a container.
+    pub(crate) session: i32,
     /// The letter of `/proc/PID/stat`: `R`, `S`, `Z` for a zombie, …
     pub(crate) state: char,
     /// The arguments, joined by spaces.
@@ -72,16 +75,18 @@ impl Process {
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
+        // The process group lies between the two.
+        let session = fields.nth(1)?.parse().ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let command = String::from_utf8_lossy(&command).replace('\0', " ").trim().to_owned();
-        Some(Self { pid, parent, state, command })
+        Some(Self { pid, parent, session, state, command })
     }
 }
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pid, parent, state, command } = self;
-        write!(f, "{pid} (parent {parent}, {state}) {command:.120}")
+        let Self { pid, parent, session, state, command } = self;
+        write!(f, "{pid} (parent {parent}, session {session}, {state}) {command:.120}")
     }
 }
 
