@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::http::{self, Place, Routes};
+use crate::http::{self, Doorstep, Place, Routes};
 
 /// How many TCP connections may be open. One that has said nothing yet costs
 /// 1 KiB.
@@ -88,8 +88,8 @@ pub async fn accept(listener: TcpListener, routes: Routes) {
             biased;
             // First, as it gives descriptors back.
             Some(begun) = silent.next() => {
-                if let Some((stream, place)) = begun {
-                    tokio::spawn(http::serve(stream, Arc::clone(&routes), place));
+                if let Some((doorstep, place)) = begun {
+                    tokio::spawn(http::serve(doorstep, Arc::clone(&routes), place));
                 }
             }
             newcomer = newcomer => match newcomer {
@@ -107,20 +107,22 @@ pub async fn accept(listener: TcpListener, routes: Routes) {
     }
 }
 
-/// Waits for the first byte and for a place to be served; none if it takes too
-/// long.
+/// Waits for the first byte, for a place to be served, and for the first
+/// request; none if one of them takes too long.
 async fn begin(
     stream: TcpStream,
     open: OwnedSemaphorePermit,
     served: Arc<Semaphore>,
-) -> Option<(TcpStream, Place)> {
+) -> Option<(Doorstep, Place)> {
     let ready = async {
         // Not `readable`: it may be true before anything has come.
-        stream.peek(&mut [0]).await.ok()?;
+        stream.peek(&mut [0]).await.ok().filter(|bytes| *bytes > 0)?;
         served.acquire_owned().await.ok()
     };
     let served = timeout(FIRST_BYTE, ready).await.ok()??;
-    Some((stream, Place::new(open, served)))
+    // In memory of its own: the silent ones do not need it.
+    let doorstep = Box::pin(Doorstep::meet(stream)).await?;
+    Some((doorstep, Place::new(open, served)))
 }
 
 fn open_limit() -> usize {

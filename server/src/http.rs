@@ -5,7 +5,7 @@
 
 mod body;
 mod doorstep;
-mod head_scan;
+mod head;
 mod refusals;
 mod upgrade;
 
@@ -23,7 +23,6 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -31,29 +30,11 @@ use crate::access::{Access, Admission, Denial, Door};
 use crate::page;
 use crate::session::{ConfigureError, SessionHandle};
 
-/// How long a client may take for the head of a request, and how long an idle
-/// connection is kept. An honest one needs a fraction of a second.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long one connection is served before it is asked to come anew, and how
 /// long it may take to finish then. A WebSocket is none any more. It ends those
 /// that ask and never read the answers, which no other bound does.
 const LIFETIME: Duration = Duration::from_secs(120);
 const LAST_ANSWER: Duration = Duration::from_secs(10);
-
-/// How many header fields a request may have, and how large they may be
-/// together. Browsers stay below 50 fields and 16 KiB, cookies of others
-/// included.
-const HEADERS: usize = 100;
-const FIELDS_BYTES: usize = 32 << 10;
-
-/// Where the parser gives up, whatever of a head it has read: with a URL and
-/// fields of the longest, and some more, as it reads in steps.
-const HEAD_BYTES: usize = 64 << 10;
-
-/// How long the path and query of a request may be. A token and a stream id
-/// fit many times.
-const URI_BYTES: usize = 16 << 10;
 
 /// What every request needs.
 #[derive(Debug, Clone)]
@@ -86,9 +67,11 @@ impl Place {
     }
 }
 
+pub use doorstep::Doorstep;
 pub use upgrade::{Upgraded, go_on};
 
-use doorstep::Doorstep;
+use doorstep::HEAD_TIMEOUT;
+use head::BadHead;
 use refusals::Refusals;
 
 /// hyper has no name for it: no page of another origin may load what is here
@@ -99,19 +82,21 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 type Answer = Response<Full<Bytes>>;
 
 /// Serves one connection until it ends or is upgraded. The place goes with it.
-pub async fn serve(stream: TcpStream, routes: Arc<Routes>, place: Place) {
+pub async fn serve(doorstep: Doorstep, routes: Arc<Routes>, place: Place) {
     let place = Arc::new(place);
+    let refused = doorstep.refused();
     let service = service_fn(move |request| {
         let routes = Arc::clone(&routes);
         let place = Arc::clone(&place);
-        async move { Ok::<_, Infallible>(routes.answer(request, place).await) }
+        let bad = refused.of(&request).cloned();
+        async move { Ok::<_, Infallible>(routes.answer(request, bad, place).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(Doorstep::new(stream)), service)
+        .max_headers(head::FIELDS)
+        .max_buf_size(head::HEAD_BYTES)
+        .serve_connection(TokioIo::new(doorstep), service)
         .with_upgrades();
     tokio::pin!(serving);
     let served = match timeout(LIFETIME, &mut serving).await {
@@ -140,11 +125,20 @@ impl Routes {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, place: Arc<Place>) -> Answer {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        bad: Option<BadHead>,
+        place: Arc<Place>,
+    ) -> Answer {
         let cors = self.access.cors_origin(request.headers());
-        let is_last = head_scan::is_last(request.headers());
+        let is_last = head::is_last(request.headers());
         let asks_to_ask = cors.is_some() && request.method() == Method::OPTIONS;
-        let mut answer = match self.route(request, place).await {
+        let served = match bad {
+            Some(bad) => Err(bad.into()),
+            None => self.route(request, place).await,
+        };
+        let mut answer = match served {
             Ok(answer) => answer,
             Err(refusal) if asks_to_ask && refusal.status == StatusCode::METHOD_NOT_ALLOWED => {
                 preflight(refusal)
@@ -172,18 +166,6 @@ impl Routes {
         place: Arc<Place>,
     ) -> Result<Answer, Refusal> {
         let path = request.uri().path();
-        let length = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
-        if length > URI_BYTES {
-            return Err(Refusal::new(StatusCode::URI_TOO_LONG, "the URL is too long"));
-        }
-        let fields =
-            request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
-        if fields.map(|bytes| bytes + ": \r\n".len()).sum::<usize>() > FIELDS_BYTES {
-            return Err(Refusal::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the header fields are too large",
-            ));
-        }
         let file = page::file(path);
         let (door, allowed): (_, &'static str) = match path {
             "/config" => (Door::Config, "GET, HEAD, POST"),
@@ -294,6 +276,12 @@ impl Refusal {
         let mut answer = json_answer(self.status, &json!({ "error": self.error }));
         answer.headers_mut().extend(self.headers);
         answer
+    }
+}
+
+impl From<BadHead> for Refusal {
+    fn from(bad: BadHead) -> Self {
+        Self::new(bad.status(), bad.to_string())
     }
 }
 

@@ -1,17 +1,29 @@
-//! A socket while HTTP is spoken on it: heads are looked at on their way in,
-//! and the end of a connection waits for the client to have read it.
+//! A socket while HTTP is spoken on it: a head goes in when it is whole and
+//! good, and the end of a connection waits for the client to have read it.
 
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes, BytesMut};
+use hyper::Request;
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::head_scan::HeadScan;
+use super::head::{self, BadHead, HEAD_BYTES};
+
+/// How long a client may take for the head of a request, and how long an idle
+/// connection is kept. An honest one needs a fraction of a second.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much room there is at least for the next bytes of a head. Most heads
+/// are smaller; whoever sends one byte at a time holds no more than this.
+const STEP_BYTES: usize = 1 << 10;
 
 /// How long the server reads on after its last answer. A socket that is closed
 /// with something unread resets the connection, and a client that is still
@@ -21,22 +33,126 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How much is read at once then, to be thrown away.
 const SCRATCH_BYTES: usize = 16 << 10;
 
+/// What hyper gets in the place of a head that is refused, so that the answer
+/// has its turn behind those that are under way.
+const REFUSED_METHOD: &str = "REFUSED";
+const REFUSED_HEAD: &[u8] = b"REFUSED / HTTP/1.1\r\nconnection: close\r\n\r\n";
+
 /// A [`TcpStream`] behind which hyper listens.
 #[derive(Debug)]
-pub(super) struct Doorstep {
+pub struct Doorstep {
     stream: TcpStream,
-    heads: HeadScan,
+    /// What has been read and not handed on.
+    held: BytesMut,
+    /// How much of that may be handed on.
+    whole: usize,
+    /// How much of that is known to hold no whole head.
+    looked: usize,
+    expected: Expected,
+    refused: Refused,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
+/// What comes next on a connection.
+#[derive(Debug)]
+enum Expected {
+    Head,
+    /// A body or another protocol, which ends with the connection.
+    Anything,
+    /// Nothing that counts: a head has been refused.
+    Nothing,
+}
+
+/// Why a head of this connection was refused, once one was.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Refused(Arc<OnceLock<BadHead>>);
+
+impl Refused {
+    /// Why this request is refused, if it stands for a head that was.
+    pub(super) fn of<B>(&self, request: &Request<B>) -> Option<&BadHead> {
+        self.0.get().filter(|_| request.method() == REFUSED_METHOD)
+    }
+}
+
 impl Doorstep {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, heads: HeadScan::default(), linger: None }
+    /// Waits for the first request; none if it does not come, or not in time.
+    /// What it costs until then is the bytes of its head.
+    pub async fn meet(stream: TcpStream) -> Option<Self> {
+        let mut doorstep = Self {
+            stream,
+            held: BytesMut::new(),
+            whole: 0,
+            looked: 0,
+            expected: Expected::Head,
+            refused: Refused::default(),
+            linger: None,
+        };
+        let head = poll_fn(|cx| doorstep.poll_head(cx));
+        timeout(HEAD_TIMEOUT, head).await.ok()?.ok()?;
+        (doorstep.whole > 0).then_some(doorstep)
     }
 
-    /// The socket, when something else than HTTP is spoken on it.
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.stream
+    /// Tells the requests that stand for refused heads.
+    pub(super) fn refused(&self) -> Refused {
+        self.refused.clone()
+    }
+
+    /// The socket, when something else than HTTP is spoken on it, and what has
+    /// been read of that.
+    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
+        (self.stream, self.held.freeze())
+    }
+
+    /// Reads until a head is whole; or to the end, and then none is.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.look();
+            if self.whole > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.held.reserve(STEP_BYTES);
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read_buf(&mut self.held) {
+                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Looks for a head in what has come.
+    fn look(&mut self) {
+        // Empty lines before a head are nothing.
+        while self.held.starts_with(b"\r\n") {
+            self.held.advance(2);
+            self.looked = 0;
+        }
+        let new = &self.held[self.looked..];
+        // The middle of a line tells nothing new, and whoever sends it byte by
+        // byte is not to be paid for with a reading each.
+        let goes_on = self.looked > 0 && memchr(b'\n', new).is_none();
+        if new.is_empty() || (goes_on && self.held.len() < HEAD_BYTES) {
+            return;
+        }
+        self.looked = self.held.len();
+        match head::find(&self.held) {
+            Ok(None) => return,
+            Ok(Some(head)) => {
+                self.whole = head.bytes;
+                if head.is_last {
+                    self.expected = Expected::Anything;
+                }
+            }
+            Err(bad) => {
+                self.held = REFUSED_HEAD.into();
+                self.whole = REFUSED_HEAD.len();
+                self.expected = Expected::Nothing;
+                // There is one at most: nothing is read after it.
+                let _ = self.refused.0.set(bad);
+            }
+        }
+        self.looked = 0;
     }
 
     /// Throws away what still comes, until the client ends or time is up.
@@ -59,9 +175,21 @@ impl AsyncRead for Doorstep {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.heads.look(&mut buffer.filled_mut()[before..]);
+        let this = &mut *self;
+        if this.whole == 0 {
+            match this.expected {
+                Expected::Head => ready!(this.poll_head(cx))?,
+                Expected::Anything if this.held.is_empty() => {
+                    return Pin::new(&mut this.stream).poll_read(cx, buffer);
+                }
+                Expected::Anything => this.whole = this.held.len(),
+                // The answer, which is under way, ends the connection.
+                Expected::Nothing => return Poll::Pending,
+            }
+        }
+        let bytes = this.whole.min(buffer.remaining());
+        buffer.put_slice(&this.held.split_to(bytes));
+        this.whole -= bytes;
         Poll::Ready(Ok(()))
     }
 }

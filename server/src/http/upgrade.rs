@@ -72,8 +72,9 @@ pub async fn go_on(upgraded: Upgraded, session: SessionHandle) {
     // client sent behind its handshake has been read already.
     match connection.downcast::<TokioIo<Doorstep>>() {
         Ok(parts) => {
-            let stream = parts.io.into_inner().into_inner();
-            connection::serve(stream, parts.read_buf, session, attach).await;
+            let (stream, unread) = parts.io.into_inner().into_parts();
+            let read = [parts.read_buf, unread].concat().into();
+            connection::serve(stream, read, session, attach).await;
         }
         Err(_) => tracing::error!("an upgraded connection is no TCP stream; dropped"),
     }
