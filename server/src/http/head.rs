@@ -161,6 +161,7 @@ fn values<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn length(text: &str) -> usize {
         find(text.as_bytes()).unwrap().unwrap().bytes
@@ -259,5 +260,34 @@ mod tests {
         assert_eq!(endless(field, HEAD_BYTES - field.len() - 1), Ok(None));
         assert_eq!(endless(field, HEAD_BYTES - field.len()), Err(BadHead::FieldsTooLarge));
         assert_eq!(endless("GET /", HEAD_BYTES), Err(BadHead::UrlTooLong));
+    }
+
+    proptest! {
+        /// However the bytes are cut on their way: what is said of some is
+        /// never taken back when more have come.
+        #[test]
+        fn what_has_been_judged_stays_judged(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    Just("GET / HTTP/1.1\r\n".to_owned()),
+                    Just("Content-Length: 5\r\n".to_owned()),
+                    Just("Transfer-Encoding: chunked\r\n".to_owned()),
+                    Just("\r\n".to_owned()),
+                    "[A-Za-z:/ \r\n\t\0\u{e4}]{0,12}",
+                ],
+                0..12,
+            ),
+        ) {
+            let bytes = pieces.concat().into_bytes();
+            let mut judged = Ok(None);
+            for end in 0..=bytes.len() {
+                let now = find(&bytes[..end]);
+                match &judged {
+                    Ok(None) => judged = now,
+                    Ok(Some(_)) => prop_assert_eq!(&now, &judged),
+                    Err(_) => prop_assert!(now.is_err()),
+                }
+            }
+        }
     }
 }

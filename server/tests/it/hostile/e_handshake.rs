@@ -172,13 +172,19 @@ async fn e7_a_client_that_never_answers_a_ping_is_dropped() {
 #[tokio::test]
 async fn e_frames_behind_the_handshake_are_not_lost() {
     let siege = Siege::begin().await;
-    let early = json!({ "type": "early bird" }).to_string();
-    let early = client_frame(0x81, early.as_bytes());
-    let (answer, mut client) = RawClient::upgrade_with(siege.address(), "/ws", &[], &early).await;
+    // More than is read at once with the head.
+    let early = |number| json!({ "type": format!("bird {number}"), "x": "x".repeat(1000) });
+    let frames: Vec<u8> = (0..100)
+        .flat_map(|number| client_frame(0x81, early(number).to_string().as_bytes()))
+        .collect();
+    let (answer, mut client) = RawClient::upgrade_with(siege.address(), "/ws", &[], &frames).await;
     assert_eq!(answer.status, 101);
     client.read().await.expect("connected");
-    let (_, payload) = client.read().await.expect("an answer");
-    assert!(String::from_utf8_lossy(&payload).contains("early bird"));
+    for number in 0..100 {
+        let (_, payload) = client.read().await.expect("an answer");
+        let told = String::from_utf8_lossy(&payload);
+        assert!(told.contains(&format!("bird {number}")), "{told}");
+    }
     drop(client);
     siege.over().await;
 }

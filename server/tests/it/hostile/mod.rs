@@ -139,6 +139,11 @@ impl Siege {
         }
     }
 
+    /// How much more memory the server has than before the attack.
+    pub(crate) fn grown_bytes(&self) -> u64 {
+        self.footprint().resident_bytes.saturating_sub(self.before.resident_bytes)
+    }
+
     fn footprint(&self) -> Footprint {
         let proc = format!("/proc/{}", self.relay.pid());
         let statm = std::fs::read_to_string(format!("{proc}/statm")).expect("the server runs");
