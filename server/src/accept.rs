@@ -68,15 +68,27 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(QUEUE)
 }
 
-/// Accepts connections for ever. Those that find no place wait in the system's
-/// queue.
-///
-/// All that have said nothing yet are waited for here, one event a turn. As
-/// tasks of their own thousands of them that come or go at once would all have
-/// their turn before the client at work has the next.
+/// Accepts connections for ever and serves them. Those that find no place wait
+/// in the system's queue.
 pub async fn accept(listener: TcpListener, routes: Routes) {
     let routes = Arc::new(routes);
     let open = Arc::new(Semaphore::new(open_limit()));
+    let serve = |doorstep, place| {
+        tokio::spawn(http::serve(doorstep, Arc::clone(&routes), place));
+    };
+    wait_for_requests(listener, open, serve).await;
+}
+
+/// Hands every connection on that has something to ask.
+///
+/// All that have not are waited for here, one event a turn. As tasks of their
+/// own thousands of them that come or go at once would all have their turn
+/// before the client at work has the next.
+async fn wait_for_requests(
+    listener: TcpListener,
+    open: Arc<Semaphore>,
+    serve: impl Fn(Doorstep, Place),
+) {
     let served = Arc::new(Semaphore::new(SERVED));
     let mut silent = FuturesUnordered::new();
     loop {
@@ -89,7 +101,7 @@ pub async fn accept(listener: TcpListener, routes: Routes) {
             // First, as it gives descriptors back.
             Some(begun) = silent.next() => {
                 if let Some((doorstep, place)) = begun {
-                    tokio::spawn(http::serve(doorstep, Arc::clone(&routes), place));
+                    serve(doorstep, place);
                 }
             }
             newcomer = newcomer => match newcomer {
@@ -129,4 +141,32 @@ fn open_limit() -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     descriptors.saturating_sub(RESERVED_DESCRIPTORS).clamp(1, OPEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn thousands_who_go_at_once_do_not_go_before_everybody_else() {
+        const STRANGERS: usize = 300;
+        let listener = bind("127.0.0.1", 0).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let open = Arc::new(Semaphore::new(OPEN));
+        // One place is taken, most of the time, for whoever comes next.
+        let most = OPEN - 1;
+        tokio::spawn(wait_for_requests(listener, Arc::clone(&open), |_, _| {}));
+        let strangers: Vec<_> =
+            (0..STRANGERS).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        while open.available_permits() > most - STRANGERS {
+            tokio::task::yield_now().await;
+        }
+        drop(strangers);
+        let mut turns_of_another = 0;
+        while open.available_permits() < most {
+            tokio::task::yield_now().await;
+            turns_of_another += 1;
+        }
+        assert!(turns_of_another > STRANGERS / 2, "{turns_of_another}");
+    }
 }
