@@ -208,6 +208,12 @@ async fn c5_heads_that_are_too_large() {
         let long = format!("GET /?{} HTTP/1.1\r\n{host}{CLOSE}\r\n", "x".repeat(length));
         assert_refused(&answer(&siege, &long).await, 414, &long);
     }
+    // Nobody waits for the end of what is too large already.
+    let endless = "x".repeat(100_000);
+    for (start, expected) in [("GET /", 414), ("GET / HTTP/1.1\r\nX: ", 431)] {
+        let request = format!("{start}{endless}");
+        assert_refused(&answer(&siege, &request).await, expected, &request);
+    }
     // What is large and still within bounds is served.
     let fine = format!(
         "GET /health?{} HTTP/1.1\r\n{host}X: {}\r\n{}Connection: close\r\n\r\n",
