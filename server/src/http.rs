@@ -94,6 +94,8 @@ pub async fn serve(doorstep: Doorstep, routes: Arc<Routes>, place: Place) {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        // Who says no more than a request still wants its answer.
+        .half_close(true)
         .max_headers(head::FIELDS)
         .max_buf_size(head::HEAD_BYTES)
         .serve_connection(TokioIo::new(doorstep), service)

@@ -334,6 +334,31 @@ async fn c8_a_body_that_stops_early_changes_nothing() {
 }
 
 #[tokio::test]
+async fn c8_who_says_no_more_than_a_request_gets_its_answer() {
+    let siege = Siege::begin().await;
+    let address = siege.address();
+    let host = format!("Host: {address}\r\n");
+    let body = r#"{"model":"said"}"#;
+    for (request, expected) in [
+        (format!("GET / HTTP/1.1\r\n{host}\r\n"), 200),
+        (format!("GET /health HTTP/1.1\r\n{host}\r\n"), 200),
+        (format!("GET /nothing HTTP/1.1\r\n{host}\r\n"), 404),
+        (format!("GET / HTTP/1.1\n{host}\r\n"), 400),
+        (format!("POST /config HTTP/1.1\r\n{host}Content-Length: 16\r\n\r\n{body}"), 200),
+    ] {
+        let mut stream = TcpStream::connect(address).await.expect("the server listens");
+        stream.write_all(request.as_bytes()).await.expect("the server reads");
+        stream.shutdown().await.expect("half of it closes");
+        let asked = Instant::now();
+        let said = read_all(&mut stream).await;
+        assert_eq!(status(&said), expected, "{request}: {said}");
+        wait::was_within(Duration::from_secs(1), asked);
+    }
+    assert_eq!(model(address).await, "said");
+    siege.over().await;
+}
+
+#[tokio::test]
 async fn c9_a_body_over_the_limit_is_not_read() {
     let siege = Siege::begin().await;
     let address = siege.address();
