@@ -7,12 +7,14 @@
 
 mod access;
 mod config;
+mod head;
 mod lines;
 mod messages;
 mod slot_replay;
 
 pub use access::origin_host;
 pub use config::config;
+pub use head::head;
 pub use lines::line_splitter;
 pub use messages::{client_message, route};
 pub use slot_replay::slot_replay;
@@ -21,11 +23,12 @@ pub use slot_replay::slot_replay;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of their corpus.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("line_splitter", line_splitter),
     ("client_message", client_message),
     ("route", route),
     ("config", config),
     ("origin_host", origin_host),
+    ("head", head),
     ("slot_replay", slot_replay),
 ];

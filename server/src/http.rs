@@ -3,9 +3,10 @@
 //! Whether a request may come in is decided by [`crate::access`] from its head
 //! alone, before a body is read or a connection upgraded.
 
+pub mod head;
+
 mod body;
 mod doorstep;
-mod head;
 mod refusals;
 mod upgrade;
 

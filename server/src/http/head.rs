@@ -40,39 +40,48 @@ pub(super) fn is_last(headers: &HeaderMap) -> bool {
 
 /// A head that is whole.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// How long it is, its empty line included.
-    pub(super) bytes: usize,
-    /// As in [`is_last`].
-    pub(super) is_last: bool,
+    pub bytes: usize,
+    /// Whether something else than the next head may follow it.
+    pub is_last: bool,
 }
 
 /// Why a head is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadHead {
+pub enum BadHead {
+    /// It is not what RFC 9112 calls a request.
     #[error("malformed request: {0}")]
     Syntax(#[from] httparse::Error),
+    /// A line ends with LF alone.
     #[error("malformed request: a line must end with CR and LF")]
     BareLineFeed,
+    /// The target is no URL.
     #[error("malformed request: invalid URL")]
     Url,
+    /// A length that is no number, or several of them.
     #[error("Content-Length: expected one whole number")]
     Length,
+    /// An encoding of the body other than chunks, or chunks in HTTP/1.0.
     #[error("Transfer-Encoding: expected chunked, once, in HTTP/1.1")]
     Encoding,
+    /// The body tells its end in two ways.
     #[error("Content-Length and Transfer-Encoding must not come together")]
     TwoLengths,
+    /// The URL is over its bound.
     #[error("the URL is too long")]
     UrlTooLong,
+    /// The fields together are over theirs.
     #[error("the header fields are too large")]
     FieldsTooLarge,
+    /// So is their number.
     #[error("there are more than {FIELDS} header fields")]
     TooManyFields,
 }
 
 impl BadHead {
     /// The status that tells it.
-    pub(super) fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::UrlTooLong => StatusCode::URI_TOO_LONG,
             Self::FieldsTooLarge | Self::TooManyFields => {
@@ -88,7 +97,7 @@ impl BadHead {
 /// # Errors
 ///
 /// When it is none, or over a bound; as soon as what has come shows it.
-pub(super) fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
+pub fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let whole = match request.parse(bytes) {
