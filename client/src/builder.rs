@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::address::Address;
 use crate::client::{Client, Inner};
 use crate::configuration::{Configuration, SystemPrompt};
+use crate::connection::{Connection, Options};
 use crate::delivery::Delivery;
 use crate::desk::{Desk, Direction, Tap};
 use crate::dial::Dialer;
@@ -26,7 +27,7 @@ use crate::order::{Order, Position};
 use crate::permission::{Decision, Handler, PermissionRequest};
 use crate::routes;
 use crate::secret::Secret;
-use crate::session::{Connection, Options, Session};
+use crate::session::Session;
 
 /// The largest message that is read by default: the server's 64 MiB for a
 /// line of the agent, and the frame around it.

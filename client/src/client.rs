@@ -13,7 +13,8 @@ use tokio::task::AbortHandle;
 
 use crate::builder::ClientBuilder;
 use crate::configuration::Configuration;
-use crate::desk::Desk;
+use crate::connection::Connection;
+use crate::desk::{Desk, Outgoing};
 use crate::error::Error;
 use crate::home::Home;
 use crate::http::Http;
@@ -23,7 +24,6 @@ use crate::order::Position;
 use crate::permission::{Decision, PermissionRequest};
 use crate::queue::Queue;
 use crate::routes::{self, Configured, Health};
-use crate::session::{Connection, Outgoing};
 use crate::turn::{Answer, Turn};
 use crate::user_message::UserMessage;
 

@@ -50,6 +50,7 @@ mod turn;
 mod user_message;
 mod view;
 
+mod connection;
 mod session;
 
 mod backoff;
@@ -62,6 +63,7 @@ mod hub;
 mod link;
 mod order;
 mod queue;
+mod receive;
 
 mod dial;
 mod http;
@@ -77,6 +79,7 @@ pub use builder::{ClientBuilder, MAX_MESSAGE_BYTES};
 pub use claude_relay_e2b as e2b;
 pub use client::{Client, Messages};
 pub use configuration::{Agent, Configuration, Preset, SystemPrompt};
+pub use connection::Connection;
 pub use desk::Direction;
 pub use error::Error;
 pub use message::{Exit, Gap, MalformedMessage, RawJson, SdkMessage, ServerMessage};
@@ -87,7 +90,6 @@ pub use routes::{Applies, Configured, Health};
 #[cfg(feature = "e2b")]
 pub use sandbox::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
 pub use secret::Secret;
-pub use session::Connection;
 pub use turn::{Answer, Turn};
 pub use user_message::{Block, UserMessage};
 pub use view::{SessionStarted, Todo, TurnFinished, Usage, View};
