@@ -55,6 +55,14 @@ pub struct ClientBuilder {
     wanted: in_sandbox::Wanted,
 }
 
+impl Client {
+    /// Begins with a [`ClientBuilder`].
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
 /// Where in the server's stream a client begins.
 #[derive(Debug, Clone)]
 enum Start {

@@ -44,6 +44,7 @@ mod environment;
 mod client;
 mod control;
 mod message;
+mod messages;
 mod offers;
 mod permission;
 mod turn;
@@ -77,12 +78,13 @@ pub use builder::{ClientBuilder, MAX_MESSAGE_BYTES};
 /// E2B itself: accounts, sandboxes, pools of them.
 #[cfg(feature = "e2b")]
 pub use claude_relay_e2b as e2b;
-pub use client::{Client, Messages};
+pub use client::Client;
 pub use configuration::{Agent, Configuration, Preset, SystemPrompt};
 pub use connection::Connection;
 pub use desk::Direction;
 pub use error::Error;
 pub use message::{Exit, Gap, MalformedMessage, RawJson, SdkMessage, ServerMessage};
+pub use messages::Messages;
 pub use offers::{ModelInfo, SlashCommand};
 pub use order::Position;
 pub use permission::{Decision, PermissionRequest};
