@@ -13,9 +13,9 @@ use crate::desk::{Desk, Outgoing};
 use crate::error::Error;
 use crate::home::Home;
 use crate::http::Http;
-use crate::message::RawJson;
 use crate::order::Position;
 use crate::permission::{Decision, PermissionRequest};
+use crate::raw_json::RawJson;
 use crate::routes::{self, Configured, Health};
 use crate::user_message::UserMessage;
 

@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::hub::{HeldUp, Hub};
-use crate::message::{RawJson, ServerMessage};
+use crate::message::ServerMessage;
 use crate::order::Position;
 use crate::permission::{Decision, Handler, PermissionRequest};
+use crate::raw_json::RawJson;
 
 /// How many permission requests may be open at once. The agent asks for a
 /// handful; one over the limit is denied, and told why.

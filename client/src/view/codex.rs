@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::read::{milliseconds, number, texts};
 use super::{SessionStarted, TurnFinished, Usage, View};
-use crate::message::text_of;
+use crate::raw_json::text_of;
 
 /// The views of a notification; `None` where it is not of a known shape.
 pub(super) fn read<'a>(method: &str, params: &'a RawValue) -> Option<Vec<View<'a>>> {

@@ -8,7 +8,7 @@ use claude_relay_protocol::json::{elements, fields, is_string};
 use serde_json::value::RawValue;
 
 use super::{SessionStarted, Todo, TurnFinished, Usage, View};
-use crate::message::text_of;
+use crate::raw_json::text_of;
 
 /// The views of one line.
 pub(crate) fn views(line: &RawValue) -> Vec<View<'_>> {
