@@ -1,11 +1,11 @@
-//! The same for the lines of Codex: notifications of its app-server.
+//! The views of Codex's lines: notifications of its app-server.
 
 use std::borrow::Cow;
 
 use claude_relay_protocol::json::{elements, fields};
 use serde_json::value::RawValue;
 
-use super::read::{milliseconds, number, texts};
+use super::value::{milliseconds, number, texts};
 use super::{SessionStarted, TurnFinished, Usage, View};
 use crate::raw_json::text_of;
 
