@@ -1,39 +1,24 @@
-//! How a client is made.
+//! How a client is made: what can be said beforehand.
 
 #[cfg(feature = "e2b")]
 mod in_sandbox;
+mod start;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use hyper::HeaderMap;
-use tokio::sync::{mpsc, watch};
-
-use crate::address::Address;
-use crate::client::{Client, Inner};
+use crate::client::Client;
 use crate::configuration::{Configuration, SystemPrompt};
-use crate::delivery::Delivery;
-use crate::desk::{Desk, Direction, Tap};
-use crate::dial::Dialer;
-use crate::environment::Environment;
-use crate::error::Error;
-use crate::held::Held;
-use crate::home::Home;
-use crate::http::{self, Http};
-use crate::order::{Order, Position};
+use crate::connection::Options;
+use crate::desk::{Direction, Tap};
+use crate::order::Position;
 use crate::permission::{Decision, Handler, PermissionRequest};
-use crate::routes;
 use crate::secret::Secret;
-use crate::session::{Connection, Options, Session};
 
 /// The largest message that is read by default: the server's 64 MiB for a
 /// line of the agent, and the frame around it.
 pub const MAX_MESSAGE_BYTES: usize = (64 << 20) + 4096;
-
-/// How many messages may wait to be sent; more wait in [`Client::send`].
-pub(crate) const OUTGOING: usize = 16;
 
 /// Settings of a [`Client`], each with a default.
 #[derive(Clone)]
@@ -52,6 +37,14 @@ pub struct ClientBuilder {
     options: Options,
     #[cfg(feature = "e2b")]
     wanted: in_sandbox::Wanted,
+}
+
+impl Client {
+    /// Begins with a [`ClientBuilder`].
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
 }
 
 /// Where in the server's stream a client begins.
@@ -177,7 +170,8 @@ impl ClientBuilder {
     }
 
     /// Allows secrets to be sent unencrypted to another machine, where the
-    /// network itself is trusted. Default: refused with [`Error::Plaintext`].
+    /// network itself is trusted. Default: refused with
+    /// [`Error::Plaintext`](crate::Error::Plaintext).
     #[must_use]
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;
@@ -208,7 +202,7 @@ impl ClientBuilder {
     }
 
     /// Throws another client out, if one is connected. Default: the server
-    /// refuses, which is [`Error::Busy`].
+    /// refuses, which is [`Error::Busy`](crate::Error::Busy).
     #[must_use]
     pub fn takeover(mut self, takeover: bool) -> Self {
         self.options.takeover = takeover;
@@ -262,7 +256,8 @@ impl ClientBuilder {
     }
 
     /// The largest message that is read. A larger one ends the connection
-    /// with [`Error::TooBig`]. Default: [`MAX_MESSAGE_BYTES`].
+    /// with [`Error::TooBig`](crate::Error::TooBig). Default:
+    /// [`MAX_MESSAGE_BYTES`].
     #[must_use]
     pub fn max_message_bytes(mut self, limit: usize) -> Self {
         self.options.max_message_bytes = limit;
@@ -275,159 +270,5 @@ impl ClientBuilder {
     pub fn buffer_bytes(mut self, limit: usize) -> Self {
         self.buffer_bytes = limit;
         self
-    }
-
-    /// Posts the configuration, connects, and returns when the server says
-    /// `connected`. Dropping the future leaves nothing behind; a sandbox that
-    /// was created for it is killed.
-    ///
-    /// # Errors
-    ///
-    /// A variant of its own for each refusal: [`Error::Busy`],
-    /// [`Error::Unauthorized`], [`Error::Forbidden`],
-    /// [`Error::ConfigurationRefused`], [`Error::Unavailable`],
-    /// [`Error::NotARelay`]; never a hang, never a success that is none.
-    pub async fn start(mut self) -> Result<Client, Error> {
-        #[cfg(feature = "e2b")]
-        if self.connection_url.is_none() && self.wanted.is_some() {
-            return self.start_in_sandbox().await;
-        }
-        self.complete();
-        let http = self.http()?;
-        if !self.configuration.is_empty() {
-            routes::configure(&http, &self.configuration).await?;
-        }
-        self.connect(http, None).await
-    }
-
-    /// Connects to a server that is configured.
-    async fn connect(self, http: Http, home: Option<Arc<Home>>) -> Result<Client, Error> {
-        let (order, numbered) = self.place(&http).await?;
-        let (outgoing, queue) = mpsc::channel(OUTGOING);
-        let desk =
-            Arc::new(Desk::new(self.buffer_bytes, self.handler, self.tap, outgoing.downgrade()));
-        let (stop, stopped) = watch::channel(false);
-        let (state, connection) = watch::channel(Connection::Connected);
-        let mut session = Session {
-            http: http.clone(),
-            options: self.options,
-            order,
-            held: Held::default(),
-            numbered,
-            desk: Arc::clone(&desk),
-            outgoing: queue,
-            stop: stopped,
-            connection: state,
-            unsent: None,
-            delivery: Delivery::default(),
-            place: home.as_ref().map(|home| home.place().clone()),
-        };
-        let socket = session.connect(true).await?;
-        if let Some(home) = &home {
-            home.keep_alive(connection.clone()).await;
-        }
-        // Nothing is waited for behind this: it would run on by itself.
-        let task = tokio::spawn(session.run(socket)).abort_handle();
-        Ok(Client::from_inner(Inner {
-            desk,
-            _outgoing: outgoing,
-            http,
-            stop,
-            connection,
-            task,
-            control_prefix: rand::random(),
-            next_control: AtomicU64::new(1),
-            home,
-        }))
-    }
-
-    /// Asks how the server is, without connecting to it.
-    ///
-    /// # Errors
-    ///
-    /// About the settings, the connection and the token.
-    pub async fn health(&self) -> Result<routes::Health, Error> {
-        routes::health(&self.http()?).await
-    }
-
-    /// The server's configuration, without connecting to it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`health`](Self::health).
-    pub async fn get_configuration(&self) -> Result<crate::RawJson, Error> {
-        routes::configuration(&self.http()?).await
-    }
-
-    /// Replaces the server's configuration, without connecting to it, by any
-    /// JSON.
-    ///
-    /// # Errors
-    ///
-    /// As for [`health`](Self::health), and
-    /// [`Error::ConfigurationRefused`].
-    pub async fn post_configuration(
-        &self,
-        json: crate::RawJson,
-    ) -> Result<routes::Configured, Error> {
-        let mut http = self.http()?;
-        self.check_plaintext(&http.dialer.address, true)?;
-        http.limit = self.options.connect_timeout;
-        routes::configure_json(&http, json.get().to_owned()).await
-    }
-
-    /// Takes from the environment what was not set.
-    fn complete(&mut self) {
-        if self.environment && !self.configuration.has_credential() {
-            self.configuration.anthropic_api_key = Environment::anthropic_api_key();
-        }
-        // A server that this configuration claims wants the token at once.
-        if self.token.is_none() {
-            self.token.clone_from(&self.configuration.auth_token);
-        }
-    }
-
-    /// The settings, checked.
-    fn http(&self) -> Result<Http, Error> {
-        let url = self.connection_url.as_deref().ok_or_else(|| Error::Setting {
-            setting: "connection_url",
-            reason: "it is needed: where is the server?".into(),
-        })?;
-        let address = Address::parse(url)?;
-        self.check_plaintext(&address, self.configuration.has_secrets())?;
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let (name, value) = http::header(name, value)?;
-            headers.append(name, value);
-        }
-        let dialer = Dialer::new(address, &self.roots)?;
-        let mut http = Http { dialer, headers, limit: self.options.connect_timeout };
-        if let Some(token) = &self.token {
-            http.set_token(token.expose())?;
-        }
-        Ok(http)
-    }
-
-    fn check_plaintext(&self, address: &Address, secrets: bool) -> Result<(), Error> {
-        if (secrets || self.token.is_some()) && !self.allow_plaintext && !address.is_private() {
-            return Err(Error::Plaintext { host: address.host.clone() });
-        }
-        Ok(())
-    }
-
-    /// Where to begin, and whether the server numbers its frames.
-    async fn place(&self, http: &Http) -> Result<(Order, bool), Error> {
-        match &self.start {
-            Start::After(position) => Ok((Order::new(Some(position.clone())), true)),
-            Start::Beginning => Ok((Order::default(), true)),
-            Start::Now => {
-                let next = routes::health_if_any(http).await?.and_then(|health| health.next_seq());
-                let mut order = Order::default();
-                if let Some(next) = next {
-                    order.start_after(next.saturating_sub(1));
-                }
-                Ok((order, next.is_some()))
-            }
-        }
     }
 }

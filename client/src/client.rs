@@ -1,30 +1,22 @@
 //! A connected client.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
 
-use futures_core::Stream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use crate::builder::ClientBuilder;
 use crate::configuration::Configuration;
-use crate::desk::Desk;
+use crate::connection::Connection;
+use crate::desk::{Desk, Outgoing};
 use crate::error::Error;
 use crate::home::Home;
 use crate::http::Http;
-use crate::hub::Item;
-use crate::message::{RawJson, ServerMessage};
 use crate::order::Position;
 use crate::permission::{Decision, PermissionRequest};
-use crate::queue::Queue;
+use crate::raw_json::RawJson;
 use crate::routes::{self, Configured, Health};
-use crate::session::{Connection, Outgoing};
-use crate::turn::{Answer, Turn};
 use crate::user_message::UserMessage;
 
 /// A connection to a relay that restores itself. Cheap to clone; all clones
@@ -32,6 +24,9 @@ use crate::user_message::UserMessage;
 ///
 /// It lives until [`stop`](Self::stop), or until the last clone, [`Messages`]
 /// and [`Turn`] of it are dropped. Nothing of it outlives that.
+///
+/// [`Messages`]: crate::Messages
+/// [`Turn`]: crate::Turn
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -72,12 +67,6 @@ impl Client {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Begins with a [`ClientBuilder`].
-    #[must_use]
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
     /// Sends a message to the agent: a text, [`Block`](crate::Block)s, or any
     /// JSON.
     ///
@@ -116,51 +105,6 @@ impl Client {
         self.inner.desk.send(r#"{"type":"interrupt"}"#.to_owned()).await
     }
 
-    /// All messages from now on. The first call also gets what has come since
-    /// the start, as far as it was kept (1 MiB; what is lost is a
-    /// [`Gap`](ServerMessage::Gap)).
-    ///
-    /// Several can exist; each gets everything. One that is not read holds up
-    /// the others, and in the end the agent, once its buffer is full: drop
-    /// what you do not read.
-    #[must_use]
-    pub fn messages(&self) -> Messages {
-        self.subscribe(true)
-    }
-
-    fn subscribe(&self, held: bool) -> Messages {
-        let queue = self.inner.desk.hub.subscribe(held);
-        Messages { queue, taken: VecDeque::new(), client: self.clone() }
-    }
-
-    /// Sends a message and gives what comes until its result.
-    ///
-    /// An agent merges what it is sent while it is busy. Where it names the
-    /// messages that a result answers, that is how the turn's end is found;
-    /// older ones do not, and then the next result ends it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`send`](Self::send).
-    pub async fn turn(&self, message: impl Into<UserMessage>) -> Result<Turn, Error> {
-        let message = message.into();
-        let frame = message.frame()?;
-        let messages = self.subscribe(false);
-        let turn = Turn::new(messages, message.id, self.inner.desk.next());
-        self.inner.desk.send(frame).await?;
-        Ok(turn)
-    }
-
-    /// Sends a message and waits for the result of its turn.
-    ///
-    /// # Errors
-    ///
-    /// As for [`send`](Self::send) and [`Turn::next`]. A turn that failed is
-    /// an answer: see [`Answer::is_error`].
-    pub async fn ask(&self, message: impl Into<UserMessage>) -> Result<Answer, Error> {
-        self.turn(message).await?.finish().await
-    }
-
     /// Answers a permission request.
     ///
     /// # Errors
@@ -194,8 +138,9 @@ impl Client {
         answer.await.unwrap_or(Err(Error::Stopped))
     }
 
-    /// Asks for a [`ServerMessage::Capabilities`], which comes among the
-    /// messages.
+    /// Asks for the [`Capabilities`], which come among the messages.
+    ///
+    /// [`Capabilities`]: crate::ServerMessage::Capabilities
     ///
     /// # Errors
     ///
@@ -240,8 +185,10 @@ impl Client {
     }
 
     /// How far this client has received the server's stream, to go on there
-    /// in another process: [`ClientBuilder::resume_at`]. `None` if the server
-    /// does not number its frames.
+    /// in another process: [`resume_at`]. `None` if the server does not number
+    /// its frames.
+    ///
+    /// [`resume_at`]: crate::ClientBuilder::resume_at
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.inner.desk.position()
@@ -268,50 +215,5 @@ impl Client {
         let mut connection = self.inner.connection.clone();
         // An error means that the task is gone, which is the end as well.
         let _ = connection.wait_for(|state| matches!(state, Connection::Ended(_))).await;
-    }
-}
-
-/// The messages of the server, in order, each once. Also a [`Stream`].
-///
-/// Ends after [`Client::stop`]; any other end is an error, given last.
-pub struct Messages {
-    queue: Arc<Queue<Item>>,
-    /// Taken from the queue in one go, to be given out one by one.
-    taken: VecDeque<Item>,
-    client: Client,
-}
-
-impl Messages {
-    /// The next message. Cancelling it loses nothing.
-    ///
-    /// # Errors
-    ///
-    /// Why there will be no more; `None` follows.
-    pub async fn next(&mut self) -> Option<Result<ServerMessage, Error>> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
-    }
-}
-
-impl Stream for Messages {
-    type Item = Result<ServerMessage, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if this.taken.is_empty() && !ready!(this.queue.poll_take(&mut this.taken, cx)) {
-            return Poll::Ready(None);
-        }
-        Poll::Ready(this.taken.pop_front())
-    }
-}
-
-impl Drop for Messages {
-    fn drop(&mut self) {
-        self.client.inner.desk.hub.unsubscribe(&self.queue);
-    }
-}
-
-impl fmt::Debug for Messages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Messages").finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::message::{RawJson, text_of};
+use crate::raw_json::{RawJson, text_of};
 
 impl Client {
     /// Sends a control request, such as `{"subtype":"mcp_status"}`, and waits

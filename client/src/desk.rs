@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::hub::{HeldUp, Hub};
-use crate::message::{RawJson, ServerMessage};
+use crate::message::ServerMessage;
 use crate::order::Position;
 use crate::permission::{Decision, Handler, PermissionRequest};
-use crate::session::Outgoing;
+use crate::raw_json::RawJson;
 
 /// How many permission requests may be open at once. The agent asks for a
 /// handful; one over the limit is denied, and told why.
@@ -32,6 +32,13 @@ pub enum Direction {
 
 pub(crate) type Tap = Arc<dyn Fn(Direction, &str) + Send + Sync>;
 type ControlAnswer = oneshot::Sender<Result<RawJson, Error>>;
+
+/// A message on its way out. Dropping the receiver of `done` withdraws it as
+/// long as it has not been written.
+pub(crate) struct Outgoing {
+    pub(crate) text: String,
+    pub(crate) done: oneshot::Sender<Result<(), Error>>,
+}
 
 pub(crate) struct Desk {
     pub(crate) hub: Hub,

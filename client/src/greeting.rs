@@ -5,8 +5,7 @@ use tokio::time::timeout;
 use crate::error::Error;
 use crate::http::Http;
 use crate::message::{Frame, Greeting, ServerMessage};
-use crate::session::CLOSE_WAIT;
-use crate::socket::{self, Incoming, Reader};
+use crate::socket::{self, CLOSE_WAIT, Incoming, Reader};
 
 /// What the seed's server, and ours, tells a second client.
 const BUSY: &str = "already has an active connection";

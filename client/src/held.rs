@@ -64,7 +64,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::RawJson;
+    use crate::raw_json::RawJson;
 
     fn request(id: &str) -> Box<PermissionRequest> {
         let empty = || RawJson::new("{}").unwrap();

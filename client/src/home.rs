@@ -8,8 +8,8 @@ pub(crate) use crate::sandbox::home::{Home, Place};
 mod none {
     use tokio::sync::watch;
 
+    use crate::connection::Connection;
     use crate::error::Error;
-    use crate::session::Connection;
 
     #[derive(Clone)]
     pub(crate) enum Place {}

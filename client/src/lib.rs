@@ -44,12 +44,15 @@ mod environment;
 mod client;
 mod control;
 mod message;
+mod messages;
 mod offers;
 mod permission;
+mod raw_json;
 mod turn;
 mod user_message;
 mod view;
 
+mod connection;
 mod session;
 
 mod backoff;
@@ -62,6 +65,7 @@ mod hub;
 mod link;
 mod order;
 mod queue;
+mod receive;
 
 mod dial;
 mod http;
@@ -75,19 +79,21 @@ pub use builder::{ClientBuilder, MAX_MESSAGE_BYTES};
 /// E2B itself: accounts, sandboxes, pools of them.
 #[cfg(feature = "e2b")]
 pub use claude_relay_e2b as e2b;
-pub use client::{Client, Messages};
+pub use client::Client;
 pub use configuration::{Agent, Configuration, Preset, SystemPrompt};
+pub use connection::Connection;
 pub use desk::Direction;
 pub use error::Error;
-pub use message::{Exit, Gap, MalformedMessage, RawJson, SdkMessage, ServerMessage};
+pub use message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
+pub use messages::Messages;
 pub use offers::{ModelInfo, SlashCommand};
 pub use order::Position;
 pub use permission::{Decision, PermissionRequest};
+pub use raw_json::RawJson;
 pub use routes::{Applies, Configured, Health};
 #[cfg(feature = "e2b")]
 pub use sandbox::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
 pub use secret::Secret;
-pub use session::Connection;
 pub use turn::{Answer, Turn};
 pub use user_message::{Block, UserMessage};
 pub use view::{SessionStarted, Todo, TurnFinished, Usage, View};

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
 
-use crate::desk::{Desk, Direction};
+use crate::connection::Options;
+use crate::desk::{Desk, Direction, Outgoing};
 use crate::error::Error;
-use crate::session::{Options, Outgoing};
 use crate::socket::Writer;
 
 /// A control frame to write. They never wait behind more than one message.

@@ -5,12 +5,13 @@
 //! program asks: see [`SdkMessage`].
 
 use bytestring::ByteString;
-use claude_relay_protocol::json::{fields, string};
+use claude_relay_protocol::json::fields;
 use claude_relay_protocol::server_message::ServerMessageError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::permission::PermissionRequest;
+use crate::raw_json::RawJson;
 use crate::view::{View, views};
 
 /// One message of the server.
@@ -79,48 +80,6 @@ pub struct Gap {
     /// The server was started anew and counts from 1 again. What its former
     /// life had left to say is lost too.
     pub restarted: bool,
-}
-
-/// A JSON text with the bytes it came with. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RawJson(ByteString);
-
-impl RawJson {
-    /// Checks that `text` is one JSON value and keeps it as it is.
-    ///
-    /// # Errors
-    ///
-    /// When it is not JSON.
-    pub fn new(text: impl Into<ByteString>) -> Result<Self, serde_json::Error> {
-        let text = text.into();
-        serde_json::from_str::<&RawValue>(&text)?;
-        Ok(Self(text))
-    }
-
-    pub(crate) fn from_raw(value: &RawValue) -> Self {
-        Self(value.get().into())
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn get(&self) -> &str {
-        &self.0
-    }
-
-    /// Reads it as a type of the caller's choice.
-    ///
-    /// # Errors
-    ///
-    /// When it does not have that type's shape.
-    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0)
-    }
-}
-
-impl std::fmt::Debug for RawJson {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.get())
-    }
 }
 
 /// One line of the agent, in the frame it came in. Cheap to clone: the bytes
@@ -232,7 +191,7 @@ impl Frame {
             // A known kind in a shape that is not known: another version's.
             Err(ServerMessageError::Malformed { kind, .. }) => {
                 let unknown =
-                    ServerMessage::Unknown { kind: kind.to_owned(), frame: RawJson(text) };
+                    ServerMessage::Unknown { kind: kind.to_owned(), frame: RawJson::proven(text) };
                 return Ok(Self::Message(None, unknown));
             }
             Err(error @ ServerMessageError::NotAFrame(_)) => return Err(error),
@@ -289,11 +248,6 @@ fn sdk_message_seq(text: &str) -> Option<Option<u64>> {
     let (digits, rest) = rest.split_at(end);
     let seq = digits.parse().ok()?;
     rest.starts_with(r#","data":"#).then_some(Some(seq))
-}
-
-/// A string field of a JSON object.
-pub(crate) fn text_of(value: Option<&RawValue>) -> Option<std::borrow::Cow<'_, str>> {
-    value.and_then(string)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::message::{RawJson, text_of};
+use crate::raw_json::{RawJson, text_of};
 
 /// The agent wants to use a tool and waits for the answer.
 ///

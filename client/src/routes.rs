@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::configuration::Configuration;
 use crate::error::Error;
 use crate::http::{Answer, Http};
-use crate::message::{RawJson, text_of};
+use crate::raw_json::{RawJson, text_of};
 
 /// The server's answer to a configuration.
 #[derive(Debug, Clone)]

@@ -8,68 +8,25 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::backoff::Backoff;
+use crate::connection::{Connection, Options};
 use crate::delivery::Delivery;
-use crate::desk::{Desk, Direction};
+use crate::desk::{Desk, Outgoing};
 use crate::error::Error;
-use crate::greeting::{closed, hello};
+use crate::greeting::hello;
 use crate::held::Held;
 use crate::home::Place;
 use crate::http::Http;
 use crate::link::{Control, Link, clock, write_loop};
-use crate::message::{Frame, Gap, ServerMessage};
-use crate::order::{Order, Position, Verdict};
-use crate::permission::PermissionRequest;
-use crate::socket::{self, Incoming, Reader, Writer};
-
-/// How long a close handshake may take before the socket is simply dropped.
-pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
-
-/// What a session keeps to.
-#[derive(Debug, Clone)]
-pub(crate) struct Options {
-    /// From the first packet to `connected`.
-    pub(crate) connect_timeout: Duration,
-    /// How long to go on trying to reconnect; zero: not at all.
-    pub(crate) reconnect_for: Duration,
-    /// How long nothing may be heard before a ping is sent.
-    pub(crate) ping_interval: Duration,
-    /// How long the answer to a ping may take.
-    pub(crate) pong_timeout: Duration,
-    /// The largest message that is read.
-    pub(crate) max_message_bytes: usize,
-    /// Ask to replace another client on the first connection.
-    pub(crate) takeover: bool,
-}
-
-/// A message on its way out. Dropping the receiver of `done` withdraws it as
-/// long as it has not been written.
-pub(crate) struct Outgoing {
-    pub(crate) text: String,
-    pub(crate) done: oneshot::Sender<Result<(), Error>>,
-}
-
-/// What a program can see of the connection.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Connection {
-    /// All is well.
-    Connected,
-    /// The connection broke; the client is coming back.
-    Reconnecting {
-        /// Which attempt this is, from 1.
-        attempt: u32,
-        /// Why the last one ended.
-        cause: Error,
-    },
-    /// There will be no other connection.
-    Ended(Error),
-}
+use crate::message::Gap;
+use crate::order::{Order, Position};
+use crate::receive::read_loop;
+use crate::socket::{self, CLOSE_WAIT, Reader, Writer};
 
 pub(crate) struct Session {
     pub(crate) http: Http,
@@ -315,111 +272,6 @@ fn close_code(error: &Error) -> Option<u16> {
 /// Returns when the client is stopped or gone.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Reads until the connection ends, and says why it did.
-async fn read_loop(
-    reader: &mut Reader,
-    link: &Link,
-    control: &mpsc::Sender<Control>,
-    order: &mut Order,
-    held: &mut Held,
-    delivery: &mut Delivery,
-    desk: &Arc<Desk>,
-) -> Error {
-    // What the last connection left behind.
-    delivery.settle(desk, link).await;
-    loop {
-        let taken = reader.take();
-        // Messages go on together, as many as one system call brought, but
-        // before anything else happens, so that nothing overtakes them.
-        if !matches!(taken, Ok(Some(Incoming::Text(_)))) {
-            settle(order, delivery, desk, link).await;
-        }
-        let incoming = match taken {
-            Ok(Some(incoming)) => incoming,
-            Ok(None) => match reader.fill().await {
-                Ok(()) => continue,
-                Err(error) => return error,
-            },
-            Err(error) => return error,
-        };
-        link.hear();
-        let text = match incoming {
-            Incoming::Text(text) => text,
-            Incoming::Ping(payload) => {
-                // With so many waiting, one more answer adds nothing.
-                let _ = control.try_send(Control::Pong(payload));
-                continue;
-            }
-            Incoming::Pong(payload) => {
-                link.confirm(&payload);
-                continue;
-            }
-            Incoming::Close { code, reason } => return closed(code, reason),
-        };
-        desk.tap(Direction::Received, &text);
-        let bytes = text.len();
-        let (seq, message) = match Frame::read(text) {
-            Ok(Frame::Message(seq, message)) => (seq, message),
-            Ok(Frame::Gap { from, to }) => {
-                if let Some(gap) = order.gap(from, to) {
-                    delivery.add_gap(gap);
-                    ask_open(held, order, delivery, desk);
-                }
-                continue;
-            }
-            Ok(Frame::ControlResponse { request_id, response }) => {
-                settle(order, delivery, desk, link).await;
-                desk.control_answered(&request_id, response);
-                continue;
-            }
-            Ok(Frame::Connected(_)) => continue,
-            Err(error) => return Error::Protocol(error.to_string()),
-        };
-        let verdict = seq.map_or(Verdict::Next, |seq| order.frame(seq));
-        let seen = verdict == Verdict::Seen;
-        if let Verdict::After(gap) = verdict {
-            delivery.add_gap(gap);
-        }
-        match message {
-            ServerMessage::PermissionRequest(request) if held.takes(seq) => {
-                held.hold(request, bytes);
-            }
-            // A pending request is sent again to a client that comes back:
-            // what counts is whether it is known.
-            ServerMessage::PermissionRequest(request) => ask(request, bytes, delivery, desk),
-            ServerMessage::PermissionCancelled(id) if held.settle(&id) => {}
-            _ if seen => continue,
-            message => {
-                if let ServerMessage::PermissionCancelled(id) = &message {
-                    desk.permission_closed(id);
-                }
-                delivery.add(message, bytes);
-            }
-        }
-        ask_open(held, order, delivery, desk);
-    }
-}
-
-/// Hands on what has come, and says so.
-async fn settle(order: &Order, delivery: &mut Delivery, desk: &Desk, link: &Link) {
-    delivery.settle(desk, link).await;
-    desk.set_seq(order.last());
-}
-
-/// Puts a permission request to the program, unless it has got it already.
-fn ask(request: Box<PermissionRequest>, bytes: usize, delivery: &mut Delivery, desk: &Arc<Desk>) {
-    if desk.permission_asked(&request) {
-        delivery.add(ServerMessage::PermissionRequest(request), bytes);
-    }
-}
-
-/// Asks what a replay has left open, once it is through.
-fn ask_open(held: &mut Held, order: &Order, delivery: &mut Delivery, desk: &Arc<Desk>) {
-    while let Some((request, bytes)) = held.open(order.last()) {
-        ask(request, bytes, delivery, desk);
-    }
 }
 
 /// Percent-encodes what a query value may not hold.

@@ -6,6 +6,8 @@
 
 mod frame;
 
+use std::time::Duration;
+
 use bytes::{Buf as _, Bytes, BytesMut};
 use bytestring::ByteString;
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketWrite, after_handshake_split};
@@ -36,6 +38,9 @@ pub(crate) enum Incoming {
     Pong(Bytes),
     Close { code: u16, reason: String },
 }
+
+/// How long a close handshake may take before the socket is simply dropped.
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// The code that stands for a close frame without one.
 pub(crate) const NO_CODE: u16 = 1005;

@@ -2,18 +2,48 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::Messages;
+use crate::client::Client;
 use crate::error::Error;
 use crate::message::{Exit, SdkMessage, ServerMessage};
+use crate::messages::Messages;
+use crate::user_message::UserMessage;
 use crate::view::{Usage, View};
 
-/// A running turn: see [`Client::turn`](crate::Client::turn). Gives every
-/// message from the sending on, the result last.
+impl Client {
+    /// Sends a message and gives what comes until its result.
+    ///
+    /// An agent merges what it is sent while it is busy. Where it names the
+    /// messages that a result answers, that is how the turn's end is found;
+    /// older ones do not, and then the next result ends it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub async fn turn(&self, message: impl Into<UserMessage>) -> Result<Turn, Error> {
+        let message = message.into();
+        let frame = message.frame()?;
+        let messages = self.subscribe(false);
+        let turn = Turn::new(messages, message.id, self.inner.desk.next());
+        self.inner.desk.send(frame).await?;
+        Ok(turn)
+    }
+
+    /// Sends a message and waits for the result of its turn.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send) and [`Turn::next`]. A turn that failed is
+    /// an answer: see [`Answer::is_error`].
+    pub async fn ask(&self, message: impl Into<UserMessage>) -> Result<Answer, Error> {
+        self.turn(message).await?.finish().await
+    }
+}
+
+/// A running turn: see [`Client::turn`]. Gives every message from the sending
+/// on, the result last.
 ///
 /// Like [`Messages`], it holds up the others while it is not read. Dropping it
 /// does not stop the agent: [`Client::interrupt`] does.
-///
-/// [`Client::interrupt`]: crate::Client::interrupt
 #[derive(Debug)]
 pub struct Turn {
     messages: Messages,
@@ -70,7 +100,7 @@ pub struct Answer {
 }
 
 impl Turn {
-    pub(crate) fn new(messages: Messages, id: Option<String>, first: u64) -> Self {
+    fn new(messages: Messages, id: Option<String>, first: u64) -> Self {
         Self {
             messages,
             id,

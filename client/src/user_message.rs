@@ -6,10 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use claude_relay_protocol::ClientMessage;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::error::Error;
-use crate::message::RawJson;
+use crate::raw_json::{RawJson, text_of};
 
 /// The largest message that a server takes, whole.
 pub(crate) const MAX_BYTES: usize = 64 << 20;
@@ -55,7 +54,7 @@ impl UserMessage {
     pub fn raw(data: RawJson) -> Self {
         let id = claude_relay_protocol::json::fields(data.get(), ["uuid"])
             .ok()
-            .and_then(|[id]| crate::message::text_of(id).map(Into::into));
+            .and_then(|[id]| text_of(id).map(Into::into));
         Self { data, id }
     }
 
@@ -135,18 +134,6 @@ impl Block {
     #[must_use]
     pub fn json(value: Value) -> Self {
         Self(value)
-    }
-}
-
-impl RawJson {
-    /// A value that was just made, as text.
-    pub(crate) fn from_value(value: &Value) -> Self {
-        // A `Value` has nothing in it that cannot be written.
-        let text = value.to_string();
-        serde_json::from_str::<&RawValue>(&text).map(Self::from_raw).unwrap_or_else(|_| {
-            debug_assert!(false, "a Value that is not JSON");
-            Self::from_raw(RawValue::NULL)
-        })
     }
 }
 

@@ -12,8 +12,10 @@ use serde_json::value::RawValue;
 
 pub(crate) use read::views;
 
+mod claude;
 mod codex;
 mod read;
+mod value;
 
 /// One thing that a line of the agent says. A line can say several.
 ///

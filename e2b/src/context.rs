@@ -1,77 +1,19 @@
-//! The files of a COPY step: which they are, their digest, their archive.
-//!
-//! The digest is the one of E2B's Python SDK: the JavaScript one takes in the
-//! size of a directory, which is a number of the file system and differs from
-//! machine to machine. The server uses the digest as a key only.
+//! The directory that COPY steps take their files from, and which they are.
+
+mod error;
+mod file_set;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
-
-use crate::dockerignore::{BadPattern, DockerIgnore};
+use crate::dockerignore::DockerIgnore;
 use crate::glob::Glob;
 
-/// The most that the files of one COPY step may add up to.
-pub const MAX_COPY_BYTES: u64 = 512 << 20;
+pub use error::{ContextError, MAX_COPY_BYTES};
+pub use file_set::{FileSet, Packed};
+
 /// The deepest that directories are followed.
 const MAX_DEPTH: usize = 100;
-
-const DIRECTORY: u32 = 0o040_000;
-const REGULAR: u32 = 0o100_000;
-const TYPE_BITS: u32 = 0o170_000;
-
-/// Why the files of a COPY step cannot be sent. Nothing was uploaded then.
-#[derive(Debug, thiserror::Error)]
-pub enum ContextError {
-    /// The source is absolute or leads out of the context.
-    #[error("COPY {0:?}: the source must be a path inside the context directory")]
-    Outside(String),
-    /// Nothing is there, or a `.dockerignore` keeps all of it out.
-    #[error("COPY {source_path:?}: no such files in {context}")]
-    Nothing {
-        /// The source as written.
-        source_path: String,
-        /// The context directory.
-        context: PathBuf,
-    },
-    /// A symbolic link: the SDKs treat them in different ways, and one that
-    /// points outside would leak what is there.
-    #[error(
-        "{0:?} is a symbolic link, which is not copied: copy what it points to, or list it in .dockerignore"
-    )]
-    Symlink(PathBuf),
-    /// A socket, pipe or device.
-    #[error("{0:?} is neither a file nor a directory: list it in .dockerignore")]
-    Special(PathBuf),
-    /// A name that is not UTF-8 or has a line break or NUL in it.
-    #[error("{0:?} has a name that cannot be sent")]
-    Name(PathBuf),
-    /// More than [`MAX_COPY_BYTES`].
-    #[error("COPY {0:?}: more than {limit} MiB; list what is not needed in .dockerignore", limit = MAX_COPY_BYTES >> 20)]
-    TooLarge(String),
-    /// A pattern that cannot be understood.
-    #[error("{file}: {problem}")]
-    Pattern {
-        /// Where it stands.
-        file: String,
-        /// What is wrong with it.
-        problem: BadPattern,
-    },
-    /// The file system says no.
-    #[error("{path:?}: {problem}")]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// What it says.
-        problem: std::io::Error,
-    },
-}
 
 /// A directory that COPY steps take files from, less what its
 /// `.dockerignore` keeps out.
@@ -79,33 +21,6 @@ pub enum ContextError {
 pub struct Context {
     root: PathBuf,
     ignore: DockerIgnore,
-}
-
-/// The files of one COPY step, in the order of the digest and the archive.
-#[derive(Clone, Debug, Default)]
-pub struct FileSet {
-    entries: Vec<Entry>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    /// Relative to the context, with slashes; empty for the context itself.
-    name: String,
-    /// Permissions and type, as `stat` has them.
-    mode: u32,
-    /// Where the content is; directories have none.
-    content: Option<PathBuf>,
-}
-
-/// The digest and archive of one COPY step.
-#[derive(Clone, Debug)]
-pub struct Packed {
-    /// The digest, 64 hexadecimal digits.
-    pub hash: String,
-    /// A tar in gzip.
-    pub archive: Bytes,
-    /// How many files are in it.
-    pub files: usize,
 }
 
 impl Context {
@@ -164,7 +79,7 @@ impl Context {
                 }
             }
         }
-        if set.entries.is_empty() {
+        if set.is_empty() {
             let context = self.root.clone();
             return Err(ContextError::Nothing { source_path: source.to_owned(), context });
         }
@@ -211,122 +126,6 @@ impl Context {
         }
         Ok(())
     }
-}
-
-impl FileSet {
-    /// Adds a regular file under a name of the caller's choice. `mode` holds
-    /// the permission bits alone. The content is read when the set is packed.
-    pub fn add_file(&mut self, name: &str, content: &Path, mode: u32) {
-        let mode = REGULAR | (mode & 0o7777);
-        self.entries.push(Entry { name: name.to_owned(), mode, content: Some(content.to_owned()) });
-        self.sort();
-    }
-
-    /// The names in it.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.name.as_str())
-    }
-
-    fn push(
-        &mut self,
-        name: String,
-        path: &Path,
-        found: &fs::Metadata,
-    ) -> Result<(), ContextError> {
-        if name.contains(['\n', '\r', '\0']) {
-            return Err(ContextError::Name(path.to_owned()));
-        }
-        let content = match found.file_type() {
-            kind if kind.is_symlink() => return Err(ContextError::Symlink(path.to_owned())),
-            kind if kind.is_dir() => None,
-            kind if kind.is_file() => Some(path.to_owned()),
-            _ => return Err(ContextError::Special(path.to_owned())),
-        };
-        self.entries.push(Entry { name, mode: found.mode(), content });
-        Ok(())
-    }
-
-    fn sort(&mut self) {
-        // As the SDK does: by the whole path, not directory by directory.
-        self.entries.sort_by(|a, b| a.name.cmp(&b.name));
-        self.entries.dedup_by(|a, b| a.name == b.name);
-    }
-
-    /// Reads every file once, for the digest and the archive alike, so that
-    /// the two cannot disagree.
-    ///
-    /// # Errors
-    /// See [`ContextError`].
-    pub fn pack(&self, source: &str, dest: &str) -> Result<Packed, ContextError> {
-        let mut digest = Sha256::new();
-        digest.update(format!("COPY {source} {dest}"));
-        let gzip = GzEncoder::new(Vec::new(), Compression::default());
-        let mut archive = tar::Builder::new(gzip);
-        let mut total = 0;
-        for entry in &self.entries {
-            let content = match &entry.content {
-                Some(path) => {
-                    let content = read_bounded(path, MAX_COPY_BYTES - total)?
-                        .ok_or_else(|| ContextError::TooLarge(source.to_owned()))?;
-                    total += content.len() as u64;
-                    Some(content)
-                }
-                None => None,
-            };
-            digest.update(&entry.name);
-            digest.update(entry.mode.to_string());
-            if let Some(content) = &content {
-                digest.update(content.len().to_string());
-                digest.update(content);
-            }
-            append(&mut archive, entry, content.as_deref())
-                .map_err(|problem| ContextError::Io { path: entry.name.clone().into(), problem })?;
-        }
-        let archive = archive
-            .into_inner()
-            .and_then(GzEncoder::finish)
-            .map_err(|problem| ContextError::Io { path: source.into(), problem })?;
-        let hash = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Packed { hash, archive: archive.into(), files: self.entries.len() })
-    }
-}
-
-fn append(
-    archive: &mut tar::Builder<impl Write>,
-    entry: &Entry,
-    content: Option<&[u8]>,
-) -> std::io::Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(entry.mode & !TYPE_BITS);
-    header.set_uid(0);
-    header.set_gid(0);
-    // No time: the same files give the same archive.
-    header.set_mtime(0);
-    let content = content.unwrap_or_default();
-    header.set_size(content.len() as u64);
-    match entry.mode & TYPE_BITS {
-        DIRECTORY => {
-            header.set_entry_type(tar::EntryType::Directory);
-            let name = match entry.name.as_str() {
-                "" => "./".to_owned(),
-                name => format!("{name}/"),
-            };
-            archive.append_data(&mut header, name, content)
-        }
-        _ => {
-            header.set_entry_type(tar::EntryType::Regular);
-            archive.append_data(&mut header, &entry.name, content)
-        }
-    }
-}
-
-/// A file's content, `None` if it is longer than the limit.
-fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
-    let io = |problem| ContextError::Io { path: path.to_owned(), problem };
-    let file = fs::File::open(path).map_err(io)?;
-    let mut content = Vec::new();
-    file.take(limit + 1).read_to_end(&mut content).map_err(io)?;
-    Ok((content.len() as u64 <= limit).then_some(content))
 }
 
 /// The parts of a relative path that stays inside, `None` if it does not.
@@ -459,14 +258,5 @@ mod tests {
             .collect();
         assert_eq!(found[0].0, "app/src/");
         assert_eq!(found[1], ("app/src/B.rs".to_owned(), 0o644, 1));
-    }
-
-    #[test]
-    fn too_much_is_refused_while_reading() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("big");
-        fs::File::create(&path).unwrap().set_len(100).unwrap();
-        assert!(read_bounded(&path, 99).unwrap().is_none());
-        assert_eq!(read_bounded(&path, 100).unwrap().unwrap().len(), 100);
     }
 }

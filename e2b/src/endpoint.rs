@@ -23,7 +23,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn of(sandbox: &Sandbox, port: u16) -> Result<Self, Error> {
+    fn of(sandbox: &Sandbox, port: u16) -> Result<Self, Error> {
         let settings = sandbox.e2b.settings();
         let operation = format!("reach port {port} of sandbox {}", sandbox.id());
         let routed = settings.sandbox_url.is_some();
@@ -50,6 +50,16 @@ impl Endpoint {
     }
 }
 
+impl Sandbox {
+    /// Where one of its ports is reached and what a request must carry.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if the API's token or domain cannot be used.
+    pub fn endpoint(&self, port: u16) -> Result<Endpoint, Error> {
+        Endpoint::of(self, port)
+    }
+}
+
 fn parse(address: &str, operation: &str) -> Result<Url, Error> {
     Url::parse(address).map_err(|error| Error::Malformed {
         operation: operation.to_owned(),
@@ -62,4 +72,57 @@ fn header(value: &str, operation: &str) -> Result<HeaderValue, Error> {
         operation: operation.to_owned(),
         problem: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::http::{Answer, E2b};
+
+    /// Where a port of a sandbox is, by the domain that the settings and the
+    /// API's answer name.
+    fn address(settings: &[(&str, &str)], domain: Option<&str>, port: u16) -> String {
+        let mut variables: BTreeMap<String, String> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        variables.insert("E2B_API_KEY".to_owned(), "k".to_owned());
+        let settings = crate::settings::Options::default().resolve_with(&variables).unwrap();
+        let body = serde_json::json!({
+            "sandboxID": "i1", "templateID": "t", "clientID": "c", "envdVersion": "0.6.1",
+            "trafficAccessToken": "traffic", "domain": domain,
+        });
+        let answer = Answer { headers: Default::default(), body: body.to_string().into() };
+        let sandbox = E2b::new(settings).unwrap().sandbox(&answer, "test").unwrap();
+        let endpoint = sandbox.endpoint(port).unwrap();
+        let mut said = endpoint.url.to_string();
+        for (name, value) in &endpoint.headers {
+            said.push_str(&format!(" {name}={}", value.to_str().unwrap()));
+        }
+        said
+    }
+
+    #[test]
+    fn a_port_has_the_address_that_the_sdk_gives_it() {
+        let token = "e2b-traffic-access-token=traffic";
+        let routed = "e2b-sandbox-id=i1 e2b-sandbox-port";
+        assert_eq!(address(&[], None, 3000), format!("https://3000-i1.e2b.app/ {token}"));
+        assert_eq!(address(&[], None, 49983), format!("https://sandbox.e2b.app/ {routed}=49983"));
+        let own = [("E2B_DOMAIN", "self.example")];
+        assert_eq!(address(&own, None, 3000), format!("https://3000-i1.self.example/ {token}"));
+        assert_eq!(
+            address(&own, None, 49983),
+            format!("https://49983-i1.self.example/ {routed}=49983")
+        );
+        // The answer's domain beats the settings', an empty one does not.
+        let eu = address(&own, Some("eu.example"), 3000);
+        assert_eq!(eu, format!("https://3000-i1.eu.example/ {token}"));
+        let empty = address(&own, Some(""), 3000);
+        assert_eq!(empty, format!("https://3000-i1.self.example/ {token}"));
+        let proxy = address(&[("E2B_SANDBOX_URL", "http://localhost:3002")], None, 3000);
+        assert_eq!(proxy, format!("http://localhost:3002/ {routed}=3000 {token}"));
+        let debug = address(&[("E2B_DEBUG", "true")], None, 3000);
+        assert_eq!(debug, format!("http://localhost:3000/ {token}"));
+    }
 }

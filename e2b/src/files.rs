@@ -83,9 +83,19 @@ struct OneEntry {
     entry: Entry,
 }
 
+impl Sandbox {
+    /// Its files, as its default user.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if the API's token or domain cannot be used.
+    pub fn files(&self) -> Result<Files, Error> {
+        Files::of(self)
+    }
+}
+
 impl Files {
-    pub(crate) fn of(sandbox: &Sandbox) -> Result<Self, Error> {
-        let mut endpoint = Endpoint::of(sandbox, ENVD_PORT)?;
+    fn of(sandbox: &Sandbox) -> Result<Self, Error> {
+        let mut endpoint = sandbox.endpoint(ENVD_PORT)?;
         if let Some(token) = &sandbox.envd_token {
             let token = secret_header(token, "reach the files of a sandbox")?;
             endpoint.headers.insert(HeaderName::from_static("x-access-token"), token);

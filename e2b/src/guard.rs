@@ -75,13 +75,13 @@ impl Drop for Guard {
             let sandbox = sandbox.clone();
             async move {
                 let _held = held;
-                let _place = sandbox.e2b().place_to_kill().await;
+                let _place = sandbox.e2b().cleanup().place_to_kill().await;
                 if let Err(error) = sandbox.kill().await {
                     tracing::error!(id = %sandbox.id(), %error, "a dropped sandbox could not be killed: it lives until its time is over");
                 }
             }
         };
-        sandbox.e2b().cleanup().spawn_on(kill, &runtime);
+        sandbox.e2b().cleanup().tasks.spawn_on(kill, &runtime);
     }
 }
 
@@ -100,7 +100,7 @@ impl E2b {
         let start = unique();
         new.metadata.insert(OWNER_MARK.to_owned(), OWNER.to_owned());
         new.metadata.insert(START_MARK.to_owned(), start.clone());
-        self.cleanup().spawn(async move {
+        self.cleanup().tasks.spawn(async move {
             let created = e2b.create(&new).await;
             let lost = created.as_ref().is_err_and(may_have_been_made);
             // If nobody waits any more the guard comes back in the error and
@@ -143,7 +143,7 @@ impl E2b {
     /// is done, at most `patience`. Whether it is done by then. Guards may
     /// still be made and dropped afterwards.
     pub async fn settled(&self, patience: Duration) -> bool {
-        let tasks = self.cleanup();
+        let tasks = &self.cleanup().tasks;
         tasks.close();
         let done = tokio::time::timeout(patience, tasks.wait()).await.is_ok();
         tasks.reopen();

@@ -11,13 +11,11 @@ use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
+use crate::cleanup::Cleanup;
 use crate::error::Error;
 use crate::settings::Settings;
-use crate::strays::KILLS_AT_A_TIME;
 
 /// How often a request is repeated at most. Repeated are only answers that
 /// prove that nothing has happened: a rate limit that says when to come back,
@@ -49,8 +47,7 @@ pub struct E2b {
 struct Inner {
     settings: Settings,
     http: reqwest::Client,
-    cleanup: TaskTracker,
-    kills: Semaphore,
+    cleanup: Cleanup,
 }
 
 impl std::fmt::Debug for E2b {
@@ -105,8 +102,7 @@ impl E2b {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| tls(&error))?;
-        let kills = Semaphore::new(KILLS_AT_A_TIME);
-        Ok(Self { inner: Arc::new(Inner { settings, http, cleanup: TaskTracker::new(), kills }) })
+        Ok(Self { inner: Arc::new(Inner { settings, http, cleanup: Cleanup::new() }) })
     }
 
     /// A client with settings from the environment alone.
@@ -123,15 +119,9 @@ impl E2b {
         &self.inner.settings
     }
 
-    /// The kills that dropped guards have started and that must not be lost.
-    pub(crate) fn cleanup(&self) -> &TaskTracker {
+    /// What dropped guards and lost answers have set going.
+    pub(crate) fn cleanup(&self) -> &Cleanup {
         &self.inner.cleanup
-    }
-
-    /// A place among the kills that may be under way at a time: hundreds of
-    /// guards may be dropped at once.
-    pub(crate) async fn place_to_kill(&self) -> Option<SemaphorePermit<'_>> {
-        self.inner.kills.acquire().await.ok()
     }
 
     /// Calls the control plane: the one place where the key is attached.

@@ -48,6 +48,7 @@ pub mod binary;
 pub mod build;
 #[cfg(feature = "template")]
 pub mod checkout;
+mod cleanup;
 mod connect;
 #[cfg(feature = "template")]
 pub mod context;

@@ -6,12 +6,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::files::Files;
 use crate::http::{Answer, E2b};
 use crate::sandbox_id::SandboxId;
-use crate::sandboxes::{Killed, Paused, whole_seconds};
 use crate::settings::{ENVD_PORT, is_domain};
 
 /// How long a sandbox lives unless said otherwise.
@@ -178,46 +175,6 @@ impl Sandbox {
         }
     }
 
-    /// Where one of its ports is reached and what a request must carry.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] if the API's token or domain cannot be used.
-    pub fn endpoint(&self, port: u16) -> Result<Endpoint, Error> {
-        Endpoint::of(self, port)
-    }
-
-    /// Its files, as its default user.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] if the API's token or domain cannot be used.
-    pub fn files(&self) -> Result<Files, Error> {
-        Files::of(self)
-    }
-
-    /// See [`E2b::set_timeout`].
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if it is gone.
-    pub async fn set_timeout(&self, timeout: Duration) -> Result<(), Error> {
-        self.e2b.set_timeout(&self.id, timeout).await
-    }
-
-    /// See [`E2b::pause`].
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if it is gone.
-    pub async fn pause(&self) -> Result<Paused, Error> {
-        self.e2b.pause(&self.id).await
-    }
-
-    /// See [`E2b::kill`].
-    ///
-    /// # Errors
-    /// See [`Error`]; that it is gone already is no error.
-    pub async fn kill(&self) -> Result<Killed, Error> {
-        self.e2b.kill(&self.id).await
-    }
-
     pub(crate) fn domain(&self) -> &str {
         &self.domain
     }
@@ -263,9 +220,20 @@ impl E2b {
     }
 }
 
+/// Seconds as the API takes them: a part of one counts as a whole one.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_second_counts_as_a_whole_one() {
+        assert_eq!(whole_seconds(Duration::from_millis(90_500)), 91);
+        assert_eq!(whole_seconds(Duration::from_secs(90)), 90);
+    }
 
     #[test]
     fn traffic_is_restricted_unless_asked_otherwise() {
@@ -279,51 +247,5 @@ mod tests {
         new.public_traffic = true;
         let body = serde_json::to_value(new.body()).unwrap();
         assert!(body.get("network").is_none());
-    }
-
-    /// Where a port of a sandbox is, by the domain that the settings and the
-    /// API's answer name.
-    fn address(settings: &[(&str, &str)], domain: Option<&str>, port: u16) -> String {
-        let mut variables: BTreeMap<String, String> = settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        variables.insert("E2B_API_KEY".to_owned(), "k".to_owned());
-        let settings = crate::settings::Options::default().resolve_with(&variables).unwrap();
-        let body = serde_json::json!({
-            "sandboxID": "i1", "templateID": "t", "clientID": "c", "envdVersion": "0.6.1",
-            "trafficAccessToken": "traffic", "domain": domain,
-        });
-        let answer = Answer { headers: Default::default(), body: body.to_string().into() };
-        let sandbox = E2b::new(settings).unwrap().sandbox(&answer, "test").unwrap();
-        let endpoint = sandbox.endpoint(port).unwrap();
-        let mut said = endpoint.url.to_string();
-        for (name, value) in &endpoint.headers {
-            said.push_str(&format!(" {name}={}", value.to_str().unwrap()));
-        }
-        said
-    }
-
-    #[test]
-    fn a_port_has_the_address_that_the_sdk_gives_it() {
-        let token = "e2b-traffic-access-token=traffic";
-        let routed = "e2b-sandbox-id=i1 e2b-sandbox-port";
-        assert_eq!(address(&[], None, 3000), format!("https://3000-i1.e2b.app/ {token}"));
-        assert_eq!(address(&[], None, 49983), format!("https://sandbox.e2b.app/ {routed}=49983"));
-        let own = [("E2B_DOMAIN", "self.example")];
-        assert_eq!(address(&own, None, 3000), format!("https://3000-i1.self.example/ {token}"));
-        assert_eq!(
-            address(&own, None, 49983),
-            format!("https://49983-i1.self.example/ {routed}=49983")
-        );
-        // The answer's domain beats the settings', an empty one does not.
-        let eu = address(&own, Some("eu.example"), 3000);
-        assert_eq!(eu, format!("https://3000-i1.eu.example/ {token}"));
-        let empty = address(&own, Some(""), 3000);
-        assert_eq!(empty, format!("https://3000-i1.self.example/ {token}"));
-        let proxy = address(&[("E2B_SANDBOX_URL", "http://localhost:3002")], None, 3000);
-        assert_eq!(proxy, format!("http://localhost:3002/ {routed}=3000 {token}"));
-        let debug = address(&[("E2B_DEBUG", "true")], None, 3000);
-        assert_eq!(debug, format!("http://localhost:3000/ {token}"));
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::http::{E2b, NO_BODY};
-use crate::sandbox::{Egress, NewSandbox, Sandbox};
+use crate::sandbox::{Egress, NewSandbox, Sandbox, whole_seconds};
 use crate::sandbox_id::SandboxId;
 
 /// How often a kill is tried: a sandbox that is not killed costs money, and
@@ -268,6 +268,32 @@ impl E2b {
     }
 }
 
+impl Sandbox {
+    /// See [`E2b::set_timeout`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is gone.
+    pub async fn set_timeout(&self, timeout: Duration) -> Result<(), Error> {
+        self.e2b.set_timeout(self.id(), timeout).await
+    }
+
+    /// See [`E2b::pause`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is gone.
+    pub async fn pause(&self) -> Result<Paused, Error> {
+        self.e2b.pause(self.id()).await
+    }
+
+    /// See [`E2b::kill`].
+    ///
+    /// # Errors
+    /// See [`Error`]; that it is gone already is no error.
+    pub async fn kill(&self) -> Result<Killed, Error> {
+        self.e2b.kill(self.id()).await
+    }
+}
+
 impl SandboxState {
     /// The API's word for it.
     #[must_use]
@@ -277,11 +303,6 @@ impl SandboxState {
             Self::Paused => "paused",
         }
     }
-}
-
-/// Seconds as the API takes them: a part of one counts as a whole one.
-pub(crate) fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// The marks as one value. The server takes a query string out of it after
@@ -312,12 +333,6 @@ pub(crate) fn timestamp<'de, D: serde::Deserializer<'de>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_part_of_a_second_counts_as_a_whole_one() {
-        assert_eq!(whole_seconds(Duration::from_millis(90_500)), 91);
-        assert_eq!(whole_seconds(Duration::from_secs(90)), 90);
-    }
 
     #[test]
     fn marks_survive_being_decoded_twice() {

@@ -13,6 +13,8 @@ use crate::http::E2b;
 use crate::sandbox_id::SandboxId;
 use crate::sandboxes::{Filter, Killed, SandboxInfo};
 
+pub use crate::cleanup::KILLS_AT_A_TIME;
+
 /// The mark of every sandbox that claude-relay starts.
 pub const OWNER_MARK: &str = "started-by";
 /// What the mark says.
@@ -21,8 +23,6 @@ pub const OWNER: &str = "claude-relay";
 pub const START_MARK: &str = "claude-relay-start";
 /// The mark with the name of a pool.
 pub const POOL_MARK: &str = "claude-relay-pool";
-/// How many kills of strays and of dropped guards are under way at a time.
-pub const KILLS_AT_A_TIME: usize = 20;
 
 /// The sandboxes that claude-relay started, those of one pool only if named.
 #[must_use]

@@ -6,9 +6,11 @@
 //!
 //! What comes out is in order: the last line of stdout, then [`Output::Ended`].
 
+mod ladder;
 mod remote;
 mod stderr;
 mod stdin;
+mod stdout;
 
 use std::ffi::OsString;
 use std::io;
@@ -18,18 +20,16 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio as Standard};
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use bytes::Bytes;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
-use crate::descendants;
 use crate::handover::Stdio;
 use crate::keeper;
-use crate::lines::{Block, LineBuffer, READ_BYTES};
+use crate::lines::Block;
 
 pub use remote::RemoteUrl;
 pub use stdin::Input;
@@ -176,9 +176,9 @@ impl Process {
         let mut loops = JoinSet::new();
         loops.spawn(stdin::write_loop(stdin_pipe, lines, notes_to.clone(), over_stdin, unread_to));
         loops.spawn(stderr::read_loop(stderr_pipe, notes_to.clone(), tail_to));
-        loops.spawn(read_loop(stdout_pipe, output_to, notes_to.clone(), ended));
+        loops.spawn(stdout::read_loop(stdout_pipe, output_to, notes_to.clone(), ended));
         loops.spawn(async move {
-            let how = live(control, orders_from, notes_to).await;
+            let how = ladder::walk(control, orders_from, notes_to).await;
             let _ = over.send(matches!(how, Ending::Exited(_)));
             let unread = unread.await.unwrap_or_default();
             let stderr =
@@ -284,127 +284,6 @@ fn start_keeper(plan: &Plan) -> io::Result<std::os::unix::net::UnixStream> {
     // Its end is heard on the socket; the program's reaper takes its status.
     command.spawn()?;
     Ok(ours)
-}
-
-/// Hears from the keeper how the agent fares and walks it down the ladder when
-/// it is to stop. Returns when the agent and everything below it are gone.
-async fn live(
-    control: UnixStream,
-    mut orders: mpsc::Receiver<Order>,
-    notes: mpsc::Sender<Note>,
-) -> Ending {
-    let (from_keeper, mut to_keeper) = control.into_split();
-    let mut words = BufReader::new(from_keeper).lines();
-    let mut ladder: Vec<(Instant, &'static [u8])> = Vec::new();
-    let mut how = None;
-    let mut gone_by: Option<Instant> = None;
-    loop {
-        let next = ladder.first().map(|(at, _)| *at).or(gone_by);
-        tokio::select! {
-            word = words.next_line() => match word {
-                Ok(Some(word)) => {
-                    let (kind, value) = word.split_at_checked(1).unwrap_or_default();
-                    match (kind, value.parse::<i32>()) {
-                        ("P", Ok(pid)) => {
-                            let _ = notes.send(Note::Started(Some(pid.unsigned_abs()))).await;
-                        }
-                        ("X", Ok(code)) => how = Some(Ending::Exited(code)),
-                        ("G", Ok(signal)) => how = Some(Ending::Signalled(signal)),
-                        _ => how = Some(Ending::NotStarted(value.to_owned())),
-                    }
-                    if how.is_some() {
-                        ladder.clear();
-                        gone_by = Some(Instant::now() + AFTERMATH);
-                    }
-                }
-                // The keeper is gone, and with it everything below it, unless
-                // it was killed itself: then that hangs under this process.
-                Ok(None) | Err(_) => {
-                    let Some(how) = how else {
-                        let _ = tokio::task::spawn_blocking(descendants::sweep).await;
-                        return Ending::Lost;
-                    };
-                    return how;
-                }
-            },
-            order = orders.recv() => match order {
-                Some(Order::Stop(grace)) if ladder.is_empty() && how.is_none() => {
-                    let now = Instant::now();
-                    ladder = vec![(now + grace, keeper::TERM), (now + 2 * grace, keeper::KILL)];
-                }
-                Some(Order::Stop(_)) => {}
-                Some(Order::Kill) | None if how.is_none() => {
-                    ladder = vec![(Instant::now(), keeper::KILL)];
-                    if order.is_none() {
-                        // Nobody is left to hear the rest.
-                        let _ = to_keeper.write_all(keeper::KILL).await;
-                        return Ending::Lost;
-                    }
-                }
-                Some(Order::Kill) => {}
-                None => return how.unwrap_or(Ending::Lost),
-            },
-            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                if ladder.is_empty() {
-                    tracing::warn!("what the agent left behind is not gone after {AFTERMATH:?}; going on");
-                    return how.unwrap_or(Ending::Lost);
-                }
-                let (_, word) = ladder.remove(0);
-                if to_keeper.write_all(word).await.is_err() {
-                    ladder.clear();
-                }
-            },
-        }
-    }
-}
-
-/// Reads stdout: one permit, one read, one block. Asking for the permit first
-/// means that the block before has been dealt with and dropped, so the memory
-/// it lay in is free again.
-async fn read_loop(
-    mut stdout: pipe::Receiver,
-    output: mpsc::Sender<Output>,
-    notes: mpsc::Sender<Note>,
-    mut ended: oneshot::Receiver<Ended>,
-) {
-    let mut buffer = LineBuffer::default();
-    let mut end = None;
-    'read: while let Ok(permit) = output.reserve().await {
-        loop {
-            let mut spare = buffer.spare().limit(READ_BYTES);
-            let read = if end.is_none() {
-                tokio::select! {
-                    read = stdout.read_buf(&mut spare) => read,
-                    news = &mut ended => {
-                        end = news.ok();
-                        continue;
-                    }
-                }
-            } else {
-                // What it said last is in the pipe; an end that stays open
-                // belongs to somebody else.
-                timeout(AFTERMATH, stdout.read_buf(&mut spare)).await.unwrap_or(Ok(0))
-            };
-            match read {
-                Ok(0) | Err(_) => break 'read,
-                Ok(_) => {}
-            }
-            if let Some(block) = buffer.take() {
-                permit.send(Output::Lines(block));
-                break;
-            }
-        }
-    }
-    if let Some(block) = buffer.finish() {
-        let _ = output.send(Output::Lines(block)).await;
-    }
-    if end.is_none() {
-        let _ = notes.send(Note::StdoutClosed).await;
-        end = ended.await.ok();
-    }
-    if let Some(end) = end {
-        let _ = output.send(Output::Ended(end)).await;
-    }
 }
 
 #[cfg(test)]

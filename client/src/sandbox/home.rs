@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::keep_alive::keep_alive;
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::secret::Secret;
-use crate::session::Connection;
 
 /// Where the claim token lies in the sandbox: in the home of a user whose
 /// files E2B opens to those who have a key of the account.

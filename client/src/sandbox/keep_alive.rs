@@ -6,7 +6,7 @@ use claude_relay_e2b::Error;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::session::Connection;
+use crate::connection::Connection;
 
 /// How often in a sandbox's time it is given new time, so that two failures in
 /// a row do no harm.

@@ -1,13 +1,13 @@
-//! The same for the lines of Codex: notifications of its app-server.
+//! The views of Codex's lines: notifications of its app-server.
 
 use std::borrow::Cow;
 
 use claude_relay_protocol::json::{elements, fields};
 use serde_json::value::RawValue;
 
-use super::read::{milliseconds, number, texts};
+use super::value::{milliseconds, number, texts};
 use super::{SessionStarted, TurnFinished, Usage, View};
-use crate::message::text_of;
+use crate::raw_json::text_of;
 
 /// The views of a notification; `None` where it is not of a known shape.
 pub(super) fn read<'a>(method: &str, params: &'a RawValue) -> Option<Vec<View<'a>>> {

@@ -5,9 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::Reply;
+use crate::query::decode;
 use crate::record::{Recorded, entries};
+use crate::reply::Reply;
 use crate::state::{Build, State, rfc3339};
+
+/// The key that the fake accepts. Made up.
+pub const API_KEY: &str = "e2b_0123456789abcdef0123456789abcdef01234567";
 
 /// The host and port that the fake itself listens on, for upload addresses.
 pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply {
@@ -153,11 +157,11 @@ fn list(state: &State, request: &Recorded) -> Reply {
     };
     let states: Vec<&str> = query("state").unwrap_or("running,paused").split(',').collect();
     // As the server does it: one query string, decoded, split, decoded again.
-    let marks = crate::decode(query("metadata").unwrap_or_default());
+    let marks = decode(query("metadata").unwrap_or_default());
     let marks: BTreeMap<String, String> = marks
         .split('&')
         .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (crate::decode(name), crate::decode(value)))
+        .map(|(name, value)| (decode(name), decode(value)))
         .collect();
     let skip: usize = query("nextToken").and_then(|token| token.parse().ok()).unwrap_or_default();
     let limit: usize = query("limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);

@@ -12,8 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::query::pairs;
 use crate::record::{Channel, Recorded};
-use crate::{Body, Fault, Reply, Shared};
+use crate::reply::{Body, Reply, full};
+use crate::shared::Shared;
+use crate::state::Fault;
 
 const TOKEN_HEADER: &str = "e2b-traffic-access-token";
 
@@ -35,7 +38,7 @@ pub(crate) async fn forward(
         channel: Channel::Edge,
         method: request.method().as_str().to_owned(),
         path: request.uri().path().to_owned(),
-        query: request.uri().query().map(crate::pairs).unwrap_or_default(),
+        query: request.uri().query().map(pairs).unwrap_or_default(),
         headers: headers.clone(),
         body: body.to_vec(),
     };
@@ -100,7 +103,7 @@ pub(crate) async fn forward(
     }
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map_err(drop)?.to_bytes();
-    Ok(Response::from_parts(parts, crate::full(body)))
+    Ok(Response::from_parts(parts, full(body)))
 }
 
 /// Copies both ways until one side goes away, which ends both, or until the

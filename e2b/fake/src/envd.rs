@@ -5,8 +5,8 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde_json::{Value, json};
 
-use crate::Reply;
 use crate::record::{Recorded, parts};
+use crate::reply::{Reply, full};
 use crate::state::Sandbox;
 
 /// The directory that relative paths are meant in.
@@ -110,7 +110,7 @@ fn watch(sandbox: &Sandbox, body: &Value) -> Reply {
     let path = absolute(body["path"].as_str().unwrap_or_default());
     if !sandbox.files.directories.contains(&path) {
         let error = json!({ "error": { "code": "not_found", "message": format!("path {path} not found") } });
-        return Reply::stream(crate::full(envelope(2, &error)));
+        return Reply::stream(full(envelope(2, &error)));
     }
     let prefix = format!("{path}/");
     let changes = sandbox.changes.subscribe();

@@ -9,79 +9,36 @@
 mod api;
 mod edge;
 mod envd;
+mod judges;
 mod proto;
+mod query;
 mod record;
+mod reply;
+mod server;
+mod shared;
 mod spec;
 mod state;
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use crate::api::API_KEY;
 pub use crate::record::{Channel, Recorded};
 pub use crate::state::Fault;
 
-use crate::proto::Proto;
-use crate::spec::{Judged, Spec};
+use crate::shared::Shared;
 use crate::state::State;
-
-/// The key that the fake accepts. Made up.
-pub const API_KEY: &str = "e2b_0123456789abcdef0123456789abcdef01234567";
-/// The port of envd.
-const ENVD_PORT: u16 = 49983;
-
-pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
 /// A running fake. Stops when dropped.
 pub struct Fake {
     address: SocketAddr,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
-}
-
-struct Shared {
-    address: SocketAddr,
-    state: Mutex<State>,
-    judges: &'static Judges,
-}
-
-/// The published files, read once for all fakes of a process: they never
-/// change, and reading them takes longer than most tests.
-struct Judges {
-    api: Spec,
-    envd: Spec,
-    proto: Proto,
-}
-
-static JUDGES: LazyLock<Judges> = LazyLock::new(|| Judges {
-    api: Spec::parse(include_str!("../spec/openapi.yml"), "x-api-key"),
-    envd: Spec::parse(include_str!("../spec/envd/envd.yaml"), "x-access-token"),
-    proto: Proto::new(),
-});
-
-/// What is answered.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: ReplyBody,
-}
-
-pub(crate) enum ReplyBody {
-    Whole(Bytes),
-    Stream(Body),
 }
 
 impl Fake {
@@ -92,8 +49,8 @@ impl Fake {
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let shared = Arc::new(Shared { address, state: Mutex::default(), judges: &JUDGES });
-        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        let shared = Arc::new(Shared::new(address));
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
         Self { address, shared, server }
     }
 
@@ -245,247 +202,4 @@ impl Drop for Fake {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    // The connections end with this task: none outlives its fake.
-    let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        while connections.try_join_next().is_some() {}
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            let service = service_fn(move |request| handle(Arc::clone(&shared), request));
-            let http = hyper::server::conn::http1::Builder::new();
-            // An error here is a cut connection, often one that was asked for.
-            let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
-        });
-    }
-}
-
-/// The connection is to be cut.
-#[derive(Debug)]
-struct Cut;
-
-impl std::fmt::Display for Cut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection is cut")
-    }
-}
-
-impl std::error::Error for Cut {}
-
-async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
-    let headers: BTreeMap<String, String> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| {
-            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-        })
-        .collect();
-    let sandbox = headers.get("e2b-sandbox-id").cloned();
-    let port = headers.get("e2b-sandbox-port").and_then(|port| port.parse::<u16>().ok());
-    if let (Some(id), Some(port)) = (&sandbox, port)
-        && port != ENVD_PORT
-    {
-        return edge::forward(&shared, request, id, port, headers).await.map_err(|()| Cut);
-    }
-
-    let method = request.method().as_str().to_owned();
-    let path = decode(request.uri().path());
-    let query = request.uri().query().map(pairs).unwrap_or_default();
-    let body = request.into_body().collect().await.map_err(|_| Cut)?.to_bytes().to_vec();
-    let channel = match &sandbox {
-        Some(id) if shared.state().sandboxes.contains_key(id) => Channel::Envd,
-        Some(_) => Channel::Edge,
-        None if path.starts_with("/bucket/") => Channel::Upload,
-        None => Channel::Api,
-    };
-    let recorded = Recorded { channel, method, path, query, headers, body };
-    let route = shared.route(&recorded);
-    let wrong = shared.judge(&recorded);
-    let fault = {
-        let mut state = shared.state();
-        state.violations.extend(wrong.iter().map(|wrong| format!("{route}: {wrong}")));
-        if !state.forget_requests {
-            state.requests.push(recorded.clone());
-        }
-        state.fault(&route)
-    };
-    match fault {
-        Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::CutBefore) => return Err(Cut),
-        Some(Fault::Refuse { status, body, headers }) => {
-            let mut reply = Reply::json(status, &body);
-            reply.headers.extend(headers);
-            return Ok(reply.response());
-        }
-        _ => {}
-    }
-    let reply = shared.answer(&recorded, sandbox.as_deref());
-    match fault {
-        Some(Fault::CutAfter) => Err(Cut),
-        Some(Fault::Garbage) => {
-            Ok(Reply::bytes(reply.status, b"<html>hello</html>".to_vec()).response())
-        }
-        _ => {
-            shared.judge_reply(&recorded, &route, &reply);
-            Ok(reply.response())
-        }
-    }
-}
-
-impl Shared {
-    fn route(&self, request: &Recorded) -> String {
-        let path = match request.channel {
-            Channel::Upload => "upload",
-            Channel::Api => {
-                self.judges.api.route(&request.method, &request.path).unwrap_or(&request.path)
-            }
-            Channel::Envd | Channel::Edge => &request.path,
-        };
-        format!("{} {path}", request.method)
-    }
-
-    fn judge(&self, request: &Recorded) -> Vec<String> {
-        let judged = Judged {
-            method: &request.method,
-            path: &request.path,
-            query: &request.query,
-            headers: &request.headers,
-            body: &request.body,
-        };
-        match request.channel {
-            Channel::Edge => Vec::new(),
-            Channel::Upload => ["x-api-key", "x-access-token", "transfer-encoding"]
-                .into_iter()
-                .filter(|name| request.headers.contains_key(*name))
-                .map(|name| format!("{name} was sent to the storage"))
-                .collect(),
-            Channel::Api => self.judges.api.judge(&judged),
-            Channel::Envd => match request.path.strip_prefix("/filesystem.Filesystem/") {
-                Some(method) => {
-                    let stream = request.headers.get("content-type").map(String::as_str)
-                        == Some("application/connect+json");
-                    let json = if stream { request.body.get(5..) } else { Some(&request.body[..]) };
-                    self.judges.proto.judge(method, json.unwrap_or_default())
-                }
-                None => self.judges.envd.judge(&judged),
-            },
-        }
-    }
-
-    fn answer(&self, request: &Recorded, sandbox: Option<&str>) -> Reply {
-        let mut state = self.state();
-        match request.channel {
-            Channel::Upload => api::store(&mut state, request),
-            Channel::Api
-                if request.headers.get("x-api-key").map(String::as_str) != Some(API_KEY) =>
-            {
-                Reply::refuse(401, "Invalid API key")
-            }
-            Channel::Api => api::answer(&mut state, request, &self.address.to_string()),
-            Channel::Envd | Channel::Edge => {
-                state.expire();
-                let id = sandbox.unwrap_or_default();
-                match state.sandboxes.get_mut(id) {
-                    Some(sandbox) if !sandbox.paused => envd::answer(sandbox, request),
-                    _ => edge::not_found(id),
-                }
-            }
-        }
-    }
-
-    fn judge_reply(&self, request: &Recorded, route: &str, reply: &Reply) {
-        let ReplyBody::Whole(body) = &reply.body else {
-            return;
-        };
-        let wrong = match request.channel {
-            Channel::Api => {
-                self.judges.api.judge_answer(&request.method, &request.path, reply.status, body)
-            }
-            Channel::Envd => match request.path.strip_prefix("/filesystem.Filesystem/") {
-                Some(method) if reply.status == 200 => self.judges.proto.judge_answer(method, body),
-                _ => Vec::new(),
-            },
-            Channel::Upload | Channel::Edge => Vec::new(),
-        };
-        let mut state = self.state();
-        state
-            .violations
-            .extend(wrong.iter().map(|wrong| format!("{route}: the fake itself: {wrong}")));
-    }
-}
-
-impl Reply {
-    pub(crate) fn json(status: u16, body: &Value) -> Self {
-        let headers = vec![("content-type", "application/json".to_owned())];
-        Self { status, headers, body: ReplyBody::Whole(body.to_string().into()) }
-    }
-
-    /// A refusal as the API words it.
-    pub(crate) fn refuse(status: u16, message: &str) -> Self {
-        Self::json(status, &json!({ "code": status, "message": message }))
-    }
-
-    pub(crate) fn bytes(status: u16, body: Vec<u8>) -> Self {
-        Self { status, headers: vec![], body: ReplyBody::Whole(body.into()) }
-    }
-
-    pub(crate) fn empty(status: u16) -> Self {
-        Self::bytes(status, vec![])
-    }
-
-    pub(crate) fn stream(body: Body) -> Self {
-        let headers = vec![("content-type", "application/connect+json".to_owned())];
-        Self { status: 200, headers, body: ReplyBody::Stream(body) }
-    }
-
-    pub(crate) fn response(self) -> Response<Body> {
-        let mut response = Response::builder().status(self.status);
-        for (name, value) in self.headers {
-            response = response.header(name, value);
-        }
-        let body = match self.body {
-            ReplyBody::Whole(bytes) => full(bytes),
-            ReplyBody::Stream(body) => body,
-        };
-        response.body(body).expect("statuses and headers of the fake are sound")
-    }
-}
-
-pub(crate) fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).boxed()
-}
-
-/// The pairs of a query, decoded.
-fn pairs(query: &str) -> Vec<(String, String)> {
-    let pair = |pair: &str| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
-    };
-    query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
-}
-
-/// Undoes percent-encoding, with `+` for a space.
-pub(crate) fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [rest.next().unwrap_or(b'0'), rest.next().unwrap_or(b'0')];
-                let digits = String::from_utf8_lossy(&digits).into_owned();
-                u8::from_str_radix(&digits, 16).unwrap_or(b'?')
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

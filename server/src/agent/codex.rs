@@ -20,6 +20,7 @@ mod confine;
 mod control;
 mod input;
 pub mod launch;
+mod opening;
 pub mod policy;
 mod requests;
 
@@ -94,16 +95,7 @@ impl Codex {
     #[must_use]
     pub fn new(setup: Setup, now: Instant) -> (Self, Bytes) {
         let mut requests = Requests::default();
-        let params = json!({
-            "clientInfo": {
-                "name": "claude-relay",
-                "title": "claude-relay",
-                "version": env!("CARGO_PKG_VERSION"),
-            },
-            // For `excludeTurns` and the clearing of background terminals.
-            "capabilities": { "experimentalApi": true },
-        });
-        let first = requests.make(Request::Initialize, "initialize", &params, now);
+        let first = opening::initialize(&mut requests, now);
         let codex = Self {
             setup,
             phase: Phase::Opening,
@@ -230,39 +222,9 @@ impl Codex {
             return Route::Hidden(Mark::None);
         };
         match (request, outcome) {
-            (Request::Initialize, Ok(_)) => {
-                self.asides.push_back(Aside::Write(requests::notification("initialized")));
-                if confine::is_narrow(self.setup.mode) {
-                    self.read_config(now);
-                } else {
-                    self.open(self.setup.resume.clone(), now);
-                }
-            }
-            (Request::ReadConfig, Ok(result)) => match confine::without_servers(&result) {
-                Some(servers) => {
-                    let overrides = self.setup.thread.entry("config").or_insert_with(|| json!({}));
-                    overrides["mcp_servers"] = servers.into();
-                    self.open(self.setup.resume.clone(), now);
-                }
-                None => self.broken("it told a configuration that is none".into()),
-            },
-            // Its tools are not known, so they cannot be taken away.
-            (Request::ReadConfig, Err(error)) => {
-                self.broken(format!("it did not tell its configuration: {error}"));
-            }
-            (Request::Initialize, Err(error)) => {
-                self.broken(format!("it refused the first request: {error}"));
-            }
-            (Request::Open { resume }, Ok(result)) => return self.opened(&result, resume, now),
-            (Request::Open { resume: Some(id) }, Err(error)) if is_unknown_thread(&error) => {
-                self.asides.push_back(Aside::Say(format!(
-                    "The session {id} could not be resumed: {error}; a new one is started."
-                )));
-                self.open(None, now);
-            }
-            (Request::Open { .. }, Err(error)) => {
-                self.broken(format!("it could not open the conversation: {error}"));
-            }
+            (Request::Initialize, outcome) => self.initialized(outcome, now),
+            (Request::ReadConfig, outcome) => self.config_read(outcome, now),
+            (Request::Open { resume }, outcome) => return self.opened(outcome, resume, now),
             (Request::StartTurn, Ok(_)) => self.handed = None,
             (Request::StartTurn, Err(error)) => {
                 self.handed = None;
@@ -274,72 +236,6 @@ impl Codex {
             (Request::Clear, _) => self.rest(now),
         }
         Route::Hidden(Mark::None)
-    }
-
-    /// Asks for the MCP servers in Codex's own configuration: what is not named
-    /// cannot be turned off.
-    fn read_config(&mut self, now: Instant) {
-        // With the directory, which can have a configuration of its own.
-        let params = json!({ "cwd": self.setup.thread.get("cwd"), "includeLayers": false });
-        let line = self.requests.make(Request::ReadConfig, "config/read", &params, now);
-        self.asides.push_back(Aside::Write(line));
-    }
-
-    /// Starts a thread, or takes up the one of this id.
-    fn open(&mut self, resume: Option<String>, now: Instant) {
-        let mut params = self.setup.opening();
-        let method = match &resume {
-            None => "thread/start",
-            Some(id) => {
-                params.insert("threadId".into(), json!(id));
-                // The whole history would come back in one line.
-                params.insert("excludeTurns".into(), json!(true));
-                "thread/resume"
-            }
-        };
-        let line = self.requests.make(Request::Open { resume }, method, &params.into(), now);
-        self.asides.push_back(Aside::Write(line));
-    }
-
-    fn opened<'a>(
-        &mut self,
-        result: &RawValue,
-        resumed: Option<String>,
-        now: Instant,
-    ) -> Route<'a> {
-        let names = ["thread", "approvalPolicy", "sandbox"];
-        let [thread, approval, sandbox] = fields(result.get(), names).unwrap_or_default();
-        let found = thread.and_then(|thread| fields(thread.get(), ["id", "status"]).ok());
-        let Some([Some(id), status]) = found else {
-            self.broken("it opened a conversation without an id".into());
-            return Route::Hidden(Mark::None);
-        };
-        if let Some(old) = resumed
-            && !self.setup.is_as_asked(approval, sandbox)
-        {
-            // Somebody else has it open, with rights of their own. What can
-            // only be said of a thread at its opening was not heard.
-            if confine::is_narrow(self.setup.mode) {
-                self.asides.push_back(Aside::Say(format!(
-                    "The session {old} is open elsewhere with other rights than those of this server; a new one is started."
-                )));
-                self.open(None, now);
-                return Route::Hidden(Mark::None);
-            }
-            self.next_turn.extend(self.setup.rights());
-        }
-        self.thread = string(id).map(Cow::into_owned);
-        let is_active = status
-            .and_then(|status| fields(status.get(), ["type"]).ok()?[0])
-            .and_then(string)
-            .is_some_and(|kind| kind == "active");
-        if !is_active {
-            self.rest(now);
-            return Route::Ready { offers: Value::Null };
-        }
-        // Its turn went on while nobody was connected.
-        self.phase = Phase::Turn;
-        Route::Hidden(Mark::TurnStarted(self.thread.clone().map(Cow::Owned)))
     }
 
     /// See [`super::dialect::Dialect::message`].
@@ -462,14 +358,6 @@ impl Codex {
     fn broken(&mut self, reason: String) {
         self.asides.push_back(Aside::Broken(reason));
     }
-}
-
-/// Whether the app-server does not know the thread, so that asking again is
-/// of no use.
-fn is_unknown_thread(error: &str) -> bool {
-    ["no rollout found", "invalid session id", "thread not found"]
-        .iter()
-        .any(|words| error.contains(words))
 }
 
 #[cfg(test)]

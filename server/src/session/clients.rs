@@ -1,19 +1,15 @@
-//! The session's dealings with clients: who may stay, what it is owed, what it
-//! asks for.
+//! The session's dealings with clients: who may stay, what it is owed, when it
+//! has to leave.
+
+mod dispatch;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
-use serde_json::value::RawValue;
-use tokio::sync::mpsc;
 
-use super::inbox::Waiting;
-use super::requests;
 use super::{Newcomer, Port, Replay, Session};
-use crate::agent::dialect::{Answered, Asked};
-use crate::connection::{Close, Control, News, Request};
-use crate::process::Input;
+use crate::connection::{Close, Control, News};
 use crate::replay::{Gap, ReplayBuffer};
 use crate::slot::{ConnectionId, Decision};
 
@@ -24,12 +20,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How many complaints about its own messages a client may leave unread. They
 /// are frames like all others, kept until it has got them.
 const COMPLAINTS: usize = 1024;
-
-/// How much of a client's own words goes into an error.
-const QUOTED_CHARS: usize = 50;
-
-/// Control requests that only the relay makes: it has said its own.
-const OWN_REQUESTS: [&str; 1] = ["initialize"];
 
 /// The one that holds the place.
 #[derive(Debug)]
@@ -206,92 +196,6 @@ impl Session {
         }
     }
 
-    fn on_request(&mut self, from: ConnectionId, request: Request, now: Instant) {
-        match request {
-            Request::UserMessage(line) => {
-                if self.inbox.push_message(line).is_err() {
-                    let error = format!(
-                        "The message was not taken: {} messages wait for the agent, which does not read them. Send it again later, or interrupt",
-                        self.inbox.messages()
-                    );
-                    self.complain(from, &error, now);
-                } else {
-                    self.want_agent(now);
-                }
-            }
-            Request::Interrupt => {
-                if self.agent.is_running() || !self.inbox.is_empty() {
-                    self.inbox.push_interrupt();
-                }
-            }
-            Request::Permission { request_id, answer } => {
-                if let Some(reason) = self.refuse_updates_by_mode(&answer) {
-                    self.error(&format!(
-                        "The answer to permission request {request_id:?} was not taken, and the request is still open: {reason}"
-                    ));
-                    return;
-                }
-                match self.permissions.answer(&request_id, answer, self.log.first()) {
-                    Some(Answered { line, remark }) => {
-                        self.inbox.push_control(line);
-                        if let Some(remark) = remark {
-                            self.complain(from, remark, now);
-                        }
-                    }
-                    None => {
-                        let id: String = request_id.chars().take(QUOTED_CHARS).collect();
-                        let error = format!(
-                            "No permission request {id:?} is open: it was answered, withdrawn or never made"
-                        );
-                        self.complain(from, &error, now);
-                    }
-                }
-            }
-            Request::Control { request_id, subtype, request } => {
-                self.on_control_request(from, request_id, &subtype, &request, now);
-            }
-            Request::Capabilities => self.on_curious(from, now),
-        }
-    }
-
-    fn on_control_request(
-        &mut self,
-        from: ConnectionId,
-        id: String,
-        subtype: &str,
-        request: &str,
-        now: Instant,
-    ) {
-        let by_mode = self.refuse_by_mode(subtype, request);
-        let refusal = match &mut self.agent.running {
-            _ if OWN_REQUESTS.contains(&subtype) => {
-                format!("{subtype} is made by the relay itself")
-            }
-            None => "the agent is not running".to_owned(),
-            Some(running) => match by_mode {
-                Some(reason) => reason,
-                None => match self.controls.register(from, id.clone()) {
-                    Some(own) => {
-                        match running.dialect.control_request(&own, request, now) {
-                            Asked::Write(line) => self.inbox.push_control(line),
-                            Asked::Answered(response) => self.on_answer(&own, &response, now),
-                        }
-                        return;
-                    }
-                    None => "too many control requests are open".to_owned(),
-                },
-            },
-        };
-        self.answer(from, requests::failed(&id, &refusal), now);
-    }
-
-    /// A control request has been answered.
-    pub(super) fn on_answer(&mut self, id: &str, response: &RawValue, now: Instant) {
-        if let Some((from, frame)) = self.controls.complete(id, response) {
-            self.answer(from, frame, now);
-        }
-    }
-
     /// Tells the client what is wrong with what it sent.
     fn complain(&mut self, to: ConnectionId, error: &str, now: Instant) {
         self.push(&ServerMessage::error(error).to_json());
@@ -319,29 +223,6 @@ impl Session {
         let Some(client) = self.client.as_ref().filter(|client| client.id == to) else { return };
         if !client.send(Control::Text(frame)) {
             self.drop_unreading(to, now);
-        }
-    }
-
-    /// Something waits for the agent and its stdin is free.
-    pub(super) fn feed(&mut self, permit: mpsc::OwnedPermit<Input>, now: Instant) {
-        let Some(running) = &mut self.agent.running else { return };
-        let input = match self.inbox.pop(running.dialect.takes()) {
-            None => None,
-            Some(Waiting::Control(line)) => Some(Input::Control(line)),
-            Some(Waiting::Interrupt) => running.dialect.interrupt(now).map(Input::Control),
-            Some(Waiting::Message(data)) => match running.dialect.message(data, now) {
-                Ok(input) => {
-                    running.fed(now);
-                    Some(input)
-                }
-                Err(error) => {
-                    self.error(&format!("The message was not taken: {error}"));
-                    None
-                }
-            },
-        };
-        if let Some(input) = input {
-            permit.send(input);
         }
     }
 

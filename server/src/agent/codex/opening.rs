@@ -1,0 +1,150 @@
+//! How a conversation begins: the greeting, what the configuration says, the
+//! thread that is started or taken up.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use bytes::Bytes;
+use claude_relay_protocol::json::{fields, string};
+use serde_json::{Value, json};
+
+use super::requests::{Outcome, Request, Requests};
+use super::{Codex, Phase, confine, requests};
+use crate::agent::dialect::{Aside, Mark, Route};
+
+/// The first line of a run.
+pub(super) fn initialize(requests: &mut Requests, now: Instant) -> Bytes {
+    let params = json!({
+        "clientInfo": {
+            "name": "claude-relay",
+            "title": "claude-relay",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+        // For `excludeTurns` and the clearing of background terminals.
+        "capabilities": { "experimentalApi": true },
+    });
+    requests.make(Request::Initialize, "initialize", &params, now)
+}
+
+impl Codex {
+    /// The first line has been answered.
+    pub(super) fn initialized(&mut self, outcome: Outcome, now: Instant) {
+        if let Err(error) = outcome {
+            return self.broken(format!("it refused the first request: {error}"));
+        }
+        self.asides.push_back(Aside::Write(requests::notification("initialized")));
+        if confine::is_narrow(self.setup.mode) {
+            self.read_config(now);
+        } else {
+            self.open(self.setup.resume.clone(), now);
+        }
+    }
+
+    /// Asks for the MCP servers in Codex's own configuration: what is not named
+    /// cannot be turned off.
+    fn read_config(&mut self, now: Instant) {
+        // With the directory, which can have a configuration of its own.
+        let params = json!({ "cwd": self.setup.thread.get("cwd"), "includeLayers": false });
+        let line = self.requests.make(Request::ReadConfig, "config/read", &params, now);
+        self.asides.push_back(Aside::Write(line));
+    }
+
+    /// The configuration has been told.
+    pub(super) fn config_read(&mut self, outcome: Outcome, now: Instant) {
+        let result = match outcome {
+            Ok(result) => result,
+            // Its tools are not known, so they cannot be taken away.
+            Err(error) => {
+                return self.broken(format!("it did not tell its configuration: {error}"));
+            }
+        };
+        match confine::without_servers(&result) {
+            Some(servers) => {
+                let overrides = self.setup.thread.entry("config").or_insert_with(|| json!({}));
+                overrides["mcp_servers"] = servers.into();
+                self.open(self.setup.resume.clone(), now);
+            }
+            None => self.broken("it told a configuration that is none".into()),
+        }
+    }
+
+    /// Starts a thread, or takes up the one of this id.
+    pub(super) fn open(&mut self, resume: Option<String>, now: Instant) {
+        let mut params = self.setup.opening();
+        let method = match &resume {
+            None => "thread/start",
+            Some(id) => {
+                params.insert("threadId".into(), json!(id));
+                // The whole history would come back in one line.
+                params.insert("excludeTurns".into(), json!(true));
+                "thread/resume"
+            }
+        };
+        let line = self.requests.make(Request::Open { resume }, method, &params.into(), now);
+        self.asides.push_back(Aside::Write(line));
+    }
+
+    /// The thread is open, or cannot be opened.
+    pub(super) fn opened<'a>(
+        &mut self,
+        outcome: Outcome,
+        resumed: Option<String>,
+        now: Instant,
+    ) -> Route<'a> {
+        let result = match (outcome, &resumed) {
+            (Ok(result), _) => result,
+            (Err(error), Some(id)) if is_unknown_thread(&error) => {
+                self.asides.push_back(Aside::Say(format!(
+                    "The session {id} could not be resumed: {error}; a new one is started."
+                )));
+                self.open(None, now);
+                return Route::Hidden(Mark::None);
+            }
+            (Err(error), _) => {
+                self.broken(format!("it could not open the conversation: {error}"));
+                return Route::Hidden(Mark::None);
+            }
+        };
+        let names = ["thread", "approvalPolicy", "sandbox"];
+        let [thread, approval, sandbox] = fields(result.get(), names).unwrap_or_default();
+        let found = thread.and_then(|thread| fields(thread.get(), ["id", "status"]).ok());
+        let Some([Some(id), status]) = found else {
+            self.broken("it opened a conversation without an id".into());
+            return Route::Hidden(Mark::None);
+        };
+        if let Some(old) = resumed
+            && !self.setup.is_as_asked(approval, sandbox)
+        {
+            // Somebody else has it open, with rights of their own. What can
+            // only be said of a thread at its opening was not heard.
+            if confine::is_narrow(self.setup.mode) {
+                self.asides.push_back(Aside::Say(format!(
+                    "The session {old} is open elsewhere with other rights than those of this server; a new one is started."
+                )));
+                self.open(None, now);
+                return Route::Hidden(Mark::None);
+            }
+            self.next_turn.extend(self.setup.rights());
+        }
+        self.thread = string(id).map(Cow::into_owned);
+        let is_active = status
+            .and_then(|status| fields(status.get(), ["type"]).ok()?[0])
+            .and_then(string)
+            .is_some_and(|kind| kind == "active");
+        if !is_active {
+            self.rest(now);
+            return Route::Ready { offers: Value::Null };
+        }
+        // Its turn went on while nobody was connected.
+        self.phase = Phase::Turn;
+        Route::Hidden(Mark::TurnStarted(self.thread.clone().map(Cow::Owned)))
+    }
+}
+
+/// Whether the app-server does not know the thread, so that asking again is
+/// of no use.
+fn is_unknown_thread(error: &str) -> bool {
+    ["no rollout found", "invalid session id", "thread not found"]
+        .iter()
+        .any(|words| error.contains(words))
+}

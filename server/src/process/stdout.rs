@@ -1,0 +1,60 @@
+//! Reading the agent's stdout: whole lines, a block at a time, and its end
+//! behind the last.
+
+use bytes::BufMut as _;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{AFTERMATH, Ended, Note, Output};
+use crate::lines::{LineBuffer, READ_BYTES};
+
+/// Reads stdout: one permit, one read, one block. Asking for the permit first
+/// means that the block before has been dealt with and dropped, so the memory
+/// it lay in is free again.
+pub(super) async fn read_loop(
+    mut stdout: pipe::Receiver,
+    output: mpsc::Sender<Output>,
+    notes: mpsc::Sender<Note>,
+    mut ended: oneshot::Receiver<Ended>,
+) {
+    let mut buffer = LineBuffer::default();
+    let mut end = None;
+    'read: while let Ok(permit) = output.reserve().await {
+        loop {
+            let mut spare = buffer.spare().limit(READ_BYTES);
+            let read = if end.is_none() {
+                tokio::select! {
+                    read = stdout.read_buf(&mut spare) => read,
+                    news = &mut ended => {
+                        end = news.ok();
+                        continue;
+                    }
+                }
+            } else {
+                // What it said last is in the pipe; an end that stays open
+                // belongs to somebody else.
+                timeout(AFTERMATH, stdout.read_buf(&mut spare)).await.unwrap_or(Ok(0))
+            };
+            match read {
+                Ok(0) | Err(_) => break 'read,
+                Ok(_) => {}
+            }
+            if let Some(block) = buffer.take() {
+                permit.send(Output::Lines(block));
+                break;
+            }
+        }
+    }
+    if let Some(block) = buffer.finish() {
+        let _ = output.send(Output::Lines(block)).await;
+    }
+    if end.is_none() {
+        let _ = notes.send(Note::StdoutClosed).await;
+        end = ended.await.ok();
+    }
+    if let Some(end) = end {
+        let _ = output.send(Output::Ended(end)).await;
+    }
+}

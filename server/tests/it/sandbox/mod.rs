@@ -1,0 +1,95 @@
+//! The OS sandbox: attempts to get out of it, what must still work in it, and
+//! the starts that it ends.
+//!
+//! Most agents here are a few lines of shell, so that an attempt is exactly
+//! the one that is named. The real CLI follows in `sandbox_cli`.
+
+mod escapes;
+mod start;
+mod works;
+
+use crate::support::place::Place;
+use crate::support::relay::{Launch, Relay};
+use crate::support::ws::{Client, Seen};
+use crate::support::{http, wait};
+use serde_json::{Value, json};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+const TOKEN: &str = "token-of-the-server";
+
+/// A server with `--sandbox bwrap` and an agent that does as a test says.
+struct Cell {
+    place: Place,
+    relay: Relay,
+    script: PathBuf,
+}
+
+impl Cell {
+    fn start() -> Self {
+        Self::launched(|launch| launch)
+    }
+
+    fn launched(adjust: impl FnOnce(Launch) -> Launch) -> Self {
+        let place = Place::new();
+        let script = place.file("agent-of-shell");
+        write_script(&script, "exec cat > /dev/null");
+        let launch = Launch::new(&place)
+            .argument("--claude-path")
+            .argument(&script)
+            .argument("--sandbox=bwrap")
+            .argument(format!("--auth-token={TOKEN}"));
+        let relay = adjust(launch).start();
+        Self { place, relay, script }
+    }
+
+    /// Lets the agent be `body`, and connects.
+    async fn agent(&self, body: &str) -> Client {
+        write_script(&self.script, body);
+        let mut client = Client::open(self.relay.address(), &format!("/ws?token={TOKEN}")).await;
+        assert_eq!(client.frame().await["type"], "connected");
+        client
+    }
+
+    /// What the shell says to `commands` inside: stdout and stderr together.
+    async fn run(&self, commands: &str) -> String {
+        let mut client = self
+            .agent(&format!(
+                "say() {{ od -An -tx1 -v | tr -d ' \\n'; }}\n\
+                 said=$( {{ {commands}\n}} 2>&1 | say )\n\
+                 printf '{{\"type\":\"said\",\"said\":\"%s\"}}\\n' \"$said\"\n\
+                 exec cat > /dev/null"
+            ))
+            .await;
+        let frames = client.until(|frame| frame["data"]["type"] == "said").await;
+        let said = frames.last().and_then(|frame| frame["data"]["said"].as_str());
+        let said = unhex(said.expect("hexadecimal digits"));
+        client.close().await;
+        said
+    }
+
+    async fn configure(&self, config: &Value) -> http::Response {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [("Content-Type", "application/json"), ("Authorization", &*bearer)];
+        http::request(self.relay.address(), "POST", "/config", &headers, &config.to_string()).await
+    }
+
+    fn secret(&self, name: impl AsRef<Path>) -> PathBuf {
+        let path = self.place.file(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::fs::write(&path, "the secret").expect("a file of the test");
+        path
+    }
+}
+
+fn write_script(path: &Path, body: &str) {
+    std::fs::write(path, format!("#!/bin/bash\n{body}\n")).expect("a script");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+}
+
+fn unhex(digits: &str) -> String {
+    let bytes: Vec<u8> = (0..digits.len() / 2)
+        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("two digits"))
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
