@@ -13,6 +13,11 @@ use crate::lines::{LineBuffer, READ_BYTES};
 /// Reads stdout: one permit, one read, one block. Asking for the permit first
 /// means that the block before has been dealt with and dropped, so the memory
 /// it lay in is free again.
+///
+/// After a long line the client is written to before more is read. The line is
+/// then still in the processor's cache, and the agent, which writes all of the
+/// next one at once, has the time to do so: who reads at once waits for the
+/// pipe's lock meanwhile. With short lines nothing was gained.
 pub(super) async fn read_loop(
     mut stdout: pipe::Receiver,
     output: mpsc::Sender<Output>,
@@ -21,7 +26,13 @@ pub(super) async fn read_loop(
 ) {
     let mut buffer = LineBuffer::default();
     let mut end = None;
+    let mut after_long = false;
     'read: while let Ok(permit) = output.reserve().await {
+        if after_long {
+            // This task is woken when the session takes the block, so before
+            // the writer, which now goes first.
+            tokio::task::yield_now().await;
+        }
         loop {
             let mut spare = buffer.spare().limit(READ_BYTES);
             let read = if end.is_none() {
@@ -42,6 +53,7 @@ pub(super) async fn read_loop(
                 Ok(_) => {}
             }
             if let Some(block) = buffer.take() {
+                after_long = block.begins_long();
                 permit.send(Output::Lines(block));
                 break;
             }
