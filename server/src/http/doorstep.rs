@@ -108,7 +108,9 @@ impl Doorstep {
         loop {
             self.look();
             if self.whole > 0 {
-                return Poll::Ready(Ok(()));
+                // Who has reset the connection meanwhile wants no answer. hyper
+                // would make one, as it does not look (see `half_close`).
+                return Poll::Ready(self.stream.take_error()?.map_or(Ok(()), Err));
             }
             self.held.reserve(STEP_BYTES);
             ready!(self.stream.poll_read_ready(cx))?;
@@ -230,5 +232,51 @@ impl AsyncWrite for Doorstep {
             return Poll::Ready(Ok(()));
         }
         this.poll_end(deadline, cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    const HEAD: &[u8] = b"GET /ws HTTP/1.1\r\nUpgrade: x\r\n\r\n";
+
+    /// Both ends of a connection; the first has said `words`.
+    async fn connection(words: &[u8]) -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(words).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_head_is_not_lost() {
+        let (_client, server) = connection(&[HEAD, b"more than is taken"].concat()).await;
+        let mut doorstep = Doorstep::meet(server).await.unwrap();
+        let mut taken = vec![0; HEAD.len()];
+        doorstep.read_exact(&mut taken).await.unwrap();
+        assert_eq!(taken, HEAD);
+        assert_eq!(&doorstep.into_parts().1[..], b"more than is taken");
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_before_the_end_of_a_head_is_not_met() {
+        let (client, server) = connection(&HEAD[..HEAD.len() - 1]).await;
+        drop(client);
+        assert!(Doorstep::meet(server).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_has_reset_the_connection_is_not_met() {
+        let (client, server) = connection(HEAD).await;
+        client.set_zero_linger().unwrap();
+        drop(client);
+        assert!(Doorstep::meet(server).await.is_none());
+        // Whoever has closed it may still read.
+        let (client, server) = connection(HEAD).await;
+        drop(client);
+        assert!(Doorstep::meet(server).await.is_some());
     }
 }
