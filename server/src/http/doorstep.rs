@@ -44,10 +44,11 @@ pub struct Doorstep {
     stream: TcpStream,
     /// What has been read and not handed on.
     held: BytesMut,
-    /// How much of that may be handed on.
+    /// How much of what is held may be handed on.
     whole: usize,
-    /// How much of that is known to hold no whole head.
+    /// How much of what is held has been found to be no whole head.
     looked: usize,
+    /// What is held beyond `whole`, and what comes after it.
     expected: Expected,
     refused: Refused,
     linger: Option<Pin<Box<Sleep>>>,

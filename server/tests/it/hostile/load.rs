@@ -21,7 +21,9 @@ const RESETS: usize = 10_000;
 const IDLE_FOR: Duration = Duration::from_secs(3);
 
 /// What the 99th of a hundred answers may take on loopback. A build that is not
-/// optimised has only to go on.
+/// optimised has only to go on. In the burst of connections, a quarter of a
+/// second in which five programs share the processors, an optimised one on two
+/// of them is at the edge: 3.5 to 7.2 ms in six runs.
 const P99: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 5 });
 
 /// Runs an attack in a thread and a runtime of its own, so that it does not
@@ -67,7 +69,11 @@ async fn c3_c15_the_client_at_work_does_not_feel_strangers() {
     let bound = P99.max(calm * 4);
 
     for (what, under_attack) in [
-        ("idle connections", p99(&mut client, 200, Some(attack(move || idle(address)))).await),
+        (
+            "a burst",
+            p99(&mut client, 200, Some(attack(move || idle(address, Duration::ZERO)))).await,
+        ),
+        ("idle ones", p99(&mut client, 200, Some(attack(move || idle(address, IDLE_FOR)))).await),
         ("slow heads", p99(&mut client, 200, Some(attack(move || drips(address)))).await),
         ("resets", p99(&mut client, 200, Some(attack(move || resets(address)))).await),
     ] {
@@ -79,7 +85,7 @@ async fn c3_c15_the_client_at_work_does_not_feel_strangers() {
 
 /// Opens thousands of connections, says nothing, and lets go of them after a
 /// while.
-async fn idle(address: SocketAddr) {
+async fn idle(address: SocketAddr, stay: Duration) {
     let mut held = Vec::new();
     for _ in 0..IDLE {
         held.push(TcpStream::connect(address).await.expect("the server has room"));
@@ -89,7 +95,7 @@ async fn idle(address: SocketAddr) {
     let health = crate::support::http::get(address, "/health").await;
     assert_eq!(health.status, 200);
     crate::support::wait::was_within(Duration::from_secs(1), asked);
-    tokio::time::sleep(IDLE_FOR).await;
+    tokio::time::sleep(stay).await;
 }
 
 /// Hundreds of heads, a byte of each a second, until all have been closed.
