@@ -18,7 +18,6 @@ mod parse;
 #[cfg(test)]
 mod properties;
 mod raw;
-mod secret;
 mod servers;
 mod value;
 
@@ -27,7 +26,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 pub use self::echo::Echo;
-pub use self::secret::Secret;
+pub use crate::secret::Secret;
 
 /// What stands for a secret where a configuration is shown. Posted back, it
 /// keeps the secret that was there.

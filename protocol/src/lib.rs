@@ -7,13 +7,23 @@
 //! * [`server_message`]: what a client receives
 //! * [`envelope`]: how an agent's line is wrapped without being touched
 //! * [`config`]: what `POST /config` takes and `GET /config` shows
+//!
+//! Shared by all crates: [`secret`], [`credentials`], [`backoff`], [`duration`],
+//! [`text`].
 
+pub mod backoff;
 pub mod client_message;
 pub mod config;
+pub mod credentials;
+pub mod duration;
 pub mod envelope;
 pub mod json;
+pub mod secret;
 pub mod server_message;
+pub mod text;
 
+pub use backoff::Backoff;
 pub use client_message::{ClientMessage, ClientMessageError};
-pub use config::{ConfigError, QueryConfig, Secret};
+pub use config::{ConfigError, QueryConfig};
+pub use secret::Secret;
 pub use server_message::ServerMessage;

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use super::value::{self, Path};
 use super::{ConfigError, Env, MASK, Secret};
+use crate::credentials::{Credential, by_variable};
 
 const LOADER: &str = "it makes the loader put other code into every program the agent starts";
 const PROGRAMS: &str = "it decides which programs run; set it where the server is started";
@@ -33,14 +34,6 @@ const REFUSED: [(&str, &str); 16] = [
     ("CLAUDE_CODE_SSE_PORT", NESTED),
 ];
 
-/// Variables that the agent sends to the address in `ANTHROPIC_BASE_URL`.
-const CREDENTIALS: [&str; 4] = [
-    "ANTHROPIC_API_KEY",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_CUSTOM_HEADERS",
-];
-
 /// The map `env`: names checked, values kept secret, masked ones taken from
 /// `previous`. `kept` is set when one of those is a credential.
 pub(super) fn read(
@@ -56,7 +49,7 @@ pub(super) fn read(
         let text = value::string(raw, &path)?;
         value::fits(name.len() + 1 + text.len(), &path)?;
         let value = if text == MASK {
-            *kept |= CREDENTIALS.contains(&&*name);
+            *kept |= by_variable(&name).is_some_and(Credential::goes_to_base_url);
             let before = previous.and_then(|env| env.iter().find(|(known, _)| *known == name));
             before.map(|(_, value)| value.clone()).ok_or_else(|| no_previous(&path))?
         } else {

@@ -7,6 +7,7 @@ use super::{
     ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, Parsed, PermissionMode,
     Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools, env, raw, servers,
 };
+use crate::credentials::BASE_URL;
 use crate::json;
 
 /// The fields that mean something.
@@ -40,8 +41,6 @@ const FIELDS: [&str; 28] = [
     "provider",
     "authToken",
 ];
-
-const BASE_URL: &str = "ANTHROPIC_BASE_URL";
 
 impl QueryConfig {
     /// Reads the body of `POST /config`. `previous` is the configuration that
@@ -185,14 +184,11 @@ impl Reader<'_> {
         }
 
         let env = config.env.as_deref().unwrap_or_default();
-        for (field, variable, given) in [
-            ("anthropicApiKey", "ANTHROPIC_API_KEY", &config.anthropic_api_key),
-            ("claudeCodeOauthToken", "CLAUDE_CODE_OAUTH_TOKEN", &config.claude_code_oauth_token),
-            ("anthropicAuthToken", "ANTHROPIC_AUTH_TOKEN", &config.anthropic_auth_token),
-            ("anthropicBaseUrl", BASE_URL, &config.anthropic_base_url),
-        ] {
-            if given.is_some() && env.iter().any(|(name, _)| name == variable) {
-                return Err(Path::Name(&Path::Field("env"), variable)
+        for (row, _) in config.credential_variables() {
+            if let Some(field) = row.field
+                && env.iter().any(|(name, _)| name == row.variable)
+            {
+                return Err(Path::Name(&Path::Field("env"), row.variable)
                     .refused(format!("{field} sets the same variable; give one of the two")));
             }
         }
