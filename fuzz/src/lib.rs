@@ -1,15 +1,17 @@
-//! What strangers and agents send, turned over by a fuzzer. Each function takes
-//! any bytes and panics when something is not as it should be; most compare
-//! with a second, simpler way to the same answer.
+//! Fuzz targets for everything that unauthenticated peers, clients and agents
+//! send. Each target takes any bytes and panics when an invariant is broken;
+//! most compare the result with a second, simpler implementation.
 //!
-//! * `cargo test -p claude-relay-fuzz` replays the corpora, with any Rust.
-//! * `fuzz/run TARGET [SECONDS]` goes on from them, with a nightly one.
+//! * `cargo test -p claude-relay-fuzz` runs the seeds and the regressions, with
+//!   any Rust.
+//! * `fuzz/run TARGET [SECONDS]` fuzzes, with a nightly one.
 
 mod access;
 mod config;
 mod head;
 mod lines;
 mod messages;
+mod seeds;
 mod slot_replay;
 
 pub use access::origin_host;
@@ -17,12 +19,13 @@ pub use config::config;
 pub use head::head;
 pub use lines::line_splitter;
 pub use messages::{client_message, route};
+pub use seeds::seeds;
 pub use slot_replay::slot_replay;
 
-/// A target: takes any bytes.
+/// A target: a function of any bytes.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the name of their corpus.
+/// All targets, by name.
 pub const TARGETS: [(&str, Target); 7] = [
     ("line_splitter", line_splitter),
     ("client_message", client_message),
