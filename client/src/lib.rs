@@ -32,68 +32,26 @@
 //!
 //! [claude-relay]: ClientBuilder::connection_url
 
-// In reading order.
+mod api;
+mod driver;
+#[cfg(feature = "e2b")]
+pub mod e2b;
+#[cfg(not(feature = "e2b"))]
+mod e2b;
 mod error;
-mod secret;
+mod net;
+mod types;
 
-mod address;
-mod builder;
-mod configuration;
-mod environment;
-
-mod client;
-mod control;
-mod message;
-mod messages;
-mod offers;
-mod permission;
-mod raw_json;
-mod turn;
-mod user_message;
-mod view;
-
-mod connection;
-mod session;
-
-mod backoff;
-mod delivery;
-mod desk;
-mod greeting;
-mod held;
-mod home;
-mod hub;
-mod link;
-mod order;
-mod queue;
-mod receive;
-
-mod dial;
-mod http;
-mod routes;
-mod socket;
-
+pub use api::{
+    Answer, Client, ClientBuilder, MAX_MESSAGE_BYTES, Messages, ModelInfo, SlashCommand, Turn,
+};
+pub use driver::{Direction, Position};
 #[cfg(feature = "e2b")]
-mod sandbox;
-
-pub use builder::{ClientBuilder, MAX_MESSAGE_BYTES};
-/// E2B itself: accounts, sandboxes, pools of them.
-#[cfg(feature = "e2b")]
-pub use claude_relay_e2b as e2b;
-pub use client::Client;
-pub use configuration::{Agent, Configuration, Preset, SystemPrompt};
-pub use connection::Connection;
-pub use desk::Direction;
+pub use e2b::workspace::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
 pub use error::Error;
-pub use message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
-pub use messages::Messages;
-pub use offers::{ModelInfo, SlashCommand};
-pub use order::Position;
-pub use permission::{Decision, PermissionRequest};
-pub use raw_json::RawJson;
-pub use routes::{Applies, Configured, Health};
-#[cfg(feature = "e2b")]
-pub use sandbox::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
-pub use secret::Secret;
-pub use turn::{Answer, Turn};
-pub use user_message::{Block, UserMessage};
-pub use view::{SessionStarted, Todo, TurnFinished, Usage, View};
+pub use net::{Applies, Configured, Health};
+pub use types::{
+    Agent, Block, Configuration, Connection, Decision, Exit, Gap, MalformedMessage,
+    PermissionRequest, Preset, RawJson, SdkMessage, Secret, ServerMessage, SessionStarted,
+    SystemPrompt, Todo, TurnFinished, Usage, UserMessage, View,
+};

@@ -1,0 +1,274 @@
+//! How a client is made: what can be said beforehand.
+
+#[cfg(feature = "e2b")]
+mod in_sandbox;
+mod start;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::client::Client;
+use crate::driver::pending::{Direction, Tap};
+use crate::driver::sequence::Position;
+use crate::types::config::{Configuration, SystemPrompt};
+use crate::types::connection::Options;
+use crate::types::permission::{Decision, Handler, PermissionRequest};
+use crate::types::secret::Secret;
+
+/// The largest message that is read by default: the server's 64 MiB for a
+/// line of the agent, and the frame around it.
+pub const MAX_MESSAGE_BYTES: usize = (64 << 20) + 4096;
+
+/// Settings of a [`Client`], each with a default.
+#[derive(Clone)]
+pub struct ClientBuilder {
+    connection_url: Option<String>,
+    token: Option<Secret>,
+    headers: Vec<(String, String)>,
+    configuration: Configuration,
+    environment: bool,
+    allow_plaintext: bool,
+    roots: Vec<Vec<u8>>,
+    start: Start,
+    handler: Option<Handler>,
+    tap: Option<Tap>,
+    buffer_bytes: usize,
+    options: Options,
+    #[cfg(feature = "e2b")]
+    wanted: in_sandbox::Wanted,
+}
+
+impl Client {
+    /// Begins with a [`ClientBuilder`].
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
+/// Where in the server's stream a client begins.
+#[derive(Debug, Clone)]
+enum Start {
+    Now,
+    Beginning,
+    After(Position),
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            connection_url: None,
+            token: None,
+            headers: Vec::new(),
+            configuration: Configuration::default(),
+            environment: true,
+            allow_plaintext: false,
+            roots: Vec::new(),
+            start: Start::Now,
+            handler: None,
+            tap: None,
+            buffer_bytes: 4 << 20,
+            options: Options {
+                connect_timeout: Duration::from_secs(10),
+                reconnect_for: Duration::from_secs(300),
+                ping_interval: Duration::from_secs(30),
+                pong_timeout: Duration::from_secs(10),
+                max_message_bytes: MAX_MESSAGE_BYTES,
+                takeover: false,
+            },
+            #[cfg(feature = "e2b")]
+            wanted: in_sandbox::Wanted::default(),
+        }
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers can hold tokens.
+        f.debug_struct("ClientBuilder")
+            .field("connection_url", &self.connection_url)
+            .field("configuration", &self.configuration)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// Where the server is: `http`, `https`, `ws` or `wss`. A base path is
+    /// kept: `https://host/base` means `https://host/base/ws`. Required,
+    /// unless the server is to run in a sandbox.
+    #[must_use]
+    pub fn connection_url(mut self, url: impl Into<String>) -> Self {
+        self.connection_url = Some(url.into());
+        self
+    }
+
+    /// The server's token. It goes into the `Authorization` header and
+    /// nowhere else.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<Secret>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// One more header for every request, such as a gateway's own token.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The agent's configuration. [`start`](Self::start) posts it, which
+    /// replaces the server's as a whole. With nothing set, the server's is
+    /// left as it is.
+    #[must_use]
+    pub fn configuration(mut self, configuration: Configuration) -> Self {
+        self.configuration = configuration;
+        self
+    }
+
+    /// Changes one thing of the [`configuration`](Self::configuration).
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Configuration)) -> Self {
+        change(&mut self.configuration);
+        self
+    }
+
+    /// Configures the model.
+    #[must_use]
+    pub fn model(self, model: impl Into<String>) -> Self {
+        self.configure(|configuration| configuration.model = Some(model.into()))
+    }
+
+    /// Configures what the agent is told about itself.
+    #[must_use]
+    pub fn system_prompt(self, prompt: impl Into<SystemPrompt>) -> Self {
+        self.configure(|configuration| configuration.system_prompt = Some(prompt.into()))
+    }
+
+    /// Configures the tools that run without asking.
+    #[must_use]
+    pub fn allowed_tools<T: Into<String>>(self, tools: impl IntoIterator<Item = T>) -> Self {
+        let tools = tools.into_iter().map(Into::into).collect();
+        self.configure(|configuration| configuration.allowed_tools = Some(tools))
+    }
+
+    /// Configures the key of the Anthropic API.
+    #[must_use]
+    pub fn anthropic_api_key(self, key: impl Into<Secret>) -> Self {
+        self.configure(|configuration| configuration.anthropic_api_key = Some(key.into()))
+    }
+
+    /// Whether `ANTHROPIC_API_KEY` of this program's environment is posted
+    /// when no credential is configured. Default: yes, as the original client
+    /// does. The server's own credential then no longer counts.
+    #[must_use]
+    pub fn environment(mut self, use_it: bool) -> Self {
+        self.environment = use_it;
+        self
+    }
+
+    /// Allows secrets to be sent unencrypted to another machine, where the
+    /// network itself is trusted. Default: refused with
+    /// [`Error::Plaintext`](crate::Error::Plaintext).
+    #[must_use]
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.allow_plaintext = allow;
+        self
+    }
+
+    /// A certificate, in PEM, to trust beside the platform's.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots.push(pem.into());
+        self
+    }
+
+    /// Begins with everything the server still keeps, instead of what comes
+    /// from now on.
+    #[must_use]
+    pub fn from_beginning(mut self) -> Self {
+        self.start = Start::Beginning;
+        self
+    }
+
+    /// Goes on where another client left off: [`Client::position`]. What is
+    /// no longer kept is a [`Gap`](crate::ServerMessage::Gap).
+    #[must_use]
+    pub fn resume_at(mut self, position: Position) -> Self {
+        self.start = Start::After(position);
+        self
+    }
+
+    /// Throws another client out, if one is connected. Default: the server
+    /// refuses, which is [`Error::Busy`](crate::Error::Busy).
+    #[must_use]
+    pub fn takeover(mut self, takeover: bool) -> Self {
+        self.options.takeover = takeover;
+        self
+    }
+
+    /// Decides about every [`PermissionRequest`]. Several can be asked at
+    /// once. A decision is given up when the agent withdraws the request; a
+    /// handler that panics denies.
+    #[must_use]
+    pub fn on_permission<F, D>(mut self, decide: F) -> Self
+    where
+        F: Fn(PermissionRequest) -> D + Send + Sync + 'static,
+        D: Future<Output = Decision> + Send + 'static,
+    {
+        self.handler = Some(Arc::new(move |request| Box::pin(decide(request))));
+        self
+    }
+
+    /// Sees every message as it is sent and received, for a trace. It runs in
+    /// the middle of the traffic, so it must be quick. Secrets of the
+    /// configuration are not part of it.
+    #[must_use]
+    pub fn on_traffic(mut self, tap: impl Fn(Direction, &str) + Send + Sync + 'static) -> Self {
+        self.tap = Some(Arc::new(tap));
+        self
+    }
+
+    /// How long each step of connecting may take. Default: 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.options.connect_timeout = limit;
+        self
+    }
+
+    /// How long to go on trying when the connection is lost; zero: not at
+    /// all. Default: 5 min.
+    #[must_use]
+    pub fn reconnect_for(mut self, limit: Duration) -> Self {
+        self.options.reconnect_for = limit;
+        self
+    }
+
+    /// How long nothing may be heard before the server is asked whether it is
+    /// there, and how long its answer may take. Default: 30 s and 10 s.
+    #[must_use]
+    pub fn keep_alive(mut self, interval: Duration, answer: Duration) -> Self {
+        self.options.ping_interval = interval;
+        self.options.pong_timeout = answer;
+        self
+    }
+
+    /// The largest message that is read. A larger one ends the connection
+    /// with [`Error::TooBig`](crate::Error::TooBig). Default:
+    /// [`MAX_MESSAGE_BYTES`].
+    #[must_use]
+    pub fn max_message_bytes(mut self, limit: usize) -> Self {
+        self.options.max_message_bytes = limit;
+        self
+    }
+
+    /// How much may wait for each subscriber before the server is made to
+    /// wait; one message may go over it. Default: 4 MiB.
+    #[must_use]
+    pub fn buffer_bytes(mut self, limit: usize) -> Self {
+        self.buffer_bytes = limit;
+        self
+    }
+}

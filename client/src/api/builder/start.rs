@@ -1,0 +1,187 @@
+//! The start of a client by its settings, and what can be asked of a server
+//! without one.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use hyper::HeaderMap;
+use tokio::sync::{mpsc, watch};
+
+use super::{ClientBuilder, Start};
+use crate::api::client::{Client, Inner};
+use crate::api::environment::Environment;
+use crate::driver::delivery::Delivery;
+use crate::driver::pending::Desk;
+use crate::driver::replayed::Held;
+use crate::driver::sequence::Order;
+use crate::driver::session::Session;
+use crate::e2b::Home;
+use crate::error::Error;
+use crate::net::address::Address;
+use crate::net::dial::Dialer;
+use crate::net::http::{self, Http};
+use crate::net::routes;
+use crate::types::connection::Connection;
+
+/// How many messages may wait to be sent; more wait in [`Client::send`].
+const OUTGOING: usize = 16;
+
+impl ClientBuilder {
+    /// Posts the configuration, connects, and returns when the server says
+    /// `connected`. Dropping the future leaves nothing behind; a sandbox that
+    /// was created for it is killed.
+    ///
+    /// # Errors
+    ///
+    /// A variant of its own for each refusal: [`Error::Busy`],
+    /// [`Error::Unauthorized`], [`Error::Forbidden`],
+    /// [`Error::ConfigurationRefused`], [`Error::Unavailable`],
+    /// [`Error::NotARelay`]; never a hang, never a success that is none.
+    pub async fn start(mut self) -> Result<Client, Error> {
+        #[cfg(feature = "e2b")]
+        if self.connection_url.is_none() && self.wanted.is_some() {
+            return self.start_in_sandbox().await;
+        }
+        self.complete();
+        let http = self.http()?;
+        if !self.configuration.is_empty() {
+            routes::configure(&http, &self.configuration).await?;
+        }
+        self.connect(http, None).await
+    }
+
+    /// Connects to a server that is configured.
+    pub(super) async fn connect(
+        self,
+        http: Http,
+        home: Option<Arc<Home>>,
+    ) -> Result<Client, Error> {
+        let (order, numbered) = self.place(&http).await?;
+        let (outgoing, queue) = mpsc::channel(OUTGOING);
+        let desk =
+            Arc::new(Desk::new(self.buffer_bytes, self.handler, self.tap, outgoing.downgrade()));
+        let (stop, stopped) = watch::channel(false);
+        let (state, connection) = watch::channel(Connection::Connected);
+        let mut session = Session {
+            http: http.clone(),
+            options: self.options,
+            order,
+            held: Held::default(),
+            numbered,
+            desk: Arc::clone(&desk),
+            outgoing: queue,
+            stop: stopped,
+            connection: state,
+            unsent: None,
+            delivery: Delivery::default(),
+            place: home.as_ref().map(|home| home.place().clone()),
+        };
+        let socket = session.connect(true).await?;
+        if let Some(home) = &home {
+            home.keep_alive(connection.clone()).await;
+        }
+        // Nothing is waited for behind this: it would run on by itself.
+        let task = tokio::spawn(session.run(socket)).abort_handle();
+        Ok(Client::from_inner(Inner {
+            desk,
+            _outgoing: outgoing,
+            http,
+            stop,
+            connection,
+            task,
+            control_prefix: rand::random(),
+            next_control: AtomicU64::new(1),
+            home,
+        }))
+    }
+
+    /// Asks how the server is, without connecting to it.
+    ///
+    /// # Errors
+    ///
+    /// About the settings, the connection and the token.
+    pub async fn health(&self) -> Result<routes::Health, Error> {
+        routes::health(&self.http()?).await
+    }
+
+    /// The server's configuration, without connecting to it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`health`](Self::health).
+    pub async fn get_configuration(&self) -> Result<crate::RawJson, Error> {
+        routes::configuration(&self.http()?).await
+    }
+
+    /// Replaces the server's configuration, without connecting to it, by any
+    /// JSON.
+    ///
+    /// # Errors
+    ///
+    /// As for [`health`](Self::health), and
+    /// [`Error::ConfigurationRefused`].
+    pub async fn post_configuration(
+        &self,
+        json: crate::RawJson,
+    ) -> Result<routes::Configured, Error> {
+        let mut http = self.http()?;
+        self.check_plaintext(&http.dialer.address, true)?;
+        http.limit = self.options.connect_timeout;
+        routes::configure_json(&http, json.get().to_owned()).await
+    }
+
+    /// Takes from the environment what was not set.
+    fn complete(&mut self) {
+        if self.environment && !self.configuration.has_credential() {
+            self.configuration.anthropic_api_key = Environment::anthropic_api_key();
+        }
+        // A server that this configuration claims wants the token at once.
+        if self.token.is_none() {
+            self.token.clone_from(&self.configuration.auth_token);
+        }
+    }
+
+    /// The settings, checked.
+    pub(super) fn http(&self) -> Result<Http, Error> {
+        let url = self.connection_url.as_deref().ok_or_else(|| Error::Setting {
+            setting: "connection_url",
+            reason: "it is needed: where is the server?".into(),
+        })?;
+        let address = Address::parse(url)?;
+        self.check_plaintext(&address, self.configuration.has_secrets())?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let (name, value) = http::header(name, value)?;
+            headers.append(name, value);
+        }
+        let dialer = Dialer::new(address, &self.roots)?;
+        let mut http = Http { dialer, headers, limit: self.options.connect_timeout };
+        if let Some(token) = &self.token {
+            http.set_token(token.expose())?;
+        }
+        Ok(http)
+    }
+
+    fn check_plaintext(&self, address: &Address, secrets: bool) -> Result<(), Error> {
+        if (secrets || self.token.is_some()) && !self.allow_plaintext && !address.is_private() {
+            return Err(Error::Plaintext { host: address.host.clone() });
+        }
+        Ok(())
+    }
+
+    /// Where to begin, and whether the server numbers its frames.
+    async fn place(&self, http: &Http) -> Result<(Order, bool), Error> {
+        match &self.start {
+            Start::After(position) => Ok((Order::new(Some(position.clone())), true)),
+            Start::Beginning => Ok((Order::default(), true)),
+            Start::Now => {
+                let next = routes::health_if_any(http).await?.and_then(|health| health.next_seq());
+                let mut order = Order::default();
+                if let Some(next) = next {
+                    order.start_after(next.saturating_sub(1));
+                }
+                Ok((order, next.is_some()))
+            }
+        }
+    }
+}

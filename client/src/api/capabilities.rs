@@ -1,0 +1,101 @@
+//! What the agent has to offer: its commands and models, as it told the relay
+//! when it started.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::client::Client;
+use crate::error::Error;
+use crate::types::message::ServerMessage;
+
+/// How long an agent that was just started may take to say what it has.
+const ATTEMPTS: u32 = 100;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
+
+/// A command that the agent understands when a message begins with it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct SlashCommand {
+    /// Its name, without the slash.
+    pub name: String,
+    /// What it does.
+    #[serde(default)]
+    pub description: String,
+    /// What may stand behind it.
+    #[serde(default, rename = "argumentHint")]
+    pub argument_hint: String,
+}
+
+/// A model that the agent can use.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct ModelInfo {
+    /// What [`Client::set_model`] takes.
+    pub value: String,
+    /// Its name for people.
+    #[serde(default, rename = "displayName")]
+    pub display_name: String,
+    /// What it is good for.
+    #[serde(default)]
+    pub description: String,
+}
+
+impl Client {
+    /// The commands that the agent has. An agent that was just started is
+    /// waited for, up to 20 s.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ControlRefused`] when the agent does not tell: Codex does not;
+    /// the rest is about the connection.
+    pub async fn supported_commands(&self) -> Result<Vec<SlashCommand>, Error> {
+        self.offered("commands").await
+    }
+
+    /// The models that the agent can use. Waits as
+    /// [`supported_commands`](Self::supported_commands) does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`supported_commands`](Self::supported_commands).
+    pub async fn supported_models(&self) -> Result<Vec<ModelInfo>, Error> {
+        self.offered("models").await
+    }
+
+    async fn offered<T: DeserializeOwned>(&self, what: &'static str) -> Result<Vec<T>, Error> {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            }
+            let mut told = self.capabilities().await?;
+            let list = told["agent"][what].take();
+            if list.is_array() {
+                return serde_json::from_value(list).map_err(|error| {
+                    Error::Protocol(format!("the agent's {what} are of another shape: {error}"))
+                });
+            }
+            if told["agent"]["provider"] != "claude" {
+                break;
+            }
+        }
+        Err(Error::ControlRefused {
+            subtype: "initialize".into(),
+            message: format!("the agent does not tell its {what}"),
+        })
+    }
+
+    /// Asks for the server's capabilities and waits for them.
+    async fn capabilities(&self) -> Result<serde_json::Value, Error> {
+        let mut messages = self.messages();
+        self.request_capabilities().await?;
+        loop {
+            let message = messages.next().await.unwrap_or(Err(Error::Stopped))?;
+            if let ServerMessage::Capabilities(told) = message {
+                return serde_json::from_str(told.get())
+                    .map_err(|error| Error::Protocol(error.to_string()));
+            }
+        }
+    }
+}

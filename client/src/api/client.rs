@@ -1,0 +1,219 @@
+//! A connected client.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::driver::pending::{Desk, Outgoing};
+use crate::driver::sequence::Position;
+use crate::e2b::Home;
+use crate::error::Error;
+use crate::net::http::Http;
+use crate::net::routes::{self, Configured, Health};
+use crate::types::config::Configuration;
+use crate::types::connection::Connection;
+use crate::types::permission::{Decision, PermissionRequest};
+use crate::types::raw_json::RawJson;
+use crate::types::user_message::UserMessage;
+
+/// A connection to a relay that restores itself. Cheap to clone; all clones
+/// are the same connection.
+///
+/// It lives until [`stop`](Self::stop), or until the last clone, [`Messages`]
+/// and [`Turn`] of it are dropped. Nothing of it outlives that.
+///
+/// [`Messages`]: crate::Messages
+/// [`Turn`]: crate::Turn
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) desk: Arc<Desk>,
+    /// Keeps the queue of outgoing messages open.
+    pub(crate) _outgoing: mpsc::Sender<Outgoing>,
+    pub(crate) http: Http,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) connection: watch::Receiver<Connection>,
+    pub(crate) task: AbortHandle,
+    /// Makes the ids of control requests: a random part, and a number.
+    pub(crate) control_prefix: u32,
+    pub(crate) next_control: AtomicU64,
+    /// What the server runs in, if it ends with this client.
+    pub(crate) home: Option<Arc<Home>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.inner.http.dialer.address.to_string())
+            .field("connection", &*self.inner.connection.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Sends a message to the agent: a text, [`Block`](crate::Block)s, or any
+    /// JSON.
+    ///
+    /// Returns when the server has read it. While the connection is being
+    /// restored it waits, and is sent once when that is done. Dropping the
+    /// future before that withdraws the message.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotDelivered`] if it was not sent, for certain;
+    /// [`Error::DeliveryUnknown`] if the connection broke between the sending
+    /// and the server's confirmation; [`Error::InvalidMessage`] and
+    /// [`Error::TooBig`] for what no server takes.
+    pub async fn send(&self, message: impl Into<UserMessage>) -> Result<(), Error> {
+        let frame = message.into().frame()?;
+        self.inner.desk.send(frame).await
+    }
+
+    /// Sends any frame, as JSON: for what this version has no method for. The
+    /// answer, if there is one, is among the messages.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send). It is not checked before it is sent.
+    pub async fn send_frame(&self, frame: &RawJson) -> Result<(), Error> {
+        self.inner.desk.send(frame.get().to_owned()).await
+    }
+
+    /// Stops the running turn. What was sent before is not overtaken. Returns
+    /// when the server has read it; the turn's result says the rest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub async fn interrupt(&self) -> Result<(), Error> {
+        self.inner.desk.send(r#"{"type":"interrupt"}"#.to_owned()).await
+    }
+
+    /// Answers a permission request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub async fn respond(
+        &self,
+        request: &PermissionRequest,
+        decision: &Decision,
+    ) -> Result<(), Error> {
+        self.inner.desk.respond(&request.id, decision).await
+    }
+
+    /// A control request's whole answer.
+    pub(crate) async fn control_raw(&self, request: &RawJson) -> Result<RawJson, Error> {
+        let inner = &*self.inner;
+        let number = inner.next_control.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:08x}-{number}", inner.control_prefix);
+        let frame = format!(
+            r#"{{"type":"control_request","requestId":"{id}","request":{}}}"#,
+            request.get()
+        );
+        if let Err(error) = claude_relay_protocol::ClientMessage::parse(&frame) {
+            return Err(Error::InvalidMessage(error.to_string()));
+        }
+        let answer = inner.desk.control_asked(&id);
+        if let Err(error) = inner.desk.send(frame).await {
+            inner.desk.control_withdrawn(&id);
+            return Err(error);
+        }
+        answer.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Asks for the [`Capabilities`], which come among the messages.
+    ///
+    /// [`Capabilities`]: crate::ServerMessage::Capabilities
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub async fn request_capabilities(&self) -> Result<(), Error> {
+        self.inner.desk.send(r#"{"type":"capabilities"}"#.to_owned()).await
+    }
+
+    /// Replaces the server's configuration as a whole. The answer says when it
+    /// takes effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ConfigurationRefused`] names the field; the rest is about the
+    /// connection. It is not retried.
+    pub async fn configure(&self, configuration: &Configuration) -> Result<Configured, Error> {
+        routes::configure(&self.inner.http, configuration).await
+    }
+
+    /// The server's configuration, without its secrets.
+    ///
+    /// # Errors
+    ///
+    /// About the connection and the token.
+    pub async fn configuration(&self) -> Result<RawJson, Error> {
+        routes::configuration(&self.inner.http).await
+    }
+
+    /// How the server is.
+    ///
+    /// # Errors
+    ///
+    /// About the connection and the token.
+    pub async fn health(&self) -> Result<Health, Error> {
+        routes::health(&self.inner.http).await
+    }
+
+    /// The state of the connection, and every change of it.
+    #[must_use]
+    pub fn connection(&self) -> watch::Receiver<Connection> {
+        self.inner.connection.clone()
+    }
+
+    /// How far this client has received the server's stream, to go on there
+    /// in another process: [`resume_at`]. `None` if the server does not number
+    /// its frames.
+    ///
+    /// [`resume_at`]: crate::ClientBuilder::resume_at
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.inner.desk.position()
+    }
+
+    /// Says goodbye and waits until the connection is closed, a second at
+    /// most. The agent goes on; the server keeps what it says. Messages that
+    /// were not delivered fail. Can be called again, and by several.
+    ///
+    /// If the server runs in a sandbox, this ends the sandbox and waits until
+    /// that is done.
+    pub async fn stop(&self) {
+        self.say_goodbye().await;
+        if let Some(home) = &self.inner.home {
+            // `kill` tells of a failure; here there is nobody to tell. The
+            // sandbox's time ends it then.
+            let _ = home.end().await;
+        }
+    }
+
+    /// Closes the connection for good.
+    pub(crate) async fn say_goodbye(&self) {
+        self.inner.stop.send_replace(true);
+        let mut connection = self.inner.connection.clone();
+        // An error means that the task is gone, which is the end as well.
+        let _ = connection.wait_for(|state| matches!(state, Connection::Ended(_))).await;
+    }
+}

@@ -1,0 +1,116 @@
+//! The control requests of the SDK: whatever its query object can do, by name
+//! for the common ones and as JSON for all others.
+
+use claude_relay_protocol::json::fields;
+use serde_json::{Value, json};
+
+use crate::api::client::Client;
+use crate::error::Error;
+use crate::types::raw_json::{RawJson, text_of};
+
+impl Client {
+    /// Sends a control request, such as `{"subtype":"mcp_status"}`, and waits
+    /// for the agent's answer: the `response` in it, or `{}`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ControlRefused`] with the agent's words;
+    /// [`Error::DeliveryUnknown`] if the connection broke before the answer.
+    pub async fn control(&self, request: &RawJson) -> Result<RawJson, Error> {
+        let answer = self.control_raw(request).await?;
+        let [subtype, response, error] =
+            fields(answer.get(), ["subtype", "response", "error"]).unwrap_or([None; 3]);
+        if text_of(subtype).as_deref() == Some("success") {
+            return Ok(match response {
+                Some(response) => RawJson::from_raw(response),
+                None => RawJson::from_value(&json!({})),
+            });
+        }
+        let [asked] = fields(request.get(), ["subtype"]).unwrap_or([None]);
+        Err(Error::ControlRefused {
+            subtype: text_of(asked).unwrap_or_default().into(),
+            message: text_of(error).map_or_else(|| answer.get().to_owned(), Into::into),
+        })
+    }
+
+    async fn control_value(&self, request: &Value) -> Result<RawJson, Error> {
+        self.control(&RawJson::from_value(request)).await
+    }
+
+    /// Changes the model for the turns to come; `None` for the agent's default.
+    ///
+    /// # Errors
+    ///
+    /// As for [`control`](Self::control), here and below.
+    pub async fn set_model(&self, model: Option<&str>) -> Result<(), Error> {
+        let request = match model {
+            Some(model) => json!({ "subtype": "set_model", "model": model }),
+            None => json!({ "subtype": "set_model" }),
+        };
+        self.control_value(&request).await.map(drop)
+    }
+
+    /// Changes the permission mode: `default`, `acceptEdits`, `plan`,
+    /// `bypassPermissions`. The server's mode is the ceiling.
+    pub async fn set_permission_mode(&self, mode: &str) -> Result<(), Error> {
+        self.control_value(&json!({ "subtype": "set_permission_mode", "mode": mode }))
+            .await
+            .map(drop)
+    }
+
+    /// Begins another conversation with Codex, in the same process. Claude Code
+    /// does not know it: there the message `/clear` does this.
+    pub async fn new_conversation(&self) -> Result<(), Error> {
+        self.control_value(&json!({ "subtype": "new_conversation" })).await.map(drop)
+    }
+
+    /// Bounds the tokens for thinking; `None` for the model's default.
+    pub async fn set_max_thinking_tokens(&self, tokens: Option<u64>) -> Result<(), Error> {
+        let request =
+            json!({ "subtype": "set_max_thinking_tokens", "max_thinking_tokens": tokens });
+        self.control_value(&request).await.map(drop)
+    }
+
+    /// The state of the MCP servers, as JSON.
+    pub async fn mcp_status(&self) -> Result<RawJson, Error> {
+        self.control_value(&json!({ "subtype": "mcp_status" })).await
+    }
+
+    /// Connects an MCP server anew.
+    pub async fn mcp_reconnect(&self, server: &str) -> Result<(), Error> {
+        self.control_value(&json!({ "subtype": "mcp_reconnect", "serverName": server }))
+            .await
+            .map(drop)
+    }
+
+    /// Turns an MCP server on or off.
+    pub async fn mcp_toggle(&self, server: &str, enabled: bool) -> Result<(), Error> {
+        let request = json!({ "subtype": "mcp_toggle", "serverName": server, "enabled": enabled });
+        self.control_value(&request).await.map(drop)
+    }
+
+    /// Puts the files back to where they were at a user message, given by its
+    /// id; with `dry_run` only says what that would change. Needs the agent's
+    /// file checkpoints.
+    pub async fn rewind_files(
+        &self,
+        user_message_id: &str,
+        dry_run: bool,
+    ) -> Result<RawJson, Error> {
+        let mut request = json!({ "subtype": "rewind_files", "user_message_id": user_message_id });
+        if dry_run {
+            request["dry_run"] = Value::Bool(true);
+        }
+        self.control_value(&request).await
+    }
+
+    /// What fills the model's context, as JSON.
+    pub async fn context_usage(&self) -> Result<RawJson, Error> {
+        self.control_value(&json!({ "subtype": "get_context_usage" })).await
+    }
+
+    /// Ends a task in the background.
+    pub async fn stop_task(&self, task_id: &str) -> Result<(), Error> {
+        self.control_value(&json!({ "subtype": "stop_task", "task_id": task_id })).await.map(drop)
+    }
+}

@@ -1,0 +1,34 @@
+//! The one place of the library that reads the environment.
+
+use crate::types::secret::Secret;
+
+/// The variables that stand in for settings.
+pub(crate) struct Environment;
+
+impl Environment {
+    /// `ANTHROPIC_API_KEY`; empty counts as unset.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the client has no settings file; this is its one reader of the environment"
+    )]
+    pub(crate) fn anthropic_api_key() -> Option<Secret> {
+        std::env::var("ANTHROPIC_API_KEY").ok().filter(|key| !key.is_empty()).map(Secret::from)
+    }
+
+    /// The credential for an agent in a fresh sandbox, which has none of its
+    /// own: found where E2B's key is found, in a `.env` file too.
+    #[cfg(feature = "e2b")]
+    pub(crate) fn credential_for_sandbox(configuration: &mut crate::Configuration) {
+        use claude_relay_e2b::settings::{Environment as _, ProcessEnvironment};
+
+        let environment = ProcessEnvironment::read();
+        let secret = |name| environment.get(name).map(Secret::from);
+        configuration.anthropic_api_key = secret("ANTHROPIC_API_KEY");
+        configuration.claude_code_oauth_token = secret("CLAUDE_CODE_OAUTH_TOKEN");
+        configuration.anthropic_auth_token = secret("ANTHROPIC_AUTH_TOKEN");
+        // Where these are good, unless it was configured otherwise.
+        if configuration.anthropic_base_url.is_none() {
+            configuration.anthropic_base_url = environment.get("ANTHROPIC_BASE_URL");
+        }
+    }
+}

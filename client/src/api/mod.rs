@@ -1,0 +1,17 @@
+//! The public handles: the builder, the client, its messages and turns.
+
+pub(crate) mod builder;
+mod capabilities;
+pub(crate) mod client;
+mod control;
+mod environment;
+mod messages;
+#[cfg(feature = "e2b")]
+mod sandbox;
+mod turn;
+
+pub use self::builder::{ClientBuilder, MAX_MESSAGE_BYTES};
+pub use self::capabilities::{ModelInfo, SlashCommand};
+pub use self::client::Client;
+pub use self::messages::Messages;
+pub use self::turn::{Answer, Turn};

@@ -1,0 +1,88 @@
+//! A client whose server runs in a sandbox of E2B's cloud: leaving it, coming
+//! back to it, its files. How one is created is in the builder.
+
+use std::sync::Arc;
+
+use crate::api::builder::ClientBuilder;
+use crate::api::client::Client;
+use crate::e2b::Home;
+use crate::e2b::workspace::Files;
+use crate::error::Error;
+
+impl Client {
+    /// Begins to come back to a sandbox that was left by
+    /// [`detach`](Self::detach) or [`pause`](Self::pause), or whose program
+    /// was lost. [`start`](ClientBuilder::start) resumes it if it is paused,
+    /// extends its time, and connects; all that the server still keeps is
+    /// given again, unless the builder is told where to
+    /// [resume](ClientBuilder::resume_at). The configuration is left as it is
+    /// unless one is set.
+    ///
+    /// A failed start leaves the sandbox as it is. So does dropping the client
+    /// later: only [`stop`](Self::stop) ends a sandbox one has come back to.
+    #[must_use]
+    pub fn attach(id: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::attached(id.into())
+    }
+
+    /// The sandbox that the server runs in; `None` for a client of an address.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&claude_relay_e2b::Sandbox> {
+        self.home().ok().map(|home| home.place().sandbox())
+    }
+
+    /// The sandbox's files.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSandbox`] for a client of an address.
+    pub fn files(&self) -> Result<Files, Error> {
+        Files::of(self.home()?.place())
+    }
+
+    /// Says goodbye as [`stop`](Self::stop) does, but leaves the sandbox
+    /// running and gives its id, to [`attach`](Self::attach) to it later, from
+    /// anywhere. It lives for what is left of its time, which is two thirds of
+    /// it at least.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSandbox`] for a client of an address.
+    pub async fn detach(&self) -> Result<String, Error> {
+        let home = self.home()?;
+        self.say_goodbye().await;
+        home.leave().await;
+        Ok(home.place().id().to_string())
+    }
+
+    /// Says goodbye and pauses the sandbox with all that runs in it; gives its
+    /// id, as [`detach`](Self::detach) does. A paused sandbox has no time that
+    /// runs out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSandbox`] for a client of an address, [`Error::E2b`] if it
+    /// could not be paused: it is then ended with the client.
+    pub async fn pause(&self) -> Result<String, Error> {
+        let home = self.home()?;
+        self.say_goodbye().await;
+        home.pause().await?;
+        Ok(home.place().id().to_string())
+    }
+
+    /// As [`stop`](Self::stop), and tells if the sandbox could not be ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSandbox`] for a client of an address, [`Error::E2b`] if it
+    /// could not be ended: its time ends it then.
+    pub async fn kill(&self) -> Result<(), Error> {
+        let home = self.home()?;
+        self.say_goodbye().await;
+        home.end().await
+    }
+
+    fn home(&self) -> Result<&Arc<Home>, Error> {
+        self.inner.home.as_ref().ok_or(Error::NoSandbox)
+    }
+}

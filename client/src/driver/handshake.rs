@@ -1,0 +1,56 @@
+//! How a connection begins, and what it means when a server ends it.
+
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::net::http::Http;
+use crate::net::socket::{self, CLOSE_WAIT, Incoming, Reader};
+use crate::types::message::{Frame, Greeting, ServerMessage};
+
+/// What the seed's server, and ours, tells a second client.
+const BUSY: &str = "already has an active connection";
+
+/// Waits for `connected`; what else may come first is a refusal.
+pub(crate) async fn hello(reader: &mut Reader, http: &Http) -> Result<Greeting, Error> {
+    loop {
+        match reader.read().await? {
+            Incoming::Ping(_) | Incoming::Pong(_) => {}
+            Incoming::Close { code, reason } => return Err(closed(code, reason)),
+            Incoming::Text(text) => {
+                return match Frame::read(text) {
+                    Ok(Frame::Connected(greeting)) => Ok(greeting),
+                    Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
+                        Err(refused(reader, text).await)
+                    }
+                    Ok(_) => Err(http.not_a_relay("its first message is not `connected`")),
+                    Err(error) => Err(http.not_a_relay(error)),
+                };
+            }
+        }
+    }
+}
+
+/// A server that greets with an error is about to close, and the code says more.
+async fn refused(reader: &mut Reader, message: String) -> Error {
+    let close = timeout(CLOSE_WAIT, reader.read()).await;
+    match close {
+        _ if message.contains(BUSY) => Error::Busy { message },
+        Ok(Ok(Incoming::Close { code, reason })) => match closed(code, reason) {
+            Error::Busy { .. } => Error::Busy { message },
+            Error::Closed { code, .. } => Error::Closed { code, reason: message },
+            other => other,
+        },
+        _ => Error::Closed { code: socket::NO_CODE, reason: message },
+    }
+}
+
+/// What a close frame means.
+pub(crate) fn closed(code: u16, reason: String) -> Error {
+    let or = |text: &str| if reason.is_empty() { text.to_owned() } else { reason.clone() };
+    match code {
+        1013 => Error::Busy { message: or("another client is connected") },
+        4001 => Error::Replaced { message: or("the connection was taken over") },
+        1009 => Error::TooBig { limit_bytes: crate::types::user_message::MAX_BYTES },
+        code => Error::Closed { code, reason },
+    }
+}

@@ -1,0 +1,210 @@
+//! The sandbox that a client's server runs in, and who ends it.
+
+use std::time::Duration;
+
+use claude_relay_e2b as e2b;
+use claude_relay_e2b::{E2b, Guard, NewSandbox, SandboxId, SandboxState, shipped};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::keep_alive::keep_alive;
+use crate::error::Error;
+use crate::types::connection::Connection;
+use crate::types::secret::Secret;
+
+/// Where the claim token lies in the sandbox: in the home of a user whose
+/// files E2B opens to those who have a key of the account.
+const TOKEN_FILE: &str = "/root/.claude-relay-token";
+/// The user of that file.
+const TOKEN_USER: &str = "root";
+/// The longest token that is read back.
+const MAX_TOKEN_BYTES: usize = 4096;
+/// How long the end of a sandbox whose start has failed is waited for. After
+/// that it goes on by itself.
+const GIVE_UP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A sandbox as the place where a server runs. Cheap to clone; it does not
+/// keep the sandbox.
+#[derive(Clone)]
+pub(crate) struct Place(e2b::Sandbox);
+
+/// A sandbox as the thing that somebody has to end.
+pub(crate) struct Home {
+    place: Place,
+    time: Duration,
+    /// The task that gives it new time.
+    keeper: Mutex<Option<JoinHandle<()>>>,
+    /// Held while the sandbox is being ended, so that all who end it wait.
+    owner: Mutex<Owner>,
+}
+
+/// Whose business the end of the sandbox is.
+enum Owner {
+    /// It was created for us: it ends with us.
+    Us(Guard),
+    /// We came back to it: it ends when we are told to end it.
+    Visitor,
+    /// It was ended, or left.
+    Nobody,
+}
+
+impl Home {
+    pub(crate) async fn create(e2b: &E2b, new: &NewSandbox) -> Result<Self, Error> {
+        Self::of(e2b.create_guarded(new).await?, new.timeout)
+    }
+
+    /// Takes over a sandbox that others have created, and its end.
+    pub(crate) async fn take_over(guard: Guard, time: Duration) -> Result<Self, Error> {
+        if let Some(sandbox) = guard.sandbox() {
+            sandbox.set_timeout(time).await?;
+        }
+        Self::of(guard, time)
+    }
+
+    fn of(guard: Guard, time: Duration) -> Result<Self, Error> {
+        let Some(sandbox) = guard.sandbox().cloned() else {
+            return Err(Error::NoSandbox);
+        };
+        let owner = Mutex::new(Owner::Us(guard));
+        Ok(Self { place: Place(sandbox), time, keeper: Mutex::default(), owner })
+    }
+
+    /// Comes back to a sandbox, resuming it if it is paused.
+    pub(crate) async fn back_to(e2b: &E2b, id: &SandboxId, time: Duration) -> Result<Self, Error> {
+        let gone = |error| match error {
+            e2b::Error::NotFound(_) => Error::SandboxExpired { sandbox: id.to_string() },
+            error => error.into(),
+        };
+        let sandbox = e2b.connect(id, time).await.map_err(gone)?;
+        let owner = Mutex::new(Owner::Visitor);
+        Ok(Self { place: Place(sandbox), time, keeper: Mutex::default(), owner })
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Gives the sandbox new time until the client has ended.
+    pub(crate) async fn keep_alive(&self, connection: watch::Receiver<Connection>) {
+        let (sandbox, time) = (self.place.0.clone(), self.time);
+        let visiting = matches!(*self.owner.lock().await, Owner::Visitor);
+        let extend = move || {
+            let sandbox = sandbox.clone();
+            async move {
+                match visiting {
+                    // Others may have given it more time than this, which
+                    // setting it would take away again.
+                    true => sandbox.e2b().connect(sandbox.id(), time).await.map(drop),
+                    false => sandbox.set_timeout(time).await,
+                }
+            }
+        };
+        let task = tokio::spawn(keep_alive(extend, time, connection));
+        *self.keeper.lock().await = Some(task);
+    }
+
+    /// Waits, once the client has ended, until nothing gives the sandbox new
+    /// time any more.
+    async fn let_go(&self) {
+        if let Some(keeper) = self.keeper.lock().await.take() {
+            // That it has panicked would be its end as well.
+            let _ = keeper.await;
+        }
+    }
+
+    /// Pauses the sandbox, whose end is then the business of others.
+    pub(crate) async fn pause(&self) -> Result<(), Error> {
+        // A request that comes behind the pause could resume it.
+        self.let_go().await;
+        self.place.0.pause().await?;
+        leave(&mut *self.owner.lock().await);
+        Ok(())
+    }
+
+    /// Ends the sandbox and waits for it. If that fails and it is ours, it is
+    /// tried once more when this is dropped.
+    pub(crate) async fn end(&self) -> Result<(), Error> {
+        let mut owner = self.owner.lock().await;
+        if !matches!(*owner, Owner::Nobody) {
+            self.place.0.kill().await?;
+            leave(&mut owner);
+        }
+        Ok(())
+    }
+
+    /// Ends the sandbox after a start that has failed.
+    pub(crate) async fn give_up(&self) {
+        // What is left undone, the guard does.
+        let _ = timeout(GIVE_UP_PATIENCE, self.end()).await;
+    }
+
+    /// From now on its end is the business of others.
+    pub(crate) async fn leave(&self) {
+        self.let_go().await;
+        leave(&mut *self.owner.lock().await);
+    }
+}
+
+impl Place {
+    pub(crate) fn id(&self) -> &SandboxId {
+        self.0.id()
+    }
+
+    pub(crate) fn sandbox(&self) -> &e2b::Sandbox {
+        &self.0
+    }
+
+    /// The server's address, and what every request to it must carry.
+    pub(crate) fn endpoint(&self) -> Result<(String, Vec<(String, String)>), Error> {
+        let endpoint = self.0.endpoint(shipped::PORT)?;
+        let headers = endpoint.headers.iter().filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        });
+        Ok((endpoint.url.to_string(), headers.collect()))
+    }
+
+    pub(crate) async fn store_token(&self, token: &Secret) -> Result<(), Error> {
+        let files = self.0.files()?.as_user(TOKEN_USER);
+        Ok(files.write(TOKEN_FILE, token.expose().as_bytes()).await?)
+    }
+
+    /// The token that whoever created the sandbox has drawn, if it was one of
+    /// us.
+    pub(crate) async fn stored_token(&self) -> Result<Option<Secret>, Error> {
+        if self.0.e2b().settings().is_debug() {
+            return Ok(None);
+        }
+        let files = self.0.files()?.as_user(TOKEN_USER);
+        match files.read(TOKEN_FILE).await {
+            Ok(token) if token.len() <= MAX_TOKEN_BYTES => {
+                Ok(str::from_utf8(&token).ok().map(|token| token.trim().into()))
+            }
+            Ok(_) | Err(e2b::Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// An error if the sandbox is gone or paused, for certain. That E2B's API
+    /// does not answer proves nothing.
+    pub(crate) async fn still_there(&self) -> Result<(), Error> {
+        let e2b = self.0.e2b();
+        if e2b.settings().is_debug() {
+            return Ok(());
+        }
+        let sandbox = || self.id().to_string();
+        match e2b.info(self.id()).await {
+            Ok(info) if info.state == SandboxState::Paused => {
+                Err(Error::SandboxPaused { sandbox: sandbox() })
+            }
+            Err(e2b::Error::NotFound(_)) => Err(Error::SandboxExpired { sandbox: sandbox() }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn leave(owner: &mut Owner) {
+    if let Owner::Us(guard) = std::mem::replace(owner, Owner::Nobody) {
+        drop(guard.keep());
+    }
+}

@@ -1,0 +1,157 @@
+//! The files of the sandbox that a client's server runs in.
+
+use bytes::Bytes;
+use claude_relay_e2b as e2b;
+pub use claude_relay_e2b::files::{Entry, EntryKind};
+use claude_relay_e2b::shipped::WORKSPACE;
+pub use claude_relay_e2b::watch::{Change, ChangeKind};
+
+use super::host::Place;
+use crate::error::Error;
+
+/// The files of a sandbox: see [`Client::files`](crate::Client::files).
+///
+/// An absolute path is taken as it is. Any other is meant in the agent's
+/// workspace, `/home/user/agent-workspace`, and `.` is the workspace itself.
+#[derive(Clone)]
+pub struct Files {
+    place: Place,
+    files: e2b::Files,
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").field("sandbox", self.place.id()).finish_non_exhaustive()
+    }
+}
+
+impl Files {
+    pub(crate) fn of(place: &Place) -> Result<Self, Error> {
+        let files = place.sandbox().files()?;
+        Ok(Self { place: place.clone(), files })
+    }
+
+    /// Writes a file, making the directories above it and replacing what was
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SandboxExpired`] if the sandbox is gone; otherwise
+    /// [`Error::E2b`].
+    pub async fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<(), Error> {
+        let done = self.files.write(&resolve(path), content.as_ref()).await;
+        self.told(done).await
+    }
+
+    /// Reads a whole file of at most 256 MiB.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub async fn read(&self, path: &str) -> Result<Bytes, Error> {
+        let done = self.files.read(&resolve(path)).await;
+        self.told(done).await
+    }
+
+    /// What is in a directory, without what is below it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub async fn list(&self, path: &str) -> Result<Vec<Entry>, Error> {
+        let done = self.files.list(&resolve(path), 1).await;
+        self.told(done).await
+    }
+
+    /// Removes a file, or a directory with all that is in it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub async fn remove(&self, path: &str) -> Result<(), Error> {
+        let done = self.files.remove(&resolve(path)).await;
+        self.told(done).await
+    }
+
+    /// Tells of every change in a directory from now on; with `recursive` also
+    /// below it. The watch is set when this returns.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub async fn watch(&self, path: &str, recursive: bool) -> Result<Watch, Error> {
+        let done = self.files.watch(&resolve(path), recursive, None).await;
+        let watch = self.told(done).await?;
+        Ok(Watch { files: self.clone(), watch })
+    }
+
+    /// A request that fails because the sandbox is gone or paused says so.
+    async fn told<T>(&self, done: Result<T, e2b::Error>) -> Result<T, Error> {
+        let error = match done {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        // What the sandbox itself has answered proves that it is there.
+        if error.refusal().is_none_or(|refusal| refusal.status >= 500) {
+            self.place.still_there().await?;
+        }
+        Err(error.into())
+    }
+}
+
+/// A watched directory. Ends when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    files: Files,
+    watch: e2b::watch::Watch,
+}
+
+impl Watch {
+    /// The next change; `None` when the watch has come to its end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Files::write`]. There is nothing after an error.
+    pub async fn next(&mut self) -> Result<Option<Change>, Error> {
+        let done = self.watch.next().await;
+        self.files.told(done).await
+    }
+}
+
+/// Where a path leads, by the rules of the original client.
+fn resolve(path: &str) -> String {
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    let mut rest = path;
+    while let Some(below) = rest.strip_prefix("./") {
+        rest = below.trim_start_matches('/');
+    }
+    match rest {
+        "" | "." => WORKSPACE.to_owned(),
+        rest => format!("{WORKSPACE}/{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_absolute_or_in_the_workspace() {
+        for (path, leads_to) in [
+            ("/etc/hosts", "/etc/hosts"),
+            ("/", "/"),
+            ("a.txt", "/home/user/agent-workspace/a.txt"),
+            ("./a/b", "/home/user/agent-workspace/a/b"),
+            ("././/a", "/home/user/agent-workspace/a"),
+            (".", "/home/user/agent-workspace"),
+            ("./", "/home/user/agent-workspace"),
+            ("", "/home/user/agent-workspace"),
+            (".hidden", "/home/user/agent-workspace/.hidden"),
+            ("../x", "/home/user/agent-workspace/../x"),
+        ] {
+            assert_eq!(resolve(path), leads_to, "{path:?}");
+        }
+    }
+}

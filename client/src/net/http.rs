@@ -1,0 +1,277 @@
+//! Requests to the server's routes, each on a connection of its own: they are
+//! rare, and a kept one would be one more thing that can break.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+};
+use hyper::upgrade::Upgraded;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use sha1::{Digest as _, Sha1};
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::net::dial::Dialer;
+
+/// The largest answer that is read. A configuration is at most 1 MiB.
+pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// How much of an answer is repeated in an error.
+pub(crate) const ERROR_TEXT_BYTES: usize = 500;
+
+/// What RFC 6455 appends to the key before it is hashed.
+const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The server as a place for requests. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Http {
+    pub(crate) dialer: Dialer,
+    /// Sent with every request: the token and the program's own headers.
+    pub(crate) headers: HeaderMap,
+    /// For each request, from the first packet to the whole answer.
+    pub(crate) limit: Duration,
+}
+
+/// A whole answer.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+    location: Option<String>,
+}
+
+impl Http {
+    /// The bearer header for `token`.
+    pub(crate) fn set_token(&mut self, token: &str) -> Result<(), Error> {
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Error::Setting {
+                setting: "token",
+                reason: "it holds characters that no header may hold".into(),
+            })?;
+        value.set_sensitive(true);
+        self.headers.insert(AUTHORIZATION, value);
+        Ok(())
+    }
+
+    pub(crate) async fn get(&self, route: &str) -> Result<Answer, Error> {
+        self.request(Method::GET, route, Bytes::new()).await
+    }
+
+    pub(crate) async fn post(&self, route: &str, json: String) -> Result<Answer, Error> {
+        self.request(Method::POST, route, json.into()).await
+    }
+
+    async fn request(&self, method: Method, route: &str, body: Bytes) -> Result<Answer, Error> {
+        let mut request = self.build(method, route, body)?;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.within("the server's answer", async {
+            let (answer, _) = self.exchange(request).await?;
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// Opens the WebSocket at `route`.
+    pub(crate) async fn upgrade(&self, route: &str) -> Result<TokioIo<Upgraded>, Error> {
+        let key = fastwebsockets::handshake::generate_key();
+        let mut request = self.build(Method::GET, route, Bytes::new())?;
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        let value = HeaderValue::try_from(&key).map_err(|error| self.not_a_relay(error))?;
+        headers.insert(SEC_WEBSOCKET_KEY, value);
+        self.within("opening the WebSocket", async {
+            let (answer, upgraded) = self.exchange(request).await?;
+            let Some((upgraded, accept)) = upgraded else {
+                return Err(self.refusal(&answer));
+            };
+            let expected = base64::engine::general_purpose::STANDARD
+                .encode(Sha1::new().chain_update(&key).chain_update(ACCEPT_GUID).finalize());
+            if accept.as_deref() != Some(expected.as_bytes()) {
+                return Err(self.not_a_relay("its Sec-WebSocket-Accept is wrong"));
+            }
+            Ok(TokioIo::new(upgraded))
+        })
+        .await
+    }
+
+    fn build(
+        &self,
+        method: Method,
+        route: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Error> {
+        let address = &self.dialer.address;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(address.path(route))
+            .header(HOST, address.authority())
+            .header(USER_AGENT, concat!("claude-relay-client/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Error::Address {
+                url: address.to_string(),
+                reason: error.to_string(),
+            })?;
+        request.headers_mut().extend(self.headers.clone());
+        Ok(request)
+    }
+
+    async fn within<T>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        timeout(self.limit, work).await.unwrap_or(Err(Error::Timeout { what, limit: self.limit }))
+    }
+
+    /// One request and its whole answer; on 101, the connection and the
+    /// server's `Sec-WebSocket-Accept`.
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Answer, Option<(Upgraded, Option<Vec<u8>>)>), Error> {
+        let stream = self.dialer.dial().await?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
+        let work = async move {
+            let mut response = sender.send_request(request).await?;
+            let location = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned);
+            let status = response.status();
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT);
+                let accept = accept.map(|value| value.as_bytes().to_vec());
+                let upgraded = hyper::upgrade::on(&mut response).await?;
+                let answer = Answer { status, body: Bytes::new(), location };
+                return Ok((answer, Some((upgraded, accept))));
+            }
+            // A body that is too big or cut is no reason to lose the status.
+            let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            Ok((Answer { status, body, location }, None))
+        };
+        // The connection is driven here and not in a task, so that nothing is
+        // left behind when this future is dropped.
+        let mut connection = pin!(connection.with_upgrades());
+        let mut work = pin!(work);
+        let mut open = true;
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut work => return answer.map_err(|error: hyper::Error| self.broken(&error)),
+                _ = &mut connection, if open => open = false,
+            }
+        }
+    }
+
+    /// The error for an HTTP failure below the level of statuses.
+    fn broken(&self, error: &hyper::Error) -> Error {
+        if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+            return self.not_a_relay(format!("its answer is not HTTP ({error})"));
+        }
+        Error::lost(with_cause(error))
+    }
+
+    pub(crate) fn not_a_relay(&self, reason: impl ToString) -> Error {
+        Error::NotARelay { address: self.dialer.address.to_string(), reason: reason.to_string() }
+    }
+
+    /// What an answer without the hoped-for status means.
+    pub(crate) fn refusal(&self, answer: &Answer) -> Error {
+        let message = answer.message();
+        match answer.status.as_u16() {
+            401 => Error::Unauthorized { message },
+            403 => Error::Forbidden { message },
+            status @ (409 | 429 | 500 | 502 | 503 | 504) => Error::Unavailable { status, message },
+            300..=399 => self.not_a_relay(match &answer.location {
+                Some(location) => {
+                    format!("it redirects to {}", cut(location, ERROR_TEXT_BYTES))
+                }
+                None => format!("it answers {}", answer.status),
+            }),
+            _ => self.not_a_relay(format!("it answers {}: {message}", answer.status)),
+        }
+    }
+}
+
+impl Answer {
+    /// The server's own words: the `error` of its JSON, or the text cut short.
+    pub(crate) fn message(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let error = claude_relay_protocol::json::fields(&text, ["error"])
+            .ok()
+            .and_then(|[error]| error)
+            .and_then(claude_relay_protocol::json::string);
+        match error {
+            Some(error) => cut(&error, ERROR_TEXT_BYTES).to_owned(),
+            None => {
+                let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                cut(&line, ERROR_TEXT_BYTES).to_owned()
+            }
+        }
+    }
+}
+
+/// The first `bytes` of `text`, on a character's edge.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
+fn with_cause(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// A header given as text, checked.
+pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+    let refused = |reason: &str| Error::Setting {
+        setting: "header",
+        reason: format!("{:?}: {reason}", cut(name, 100)),
+    };
+    let name = HeaderName::try_from(name).map_err(|_| refused("not the name of a header"))?;
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_| refused("its value holds characters that no header may hold"))?;
+    value.set_sensitive(true);
+    if [HOST, CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION].contains(&name) {
+        return Err(refused("the connection itself sets this header"));
+    }
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_on_a_characters_edge() {
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(cut("aé", 3), "aé");
+        assert_eq!(cut("aé", 100), "aé");
+        assert_eq!(cut("é", 0), "");
+    }
+
+    #[test]
+    fn headers_that_would_break_the_connection_are_refused() {
+        for (name, value) in
+            [("Host", "x"), ("upgrade", "x"), ("a b", "x"), ("a", "x\ny"), ("", "x")]
+        {
+            assert!(header(name, value).is_err(), "{name}");
+        }
+        assert!(header("E2B-Traffic-Access-Token", "t").is_ok());
+    }
+}

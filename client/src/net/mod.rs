@@ -1,0 +1,10 @@
+//! The network below the driver: addresses, dialling, HTTP routes, WebSocket
+//! frames.
+
+pub(crate) mod address;
+pub(crate) mod dial;
+pub(crate) mod http;
+pub(crate) mod routes;
+pub(crate) mod socket;
+
+pub use self::routes::{Applies, Configured, Health};

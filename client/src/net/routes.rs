@@ -1,0 +1,133 @@
+//! The server's HTTP routes, typed.
+
+use claude_relay_protocol::json::{elements, fields};
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+use crate::net::http::{Answer, Http};
+use crate::types::config::Configuration;
+use crate::types::raw_json::{RawJson, text_of};
+
+/// The server's answer to a configuration.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// The configuration as it is now, without its secrets.
+    pub config: RawJson,
+    /// When it takes effect.
+    pub applies: Applies,
+    /// Fields that the server does not know and did not keep.
+    pub ignored: Vec<String>,
+}
+
+/// When a configuration takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Applies {
+    /// With the next message.
+    Now,
+    /// The agent is running with another one; the next client to connect gets
+    /// this one, in the same conversation.
+    NextStart,
+    /// The server does not say.
+    Unknown,
+}
+
+/// How the server is.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// The server's version.
+    pub version: Option<String>,
+    /// All it says, as JSON. Without the token that is no more than this.
+    pub details: RawJson,
+}
+
+impl Health {
+    /// The number the next frame of the server's stream will get.
+    pub(crate) fn next_seq(&self) -> Option<u64> {
+        let [replay] = fields(self.details.get(), ["replay"]).ok()?;
+        let [next] = fields(replay?.get(), ["next"]).ok()?;
+        serde_json::from_str(next?.get()).ok()
+    }
+}
+
+/// `POST /config`.
+pub(crate) async fn configure(
+    http: &Http,
+    configuration: &Configuration,
+) -> Result<Configured, Error> {
+    let body = serde_json::to_string(configuration)
+        .map_err(|error| Error::InvalidMessage(error.to_string()))?;
+    configure_json(http, body).await
+}
+
+/// `POST /config` with any JSON.
+pub(crate) async fn configure_json(http: &Http, body: String) -> Result<Configured, Error> {
+    let answer = http.post("/config", body).await?;
+    if let status @ (400 | 413 | 422) = answer.status.as_u16() {
+        return Err(Error::ConfigurationRefused { status, message: answer.message() });
+    }
+    let text = ok_text(http, &answer)?;
+    let [config, applies, ignored] = fields(text, ["config", "applies", "ignored"])
+        .map_err(|_| http.not_a_relay("its answer to POST /config is not JSON"))?;
+    Ok(Configured {
+        config: config_field(http, config)?,
+        applies: match text_of(applies).as_deref() {
+            Some("now") => Applies::Now,
+            Some("next_start") => Applies::NextStart,
+            _ => Applies::Unknown,
+        },
+        ignored: ignored
+            .and_then(|ignored| elements(ignored).ok())
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|name| text_of(Some(name)).map(Into::into))
+            .collect(),
+    })
+}
+
+/// `GET /config`.
+pub(crate) async fn configuration(http: &Http) -> Result<RawJson, Error> {
+    let answer = http.get("/config").await?;
+    let text = ok_text(http, &answer)?;
+    let [config] = fields(text, ["config"])
+        .map_err(|_| http.not_a_relay("its answer to GET /config is not JSON"))?;
+    config_field(http, config)
+}
+
+fn config_field(http: &Http, config: Option<&RawValue>) -> Result<RawJson, Error> {
+    config
+        .map(RawJson::from_raw)
+        .ok_or_else(|| http.not_a_relay("its answer to /config holds no `config`"))
+}
+
+/// `GET /health`.
+pub(crate) async fn health(http: &Http) -> Result<Health, Error> {
+    let answer = http.get("/health").await?;
+    health_answer(http, &answer)
+}
+
+/// `GET /health` of a server that may be the original, which has none.
+pub(crate) async fn health_if_any(http: &Http) -> Result<Option<Health>, Error> {
+    let answer = http.get("/health").await?;
+    match answer.status.as_u16() {
+        404 | 405 => Ok(None),
+        _ => health_answer(http, &answer).map(Some),
+    }
+}
+
+fn health_answer(http: &Http, answer: &Answer) -> Result<Health, Error> {
+    let text = ok_text(http, answer)?;
+    let [version] = fields(text, ["version"])
+        .map_err(|_| http.not_a_relay("its answer to GET /health is not JSON"))?;
+    let version = text_of(version).map(Into::into);
+    let details = RawJson::new(text.to_owned())
+        .map_err(|_| http.not_a_relay("its answer to GET /health is not JSON"))?;
+    Ok(Health { version, details })
+}
+
+fn ok_text<'a>(http: &Http, answer: &'a Answer) -> Result<&'a str, Error> {
+    if !answer.status.is_success() {
+        return Err(http.refusal(answer));
+    }
+    str::from_utf8(&answer.body).map_err(|_| http.not_a_relay("its answer is not UTF-8"))
+}

@@ -1,0 +1,209 @@
+//! What the agent is configured with, as `POST /config` takes it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::types::secret::Secret;
+
+/// The agent's configuration. What is `None` is left to the server.
+///
+/// It replaces the server's as a whole, so it is given whole. Names and
+/// meanings are the official SDK's; the server checks them and names the field
+/// that it refuses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Configuration {
+    /// Sub-agents by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agents: Option<BTreeMap<String, Agent>>,
+    /// Tools that run without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_tools: Option<Vec<String>>,
+    /// Tools that are taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disallowed_tools: Option<Vec<String>>,
+    /// The tools there are: a list of names, or the SDK's preset object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Value>,
+    /// What the agent is told about itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<SystemPrompt>,
+    /// The model's name, such as `opus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The model to use when the first is overloaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_model: Option<String>,
+    /// MCP servers by name, each as the SDK takes it. Their headers are
+    /// secret: prefer a token that can be taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp_servers: Option<Map<String, Value>>,
+    /// `default`, `acceptEdits`, `plan`, `bypassPermissions`. The server's mode
+    /// is the ceiling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_mode: Option<String>,
+    /// The most calls of the model in one turn, at least 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<u64>,
+    /// The most tokens for thinking; 0 turns it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_thinking_tokens: Option<u64>,
+    /// The most to spend, in US dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_budget_usd: Option<f64>,
+    /// How hard to think: `low`, `medium`, `high`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effort: Option<String>,
+    /// Text as it is being written, and not only in whole blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include_partial_messages: Option<bool>,
+    /// Which settings files of the CLI count: `user`, `project`, `local`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting_sources: Option<Vec<String>>,
+    /// More directories the agent may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub additional_directories: Option<Vec<String>>,
+    /// The form of the answer: `{"type":"json_schema","schema":{…}}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_format: Option<Value>,
+    /// The id of a conversation to go on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
+    /// Go on with the last conversation of the directory.
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub continue_last: Option<bool>,
+    /// With `resume`: leave that conversation as it is and begin another from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fork_session: Option<bool>,
+    /// The working directory, inside the server's workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Variables laid over the agent's environment. Every value is secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, Secret>>,
+    /// A key of the Anthropic API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anthropic_api_key: Option<Secret>,
+    /// A token of a Claude subscription.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claude_code_oauth_token: Option<Secret>,
+    /// A bearer token for a gateway in front of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anthropic_auth_token: Option<Secret>,
+    /// Where the API is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anthropic_base_url: Option<String>,
+    /// `claude` or `codex`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Claims a server that has no token: from then on it wants this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_token: Option<Secret>,
+    /// Fields this version does not know, sent as they are.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// A sub-agent, as the SDK defines it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Agent {
+    /// When to use it.
+    pub description: String,
+    /// What it is told.
+    pub prompt: String,
+    /// The tools it has; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<String>>,
+    /// Its model; the main one when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Fields this version does not know, sent as they are.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// What the agent is told about itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum SystemPrompt {
+    /// This text and nothing else.
+    Text(String),
+    /// What Claude Code tells itself, and perhaps more.
+    Preset(Preset),
+}
+
+impl SystemPrompt {
+    /// Claude Code's own prompt with `more` after it.
+    #[must_use]
+    pub fn claude_code(more: Option<String>) -> Self {
+        Self::Preset(Preset { kind: "preset", preset: "claude_code", append: more })
+    }
+}
+
+impl<T: Into<String>> From<T> for SystemPrompt {
+    fn from(text: T) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// See [`SystemPrompt::claude_code`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Preset {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    preset: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    append: Option<String>,
+}
+
+impl Configuration {
+    /// Whether it says nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it holds what nobody else may read.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.anthropic_api_key.is_some()
+            || self.claude_code_oauth_token.is_some()
+            || self.anthropic_auth_token.is_some()
+            || self.auth_token.is_some()
+            || self.env.is_some()
+            || self.mcp_servers.is_some()
+    }
+
+    /// Whether it says how to pay for the model.
+    pub(crate) fn has_credential(&self) -> bool {
+        self.anthropic_api_key.is_some()
+            || self.claude_code_oauth_token.is_some()
+            || self.anthropic_auth_token.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_set_is_sent_under_the_sdks_names() {
+        assert_eq!(serde_json::to_string(&Configuration::default()).unwrap(), "{}");
+        let configuration = Configuration {
+            allowed_tools: Some(vec!["Read".into()]),
+            system_prompt: Some(SystemPrompt::claude_code(Some("Be brief.".into()))),
+            max_budget_usd: Some(0.5),
+            continue_last: Some(true),
+            anthropic_api_key: Some("sk-secret".into()),
+            claude_code_oauth_token: Some("oauth".into()),
+            other: [("later".to_owned(), Value::from(1))].into_iter().collect(),
+            ..Configuration::default()
+        };
+        assert_eq!(
+            serde_json::to_string(&configuration).unwrap(),
+            r#"{"allowedTools":["Read"],"systemPrompt":{"type":"preset","preset":"claude_code","append":"Be brief."},"maxBudgetUsd":0.5,"continue":true,"anthropicApiKey":"sk-secret","claudeCodeOauthToken":"oauth","later":1}"#
+        );
+        assert!(!format!("{configuration:?}").contains("sk-secret"));
+    }
+}

@@ -1,0 +1,19 @@
+//! The values that pass between a program and a server.
+
+pub(crate) mod config;
+pub(crate) mod connection;
+pub(crate) mod message;
+pub(crate) mod permission;
+pub(crate) mod raw_json;
+pub(crate) mod secret;
+pub(crate) mod user_message;
+pub(crate) mod view;
+
+pub use self::config::{Agent, Configuration, Preset, SystemPrompt};
+pub use self::connection::Connection;
+pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
+pub use self::permission::{Decision, PermissionRequest};
+pub use self::raw_json::RawJson;
+pub use self::secret::Secret;
+pub use self::user_message::{Block, UserMessage};
+pub use self::view::{SessionStarted, Todo, TurnFinished, Usage, View};

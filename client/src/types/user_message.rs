@@ -1,0 +1,194 @@
+//! What a program says to the agent.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use claude_relay_protocol::ClientMessage;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::types::raw_json::{RawJson, text_of};
+
+/// The largest message that a server takes, whole.
+pub(crate) const MAX_BYTES: usize = 64 << 20;
+
+/// One message to the agent. Made from a text, from content blocks, or from
+/// any JSON that the agent takes.
+#[derive(Debug, Clone)]
+pub struct UserMessage {
+    data: RawJson,
+    /// The id it carries, if we gave it one.
+    pub(crate) id: Option<String>,
+}
+
+impl UserMessage {
+    /// A message of plain text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::with_content(&Value::from(text))
+    }
+
+    /// A message of several parts, such as images and then a text.
+    #[must_use]
+    pub fn blocks(blocks: impl IntoIterator<Item = Block>) -> Self {
+        Self::with_content(&blocks.into_iter().map(|block| block.0).collect())
+    }
+
+    fn with_content(content: &Value) -> Self {
+        // With an id the agent can say which result answers it.
+        let id = random_uuid();
+        let data = serde_json::json!({
+            "type": "user",
+            "message": { "role": "user", "content": content },
+            "parent_tool_use_id": null,
+            "session_id": "",
+            "uuid": id,
+        });
+        Self { data: RawJson::from_value(&data), id: Some(id) }
+    }
+
+    /// A whole SDK user message, `{"type":"user","message":{…},…}`. Its bytes
+    /// reach the agent as they are. It is checked when it is sent.
+    #[must_use]
+    pub fn raw(data: RawJson) -> Self {
+        let id = claude_relay_protocol::json::fields(data.get(), ["uuid"])
+            .ok()
+            .and_then(|[id]| text_of(id).map(Into::into));
+        Self { data, id }
+    }
+
+    /// The frame that carries it, checked as the server will.
+    pub(crate) fn frame(&self) -> Result<String, Error> {
+        let frame = format!(r#"{{"type":"user_message","data":{}}}"#, self.data.get());
+        if frame.len() > MAX_BYTES {
+            return Err(Error::TooBig { limit_bytes: MAX_BYTES });
+        }
+        match ClientMessage::parse(&frame) {
+            Ok(_) => Ok(frame),
+            Err(error) => Err(Error::InvalidMessage(error.to_string())),
+        }
+    }
+}
+
+impl From<&str> for UserMessage {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for UserMessage {
+    fn from(text: String) -> Self {
+        Self::text(&text)
+    }
+}
+
+impl<const N: usize> From<[Block; N]> for UserMessage {
+    fn from(blocks: [Block; N]) -> Self {
+        Self::blocks(blocks)
+    }
+}
+
+impl From<Vec<Block>> for UserMessage {
+    fn from(blocks: Vec<Block>) -> Self {
+        Self::blocks(blocks)
+    }
+}
+
+/// One part of a [`UserMessage`].
+#[derive(Debug, Clone)]
+pub struct Block(Value);
+
+impl Block {
+    /// Text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self(serde_json::json!({ "type": "text", "text": text }))
+    }
+
+    /// An image of a kind that models read: PNG, JPEG, GIF or WebP, known by
+    /// its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidMessage`] for anything else.
+    pub fn image(bytes: &[u8]) -> Result<Self, Error> {
+        let media_type = match bytes {
+            [0x89, b'P', b'N', b'G', ..] => "image/png",
+            [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+            [b'G', b'I', b'F', b'8', ..] => "image/gif",
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+            _ => {
+                return Err(Error::InvalidMessage(
+                    "the image is neither PNG, JPEG, GIF nor WebP".into(),
+                ));
+            }
+        };
+        Ok(Self(serde_json::json!({
+            "type": "image",
+            "source": { "type": "base64", "media_type": media_type, "data": STANDARD.encode(bytes) },
+        })))
+    }
+
+    /// Any block, as JSON.
+    #[must_use]
+    pub fn json(value: Value) -> Self {
+        Self(value)
+    }
+}
+
+/// A version 4 UUID.
+fn random_uuid() -> String {
+    let random: [u8; 16] = rand::random();
+    let mut text = String::with_capacity(36);
+    for (at, byte) in random.into_iter().enumerate() {
+        let byte = match at {
+            6 => byte & 0x0f | 0x40,
+            8 => byte & 0x3f | 0x80,
+            _ => byte,
+        };
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_blocks_are_messages_that_the_server_takes() {
+        for message in [
+            UserMessage::text("hi \u{2028} \0"),
+            UserMessage::from([Block::text("a"), Block::image(b"\x89PNG....").unwrap()]),
+        ] {
+            let frame = message.frame().unwrap();
+            assert!(frame.contains(message.id.as_deref().unwrap()));
+        }
+        assert!(Block::image(b"BM").is_err());
+    }
+
+    #[test]
+    fn raw_json_keeps_its_bytes_and_is_checked() {
+        let data =
+            r#"{ "type":"user", "message":{"role":"user","content":"x"}, "n":1.0, "uuid":"u" }"#;
+        let message = UserMessage::raw(RawJson::new(data.to_owned()).unwrap());
+        assert_eq!(message.id.as_deref(), Some("u"));
+        assert!(message.frame().unwrap().contains(data));
+        let wrong = UserMessage::raw(RawJson::new("{\"type\":\"assistant\"}").unwrap());
+        assert!(matches!(wrong.frame(), Err(Error::InvalidMessage(_))));
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_of_version_4() {
+        let id = random_uuid();
+        assert_eq!(id.len(), 36);
+        assert_eq!(id.as_bytes()[14], b'4');
+        assert!(matches!(id.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
+        assert_ne!(id, random_uuid());
+    }
+}
