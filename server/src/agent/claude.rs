@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::dialect::{self, Mark, Permission, PermissionAnswer, Route};
-use crate::scan;
+use crate::json::scan;
 
 /// The id of the relay's first request.
 const INITIALIZE: &str = "relay-initialize";
