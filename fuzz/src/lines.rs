@@ -1,6 +1,6 @@
 //! Lines out of chunks.
 
-use claude_relay_server::lines::{Line, LineBuffer};
+use claude_relay_server::process::lines::{Line, LineBuffer};
 
 /// Small, so that lines over it are common.
 const LIMIT: usize = 24;

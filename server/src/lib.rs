@@ -32,8 +32,6 @@ pub mod http;
 pub mod json;
 pub mod keeper;
 pub mod key_proxy;
-pub mod limiter;
-pub mod lines;
 pub mod log;
 pub mod page;
 pub mod probe;
@@ -43,7 +41,6 @@ pub mod replay;
 pub mod sandbox;
 pub mod session;
 pub mod settings;
-pub mod signals;
 pub mod slot;
 #[cfg(test)]
 mod tests;

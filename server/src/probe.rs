@@ -62,7 +62,7 @@ pub async fn run(
                 output = process.output.recv() => match output {
                     Some(Output::Lines(block)) => {
                         for line in block.lines() {
-                            if let crate::lines::Line::Whole(line) = line
+                            if let crate::process::lines::Line::Whole(line) = line
                                 && said.len() + line.len() < OUTPUT_BYTES
                             {
                                 said.extend_from_slice(line);

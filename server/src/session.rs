@@ -37,8 +37,8 @@ use tokio::time::Sleep;
 use crate::agent::dialect::Route;
 use crate::capabilities::{Capabilities, Found};
 use crate::connection::{Control, News};
-use crate::limiter::Limiter;
-use crate::lines::{Block, Line};
+use crate::process::limiter::Limiter;
+use crate::process::lines::{Block, Line};
 use crate::process::{Input, Note, Output};
 use crate::replay::ReplayBuffer;
 use crate::settings::Settings;
@@ -250,7 +250,7 @@ impl Session {
                 },
                 Line::TooLong(bytes) => self.error(&format!(
                     "The agent wrote a line of {bytes} bytes, which is over the limit of {}; it was left out",
-                    crate::lines::LINE_LIMIT
+                    crate::process::lines::LINE_LIMIT
                 )),
             }
         }

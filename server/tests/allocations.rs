@@ -8,7 +8,7 @@ use bytes::Bytes;
 use claude_relay_protocol::envelope;
 use claude_relay_server::agent::claude;
 use claude_relay_server::agent::dialect::Route;
-use claude_relay_server::lines::{Line, LineBuffer, READ_BYTES};
+use claude_relay_server::process::lines::{Line, LineBuffer, READ_BYTES};
 use claude_relay_server::replay::ReplayBuffer;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Ended, Ending, Input, NOTES, Note, Order, Output, Process};
-use crate::lines::{LINE_LIMIT, LineBuffer};
+use crate::process::lines::{LINE_LIMIT, LineBuffer};
 
 /// How long connecting may take, handshake included.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Note;
-use crate::limiter::Limiter;
+use crate::process::limiter::Limiter;
 
 /// How much of the end is kept for the frame that tells of an exit.
 const TAIL_BYTES: usize = 4 << 10;

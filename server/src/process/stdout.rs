@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{AFTERMATH, Ended, Note, Output};
-use crate::lines::{LineBuffer, READ_BYTES};
+use crate::process::lines::{LineBuffer, READ_BYTES};
 
 /// Reads stdout: one permit, one read, one block. Asking for the permit first
 /// means that the block before has been dealt with and dropped, so the memory

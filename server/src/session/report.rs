@@ -192,7 +192,7 @@ impl Session {
             "key_proxy": self.settings.key_proxy,
             "limits": {
                 "message_bytes": crate::connection::MESSAGE_LIMIT,
-                "line_bytes": crate::lines::LINE_LIMIT,
+                "line_bytes": crate::process::lines::LINE_LIMIT,
                 "inbox_bytes": super::inbox::INBOX_BYTES,
                 "replay_bytes": self.settings.replay_bytes,
                 "open_control_requests": super::requests::CONTROL_LIMIT,

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::connection::{Close, Request};
-use crate::lines::LineBuffer;
+use crate::process::lines::LineBuffer;
 use crate::process::{Ended, Ending, Pretended, Process};
 use crate::settings::Args;
 

@@ -185,7 +185,7 @@ fn depth_costs_no_stack() {
 
 #[test]
 fn the_longest_line_there_is() {
-    let limit = crate::lines::LINE_LIMIT;
+    let limit = crate::process::lines::LINE_LIMIT;
     for filling in ["[", "{\"a\":", "x", "\\n", "1", " "] {
         let line = filling.repeat(limit / filling.len());
         assert_eq!(fields(&line, ["type"]), None);

@@ -11,7 +11,7 @@ use super::{Running, Stopping};
 use crate::agent::StartError;
 use crate::process::{Ended, Ending};
 use crate::session::Session;
-use crate::signals;
+use crate::process::signals;
 
 /// How many failures in a row it takes to give up a turn that runs elsewhere.
 const REJOINS: u32 = 6;

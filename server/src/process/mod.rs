@@ -6,6 +6,10 @@
 //!
 //! What comes out is in order: the last line of stdout, then [`Output::Ended`].
 
+pub mod limiter;
+pub mod lines;
+pub mod signals;
+
 mod ladder;
 mod remote;
 mod stderr;
@@ -29,7 +33,7 @@ use tokio::time::timeout;
 
 use crate::handover::Stdio;
 use crate::keeper;
-use crate::lines::Block;
+use lines::Block;
 
 pub use remote::RemoteUrl;
 pub use stdin::Input;
