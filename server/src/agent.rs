@@ -17,7 +17,7 @@ use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 use serde_json::{Value, json};
 
-use crate::keeper;
+use crate::supervisor;
 use crate::key_proxy::credentials::CoverError;
 use crate::process::{Plan, Process};
 use crate::sandbox::{self, WrapError};
@@ -218,7 +218,7 @@ fn enclose(settings: &Settings, mut plan: Plan) -> Result<Plan, StartError> {
 
 fn launch_settings(settings: &Settings) -> LaunchSettings {
     LaunchSettings {
-        claude_path: if settings.demo { keeper::SELF.into() } else { settings.claude_path.clone() },
+        claude_path: if settings.demo { supervisor::SELF.into() } else { settings.claude_path.clone() },
         workspace: settings.workspace.clone(),
         temp_dir: std::env::temp_dir(),
         mode: settings.mode,

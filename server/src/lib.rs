@@ -17,7 +17,7 @@
 //! * [`sandbox`]: what the kernel keeps it from
 //! * [`key_proxy`]: keeps the credential out of its tools' reach
 //! * [`capabilities`]: what can be done here; [`probe`] asks other programs
-//! * [`keeper`]: its parent, which leaves no orphan; [`handover`] and
+//! * [`supervisor`]: its parent, which leaves no orphan; [`handover`] and
 //!   [`descendants`] are its tools
 
 pub mod accept;
@@ -25,12 +25,9 @@ pub mod access;
 pub mod agent;
 pub mod capabilities;
 pub mod connection;
-pub mod descendants;
 pub mod frame;
-pub mod handover;
 pub mod http;
 pub mod json;
-pub mod keeper;
 pub mod key_proxy;
 pub mod log;
 pub mod page;
@@ -42,6 +39,7 @@ pub mod sandbox;
 pub mod session;
 pub mod settings;
 pub mod slot;
+pub mod supervisor;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,8 @@ use claude_relay_server::agent::{self, demo};
 use claude_relay_server::key_proxy::{self, KeyProxy};
 use claude_relay_server::sandbox::{self, Choice, Sandbox, Unavailable};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
-use claude_relay_server::{Failed, accept, descendants, keeper, log, serve};
+use claude_relay_server::supervisor::{self, descendants};
+use claude_relay_server::{Failed, accept, log, serve};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
     set_dumpable_behavior, setrlimit,
@@ -57,8 +58,8 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     // The other lives of this program; see their modules.
     match args.next() {
-        Some(first) if first == keeper::KEEPER => return keeper::run(args),
-        Some(first) if first == keeper::EXEC => return keeper::exec(args),
+        Some(first) if first == supervisor::SUPERVISOR => return supervisor::run(args),
+        Some(first) if first == supervisor::EXEC => return supervisor::exec(args),
         Some(first) if first == agent::DEMO_AGENT => return demo::run(args),
         _ => {}
     }
@@ -85,7 +86,7 @@ fn start(args: Args) -> Result<(), StartupError> {
     // agent, may read them in /proc. Where that cannot be had, the server is
     // still of use.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // What the agent leaves when its keeper is killed falls to this process.
+    // What the agent leaves when its supervisor is killed falls to this process.
     set_child_subreaper(Some(getpid())).map_err(io::Error::from)?;
     raise_descriptor_limit();
     std::fs::create_dir_all(&settings.workspace).map_err(|source| StartupError::Workspace {
@@ -132,7 +133,7 @@ async fn run(mut settings: Settings) -> Result<(), StartupError> {
     tokio::spawn(pass_on(signal(SignalKind::interrupt())?, stop_to));
     announce(&settings, bound);
     let served = serve(listener, Arc::new(settings), stop).await;
-    // The last keeper is about to end, and nobody may be there to bury it.
+    // The last supervisor is about to end, and nobody may be there to bury it.
     let _ = timeout(LAST_CHILDREN, tokio::task::spawn_blocking(descendants::sweep)).await;
     served?;
     tracing::info!("ended");
@@ -165,7 +166,7 @@ async fn pass_on(mut signal: Signal, stop: mpsc::Sender<()>) {
     while signal.recv().await.is_some() && stop.send(()).await.is_ok() {}
 }
 
-/// Reaps what ends below this process: keepers, and strangers that fell to it
+/// Reaps what ends below this process: supervisors, and strangers that fell to it
 /// because it is a subreaper or runs as process 1.
 async fn reap(mut child: Signal) {
     while child.recv().await.is_some() {

@@ -1,5 +1,5 @@
 //! Lets one client live through hours of a server's life: bursts, stalls, cut
-//! connections, crashes of the agent and of its keeper, interrupts, at random
+//! connections, crashes of the agent and of its supervisor, interrupts, at random
 //! from a seed. Checks that everything said arrives once and in order, and
 //! prints what the server takes from the system, which must stay flat.
 //!
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BESIDE_BYTES: u64 = 8 << 20;
 
 /// How many descriptors and processes may come and go: a connection, an agent
-/// with its keeper.
+/// with its supervisor.
 const DESCRIPTORS: usize = 8;
 const PROCESSES: usize = 2;
 

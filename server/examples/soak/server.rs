@@ -60,7 +60,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Its keeper ends the rest. After `stop` there is nothing left to end.
+        // Its supervisor ends the rest. After `stop` there is nothing left to end.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -40,7 +40,7 @@ impl Client {
         let until_event = dice.below(lines);
         let event = dice.below(6);
         let (mut seen, mut missed) = (0, false);
-        // What the agent has said and read goes on for a while after its keeper
+        // What the agent has said and read goes on for a while after its supervisor
         // was killed, on a busy machine into the next turn: its end is waited for.
         let mut doomed = false;
         let mut due = true;
@@ -59,9 +59,9 @@ impl Client {
                         missed = true;
                     }
                     4 if dice.below(8) == 0 => {
-                        let keeper = children(server.pid()).first().copied();
-                        if let Some(keeper) = keeper {
-                            signal(keeper, Signal::KILL)?;
+                        let supervisor = children(server.pid()).first().copied();
+                        if let Some(supervisor) = supervisor {
+                            signal(supervisor, Signal::KILL)?;
                             (doomed, missed) = (true, true);
                         }
                     }
@@ -87,7 +87,7 @@ impl Client {
                 _ => {}
             }
         }
-        // An agent may have been ended by its keeper before its own end.
+        // An agent may have been ended by its supervisor before its own end.
         if !missed && seen != lines {
             return Err(format!("{seen} lines of {lines}: {script}").into());
         }

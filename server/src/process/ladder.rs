@@ -1,4 +1,4 @@
-//! What the keeper tells of a run, and the ladder down which it ends one.
+//! What the supervisor tells of a run, and the ladder down which it ends one.
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -6,17 +6,17 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::{AFTERMATH, Ending, Note, Order};
-use crate::{descendants, keeper};
+use crate::supervisor::{self, descendants};
 
-/// Hears from the keeper how the agent fares and walks it down the ladder when
+/// Hears from the supervisor how the agent fares and walks it down the ladder when
 /// it is to stop. Returns when the agent and everything below it are gone.
 pub(super) async fn walk(
     control: UnixStream,
     mut orders: mpsc::Receiver<Order>,
     notes: mpsc::Sender<Note>,
 ) -> Ending {
-    let (from_keeper, mut to_keeper) = control.into_split();
-    let mut words = BufReader::new(from_keeper).lines();
+    let (from_supervisor, mut to_supervisor) = control.into_split();
+    let mut words = BufReader::new(from_supervisor).lines();
     let mut ladder: Vec<(Instant, &'static [u8])> = Vec::new();
     let mut how = None;
     let mut gone_by: Option<Instant> = None;
@@ -39,7 +39,7 @@ pub(super) async fn walk(
                         gone_by = Some(Instant::now() + AFTERMATH);
                     }
                 }
-                // The keeper is gone, and with it everything below it, unless
+                // The supervisor is gone, and with it everything below it, unless
                 // it was killed itself: then that hangs under this process.
                 Ok(None) | Err(_) => {
                     let Some(how) = how else {
@@ -52,14 +52,14 @@ pub(super) async fn walk(
             order = orders.recv() => match order {
                 Some(Order::Stop(grace)) if ladder.is_empty() && how.is_none() => {
                     let now = Instant::now();
-                    ladder = vec![(now + grace, keeper::TERM), (now + 2 * grace, keeper::KILL)];
+                    ladder = vec![(now + grace, supervisor::TERM), (now + 2 * grace, supervisor::KILL)];
                 }
                 Some(Order::Stop(_)) => {}
                 Some(Order::Kill) | None if how.is_none() => {
-                    ladder = vec![(Instant::now(), keeper::KILL)];
+                    ladder = vec![(Instant::now(), supervisor::KILL)];
                     if order.is_none() {
                         // Nobody is left to hear the rest.
-                        let _ = to_keeper.write_all(keeper::KILL).await;
+                        let _ = to_supervisor.write_all(supervisor::KILL).await;
                         return Ending::Lost;
                     }
                 }
@@ -72,7 +72,7 @@ pub(super) async fn walk(
                     return how.unwrap_or(Ending::Lost);
                 }
                 let (_, word) = ladder.remove(0);
-                if to_keeper.write_all(word).await.is_err() {
+                if to_supervisor.write_all(word).await.is_err() {
                     ladder.clear();
                 }
             },

@@ -31,8 +31,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::handover::Stdio;
-use crate::keeper;
+use crate::supervisor::fd_passing::Stdio;
+use crate::supervisor;
 use lines::Block;
 
 pub use remote::RemoteUrl;
@@ -44,7 +44,7 @@ pub use stdin::Input;
 /// stdout by 17 %, with this and reads to match by 7 %.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// How long the keeper may take to end what the agent left, and how long the
+/// How long the supervisor may take to end what the agent left, and how long the
 /// pipes may stay open after it. Somebody outside the agent's tree may hold
 /// one; that must not hold up a restart.
 const AFTERMATH: Duration = Duration::from_secs(2);
@@ -98,7 +98,7 @@ pub enum Ending {
     NotStarted(String),
     /// It runs elsewhere and cannot be reached, or not any more; in words.
     Unreachable(String),
-    /// Its keeper was killed, and it with it.
+    /// Its supervisor was killed, and it with it.
     Lost,
 }
 
@@ -156,7 +156,7 @@ impl Process {
             // A smaller pipe is slower, nothing else.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
-        let control = start_keeper(&plan)?;
+        let control = start_supervisor(&plan)?;
         let stdio = Stdio {
             stdin: stdin_read.into(),
             stdout: stdout_write.into(),
@@ -268,14 +268,14 @@ impl Process {
     }
 }
 
-fn start_keeper(plan: &Plan) -> io::Result<std::os::unix::net::UnixStream> {
+fn start_supervisor(plan: &Plan) -> io::Result<std::os::unix::net::UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts the keeper")]
-    let mut command = Command::new(keeper::SELF);
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts the supervisor")]
+    let mut command = Command::new(supervisor::SELF);
     let scratch = plan.scratch.as_deref().map(|path| path.as_os_str().to_owned());
     command
-        .arg0("claude-relay-keeper")
-        .arg(keeper::KEEPER)
+        .arg0("claude-relay-supervisor")
+        .arg(supervisor::SUPERVISOR)
         .arg(scratch.unwrap_or_default())
         .arg(&plan.program)
         .args(&plan.args)

@@ -62,7 +62,7 @@ impl Session {
             }
             Ending::Unreachable(reason) => (format!("cannot be reached: {reason}"), None, None),
             Ending::Lost => {
-                ("was killed together with its keeper".to_owned(), None, Some("SIGKILL".into()))
+                ("was killed together with its supervisor".to_owned(), None, Some("SIGKILL".into()))
             }
             Ending::NotStarted(reason) => {
                 let error = StartError::of_program(&self.settings, &running.config, reason);

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Kills every descendant of this process and reaps it; returns when none is
-/// left. Blocks: for the keeper, or a thread of its own.
+/// left. Blocks: for the supervisor, or a thread of its own.
 pub fn sweep() {
     while reap() {
         for pid in descendants(getpid()) {

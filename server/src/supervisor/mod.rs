@@ -1,19 +1,22 @@
 //! The small parent of the agent that leaves no orphan.
 //!
-//! The server starts itself again as `keeper`, passes it the agent's pipes and
-//! reads from it how the agent fares. The keeper is a child subreaper: whatever
+//! The server starts itself again as `supervisor`, passes it the agent's pipes and
+//! reads from it how the agent fares. The supervisor is a child subreaper: whatever
 //! the agent starts, in whatever session, ends up below it and is killed and
 //! reaped when the agent has ended. When the server dies, its end of the
-//! socket closes, and the keeper ends the agent in steps. When the keeper is
+//! socket closes, and the supervisor ends the agent in steps. When the supervisor is
 //! killed, the agent gets a parent-death signal and what it had started falls
 //! to the server, which is a subreaper too.
 //!
-//! The keeper uses no runtime and touches none of the agent's bytes.
+//! The supervisor uses no runtime and touches none of the agent's bytes.
 //!
-//! On the socket, one line each. To the keeper: `T` and `K` for SIGTERM and
+//! On the socket, one line each. To the supervisor: `T` and `K` for SIGTERM and
 //! SIGKILL to the agent. From it: `P<pid>` once the agent runs, `F<error>` if
 //! it could not be started, `X<code>` or `G<signal>` when it has ended. The
 //! socket closes when nothing is left of it.
+
+pub mod descendants;
+pub mod fd_passing;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -30,11 +33,10 @@ use rustix::process::{
     set_child_subreaper, set_parent_process_death_signal, setsid, wait,
 };
 
-use crate::descendants;
-use crate::handover::Stdio;
+use fd_passing::Stdio;
 
-/// The subcommand under which the server runs as a keeper.
-pub const KEEPER: &str = "keeper";
+/// The subcommand under which the server runs as a supervisor.
+pub const SUPERVISOR: &str = "supervisor";
 
 /// The subcommand that turns into the agent.
 pub const EXEC: &str = "exec-agent";
@@ -42,12 +44,12 @@ pub const EXEC: &str = "exec-agent";
 /// This very program, also after its file was replaced or removed.
 pub const SELF: &str = "/proc/self/exe";
 
-/// To the keeper: send the agent SIGTERM.
+/// To the supervisor: send the agent SIGTERM.
 pub const TERM: &[u8] = b"T";
-/// To the keeper: send the agent SIGKILL.
+/// To the supervisor: send the agent SIGKILL.
 pub const KILL: &[u8] = b"K";
 
-/// What the keeper does to the agent after the server's death, and how long it
+/// What the supervisor does to the agent after the server's death, and how long it
 /// waits before. The agent's stdin has closed by then, and it flushes its
 /// session. All of it stays below the 8 s in which nothing may be left.
 const SERVER_DIED: [(Duration, Signal); 2] =
@@ -56,7 +58,7 @@ const SERVER_DIED: [(Duration, Signal); 2] =
 /// The stack of the thread that hears the server: it calls nothing deep.
 const OBEY_STACK_BYTES: usize = 64 << 10;
 
-/// `keeper REMOVE PROGRAM ARGS…`: starts the program and outlives what it
+/// `supervisor REMOVE PROGRAM ARGS…`: starts the program and outlives what it
 /// leaves. REMOVE is a file to remove at the end, or empty.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match keep(args) {
@@ -73,7 +75,7 @@ fn keep(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     // then stops the agent in an orderly way.
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
-    rustix::thread::set_name(c"relay-keeper")?;
+    rustix::thread::set_name(c"relay-superv")?;
     let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let stdio = Stdio::receive(&control)?;
     match start(args, stdio) {
@@ -123,7 +125,7 @@ fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child
 
 /// Waits for the agent's end and reports it. Everything else that ends below
 /// is buried on the way: what the agent's tools leave behind falls to the
-/// keeper, and a long life would fill the process table with it.
+/// supervisor, and a long life would fill the process table with it.
 fn watch(agent: Child, control: UnixStream) -> io::Result<()> {
     let pid = Pid::from_child(&agent);
     // Names the agent and nobody else, also after it was reaped.
@@ -162,9 +164,9 @@ fn obey(mut control: UnixStream, agent: &OwnedFd) {
     }
 }
 
-/// `exec-agent KEEPER PROGRAM ARGS…`: becomes the program. It gets SIGKILL
-/// when its keeper dies: that survives `exec`, so it is set here. If the
-/// program cannot be started, the reason goes to the keeper; the socket closes
+/// `exec-agent SUPERVISOR PROGRAM ARGS…`: becomes the program. It gets SIGKILL
+/// when its supervisor dies: that survives `exec`, so it is set here. If the
+/// program cannot be started, the reason goes to the supervisor; the socket closes
 /// without one when it could.
 pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else {
@@ -172,21 +174,21 @@ pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let mut control = UnixStream::from(control);
     let error = become_agent(args, &control);
-    // With the keeper gone there is nobody to tell.
+    // With the supervisor gone there is nobody to tell.
     let _ = write!(control, "{error}");
     ExitCode::FAILURE
 }
 
 fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) -> io::Error {
     let mut args = args.into_iter();
-    let (Some(keeper), Some(program)) = (args.next(), args.next()) else {
+    let (Some(supervisor), Some(program)) = (args.next(), args.next()) else {
         return io::Error::other("no program was named");
     };
     let prepare = || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         let parent = getppid().map(|pid| pid.as_raw_pid().to_string());
-        if parent.is_none_or(|parent| OsString::from(parent) != keeper) {
-            return Err(io::Error::other("its keeper has ended"));
+        if parent.is_none_or(|parent| OsString::from(parent) != supervisor) {
+            return Err(io::Error::other("its supervisor has ended"));
         }
         let stdio = Stdio::receive(control)?;
         rustix::stdio::dup2_stdin(&stdio.stdin)?;

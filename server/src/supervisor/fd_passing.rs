@@ -1,6 +1,6 @@
 //! Three descriptors passed over a Unix socket.
 //!
-//! The server makes the agent's pipes, the keeper starts the agent, and the
+//! The server makes the agent's pipes, the supervisor starts the agent, and the
 //! agent's own image is started by a step that must first set a parent-death
 //! signal. The pipes travel down that chain as descriptors, so that no process
 //! in between stands in the way of the bytes, and every copy that is not the
