@@ -18,9 +18,9 @@ use claude_relay_protocol::config::Provider;
 use serde_json::{Value, json};
 
 use crate::supervisor;
-use crate::key_proxy::credentials::CoverError;
+use crate::isolation::key_proxy::credentials::CoverError;
 use crate::process::{Plan, Process};
-use crate::sandbox::{self, WrapError};
+use crate::isolation::sandbox::{self, WrapError};
 use crate::settings::Settings;
 use dialect::Dialect;
 use launch::{LaunchError, LaunchSettings};

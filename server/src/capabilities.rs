@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::agent::{self, Versions, launch};
-use crate::probe;
+use crate::isolation::probe;
 use crate::process::Ending;
-use crate::sandbox::{self, Choice};
+use crate::isolation::sandbox::{self, Choice};
 use crate::settings::Settings;
 
 /// How long the CLI may take to say its version. It needs 50 ms on an idle

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
-use claude_relay_server::key_proxy::{self, KeyProxy};
-use claude_relay_server::sandbox::{self, Choice, Sandbox, Unavailable};
+use claude_relay_server::isolation::key_proxy::{self, KeyProxy};
+use claude_relay_server::isolation::sandbox::{self, Choice, Sandbox, Unavailable};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
 use claude_relay_server::supervisor::{self, descendants};
 use claude_relay_server::{Failed, accept, log, serve};

@@ -17,13 +17,13 @@ use claude_relay_protocol::Secret;
 
 use crate::access::{AllowedHost, AllowedOrigin};
 use crate::agent::mode::Mode;
-use crate::key_proxy::KeyProxy;
+use crate::isolation::key_proxy::KeyProxy;
+use crate::isolation::program::find_program;
 use crate::process::RemoteUrl;
-use crate::sandbox::{Choice, Sandbox};
+use crate::isolation::sandbox::{Choice, Sandbox};
 use crate::slot::Patience;
 
 pub use args::Args;
-pub(crate) use source::find_program;
 use source::{Source, bad, dotenv};
 
 /// The file that is read from the working directory before everything else.
@@ -79,7 +79,7 @@ pub struct Settings {
     /// What the operator wants around the agent.
     pub sandbox_choice: Choice,
     /// What that has come to on this system. Reading the settings finds
-    /// nothing out: [`crate::sandbox::open`] does, and its caller puts it here.
+    /// nothing out: [`crate::isolation::sandbox::open`] does, and its caller puts it here.
     pub sandbox: Sandbox,
     /// Whether the agent gets a stand-in for its credential.
     pub key_proxy: bool,
@@ -371,14 +371,5 @@ mod tests {
         std::fs::write(&file, "GOOD=1\nKEY='sk-secret\n").unwrap();
         let error = dotenv(&file).unwrap_err().to_string();
         assert!(error.contains("entry 2") && !error.contains("sk-secret"), "{error}");
-    }
-
-    #[test]
-    fn a_program_is_found_as_the_shell_would() {
-        assert!(find_program(Path::new("sh"), Some(OsStr::new("/nowhere:/bin"))).is_some());
-        assert!(find_program(Path::new("/bin/sh"), None).is_some());
-        assert!(find_program(Path::new("/bin"), None).is_none());
-        assert!(find_program(Path::new("/etc/passwd"), None).is_none());
-        assert!(find_program(Path::new("sh"), Some(OsStr::new("/nowhere"))).is_none());
     }
 }

@@ -46,19 +46,6 @@ pub(super) fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, Settin
         .collect()
 }
 
-/// A path with a separator as it is, a bare name in `path`.
-pub(crate) fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
-    let runs = |candidate: &Path| {
-        candidate.is_file() && rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok()
-    };
-    if program.components().nth(1).is_some() {
-        return runs(program).then(|| program.to_owned());
-    }
-    std::env::split_paths(path?)
-        .map(|directory| directory.join(program))
-        .find(|candidate| runs(candidate))
-}
-
 pub(super) fn bad(name: &str, reason: impl Into<String>) -> SettingsError {
     SettingsError::Value { name: name.to_owned(), reason: reason.into() }
 }

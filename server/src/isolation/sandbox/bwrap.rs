@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE, View};
-use crate::probe;
+use crate::isolation::probe;
 use crate::process::Ending;
 
 /// The system, read-only inside. What is not there is left out.

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::process::Plan;
-use crate::settings::find_program;
+use crate::isolation::program::find_program;
 
 /// What the operator asks for: `--sandbox`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
