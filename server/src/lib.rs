@@ -24,8 +24,6 @@ pub mod accept;
 pub mod access;
 pub mod agent;
 pub mod capabilities;
-pub mod connection;
-pub mod frame;
 pub mod http;
 pub mod isolation;
 pub mod json;
@@ -38,6 +36,7 @@ pub mod session;
 pub mod settings;
 pub mod slot;
 pub mod supervisor;
+pub mod ws;
 #[cfg(test)]
 mod tests;
 

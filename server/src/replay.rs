@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use bytes::{Buf as _, Bytes, BytesMut};
 use claude_relay_protocol::envelope;
 
-use crate::frame;
+use crate::ws::frame;
 
 /// How much memory is taken at once for frames to come. Frames of up to this
 /// size lie one behind the other in it.

@@ -13,6 +13,8 @@
 //! The one path out: every frame that can be replayed goes into the
 //! [`ReplayBuffer`], and the client is a cursor into it.
 
+pub mod channels;
+
 mod agent_life;
 mod backoff;
 mod clients;
@@ -36,7 +38,7 @@ use tokio::time::Sleep;
 
 use crate::agent::dialect::Route;
 use crate::capabilities::{Capabilities, Found};
-use crate::connection::{Control, News};
+use channels::{Control, Newcomer, News};
 use crate::process::limiter::Limiter;
 use crate::process::lines::{Block, Line};
 use crate::process::{Input, Note, Output};
@@ -49,7 +51,7 @@ use clients::Client;
 use inbox::Inbox;
 use requests::{ControlRequests, Permissions};
 
-pub use handle::{Attach, Newcomer, Over, Port, Replay, SessionHandle};
+pub use handle::{Over, SessionHandle};
 pub use report::{Applies, ConfigureError, Configured};
 
 use handle::{COMMANDS, Command};

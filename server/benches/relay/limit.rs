@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 
-use claude_relay_server::frame;
+use claude_relay_server::ws::frame;
 use memchr::{memchr, memrchr};
 
 use crate::Outcome;

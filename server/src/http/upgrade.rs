@@ -14,8 +14,9 @@ use tokio::time::timeout;
 
 use super::doorstep::Doorstep;
 use super::{Answer, Place, Refusal};
-use crate::connection;
-use crate::session::{Attach, Replay, SessionHandle};
+use crate::ws;
+use crate::session::SessionHandle;
+use crate::session::channels::{Attach, Replay};
 
 /// How long the answer to the handshake may take to get out.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,7 +75,7 @@ pub async fn go_on(upgraded: Upgraded, session: SessionHandle) {
         Ok(parts) => {
             let (stream, unread) = parts.io.into_inner().into_parts();
             let read = [parts.read_buf, unread].concat().into();
-            connection::serve(stream, read, session, attach).await;
+            ws::serve(stream, read, session, attach).await;
         }
         Err(_) => tracing::error!("an upgraded connection is no TCP stream; dropped"),
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
 
-use super::{Newcomer, Port, Replay, Session};
-use crate::connection::{Close, Control, News};
+use super::Session;
+use crate::session::channels::{Close, Control, Newcomer, News, Port, Replay};
 use crate::replay::{Gap, ReplayBuffer};
 use crate::slot::{ConnectionId, Decision};
 

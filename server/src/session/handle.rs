@@ -1,5 +1,4 @@
-//! How everything else talks to the session: what is asked of it, and what a
-//! connection brings along.
+//! The handle by which everything else talks to the session.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,55 +7,11 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::report::{ConfigureError, Configured};
-use crate::connection::{Control, News};
+use super::channels::Newcomer;
 use crate::slot::ConnectionId;
 
 /// Commands that wait for the session.
 pub(super) const COMMANDS: usize = 64;
-
-/// What a newcomer asks for in its URL.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Attach {
-    /// Sequenced delivery, from here on.
-    pub replay: Option<Replay>,
-    /// Whether to take the place of a live client.
-    pub takeover: bool,
-}
-
-/// `?after=N&stream=S`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replay {
-    /// The last number the client has.
-    pub after: u64,
-    /// The life of the server it got it from.
-    pub stream: Option<String>,
-}
-
-/// The session's ends of a connection.
-#[derive(Debug)]
-pub struct Port {
-    /// Frames that do not wait.
-    pub control: mpsc::Sender<Control>,
-    /// Slices of the replay buffer, one batch at a time.
-    pub data: mpsc::Sender<Vec<Bytes>>,
-    /// The batch has been written; its empty hull comes back.
-    pub ready: mpsc::Receiver<Vec<Bytes>>,
-    /// What the client sends.
-    pub news: mpsc::Receiver<News>,
-}
-
-/// A connection that wants the place.
-#[derive(Debug)]
-pub struct Newcomer {
-    /// Its number.
-    pub id: ConnectionId,
-    /// What it asks for.
-    pub attach: Attach,
-    /// How to talk to it.
-    pub port: Port,
-    /// Whether it may stay; nothing it sends is read before.
-    pub verdict: oneshot::Sender<bool>,
-}
 
 /// What others ask of the session.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use crate::agent;
 use crate::agent::dialect::PermissionAnswer;
 use crate::agent::mode::Exceeds;
 use crate::capabilities::{Capabilities, Found};
-use crate::connection::CONTROL_LANE;
+use crate::session::channels::CONTROL_LANE;
 use crate::slot::ConnectionId;
 
 /// The modes of the agent that a client may ask for, if the ceiling lets it.
@@ -191,7 +191,7 @@ impl Session {
             },
             "key_proxy": self.settings.key_proxy,
             "limits": {
-                "message_bytes": crate::connection::MESSAGE_LIMIT,
+                "message_bytes": crate::session::channels::MESSAGE_LIMIT,
                 "line_bytes": crate::process::lines::LINE_LIMIT,
                 "inbox_bytes": super::inbox::INBOX_BYTES,
                 "replay_bytes": self.settings.replay_bytes,

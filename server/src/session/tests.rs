@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::connection::{Close, Request};
+use crate::session::channels::{Close, Request};
 use crate::process::lines::LineBuffer;
 use crate::process::{Ended, Ending, Pretended, Process};
 use crate::settings::Args;
@@ -65,7 +65,7 @@ impl Bench {
     fn connect(&mut self, after: u64) {
         self.connections += 1;
         let id = ConnectionId(self.connections);
-        let (control_to, control) = mpsc::channel(crate::connection::CONTROL_LANE);
+        let (control_to, control) = mpsc::channel(crate::session::channels::CONTROL_LANE);
         let (data_to, data) = mpsc::channel(1);
         let (_ready, ready) = mpsc::channel(1);
         let (_news, news) = mpsc::channel(8);

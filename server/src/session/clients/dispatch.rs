@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::agent::dialect::{Answered, Asked};
-use crate::connection::Request;
+use crate::session::channels::Request;
 use crate::process::Input;
 use crate::session::inbox::Waiting;
 use crate::session::{Session, requests};

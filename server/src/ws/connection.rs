@@ -7,9 +7,6 @@
 //! The session decides who may stay. A connection asks, and until it is
 //! accepted nothing it sends is read; one that is refused never gets further.
 
-mod read;
-mod write;
-
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,72 +16,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::session::{Attach, Newcomer, Port, SessionHandle};
-
-pub use read::{MESSAGE_LIMIT, Request};
+use super::{read, write};
+use crate::session::channels::{Attach, CONTROL_LANE, Control, NEWS_LANE, Newcomer, Port};
+use crate::session::SessionHandle;
 
 /// How long either side may take for the last words: to finish a frame that is
 /// under way, to answer a close frame.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Small frames that wait for the socket: pongs, pings, answers to requests.
-pub const CONTROL_LANE: usize = 128;
-
-/// Messages of a client that wait for the session. It always takes them, so
-/// few are enough.
-const NEWS_LANE: usize = 8;
-
-/// A frame that does not wait behind bulk data.
-#[derive(Debug)]
-pub enum Control {
-    /// A text frame of our own.
-    Text(String),
-    /// A ping.
-    Ping,
-    /// The answer to a ping.
-    Pong(Bytes),
-    /// The last frame.
-    Close(Close),
-}
-
-/// Why a connection ends, in the words of the protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Close {
-    /// The close code; none for an empty close frame.
-    pub code: Option<u16>,
-    /// A few words, at most 123 bytes.
-    pub reason: &'static str,
-}
-
-impl Close {
-    /// Another client is connected.
-    pub const BUSY: Self = Self::new(1013, "another client is connected");
-    /// Another client asked to take over.
-    pub const REPLACED: Self = Self::new(4001, "replaced by another client");
-    /// The server is shutting down.
-    pub const GOING_AWAY: Self = Self::new(1001, "server is shutting down");
-    /// The client broke the protocol.
-    pub const PROTOCOL_ERROR: Self = Self::new(1002, "protocol error");
-    /// A text message was not UTF-8.
-    pub const NOT_UTF8: Self = Self::new(1007, "not UTF-8");
-    /// A message was over the bound.
-    pub const TOO_BIG: Self = Self::new(1009, "message too big");
-    /// The client does not read what it asked for.
-    pub const NOT_READING: Self = Self::new(1008, "answers were not read");
-
-    const fn new(code: u16, reason: &'static str) -> Self {
-        Self { code: Some(code), reason }
-    }
-}
-
-/// What the session hears from its client.
-#[derive(Debug)]
-pub enum News {
-    /// A message, checked; an error text if it was malformed.
-    Request(Result<Request, String>),
-    /// Something else came: the client is alive.
-    Alive,
-}
+pub(super) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Serves one upgraded connection to its end. `early` is what the client sent
 /// behind its handshake.

@@ -4,20 +4,17 @@
 //! a client's frames are masked, that every control frame is short, that a
 //! message as a whole stays within its bound, and that its text is UTF-8.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 use claude_relay_protocol::ClientMessage;
 use claude_relay_protocol::client_message::PermissionResponse;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use super::{Close, Control, News};
 use crate::agent::dialect::PermissionAnswer;
+use crate::session::channels::{Close, Control, MESSAGE_LIMIT, News, Request};
 
-/// The largest message of a client, however it is fragmented.
-pub const MESSAGE_LIMIT: usize = 64 << 20;
-
-/// The same for a client that was refused: what it says is read only so that
+/// [`MESSAGE_LIMIT`] for a client that was refused: what it says is read only so that
 /// it gets to read why, and many can be refused at once.
 const REFUSED_LIMIT: usize = 64 << 10;
 
@@ -27,34 +24,6 @@ const EMPTY_FRAGMENTS: usize = 1024;
 
 /// The longest payload of a control frame.
 const CONTROL_PAYLOAD: usize = 125;
-
-/// What a client wants, owned.
-#[derive(Debug)]
-pub enum Request {
-    /// The line for the agent: the `data` of the message with its own bytes,
-    /// on one line, and a newline.
-    UserMessage(Bytes),
-    /// Stop the running turn.
-    Interrupt,
-    /// The answer to a permission request.
-    Permission {
-        /// Which one.
-        request_id: String,
-        /// What was decided.
-        answer: PermissionAnswer,
-    },
-    /// A control request for the agent.
-    Control {
-        /// The client's id for it.
-        request_id: String,
-        /// Its subtype.
-        subtype: String,
-        /// The request object, on one line.
-        request: String,
-    },
-    /// Asks for the `capabilities` frame.
-    Capabilities,
-}
 
 /// How reading ended.
 #[derive(Debug)]

@@ -8,8 +8,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{CLOSE_PATIENCE, Close, Control};
-use crate::frame;
+use super::connection::CLOSE_PATIENCE;
+use super::frame;
+use crate::session::channels::{Close, Control};
 
 /// How many pieces go into one system call.
 const SLICES: usize = 64;
