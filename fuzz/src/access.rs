@@ -1,6 +1,6 @@
 //! Host and Origin.
 
-use claude_relay_server::access::{Access, AccessRules, Door};
+use claude_relay_server::http::access::{Access, AccessRules, Door};
 use hyper::Request;
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 

@@ -20,15 +20,12 @@
 //! * [`supervisor`]: its parent, which leaves no orphan; [`handover`] and
 //!   [`descendants`] are its tools
 
-pub mod accept;
-pub mod access;
 pub mod agent;
 pub mod capabilities;
 pub mod http;
 pub mod isolation;
 pub mod json;
 pub mod log;
-pub mod page;
 pub mod process;
 pub mod random;
 pub mod replay;
@@ -48,7 +45,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use access::{Access, AccessRules};
+use http::access::{Access, AccessRules};
 use http::Routes;
 use session::Session;
 use settings::Settings;
@@ -82,7 +79,7 @@ pub async fn serve(
     let (session, handle) = Session::new(settings);
     let (upgraded_to, mut upgraded) = mpsc::channel(1);
     let routes = Routes::new(access, handle.clone(), upgraded_to);
-    let accepting = tokio::spawn(accept::accept(listener, routes));
+    let accepting = tokio::spawn(http::accept::accept(listener, routes));
     let mut session = tokio::spawn(session.run());
     let mut connections = JoinSet::new();
     let ended = loop {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use claude_relay_protocol::Secret;
 
-use crate::access::{AllowedHost, AllowedOrigin};
+use crate::http::access::{AllowedHost, AllowedOrigin};
 use crate::agent::mode::Mode;
 use crate::isolation::key_proxy::KeyProxy;
 use crate::isolation::program::find_program;

@@ -10,7 +10,7 @@ use hyper::header;
 use hyper::http::request::Parts;
 use tokio::time::timeout;
 
-use super::Refusal;
+use super::routes::Refusal;
 
 /// The largest body. A configuration with long prompts stays well below.
 const BODY_BYTES: usize = 1 << 20;

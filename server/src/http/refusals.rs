@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::access::Cause;
+use super::access::Cause;
 
 /// How often a cause is logged at most. A page or a guesser can be refused
 /// thousands of times in a second.

@@ -12,8 +12,8 @@ use hyper::{Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::doorstep::Doorstep;
-use super::{Answer, Place, Refusal};
+use super::head_guard::Doorstep;
+use super::routes::{Answer, Place, Refusal};
 use crate::ws;
 use crate::session::SessionHandle;
 use crate::session::channels::{Attach, Replay};

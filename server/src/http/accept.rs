@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::http::{self, Doorstep, Place, Routes};
+use super::{Doorstep, Place, Routes};
 
 /// How many TCP connections may be open. One that has said nothing yet costs
 /// 1 KiB.
@@ -74,7 +74,7 @@ pub async fn accept(listener: TcpListener, routes: Routes) {
     let routes = Arc::new(routes);
     let open = Arc::new(Semaphore::new(open_limit()));
     let serve = |doorstep, place| {
-        tokio::spawn(http::serve(doorstep, Arc::clone(&routes), place));
+        tokio::spawn(super::serve(doorstep, Arc::clone(&routes), place));
     };
     wait_for_requests(listener, open, serve).await;
 }

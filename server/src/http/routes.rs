@@ -1,14 +1,7 @@
 //! The routes: the page, `/config`, `/health`, `/ws`.
 //!
-//! Whether a request may come in is decided by [`crate::access`] from its head
+//! Whether a request may come in is decided by [`access`](super::access) from its head
 //! alone, before a body is read or a connection upgraded.
-
-pub mod head;
-
-mod body;
-mod doorstep;
-mod refusals;
-mod upgrade;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,8 +20,12 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::access::{Access, Admission, Denial, Door};
-use crate::page;
+use super::access::{Access, Admission, Denial, Door};
+use super::head::{self, BadHead};
+use super::head_guard::{Doorstep, HEAD_TIMEOUT};
+use super::refusals::Refusals;
+use super::upgrade::{self, Upgraded};
+use super::{body, page};
 use crate::session::{ConfigureError, SessionHandle};
 
 /// How long one connection is served before it is asked to come anew, and how
@@ -68,19 +65,12 @@ impl Place {
     }
 }
 
-pub use doorstep::Doorstep;
-pub use upgrade::{Upgraded, go_on};
-
-use doorstep::HEAD_TIMEOUT;
-use head::BadHead;
-use refusals::Refusals;
-
 /// hyper has no name for it: no page of another origin may load what is here
 /// as a picture or a script.
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Serves one connection until it ends or is upgraded. The place goes with it.
 pub async fn serve(doorstep: Doorstep, routes: Arc<Routes>, place: Place) {
@@ -260,14 +250,14 @@ impl Routes {
 /// Why a request is not served. Internal causes stay in the log; this is what
 /// the client is told.
 #[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    error: String,
-    headers: Vec<(HeaderName, HeaderValue)>,
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) error: String,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into(), headers: Vec::new() }
     }
 
