@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use claude_relay_protocol::envelope;
-use claude_relay_server::replay::ReplayBuffer;
-use claude_relay_server::slot::{ConnectionId, Decision, Patience, Slot};
+use claude_relay_server::session::replay::ReplayBuffer;
+use claude_relay_server::session::slot::{ConnectionId, Decision, Patience, Slot};
 
 /// How much is kept: a few frames.
 const LIMIT: usize = 2000;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use claude_relay_protocol::envelope;
 use claude_relay_server::agent::claude;
 use claude_relay_server::process::lines::{Line, LineBuffer, READ_BYTES};
-use claude_relay_server::replay::ReplayBuffer;
+use claude_relay_server::session::replay::ReplayBuffer;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 

@@ -17,11 +17,11 @@ use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 use serde_json::{Value, json};
 
-use crate::supervisor;
 use crate::isolation::key_proxy::credentials::CoverError;
-use crate::process::{Plan, Process};
 use crate::isolation::sandbox::{self, WrapError};
+use crate::process::{Plan, Process};
 use crate::settings::Settings;
+use crate::supervisor;
 use dialect::Dialect;
 use launch::{LaunchError, LaunchSettings};
 
@@ -218,7 +218,11 @@ fn enclose(settings: &Settings, mut plan: Plan) -> Result<Plan, StartError> {
 
 fn launch_settings(settings: &Settings) -> LaunchSettings {
     LaunchSettings {
-        claude_path: if settings.demo { supervisor::SELF.into() } else { settings.claude_path.clone() },
+        claude_path: if settings.demo {
+            supervisor::SELF.into()
+        } else {
+            settings.claude_path.clone()
+        },
         workspace: settings.workspace.clone(),
         temp_dir: std::env::temp_dir(),
         mode: settings.mode,

@@ -21,21 +21,18 @@
 //!   [`descendants`] are its tools
 
 pub mod agent;
-pub mod capabilities;
 pub mod http;
 pub mod isolation;
 pub mod json;
 pub mod log;
 pub mod process;
 pub mod random;
-pub mod replay;
 pub mod session;
 pub mod settings;
-pub mod slot;
 pub mod supervisor;
-pub mod ws;
 #[cfg(test)]
 mod tests;
+pub mod ws;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +42,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use http::access::{Access, AccessRules};
 use http::Routes;
+use http::access::{Access, AccessRules};
 use session::Session;
 use settings::Settings;
 

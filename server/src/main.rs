@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
+use claude_relay_server::http::accept;
 use claude_relay_server::isolation::key_proxy::{self, KeyProxy};
 use claude_relay_server::isolation::sandbox::{self, Choice, Sandbox, Unavailable};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
 use claude_relay_server::supervisor::{self, descendants};
-use claude_relay_server::http::accept;
 use claude_relay_server::{Failed, log, serve};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,

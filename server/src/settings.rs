@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use claude_relay_protocol::Secret;
 
-use crate::http::access::{AllowedHost, AllowedOrigin};
 use crate::agent::mode::Mode;
+use crate::http::access::{AllowedHost, AllowedOrigin};
 use crate::isolation::key_proxy::KeyProxy;
 use crate::isolation::program::find_program;
-use crate::process::RemoteUrl;
 use crate::isolation::sandbox::{Choice, Sandbox};
-use crate::slot::Patience;
+use crate::process::RemoteUrl;
+use crate::session::slot::Patience;
 
 pub use args::Args;
 use source::{Source, bad, dotenv};

@@ -14,9 +14,9 @@ use tokio::time::timeout;
 
 use super::head_guard::Doorstep;
 use super::routes::{Answer, Place, Refusal};
-use crate::ws;
 use crate::session::SessionHandle;
 use crate::session::channels::{Attach, Replay};
+use crate::ws;
 
 /// How long the answer to the handshake may take to get out.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

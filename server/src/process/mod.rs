@@ -31,8 +31,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::supervisor::fd_passing::Stdio;
 use crate::supervisor;
+use crate::supervisor::fd_passing::Stdio;
 use lines::Block;
 
 pub use remote::RemoteUrl;
@@ -270,7 +270,10 @@ impl Process {
 
 fn start_supervisor(plan: &Plan) -> io::Result<std::os::unix::net::UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts the supervisor")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that starts the supervisor"
+    )]
     let mut command = Command::new(supervisor::SELF);
     let scratch = plan.scratch.as_deref().map(|path| path.as_os_str().to_owned());
     command

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::dialect::PermissionAnswer;
-use crate::slot::ConnectionId;
+use crate::session::slot::ConnectionId;
 
 /// The largest message of a client, however it is fragmented.
 pub const MESSAGE_LIMIT: usize = 64 << 20;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::report::{ConfigureError, Configured};
 use super::channels::Newcomer;
-use crate::slot::ConnectionId;
+use super::configure::{ConfigureError, Configured};
+use super::slot::ConnectionId;
 
 /// Commands that wait for the session.
 pub(super) const COMMANDS: usize = 64;

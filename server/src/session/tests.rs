@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::session::channels::{Close, Request};
 use crate::process::lines::LineBuffer;
 use crate::process::{Ended, Ending, Pretended, Process};
+use crate::session::channels::{Close, Request};
 use crate::settings::Args;
 
 /// The far ends of a connection.

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{read, write};
-use crate::session::channels::{Attach, CONTROL_LANE, Control, NEWS_LANE, Newcomer, Port};
 use crate::session::SessionHandle;
+use crate::session::channels::{Attach, CONTROL_LANE, Control, NEWS_LANE, Newcomer, Port};
 
 /// How long either side may take for the last words: to finish a frame that is
 /// under way, to answer a close frame.

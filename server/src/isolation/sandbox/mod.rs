@@ -25,8 +25,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::process::Plan;
 use crate::isolation::program::find_program;
+use crate::process::Plan;
 
 /// What the operator asks for: `--sandbox`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,8 +1,6 @@
 //! The agent's life within the session: what is known of it, its start, its
 //! stop.
 
-mod end;
-
 use std::time::{Duration, Instant};
 
 use claude_relay_protocol::QueryConfig;
@@ -10,13 +8,11 @@ use serde_json::Value;
 use tracing::info;
 
 use super::Session;
-use super::backoff::Backoff;
 use super::redact::Redactor;
+use super::restart::Backoff;
 use crate::agent::dialect::{Aside, Dialect, Mark};
 use crate::agent::{self, StartError, Started};
 use crate::process::{Input, Process};
-
-pub(super) use end::lost;
 
 /// An agent that has closed one of its streams is usually about to end. This
 /// is how long it may take.
@@ -29,12 +25,12 @@ pub(super) struct Agent {
     /// The conversation to resume.
     pub(super) session_id: Option<String>,
     /// A configured conversation that could not be resumed.
-    refused_resume: Option<String>,
-    backoff: Backoff,
+    pub(super) refused_resume: Option<String>,
+    pub(super) backoff: Backoff,
     /// The next start goes on with a turn that runs elsewhere.
-    rejoin: bool,
+    pub(super) rejoin: bool,
     /// When it is to be started again.
-    start_at: Option<Instant>,
+    pub(super) start_at: Option<Instant>,
     pub(super) turns: u64,
     /// How often it has been started.
     pub(super) starts: u64,
@@ -47,20 +43,20 @@ pub(super) struct Agent {
 pub(super) struct Running {
     pub(super) process: Process,
     pub(super) dialect: Dialect,
-    is_up: bool,
+    pub(super) is_up: bool,
     pub(super) pid: Option<u32>,
     /// What it was started with.
     pub(super) config: QueryConfig,
     /// The conversation it was told to resume.
-    resumed: Option<String>,
-    initialized: bool,
+    pub(super) resumed: Option<String>,
+    pub(super) initialized: bool,
     /// The commands and models it has, once it has said so.
     pub(super) offers: Value,
     /// It is connected to again after it was lost in a turn.
-    rejoins: bool,
+    pub(super) rejoins: bool,
     pub(super) in_turn: bool,
     pub(super) heard: Instant,
-    stopping: Option<Stopping>,
+    pub(super) stopping: Option<Stopping>,
     /// When its input ends at the latest.
     parts_by: Option<Instant>,
     mistrust: Option<(Instant, String)>,
@@ -68,7 +64,7 @@ pub(super) struct Running {
 
 /// Why it is being stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stopping {
+pub(super) enum Stopping {
     /// For one with the new configuration.
     Reconfigured,
     /// The server ends.
@@ -255,7 +251,7 @@ impl Session {
         }
     }
 
-    fn start_agent(&mut self, now: Instant) {
+    pub(super) fn start_agent(&mut self, now: Instant) {
         self.agent.start_at = None;
         let resume = self.agent.session_id.clone();
         let mut config = self.config.clone();
@@ -294,7 +290,7 @@ impl Session {
 
     /// It could not be started. That is tried again when somebody asks: the
     /// next message, the next client.
-    fn not_started(&mut self, error: &StartError) {
+    pub(super) fn not_started(&mut self, error: &StartError) {
         let waiting = match self.inbox.messages() {
             0 => String::new(),
             1 => ". Your message is kept and handed over once it runs".to_owned(),

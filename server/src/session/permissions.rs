@@ -1,77 +1,20 @@
-//! Requests under way between client and agent, in both directions.
+//! Permission requests of the agent that wait for the client's answer.
 //!
-//! Small tables without sockets: what is open, and what to write when it is
+//! A table without sockets: the open requests, and the line to write when one is
 //! answered, withdrawn or too late.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
-use serde_json::json;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 use crate::agent::dialect::{Answered, Permission, PermissionAnswer, Reply};
-use crate::slot::ConnectionId;
-
-/// How many control requests of a client may wait for the agent.
-pub(super) const CONTROL_LIMIT: usize = 64;
 
 /// How many questions of the agent may wait for the client. The CLI asks one
 /// for each tool it wants to run at the same time.
 pub(super) const PERMISSION_LIMIT: usize = 256;
-
-/// Control requests of clients that the agent has not answered.
-#[derive(Debug, Default)]
-pub(super) struct ControlRequests {
-    open: HashMap<String, (ConnectionId, String)>,
-    count: u64,
-}
-
-impl ControlRequests {
-    /// Takes a request and gives it an id of our own: two clients may use the
-    /// same one. `None` when too many are open.
-    pub(super) fn register(&mut self, from: ConnectionId, id: String) -> Option<String> {
-        if self.open.len() >= CONTROL_LIMIT {
-            return None;
-        }
-        self.count += 1;
-        let own = format!("client-{}", self.count);
-        self.open.insert(own.clone(), (from, id));
-        Some(own)
-    }
-
-    /// The agent has answered: who asked, and the frame for it. `None` when
-    /// nobody asked, or it has been answered before.
-    pub(super) fn complete(
-        &mut self,
-        id: &str,
-        response: &RawValue,
-    ) -> Option<(ConnectionId, String)> {
-        let (from, id) = self.open.remove(id)?;
-        Some((from, control_response(&id, response)))
-    }
-
-    /// There will be no answers: the frames that say so.
-    pub(super) fn fail_all(&mut self, reason: &str) -> Vec<(ConnectionId, String)> {
-        self.open.drain().map(|(_, (from, id))| (from, failed(&id, reason))).collect()
-    }
-}
-
-/// The frame that answers a control request with an error of ours.
-pub(super) fn failed(id: &str, reason: &str) -> String {
-    let response = json!({"subtype": "error", "request_id": id, "error": reason}).to_string();
-    match serde_json::from_str::<&RawValue>(&response) {
-        Ok(response) => control_response(id, response),
-        Err(error) => ServerMessage::error(error.to_string()).to_json(),
-    }
-}
-
-fn control_response(id: &str, response: &RawValue) -> String {
-    ServerMessage::ControlResponse { request_id: id.into(), response: Cow::Borrowed(response) }
-        .to_json()
-}
 
 /// Questions of the agent that no client has answered.
 #[derive(Debug, Default)]
@@ -211,39 +154,8 @@ mod tests {
     use crate::agent::claude;
     use crate::agent::dialect::Route;
 
-    const CLIENT: ConnectionId = ConnectionId(1);
-
-    fn raw(text: &str) -> Box<RawValue> {
-        RawValue::from_string(text.to_owned()).unwrap()
-    }
-
     fn text(line: Bytes) -> String {
         String::from_utf8(line.to_vec()).unwrap()
-    }
-
-    #[test]
-    fn a_control_request_is_answered_once_to_the_one_that_asked() {
-        let mut requests = ControlRequests::default();
-        assert_eq!(requests.register(CLIENT, "mine".into()).unwrap(), "client-1");
-        let response = raw(r#"{"subtype":"success","request_id":"client-1"}"#);
-        assert_eq!(
-            requests.complete("client-1", &response),
-            Some((CLIENT, r#"{"type":"control_response","requestId":"mine","response":{"subtype":"success","request_id":"client-1"}}"#.into()))
-        );
-        assert_eq!(requests.complete("client-1", &response), None);
-    }
-
-    #[test]
-    fn control_requests_are_bounded_and_fail_together() {
-        let mut requests = ControlRequests::default();
-        for _ in 0..CONTROL_LIMIT {
-            assert!(requests.register(CLIENT, "r".into()).is_some());
-        }
-        assert!(requests.register(CLIENT, "r".into()).is_none());
-        let failed = requests.fail_all("the agent has ended");
-        assert_eq!(failed.len(), CONTROL_LIMIT);
-        assert!(failed[0].1.contains(r#""subtype":"error""#), "{}", failed[0].1);
-        assert!(requests.register(CLIENT, "r".into()).is_some());
     }
 
     fn ask(permissions: &mut Permissions, id: &'static str, seq: u64, now: Instant) -> String {

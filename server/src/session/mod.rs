@@ -13,16 +13,23 @@
 //! The one path out: every frame that can be replayed goes into the
 //! [`ReplayBuffer`], and the client is a cursor into it.
 
+pub mod capabilities;
 pub mod channels;
+pub mod replay;
+pub mod slot;
 
-mod agent_life;
-mod backoff;
-mod clients;
+mod agent;
+mod client;
+mod configure;
+mod control;
+mod dispatch;
+mod exit;
 mod handle;
 mod inbox;
+mod permissions;
 mod redact;
-mod report;
-mod requests;
+mod restart;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -37,24 +44,24 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use crate::agent::dialect::Route;
-use crate::capabilities::{Capabilities, Found};
-use channels::{Control, Newcomer, News};
 use crate::process::limiter::Limiter;
 use crate::process::lines::{Block, Line};
 use crate::process::{Input, Note, Output};
-use crate::replay::ReplayBuffer;
 use crate::settings::Settings;
-use crate::slot::{ConnectionId, Slot};
 
-use agent_life::Agent;
-use clients::Client;
-use inbox::Inbox;
-use requests::{ControlRequests, Permissions};
-
-pub use handle::{Over, SessionHandle};
-pub use report::{Applies, ConfigureError, Configured};
-
+use agent::Agent;
+use capabilities::{Capabilities, Found};
+use channels::{Control, Newcomer, News};
+use client::Client;
+use control::ControlRequests;
 use handle::{COMMANDS, Command};
+use inbox::Inbox;
+use permissions::Permissions;
+use replay::ReplayBuffer;
+use slot::{ConnectionId, Slot};
+
+pub use configure::{Applies, ConfigureError, Configured};
+pub use handle::{Over, SessionHandle};
 
 /// Every cause of work.
 #[derive(Debug)]
@@ -172,7 +179,7 @@ impl Session {
             },
             output = recv(&mut output) => match output {
                 Some(output) => Event::Output(output),
-                None => Event::Output(Output::Ended(agent_life::lost())),
+                None => Event::Output(Output::Ended(exit::lost())),
             },
             Some(note) = recv(&mut notes) => Event::Note(note),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),

@@ -1,8 +1,6 @@
 //! The session's dealings with clients: who may stay, what it is owed, when it
 //! has to leave.
 
-mod dispatch;
-
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,8 +8,8 @@ use claude_relay_protocol::ServerMessage;
 
 use super::Session;
 use crate::session::channels::{Close, Control, Newcomer, News, Port, Replay};
-use crate::replay::{Gap, ReplayBuffer};
-use crate::slot::{ConnectionId, Decision};
+use crate::session::replay::{Gap, ReplayBuffer};
+use crate::session::slot::{ConnectionId, Decision};
 
 /// How long a client is kept during a shutdown, so that it gets the agent's
 /// last words.
@@ -197,7 +195,7 @@ impl Session {
     }
 
     /// Tells the client what is wrong with what it sent.
-    fn complain(&mut self, to: ConnectionId, error: &str, now: Instant) {
+    pub(super) fn complain(&mut self, to: ConnectionId, error: &str, now: Instant) {
         self.push(&ServerMessage::error(error).to_json());
         let Some(client) = &mut self.client else { return };
         client.complaints += 1;

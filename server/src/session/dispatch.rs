@@ -5,12 +5,13 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use super::Session;
+use super::channels::Request;
+use super::control;
+use super::inbox::Waiting;
+use super::slot::ConnectionId;
 use crate::agent::dialect::{Answered, Asked};
-use crate::session::channels::Request;
 use crate::process::Input;
-use crate::session::inbox::Waiting;
-use crate::session::{Session, requests};
-use crate::slot::ConnectionId;
 
 /// How much of a client's own words goes into an error.
 const QUOTED_CHARS: usize = 50;
@@ -95,18 +96,18 @@ impl Session {
                 },
             },
         };
-        self.answer(from, requests::failed(&id, &refusal), now);
+        self.answer(from, control::failed(&id, &refusal), now);
     }
 
     /// A control request has been answered.
-    pub(in crate::session) fn on_answer(&mut self, id: &str, response: &RawValue, now: Instant) {
+    pub(super) fn on_answer(&mut self, id: &str, response: &RawValue, now: Instant) {
         if let Some((from, frame)) = self.controls.complete(id, response) {
             self.answer(from, frame, now);
         }
     }
 
     /// Something waits for the agent and its stdin is free.
-    pub(in crate::session) fn feed(&mut self, permit: mpsc::OwnedPermit<Input>, now: Instant) {
+    pub(super) fn feed(&mut self, permit: mpsc::OwnedPermit<Input>, now: Instant) {
         let Some(running) = &mut self.agent.running else { return };
         let input = match self.inbox.pop(running.dialect.takes()) {
             None => None,

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
 use tracing::info;
 
-use super::{Running, Stopping};
+use super::Session;
+use super::agent::{Running, Stopping};
 use crate::agent::StartError;
-use crate::process::{Ended, Ending};
-use crate::session::Session;
 use crate::process::signals;
+use crate::process::{Ended, Ending};
 
 /// How many failures in a row it takes to give up a turn that runs elsewhere.
 const REJOINS: u32 = 6;
@@ -24,7 +24,7 @@ const RESUMES: u32 = 5;
 
 impl Session {
     /// It is over, and everything it said before has been dealt with.
-    pub(in crate::session) fn on_ended(&mut self, ended: Ended, now: Instant) {
+    pub(super) fn on_ended(&mut self, ended: Ended, now: Instant) {
         // What it wrote to stderr comes before its end.
         while let Some(note) =
             self.agent.running.as_mut().and_then(|running| running.process.notes.try_recv().ok())
@@ -131,6 +131,6 @@ fn ordinal(number: u32) -> String {
 
 /// The end of a process whose tasks are gone, which a defect of theirs brings
 /// about, or a shutdown of the whole runtime.
-pub(in crate::session) fn lost() -> Ended {
+pub(super) fn lost() -> Ended {
     Ended { how: Ending::Lost, stderr: Vec::new(), unread: Vec::<Bytes>::new() }
 }

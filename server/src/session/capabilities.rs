@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::agent::{self, Versions, launch};
 use crate::isolation::probe;
-use crate::process::Ending;
 use crate::isolation::sandbox::{self, Choice};
+use crate::process::Ending;
 use crate::settings::Settings;
 
 /// How long the CLI may take to say its version. It needs 50 ms on an idle
