@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::agent::{self, Versions, launch};
+use crate::agent::command;
+use crate::agent::describe::{self, Versions};
 use crate::isolation::probe;
 use crate::isolation::sandbox::{self, Choice};
 use crate::process::Ending;
@@ -91,7 +92,7 @@ async fn find_out(settings: &Settings) -> Found {
     } else if let Ok(found) = sandbox::open(Choice::Os, path).await {
         sandboxes.push(found.as_str());
     }
-    let [(one, first), (other, second)] = agent::executables(settings);
+    let [(one, first), (other, second)] = describe::executables(settings);
     let (first, second) = tokio::join!(version(settings, first), version(settings, second));
     Found { versions: vec![(one, first), (other, second)], sandboxes }
 }
@@ -104,7 +105,7 @@ async fn version(
         return Err("the built-in agent stands in for it".to_owned());
     }
     let found = executable?;
-    let (program, mut args): (PathBuf, Vec<OsString>) = launch::program(&found);
+    let (program, mut args): (PathBuf, Vec<OsString>) = command::program(&found);
     args.push("--version".into());
     let env = NEEDED.into_iter().filter_map(|name| {
         settings.variable(name).map(|value| (OsString::from(name), value.to_owned()))

@@ -61,7 +61,7 @@ impl Session {
     pub(super) fn configure(&mut self, body: &[u8]) -> Result<Configured, ConfigureError> {
         let Parsed { config, mut ignored, auth_token } = QueryConfig::parse(body, &self.config)?;
         self.settings.mode.check(&config)?;
-        ignored.extend(agent::ignored(&self.settings, &config));
+        ignored.extend(agent::describe::ignored(&self.settings, &config));
         let conversation = |config: &QueryConfig| {
             (config.provider, config.resume.clone(), config.continue_latest, config.fork_session)
         };

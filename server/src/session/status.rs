@@ -86,10 +86,10 @@ impl Session {
 
     /// What is known of the agent, its version included once it is.
     fn describe_agent(&self) -> Value {
-        agent::describe(&self.settings, &self.config, self.versions())
+        agent::describe::describe(&self.settings, &self.config, self.versions())
     }
 
-    fn versions(&self) -> Option<&agent::Versions> {
+    fn versions(&self) -> Option<&agent::describe::Versions> {
         self.capabilities.known().map(|found| &found.versions)
     }
 
@@ -98,7 +98,7 @@ impl Session {
         let mode = self.settings.mode;
         let permission_modes = PERMISSION_MODES.into_iter().filter(|other| mode.allows(*other));
         json!({
-            "providers": agent::providers(&self.settings, self.versions()),
+            "providers": agent::describe::providers(&self.settings, self.versions()),
             "mode": mode.as_str(),
             "permission_modes": permission_modes.map(PermissionMode::as_str).collect::<Vec<_>>(),
             "sandbox": {

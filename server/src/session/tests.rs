@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::process::lines::LineBuffer;
 use crate::process::{Ended, Ending, Pretended, Process};
-use crate::session::channels::{Close, Request};
+use crate::session::channels::{Attach, Close, Port, Replay, Request};
 use crate::settings::Args;
 
 /// The far ends of a connection.

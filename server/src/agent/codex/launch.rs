@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 
 use super::confine;
 use super::policy::{Policy, policy};
-use crate::agent::launch::{LaunchError, environment, working_directory};
+use crate::agent::env;
 use crate::agent::mode::Mode;
+use crate::agent::workspace::{self, WorkspaceError};
 use crate::settings::Settings;
 
 /// Variables whose names look like secrets, as patterns of Codex. The
@@ -265,7 +266,7 @@ pub(in crate::agent) fn variables(
     };
     let mut env: std::collections::BTreeMap<OsString, OsString> = inherited
         .iter()
-        .filter(|(name, _)| !environment::is_removed(name) && !is_foreign(name))
+        .filter(|(name, _)| !env::is_removed(name) && !is_foreign(name))
         .cloned()
         .collect();
     let configured = config.env.iter().flatten();
@@ -277,9 +278,8 @@ pub(in crate::agent) fn variables(
 pub(in crate::agent) fn directory(
     config: &QueryConfig,
     settings: &Settings,
-) -> Result<std::path::PathBuf, LaunchError> {
-    settings.mode.check(config)?;
-    working_directory(config.cwd.as_deref(), &settings.workspace)
+) -> Result<std::path::PathBuf, WorkspaceError> {
+    workspace::directory(config.cwd.as_deref(), &settings.workspace)
 }
 
 #[cfg(test)]

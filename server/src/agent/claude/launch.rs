@@ -5,27 +5,19 @@
 //! a link cannot lead out of the workspace, and the MCP servers are written to
 //! a file, so that their headers stay off the command line.
 
-mod arguments;
-pub(in crate::agent) mod environment;
-mod initialize;
-
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use claude_relay_protocol::config::{MAX_ARGUMENT_BYTES, QueryConfig};
+use claude_relay_protocol::config::QueryConfig;
 use tempfile::NamedTempFile;
 
-use super::mode::{Exceeds, Mode};
-
-pub use self::environment::{REMOVED, SET};
-
-/// How long one argument or variable may be: Linux's `MAX_ARG_STRLEN` less its
-/// closing NUL. A configuration is held to less; this catches the rest, such
-/// as a list that a mode adds to.
-const MAX_TOKEN_BYTES: usize = 128 * 1024 - 1;
-const _: () = assert!(MAX_ARGUMENT_BYTES < MAX_TOKEN_BYTES);
+use super::{arguments, initialize};
+use crate::agent::command::{self, ArgumentError};
+use crate::agent::env::environment;
+use crate::agent::mode::{Exceeds, Mode};
+use crate::agent::workspace::{self, WorkspaceError};
 
 /// What the server knows and the configuration does not.
 ///
@@ -93,38 +85,9 @@ pub enum LaunchError {
     /// The configuration asks for more than the mode allows.
     #[error(transparent)]
     Exceeds(#[from] Exceeds),
-    /// The workspace is not there or cannot be read.
-    #[error("the workspace {path:?} cannot be used: {source}")]
-    Workspace {
-        /// The workspace as set.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The working directory is not there or cannot be read.
-    #[error("cwd: {path:?} cannot be used: {source}; create it or configure another")]
-    Directory {
-        /// The directory as configured, below the workspace if relative.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The working directory is a file.
-    #[error("cwd: {path:?} is not a directory; configure another")]
-    NotADirectory {
-        /// The path without links.
-        path: PathBuf,
-    },
-    /// The working directory is outside the workspace.
-    #[error(
-        "cwd: {path:?} is outside the workspace {workspace:?}, links followed; configure a directory inside it"
-    )]
-    Outside {
-        /// The directory without links.
-        path: PathBuf,
-        /// The workspace without links.
-        workspace: PathBuf,
-    },
+    /// The workspace or the working directory cannot be used.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
     /// The agent refuses to run unasked as root.
     #[error(
         "the agent refuses to run without permission checks as root: start the server as another user, \
@@ -139,14 +102,9 @@ pub enum LaunchError {
         /// What the system said.
         source: io::Error,
     },
-    /// An argument or variable that no program can be given.
-    #[error("{name}: {reason}")]
-    Argument {
-        /// The flag or the variable, without the value.
-        name: String,
-        /// Why.
-        reason: &'static str,
-    },
+    /// An argument or variable cannot be given to a program.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
     /// The first request cannot be written as JSON.
     #[error("the initialize request cannot be written: {0}")]
     Initialize(#[from] serde_json::Error),
@@ -173,17 +131,17 @@ pub fn launch(
     if unasked && !in_sandbox(settings) {
         return Err(LaunchError::Root);
     }
-    let cwd = working_directory(config.cwd.as_deref(), &settings.workspace)?;
+    let cwd = workspace::directory(config.cwd.as_deref(), &settings.workspace)?;
     let mcp_config = mcp_config(config, &settings.temp_dir)?;
-    let (program, mut args) = program(&settings.claude_path);
+    let (program, mut args) = command::program(&settings.claude_path);
     args.extend(arguments::arguments(
         config,
         settings,
         resume,
         mcp_config.as_ref().map(NamedTempFile::path),
     ));
-    let env = environment::environment(config, &settings.environment, unasked);
-    check_tokens(&args, &env)?;
+    let env = environment(config, &settings.environment, unasked);
+    command::check(&args, &env)?;
     let initialize = initialize::request(config)?;
     Ok(Launch { program, args, env, cwd, mcp_config, initialize })
 }
@@ -191,43 +149,6 @@ pub fn launch(
 fn in_sandbox(settings: &LaunchSettings) -> bool {
     settings.in_sandbox
         || settings.environment.iter().any(|(name, value)| name == "IS_SANDBOX" && value == "1")
-}
-
-/// The program and the arguments that come before all others.
-pub(crate) fn program(claude_path: &Path) -> (PathBuf, Vec<OsString>) {
-    // The working directory is another one than the server's: a relative path
-    // has to be made absolute here, a bare name is looked up in PATH.
-    let is_path = claude_path.components().nth(1).is_some();
-    let path = match std::path::absolute(claude_path) {
-        Ok(absolute) if is_path => absolute,
-        _ => claude_path.to_owned(),
-    };
-    let script = path.extension().is_some_and(|extension| extension == "js" || extension == "mjs");
-    if script { (PathBuf::from("node"), vec![path.into()]) } else { (path, Vec::new()) }
-}
-
-/// The directory to run in: `cwd` below the workspace, links followed.
-pub(in crate::agent) fn working_directory(
-    cwd: Option<&str>,
-    workspace: &Path,
-) -> Result<PathBuf, LaunchError> {
-    let inside = workspace
-        .canonicalize()
-        .map_err(|source| LaunchError::Workspace { path: workspace.to_owned(), source })?;
-    let Some(cwd) = cwd else { return Ok(inside) };
-    let path = inside.join(cwd);
-    let resolved = path.canonicalize().map_err(|source| LaunchError::Directory { path, source })?;
-    if !resolved.starts_with(&inside) {
-        return Err(LaunchError::Outside { path: resolved, workspace: inside });
-    }
-    // Opened, not only looked at: a directory may be there and be closed to us.
-    match resolved.read_dir() {
-        Ok(_) => Ok(resolved),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            Err(LaunchError::NotADirectory { path: resolved })
-        }
-        Err(source) => Err(LaunchError::Directory { path: resolved, source }),
-    }
 }
 
 /// The MCP servers in a file of mode 0600, if there are any.
@@ -248,33 +169,6 @@ fn mcp_config(config: &QueryConfig, dir: &Path) -> Result<Option<NamedTempFile>,
         Ok(file)
     };
     write().map(Some).map_err(|source| LaunchError::McpConfig { dir: dir.to_owned(), source })
-}
-
-/// Checks what the system would refuse with an error that names nothing.
-pub(in crate::agent) fn check_tokens(
-    args: &[OsString],
-    env: &[(OsString, OsString)],
-) -> Result<(), LaunchError> {
-    let check = |name: &OsStr, bytes: usize, nul: bool| {
-        let reason = if nul {
-            "holds a NUL character"
-        } else if bytes > MAX_TOKEN_BYTES {
-            "is longer than a program's argument can be"
-        } else {
-            return Ok(());
-        };
-        let name = name.to_string_lossy();
-        let name = name.split('=').next().unwrap_or_default();
-        Err(LaunchError::Argument { name: name.chars().take(50).collect(), reason })
-    };
-    let nul = |text: &OsStr| text.as_encoded_bytes().contains(&0);
-    for arg in args {
-        check(arg, arg.len(), nul(arg))?;
-    }
-    for (name, value) in env {
-        check(name, name.len() + 1 + value.len(), nul(name) || nul(value))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

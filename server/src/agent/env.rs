@@ -67,7 +67,7 @@ const GATEWAY_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
 /// The whole environment, sorted by name. `root_in_sandbox`: the agent runs as
 /// root without permission checks, which it does only when told that it is in
 /// a sandbox.
-pub(super) fn environment(
+pub(in crate::agent) fn environment(
     config: &QueryConfig,
     inherited: &[(OsString, OsString)],
     root_in_sandbox: bool,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use claude_relay_protocol::config::{PermissionMode, QueryConfig, SettingSource, Tools};
 
-use super::LaunchSettings;
+use super::launch::LaunchSettings;
 use crate::agent::mode::{AGENTIC_TOOLS, Mode};
 
 const BASE: [&str; 5] =

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::agent::env::{REMOVED, SET};
 
-const RECORDED: &str = include_str!("../../../tests/fixtures/sdk/options.json");
+const RECORDED: &str = include_str!("../../../../tests/fixtures/sdk/options.json");
 
 #[derive(Deserialize)]
 struct Recorded<'a> {
@@ -153,7 +154,7 @@ fn a_restart_goes_on_with_its_own_conversation() {
 fn an_id_that_no_program_can_be_given_is_an_error() {
     let place = place(Mode::Ask);
     let none = QueryConfig::default();
-    for id in ["a\0b".to_owned(), "x".repeat(MAX_TOKEN_BYTES)] {
+    for id in ["a\0b".to_owned(), "x".repeat(128 * 1024)] {
         let error = launch(&none, &place.settings, Some(&id)).unwrap_err().to_string();
         assert!(error.starts_with("--resume: ") && error.len() < 100, "{error}");
     }
@@ -260,13 +261,19 @@ fn the_working_directory_stays_in_the_workspace() {
     let none = launch(&QueryConfig::default(), &place.settings, None).unwrap();
     assert_eq!(none.cwd, workspace);
     for cwd in ["..", "/", "out", "../ws-2", outside.to_str().unwrap()] {
-        assert!(matches!(at(cwd), Err(LaunchError::Outside { .. })), "{cwd}");
+        assert!(
+            matches!(at(cwd), Err(LaunchError::Workspace(WorkspaceError::Outside { .. }))),
+            "{cwd}"
+        );
     }
-    assert!(matches!(at("none"), Err(LaunchError::Directory { .. })));
-    assert!(matches!(at("file/x"), Err(LaunchError::Directory { .. })));
-    assert!(matches!(at("file"), Err(LaunchError::NotADirectory { .. })));
+    assert!(matches!(at("none"), Err(LaunchError::Workspace(WorkspaceError::Directory { .. }))));
+    assert!(matches!(at("file/x"), Err(LaunchError::Workspace(WorkspaceError::Directory { .. }))));
+    assert!(matches!(
+        at("file"),
+        Err(LaunchError::Workspace(WorkspaceError::NotADirectory { .. }))
+    ));
     let long = "x".repeat(5000);
-    assert!(matches!(at(&long), Err(LaunchError::Directory { .. })));
+    assert!(matches!(at(&long), Err(LaunchError::Workspace(WorkspaceError::Directory { .. }))));
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 pub mod claude;
 pub mod codex;
+pub mod command;
 pub mod demo;
+pub mod describe;
 pub mod dialect;
-pub mod launch;
+pub mod env;
 pub mod mode;
+pub mod workspace;
 
 use std::ffi::OsString;
 use std::io;
@@ -15,15 +18,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
-use serde_json::{Value, json};
 
 use crate::isolation::key_proxy::credentials::CoverError;
 use crate::isolation::sandbox::{self, WrapError};
 use crate::process::{Plan, Process};
 use crate::settings::Settings;
 use crate::supervisor;
+use claude::launch::{LaunchError, LaunchSettings};
+use command::ArgumentError;
 use dialect::Dialect;
-use launch::{LaunchError, LaunchSettings};
+use workspace::WorkspaceError;
 
 /// The subcommand under which this program is the built-in agent.
 pub const DEMO_AGENT: &str = "demo-agent";
@@ -32,7 +36,7 @@ pub const DEMO_AGENT: &str = "demo-agent";
 pub const INSTALL: &str = "npm install -g @anthropic-ai/claude-code";
 
 /// What installs Codex.
-const INSTALL_CODEX: &str = "npm install -g @openai/codex";
+pub(crate) const INSTALL_CODEX: &str = "npm install -g @openai/codex";
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +68,15 @@ pub enum StartError {
     /// The configuration stands in the way.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The configuration asks for more than the mode allows.
+    #[error(transparent)]
+    Exceeds(#[from] mode::Exceeds),
+    /// The workspace or the working directory stands in the way.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// An argument or variable stands in the way.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
     /// The sandbox cannot take it.
     #[error("the agent cannot run in the sandbox: {0}")]
     Sandbox(#[from] WrapError),
@@ -113,7 +126,7 @@ pub struct Started {
 }
 
 /// Which agent a configuration starts. The built-in one stands in for all.
-fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
+pub(in crate::agent) fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
     if settings.demo { Provider::Claude } else { config.provider }
 }
 
@@ -147,15 +160,16 @@ fn start_codex(
     if settings.key_proxy {
         return Err(StartError::Codex("--key-proxy"));
     }
+    settings.mode.check(config)?;
     let cwd = codex::launch::directory(config, settings)?;
     let setup = codex::launch::setup(config, settings, &cwd, resume, run);
     let process = match &settings.codex_url {
         Some(url) => Process::connect(url.clone(), settings.codex_token.clone()),
         None => {
-            let (program, mut args) = launch::program(&settings.codex_path);
+            let (program, mut args) = command::program(&settings.codex_path);
             args.extend(codex::launch::arguments());
             let env = codex::launch::variables(config, &settings.environment);
-            launch::check_tokens(&args, &env)?;
+            command::check(&args, &env)?;
             Process::spawn(Plan { program: program.into(), args, env, cwd, scratch: None })?
         }
     };
@@ -169,7 +183,7 @@ fn start_claude(
     config: &QueryConfig,
     resume: Option<&str>,
 ) -> Result<Started, StartError> {
-    let launch = launch::launch(config, &launch_settings(settings), resume)?;
+    let launch = claude::launch::launch(config, &launch_settings(settings), resume)?;
     let mut args = launch.args;
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));
@@ -231,77 +245,5 @@ fn launch_settings(settings: &Settings) -> LaunchSettings {
         // The built-in agent runs nothing and refuses nothing.
         is_root: settings.is_root && !settings.demo,
         in_sandbox: settings.sandbox.is_active(),
-    }
-}
-
-/// What each agent says its version is, or why that is not known.
-pub type Versions = Vec<(Provider, Result<String, String>)>;
-
-/// The executable of each agent, or why there is none to ask.
-pub fn executables(settings: &Settings) -> [(Provider, Result<PathBuf, String>); 2] {
-    let found = |found: Option<PathBuf>, path: &std::path::Path| {
-        found.ok_or_else(|| format!("{} was not found", path.display()))
-    };
-    let codex = match &settings.codex_url {
-        Some(url) => Err(format!("it runs elsewhere, at {url}")),
-        None => found(settings.codex(), &settings.codex_path),
-    };
-    [(Provider::Claude, found(settings.claude(), &settings.claude_path)), (Provider::Codex, codex)]
-}
-
-/// What is known of the configured agent; `versions` once they are known.
-#[must_use]
-pub fn describe(settings: &Settings, config: &QueryConfig, versions: Option<&Versions>) -> Value {
-    if settings.demo {
-        let version = env!("CARGO_PKG_VERSION");
-        return json!({ "provider": "claude", "demo": true, "installed": true, "version": version });
-    }
-    let mut agent = json!({ "provider": config.provider, "demo": false });
-    let (installed, hint) = match config.provider {
-        Provider::Claude => (settings.claude().is_some(), INSTALL),
-        Provider::Codex => {
-            (settings.codex_url.is_some() || settings.codex().is_some(), INSTALL_CODEX)
-        }
-    };
-    agent["installed"] = json!(installed);
-    if !installed {
-        agent["install_hint"] = json!(hint);
-    }
-    add_version(&mut agent, config.provider, versions);
-    agent
-}
-
-/// Every agent there is, whether it can be started, and its version once that
-/// is known.
-#[must_use]
-pub fn providers(settings: &Settings, versions: Option<&Versions>) -> Value {
-    let mut claude = json!({ "installed": settings.claude().is_some() });
-    add_version(&mut claude, Provider::Claude, versions);
-    let mut codex = json!({
-        "installed": settings.codex().is_some(),
-        "remote": settings.codex_url.is_some(),
-    });
-    add_version(&mut codex, Provider::Codex, versions);
-    json!({ "claude": claude, "codex": codex })
-}
-
-fn add_version(to: &mut Value, provider: Provider, versions: Option<&Versions>) {
-    let found = versions.into_iter().flatten().find(|(of, _)| *of == provider);
-    match found.map(|(_, version)| version) {
-        Some(Ok(version)) => to["version"] = json!(version),
-        Some(Err(reason)) => {
-            to["version"] = Value::Null;
-            to["version_unknown"] = json!(reason);
-        }
-        None => to["version"] = Value::Null,
-    }
-}
-
-/// Fields of a configuration that its agent has nothing like, with reasons.
-#[must_use]
-pub fn ignored(settings: &Settings, config: &QueryConfig) -> Vec<String> {
-    match provider(settings, config) {
-        Provider::Claude => Vec::new(),
-        Provider::Codex => codex::launch::ignored(config),
     }
 }

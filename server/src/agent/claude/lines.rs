@@ -7,7 +7,7 @@ use claude_relay_protocol::json::{entries, fields, string};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::dialect::{self, Mark, Permission, PermissionAnswer, Route};
+use crate::agent::dialect::{self, Mark, Permission, PermissionAnswer, Route};
 use crate::json::scan;
 
 /// The id of the relay's first request.
@@ -209,7 +209,7 @@ impl Reply {
 
 /// An answer to a request of the agent; `response` is JSON on one line.
 #[must_use]
-pub fn response(id: &str, response: &str) -> Bytes {
+pub(super) fn response(id: &str, response: &str) -> Bytes {
     let id = json!(id);
     format!(
         "{{\"type\":\"control_response\",\"response\":{{\"subtype\":\"success\",\"request_id\":{id},\"response\":{response}}}}}\n"
@@ -219,7 +219,7 @@ pub fn response(id: &str, response: &str) -> Bytes {
 
 /// The answer that there will be none.
 #[must_use]
-pub fn refusal(id: &str, reason: &str) -> Bytes {
+pub(super) fn refusal(id: &str, reason: &str) -> Bytes {
     let (id, reason) = (json!(id), json!(reason));
     format!(
         "{{\"type\":\"control_response\",\"response\":{{\"subtype\":\"error\",\"request_id\":{id},\"error\":{reason},\"error_code\":\"unsupported_request\"}}}}\n"

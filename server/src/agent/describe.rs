@@ -1,0 +1,82 @@
+//! Descriptions of the agents for `/health` and the `capabilities` frame.
+
+use std::path::{Path, PathBuf};
+
+use claude_relay_protocol::QueryConfig;
+use claude_relay_protocol::config::Provider;
+use serde_json::{Value, json};
+
+use super::{INSTALL, INSTALL_CODEX, codex, provider};
+use crate::settings::Settings;
+
+/// What each agent says its version is, or why that is not known.
+pub type Versions = Vec<(Provider, Result<String, String>)>;
+
+/// The executable of each agent, or why there is none to ask.
+pub fn executables(settings: &Settings) -> [(Provider, Result<PathBuf, String>); 2] {
+    let found = |found: Option<PathBuf>, path: &Path| {
+        found.ok_or_else(|| format!("{} was not found", path.display()))
+    };
+    let codex = match &settings.codex_url {
+        Some(url) => Err(format!("it runs elsewhere, at {url}")),
+        None => found(settings.codex(), &settings.codex_path),
+    };
+    [(Provider::Claude, found(settings.claude(), &settings.claude_path)), (Provider::Codex, codex)]
+}
+
+/// What is known of the configured agent; `versions` once they are known.
+#[must_use]
+pub fn describe(settings: &Settings, config: &QueryConfig, versions: Option<&Versions>) -> Value {
+    if settings.demo {
+        let version = env!("CARGO_PKG_VERSION");
+        return json!({ "provider": "claude", "demo": true, "installed": true, "version": version });
+    }
+    let mut agent = json!({ "provider": config.provider, "demo": false });
+    let (installed, hint) = match config.provider {
+        Provider::Claude => (settings.claude().is_some(), INSTALL),
+        Provider::Codex => {
+            (settings.codex_url.is_some() || settings.codex().is_some(), INSTALL_CODEX)
+        }
+    };
+    agent["installed"] = json!(installed);
+    if !installed {
+        agent["install_hint"] = json!(hint);
+    }
+    add_version(&mut agent, config.provider, versions);
+    agent
+}
+
+/// Every agent there is, whether it can be started, and its version once that
+/// is known.
+#[must_use]
+pub fn providers(settings: &Settings, versions: Option<&Versions>) -> Value {
+    let mut claude = json!({ "installed": settings.claude().is_some() });
+    add_version(&mut claude, Provider::Claude, versions);
+    let mut codex = json!({
+        "installed": settings.codex().is_some(),
+        "remote": settings.codex_url.is_some(),
+    });
+    add_version(&mut codex, Provider::Codex, versions);
+    json!({ "claude": claude, "codex": codex })
+}
+
+fn add_version(to: &mut Value, provider: Provider, versions: Option<&Versions>) {
+    let found = versions.into_iter().flatten().find(|(of, _)| *of == provider);
+    match found.map(|(_, version)| version) {
+        Some(Ok(version)) => to["version"] = json!(version),
+        Some(Err(reason)) => {
+            to["version"] = Value::Null;
+            to["version_unknown"] = json!(reason);
+        }
+        None => to["version"] = Value::Null,
+    }
+}
+
+/// Fields of a configuration that its agent has nothing like, with reasons.
+#[must_use]
+pub fn ignored(settings: &Settings, config: &QueryConfig) -> Vec<String> {
+    match provider(settings, config) {
+        Provider::Claude => Vec::new(),
+        Provider::Codex => codex::launch::ignored(config),
+    }
+}
