@@ -6,6 +6,7 @@
 //! * [`client_message`]: what a client sends
 //! * [`server_message`]: what a client receives
 //! * [`envelope`]: how an agent's line is wrapped without being touched
+//! * [`turns`]: which turn runs and whose it is, from the agent's lines
 //! * [`config`]: what `POST /config` takes and `GET /config` shows
 //!
 //! Shared by all crates: [`secret`], [`credentials`], [`backoff`], [`duration`],
@@ -21,6 +22,7 @@ pub mod json;
 pub mod secret;
 pub mod server_message;
 pub mod text;
+pub mod turns;
 
 pub use backoff::Backoff;
 pub use client_message::{ClientMessage, ClientMessageError};

@@ -1,0 +1,239 @@
+//! The lines of the agent that tell about its turns.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::json::{elements, fields, string};
+
+/// How many names of a list are read. The agent names at most 64 messages.
+const NAMES: usize = 256;
+
+/// Text of an agent's line.
+pub type Text<'a> = Cow<'a, str>;
+
+/// One line of the agent, reduced to its part in the life of turns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal<'a> {
+    /// `system/init`: a turn begins.
+    Init(Init<'a>),
+    /// `result`: a turn has ended.
+    Result {
+        /// The messages that the turn answered, as far as it names them.
+        uuids: Vec<Text<'a>>,
+        /// The agent began the turn by itself.
+        own: bool,
+    },
+    /// `command_lifecycle`: the way of one message.
+    Message {
+        /// The message.
+        uuid: Text<'a>,
+        /// Its new state.
+        state: MessageState,
+    },
+    /// `system/session_state_changed`.
+    State(SessionState),
+    /// `system/background_tasks_changed`: all background tasks there are.
+    Tasks(Vec<Text<'a>>),
+    /// `system/task_started`.
+    TaskStarted(Text<'a>),
+    /// `system/task_notification`: a task has ended.
+    TaskEnded {
+        /// The task.
+        id: Text<'a>,
+        /// The agent will report the end in a turn of its own.
+        reports: bool,
+    },
+    /// `system/status` with a permission mode.
+    PermissionMode(Text<'a>),
+}
+
+/// The first line of a turn.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Init<'a> {
+    /// The messages that the turn answers, as far as it names them.
+    pub uuids: Vec<Text<'a>>,
+    /// The conversation.
+    pub session_id: Option<Text<'a>>,
+    /// The model of the turn.
+    pub model: Option<Text<'a>>,
+    /// The permission mode of the turn.
+    pub permission_mode: Option<Text<'a>>,
+}
+
+/// The states of a message within the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageState {
+    /// The agent has read it.
+    Queued,
+    /// A turn has taken it.
+    Started,
+    /// It is done.
+    Completed,
+    /// It was withdrawn, or its turn was cut short.
+    Cancelled,
+}
+
+/// The agent's own account of being busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// Nothing runs but background commands.
+    Idle,
+    /// A turn or a background agent runs.
+    Running,
+    /// The agent waits for an answer of a person.
+    RequiresAction,
+}
+
+impl<'a> Signal<'a> {
+    /// Reads a line whose top-level `type` is `kind`. Lines of other types
+    /// than `system`, `result` and `command_lifecycle` are not looked at.
+    #[must_use]
+    pub fn parse(kind: &str, line: &'a str) -> Option<Self> {
+        match kind {
+            "system" => system(line),
+            "result" => {
+                let [uuids, uuid, origin] =
+                    fields(line, ["user_message_uuids", "user_message_uuid", "origin"]).ok()?;
+                let mut uuids = names(uuids);
+                if uuids.is_empty() {
+                    uuids.extend(uuid.and_then(string));
+                }
+                Some(Self::Result { uuids, own: origin.is_some_and(is_own) })
+            }
+            "command_lifecycle" => {
+                let [uuid, state] = fields(line, ["command_uuid", "state"]).ok()?;
+                let state = match state.and_then(string)?.as_ref() {
+                    "queued" => MessageState::Queued,
+                    "started" => MessageState::Started,
+                    "completed" => MessageState::Completed,
+                    "cancelled" => MessageState::Cancelled,
+                    _ => return None,
+                };
+                Some(Self::Message { uuid: uuid.and_then(string)?, state })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn system(line: &str) -> Option<Signal<'_>> {
+    let [subtype] = fields(line, ["subtype"]).ok()?;
+    match subtype.and_then(string)?.as_ref() {
+        "init" => {
+            let [uuids, session_id, model, mode] =
+                fields(line, ["user_message_uuids", "session_id", "model", "permissionMode"])
+                    .ok()?;
+            Some(Signal::Init(Init {
+                uuids: names(uuids),
+                session_id: session_id.and_then(string),
+                model: model.and_then(string),
+                permission_mode: mode.and_then(string),
+            }))
+        }
+        "status" => {
+            let [mode] = fields(line, ["permissionMode"]).ok()?;
+            mode.and_then(string).map(Signal::PermissionMode)
+        }
+        "session_state_changed" => {
+            let [state] = fields(line, ["state"]).ok()?;
+            Some(Signal::State(match state.and_then(string)?.as_ref() {
+                "idle" => SessionState::Idle,
+                "running" => SessionState::Running,
+                "requires_action" => SessionState::RequiresAction,
+                _ => return None,
+            }))
+        }
+        "background_tasks_changed" => {
+            let [tasks] = fields(line, ["tasks"]).ok()?;
+            Some(Signal::Tasks(elements(tasks?).ok()?.into_iter().filter_map(active).collect()))
+        }
+        "task_started" => {
+            let [id, ambient] = fields(line, ["task_id", "ambient"]).ok()?;
+            (!is_true(ambient)).then_some(())?;
+            id.and_then(string).map(Signal::TaskStarted)
+        }
+        "task_notification" => {
+            let [id, status] = fields(line, ["task_id", "status"]).ok()?;
+            let status = status.and_then(string);
+            let reports = matches!(status.as_deref(), Some("completed" | "failed"));
+            id.and_then(string).map(|id| Signal::TaskEnded { id, reports })
+        }
+        _ => None,
+    }
+}
+
+/// The id of an entry of `tasks`, unless the task is no activity.
+fn active(task: &RawValue) -> Option<Text<'_>> {
+    let [id, ambient] = fields(task.get(), ["task_id", "ambient"]).ok()?;
+    if is_true(ambient) { None } else { id.and_then(string) }
+}
+
+fn is_true(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|value| value.get() == "true")
+}
+
+fn names(list: Option<&RawValue>) -> Vec<Text<'_>> {
+    let list = list.and_then(|list| elements(list).ok()).unwrap_or_default();
+    list.into_iter().take(NAMES).filter_map(string).collect()
+}
+
+/// Whether an `origin` says that no person and no host wrote the prompt.
+fn is_own(origin: &RawValue) -> bool {
+    let kind = fields(origin.get(), ["kind"]).ok().and_then(|[kind]| string(kind?));
+    kind.is_some_and(|kind| kind != "human")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_names_its_messages() {
+        let line = r#"{"type":"system","subtype":"init","session_id":"s","model":"m","permissionMode":"plan","user_message_uuids":["a","b"]}"#;
+        let Some(Signal::Init(init)) = Signal::parse("system", line) else { panic!() };
+        assert_eq!(init.uuids, ["a", "b"]);
+        assert_eq!(init.session_id.as_deref(), Some("s"));
+        assert_eq!(init.permission_mode.as_deref(), Some("plan"));
+    }
+
+    #[test]
+    fn a_result_tells_whose_turn_it_ended() {
+        let own = r#"{"subtype":"success","type":"result","origin":{"kind":"task-notification"}}"#;
+        assert_eq!(Signal::parse("result", own), Some(Signal::Result { uuids: vec![], own: true }));
+        let human = r#"{"type":"result","origin":{"kind":"human"},"user_message_uuid":"u"}"#;
+        assert_eq!(
+            Signal::parse("result", human),
+            Some(Signal::Result { uuids: vec!["u".into()], own: false })
+        );
+    }
+
+    #[test]
+    fn tasks_that_are_no_activity_do_not_count() {
+        let line = r#"{"type":"system","subtype":"background_tasks_changed","tasks":[{"task_id":"a","task_type":"local_bash"},{"task_id":"b","ambient":true}]}"#;
+        assert_eq!(Signal::parse("system", line), Some(Signal::Tasks(vec!["a".into()])));
+    }
+
+    #[test]
+    fn a_stopped_task_brings_no_report() {
+        let line =
+            r#"{"type":"system","subtype":"task_notification","task_id":"t","status":"stopped"}"#;
+        assert_eq!(
+            Signal::parse("system", line),
+            Some(Signal::TaskEnded { id: "t".into(), reports: false })
+        );
+    }
+
+    #[test]
+    fn other_lines_are_not_looked_at() {
+        for (kind, line) in [
+            ("assistant", r#"{"type":"assistant","user_message_uuids":["a"]}"#),
+            ("system", r#"{"type":"system","subtype":"api_retry"}"#),
+            ("system", r#"{"type":"system","subtype":"status","status":"requesting"}"#),
+            ("command_lifecycle", r#"{"command_uuid":"u","state":"lost"}"#),
+            ("result", "no json"),
+        ] {
+            assert_eq!(Signal::parse(kind, line), None, "{line}");
+        }
+    }
+}
