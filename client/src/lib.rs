@@ -27,8 +27,7 @@
 //!   sandbox of E2B's cloud, which ends with the client.
 //!
 //! Features: `tls` (default) for `https` and `wss`; `e2b` (default) for
-//! sandboxes; `cli` (default) for the program `claude-relay`, of no use to a
-//! library.
+//! sandboxes.
 //!
 //! [claude-relay]: ClientBuilder::connection_url
 

@@ -5,25 +5,16 @@
 
 mod support;
 
-#[cfg(feature = "cli")]
-mod cli;
-#[cfg(feature = "cli")]
-mod codex_cli;
 mod connecting;
 mod examples;
 mod hostile;
 mod messages;
 mod real_cli;
-#[cfg(feature = "cli")]
 mod real_codex;
 mod real_server;
 mod reconnecting;
 mod requests;
 #[cfg(feature = "e2b")]
 mod sandbox;
-#[cfg(feature = "cli")]
-mod terminal;
-#[cfg(feature = "cli")]
-mod terminal_real_cli;
 #[cfg(feature = "tls")]
 mod tls;

@@ -1,8 +1,6 @@
 //! Sandboxes of E2B, against a fake of E2B's API that forwards a sandbox's
 //! port to a real server.
 
-#[cfg(feature = "cli")]
-mod commands;
 mod failures;
 mod files;
 mod leaving;

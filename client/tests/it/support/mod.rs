@@ -2,13 +2,10 @@
 
 #[allow(dead_code, reason = "the server's tests use more of it")]
 pub(crate) mod cli_kit;
-#[cfg(feature = "cli")]
 pub(crate) mod codex;
 pub(crate) mod fake;
 pub(crate) mod proxy;
 pub(crate) mod real;
-#[cfg(feature = "cli")]
-pub(crate) mod terminal;
 
 use std::time::Duration;
 

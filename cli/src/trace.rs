@@ -10,7 +10,7 @@ use claude_relay_client::{Direction, RawJson};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::outcome::Exit;
+use crate::exit::Exit;
 
 pub(crate) struct Trace {
     file: Option<Mutex<File>>,

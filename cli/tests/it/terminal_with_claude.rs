@@ -2,12 +2,11 @@
 //! its tools, changes its model and mode, and begins anew.
 
 use serde_json::json;
-use tokio::process::Command;
 
-use crate::real_cli::{Scene, for_both_clis};
+use crate::support::claude::{ClaudeFixture, for_both_clis};
 use crate::support::cli_kit::reply::Reply;
 use crate::support::cli_kit::tools::Cli;
-use crate::support::soon;
+use crate::support::program::{command, run};
 use crate::support::terminal::{CTRL_D, Terminal};
 
 for_both_clis! {
@@ -21,13 +20,13 @@ fn touch(file: &str) -> Reply {
     Reply::tool("Bash", json!({ "command": format!("touch {file}"), "description": "x" }))
 }
 
-fn last_request(scene: &Scene) -> String {
-    scene.api.turns().last().expect("a request").body.to_string()
+fn last_request(fixture: &ClaudeFixture) -> String {
+    fixture.api.turns().last().expect("a request").body.to_string()
 }
 
-async fn chat(scene: &Scene, more: &[&str]) -> Terminal {
+async fn chat(fixture: &ClaudeFixture, more: &[&str]) -> Terminal {
     let arguments = [&["chat", "--no-history"], more].concat();
-    let mut terminal = Terminal::start(&scene.relay.url, &arguments, true);
+    let mut terminal = Terminal::start(&fixture.relay.url, &arguments, true);
     terminal.shows("> ").await;
     terminal
 }
@@ -41,11 +40,11 @@ async fn say(terminal: &mut Terminal, text: &str, answer: &str) -> String {
 }
 
 async fn tools_are_decided_about_by_hand(cli: Cli) {
-    let scene = Scene::start(cli, "ask").await;
-    let made = |file: &str| scene.relay.workspace().join(file);
-    let mut terminal = chat(&scene, &["--interactive-approvals"]).await;
+    let fixture = ClaudeFixture::start(cli, "ask").await;
+    let made = |file: &str| fixture.relay.workspace().join(file);
+    let mut terminal = chat(&fixture, &["--interactive-approvals"]).await;
 
-    scene.api.script([touch("one"), Reply::text("One is done.")]);
+    fixture.api.script([touch("one"), Reply::text("One is done.")]);
     terminal.types("Make one\r").await;
     terminal.shows("always: allow Bash(touch one *)").await;
     terminal.shows("Allow Bash?").await;
@@ -54,16 +53,16 @@ async fn tools_are_decided_about_by_hand(cli: Cli) {
     assert!(made("one").exists());
 
     // Always is from now on, and about this command alone.
-    scene.api.script([touch("two"), Reply::text("Two is done.")]);
+    fixture.api.script([touch("two"), Reply::text("Two is done.")]);
     terminal.types("Make two\r").await;
     terminal.shows("Allow Bash?").await;
     say(&mut terminal, "a", "Two is done.").await;
     std::fs::remove_file(made("two")).unwrap();
-    scene.api.script([touch("two"), Reply::text("Two again.")]);
+    fixture.api.script([touch("two"), Reply::text("Two again.")]);
     let shown = say(&mut terminal, "And again", "Two again.").await;
     assert!(!shown.contains("Allow Bash?") && made("two").exists(), "{shown}");
 
-    scene.api.script([touch("three"), Reply::text("Three is done.")]);
+    fixture.api.script([touch("three"), Reply::text("Three is done.")]);
     terminal.types("Make three\r").await;
     terminal.shows("Allow Bash?").await;
     terminal.types("e\r").await;
@@ -73,61 +72,58 @@ async fn tools_are_decided_about_by_hand(cli: Cli) {
     say(&mut terminal, edited, "Three is done.").await;
     assert!(made("edited").exists() && !made("three").exists());
 
-    scene.api.script([touch("four"), Reply::text("Then not.")]);
+    fixture.api.script([touch("four"), Reply::text("Then not.")]);
     terminal.types("Make four\r").await;
     terminal.shows("Allow Bash?").await;
     terminal.types("n\r").await;
     terminal.shows("Why").await;
     say(&mut terminal, "too risky", "Then not.").await;
-    assert!(last_request(&scene).contains("too risky") && !made("four").exists());
+    assert!(last_request(&fixture).contains("too risky") && !made("four").exists());
 
     terminal.types(CTRL_D).await;
     assert!(terminal.ends().await.success());
-    scene.relay.stop().await;
+    fixture.relay.stop().await;
 }
 
 async fn without_the_flag_the_answer_is_no_and_names_it(cli: Cli) {
-    let scene = Scene::start(cli, "ask").await;
-    scene.api.script([touch("made"), Reply::text("Then not.")]);
-    let mut ask = Command::new(env!("CARGO_BIN_EXE_claude-relay"));
-    ask.env_clear().env("CLAUDE_RELAY_URL", &scene.relay.url).arg("Make it").kill_on_drop(true);
-    let output = soon(ask.stdin(std::process::Stdio::null()).output()).await.unwrap();
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "Then not.\n");
-    let told = last_request(&scene);
+    let fixture = ClaudeFixture::start(cli, "ask").await;
+    fixture.api.script([touch("made"), Reply::text("Then not.")]);
+    let (code, stdout, stderr) = run(command(&fixture.relay.url).arg("Make it")).await;
+    assert_eq!((code, stdout.as_str()), (0, "Then not.\n"), "{stderr}");
+    let told = last_request(&fixture);
     assert!(told.contains("without --interactive-approvals"), "{told}");
-    assert!(!scene.relay.workspace().join("made").exists());
-    scene.relay.stop().await;
+    assert!(!fixture.relay.workspace().join("made").exists());
+    fixture.relay.stop().await;
 }
 
 async fn model_and_mode_are_changed(cli: Cli) {
-    let scene = Scene::start(cli, "ask").await;
-    let mut terminal = chat(&scene, &[]).await;
-    scene.api.script([Reply::text("As you see.")]);
+    let fixture = ClaudeFixture::start(cli, "ask").await;
+    let mut terminal = chat(&fixture, &[]).await;
+    fixture.api.script([Reply::text("As you see.")]);
     terminal.types("/model claude-test-model-7\r").await;
     terminal.shows("> ").await;
     say(&mut terminal, "Who are you?", "As you see.").await;
-    assert_eq!(scene.api.turns().last().unwrap().body["model"], "claude-test-model-7");
+    assert_eq!(fixture.api.turns().last().unwrap().body["model"], "claude-test-model-7");
     say(&mut terminal, "/model", "claude-test-model-7\r\n").await;
 
-    let file = scene.relay.workspace().join("made");
+    let file = fixture.relay.workspace().join("made");
     let write = Reply::tool("Write", json!({ "file_path": file, "content": "x" }));
-    scene.api.script([write, Reply::text("Written.")]);
+    fixture.api.script([write, Reply::text("Written.")]);
     terminal.types("/mode acceptEdits\r").await;
     terminal.shows("> ").await;
     say(&mut terminal, "Write it", "Written.").await;
-    assert!(file.exists(), "{}", last_request(&scene));
+    assert!(file.exists(), "{}", last_request(&fixture));
     // The ceiling is the operator's.
     say(&mut terminal, "/mode bypassPermissions", "mode ask of the server does not allow").await;
     terminal.types(CTRL_D).await;
     assert!(terminal.ends().await.success());
-    scene.relay.stop().await;
+    fixture.relay.stop().await;
 }
 
 async fn another_conversation_begins(cli: Cli) {
-    let scene = Scene::start(cli, "ask").await;
-    let mut terminal = chat(&scene, &["--print-session-id"]).await;
-    scene.api.script([Reply::text("Noted."), Reply::text("Which teapot?")]);
+    let fixture = ClaudeFixture::start(cli, "ask").await;
+    let mut terminal = chat(&fixture, &["--print-session-id"]).await;
+    fixture.api.script([Reply::text("Noted."), Reply::text("Which teapot?")]);
     terminal.types("Remember the teapot\r").await;
     terminal.shows("Noted.").await;
     terminal.shows("SESSION_ID=").await;
@@ -141,9 +137,9 @@ async fn another_conversation_begins(cli: Cli) {
     assert_ne!(before, after);
 
     say(&mut terminal, "What was it?", "Which teapot?").await;
-    let request = last_request(&scene);
+    let request = last_request(&fixture);
     assert!(request.contains("What was it?") && !request.contains("Remember"), "{request}");
     terminal.types(CTRL_D).await;
     assert!(terminal.ends().await.success());
-    scene.relay.stop().await;
+    fixture.relay.stop().await;
 }

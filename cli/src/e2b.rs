@@ -1,20 +1,20 @@
-//! `claude-relay sandbox`: what runs in E2B's cloud, and its end.
+//! `claude-relay e2b`: the sandboxes in E2B's cloud.
 
 use std::time::{Duration, SystemTime};
 
 use claude_relay_client::Error;
 use claude_relay_client::e2b::{E2b, Filter, Killed, Paused, SandboxId, SandboxInfo, strays};
 
-use crate::args::{KillArgs, SandboxCommand};
-use crate::outcome::Exit;
+use crate::args::{E2bCommand, KillArgs};
+use crate::exit::Exit;
 use crate::terminal::Terminal;
 
-pub(crate) async fn sandbox(command: SandboxCommand, terminal: &Terminal) -> Result<Exit, Exit> {
+pub(crate) async fn run(command: E2bCommand, terminal: &Terminal) -> Result<Exit, Exit> {
     let e2b = E2b::from_environment().map_err(Error::from)?;
     match command {
-        SandboxCommand::Ls { all } => ls(&e2b, all, terminal).await,
-        SandboxCommand::Kill(args) => kill(&e2b, args, terminal).await,
-        SandboxCommand::Pause { ids } => {
+        E2bCommand::Ls { all } => ls(&e2b, all, terminal).await,
+        E2bCommand::Kill(args) => kill(&e2b, args, terminal).await,
+        E2bCommand::Pause { ids } => {
             let mut exit = Ok(Exit::OK);
             for id in ids {
                 let said = match e2b.pause(&id).await {
@@ -26,16 +26,16 @@ pub(crate) async fn sandbox(command: SandboxCommand, terminal: &Terminal) -> Res
             }
             exit
         }
-        SandboxCommand::Resume { ids, sandbox_timeout } => {
+        E2bCommand::Resume { ids, lifetime } => {
             let mut exit = Ok(Exit::OK);
             for id in ids {
-                let said = e2b.connect(&id, sandbox_timeout).await;
-                let said = said.map(|_| format!("{id} runs, for {} more", length(sandbox_timeout)));
+                let said = e2b.connect(&id, lifetime).await;
+                let said = said.map(|_| format!("{id} runs, for {} more", length(lifetime)));
                 tell(said, &mut exit, terminal)?;
             }
             exit
         }
-        SandboxCommand::Logs { id } => {
+        E2bCommand::Logs { id } => {
             for line in e2b.logs(&id).await.map_err(Error::from)? {
                 print(&format!("{line}\n"), terminal)?;
             }

@@ -5,9 +5,9 @@ use claude_relay_client::{Applies, RawJson};
 use serde_json::{Map, Value};
 
 use crate::args::{Args, ConfigCommand, ServerArgs};
+use crate::ask::prompt::read_file;
 use crate::connect::builder;
-use crate::outcome::Exit;
-use crate::prompt::read_file;
+use crate::exit::Exit;
 use crate::terminal::Terminal;
 
 pub(crate) async fn config(

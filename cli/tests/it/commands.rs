@@ -1,46 +1,16 @@
 //! The command line: what it prints where, and its exit codes.
 
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 
 use crate::support::fake::{CONNECTED, Fake};
+use crate::support::program::{command, piped, run, signal, told, wait_for_line};
 use crate::support::real::Relay;
 use crate::support::soon;
-
-/// The program, with nothing of the tests' environment.
-fn command(url: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_claude-relay"));
-    command.env_clear().env("CLAUDE_RELAY_URL", url).stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-/// Its exit code, stdout and stderr.
-async fn run(command: &mut Command) -> (i32, String, String) {
-    told(soon(command.output()).await.unwrap())
-}
-
-fn told(output: Output) -> (i32, String, String) {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-async fn piped(command: &mut Command, input: &[u8]) -> (i32, String, String) {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input).await.unwrap();
-    drop(stdin);
-    told(soon(child.wait_with_output()).await.unwrap())
-}
 
 #[tokio::test]
 async fn the_answer_is_on_stdout_and_everything_else_on_stderr() {
@@ -257,11 +227,7 @@ async fn ctrl_c_once_stops_the_turn_and_twice_the_program() {
         command.args(["-v", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     };
-    let interrupt = |child: &tokio::process::Child| {
-        let pid = i32::try_from(child.id().unwrap()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    };
+    let interrupt = |child: &tokio::process::Child| signal(child, Signal::INT);
     // What was said before is printed, and the agent answers the next one.
     let mut child = start(r#"{"echo":true,"note":"said before","sleep_ms":1}"#);
     soon(child.wait()).await.unwrap();
@@ -294,26 +260,6 @@ async fn ctrl_c_once_stops_the_turn_and_twice_the_program() {
     wait_for_line(&mut child, "interrupting").await;
     interrupt(&child);
     assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
-}
-
-/// Reads stderr up to a line that begins so; the rest stays to be read.
-async fn wait_for_line(child: &mut tokio::process::Child, begins: &str) {
-    use tokio::io::AsyncReadExt as _;
-    let stderr = child.stderr.as_mut().unwrap();
-    let mut line = Vec::new();
-    soon(async {
-        loop {
-            let byte = stderr.read_u8().await.expect("it ended early");
-            if byte != b'\n' {
-                line.push(byte);
-            } else if line.starts_with(begins.as_bytes()) {
-                return;
-            } else {
-                line.clear();
-            }
-        }
-    })
-    .await;
 }
 
 #[tokio::test]

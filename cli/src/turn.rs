@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::approvals::Approvals;
 use crate::args::TurnArgs;
 use crate::connect::describe;
-use crate::outcome::Exit;
+use crate::exit::Exit;
 use crate::render::Renderer;
 use crate::terminal::{TICK, Terminal};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use claude_relay_client::{Block, UserMessage};
 
 use crate::args::AskArgs;
-use crate::outcome::Exit;
+use crate::exit::Exit;
 use crate::terminal::Terminal;
 
 /// The largest prompt; a server takes no larger message.

@@ -6,8 +6,8 @@ use claude_relay_client::e2b::E2b;
 use claude_relay_client::{Client, Configuration, Decision, Error};
 
 use super::{NOBODY_TO_ASK, with_settings};
-use crate::args::{SandboxArgs, ServerArgs};
-use crate::outcome::Exit;
+use crate::args::{E2bArgs, ServerArgs};
+use crate::exit::Exit;
 use crate::terminal::Terminal;
 
 /// How long it is waited for what a failed start has left to clean up: an
@@ -21,7 +21,7 @@ pub(super) async fn connect(
     terminal: &Terminal,
 ) -> Result<Client, Exit> {
     let e2b = E2b::from_environment().map_err(Error::from)?;
-    let SandboxArgs { template, keep, attach, sandbox_timeout, .. } = &args.sandbox;
+    let E2bArgs { template, keep, attach, e2b_timeout, .. } = &args.e2b;
     let (builder, what) = match attach {
         Some(id) => (Client::attach(id.as_str()), format!("coming back to the sandbox {id}")),
         None => {
@@ -34,7 +34,7 @@ pub(super) async fn connect(
     };
     let mut builder = with_settings(builder, args)?
         .e2b(e2b.clone())
-        .sandbox_timeout(*sandbox_timeout)
+        .sandbox_timeout(*e2b_timeout)
         .configuration(configuration);
     if !interactive {
         builder = builder.on_permission(|_| async { Decision::deny(NOBODY_TO_ASK) });
@@ -57,7 +57,7 @@ pub(super) async fn connect(
         }
         Err(exit) => {
             if !e2b.settled(CLEANUP).await {
-                terminal.complain("a sandbox may be left: see `claude-relay sandbox ls`");
+                terminal.complain("a sandbox may be left: see `claude-relay e2b ls`");
             }
             Err(exit)
         }
@@ -78,7 +78,7 @@ fn failed(error: Error, template: Option<&str>) -> Exit {
     }
 }
 
-pub(super) async fn leave(client: &Client, args: &SandboxArgs, terminal: &Terminal) {
+pub(super) async fn leave(client: &Client, args: &E2bArgs, terminal: &Terminal) {
     if args.keep || args.attach.is_some() {
         match client.detach().await {
             Ok(id) if args.keep => terminal.fact(&format!("SANDBOX_ID={id}")),

@@ -8,7 +8,7 @@ use rustyline::error::ReadlineError;
 
 use crate::args::{ChatArgs, ServerArgs};
 use crate::connect::{connect, leave};
-use crate::outcome::Exit;
+use crate::exit::Exit;
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 use crate::turn::{self, report};

@@ -1,15 +1,17 @@
 //! One question, one answer.
 
+pub(crate) mod prompt;
+
 use std::fs;
 
 use claude_relay_client::Answer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::prompt::{message, read_file};
 use crate::args::{AskArgs, ServerArgs};
 use crate::connect::{connect, leave};
-use crate::outcome::Exit;
-use crate::prompt::{message, read_file};
+use crate::exit::Exit;
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 use crate::turn::{self, Ended, report};

@@ -1,4 +1,4 @@
-//! `claude-relay`: talk to an agent behind a relay from a terminal or a script.
+//! `claude-relay`: talks to an agent behind a relay from a terminal or a script.
 //!
 //! Answers go to stdout, everything else to stderr.
 
@@ -7,12 +7,10 @@ mod args;
 mod ask;
 mod chat;
 mod connect;
+mod e2b;
+mod exit;
 mod inspect;
-mod outcome;
-mod prompt;
 mod render;
-#[cfg(feature = "e2b")]
-mod sandboxes;
 mod terminal;
 mod trace;
 mod turn;
@@ -22,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{Args, Command};
-use crate::outcome::Exit;
+use crate::exit::Exit;
 use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
@@ -50,10 +48,7 @@ fn run(args: Args, terminal: &Terminal) -> Result<Exit, Exit> {
         Some(Command::Config { command }) => {
             runtime.block_on(inspect::config(&server, command, terminal))
         }
-        #[cfg(feature = "e2b")]
-        Some(Command::Sandbox { command }) => {
-            runtime.block_on(sandboxes::sandbox(command, terminal))
-        }
+        Some(Command::E2b { command }) => runtime.block_on(e2b::run(command, terminal)),
         Some(Command::Health) => runtime.block_on(inspect::health(&server, terminal)),
         Some(Command::Completions { shell }) => inspect::completions(shell, terminal),
         Some(Command::Man) => inspect::man(terminal),

@@ -1,15 +1,14 @@
 //! From arguments to a client.
 
-#[cfg(feature = "e2b")]
-mod in_sandbox;
+mod e2b;
 
 use std::path::Path;
 
 use claude_relay_client::{Client, ClientBuilder, Configuration, Connection, Decision};
 
 use crate::args::ServerArgs;
-use crate::outcome::Exit;
-use crate::prompt::read_file;
+use crate::ask::prompt::read_file;
+use crate::exit::Exit;
 use crate::terminal::Terminal;
 use crate::trace::Trace;
 
@@ -51,9 +50,8 @@ pub(crate) async fn connect(
     interactive: bool,
     terminal: &Terminal,
 ) -> Result<Client, Exit> {
-    #[cfg(feature = "e2b")]
-    if args.sandbox.is_wanted() {
-        return in_sandbox::connect(args, configuration, interactive, terminal).await;
+    if args.e2b.is_wanted() {
+        return e2b::connect(args, configuration, interactive, terminal).await;
     }
     let configured = !configuration.is_empty();
     let mut builder = builder(args)?.environment(configured).configuration(configuration);
@@ -75,11 +73,9 @@ pub(crate) async fn connect(
 
 /// Says goodbye. A sandbox ends with that, or is left as it was asked for.
 pub(crate) async fn leave(client: &Client, args: &ServerArgs, terminal: &Terminal) {
-    #[cfg(feature = "e2b")]
-    if args.sandbox.is_wanted() {
-        return in_sandbox::leave(client, &args.sandbox, terminal).await;
+    if args.e2b.is_wanted() {
+        return e2b::leave(client, &args.e2b, terminal).await;
     }
-    let _ = (args, terminal);
     client.stop().await;
 }
 

@@ -46,7 +46,6 @@ impl Exit {
     }
 
     /// The same end in other words.
-    #[cfg(feature = "e2b")]
     pub(crate) fn saying(self, message: String) -> Self {
         Self { message: Some(message), ..self }
     }
@@ -70,7 +69,6 @@ impl From<Error> for Exit {
             | Error::InvalidMessage(_)
             | Error::NoSandbox => 2,
             Error::Timeout { .. } | Error::NotStarted { .. } => 4,
-            #[cfg(feature = "e2b")]
             Error::E2b(error) => match **error {
                 claude_relay_client::e2b::Error::Settings(_)
                 | claude_relay_client::e2b::Error::Argument(_) => 2,

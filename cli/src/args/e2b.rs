@@ -1,0 +1,89 @@
+//! The options and the subcommand for sandboxes of E2B's cloud.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use claude_relay_client::e2b::SandboxId;
+
+use super::values::parse_duration;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum E2bCommand {
+    /// List the sandboxes that claude-relay has started
+    Ls {
+        /// List every one of the account
+        #[arg(long)]
+        all: bool,
+    },
+    /// Kill sandboxes
+    Kill(KillArgs),
+    /// Pause sandboxes with all that runs in them; their time stands still
+    Pause {
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<SandboxId>,
+    },
+    /// Resume sandboxes, or give them new time
+    Resume {
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<SandboxId>,
+        /// How long they live from now on, at least
+        #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+        lifetime: Duration,
+    },
+    /// Print the log of a sandbox
+    Logs {
+        /// Its id
+        id: SandboxId,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct KillArgs {
+    /// Their ids
+    #[arg(required_unless_present = "all")]
+    pub(crate) ids: Vec<SandboxId>,
+    /// All that claude-relay has started
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// Of these, only those that were started this long ago, such as 90m or 24h
+    #[arg(long, value_name = "TIME", requires = "all", value_parser = parse_duration)]
+    pub(crate) older_than: Option<Duration>,
+}
+
+/// A sandbox of E2B's cloud in the place of an address.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "E2B (E2B_API_KEY and ANTHROPIC_API_KEY, also from .env)")]
+pub(crate) struct E2bArgs {
+    /// Run the agent in a fresh sandbox, which ends with this program
+    #[arg(long, global = true)]
+    pub(crate) e2b: bool,
+    /// Of this template; means --e2b
+    #[arg(long = "e2b-template", global = true, value_name = "NAME")]
+    pub(crate) template: Option<String>,
+    /// Leave the sandbox when done and print SANDBOX_ID=… to stderr; when its
+    /// time is over it is paused
+    #[arg(long, global = true)]
+    pub(crate) keep: bool,
+    /// Connect to this sandbox, resume it if it is paused, and leave it again
+    #[arg(long, global = true, value_name = "ID", conflicts_with_all = ["e2b", "template", "keep"])]
+    pub(crate) attach: Option<SandboxId>,
+    /// How long the sandbox lives once this program is gone
+    #[arg(
+        long,
+        alias = "sandbox-timeout",
+        global = true,
+        value_name = "TIME",
+        default_value = "5m",
+        value_parser = parse_duration
+    )]
+    pub(crate) e2b_timeout: Duration,
+}
+
+impl E2bArgs {
+    /// True if the server is one in a sandbox.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.e2b || self.template.is_some() || self.attach.is_some()
+    }
+}

@@ -1,0 +1,114 @@
+//! The command line as it is typed.
+
+mod e2b;
+mod server;
+mod turn;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::e2b::{E2bArgs, E2bCommand, KillArgs};
+pub(crate) use self::server::{Color, ServerArgs};
+pub(crate) use self::turn::{AskArgs, ChatArgs, TurnArgs};
+use crate::exit::Exit;
+
+/// Talk to an agent behind a relay.
+///
+/// The answer goes to stdout, everything else to stderr. What is piped in is
+/// part of the prompt.
+#[derive(Debug, Parser)]
+#[command(
+    name = "claude-relay",
+    version,
+    after_help = "Exit codes: 0 ok, 1 the turn failed, 2 bad arguments, 3 connection, 4 timeout, \
+                  5 not understood, 130 interrupted."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+impl Args {
+    /// Checks what clap cannot: options that do not go with the subcommand.
+    pub(crate) fn check(&self) -> Result<(), Exit> {
+        if self.command.is_some() && self.ask != AskArgs::default() {
+            return Err(Exit::usage(
+                "options of `ask` cannot stand before a subcommand: write them after it",
+            ));
+        }
+        let e2b = &self.server.e2b;
+        let talks = matches!(self.command, None | Some(Command::Ask(_) | Command::Chat(_)));
+        if e2b.is_wanted() && !talks {
+            return Err(Exit::usage("a sandbox is for `ask` and `chat`"));
+        }
+        if e2b.keep && !e2b.is_wanted() {
+            return Err(Exit::usage("--keep goes with --e2b or --e2b-template"));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask one question; this is also what happens without a subcommand
+    Ask(AskArgs),
+    /// Talk back and forth
+    Chat(ChatArgs),
+    /// Show or replace the server's configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Show the state of the server
+    Health,
+    /// List, kill, pause and resume sandboxes in E2B's cloud
+    E2b {
+        #[command(subcommand)]
+        command: E2bCommand,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print it, without its secrets
+    Get,
+    /// Replace it as a whole
+    Set {
+        /// A file of JSON, `-` for stdin
+        #[arg(long, value_name = "FILE", conflicts_with = "fields")]
+        file: Option<PathBuf>,
+        /// `name=value`; a value is JSON if it can be read as such, else text
+        #[arg(value_name = "NAME=VALUE", required_unless_present = "file")]
+        fields: Vec<String>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_default_is_what_an_empty_command_line_gives() {
+        assert_eq!(Args::parse_from(["claude-relay"]).ask, AskArgs::default());
+    }
+}

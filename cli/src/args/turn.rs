@@ -1,0 +1,100 @@
+//! The options of `ask` and `chat`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use claude_relay_client::{Configuration, SystemPrompt};
+
+use super::values::parse_duration;
+
+#[derive(Debug, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct AskArgs {
+    /// What to ask
+    pub(crate) prompt: Option<String>,
+    /// Read the prompt from this file, `-` for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub(crate) prompt_file: Option<PathBuf>,
+    /// An image that goes with the prompt: PNG, JPEG, GIF or WebP; can be repeated
+    #[arg(long = "image", value_name = "FILE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// Print one JSON object instead of the answer's text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the answer once, at its end
+    #[arg(long)]
+    pub(crate) no_stream: bool,
+    /// Also write the answer to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// The answer must have the form of this JSON schema
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output_schema: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) turn: TurnArgs,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct ChatArgs {
+    /// Keep what was typed in this file; default: claude-relay/history under
+    /// XDG_STATE_HOME or ~/.local/state
+    #[arg(long, value_name = "FILE", env = "CLAUDE_RELAY_HISTORY")]
+    pub(crate) history: Option<PathBuf>,
+    /// Keep nothing of what was typed
+    #[arg(long, conflicts_with = "history")]
+    pub(crate) no_history: bool,
+    #[command(flatten)]
+    pub(crate) turn: TurnArgs,
+}
+
+/// The options that `ask` and `chat` share.
+///
+/// Options under "Agent" replace the server's configuration as a whole;
+/// without any of them it is left as it is.
+#[derive(Debug, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct TurnArgs {
+    /// The most time for a turn, such as 90 or 5m; 0 for no limit
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Print tokens, cost and time after each turn
+    #[arg(long)]
+    pub(crate) summary: bool,
+    /// Print SESSION_ID=… to stderr
+    #[arg(long)]
+    pub(crate) print_session_id: bool,
+    /// Ask on the terminal when the agent wants to use a tool; without it the
+    /// answer is no
+    #[arg(long)]
+    pub(crate) interactive_approvals: bool,
+    /// Which agent answers: claude or codex
+    #[arg(long, value_name = "NAME", help_heading = "Agent (replaces the configuration)")]
+    pub(crate) provider: Option<String>,
+    /// Go on with this conversation
+    #[arg(long, value_name = "ID", help_heading = "Agent (replaces the configuration)")]
+    pub(crate) resume: Option<String>,
+    /// The model
+    #[arg(long, help_heading = "Agent (replaces the configuration)")]
+    pub(crate) model: Option<String>,
+    /// What the agent is told about itself
+    #[arg(long, value_name = "TEXT", help_heading = "Agent (replaces the configuration)")]
+    pub(crate) system_prompt: Option<String>,
+    /// Show text as it is being written, also with no other option of this group
+    #[arg(long, help_heading = "Agent (replaces the configuration)")]
+    pub(crate) partial: bool,
+}
+
+impl TurnArgs {
+    /// Returns the configuration that the options ask for; empty if none does.
+    pub(crate) fn configuration(&self) -> Configuration {
+        let mut configuration = Configuration {
+            provider: self.provider.clone(),
+            resume: self.resume.clone(),
+            model: self.model.clone(),
+            system_prompt: self.system_prompt.as_deref().map(SystemPrompt::from),
+            ..Configuration::default()
+        };
+        if self.partial || !configuration.is_empty() {
+            configuration.include_partial_messages = Some(true);
+        }
+        configuration
+    }
+}

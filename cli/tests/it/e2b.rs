@@ -1,0 +1,217 @@
+//! Sandboxes of E2B, against a fake of E2B's API that forwards a sandbox's
+//! port to a real server.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use claude_relay_client::e2b::{E2b, NewSandbox, Options};
+use claude_relay_e2b_fake::{API_KEY, Fake, Fault, Recorded};
+use rustix::process::Signal;
+use tokio::process::Command;
+
+use crate::support::cli_kit::wait;
+use crate::support::program::{Told, bare, run, signal};
+use crate::support::real::Relay;
+use crate::support::soon;
+
+/// The program, E2B's API, and the server that is in its sandboxes.
+struct Fixture {
+    fake: Fake,
+    _relay: Relay,
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn start() -> Self {
+        let relay = Relay::demo(&["--no-auth"]).await;
+        let fake = Fake::start().await;
+        fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)));
+        Self { fake, _relay: relay, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// The variables that lead to the fake.
+    fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("E2B_API_KEY", API_KEY.to_owned()),
+            ("E2B_API_URL", self.fake.url()),
+            ("E2B_SANDBOX_URL", self.fake.url()),
+        ]
+    }
+
+    fn account(&self) -> E2b {
+        let variables = self.variables().map(|(name, value)| (name.to_owned(), value));
+        let variables = BTreeMap::from(variables);
+        E2b::new(Options::default().resolve_with(&variables).unwrap()).unwrap()
+    }
+
+    /// The program, with what leads to the fake and nothing else.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = bare();
+        command
+            .args(arguments)
+            .envs(self.variables())
+            .env("ANTHROPIC_API_KEY", "sk-ant-made-up")
+            .current_dir(self.folder.path());
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Told {
+        run(&mut self.command(arguments)).await
+    }
+
+    /// Runs what must succeed and gives its stdout.
+    async fn ok(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.run(arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        stdout
+    }
+
+    /// The requests so far of a method and with a path that ends so.
+    fn asked(&self, method: &str, path_ends: &str) -> Vec<Recorded> {
+        let mut asked = self.fake.requests();
+        asked.retain(|request| request.method == method && request.path.ends_with(path_ends));
+        asked
+    }
+
+    fn only_sandbox(&self) -> String {
+        let alive = self.fake.alive();
+        assert_eq!(alive.len(), 1, "{alive:?}");
+        alive[0].clone()
+    }
+
+    /// Nothing lives, every request was as the specification says, and the
+    /// key was seen by the API alone.
+    fn finish(self) {
+        self.fake.finish();
+    }
+}
+
+#[tokio::test]
+async fn a_question_in_a_fresh_sandbox() {
+    let fixture = Fixture::start().await;
+    let stdout = fixture.ok(&["--e2b", "from the cloud"]).await;
+    assert!(stdout.contains("“from the cloud”"), "{stdout}");
+    assert_eq!(fixture.fake.counts().0, 1);
+    let configured = String::from_utf8(fixture.asked("POST", "/config")[0].body.clone());
+    assert!(configured.unwrap().contains("sk-ant-made-up"));
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said_before_anything_is_created() {
+    let fixture = Fixture::start().await;
+    for (variable, says) in [("E2B_API_KEY", "E2B API key"), ("ANTHROPIC_API_KEY", "credential")] {
+        let (code, _, stderr) = run(fixture.command(&["--e2b", "hi"]).env_remove(variable)).await;
+        assert!(code == 2 && stderr.contains(says), "{stderr}");
+    }
+    for arguments in [
+        &["--e2b", "health"][..],
+        &["--keep", "hi"],
+        &["--attach", "i1", "--e2b", "hi"],
+        &["--attach", "not an id", "hi"],
+        &["e2b", "kill"],
+        &["e2b", "kill", "--older-than", "1h"],
+    ] {
+        let (code, _, stderr) = fixture.run(arguments).await;
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+    }
+    assert!(fixture.fake.requests().is_empty());
+
+    // A file of variables is as good.
+    let file = format!("E2B_API_KEY={API_KEY}\nANTHROPIC_API_KEY=sk-ant-of-the-file\n");
+    std::fs::write(fixture.folder.path().join(".env"), file).unwrap();
+    let mut command = fixture.command(&["--e2b", "hi"]);
+    let (code, _, stderr) =
+        run(command.env_remove("E2B_API_KEY").env_remove("ANTHROPIC_API_KEY")).await;
+    assert_eq!(code, 0, "{stderr}");
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn a_sandbox_is_kept_attached_to_and_managed() {
+    let fixture = Fixture::start().await;
+    let (code, _, stderr) = fixture.run(&["--e2b-template", "mine", "--keep", "one"]).await;
+    assert_eq!(code, 0, "{stderr}");
+    let id = fixture.only_sandbox();
+    assert!(stderr.contains(&format!("SANDBOX_ID={id}\n")), "{stderr}");
+    let created = String::from_utf8(fixture.asked("POST", "/sandboxes")[0].body.clone()).unwrap();
+    assert!(created.contains(r#""autoPause":true"#) && created.contains(r#""mine""#), "{created}");
+
+    let stdout = fixture.ok(&["--attach", &id, "two"]).await;
+    assert!(stdout.contains("“two”") && !stdout.contains("“one”"), "{stdout}");
+    let listed = fixture.ok(&["e2b", "ls"]).await;
+    let row = listed.lines().nth(1).unwrap_or_default();
+    assert!(row.starts_with(&id) && row.contains("running") && row.ends_with("mine"), "{listed}");
+    fixture.ok(&["e2b", "pause", &id]).await;
+    assert!(fixture.ok(&["e2b", "pause", &id]).await.contains("already"));
+    assert!(fixture.ok(&["e2b", "ls"]).await.contains("paused"));
+    fixture.ok(&["e2b", "resume", &id, "--for", "10m"]).await;
+    assert!(fixture.fake.seconds_left(&id).unwrap() > 500);
+    assert!(fixture.ok(&["e2b", "logs", &id]).await.contains("info  sandbox started"));
+    assert!(fixture.ok(&["e2b", "kill", &id]).await.contains("is ended"));
+    assert!(fixture.ok(&["e2b", "kill", &id]).await.contains("gone already"));
+    for arguments in [&["--attach", &id, "three"][..], &["e2b", "pause", &id]] {
+        let (code, _, stderr) = fixture.run(arguments).await;
+        assert!(code == 3 && stderr.contains(&id), "{stderr}");
+    }
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn orphans_are_killed_by_their_age_and_those_of_others_left_alone() {
+    let fixture = Fixture::start().await;
+    let e2b = &fixture.account();
+    let (old, new) = (NewSandbox::new("base"), NewSandbox::new("base"));
+    let old = e2b.create_guarded(&old).await.unwrap().keep().unwrap();
+    let new = e2b.create_guarded(&new).await.unwrap().keep().unwrap();
+    let others = e2b.create(&NewSandbox::new("base")).await.unwrap();
+    fixture.fake.age(old.id().as_str(), Duration::from_secs(7200));
+    fixture.ok(&["e2b", "kill", "--all", "--older-than", "1h"]).await;
+    assert_eq!(fixture.fake.alive(), [new.id().as_str(), others.id().as_str()]);
+    assert!(fixture.ok(&["e2b", "ls", "--all"]).await.contains(others.id().as_str()));
+    assert!(!fixture.ok(&["e2b", "ls"]).await.contains(others.id().as_str()));
+    fixture.ok(&["e2b", "kill", "--all"]).await;
+    assert_eq!(fixture.fake.alive(), [others.id().as_str()]);
+    others.kill().await.unwrap();
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn nothing_is_left_when_the_program_ends_early() {
+    // Refused.
+    let fixture = Fixture::start().await;
+    fixture.fake.fail("POST 3000/config", Fault::refuse(400, "not like this"));
+    let (code, _, stderr) = fixture.run(&["--e2b", "hi"]).await;
+    assert!(code == 2 && stderr.contains("not like this"), "{stderr}");
+    assert!(fixture.fake.alive().is_empty());
+
+    // There is no such template.
+    fixture.fake.fail("POST /sandboxes", Fault::refuse(404, "template not found"));
+    let (code, _, stderr) = fixture.run(&["--e2b", "hi"]).await;
+    assert!(code == 3 && stderr.contains("claude-relay-e2b build"), "{stderr}");
+
+    // Its creation was not answered: it is looked for.
+    fixture.fake.fail("POST /sandboxes", Fault::CutAfter);
+    let (code, _, stderr) = fixture.run(&["--e2b", "hi"]).await;
+    assert_eq!(code, 3, "{stderr}");
+    assert!(fixture.fake.alive().is_empty());
+
+    // Interrupted while it starts, and in the middle of a turn.
+    fixture.fake.fail("POST 3000/config", Fault::Hang);
+    let before = fixture.asked("POST", "/config").len();
+    let child = fixture.command(&["--e2b", "hi"]).spawn().unwrap();
+    wait::until("the start", || (fixture.asked("POST", "/config").len() > before).then_some(()))
+        .await;
+    signal(&child, Signal::INT);
+    assert_eq!(soon(child.wait_with_output()).await.unwrap().status.code(), Some(130));
+    assert!(fixture.fake.alive().is_empty());
+
+    let child = fixture.command(&["--e2b", r#"{"sleep_ms":60000}"#]).spawn().unwrap();
+    wait::until("the turn", || (!fixture.asked("GET", "/ws").is_empty()).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    signal(&child, Signal::INT);
+    assert_eq!(soon(child.wait_with_output()).await.unwrap().status.code(), Some(130));
+    assert!(fixture.fake.alive().is_empty());
+    fixture.finish();
+}

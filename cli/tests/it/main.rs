@@ -1,0 +1,11 @@
+//! The command line against servers of every kind: the real one with the
+//! built-in agent, with Claude Code and with Codex, and scripted ones.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod codex;
+mod commands;
+mod e2b;
+mod support;
+mod terminal;
+mod terminal_with_claude;

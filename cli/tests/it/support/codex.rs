@@ -1,0 +1,78 @@
+//! A server with the real Codex behind it, and the command line in front.
+
+use tokio::process::Command;
+
+use super::cli_kit::codex_home::{Home, variables};
+use super::cli_kit::place::Place;
+use super::cli_kit::responses_api::ResponsesApi;
+use super::cli_kit::tools;
+use super::program::{self, Told};
+use super::real::Relay;
+
+/// A server with Codex behind it, and Codex's API.
+pub(crate) struct CodexFixture {
+    pub(crate) relay: Relay,
+    pub(crate) api: ResponsesApi,
+    place: Place,
+}
+
+impl CodexFixture {
+    /// In a mode of the server.
+    pub(crate) async fn start(mode: &str) -> Self {
+        let api = ResponsesApi::start();
+        let url = api.url();
+        Self::with(api, &url, &["--mode", mode]).await
+    }
+
+    /// With a model that nobody answers for, which is given up in a second.
+    pub(crate) async fn out_of_reach() -> Self {
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1", gone.local_addr().unwrap());
+        drop(gone);
+        Self::with(ResponsesApi::start(), &url, &["--codex-retry-limit", "1s"]).await
+    }
+
+    async fn with(api: ResponsesApi, url: &str, arguments: &[&str]) -> Self {
+        let place = Place::new();
+        Home::default().prepare(&place, url);
+        let mut environment = place.environment();
+        environment.extend(variables(&place).map(|(name, value)| (name.to_owned(), value)));
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let path = tools::codex();
+        let arguments = [&["--codex-path", path.to_str().unwrap()], arguments].concat();
+        let relay = Relay::start(&arguments, &environment).await;
+        Self { relay, api, place }
+    }
+
+    /// Whether the agent has made this file in its workspace.
+    pub(crate) fn has_made(&self, file: &str) -> bool {
+        self.relay.workspace().join(file).exists()
+    }
+
+    /// A file of the test's own.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.place.file(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// The command line, asking Codex.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.plain(arguments);
+        command.args(["--provider", "codex"]);
+        command
+    }
+
+    /// The command line with these arguments alone.
+    pub(crate) fn plain(&self, arguments: &[&str]) -> Command {
+        let mut command = program::command(&self.relay.url);
+        command.args(arguments);
+        command
+    }
+
+    /// Exit code, stdout and stderr of the command line.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Told {
+        program::run(&mut self.command(arguments)).await
+    }
+}
