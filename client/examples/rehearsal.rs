@@ -10,29 +10,16 @@
 //! Run with `RELAY_URL=http://127.0.0.1:3000`, against a server that nobody
 //! has claimed yet.
 
-#[allow(dead_code, reason = "the server's tests use more of it")]
-#[path = "../../server/tests/it/support/api.rs"]
-mod api;
-#[allow(dead_code, reason = "the server's tests use more of it")]
-#[path = "../../server/tests/it/support/messages_api.rs"]
-mod messages_api;
-#[allow(dead_code, reason = "the server's tests use more of it")]
-#[path = "../../server/tests/it/support/reply.rs"]
-mod reply;
-#[allow(dead_code, reason = "the server's tests use more of it")]
-#[path = "../../server/tests/it/support/wait.rs"]
-mod wait;
-
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
 use claude_relay_client::e2b::{E2b, Options};
 use claude_relay_client::{Client, Error};
-use claude_relay_e2b_fake::{API_KEY, Fake};
+use claude_relay_testing::e2b::{API_KEY, FakeE2b};
 
-use crate::messages_api::MessagesApi;
-use crate::reply::Reply;
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::Reply;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -43,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 async fn main() -> Result<(), Failure> {
     #[allow(clippy::disallowed_methods, reason = "the rehearsal says the address this way")]
     let relay = std::env::var("RELAY_URL")?;
-    let fake = Fake::start().await;
+    let fake = FakeE2b::start().await;
     fake.forward(3000, relay.trim_start_matches("http://").parse()?);
     let variables = [("E2B_API_URL", fake.url()), ("E2B_SANDBOX_URL", fake.url())];
     let variables: BTreeMap<_, _> = variables

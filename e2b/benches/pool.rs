@@ -14,7 +14,7 @@ use claude_relay_e2b::http::E2b;
 use claude_relay_e2b::pool::{PoolOptions, SandboxPool};
 use claude_relay_e2b::sandbox::NewSandbox;
 use claude_relay_e2b::settings::Options;
-use claude_relay_e2b_fake::{API_KEY, Fake};
+use claude_relay_testing::e2b::{API_KEY, FakeE2b};
 
 const SANDBOXES: usize = 500;
 const ROUNDS: usize = 20;
@@ -25,7 +25,7 @@ const MAX_GROWTH_KIB: u64 = 4096;
 
 #[tokio::main]
 async fn main() {
-    let fake = Fake::start().await;
+    let fake = FakeE2b::start().await;
     fake.forget_requests();
     let variables = BTreeMap::from([
         ("E2B_API_KEY".to_owned(), API_KEY.to_owned()),

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::cli_kit::reply::Gate;
-use crate::support::cli_kit::responses_api::Reply;
 use crate::support::codex::CodexFixture;
 use crate::support::program::told;
 use crate::support::soon;
 use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
+use claude_relay_testing::reply::Gate;
+use claude_relay_testing::responses_api::Reply;
 
 fn json(stdout: &str) -> Value {
     serde_json::from_str(stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"))

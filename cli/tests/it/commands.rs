@@ -7,14 +7,14 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::fake::{CONNECTED, Fake};
 use crate::support::program::{command, piped, run, signal, told, wait_for_line};
-use crate::support::real::Relay;
 use crate::support::soon;
+use claude_relay_testing::fake_relay::{CONNECTED, FakeRelay};
+use claude_relay_testing::relay_process::RelayProcess;
 
 #[tokio::test]
 async fn the_answer_is_on_stdout_and_everything_else_on_stderr() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     for more in [&[][..], &["--partial"], &["--no-stream"]] {
         let (code, stdout, stderr) = run(command(&relay.url).arg("a tool please").args(more)).await;
         assert_eq!(code, 0, "{more:?}: {stderr}");
@@ -29,7 +29,7 @@ async fn the_answer_is_on_stdout_and_everything_else_on_stderr() {
 
 #[tokio::test]
 async fn json_is_one_object_for_programs() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let (code, stdout, _) = run(command(&relay.url).args(["--json", "hi"])).await;
     assert_eq!(code, 0);
     let report: Value = serde_json::from_str(&stdout).unwrap();
@@ -52,7 +52,7 @@ async fn json_is_one_object_for_programs() {
 
 #[tokio::test]
 async fn each_failure_has_its_exit_code() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let folder = tempfile::tempdir().unwrap();
     let bad_utf8 = folder.path().join("bad");
     std::fs::write(&bad_utf8, b"\xff").unwrap();
@@ -91,7 +91,7 @@ async fn what_is_no_relay_or_refuses_is_a_connection_error() {
         ("401 Unauthorized", "another token"),
         ("502 Bad Gateway", "unavailable"),
     ] {
-        let fake = Fake::start(move |_, _, mut peer| async move {
+        let fake = FakeRelay::start(move |_, _, mut peer| async move {
             peer.answer(status, "text/html", "<html>hello</html>").await;
         })
         .await;
@@ -99,7 +99,7 @@ async fn what_is_no_relay_or_refuses_is_a_connection_error() {
         assert_eq!(code, 3, "{stderr}");
         assert!(stderr.contains(says), "{stderr}");
     }
-    let broken = Fake::relay(|_, _, mut peer| async move {
+    let broken = FakeRelay::relay(|_, _, mut peer| async move {
         peer.message().await;
         peer.text("this is not JSON").await;
         peer.idle().await;
@@ -110,7 +110,7 @@ async fn what_is_no_relay_or_refuses_is_a_connection_error() {
 
 #[tokio::test]
 async fn a_prompt_comes_from_the_line_a_file_or_a_pipe() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("prompt");
     std::fs::write(&file, "\u{feff}from the file").unwrap();
@@ -129,7 +129,7 @@ async fn a_prompt_comes_from_the_line_a_file_or_a_pipe() {
 
 #[tokio::test]
 async fn a_pipe_that_nobody_writes_to_does_not_hold_it_up() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let mut child = command(&relay.url)
         .arg("hi")
         .stdin(Stdio::piped())
@@ -145,7 +145,7 @@ async fn a_pipe_that_nobody_writes_to_does_not_hold_it_up() {
 
 #[tokio::test]
 async fn files_and_facts_for_programs() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let folder = tempfile::tempdir().unwrap();
     let (out, trace) = (folder.path().join("out"), folder.path().join("trace"));
     let (code, stdout, stderr) = run(command(&relay.url)
@@ -185,7 +185,7 @@ fn trace_lines(path: &Path) -> Vec<Value> {
 
 #[tokio::test]
 async fn flags_of_the_agent_are_configured_and_without_them_nothing_is() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let (code, stdout, _) =
         run(command(&relay.url).args(["config", "set", "model=kept", "maxTurns=5"])).await;
     assert_eq!(code, 0);
@@ -212,7 +212,7 @@ async fn flags_of_the_agent_are_configured_and_without_them_nothing_is() {
 
 #[tokio::test]
 async fn without_somebody_to_ask_a_tool_is_denied_and_the_flag_named() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let (code, stdout, stderr) = run(command(&relay.url).arg(r#"{"permission":"Bash"}"#)).await;
     assert_eq!(code, 0);
     assert!(stdout.contains("deny") && stdout.contains("--interactive-approvals"), "{stdout}");
@@ -221,7 +221,7 @@ async fn without_somebody_to_ask_a_tool_is_denied_and_the_flag_named() {
 
 #[tokio::test]
 async fn ctrl_c_once_stops_the_turn_and_twice_the_program() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let start = |script: &str| {
         let mut command = command(&relay.url);
         command.args(["-v", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -239,7 +239,7 @@ async fn ctrl_c_once_stops_the_turn_and_twice_the_program() {
     assert_eq!(code, 130, "{stderr}");
 
     // A server that does not react is left by a second one.
-    let deaf = Fake::start(|_, request, mut peer| async move {
+    let deaf = FakeRelay::start(|_, request, mut peer| async move {
         if request.path == "/health" {
             return peer.health().await;
         }
@@ -264,7 +264,7 @@ async fn ctrl_c_once_stops_the_turn_and_twice_the_program() {
 
 #[tokio::test]
 async fn chat_reads_lines_knows_its_commands_and_ends_with_its_input() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let history = tempfile::NamedTempFile::new().unwrap();
     let input = "\nfirst\n  \n/session\n/model other\n/model\n/mode plan\n/mode bogus\n/config\n/help\n{\"exit\":3}\nlast\n";
     let (code, stdout, stderr) = piped(
@@ -308,7 +308,7 @@ async fn help_version_completions_and_the_manual_page() {
 
 #[tokio::test]
 async fn health_is_printed() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let (code, stdout, _) = run(command(&relay.url).arg("health")).await;
     assert_eq!(code, 0);
     assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["status"], "ok");

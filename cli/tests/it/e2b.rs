@@ -6,26 +6,26 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use claude_relay_client::e2b::{E2b, NewSandbox, Options};
-use claude_relay_e2b_fake::{API_KEY, Fake, Fault, Recorded};
+use claude_relay_testing::e2b::{API_KEY, FakeE2b, Fault, Recorded};
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use crate::support::cli_kit::wait;
 use crate::support::program::{Told, bare, run, signal};
-use crate::support::real::Relay;
 use crate::support::soon;
+use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::wait;
 
 /// The program, E2B's API, and the server that is in its sandboxes.
 struct Fixture {
-    fake: Fake,
-    _relay: Relay,
+    fake: FakeE2b,
+    _relay: RelayProcess,
     folder: tempfile::TempDir,
 }
 
 impl Fixture {
     async fn start() -> Self {
-        let relay = Relay::demo(&["--no-auth"]).await;
-        let fake = Fake::start().await;
+        let relay = RelayProcess::demo(&["--no-auth"]).await;
+        let fake = FakeE2b::start().await;
         fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)));
         Self { fake, _relay: relay, folder: tempfile::tempdir().unwrap() }
     }

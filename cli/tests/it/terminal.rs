@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::real::Relay;
 use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
+use claude_relay_testing::relay_process::RelayProcess;
 
 #[tokio::test]
 async fn a_conversation_with_editing_interrupts_and_an_end() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let mut terminal = Terminal::start(&relay.url, &["chat", "--no-history"], true);
     terminal.shows("> ").await;
     // Backspace and the arrow keys edit the line.
@@ -40,7 +40,7 @@ async fn a_conversation_with_editing_interrupts_and_an_end() {
 
 #[tokio::test]
 async fn ctrl_c_in_a_question_leaves_with_130() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let mut terminal = Terminal::start(&relay.url, &["{\"sleep_ms\":60000}"], true);
     terminal.shows("1s").await;
     terminal.types(CTRL_C).await;
@@ -49,7 +49,7 @@ async fn ctrl_c_in_a_question_leaves_with_130() {
 
 #[tokio::test]
 async fn no_color_means_no_escapes() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let mut terminal = Terminal::start(&relay.url, &["{\"sleep_ms\":700,\"echo\":true}"], false);
     let shown = terminal.shows("\"echo\":true}").await;
     assert!(!shown.contains('\x1b'), "{shown:?}");
@@ -58,7 +58,7 @@ async fn no_color_means_no_escapes() {
 
 #[tokio::test]
 async fn what_the_agent_writes_does_not_steer_the_terminal() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let script = "{\"echo\":true,\"note\":\"\u{1b}[31mred\u{9b}31m\"}";
     let mut terminal = Terminal::start(&relay.url, &[&script.replace('\u{1b}', "\\u001b")], false);
     terminal.shows("31m").await;
@@ -68,7 +68,7 @@ async fn what_the_agent_writes_does_not_steer_the_terminal() {
 
 #[tokio::test]
 async fn tools_are_allowed_edited_and_denied_by_hand() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let arguments = &["chat", "--no-history", "--interactive-approvals"];
     let mut terminal = Terminal::start(&relay.url, arguments, true);
     let ask = "{\"permission\":\"Bash\"}\r";

@@ -4,10 +4,10 @@
 use serde_json::json;
 
 use crate::support::claude::{ClaudeFixture, for_both_clis};
-use crate::support::cli_kit::reply::Reply;
-use crate::support::cli_kit::tools::Cli;
 use crate::support::program::{command, run};
 use crate::support::terminal::{CTRL_D, Terminal};
+use claude_relay_testing::reply::Reply;
+use claude_relay_testing::tools::Cli;
 
 for_both_clis! {
     tools_are_decided_about_by_hand,

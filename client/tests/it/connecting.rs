@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use claude_relay_client::{Applies, Client, Configuration, Error, SystemPrompt};
 use tokio::net::TcpListener;
 
-use crate::support::fake::{CONNECTED, Fake};
 use crate::support::{client, line, n, refused, soon};
+use claude_relay_testing::fake_relay::{CONNECTED, FakeRelay};
 
 #[tokio::test]
 async fn it_configures_then_connects_with_the_token_under_the_base_path() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
-    let fake = Fake::start(move |_, request, mut peer| {
+    let fake = FakeRelay::start(move |_, request, mut peer| {
         log.lock().unwrap().push(request.clone());
         async move {
             match (request.method.as_str(), request.path.split('?').next().unwrap()) {
@@ -71,7 +71,7 @@ async fn it_configures_then_connects_with_the_token_under_the_base_path() {
 
 #[tokio::test]
 async fn the_original_server_is_used_without_numbers() {
-    let fake = Fake::start(|_, request, mut peer| async move {
+    let fake = FakeRelay::start(|_, request, mut peer| async move {
         if request.path == "/health" {
             return peer.answer("404 Not Found", "text/plain", "Not Found").await;
         }
@@ -91,7 +91,7 @@ async fn the_original_server_is_used_without_numbers() {
 #[tokio::test]
 async fn a_busy_server_is_busy_however_it_says_so() {
     for close in [Some(1013), Some(1000), None] {
-        let fake = Fake::start(move |_, request, mut peer| async move {
+        let fake = FakeRelay::start(move |_, request, mut peer| async move {
             if request.path == "/health" {
                 return peer.health().await;
             }
@@ -114,7 +114,7 @@ async fn a_busy_server_is_busy_however_it_says_so() {
 
 /// One answer to everything.
 async fn always(status: &'static str, kind: &'static str, body: &'static str) -> Error {
-    let fake = Fake::start(move |_, _, mut peer| async move {
+    let fake = FakeRelay::start(move |_, _, mut peer| async move {
         peer.answer(status, kind, body).await;
     })
     .await;
@@ -172,7 +172,7 @@ async fn a_refused_upgrade_is_its_own_error_too() {
         ("426 Upgrade Required", "{}"),
         ("302 Found", ""),
     ] {
-        let fake = Fake::start(move |_, request, mut peer| async move {
+        let fake = FakeRelay::start(move |_, request, mut peer| async move {
             if request.path == "/health" {
                 return peer.health().await;
             }
@@ -195,7 +195,8 @@ async fn what_speaks_no_http_is_no_relay() {
     for greeting in
         ["SSH-2.0-OpenSSH_9.9\r\n", "\0\0\0\0\0\0\0\0\0\0", "HTTP/1.1 200\x01 OK\r\n\r\n"]
     {
-        let fake = Fake::start(move |_, _, mut peer| async move { peer.raw(greeting).await }).await;
+        let fake =
+            FakeRelay::start(move |_, _, mut peer| async move { peer.raw(greeting).await }).await;
         let error = refused(client(&fake.url)).await;
         assert!(matches!(error, Error::NotARelay { .. }), "{greeting:?}: {error:?}");
     }
@@ -203,7 +204,7 @@ async fn what_speaks_no_http_is_no_relay() {
 
 #[tokio::test]
 async fn a_wrong_handshake_or_greeting_is_no_relay() {
-    let wrong_accept = Fake::start(|_, request, mut peer| async move {
+    let wrong_accept = FakeRelay::start(|_, request, mut peer| async move {
         if request.path == "/health" {
             return peer.health().await;
         }
@@ -214,7 +215,7 @@ async fn a_wrong_handshake_or_greeting_is_no_relay() {
     assert!(matches!(refused(client(&wrong_accept.url)).await, Error::NotARelay { .. }));
 
     for greeting in ["{}", "hello", r#"{"type":"welcome"}"#, r#"{"type":"info","data":"x"}"#] {
-        let fake = Fake::start(move |_, request, mut peer| async move {
+        let fake = FakeRelay::start(move |_, request, mut peer| async move {
             if request.path == "/health" {
                 return peer.health().await;
             }
@@ -233,7 +234,7 @@ async fn a_server_that_closes_at_any_point_is_an_error_at_once() {
     // 0: after the request, 1: in the middle of a head, 2: in the middle of a
     // body, 3: after the upgrade, 4: in the middle of the greeting.
     for point in 0..5 {
-        let fake = Fake::start(move |_, request, mut peer| async move {
+        let fake = FakeRelay::start(move |_, request, mut peer| async move {
             if request.path == "/health" && point >= 3 {
                 return peer.health().await;
             }
@@ -263,7 +264,7 @@ async fn a_server_that_says_nothing_is_a_timeout() {
     let limit = Duration::from_millis(200);
     // 0: to the request, 1: to the upgrade, 2: after the upgrade.
     for point in 0..3 {
-        let fake = Fake::start(move |_, request, mut peer| async move {
+        let fake = FakeRelay::start(move |_, request, mut peer| async move {
             if request.path == "/health" && point >= 1 {
                 return peer.health().await;
             }
@@ -282,7 +283,7 @@ async fn a_server_that_says_nothing_is_a_timeout() {
 
 #[tokio::test]
 async fn an_endless_answer_is_bounded() {
-    let fake = Fake::start(|_, _, mut peer| async move {
+    let fake = FakeRelay::start(|_, _, mut peer| async move {
         peer.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         for _ in 0..1000 {
             peer.raw(format!("10000\r\n{}\r\n", "x".repeat(0x10000))).await;

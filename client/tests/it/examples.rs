@@ -6,11 +6,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::real::{Relay, example};
 use crate::support::soon;
+use claude_relay_testing::relay_process::{RelayProcess, build_example};
 
 async fn command(name: &'static str, url: &str) -> Command {
-    let program = tokio::task::spawn_blocking(move || example(name)).await.unwrap();
+    let program = tokio::task::spawn_blocking(move || build_example("claude-relay-client", name))
+        .await
+        .unwrap();
     let mut command = Command::new(program);
     command.arg(url).env_clear().kill_on_drop(true);
     command
@@ -18,7 +20,7 @@ async fn command(name: &'static str, url: &str) -> Command {
 
 #[tokio::test]
 async fn hello_stream_and_approve() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     for (name, says) in [
         ("hello", "You said: “Hello! Who are you?”"),
         ("stream", "You said: “Use a tool, please.”"),
@@ -37,7 +39,7 @@ async fn hello_stream_and_approve() {
 
 #[tokio::test]
 async fn the_web_backend_forwards_to_several_browsers() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let mut backend = command("web_backend", &relay.url)
         .await
         .arg("127.0.0.1:0")

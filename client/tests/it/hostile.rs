@@ -3,16 +3,16 @@
 use claude_relay_client::{Client, Error, Messages, ServerMessage};
 use tokio::net::TcpStream;
 
-use crate::support::fake::{CLOSE, Fake, PING, PONG, Peer, TEXT, frame};
 use crate::support::{client, line, n, soon};
+use claude_relay_testing::fake_relay::{CLOSE, FakeRelay, PING, PONG, Peer, TEXT, frame};
 
 const CONTINUATION: u8 = 0;
 const BINARY: u8 = 2;
 const FIN: u8 = 0x80;
 
 /// A client of a relay that sends `bytes` after its greeting.
-async fn fed(bytes: Vec<u8>) -> (Fake, Client, Messages) {
-    let fake = Fake::relay(move |_, _, mut peer: Peer<TcpStream>| {
+async fn fed(bytes: Vec<u8>) -> (FakeRelay, Client, Messages) {
+    let fake = FakeRelay::relay(move |_, _, mut peer: Peer<TcpStream>| {
         let bytes = bytes.clone();
         async move {
             peer.raw(bytes).await;
@@ -172,7 +172,7 @@ async fn each_close_code_means_what_it_says() {
 #[tokio::test]
 async fn it_answers_pings_and_closes_politely() {
     let (seen, mut shown) = tokio::sync::mpsc::channel(8);
-    let fake = Fake::relay(move |_, _, mut peer: Peer<TcpStream>| {
+    let fake = FakeRelay::relay(move |_, _, mut peer: Peer<TcpStream>| {
         let seen = seen.clone();
         async move {
             peer.frame(FIN | PING, b"abc").await;

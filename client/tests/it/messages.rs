@@ -7,14 +7,14 @@ use std::time::Duration;
 use claude_relay_client::{Connection, Error, Gap, ServerMessage, View};
 use tokio::sync::Notify;
 
-use crate::support::fake::{Fake, frame, numbered};
 use crate::support::{client, line, n, soon};
+use claude_relay_testing::fake_relay::{FakeRelay, frame, numbered};
 
 #[tokio::test]
 async fn every_subscriber_gets_everything_and_the_first_what_came_before_it() {
     let go = Arc::new(Notify::new());
     let gate = Arc::clone(&go);
-    let fake = Fake::relay(move |_, _, mut peer| {
+    let fake = FakeRelay::relay(move |_, _, mut peer| {
         let gate = Arc::clone(&gate);
         async move {
             peer.line(1).await;
@@ -49,7 +49,7 @@ async fn a_program_that_does_not_read_slows_the_server_down() {
     let written = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&written);
     let total = 2_000;
-    let fake = Fake::relay(move |_, _, mut peer| {
+    let fake = FakeRelay::relay(move |_, _, mut peer| {
         let count = Arc::clone(&count);
         async move {
             let fill = "x".repeat(64 << 10);
@@ -87,8 +87,8 @@ async fn a_program_that_does_not_read_slows_the_server_down() {
 
 /// A relay that sends `megabytes` and then answers. A cut connection goes on
 /// where the client says.
-async fn flood(megabytes: u64, cut: bool) -> Fake {
-    Fake::relay(move |number, request, mut peer| async move {
+async fn flood(megabytes: u64, cut: bool) -> FakeRelay {
+    FakeRelay::relay(move |number, request, mut peer| async move {
         let query = request.path.split_once("after=").unwrap().1;
         let after: u64 = query.split('&').next().unwrap().parse().unwrap();
         let fill = "x".repeat(1 << 20);
@@ -130,7 +130,7 @@ async fn flood(megabytes: u64, cut: bool) -> Fake {
 
 #[tokio::test]
 async fn a_program_that_sends_and_reads_in_one_task_does_not_wait_for_itself() {
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         let fill = "x".repeat(1 << 20);
         for seq in 1..=8 {
             let line = format!(r#"{{"n":{seq},"x":"{fill}"}}"#);
@@ -187,7 +187,7 @@ async fn a_cut_while_nobody_reads_loses_nothing() {
 
 #[tokio::test]
 async fn a_subscriber_that_goes_frees_the_others() {
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         for seq in 1..=1_000 {
             peer.line(seq).await;
         }
@@ -207,7 +207,7 @@ async fn a_subscriber_that_goes_frees_the_others() {
 
 #[tokio::test]
 async fn what_nobody_subscribed_to_in_time_is_a_gap() {
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         let fill = "x".repeat(300_000);
         for seq in 1..=10 {
             peer.text(&format!(
@@ -237,7 +237,7 @@ async fn what_nobody_subscribed_to_in_time_is_a_gap() {
 
 #[tokio::test]
 async fn a_hole_in_the_numbers_is_a_gap_and_a_repetition_is_dropped() {
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         for seq in [1, 1, 2, 5, 4, 6] {
             peer.line(seq).await;
         }
@@ -263,7 +263,7 @@ async fn a_hole_in_the_numbers_is_a_gap_and_a_repetition_is_dropped() {
 
 #[tokio::test]
 async fn the_connection_lives_as_long_as_anything_of_it() {
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         peer.line(1).await;
         peer.message().await;
     })
@@ -277,7 +277,7 @@ async fn the_connection_lives_as_long_as_anything_of_it() {
 async fn dropping_the_client_closes_the_connection() {
     let closed = Arc::new(Notify::new());
     let notify = Arc::clone(&closed);
-    let fake = Fake::relay(move |_, _, mut peer| {
+    let fake = FakeRelay::relay(move |_, _, mut peer| {
         let notify = Arc::clone(&notify);
         async move {
             assert_eq!(peer.receive().await, None);
@@ -293,7 +293,7 @@ async fn dropping_the_client_closes_the_connection() {
 async fn traffic_can_be_watched_both_ways() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         peer.message().await;
         peer.line(1).await;
         peer.idle().await;
@@ -330,7 +330,7 @@ fn sdk(line: &str) -> String {
 
 #[tokio::test]
 async fn ask_collects_the_turn_that_answers_it() {
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         let message = peer.message().await.unwrap();
         let message: serde_json::Value = serde_json::from_str(&message).unwrap();
         assert_eq!(message["data"]["message"]["content"], "hi");
@@ -363,7 +363,7 @@ async fn ask_fails_when_no_result_can_come() {
             |e| matches!(e, Error::MessageRefused(text) if text == "the queue is full"),
         ),
     ] {
-        let fake = Fake::relay(move |_, _, mut peer| async move {
+        let fake = FakeRelay::relay(move |_, _, mut peer| async move {
             peer.message().await;
             peer.text(frame).await;
             peer.idle().await;
@@ -377,7 +377,7 @@ async fn ask_fails_when_no_result_can_come() {
 
 #[tokio::test]
 async fn an_error_of_the_server_about_the_agent_does_not_end_a_turn_by_itself() {
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         peer.message().await;
         // Numbered: it is news of the agent, and not the answer to our message.
         peer.text(r#"{"type":"error","seq":1,"error":"the agent is slow"}"#).await;
@@ -391,7 +391,7 @@ async fn an_error_of_the_server_about_the_agent_does_not_end_a_turn_by_itself() 
 
 #[tokio::test]
 async fn a_turn_gives_its_messages_as_they_come() {
-    let fake = Fake::relay(|_, _, mut peer| async move {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
         peer.message().await;
         peer.text(&sdk(INIT)).await;
         peer.text(&sdk(&result("", "done"))).await;

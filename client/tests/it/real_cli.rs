@@ -4,12 +4,12 @@
 use claude_relay_client::{Client, Decision, ServerMessage, View};
 use serde_json::json;
 
-use crate::support::cli_kit::messages_api::MessagesApi;
-use crate::support::cli_kit::place::Place;
-use crate::support::cli_kit::reply::{Gate, Reply};
-use crate::support::cli_kit::tools::Cli;
-use crate::support::real::Relay;
 use crate::support::{client, soon};
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::reply::{Gate, Reply};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
 
 /// Makes a test of each scenario for each CLI.
 macro_rules! for_both_clis {
@@ -17,36 +17,34 @@ macro_rules! for_both_clis {
         mod with_2_1_197 {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario($crate::support::cli_kit::tools::Cli::V2_1_197).await;
+                super::$scenario(claude_relay_testing::tools::Cli::V2_1_197).await;
             })*
         }
         mod with_2_1_329 {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario($crate::support::cli_kit::tools::Cli::V2_1_329).await;
+                super::$scenario(claude_relay_testing::tools::Cli::V2_1_329).await;
             })*
         }
     };
 }
-pub(crate) use for_both_clis;
-
 /// A server with one of the CLIs behind it.
-pub(crate) struct Scene {
-    pub(crate) relay: Relay,
+pub(crate) struct CliFixture {
+    pub(crate) relay: RelayProcess,
     pub(crate) api: MessagesApi,
-    _place: Place,
+    _env: TestEnv,
 }
 
-impl Scene {
+impl CliFixture {
     pub(crate) async fn start(cli: Cli, mode: &str) -> Self {
-        let (api, place) = (MessagesApi::start(), Place::new());
-        let environment = place.environment_with(&api);
+        let (api, env) = (MessagesApi::start(), TestEnv::new());
+        let environment = env.environment_with(&api);
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let path = cli.path();
         let arguments = ["--claude-path", path.to_str().unwrap(), "--mode", mode];
-        let relay = Relay::start(&arguments, &environment).await;
-        Self { relay, api, _place: place }
+        let relay = RelayProcess::start(&arguments, &environment).await;
+        Self { relay, api, _env: env }
     }
 
     async fn client(&self) -> Client {
@@ -63,9 +61,9 @@ impl Scene {
 }
 
 async fn asks_streams_and_goes_on(cli: Cli) {
-    let scene = Scene::start(cli, "unrestricted").await;
-    scene.api.script([Reply::text("Hello from the test."), Reply::text("And again.")]);
-    let client = scene.client().await;
+    let fixture = CliFixture::start(cli, "unrestricted").await;
+    fixture.api.script([Reply::text("Hello from the test."), Reply::text("And again.")]);
+    let client = fixture.client().await;
     let mut turn = soon(client.turn("Hi")).await.unwrap();
     let (mut deltas, mut sessions) = (String::new(), 0);
     while let Some(message) = soon(turn.next()).await {
@@ -89,14 +87,14 @@ async fn asks_streams_and_goes_on(cli: Cli) {
     assert_eq!(second.text, "And again.");
     assert_eq!(first.session_id, second.session_id);
     soon(client.stop()).await;
-    scene.relay.stop().await;
+    fixture.relay.stop().await;
 }
 
 async fn interrupts_in_mid_stream(cli: Cli) {
-    let scene = Scene::start(cli, "unrestricted").await;
+    let fixture = CliFixture::start(cli, "unrestricted").await;
     let gate = Gate::closed();
-    scene.api.script([Reply::gated(&gate, ["one ", "two "]), Reply::text("After.")]);
-    let client = scene.client().await;
+    fixture.api.script([Reply::gated(&gate, ["one ", "two "]), Reply::text("After.")]);
+    let client = fixture.client().await;
     let mut turn = soon(client.turn("Hi")).await.unwrap();
     gate.let_through(1);
     loop {
@@ -113,16 +111,16 @@ async fn interrupts_in_mid_stream(cli: Cli) {
     gate.open();
     let answer = soon(client.ask("Again")).await.unwrap();
     assert!(!answer.is_error && answer.text == "After.", "{answer:?}");
-    scene.relay.stop().await;
+    fixture.relay.stop().await;
 }
 
 async fn the_handler_decides_about_tools(cli: Cli) {
-    let scene = Scene::start(cli, "ask").await;
+    let fixture = CliFixture::start(cli, "ask").await;
     let touch = |file: &str| {
         Reply::tool("Bash", json!({ "command": format!("touch {file}"), "description": "make" }))
     };
-    scene.api.script([touch("made.txt"), touch("other.txt"), Reply::text("Done.")]);
-    let client = scene.client().await;
+    fixture.api.script([touch("made.txt"), touch("other.txt"), Reply::text("Done.")]);
+    let client = fixture.client().await;
     let mut results = Vec::new();
     let mut turn = soon(client.turn("Make files")).await.unwrap();
     while let Some(message) = soon(turn.next()).await {
@@ -143,7 +141,7 @@ async fn the_handler_decides_about_tools(cli: Cli) {
     assert!(models.iter().any(|model| model.value.contains("haiku")), "{models:?}");
     soon(client.set_model(Some("claude-haiku-4-5"))).await.unwrap();
     soon(client.set_permission_mode("plan")).await.unwrap();
-    scene.relay.stop().await;
+    fixture.relay.stop().await;
 }
 
 for_both_clis! {

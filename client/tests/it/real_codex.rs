@@ -3,20 +3,20 @@
 
 use claude_relay_client::{Decision, ServerMessage, View};
 
-use crate::support::cli_kit::reply::Gate;
-use crate::support::cli_kit::responses_api::Reply;
-use crate::support::codex::Scene;
+use crate::support::codex::CodexFixture;
 use crate::support::{client, soon};
+use claude_relay_testing::reply::Gate;
+use claude_relay_testing::responses_api::Reply;
 
 #[tokio::test]
 async fn views_and_answers_are_as_for_claude() {
-    let scene = Scene::start("ask").await;
-    scene.api.script([
+    let fixture = CodexFixture::start("ask").await;
+    fixture.api.script([
         Reply::new_file("made.txt", "by a patch"),
         Reply::reasoned("I have thought.", "Made it."),
         Reply::text("And again."),
     ]);
-    let builder = client(&scene.relay.url).on_permission(|request| async move {
+    let builder = client(&fixture.relay.url).on_permission(|request| async move {
         assert_eq!(request.tool, "fileChange");
         assert!(request.input.get().contains("by a patch"), "{:?}", request.input);
         Decision::allow()
@@ -52,22 +52,23 @@ async fn views_and_answers_are_as_for_claude() {
     assert_eq!(second.text, "And again.");
     assert_eq!(answer.session_id, second.session_id);
     soon(client.stop()).await;
-    scene.relay.stop().await;
+    fixture.relay.stop().await;
 }
 
 #[tokio::test]
 async fn two_questions_at_once_get_their_own_answers() {
-    let scene = Scene::start("ask").await;
+    let fixture = CodexFixture::start("ask").await;
     let gate = Gate::closed();
-    scene.api.script([Reply::gated(&gate, ["One."]), Reply::text("Two.")]);
-    let client = client(&scene.relay.url).configure(|c| c.provider = Some("codex".into())).start();
+    fixture.api.script([Reply::gated(&gate, ["One."]), Reply::text("Two.")]);
+    let client =
+        client(&fixture.relay.url).configure(|c| c.provider = Some("codex".into())).start();
     let client = soon(client).await.unwrap();
     let first = soon(client.turn("First")).await.unwrap();
     let second = soon(client.turn("Second")).await.unwrap();
-    scene.api.request(1).await;
+    fixture.api.request(1).await;
     gate.open();
     let (first, second) = soon(async { tokio::join!(first.finish(), second.finish()) }).await;
     assert_eq!((first.unwrap().text.as_str(), second.unwrap().text.as_str()), ("One.", "Two."));
     soon(client.stop()).await;
-    scene.relay.stop().await;
+    fixture.relay.stop().await;
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use claude_relay_client::{Decision, Error, PermissionRequest, ServerMessage, Turn, View};
 
 use crate::support::proxy::Proxy;
-use crate::support::real::Relay;
 use crate::support::{client, line, soon};
+use claude_relay_testing::relay_process::RelayProcess;
 
 #[tokio::test]
 async fn a_turn_from_end_to_end() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let client =
         soon(client(&relay.url).configure(|c| c.include_partial_messages = Some(true)).start())
             .await
@@ -50,7 +50,7 @@ async fn a_turn_from_end_to_end() {
 
 #[tokio::test]
 async fn interrupts_control_and_permissions() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let builder = client(&relay.url).on_permission(|request| async move {
         assert_eq!(request.tool, "Bash");
         Decision::deny("not today")
@@ -83,7 +83,7 @@ async fn interrupts_control_and_permissions() {
 
 #[tokio::test]
 async fn a_dying_agent_is_an_error_and_the_next_message_starts_another() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let client = soon(client(&relay.url).start()).await.unwrap();
     let error = soon(client.ask(r#"{"stderr":"boom","exit":3}"#)).await.unwrap_err();
     assert!(
@@ -95,7 +95,7 @@ async fn a_dying_agent_is_an_error_and_the_next_message_starts_another() {
 
 #[tokio::test]
 async fn a_second_client_is_told_that_it_is_busy_and_can_take_over() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let first = soon(client(&relay.url).start()).await.unwrap();
     let busy = soon(client(&relay.url).start()).await.unwrap_err();
     assert!(matches!(busy, Error::Busy { .. }), "{busy:?}");
@@ -113,7 +113,7 @@ async fn a_second_client_is_told_that_it_is_busy_and_can_take_over() {
 
 #[tokio::test]
 async fn tokens_and_configurations_are_refused_by_name() {
-    let relay = Relay::demo(&["--auth-token", "right-token"]).await;
+    let relay = RelayProcess::demo(&["--auth-token", "right-token"]).await;
     let with = |token: &str| client(&relay.url).token(token);
     assert!(matches!(soon(client(&relay.url).start()).await, Err(Error::Unauthorized { .. })));
     assert!(matches!(soon(with("wrong-token").start()).await, Err(Error::Unauthorized { .. })));
@@ -132,7 +132,7 @@ async fn tokens_and_configurations_are_refused_by_name() {
 
 #[tokio::test]
 async fn another_process_goes_on_where_one_left_off_and_a_new_one_begins_now() {
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let first = soon(client(&relay.url).start()).await.unwrap();
     soon(first.ask("one")).await.unwrap();
     let position = first.position().unwrap();
@@ -160,7 +160,7 @@ async fn another_process_goes_on_where_one_left_off_and_a_new_one_begins_now() {
 #[tokio::test]
 async fn of_a_replay_only_what_is_open_is_asked() {
     const ASK: &str = r#"{"permission":"Bash"}"#;
-    let relay = Relay::demo(&[]).await;
+    let relay = RelayProcess::demo(&[]).await;
     let first = soon(client(&relay.url).start()).await.unwrap();
     let mut turn = soon(first.turn(ASK)).await.unwrap();
     let answered = asked(&mut turn).await;
@@ -235,7 +235,7 @@ async fn nothing_is_lost_or_doubled_by_200_cuts() {
     // on average a cut after that many, so that they suffice for all of them.
     let total = usize::try_from(MESSAGES).unwrap() * (SIZE + 45);
     let mean = total / (CUTS + 20);
-    let relay = Relay::demo(&["--replay-bytes", "67108864"]).await;
+    let relay = RelayProcess::demo(&["--replay-bytes", "67108864"]).await;
     let armed = Arc::new(AtomicBool::new(true));
     let mut left = CUTS;
     let proxy = Proxy::start(relay.port, Arc::clone(&armed), move || {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use claude_relay_client::{Connection, Error, Gap, Position, ServerMessage};
 use tokio::sync::Notify;
 
-use crate::support::fake::{CONNECTED, Fake, PING, PONG, TEXT};
 use crate::support::{client, line, n, soon};
+use claude_relay_testing::fake_relay::{CONNECTED, FakeRelay, PING, PONG, TEXT};
 
 #[tokio::test]
 async fn it_comes_back_where_it_was_and_says_so() {
     let paths = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&paths);
-    let fake = Fake::relay(move |number, request, mut peer| {
+    let fake = FakeRelay::relay(move |number, request, mut peer| {
         log.lock().unwrap().push(request.path);
         async move {
             match number {
@@ -59,7 +59,7 @@ async fn it_comes_back_where_it_was_and_says_so() {
 
 #[tokio::test]
 async fn a_server_that_was_started_anew_is_a_gap() {
-    let fake = Fake::start(|number, request, mut peer| async move {
+    let fake = FakeRelay::start(|number, request, mut peer| async move {
         if request.path == "/health" {
             return peer.health().await;
         }
@@ -85,7 +85,7 @@ async fn a_server_that_was_started_anew_is_a_gap() {
 
 #[tokio::test]
 async fn another_process_goes_on_where_one_left_off() {
-    let fake = Fake::start(|_, request, mut peer| async move {
+    let fake = FakeRelay::start(|_, request, mut peer| async move {
         assert_eq!(request.path, "/ws?after=41&stream=a%26b");
         peer.upgrade(&request).await;
         peer.text(r#"{"type":"connected","stream":"a&b","next":43}"#).await;
@@ -100,7 +100,7 @@ async fn another_process_goes_on_where_one_left_off() {
 
 #[tokio::test]
 async fn without_numbers_a_break_is_a_gap_of_unknown_size() {
-    let fake = Fake::start(|number, request, mut peer| async move {
+    let fake = FakeRelay::start(|number, request, mut peer| async move {
         if request.path == "/health" {
             return peer.answer("404 Not Found", "text/plain", "Not Found").await;
         }
@@ -127,7 +127,7 @@ async fn a_message_sent_while_away_is_sent_once_after_coming_back() {
     let (cut, open) = (Arc::clone(&away), Arc::clone(&back));
     let got = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&got);
-    let fake = Fake::start(move |number, request, mut peer| {
+    let fake = FakeRelay::start(move |number, request, mut peer| {
         let (cut, open, log) = (Arc::clone(&cut), Arc::clone(&open), Arc::clone(&log));
         async move {
             if request.path == "/health" {
@@ -170,7 +170,7 @@ async fn a_message_sent_while_away_is_sent_once_after_coming_back() {
 async fn a_message_cut_half_way_is_sent_again_because_nobody_can_have_read_it() {
     let got = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&got);
-    let fake = Fake::relay(move |number, _, mut peer| {
+    let fake = FakeRelay::relay(move |number, _, mut peer| {
         let log = Arc::clone(&log);
         async move {
             if number == 0 {
@@ -194,7 +194,7 @@ async fn a_message_cut_half_way_is_sent_again_because_nobody_can_have_read_it() 
 async fn a_message_that_was_not_confirmed_is_reported_as_such_and_not_sent_twice() {
     let texts = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&texts);
-    let fake = Fake::relay(move |number, _, mut peer| {
+    let fake = FakeRelay::relay(move |number, _, mut peer| {
         let count = Arc::clone(&count);
         async move {
             while let Some(frame) = peer.receive().await {
@@ -221,7 +221,7 @@ async fn a_message_that_was_not_confirmed_is_reported_as_such_and_not_sent_twice
 
 #[tokio::test]
 async fn a_server_that_is_gone_without_a_word_is_noticed() {
-    let fake = Fake::relay(|number, _, mut peer| async move {
+    let fake = FakeRelay::relay(|number, _, mut peer| async move {
         if number == 0 {
             // Neither reads nor writes, like a machine that lost its network.
             std::future::pending::<()>().await;
@@ -239,7 +239,7 @@ async fn a_server_that_is_gone_without_a_word_is_noticed() {
 
 #[tokio::test]
 async fn a_quiet_server_that_answers_pings_is_alive() {
-    let fake = Fake::relay(|number, _, mut peer| async move {
+    let fake = FakeRelay::relay(|number, _, mut peer| async move {
         assert_eq!(number, 0, "it was taken for dead");
         let mut pings = 0;
         while let Some(frame) = peer.receive().await {
@@ -261,7 +261,7 @@ async fn a_quiet_server_that_answers_pings_is_alive() {
 #[tokio::test]
 async fn what_cannot_help_is_not_retried() {
     for status in ["401 Unauthorized", "403 Forbidden", "200 OK"] {
-        let fake = Fake::start(move |number, request, mut peer| async move {
+        let fake = FakeRelay::start(move |number, request, mut peer| async move {
             if request.path == "/health" {
                 return peer.health().await;
             }
@@ -285,7 +285,7 @@ async fn what_cannot_help_is_not_retried() {
     }
     // Taken by another client meanwhile, replaced, or told to be too big.
     for (code, requests) in [(1013, 2), (4001, 2), (1009, 2), (1002, 2), (1008, 2)] {
-        let fake = Fake::relay(move |_, _, mut peer| async move {
+        let fake = FakeRelay::relay(move |_, _, mut peer| async move {
             peer.close(code, "").await;
             peer.idle().await;
         })
@@ -298,7 +298,7 @@ async fn what_cannot_help_is_not_retried() {
 
 #[tokio::test]
 async fn it_gives_up_after_its_time_and_everybody_learns_why() {
-    let fake = Fake::relay(|_, _, _| async {}).await;
+    let fake = FakeRelay::relay(|_, _, _| async {}).await;
     let client =
         soon(client(&fake.url).reconnect_for(Duration::from_millis(400)).start()).await.unwrap();
     let mut state = client.connection();
@@ -319,7 +319,7 @@ async fn it_gives_up_after_its_time_and_everybody_learns_why() {
 
 #[tokio::test]
 async fn it_can_be_stopped_while_it_is_away() {
-    let fake = Fake::relay(|_, _, _| async {}).await;
+    let fake = FakeRelay::relay(|_, _, _| async {}).await;
     let client = soon(client(&fake.url).start()).await.unwrap();
     drop(fake);
     let mut state = client.connection();

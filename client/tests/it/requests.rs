@@ -7,15 +7,15 @@ use claude_relay_client::{Decision, Error, RawJson, ServerMessage};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::support::fake::{Fake, Peer};
 use crate::support::{client, soon};
+use claude_relay_testing::fake_relay::{FakeRelay, Peer};
 
 const ASK: &str = r#"{"type":"permission_request","seq":1,"requestId":"r1","tool":"Bash","input":{"command":"ls"},"context":{"permission_suggestions":[{"type":"addRules"}]}}"#;
 
 /// A relay that sends `frames` and shows what comes back.
-async fn relay(frames: &'static [&'static str]) -> (Fake, mpsc::Receiver<String>) {
+async fn relay(frames: &'static [&'static str]) -> (FakeRelay, mpsc::Receiver<String>) {
     let (seen, shown) = mpsc::channel(16);
-    let fake = Fake::relay(move |_, _, mut peer: Peer<TcpStream>| {
+    let fake = FakeRelay::relay(move |_, _, mut peer: Peer<TcpStream>| {
         let seen = seen.clone();
         async move {
             for frame in frames {
@@ -90,7 +90,7 @@ async fn a_withdrawn_request_ends_its_decision() {
     // It is withdrawn after the first frame of the client, which is an
     // interrupt; another frame would be an answer.
     let (answer, mut answers) = mpsc::channel(8);
-    let fake = Fake::relay(move |_, _, mut peer: Peer<TcpStream>| {
+    let fake = FakeRelay::relay(move |_, _, mut peer: Peer<TcpStream>| {
         let answer = answer.clone();
         async move {
             peer.text(ASK).await;
@@ -123,7 +123,7 @@ async fn a_withdrawn_request_ends_its_decision() {
 
 #[tokio::test]
 async fn a_pending_request_is_shown_once_however_often_the_server_sends_it() {
-    let fake = Fake::relay(|number, _, mut peer| async move {
+    let fake = FakeRelay::relay(|number, _, mut peer| async move {
         peer.text(ASK).await;
         if number == 0 {
             return;
@@ -139,9 +139,9 @@ async fn a_pending_request_is_shown_once_however_often_the_server_sends_it() {
 }
 
 /// A relay that answers control requests with `response`, whole.
-async fn answering(response: &'static str) -> (Fake, mpsc::Receiver<String>) {
+async fn answering(response: &'static str) -> (FakeRelay, mpsc::Receiver<String>) {
     let (seen, shown) = mpsc::channel(16);
-    let fake = Fake::relay(move |_, _, mut peer: Peer<TcpStream>| {
+    let fake = FakeRelay::relay(move |_, _, mut peer: Peer<TcpStream>| {
         let seen = seen.clone();
         async move {
             while let Some(message) = peer.message().await {
@@ -217,7 +217,7 @@ async fn a_refused_control_request_tells_the_agents_words() {
 
 #[tokio::test]
 async fn a_control_request_whose_answer_is_lost_fails_and_does_not_hang() {
-    let fake = Fake::relay(|number, _, mut peer: Peer<TcpStream>| async move {
+    let fake = FakeRelay::relay(|number, _, mut peer: Peer<TcpStream>| async move {
         if number == 0 {
             peer.message().await;
             // Confirms that it was read, and goes.

@@ -10,8 +10,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::support::fake::{CONNECTED, Peer};
 use crate::support::{client, line, n, refused, soon};
+use claude_relay_testing::fake_relay::{CONNECTED, Peer};
 
 /// A relay behind TLS. Gives its URL and certificate.
 async fn relay() -> (String, String) {

@@ -7,7 +7,7 @@ use claude_relay_e2b::context::ContextError;
 use claude_relay_e2b::error::Error;
 use claude_relay_e2b::template::{Copy, Template};
 use claude_relay_e2b::templates::Size;
-use claude_relay_e2b_fake::Fault;
+use claude_relay_testing::e2b::Fault;
 
 use crate::support::fake;
 

@@ -6,7 +6,7 @@ use claude_relay_e2b::error::Error;
 use claude_relay_e2b::files::EntryKind;
 use claude_relay_e2b::sandbox::NewSandbox;
 use claude_relay_e2b::watch::ChangeKind;
-use claude_relay_e2b_fake::Fault;
+use claude_relay_testing::e2b::Fault;
 use serde_json::json;
 
 use crate::support::{SOON, fake};

@@ -7,7 +7,7 @@ use claude_relay_e2b::http::E2b;
 use claude_relay_e2b::pool::{PoolOptions, SandboxPool};
 use claude_relay_e2b::strays::ours;
 use claude_relay_e2b::{Killed, NewSandbox};
-use claude_relay_e2b_fake::{Fake, Fault};
+use claude_relay_testing::e2b::{FakeE2b, Fault};
 
 use crate::support::{SOON, fake};
 
@@ -16,7 +16,7 @@ fn options(most: usize, warm: usize) -> PoolOptions {
     PoolOptions { name: "test".into(), new, most, warm, starting: 4 }
 }
 
-async fn pool(most: usize, warm: usize) -> (Fake, E2b, SandboxPool) {
+async fn pool(most: usize, warm: usize) -> (FakeE2b, E2b, SandboxPool) {
     let (fake, e2b) = fake().await;
     let pool = SandboxPool::open(e2b.clone(), options(most, warm)).unwrap();
     (fake, e2b, pool)

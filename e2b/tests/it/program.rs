@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use claude_relay_e2b_fake::{API_KEY, Channel, Fake, Fault};
+use claude_relay_testing::e2b::{API_KEY, Channel, FakeE2b, Fault};
 use serde_json::Value;
 
 /// Runs the program in a directory with nothing in its environment but what
@@ -40,13 +40,13 @@ async fn checkout() -> tempfile::TempDir {
     dir
 }
 
-fn variables(fake: &Fake) -> [(&'static str, String); 2] {
+fn variables(fake: &FakeE2b) -> [(&'static str, String); 2] {
     [("E2B_API_KEY", API_KEY.to_owned()), ("E2B_API_URL", fake.url())]
 }
 
 #[tokio::test]
 async fn build_ends_with_0_only_when_the_template_is_ready() {
-    let fake = Fake::start().await;
+    let fake = FakeE2b::start().await;
     let dir = checkout().await;
     std::fs::write(dir.path().join("stray.txt"), "x").unwrap();
     let variables = variables(&fake);
@@ -74,7 +74,7 @@ async fn build_ends_with_0_only_when_the_template_is_ready() {
 
 #[tokio::test]
 async fn a_failing_step_is_shown_with_its_output_and_ends_with_1() {
-    let fake = Fake::start().await;
+    let fake = FakeE2b::start().await;
     let dir = checkout().await;
     fake.fail_step("3", "failed to run command 'claude --version': exit status 127");
     let variables = variables(&fake);
@@ -91,7 +91,7 @@ async fn a_failing_step_is_shown_with_its_output_and_ends_with_1() {
 
 #[tokio::test]
 async fn refusals_and_bad_arguments_have_their_codes() {
-    let fake = Fake::start().await;
+    let fake = FakeE2b::start().await;
     let dir = checkout().await;
     let variables = variables(&fake);
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -143,7 +143,7 @@ async fn dry_run_and_dockerfile_need_no_key_and_send_nothing() {
 
 #[tokio::test]
 async fn a_dotenv_file_is_read_and_the_environment_wins() {
-    let fake = Fake::start().await;
+    let fake = FakeE2b::start().await;
     let dir = checkout().await;
     let file = format!("E2B_API_KEY={API_KEY}\nE2B_API_URL=http://127.0.0.1:1\n");
     std::fs::write(dir.path().join(".env"), file).unwrap();

@@ -22,7 +22,7 @@ use std::time::Duration;
 use claude_relay_e2b::build::{BuildRequest, DEFAULT_PATIENCE, build};
 use claude_relay_e2b::template::{Copy, DEFAULT_IMAGE, Template, port_is_open, url_answers};
 use claude_relay_e2b::templates::Size;
-use claude_relay_e2b_fake::Fake;
+use claude_relay_testing::e2b::FakeE2b;
 use serde_json::{Value, json};
 
 use crate::support::{fake, public};
@@ -69,7 +69,7 @@ fn comparable(mut request: Value) -> Value {
     request
 }
 
-fn check(fake: &Fake, recorded: Vec<Value>) {
+fn check(fake: &FakeE2b, recorded: Vec<Value>) {
     let ours: Vec<Value> =
         fake.requests().iter().map(|request| comparable(request.to_json())).collect();
     let theirs: Vec<Value> = recorded.into_iter().map(comparable).collect();
@@ -97,7 +97,7 @@ async fn a_sandbox_by_default() {
 }
 
 async fn run(
-    fake: &Fake,
+    fake: &FakeE2b,
     e2b: &claude_relay_e2b::http::E2b,
     name: &str,
     size: Size,
@@ -127,7 +127,7 @@ fn without_looks(requests: Vec<Value>) -> (Vec<Value>, Vec<u64>) {
     (others, looks.iter().map(offset).collect())
 }
 
-fn check_build(fake: &Fake, recorded: Vec<Value>) {
+fn check_build(fake: &FakeE2b, recorded: Vec<Value>) {
     let ours = fake.requests().iter().map(|request| comparable(request.to_json())).collect();
     let (ours, our_looks) = without_looks(ours);
     let (theirs, their_looks) = without_looks(recorded.into_iter().map(comparable).collect());

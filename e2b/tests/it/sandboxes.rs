@@ -7,7 +7,7 @@ use claude_relay_e2b::error::Error;
 use claude_relay_e2b::sandbox::ALL_TRAFFIC;
 use claude_relay_e2b::settings::Options;
 use claude_relay_e2b::{Egress, Filter, Killed, NewSandbox, Paused, SandboxState};
-use claude_relay_e2b_fake::{API_KEY, Fault};
+use claude_relay_testing::e2b::{API_KEY, Fault};
 use serde_json::json;
 
 use crate::support::{SOON, client, fake};

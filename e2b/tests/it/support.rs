@@ -6,20 +6,20 @@ use std::time::Duration;
 use claude_relay_e2b::http::E2b;
 use claude_relay_e2b::sandbox::NewSandbox;
 use claude_relay_e2b::settings::Options;
-use claude_relay_e2b_fake::{API_KEY, Fake};
+use claude_relay_testing::e2b::{API_KEY, FakeE2b};
 
 /// How long anything here may take that is no matter of waiting.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// A fake and a client of it.
-pub(crate) async fn fake() -> (Fake, E2b) {
-    let fake = Fake::start().await;
+pub(crate) async fn fake() -> (FakeE2b, E2b) {
+    let fake = FakeE2b::start().await;
     let e2b = client(&fake, Options::default());
     (fake, e2b)
 }
 
 /// A client of a fake, with the rest of the options as given.
-pub(crate) fn client(fake: &Fake, options: Options) -> E2b {
+pub(crate) fn client(fake: &FakeE2b, options: Options) -> E2b {
     let variables = BTreeMap::from([
         ("E2B_API_KEY".to_owned(), API_KEY.to_owned()),
         ("E2B_API_URL".to_owned(), fake.url()),

@@ -357,5 +357,4 @@ fn readable(raw: &RawValue, path: &Path<'_>) -> Result<(), ConfigError> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

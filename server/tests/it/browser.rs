@@ -1,38 +1,38 @@
 //! The page in a real browser: what a person does there, and sees.
 
 use crate::support::browser::Browser;
+use crate::support::browser_fixture::{BrowserFixture, ENTER, SHIFT_ENTER};
 use crate::support::http;
-use crate::support::place::Place;
 use crate::support::relay::Launch;
-use crate::support::reply::{Gate, Message, Reply};
-use crate::support::tools::Cli;
-use crate::support::visit::{ENTER, SHIFT_ENTER, Visit};
 use crate::support::ws::Client;
+use claude_relay_testing::reply::{Gate, Message, Reply};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
 use rustix::process::Signal;
 use serde_json::json;
 
 #[tokio::test]
 async fn a_message_is_sent_and_answered() {
-    let visit = Visit::start().await;
-    visit.api.script([Reply::text("Hello from the test.")]);
+    let fixture = BrowserFixture::start().await;
+    fixture.api.script([Reply::text("Hello from the test.")]);
     let first_line = format!("first line{SHIFT_ENTER}");
-    visit.browser.type_into("#message", &first_line).await;
-    visit.say("second line").await;
-    visit.shows("agent", "Hello from the test.").await;
-    visit.turn_ended(1, "success").await;
+    fixture.browser.type_into("#message", &first_line).await;
+    fixture.say("second line").await;
+    fixture.shows("agent", "Hello from the test.").await;
+    fixture.turn_ended(1, "success").await;
 
-    visit.shows("user", "first line\nsecond line").await;
-    let request = visit.api.turn(1).await;
+    fixture.shows("user", "first line\nsecond line").await;
+    let request = fixture.api.turn(1).await;
     let said = format!("{:?}", request.user_messages());
     assert!(
         said.contains("first line\\\\nsecond line") || said.contains("first line\\nsecond line"),
         "{said}"
     );
     for fact in ["duration", "cost", "input-tokens", "output-tokens"] {
-        let told = visit.browser.evaluate(&fact_of_turn(fact)).await;
+        let told = fixture.browser.evaluate(&fact_of_turn(fact)).await;
         assert!(told.as_str().is_some_and(|told| !told.is_empty()), "{fact}: {told}");
     }
-    visit.end().await;
+    fixture.end().await;
 }
 
 fn fact_of_turn(fact: &str) -> String {
@@ -41,49 +41,49 @@ fn fact_of_turn(fact: &str) -> String {
 
 #[tokio::test]
 async fn text_streams_in_and_is_interrupted() {
-    let visit = Visit::start().await;
+    let fixture = BrowserFixture::start().await;
     let gate = Gate::closed();
-    visit
+    fixture
         .api
         .script([Reply::gated(&gate, ["some text ", "never seen"]), Reply::text("Here again.")]);
-    visit.browser.until("document.querySelector('#interrupt').hidden").await;
-    visit.say("Go").await;
+    fixture.browser.until("document.querySelector('#interrupt').hidden").await;
+    fixture.say("Go").await;
     gate.let_through(1);
-    visit.shows("agent", "some text").await;
-    visit.browser.until("document.querySelector('.entry.streaming')").await;
-    visit.browser.click("#interrupt").await;
-    visit.turn_ended(1, "stopped").await;
-    visit.browser.until("document.querySelector('#interrupt').hidden").await;
+    fixture.shows("agent", "some text").await;
+    fixture.browser.until("document.querySelector('.entry.streaming')").await;
+    fixture.browser.click("#interrupt").await;
+    fixture.turn_ended(1, "stopped").await;
+    fixture.browser.until("document.querySelector('#interrupt').hidden").await;
 
-    visit.say("And now").await;
-    visit.shows("agent", "Here again.").await;
-    visit.turn_ended(2, "success").await;
-    let text = visit.browser.evaluate("document.querySelector('#entries').textContent").await;
+    fixture.say("And now").await;
+    fixture.shows("agent", "Here again.").await;
+    fixture.turn_ended(2, "success").await;
+    let text = fixture.browser.evaluate("document.querySelector('#entries').textContent").await;
     assert!(!text.to_string().contains("never seen"), "{text}");
-    visit.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn thinking_and_tools_are_folded() {
-    let visit = Visit::start().await;
+    let fixture = BrowserFixture::start().await;
     let command = json!({ "command": "echo told by the tool", "description": "x" });
-    visit.api.script([
+    fixture.api.script([
         Message::default().thinking("I wonder.").text("Let me look.").tool("Bash", command),
         Message::default().text("Looked."),
     ]);
-    visit.say("Look").await;
-    visit.turn_ended(1, "success").await;
-    visit.shows("thinking", "I wonder.").await;
-    visit.shows("tool", "told by the tool").await;
-    visit
+    fixture.say("Look").await;
+    fixture.turn_ended(1, "success").await;
+    fixture.shows("thinking", "I wonder.").await;
+    fixture.shows("tool", "told by the tool").await;
+    fixture
         .browser
         .until("document.querySelector('[data-role=tool][data-tool=Bash][data-status=done]')")
         .await;
     for role in ["thinking", "tool"] {
         let open = format!("document.querySelector('[data-role={role}]').open");
-        assert_eq!(visit.browser.evaluate(&open).await, false, "{role}");
+        assert_eq!(fixture.browser.evaluate(&open).await, false, "{role}");
     }
-    visit.end().await;
+    fixture.end().await;
 }
 
 /// What tries to be markup, from every side that can speak.
@@ -91,10 +91,10 @@ async fn thinking_and_tools_are_folded() {
 async fn hostile_text_is_shown_as_text() {
     const HOSTILE: &str = "<img src=x onerror=\"window.hurt=1\"></script>\
                            <script>window.hurt=1</script><style>*{display:none}</style>";
-    let visit = Visit::start().await;
+    let fixture = BrowserFixture::start().await;
     let printed = format!("printf %s '{}'", HOSTILE.replace('\'', ""));
     let links = "[a](javascript:window.hurt=1) [b](data:text/html,x) <javascript:window.hurt=1>";
-    visit.api.script([
+    fixture.api.script([
         Message::default()
             .thinking(HOSTILE)
             .text(HOSTILE)
@@ -103,124 +103,124 @@ async fn hostile_text_is_shown_as_text() {
             .tool("Bash", json!({ "command": printed, "description": HOSTILE })),
         Message::default().text("Done."),
     ]);
-    visit.say(HOSTILE).await;
-    visit.turn_ended(1, "success").await;
-    visit
+    fixture.say(HOSTILE).await;
+    fixture.turn_ended(1, "success").await;
+    fixture
         .browser
         .evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         .await;
 
     for role in ["user", "thinking", "agent", "tool"] {
-        visit.shows(role, HOSTILE).await;
+        fixture.shows(role, HOSTILE).await;
     }
     // The raw frames and the configuration are other ways onto the page.
-    visit.browser.click("#open-frames").await;
-    visit.browser.click("#frames-type option[value=user_message]").await;
-    visit.browser.until("document.querySelectorAll('.frame-row').length === 1").await;
-    visit.browser.click(".frame-row[data-type=user_message]").await;
-    visit
+    fixture.browser.click("#open-frames").await;
+    fixture.browser.click("#frames-type option[value=user_message]").await;
+    fixture.browser.until("document.querySelectorAll('.frame-row').length === 1").await;
+    fixture.browser.click(".frame-row[data-type=user_message]").await;
+    fixture
         .browser
         .until("document.querySelector('#frame-json').textContent.includes('onerror')")
         .await;
-    visit.browser.click("#open-config").await;
-    visit.browser.type_into("#config-system-prompt", HOSTILE).await;
-    visit.browser.click("#config-save").await;
-    visit.browser.until("document.querySelector('#config-outcome').dataset.applies").await;
+    fixture.browser.click("#open-config").await;
+    fixture.browser.type_into("#config-system-prompt", HOSTILE).await;
+    fixture.browser.click("#config-save").await;
+    fixture.browser.until("document.querySelector('#config-outcome').dataset.applies").await;
 
     let made = "document.querySelectorAll('img, body script, body style, iframe, object').length";
-    assert_eq!(visit.browser.evaluate(made).await, 0);
+    assert_eq!(fixture.browser.evaluate(made).await, 0);
     let links = "[...document.links].filter(link => !/^https?:/.test(link.href)).length";
-    assert_eq!(visit.browser.evaluate(links).await, 0);
-    assert_eq!(visit.browser.evaluate("typeof window.hurt").await, "undefined");
-    visit.end().await;
+    assert_eq!(fixture.browser.evaluate(links).await, 0);
+    assert_eq!(fixture.browser.evaluate("typeof window.hurt").await, "undefined");
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn configuration_is_edited_and_reaches_the_model() {
-    let visit = Visit::start().await;
-    visit.api.script([Reply::text("Old."), Reply::text("New.")]);
-    visit.say("Before").await;
-    visit.turn_ended(1, "success").await;
+    let fixture = BrowserFixture::start().await;
+    fixture.api.script([Reply::text("Old."), Reply::text("New.")]);
+    fixture.say("Before").await;
+    fixture.turn_ended(1, "success").await;
 
-    visit.browser.click("#open-config").await;
-    visit.browser.until("document.querySelector('#config-json').value !== ''").await;
+    fixture.browser.click("#open-config").await;
+    fixture.browser.until("document.querySelector('#config-json').value !== ''").await;
     assert_eq!(
-        visit.browser.evaluate("document.querySelector('#config-provider').value").await,
+        fixture.browser.evaluate("document.querySelector('#config-provider').value").await,
         ""
     );
-    visit.browser.type_into("#config-model", "claude-test-model-3").await;
-    visit.browser.click("#config-save").await;
-    visit
+    fixture.browser.type_into("#config-model", "claude-test-model-3").await;
+    fixture.browser.click("#config-save").await;
+    fixture
         .browser
         .until("document.querySelector('#config-outcome').dataset.applies === 'next_start'")
         .await;
-    let config = http::get(visit.relay.address(), "/config").await.json();
+    let config = http::get(fixture.relay.address(), "/config").await.json();
     assert_eq!(config["config"]["model"], "claude-test-model-3");
     assert_eq!(config["config"]["includePartialMessages"], true);
 
-    visit.browser.click("#config-reconnect").await;
-    visit.connected().await;
-    visit.say("After").await;
-    visit.shows("agent", "New.").await;
-    assert_eq!(visit.api.turn(2).await.body["model"], "claude-test-model-3");
-    visit.end().await;
+    fixture.browser.click("#config-reconnect").await;
+    fixture.connected().await;
+    fixture.say("After").await;
+    fixture.shows("agent", "New.").await;
+    assert_eq!(fixture.api.turn(2).await.body["model"], "claude-test-model-3");
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn the_page_leaves_and_comes_back() {
-    let visit = Visit::start().await;
-    visit.api.script([Reply::text("One."), Reply::text("Two."), Reply::text("Three.")]);
-    visit.say("First").await;
-    visit.turn_ended(1, "success").await;
+    let fixture = BrowserFixture::start().await;
+    fixture.api.script([Reply::text("One."), Reply::text("Two."), Reply::text("Three.")]);
+    fixture.say("First").await;
+    fixture.turn_ended(1, "success").await;
 
     // By hand.
-    visit.browser.click("#connect").await;
-    visit.browser.until("document.body.dataset.connection === 'offline'").await;
-    visit.browser.click("#connect").await;
-    visit.connected().await;
-    visit.say("Second").await;
-    visit.shows("agent", "Two.").await;
-    let request = visit.api.turn(2).await;
+    fixture.browser.click("#connect").await;
+    fixture.browser.until("document.body.dataset.connection === 'offline'").await;
+    fixture.browser.click("#connect").await;
+    fixture.connected().await;
+    fixture.say("Second").await;
+    fixture.shows("agent", "Two.").await;
+    let request = fixture.api.turn(2).await;
     assert!(format!("{:?}", request.user_messages()).contains("First"));
 
     // By itself, when the server has been away.
-    let Visit { api, relay, browser, place } = visit;
+    let BrowserFixture { api, relay, browser, env } = fixture;
     let port = relay.address().port();
     relay.stop();
     browser.until("document.body.dataset.connection !== 'connected'").await;
-    let relay = Launch::unrestricted(&place, &Cli::V2_1_329.path(), &api).port(port).start();
-    let visit = Visit { api, relay, browser, place };
-    visit.connected().await;
-    visit.say("Third").await;
-    visit.shows("agent", "Three.").await;
+    let relay = Launch::unrestricted(&env, &Cli::V2_1_329.path(), &api).port(port).start();
+    let fixture = BrowserFixture { api, relay, browser, env };
+    fixture.connected().await;
+    fixture.say("Third").await;
+    fixture.shows("agent", "Three.").await;
     // What it could not reach while the server was away it may complain of.
-    visit.browser.complaints().await;
-    visit.end().await;
+    fixture.browser.complaints().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn the_end_of_the_agent_is_told() {
-    let visit = Visit::start().await;
-    visit.api.script([Reply::text("One."), Reply::text("Two.")]);
-    visit.say("First").await;
-    visit.turn_ended(1, "success").await;
-    visit.place.session_holds("One.").await;
-    let agent = http::get(visit.relay.address(), "/health").await.json()["agent"]["pid"].as_i64();
+    let fixture = BrowserFixture::start().await;
+    fixture.api.script([Reply::text("One."), Reply::text("Two.")]);
+    fixture.say("First").await;
+    fixture.turn_ended(1, "success").await;
+    fixture.env.session_holds("One.").await;
+    let agent = http::get(fixture.relay.address(), "/health").await.json()["agent"]["pid"].as_i64();
     let agent = i32::try_from(agent.expect("a running agent")).expect("a process id fits");
-    crate::support::proc::signal(agent, Signal::KILL);
-    visit.browser.until("document.querySelector('[data-role=notice][data-kind=error]')").await;
+    claude_relay_testing::process::signal(agent, Signal::KILL);
+    fixture.browser.until("document.querySelector('[data-role=notice][data-kind=error]')").await;
 
-    visit.say("Second").await;
-    visit.shows("agent", "Two.").await;
-    visit.end().await;
+    fixture.say("Second").await;
+    fixture.shows("agent", "Two.").await;
+    fixture.end().await;
 }
 
 /// The demo agent is never mistaken for a model, and a long log stays usable.
 #[tokio::test]
 async fn ten_thousand_messages_of_the_demo_agent() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
-    let browser = Browser::start(&place).await;
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    let browser = Browser::start(&env).await;
     browser.open(&format!("http://{}/", relay.address())).await;
     browser.until("document.body.dataset.connection === 'connected'").await;
     browser.type_into("#message", &format!("{{\"n\":10000,\"size\":300}}{ENTER}")).await;
@@ -249,10 +249,10 @@ async fn ten_thousand_messages_of_the_demo_agent() {
 /// For the eye; the assertions are only what an eye would see at once.
 #[tokio::test]
 async fn how_it_looks() {
-    let visit = Visit::start().await;
-    let file = visit.place.workspace().join("poem.txt");
+    let fixture = BrowserFixture::start().await;
+    let file = fixture.env.workspace().join("poem.txt");
     let poem = "A runner hands the baton on,\nand stands, and breathes, and then is gone.";
-    visit.api.script([
+    fixture.api.script([
         Message::default()
             .thinking("A short poem about relays, into poem.txt. Two lines will do.")
             .text("I will write it down first.")
@@ -268,11 +268,11 @@ async fn how_it_looks() {
             "x".repeat(300)
         )),
     ]);
-    visit.say("Write a short poem about relays into poem.txt, then read it back.").await;
-    visit.turn_ended(1, "success").await;
-    visit.api.script([Reply::Error(401)]);
-    visit.say("And another one?").await;
-    visit.turn_ended(2, "error").await;
+    fixture.say("Write a short poem about relays into poem.txt, then read it back.").await;
+    fixture.turn_ended(1, "success").await;
+    fixture.api.script([Reply::Error(401)]);
+    fixture.say("And another one?").await;
+    fixture.turn_ended(2, "error").await;
 
     for (name, width, height, scheme) in [
         ("light", 1280, 900, "light"),
@@ -280,27 +280,27 @@ async fn how_it_looks() {
         ("phone-light", 375, 740, "light"),
         ("phone-dark", 375, 740, "dark"),
     ] {
-        visit.browser.screen(width, height, scheme).await;
-        visit.browser.assert_fits(name).await;
-        visit.browser.screenshot(name).await;
+        fixture.browser.screen(width, height, scheme).await;
+        fixture.browser.assert_fits(name).await;
+        fixture.browser.screenshot(name).await;
         for panel in ["frames", "config", "status"] {
-            visit.browser.click(&format!("#open-{panel}")).await;
-            visit.browser.until(&format!("document.body.dataset.panel === '{panel}'")).await;
+            fixture.browser.click(&format!("#open-{panel}")).await;
+            fixture.browser.until(&format!("document.body.dataset.panel === '{panel}'")).await;
             let name = format!("{name}-{panel}");
-            visit.browser.assert_fits(&name).await;
-            visit.browser.screenshot(&name).await;
-            visit.browser.click(&format!("#close-{panel}")).await;
+            fixture.browser.assert_fits(&name).await;
+            fixture.browser.screenshot(&name).await;
+            fixture.browser.click(&format!("#close-{panel}")).await;
         }
     }
-    visit.end().await;
+    fixture.end().await;
 }
 
 /// Each way of not being connected is told with what can be done about it.
 #[tokio::test]
 async fn trouble_with_the_connection_is_explained() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).argument("--auth-token=token-of-the-page").start();
-    let browser = Browser::start(&place).await;
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).argument("--auth-token=token-of-the-page").start();
+    let browser = Browser::start(&env).await;
     browser.open(&format!("http://{}/", relay.address())).await;
     let is = async |state: &str| {
         browser.until(&format!("document.body.dataset.connection === '{state}'")).await;

@@ -1,13 +1,13 @@
 //! What a server tells of itself, and when it asks others about it.
 
+use crate::support::cli_fixture::for_both_clis;
 use crate::support::http;
-use crate::support::messages_api::MessagesApi;
-use crate::support::place::Place;
 use crate::support::relay::Launch;
-use crate::support::scene::for_both_clis;
-use crate::support::tools::Cli;
-use crate::support::wait;
 use crate::support::ws::Client;
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
+use claude_relay_testing::wait;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -22,8 +22,8 @@ async fn capabilities(client: &mut Client) -> Value {
 }
 
 async fn the_version_of_the_cli(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let relay = Launch::unrestricted(&place, &cli.path(), &api).mode("ask").start();
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = Launch::unrestricted(&env, &cli.path(), &api).mode("ask").start();
     let mut client = Client::connect(relay.address()).await;
     let told = capabilities(&mut client).await;
     let version = match cli {
@@ -62,8 +62,8 @@ async fn the_version_of_the_cli(cli: Cli) {
 }
 
 /// A program that keeps a list of how it was called, and is no CLI.
-fn listing(place: &Place, body: &str) -> (PathBuf, PathBuf) {
-    let (script, calls) = (place.file("called"), place.file("calls"));
+fn listing(env: &TestEnv, body: &str) -> (PathBuf, PathBuf) {
+    let (script, calls) = (env.file("called"), env.file("calls"));
     let text = format!("#!/bin/sh\necho \"$*\" >> '{}'\n{body}\n", calls.display());
     std::fs::write(&script, text).expect("a script");
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -72,12 +72,12 @@ fn listing(place: &Place, body: &str) -> (PathBuf, PathBuf) {
 
 #[tokio::test]
 async fn nobody_is_asked_before_the_first_client_and_then_once() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let (script, calls) = listing(
-        &place,
+        &env,
         "case \"$*\" in *--version*) echo '9.8.7 (A test)';; *) exec cat > /dev/null;; esac",
     );
-    let relay = Launch::new(&place).argument("--claude-path").argument(&script).start();
+    let relay = Launch::new(&env).argument("--claude-path").argument(&script).start();
     let health = http::get(relay.address(), "/health").await.json();
     assert_eq!(health["agent"]["version"], Value::Null, "{health}");
     assert_eq!(health["sandbox"]["available"], Value::Null, "{health}");
@@ -101,9 +101,9 @@ async fn a_cli_that_cannot_tell_its_version() {
         ("case \"$*\" in *--version*) exit 3;; *) exec cat > /dev/null;; esac", "Exited(3)"),
         ("case \"$*\" in *--version*) echo no;; *) exec cat > /dev/null;; esac", "something else"),
     ] {
-        let place = Place::new();
-        let (script, _) = listing(&place, body);
-        let relay = Launch::new(&place).argument("--claude-path").argument(&script).start();
+        let env = TestEnv::new();
+        let (script, _) = listing(&env, body);
+        let relay = Launch::new(&env).argument("--claude-path").argument(&script).start();
         let mut client = Client::connect(relay.address()).await;
         let told = capabilities(&mut client).await;
         assert_eq!(told["agent"]["version"], Value::Null, "{told}");
@@ -117,17 +117,17 @@ async fn a_cli_that_cannot_tell_its_version() {
 /// What hangs is ended, and the frame comes all the same.
 #[tokio::test]
 async fn a_cli_that_hangs_over_its_version() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let (script, _) = listing(
-        &place,
+        &env,
         "case \"$*\" in *--version*) exec sleep 86407;; *) exec cat > /dev/null;; esac",
     );
-    let relay = Launch::new(&place).argument("--claude-path").argument(&script).start();
+    let relay = Launch::new(&env).argument("--claude-path").argument(&script).start();
     let mut client = Client::connect(relay.address()).await;
     let told = capabilities(&mut client).await;
     let said = told["agent"]["version_unknown"].as_str().unwrap_or_default();
     assert!(said.contains("did not end within"), "{said}");
-    let asks = |process: &crate::support::proc::Process| process.command == "sleep 86407";
+    let asks = |process: &claude_relay_testing::process::Process| process.command == "sleep 86407";
     wait::until("the end of what hangs", || (!relay.offspring().iter().any(asks)).then_some(()))
         .await;
     client.close().await;

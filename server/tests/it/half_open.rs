@@ -6,10 +6,10 @@
 
 use crate::faults::checks::Before;
 use crate::faults::raw::Raw;
-use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
-use crate::support::wait;
 use crate::support::ws::Client;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use serde_json::json;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -71,8 +71,8 @@ async fn h4_a_client_whose_packets_are_dropped_loses_the_place_to_the_next_one()
         return;
     }
     const LINES: u64 = 6_000;
-    let place = Place::new();
-    let relay = Launch::demo(&place).argument("--probe-timeout=700ms").start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).argument("--probe-timeout=700ms").start();
     let before = Before::of(&relay);
     let mut first = client(&relay).await;
     first.say(&json!({"n": LINES, "size": 2_000, "rate": 2_000}).to_string()).await;
@@ -105,9 +105,9 @@ async fn h4_a_client_whose_packets_are_dropped_is_dropped_by_the_ping_clock() {
     if !is_inside("h4_a_client_whose_packets_are_dropped_is_dropped_by_the_ping_clock") {
         return;
     }
-    let place = Place::new();
+    let env = TestEnv::new();
     let clock = ["--ping-interval=1s", "--pong-timeout=1s"];
-    let relay = clock.iter().fold(Launch::demo(&place), |launch, flag| launch.argument(*flag));
+    let relay = clock.iter().fold(Launch::demo(&env), |launch, flag| launch.argument(*flag));
     let relay = relay.start();
     let before = Before::of(&relay);
     let first = client(&relay).await;

@@ -2,12 +2,12 @@
 //! it was given.
 
 use crate::support::http;
-use crate::support::messages_api::MessagesApi;
-use crate::support::place::{Place, TEST_KEY};
 use crate::support::relay::{Launch, Relay};
-use crate::support::reply::Reply;
 use crate::support::ws::Client;
-use crate::support::{proc, wait};
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::Reply;
+use claude_relay_testing::test_env::{TEST_KEY, TestEnv};
+use claude_relay_testing::{process, wait};
 use rustix::process::Signal;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -22,11 +22,11 @@ printf '{"type":"given","url":"%s","key":"%s","token":"%s"}\n' "$ANTHROPIC_BASE_
 exec cat > /dev/null
 "#;
 
-fn launch(place: &Place, base: &str) -> Launch {
-    let script = place.file("agent-that-tells");
+fn launch(env: &TestEnv, base: &str) -> Launch {
+    let script = env.file("agent-that-tells");
     std::fs::write(&script, TELL).expect("a script");
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-    Launch::new(place)
+    Launch::new(env)
         .argument("--claude-path")
         .argument(script)
         .argument("--key-proxy")
@@ -56,8 +56,8 @@ async fn next_given(client: &mut Client) -> Given {
 
 #[tokio::test]
 async fn a_wrong_stand_in_is_refused() {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let relay = launch(&place, &api.url()).start();
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = launch(&env, &api.url()).start();
     let (mut client, given) = given(&relay).await;
     assert!(given.key.starts_with("sk-ant-relay-") && given.key.len() > 64, "{}", given.key);
     assert!(given.address.ip().is_loopback());
@@ -98,7 +98,7 @@ async fn a_wrong_stand_in_is_refused() {
     // The next agent gets another, and the first one's is worth nothing.
     let health = http::get(relay.address(), "/health").await.json();
     let pid = i32::try_from(health["agent"]["pid"].as_i64().expect("a pid")).expect("a pid fits");
-    proc::signal(pid, Signal::KILL);
+    process::signal(pid, Signal::KILL);
     client.until(|frame| frame["type"] == "exit").await;
     client.say("Again").await;
     let next = next_given(&mut client).await;
@@ -116,8 +116,8 @@ async fn what_cannot_be_kept_is_said_to_the_client() {
         (None, Some(("HTTPS_PROXY", "http://127.0.0.1:1")), "HTTPS_PROXY"),
         (None, Some(("CLAUDE_CODE_USE_BEDROCK", "1")), "CLAUDE_CODE_USE_BEDROCK"),
     ] {
-        let place = Place::new();
-        let mut launch = launch(&place, "http://127.0.0.1:1");
+        let env = TestEnv::new();
+        let mut launch = launch(&env, "http://127.0.0.1:1");
         if let Some(name) = without {
             launch = launch.without_variable(name);
         }
@@ -136,12 +136,12 @@ async fn what_cannot_be_kept_is_said_to_the_client() {
 
 #[tokio::test]
 async fn an_api_that_is_not_there_is_an_error_worth_another_try() {
-    let place = Place::new();
+    let env = TestEnv::new();
     // A port that was free a moment ago.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
-    let relay = launch(&place, &base).start();
+    let relay = launch(&env, &base).start();
     let (client, given) = given(&relay).await;
     let headers = [("x-api-key", &*given.key)];
     let answer = http::request(given.address, "POST", "/v1/messages", &headers, "{}").await;
@@ -157,10 +157,10 @@ async fn an_api_that_is_not_there_is_an_error_worth_another_try() {
 async fn a_thousand_events_pass_at_once() {
     const EVENTS: usize = 1000;
     const ROUNDS: usize = 5;
-    let place = Place::new();
+    let env = TestEnv::new();
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = upstream.local_addr().expect("an address");
-    let relay = launch(&place, &format!("http://{address}")).start();
+    let relay = launch(&env, &format!("http://{address}")).start();
     let (client, given) = given(&relay).await;
 
     // The least of a few rounds: what other programs take is not the proxy's.

@@ -1,14 +1,15 @@
 //! The key proxy between the real CLI and its API: the CLI notices nothing,
 //! and its tools find no key.
 
-use crate::support::messages_api::MessagesApi;
-use crate::support::place::{Place, TEST_KEY};
+use crate::support::cli_fixture::for_both_clis;
+use crate::support::http;
 use crate::support::relay::{Launch, Relay};
-use crate::support::reply::{Gate, Message, Reply};
-use crate::support::scene::for_both_clis;
-use crate::support::tools::Cli;
 use crate::support::ws::Client;
-use crate::support::{http, wait};
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::{Gate, Message, Reply};
+use claude_relay_testing::test_env::{TEST_KEY, TestEnv};
+use claude_relay_testing::tools::Cli;
+use claude_relay_testing::wait;
 use serde_json::{Value, json};
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -23,8 +24,8 @@ for_both_clis! {
 /// A user without rights. The tests run as root, to whom nothing is closed.
 const NOBODY: u32 = 65534;
 
-fn start(cli: Cli, place: &Place, api: &MessagesApi) -> Relay {
-    Launch::unrestricted(place, &cli.path(), api).argument("--key-proxy").start()
+fn start(cli: Cli, env: &TestEnv, api: &MessagesApi) -> Relay {
+    Launch::unrestricted(env, &cli.path(), api).argument("--key-proxy").start()
 }
 
 fn give_away(directory: &Path) {
@@ -47,13 +48,11 @@ const SEARCH: &str = "{ env; cat /proc/self/environ; p=$$; \
     cat /proc/[0-9]*/environ; grep -r sk-ant-test ~ \"$CLAUDE_CONFIG_DIR\" .; } > found 2>&1; echo searched";
 
 async fn no_tool_finds_the_key(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let root = place.file("");
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let root = env.file("");
     give_away(&root);
-    let relay = Launch::unrestricted(&place, &cli.path(), &api)
-        .argument("--key-proxy")
-        .user(NOBODY)
-        .start();
+    let relay =
+        Launch::unrestricted(&env, &cli.path(), &api).argument("--key-proxy").user(NOBODY).start();
     let mut client = Client::connect(relay.address()).await;
     let input = json!({ "command": SEARCH, "description": "x" });
     api.script([Reply::tool("Bash", input), Reply::text("Done.")]);
@@ -61,7 +60,7 @@ async fn no_tool_finds_the_key(cli: Cli) {
     let turn = client.turn().await;
     assert_eq!(turn.result()["result"], "Done.", "{turn:#?}");
 
-    let found = std::fs::read(place.workspace().join("found")).expect("what the tool found");
+    let found = std::fs::read(env.workspace().join("found")).expect("what the tool found");
     let found = String::from_utf8_lossy(&found);
     assert!(!found.contains(TEST_KEY), "{found}");
     // It has looked where it was to look.
@@ -76,7 +75,7 @@ async fn no_tool_finds_the_key(cli: Cli) {
 }
 
 async fn every_kind_of_credential(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
     for (config, header, value) in [
         (json!({}), "x-api-key", TEST_KEY.to_owned()),
         (json!({ "anthropicApiKey": "sk-ant-other" }), "x-api-key", "sk-ant-other".to_owned()),
@@ -87,7 +86,7 @@ async fn every_kind_of_credential(cli: Cli) {
             "Bearer sk-ant-oat01-b".to_owned(),
         ),
     ] {
-        let relay = start(cli, &place, &api);
+        let relay = start(cli, &env, &api);
         let posted = http::post(relay.address(), "/config", &config.to_string()).await;
         assert_eq!(posted.status, 200, "{posted:?}");
         let mut client = Client::connect(relay.address()).await;
@@ -105,8 +104,8 @@ async fn every_kind_of_credential(cli: Cli) {
 }
 
 async fn errors_and_retries_come_as_they_are(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let relay = start(cli, &place, &api);
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = start(cli, &env, &api);
     let mut client = Client::connect(relay.address()).await;
     let cut = Message::default().pieces(["half", "never"]).cut_after(1);
     api.script([Reply::Error(529), Reply::text("At last."), Reply::Error(401)]);
@@ -126,8 +125,8 @@ async fn errors_and_retries_come_as_they_are(cli: Cli) {
 }
 
 async fn pieces_arrive_as_they_are_made(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let relay = start(cli, &place, &api);
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = start(cli, &env, &api);
     let config = json!({ "includePartialMessages": true }).to_string();
     assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
     let mut client = Client::connect(relay.address()).await;

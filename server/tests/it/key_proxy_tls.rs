@@ -1,14 +1,14 @@
 //! The key proxy to an API behind TLS: the system's certificates decide who
 //! gets the key. Only with the feature `tls`.
 
+use crate::support::cli_fixture::for_both_clis;
 use crate::support::http;
-use crate::support::messages_api::MessagesApi;
-use crate::support::place::{Place, TEST_KEY};
 use crate::support::relay::{Launch, Relay};
-use crate::support::reply::{Gate, Reply};
-use crate::support::scene::for_both_clis;
-use crate::support::tools::Cli;
 use crate::support::ws::Client;
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::{Gate, Reply};
+use claude_relay_testing::test_env::{TEST_KEY, TestEnv};
+use claude_relay_testing::tools::Cli;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
 use std::sync::Arc;
@@ -56,10 +56,10 @@ async fn edge(api: &MessagesApi, name: &str) -> (String, String) {
 }
 
 /// A server that trusts `certificate` and has its API at `url`.
-fn start(cli: Cli, place: &Place, api: &MessagesApi, url: &str, certificate: &str) -> Relay {
-    let trusted = place.file("trusted.pem");
+fn start(cli: Cli, env: &TestEnv, api: &MessagesApi, url: &str, certificate: &str) -> Relay {
+    let trusted = env.file("trusted.pem");
     std::fs::write(&trusted, certificate).expect("a file of the test");
-    Launch::unrestricted(place, &cli.path(), api)
+    Launch::unrestricted(env, &cli.path(), api)
         .argument("--key-proxy")
         .variable("ANTHROPIC_BASE_URL", url)
         .variable("SSL_CERT_FILE", trusted.to_str().expect("a path of the test"))
@@ -67,9 +67,9 @@ fn start(cli: Cli, place: &Place, api: &MessagesApi, url: &str, certificate: &st
 }
 
 async fn a_turn_with_a_trusted_certificate(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
     let (url, certificate) = edge(&api, "localhost").await;
-    let relay = start(cli, &place, &api, &url, &certificate);
+    let relay = start(cli, &env, &api, &url, &certificate);
     let config = json!({ "includePartialMessages": true }).to_string();
     assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
     let mut client = Client::connect(relay.address()).await;
@@ -89,30 +89,30 @@ async fn a_turn_with_a_trusted_certificate(cli: Cli) {
 }
 
 async fn no_key_for_a_foreign_certificate(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
     let (url, _) = edge(&api, "localhost").await;
     // For the same name, by somebody else.
     let (_, certificate) = edge(&api, "localhost").await;
-    refused(cli, &place, &api, &url, &certificate, "invalid peer certificate").await;
+    refused(cli, &env, &api, &url, &certificate, "invalid peer certificate").await;
 }
 
 async fn no_key_for_another_name(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
     let (url, certificate) = edge(&api, "relay.invalid").await;
-    refused(cli, &place, &api, &url, &certificate, "not valid for name").await;
+    refused(cli, &env, &api, &url, &certificate, "not valid for name").await;
 }
 
 /// The agent is told why there is no way, as of a server that is down, and the
 /// other side gets nothing.
 async fn refused(
     cli: Cli,
-    place: &Place,
+    env: &TestEnv,
     api: &MessagesApi,
     url: &str,
     certificate: &str,
     why: &str,
 ) {
-    let relay = start(cli, place, api, url, certificate);
+    let relay = start(cli, env, api, url, certificate);
     // It would otherwise try for minutes.
     let config = json!({ "env": { "CLAUDE_CODE_MAX_RETRIES": "1" } }).to_string();
     assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);

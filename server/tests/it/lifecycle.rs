@@ -6,11 +6,11 @@ use crate::faults::checks::{
     Before, answers_at_once, descriptors, fresh_client, private_bytes, rss_bytes,
 };
 use crate::faults::raw::Raw;
-use crate::support::place::Place;
-use crate::support::proc::{self, Process};
 use crate::support::relay::{Launch, Relay};
-use crate::support::wait;
 use crate::support::ws::Client;
+use claude_relay_testing::process::{self, Process};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -34,9 +34,9 @@ fn sleepers(relay: &Relay) -> Vec<Process> {
 }
 
 /// A relay whose agent has left two strays, and a client of it.
-async fn with_strays(place: &Place) -> (Relay, Client, FakeAgent) {
-    let agent = FakeAgent::new(place, STRAYS);
-    let relay = agent.launch(place).argument("--stop-grace=1s").start();
+async fn with_strays(env: &TestEnv) -> (Relay, Client, FakeAgent) {
+    let agent = FakeAgent::new(env, STRAYS);
+    let relay = agent.launch(env).argument("--stop-grace=1s").start();
     let client = Client::connect(relay.address()).await;
     agent.notes("strays", "out").await;
     wait::until("two strays", || (sleepers(&relay).len() == 2).then_some(())).await;
@@ -45,7 +45,7 @@ async fn with_strays(place: &Place) -> (Relay, Client, FakeAgent) {
 
 /// The keeper or the agent of a relay, found by where they hang in the tree.
 fn keeper(relay: &Relay) -> i32 {
-    let children = proc::descendants(relay.pid());
+    let children = process::descendants(relay.pid());
     children.iter().find(|process| process.parent == relay.pid()).expect("a keeper").pid
 }
 
@@ -71,7 +71,7 @@ async fn gone(relay: &Relay, old: &[Process]) {
     })
     .await;
     wait::was_within(AFTER_AGENT, asked);
-    wait::until("no zombie", || proc::zombies_of(relay.pid()).is_empty().then_some(())).await;
+    wait::until("no zombie", || process::zombies_of(relay.pid()).is_empty().then_some(())).await;
 }
 
 async fn told_of_the_end(client: &mut Client) -> Value {
@@ -80,11 +80,11 @@ async fn told_of_the_end(client: &mut Client) -> Value {
 
 #[tokio::test]
 async fn i11_an_agent_that_crashes_leaves_no_orphan_in_any_session() {
-    let place = Place::new();
-    let (relay, mut client, _agent) = with_strays(&place).await;
+    let env = TestEnv::new();
+    let (relay, mut client, _agent) = with_strays(&env).await;
     let old = relay.offspring();
     assert_eq!(old.len(), 4, "{old:#?}");
-    proc::signal(agent_pid(&relay).await, Signal::KILL);
+    process::signal(agent_pid(&relay).await, Signal::KILL);
     gone(&relay, &old).await;
     assert_eq!(told_of_the_end(&mut client).await["signal"], "SIGKILL");
     client.say("Hello").await;
@@ -94,10 +94,10 @@ async fn i11_an_agent_that_crashes_leaves_no_orphan_in_any_session() {
 
 #[tokio::test]
 async fn i11_a_keeper_that_is_killed_takes_everything_with_it() {
-    let place = Place::new();
-    let (relay, mut client, _agent) = with_strays(&place).await;
+    let env = TestEnv::new();
+    let (relay, mut client, _agent) = with_strays(&env).await;
     let old = relay.offspring();
-    proc::signal(keeper(&relay), Signal::KILL);
+    process::signal(keeper(&relay), Signal::KILL);
     gone(&relay, &old).await;
     assert_eq!(told_of_the_end(&mut client).await["signal"], "SIGKILL");
     client.say("Hello").await;
@@ -108,8 +108,8 @@ async fn i11_a_keeper_that_is_killed_takes_everything_with_it() {
 #[tokio::test]
 async fn j1_a_stopped_server_leaves_no_orphan() {
     for signal in [Signal::TERM, Signal::INT] {
-        let place = Place::new();
-        let (relay, mut client, _agent) = with_strays(&place).await;
+        let env = TestEnv::new();
+        let (relay, mut client, _agent) = with_strays(&env).await;
         relay.signal(signal);
         let told = client.until(|frame| frame["type"] == "error").await.pop().expect("an error");
         assert_eq!(told["error"], "Server is shutting down");
@@ -122,8 +122,8 @@ async fn j1_a_stopped_server_leaves_no_orphan() {
 
 #[tokio::test]
 async fn j3_a_killed_server_leaves_nothing_after_8_s() {
-    let place = Place::new();
-    let (relay, client, _agent) = with_strays(&place).await;
+    let env = TestEnv::new();
+    let (relay, client, _agent) = with_strays(&env).await;
     relay.signal(Signal::KILL);
     // It waits for no more than 8 s and fails with what is left.
     relay.end();
@@ -134,15 +134,15 @@ async fn j3_a_killed_server_leaves_nothing_after_8_s() {
 /// their own.
 #[tokio::test]
 async fn j3_a_killed_server_takes_a_stubborn_agent_along() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let story = r#"
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen(["setsid", "sleep", "86401"])
 note("ready", "yes")
 while True: time.sleep(1)
 "#;
-    let agent = FakeAgent::new(&place, story);
-    let relay = agent.launch(&place).start();
+    let agent = FakeAgent::new(&env, story);
+    let relay = agent.launch(&env).start();
     let client = Client::connect(relay.address()).await;
     agent.notes("ready", "yes").await;
     relay.signal(Signal::KILL);
@@ -153,21 +153,21 @@ while True: time.sleep(1)
 /// What the agent's tools leave behind while it runs is buried by its keeper.
 #[tokio::test]
 async fn an_orphan_that_ends_does_not_stay_a_zombie() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let story = r#"
 for _ in range(20):
     subprocess.run(["sh", "-c", "setsid sh -c 'sleep 0.1' & exit 0"])
 note("ready", "yes")
 work()
 "#;
-    let agent = FakeAgent::new(&place, story);
-    let relay = agent.launch(&place).start();
+    let agent = FakeAgent::new(&env, story);
+    let relay = agent.launch(&env).start();
     let mut client = Client::connect(relay.address()).await;
     agent.notes("ready", "yes").await;
     client.say("Hello").await;
     client.turn().await;
     wait::until("a keeper and an agent and no zombie", || {
-        (proc::descendants(relay.pid()).len() == 2).then_some(())
+        (process::descendants(relay.pid()).len() == 2).then_some(())
     })
     .await;
     relay.stop();
@@ -175,8 +175,8 @@ work()
 
 #[tokio::test]
 async fn the_keeper_is_small() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let mut client = Client::connect(relay.address()).await;
     client.say("Hello").await;
     client.turn().await;
@@ -187,8 +187,8 @@ async fn the_keeper_is_small() {
 
 #[tokio::test]
 async fn j1_sigterm_while_idle_ends_within_a_second() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let asked = Instant::now();
     relay.stop();
     wait::was_within(Duration::from_secs(1), asked);
@@ -196,8 +196,8 @@ async fn j1_sigterm_while_idle_ends_within_a_second() {
 
 #[tokio::test]
 async fn j1_sigterm_in_mid_turn_interrupts_it_and_the_client_hears_the_end() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let mut client = Client::connect(relay.address()).await;
     client.say(json!({"n": 1_000_000, "rate": 50}).to_string()).await;
     client.until(|frame| frame["data"]["type"] == "assistant").await;
@@ -216,8 +216,8 @@ async fn j1_sigterm_in_mid_turn_interrupts_it_and_the_client_hears_the_end() {
 /// A client in the middle of a replay that it does not read.
 #[tokio::test]
 async fn j1_sigterm_during_a_replay() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let mut client = Raw::upgrade(relay.address(), "/ws", b"").await;
     client.say(&json!({"n": 1_000, "size": 10_000}).to_string()).await;
     wait::within("the turn to end", async {
@@ -245,15 +245,15 @@ async fn j1_sigterm_during_a_replay() {
 #[tokio::test]
 async fn j2_a_second_signal_does_not_wait() {
     for signal in [Signal::TERM, Signal::INT] {
-        let place = Place::new();
+        let env = TestEnv::new();
         let story = r#"
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen(["setsid", "sleep", "86401"])
 note("ready", "yes")
 while True: time.sleep(1)
 "#;
-        let agent = FakeAgent::new(&place, story);
-        let relay = agent.launch(&place).argument("--stop-grace=1m").start();
+        let agent = FakeAgent::new(&env, story);
+        let relay = agent.launch(&env).argument("--stop-grace=1m").start();
         let mut client = Client::connect(relay.address()).await;
         agent.notes("ready", "yes").await;
         relay.signal(Signal::TERM);
@@ -267,8 +267,8 @@ while True: time.sleep(1)
 
 #[tokio::test]
 async fn signals_that_do_not_end_it() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let before = Before::of(&relay);
     for signal in [Signal::HUP, Signal::USR1, Signal::PIPE, Signal::USR1, Signal::HUP] {
         relay.signal(signal);
@@ -282,10 +282,9 @@ async fn signals_that_do_not_end_it() {
 async fn j10_many_connections_and_turns_leave_no_trace() {
     const WARM_UP: usize = 1_300;
     const ROUNDS: usize = 1_000;
-    let place = Place::new();
+    let env = TestEnv::new();
     // A replay buffer that is full from the start does not grow.
-    let relay =
-        Launch::demo(&place).argument("--log=warn").argument("--replay-bytes=50000").start();
+    let relay = Launch::demo(&env).argument("--log=warn").argument("--replay-bytes=50000").start();
     let round = || async {
         let mut client = fresh_client(relay.address()).await;
         client.say(r#"{"n":1}"#).await;

@@ -3,10 +3,11 @@
 
 use crate::faults::agent::FakeAgent;
 use crate::faults::checks::answers_at_once;
-use crate::support::place::Place;
-use crate::support::proc::{self, Mark};
+use crate::support::http;
 use crate::support::ws::Client;
-use crate::support::{http, wait};
+use claude_relay_testing::process::{self, Mark};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -26,18 +27,18 @@ struct Wrapped {
 impl Wrapped {
     /// `wrapper` gets the server and its arguments appended.
     #[expect(clippy::disallowed_methods, reason = "here the server is the child")]
-    fn start(place: &Place, wrapper: &[&str], stderr: Stdio) -> Self {
+    fn start(env: &TestEnv, wrapper: &[&str], stderr: Stdio) -> Self {
         let mark = Mark::new();
         let (name, value) = mark.variable();
         let [program, arguments @ ..] = wrapper else { panic!("a wrapper has a program") };
         let mut child = Command::new(program)
             .args(arguments)
             .args(["--port=0", "--stop-grace=1s", "--log=debug", "--workspace"])
-            .arg(place.workspace())
+            .arg(env.workspace())
             .env_clear()
-            .envs(place.environment())
+            .envs(env.environment())
             .env(name, value)
-            .current_dir(place.home())
+            .current_dir(env.home())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -65,7 +66,7 @@ impl Wrapped {
 impl Drop for Wrapped {
     fn drop(&mut self) {
         for process in self.mark.processes() {
-            proc::signal(process.pid, Signal::KILL);
+            process::signal(process.pid, Signal::KILL);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -82,21 +83,21 @@ fn unshared(what: &str) -> Vec<&str> {
     wrapper
 }
 
-fn fails_to_start(place: &Place, arguments: &[&str]) -> Output {
-    fails_to_start_under(place, &[], arguments)
+fn fails_to_start(env: &TestEnv, arguments: &[&str]) -> Output {
+    fails_to_start_under(env, &[], arguments)
 }
 
 #[expect(clippy::disallowed_methods, reason = "here the server is the child")]
-fn fails_to_start_under(place: &Place, wrapper: &[&str], arguments: &[&str]) -> Output {
+fn fails_to_start_under(env: &TestEnv, wrapper: &[&str], arguments: &[&str]) -> Output {
     let mut command = [wrapper, &[SERVER]].concat().into_iter();
     Command::new(command.next().expect("the server at least"))
         .args(command)
         .args(["--demo", "--workspace"])
-        .arg(place.workspace())
+        .arg(env.workspace())
         .args(arguments)
         .env_clear()
-        .envs(place.environment())
-        .current_dir(place.home())
+        .envs(env.environment())
+        .current_dir(env.home())
         .output()
         .expect("the server starts")
 }
@@ -104,9 +105,9 @@ fn fails_to_start_under(place: &Place, wrapper: &[&str], arguments: &[&str]) -> 
 #[tokio::test]
 async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
     for stuck in [false, true] {
-        let place = Place::new();
+        let env = TestEnv::new();
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        let relay = Wrapped::start(&place, &[SERVER, "--demo"], writer.into());
+        let relay = Wrapped::start(&env, &[SERVER, "--demo"], writer.into());
         let reader = stuck.then_some(reader);
         // Enough for the log to fill any pipe: each of these writes some lines.
         for _ in 0..300 {
@@ -118,7 +119,7 @@ async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
         client.say(json!({"n": 1000}).to_string()).await;
         client.turn().await;
         answers_at_once(relay.address).await;
-        proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
+        process::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
         assert_eq!(relay.ended(), Some(0), "stuck: {stuck}");
         drop(reader);
     }
@@ -127,23 +128,23 @@ async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
 /// A disk that is full.
 #[tokio::test]
 async fn j5_a_log_on_a_full_disk_stops_nothing() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let relay = Wrapped::start(&place, &[SERVER, "--demo"], full.into());
+    let relay = Wrapped::start(&env, &[SERVER, "--demo"], full.into());
     let mut client = Client::connect(relay.address).await;
     client.say("Hello").await;
     client.turn().await;
     client.close().await;
-    proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
+    process::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
     assert_eq!(relay.ended(), Some(0));
 }
 
 #[tokio::test]
 async fn j6_a_port_that_is_taken_is_said_in_words() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port();
-    let output = fails_to_start(&place, &[&format!("--port={port}")]);
+    let output = fails_to_start(&env, &[&format!("--port={port}")]);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("another program listens there already"), "{told}");
@@ -152,9 +153,9 @@ async fn j6_a_port_that_is_taken_is_said_in_words() {
 
 #[tokio::test]
 async fn j6_a_port_that_is_none_is_refused() {
-    let place = Place::new();
+    let env = TestEnv::new();
     for port in ["65536", "-1", "x", ""] {
-        let output = fails_to_start(&place, &[&format!("--port={port}")]);
+        let output = fails_to_start(&env, &[&format!("--port={port}")]);
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains("port"), "{told}");
@@ -165,10 +166,10 @@ async fn j6_a_port_that_is_none_is_refused() {
 /// and without the right to one.
 #[tokio::test]
 async fn j6_a_port_for_root_alone_is_said_in_words() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let unshared = unshared("--net");
     let wrapper = [&unshared[..], &["setpriv", "--bounding-set=-all"]].concat();
-    let output = fails_to_start_under(&place, &wrapper, &["--host=0.0.0.0", "--port=80"]);
+    let output = fails_to_start_under(&env, &wrapper, &["--host=0.0.0.0", "--port=80"]);
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("ports below 1024 are for root; choose another with --port"), "{told}");
@@ -179,11 +180,11 @@ async fn j6_ipv6_works_where_there_is_any() {
     if TcpListener::bind("[::1]:0").is_err() {
         return;
     }
-    let place = Place::new();
-    let relay = Wrapped::start(&place, &[SERVER, "--demo", "--host=::1"], Stdio::null());
+    let env = TestEnv::new();
+    let relay = Wrapped::start(&env, &[SERVER, "--demo", "--host=::1"], Stdio::null());
     assert!(relay.address.is_ipv6());
     Client::connect(relay.address).await.close().await;
-    proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
+    process::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
     assert_eq!(relay.ended(), Some(0));
 }
 
@@ -194,7 +195,7 @@ async fn j7_process_1_buries_strangers_and_hears_sigterm() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let place = Place::new();
+    let env = TestEnv::new();
     let story = r#"
 while (text := hear()) is not None:
     if text == "strays":
@@ -204,21 +205,21 @@ while (text := hear()) is not None:
         sys.exit(3)
     turn(text)
 "#;
-    let agent = FakeAgent::new(&place, story);
+    let agent = FakeAgent::new(&env, story);
     let agent = format!("--claude-path={}", agent.path().display());
     let wrapper =
         ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", SERVER, agent.as_str()];
-    let relay = Wrapped::start(&place, &wrapper, Stdio::null());
+    let relay = Wrapped::start(&env, &wrapper, Stdio::null());
     let server = wait::until("process 1", || {
         let unshare = i32::try_from(relay.child.id()).expect("a pid");
-        proc::descendants(unshare).into_iter().find(|process| process.parent == unshare)
+        process::descendants(unshare).into_iter().find(|process| process.parent == unshare)
     })
     .await;
     let mut client = Client::connect(relay.address).await;
     client.say("strays").await;
     client.turn().await;
     wait::until("a keeper, an agent and no zombie", || {
-        (proc::descendants(server.pid).len() == 2).then_some(())
+        (process::descendants(server.pid).len() == 2).then_some(())
     })
     .await;
     // A crash, after which the strays fall to process 1.
@@ -227,10 +228,10 @@ while (text := hear()) is not None:
     client.say("Hello").await;
     client.turn().await;
     wait::until("a keeper, an agent and no zombie", || {
-        (proc::descendants(server.pid).len() == 2).then_some(())
+        (process::descendants(server.pid).len() == 2).then_some(())
     })
     .await;
-    proc::signal(server.pid, Signal::TERM);
+    process::signal(server.pid, Signal::TERM);
     assert_eq!(relay.ended(), Some(0));
 }
 
@@ -239,10 +240,10 @@ while (text := hear()) is not None:
 async fn i28_a_disk_that_is_full_is_told_and_stops_nothing_else() {
     const FILL: &str = "mount -t tmpfs -o size=4k none \"$TMPDIR\" && \
                         { cat /dev/zero > \"$TMPDIR/fill\"; exec \"$0\" \"$@\"; }";
-    let place = Place::new();
+    let env = TestEnv::new();
     let unshared = unshared("--mount");
     let wrapper = [&unshared[..], &["sh", "-c", FILL, SERVER, "--demo"]].concat();
-    let relay = Wrapped::start(&place, &wrapper, Stdio::null());
+    let relay = Wrapped::start(&env, &wrapper, Stdio::null());
     let servers = r#"{"mcpServers":{"own":{"command":"true"}}}"#;
     assert_eq!(http::post(relay.address, "/config", servers).await.status, 200);
     let mut client = Client::connect(relay.address).await;
@@ -258,7 +259,7 @@ async fn i28_a_disk_that_is_full_is_told_and_stops_nothing_else() {
     client.turn().await;
     client.turn().await;
     client.close().await;
-    proc::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
+    process::signal(i32::try_from(relay.child.id()).expect("a pid"), Signal::TERM);
     assert_eq!(relay.ended(), Some(0));
 }
 
@@ -282,13 +283,13 @@ fn inherited() -> Vec<String> {
 /// The descriptors of the server are not the agent's.
 #[tokio::test]
 async fn i25_the_agent_has_no_descriptor_but_its_three() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let story = r#"
 note("descriptors", " ".join(sorted(fd for fd in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + fd))))
 work()
 "#;
-    let agent = FakeAgent::new(&place, story);
-    let relay = agent.launch(&place).start();
+    let agent = FakeAgent::new(&env, story);
+    let relay = agent.launch(&env).start();
     let mut client = Client::connect(relay.address()).await;
     client.say("Hello").await;
     client.turn().await;

@@ -1,10 +1,10 @@
 //! What each mode lets the real CLI do, as a table.
 
-use crate::support::messages_api::TURN_WITHOUT_TOOLS;
-use crate::support::reply::Reply;
-use crate::support::scene::{Scene, for_both_clis};
-use crate::support::tools::Cli;
+use crate::support::cli_fixture::{CliFixture, for_both_clis};
 use crate::support::ws::Turn;
+use claude_relay_testing::messages_api::TURN_WITHOUT_TOOLS;
+use claude_relay_testing::reply::Reply;
+use claude_relay_testing::tools::Cli;
 use serde_json::json;
 
 for_both_clis! {
@@ -39,10 +39,10 @@ const TRIES: [&str; 5] =
 /// | agentic      | done     | refused       | refused      | absent  | absent |
 /// | unrestricted | done     | done          | done         | done    | done   |
 async fn table(cli: Cli, mode: &'static str, expected: [Outcome; 5]) {
-    let mut scene = Scene::launched(cli, json!({}), |launch| launch.mode(mode)).await;
-    let inside = scene.place.workspace().join("made");
-    let outside = scene.place.file("outside");
-    let secret = scene.place.file("secret");
+    let mut fixture = CliFixture::launched(cli, json!({}), |launch| launch.mode(mode)).await;
+    let inside = fixture.env.workspace().join("made");
+    let outside = fixture.env.file("outside");
+    let secret = fixture.env.file("secret");
     std::fs::write(&secret, "the secret").expect("a file of the test");
     let calls = [
         ("Write", json!({ "file_path": inside, "content": "x" })),
@@ -53,34 +53,34 @@ async fn table(cli: Cli, mode: &'static str, expected: [Outcome; 5]) {
     ];
     let mut outcomes = Vec::new();
     for (try_, (tool, input)) in TRIES.into_iter().zip(calls) {
-        scene.api.script([Reply::tool(tool, input), Reply::text("Well.")]);
+        fixture.api.script([Reply::tool(tool, input), Reply::text("Well.")]);
         let words = if mode == "safe" { TURN_WITHOUT_TOOLS } else { "" };
-        scene.client.say(format!("Now {try_} {words}")).await;
-        outcomes.push(outcome(&mut scene, tool).await);
+        fixture.client.say(format!("Now {try_} {words}")).await;
+        outcomes.push(outcome(&mut fixture, tool).await);
     }
     assert_eq!(outcomes, expected, "{TRIES:?} in mode {mode}");
 
     // The table is about what happened, not about what was said.
     assert_eq!(inside.exists(), expected[0] == Done);
     assert_eq!(outside.exists(), expected[1] == Done);
-    assert_eq!(scene.place.workspace().join("commanded").exists(), expected[3] == Done);
-    let told: String = scene.api.requests().iter().map(|r| r.body.to_string()).collect();
+    assert_eq!(fixture.env.workspace().join("commanded").exists(), expected[3] == Done);
+    let told: String = fixture.api.requests().iter().map(|r| r.body.to_string()).collect();
     assert_eq!(told.contains("the secret"), expected[2] == Done);
-    scene.end().await;
+    fixture.end().await;
 }
 
 /// Reads a turn with one call of `tool`, denies when asked, and says what
 /// became of it.
-async fn outcome(scene: &mut Scene, tool: &str) -> Outcome {
+async fn outcome(fixture: &mut CliFixture, tool: &str) -> Outcome {
     let mut frames = Vec::new();
     let mut asked = false;
     loop {
-        let frame = scene.client.frame().await;
+        let frame = fixture.client.frame().await;
         if frame["type"] == "permission_request" {
             assert_eq!(frame["tool"], tool);
             asked = true;
             let no = json!({ "type": "permission_response", "requestId": frame["requestId"], "approved": false });
-            scene.client.send(&no).await;
+            fixture.client.send(&no).await;
         }
         let last = frame["data"]["type"] == "result";
         frames.push(frame);

@@ -1,12 +1,12 @@
 //! The agent asks, the user decides: permission requests of the real CLI in
 //! mode `ask`, from the question to what became of the tool.
 
-use crate::support::place::Place;
+use crate::support::cli_fixture::{CliFixture, for_both_clis};
 use crate::support::relay::Launch;
-use crate::support::reply::{Message, Reply};
-use crate::support::scene::{Scene, for_both_clis};
-use crate::support::tools::Cli;
 use crate::support::ws::{Client, Turn};
+use claude_relay_testing::reply::{Message, Reply};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
 use serde_json::{Value, json};
 
 for_both_clis! {
@@ -28,12 +28,12 @@ fn touch(file: &str) -> Reply {
     Reply::tool("Bash", json!({ "command": format!("touch {file}"), "description": "x" }))
 }
 
-async fn scene(cli: Cli) -> Scene {
-    Scene::launched(cli, json!({}), |launch| launch.mode("ask")).await
+async fn fixture(cli: Cli) -> CliFixture {
+    CliFixture::launched(cli, json!({}), |launch| launch.mode("ask")).await
 }
 
-fn exists(scene: &Scene, file: &str) -> bool {
-    scene.place.workspace().join(file).exists()
+fn exists(fixture: &CliFixture, file: &str) -> bool {
+    fixture.env.workspace().join(file).exists()
 }
 
 /// Reads on to the next permission request.
@@ -66,10 +66,10 @@ fn kinds(frames: &[Value], kind: &str) -> usize {
 }
 
 async fn allowed(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made"), Reply::text("Done.")]);
-    scene.client.say("Touch it").await;
-    let request = asked(&mut scene.client).await;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made"), Reply::text("Done.")]);
+    fixture.client.say("Touch it").await;
+    let request = asked(&mut fixture.client).await;
     assert_eq!(request["tool"], "Bash");
     assert_eq!(request["input"], json!({ "command": "touch made", "description": "x" }));
     let context = &request["context"];
@@ -84,108 +84,109 @@ async fn allowed(cli: Cli) {
     for told_elsewhere in ["subtype", "tool_name", "input"] {
         assert!(context.get(told_elsewhere).is_none(), "{context}");
     }
-    assert!(!exists(&scene, "made"), "nothing happens before the answer");
-    assert_eq!(scene.agent().await["open_permissions"], 1);
+    assert!(!exists(&fixture, "made"), "nothing happens before the answer");
+    assert_eq!(fixture.agent().await["open_permissions"], 1);
 
     // The older CLI refuses an approval without an input: the relay adds it.
-    answer(&mut scene.client, &request, json!({ "approved": true })).await;
-    let turn = scene.client.turn().await;
-    assert!(exists(&scene, "made"), "{turn:#?}");
+    answer(&mut fixture.client, &request, json!({ "approved": true })).await;
+    let turn = fixture.client.turn().await;
+    assert!(exists(&fixture, "made"), "{turn:#?}");
     assert_eq!(turn.result()["result"], "Done.");
     assert_eq!(turn.result()["permission_denials"], json!([]));
-    assert_eq!(scene.agent().await["open_permissions"], 0);
-    scene.end().await;
+    assert_eq!(fixture.agent().await["open_permissions"], 0);
+    fixture.end().await;
 }
 
 async fn denied_with_a_reason(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made"), Reply::text("Then not.")]);
-    scene.client.say("Touch it").await;
-    let request = asked(&mut scene.client).await;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made"), Reply::text("Then not.")]);
+    fixture.client.say("Touch it").await;
+    let request = asked(&mut fixture.client).await;
     let no = json!({ "approved": false, "message": "Not before \"tea\"." });
-    answer(&mut scene.client, &request, no).await;
-    let turn = scene.client.turn().await;
+    answer(&mut fixture.client, &request, no).await;
+    let turn = fixture.client.turn().await;
 
     let [(true, words)] = &tool_results(&turn)[..] else { panic!("one refusal: {turn:#?}") };
     assert!(words.contains(r#"Not before \"tea\"."#), "{words}");
     assert_eq!(turn.result()["result"], "Then not.");
     assert_eq!(turn.result()["permission_denials"].as_array().map(Vec::len), Some(1));
-    assert!(!exists(&scene, "made"));
-    scene.end().await;
+    assert!(!exists(&fixture, "made"));
+    fixture.end().await;
 }
 
 async fn edited_input(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made"), Reply::text("Done.")]);
-    scene.client.say("Touch it").await;
-    let request = asked(&mut scene.client).await;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made"), Reply::text("Done.")]);
+    fixture.client.say("Touch it").await;
+    let request = asked(&mut fixture.client).await;
     let edited = json!({ "command": "touch edited", "description": "x" });
-    answer(&mut scene.client, &request, json!({ "approved": true, "updatedInput": edited })).await;
-    scene.client.turn().await;
-    assert!(exists(&scene, "edited") && !exists(&scene, "made"));
-    scene.end().await;
+    answer(&mut fixture.client, &request, json!({ "approved": true, "updatedInput": edited }))
+        .await;
+    fixture.client.turn().await;
+    assert!(exists(&fixture, "edited") && !exists(&fixture, "made"));
+    fixture.end().await;
 }
 
 async fn denied_and_interrupted(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made"), Reply::text("Next.")]);
-    scene.client.say("Touch it").await;
-    let request = asked(&mut scene.client).await;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made"), Reply::text("Next.")]);
+    fixture.client.say("Touch it").await;
+    let request = asked(&mut fixture.client).await;
     let stop = json!({ "approved": false, "message": "Stop it.", "interrupt": true });
-    answer(&mut scene.client, &request, stop).await;
-    let stopped = scene.client.turn().await;
+    answer(&mut fixture.client, &request, stop).await;
+    let stopped = fixture.client.turn().await;
     assert_eq!(stopped.result()["subtype"], "error_during_execution", "{stopped:#?}");
-    assert!(!exists(&scene, "made"));
+    assert!(!exists(&fixture, "made"));
 
-    scene.client.say("And now").await;
-    assert_eq!(scene.client.turn().await.result()["result"], "Next.");
-    scene.end().await;
+    fixture.client.say("And now").await;
+    assert_eq!(fixture.client.turn().await.result()["result"], "Next.");
+    fixture.end().await;
 }
 
 /// The suggestions of a request go back as they came: the same tool is then
 /// not asked about again.
 async fn always_allowed_for_the_session(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made"), Reply::text("One."), touch("made"), Reply::text("Two.")]);
-    scene.client.say("Touch it").await;
-    let request = asked(&mut scene.client).await;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made"), Reply::text("One."), touch("made"), Reply::text("Two.")]);
+    fixture.client.say("Touch it").await;
+    let request = asked(&mut fixture.client).await;
     let suggestions = request["context"]["permission_suggestions"].as_array().expect("a list");
     let mut rules = suggestions.clone();
     for rule in &mut rules {
         rule["destination"] = json!("session");
     }
-    answer(&mut scene.client, &request, json!({ "approved": true, "updatedPermissions": rules }))
+    answer(&mut fixture.client, &request, json!({ "approved": true, "updatedPermissions": rules }))
         .await;
-    scene.client.turn().await;
+    fixture.client.turn().await;
 
-    std::fs::remove_file(scene.place.workspace().join("made")).expect("the tool's file");
-    scene.client.say("Touch it again").await;
-    let again = scene.client.turn().await;
+    std::fs::remove_file(fixture.env.workspace().join("made")).expect("the tool's file");
+    fixture.client.say("Touch it again").await;
+    let again = fixture.client.turn().await;
     assert_eq!(kinds(&again.0, "permission_request"), 0, "{again:#?}");
-    assert!(exists(&scene, "made"));
-    scene.end().await;
+    assert!(exists(&fixture, "made"));
+    fixture.end().await;
 }
 
 /// Reading outside the workspace is asked about and may go on side by side.
 async fn two_tools_at_once(cli: Cli) {
-    let mut scene = scene(cli).await;
+    let mut fixture = fixture(cli).await;
     let read = |name: &str| {
-        let file = scene.place.file(name);
+        let file = fixture.env.file(name);
         std::fs::write(&file, format!("text of {name}")).expect("a file of the test");
         json!({ "file_path": file })
     };
     let both = Message::default().tool("Read", read("first")).tool("Read", read("second"));
-    scene.api.script([both.into(), Reply::text("Read.")]);
-    scene.client.say("Read both").await;
-    let one = asked(&mut scene.client).await;
-    let other = asked(&mut scene.client).await;
+    fixture.api.script([both.into(), Reply::text("Read.")]);
+    fixture.client.say("Read both").await;
+    let one = asked(&mut fixture.client).await;
+    let other = asked(&mut fixture.client).await;
     assert_ne!(one["requestId"], other["requestId"]);
 
     // In the other order, and differently, so that a mix-up would show.
     let no = json!({ "approved": false, "message": "Not the other one." });
-    answer(&mut scene.client, &other, no).await;
-    answer(&mut scene.client, &one, json!({ "approved": true })).await;
-    let turn = scene.client.turn().await;
+    answer(&mut fixture.client, &other, no).await;
+    answer(&mut fixture.client, &one, json!({ "approved": true })).await;
+    let turn = fixture.client.turn().await;
     let results = tool_results(&turn);
     let read = one["input"]["file_path"].as_str().and_then(|path| path.rsplit('/').next());
     let text = format!("text of {}", read.expect("the path that was asked for"));
@@ -195,16 +196,16 @@ async fn two_tools_at_once(cli: Cli) {
         results.iter().any(|(error, words)| *error && words.contains("Not the other one.")),
         "{results:?}"
     );
-    scene.end().await;
+    fixture.end().await;
 }
 
 async fn withdrawn_by_an_interrupt(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made"), Reply::text("Next.")]);
-    scene.client.say("Touch it").await;
-    let request = asked(&mut scene.client).await;
-    scene.client.interrupt().await;
-    let turn = scene.client.turn().await;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made"), Reply::text("Next.")]);
+    fixture.client.say("Touch it").await;
+    let request = asked(&mut fixture.client).await;
+    fixture.client.interrupt().await;
+    let turn = fixture.client.turn().await;
     let cancelled: Vec<_> =
         turn.0.iter().filter(|frame| frame["type"] == "permission_cancelled").collect();
     assert_eq!(cancelled.len(), 1, "{turn:#?}");
@@ -212,25 +213,25 @@ async fn withdrawn_by_an_interrupt(cli: Cli) {
     assert_eq!(turn.result()["is_error"], true);
 
     // An answer that comes too late is one to nothing.
-    answer(&mut scene.client, &request, json!({ "approved": true })).await;
-    let error = scene.client.until(|frame| frame["type"] == "error").await.pop().expect("it");
+    answer(&mut fixture.client, &request, json!({ "approved": true })).await;
+    let error = fixture.client.until(|frame| frame["type"] == "error").await.pop().expect("it");
     let words = error["error"].as_str().unwrap_or_default();
     assert!(words.contains("No permission request"), "{words}");
-    scene.client.say("And now").await;
-    assert_eq!(scene.client.turn().await.result()["result"], "Next.");
-    assert!(!exists(&scene, "made"));
-    scene.end().await;
+    fixture.client.say("And now").await;
+    assert_eq!(fixture.client.turn().await.result()["result"], "Next.");
+    assert!(!exists(&fixture, "made"));
+    fixture.end().await;
 }
 
 async fn unanswered_in_time(cli: Cli) {
-    let mut scene = Scene::launched(cli, json!({}), |launch| {
+    let mut fixture = CliFixture::launched(cli, json!({}), |launch| {
         launch.mode("ask").argument("--permission-timeout=500ms")
     })
     .await;
-    scene.api.script([touch("made"), Reply::text("Then not.")]);
-    scene.client.say("Touch it").await;
-    let request = asked(&mut scene.client).await;
-    let turn = scene.client.turn().await;
+    fixture.api.script([touch("made"), Reply::text("Then not.")]);
+    fixture.client.say("Touch it").await;
+    let request = asked(&mut fixture.client).await;
+    let turn = fixture.client.turn().await;
     let cancelled: Vec<_> =
         turn.0.iter().filter(|frame| frame["type"] == "permission_cancelled").collect();
     assert_eq!(cancelled.len(), 1, "{turn:#?}");
@@ -238,35 +239,35 @@ async fn unanswered_in_time(cli: Cli) {
     let [(true, words)] = &tool_results(&turn)[..] else { panic!("one refusal: {turn:#?}") };
     assert!(words.contains("Nobody answered the permission request within 500ms"), "{words}");
     assert_eq!(turn.result()["result"], "Then not.");
-    assert!(!exists(&scene, "made"));
-    scene.end().await;
+    assert!(!exists(&fixture, "made"));
+    fixture.end().await;
 }
 
 async fn sent_again_once_to_the_next_client(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made"), Reply::text("Done.")]);
-    scene.client.say("Touch it").await;
-    let first = asked(&mut scene.client).await;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made"), Reply::text("Done.")]);
+    fixture.client.say("Touch it").await;
+    let first = asked(&mut fixture.client).await;
 
-    let mut scene = scene.reconnect().await;
-    let again = asked(&mut scene.client).await;
+    let mut fixture = fixture.reconnect().await;
+    let again = asked(&mut fixture.client).await;
     assert_eq!(again, first);
-    answer(&mut scene.client, &again, json!({ "approved": true })).await;
-    let turn = scene.client.turn().await;
+    answer(&mut fixture.client, &again, json!({ "approved": true })).await;
+    let turn = fixture.client.turn().await;
     assert_eq!(kinds(&turn.0, "permission_request"), 0, "{turn:#?}");
-    assert!(exists(&scene, "made"));
-    scene.end().await;
+    assert!(exists(&fixture, "made"));
+    fixture.end().await;
 }
 
 /// A client that is sent everything from the beginning comes across the
 /// question there; it is not asked a second time.
 async fn sent_once_in_a_replay(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made"), Reply::text("Done.")]);
-    scene.client.say("Touch it").await;
-    let first = asked(&mut scene.client).await;
-    let made = scene.place.workspace().join("made");
-    let Scene { place, api, relay, client, .. } = scene;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made"), Reply::text("Done.")]);
+    fixture.client.say("Touch it").await;
+    let first = asked(&mut fixture.client).await;
+    let made = fixture.env.workspace().join("made");
+    let CliFixture { env, api, relay, client, .. } = fixture;
     client.close().await;
 
     let mut client = Client::open(relay.address(), "/ws?after=0").await;
@@ -279,7 +280,7 @@ async fn sent_once_in_a_replay(cli: Cli) {
     assert!(made.exists());
     client.close().await;
     relay.stop();
-    drop((place, api));
+    drop((env, api));
 }
 
 /// A client that is sent everything from the beginning comes across a question
@@ -288,8 +289,8 @@ async fn sent_once_in_a_replay(cli: Cli) {
 /// nothing.
 #[tokio::test]
 async fn answered_ones_are_ended_in_a_replay() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let mut client = Client::connect(relay.address()).await;
     client.say(json!({ "permission": "Bash" }).to_string()).await;
     let request = asked(&mut client).await;
@@ -328,16 +329,16 @@ async fn answered_ones_are_ended_in_a_replay() {
 }
 
 async fn withdrawn_when_the_agent_dies(cli: Cli) {
-    let mut scene = scene(cli).await;
-    scene.api.script([touch("made")]);
-    scene.client.say("Touch it").await;
-    let request = asked(&mut scene.client).await;
-    crate::support::proc::signal(scene.agent_pid().await, rustix::process::Signal::KILL);
-    let frames = scene.client.until(|frame| frame["type"] == "exit").await;
+    let mut fixture = fixture(cli).await;
+    fixture.api.script([touch("made")]);
+    fixture.client.say("Touch it").await;
+    let request = asked(&mut fixture.client).await;
+    claude_relay_testing::process::signal(fixture.agent_pid().await, rustix::process::Signal::KILL);
+    let frames = fixture.client.until(|frame| frame["type"] == "exit").await;
     let cancelled: Vec<_> =
         frames.iter().filter(|frame| frame["type"] == "permission_cancelled").collect();
     assert_eq!(cancelled.len(), 1, "{frames:#?}");
     assert_eq!(cancelled[0]["requestId"], request["requestId"]);
-    assert_eq!(scene.agent().await["open_permissions"], 0);
-    scene.end().await;
+    assert_eq!(fixture.agent().await["open_permissions"], 0);
+    fixture.end().await;
 }

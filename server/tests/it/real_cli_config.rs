@@ -1,11 +1,11 @@
 //! What a client configures reaches the model: read off the requests that
 //! arrive at the Messages API.
 
+use crate::support::cli_fixture::{CliFixture, for_both_clis};
 use crate::support::http;
-use crate::support::messages_api::Request;
-use crate::support::reply::Reply;
-use crate::support::scene::{Scene, for_both_clis};
-use crate::support::tools::Cli;
+use claude_relay_testing::messages_api::Request;
+use claude_relay_testing::reply::Reply;
+use claude_relay_testing::tools::Cli;
 use serde_json::{Value, json};
 
 for_both_clis! {
@@ -28,13 +28,13 @@ const OWN_PROMPT_BYTES: usize = 2000;
 
 /// The request of one turn under `config`.
 async fn request_under(cli: Cli, config: Value) -> Request {
-    let mut scene = Scene::configured(cli, config).await;
-    scene.api.script([Reply::text("Yes.")]);
-    scene.client.say("Hi").await;
-    let turn = scene.client.turn().await;
+    let mut fixture = CliFixture::configured(cli, config).await;
+    fixture.api.script([Reply::text("Yes.")]);
+    fixture.client.say("Hi").await;
+    let turn = fixture.client.turn().await;
     assert_eq!(turn.result()["result"], "Yes.");
-    let request = scene.api.turn(1).await;
-    scene.end().await;
+    let request = fixture.api.turn(1).await;
+    fixture.end().await;
     request
 }
 
@@ -95,30 +95,30 @@ async fn tools_and_disallowed_tools(cli: Cli) {
 /// otherwise.
 async fn allowed_tools_run_without_asking(cli: Cli) {
     for (config, runs) in [(json!({ "allowedTools": ["Bash"] }), true), (json!({}), false)] {
-        let mut scene = Scene::launched(cli, config, |launch| launch.mode("ask")).await;
-        scene.api.script([
+        let mut fixture = CliFixture::launched(cli, config, |launch| launch.mode("ask")).await;
+        fixture.api.script([
             Reply::tool("Bash", json!({ "command": "touch made", "description": "x" })),
             Reply::text("Done."),
         ]);
-        scene.client.say("Make a file").await;
+        fixture.client.say("Make a file").await;
         // Whether a refusal comes from the CLI itself or the client is asked:
         // nothing may have run at that point.
-        let frames = scene
+        let frames = fixture
             .client
             .until(|f| f["type"] == "permission_request" || f["data"]["type"] == "result")
             .await;
         let asked = frames.last().filter(|frame| frame["type"] == "permission_request").cloned();
-        assert_eq!(scene.place.workspace().join("made").exists(), runs);
+        assert_eq!(fixture.env.workspace().join("made").exists(), runs);
         if let Some(asked) = asked {
             assert!(!runs, "an allowed tool needs no permission: {asked}");
             let denial = json!({
                 "type": "permission_response", "requestId": asked["requestId"],
                 "approved": false, "message": "No.",
             });
-            scene.client.send(&denial).await;
-            scene.client.turn().await;
+            fixture.client.send(&denial).await;
+            fixture.client.turn().await;
         }
-        scene.end().await;
+        fixture.end().await;
     }
 }
 
@@ -128,46 +128,47 @@ async fn configured_key_beats_the_environment(cli: Cli) {
 }
 
 async fn configured_environment_reaches_the_tools(cli: Cli) {
-    let mut scene = Scene::configured(cli, json!({ "env": { "TEAPOT": "brown betty" } })).await;
-    scene.api.script([
+    let mut fixture =
+        CliFixture::configured(cli, json!({ "env": { "TEAPOT": "brown betty" } })).await;
+    fixture.api.script([
         Reply::tool("Bash", json!({ "command": "echo \"$TEAPOT\" > pot", "description": "x" })),
         Reply::text("Done."),
     ]);
-    scene.client.say("Which pot?").await;
-    scene.client.turn().await;
+    fixture.client.say("Which pot?").await;
+    fixture.client.turn().await;
     let pot =
-        std::fs::read_to_string(scene.place.workspace().join("pot")).expect("the tool's file");
+        std::fs::read_to_string(fixture.env.workspace().join("pot")).expect("the tool's file");
     assert_eq!(pot, "brown betty\n");
-    scene.end().await;
+    fixture.end().await;
 }
 
 /// A new configuration under a running agent says so, leaves the agent alone,
 /// and comes with the next client, in the same conversation.
 async fn a_change_applies_at_the_next_start(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
-    scene.api.script([Reply::text("Old."), Reply::text("Still."), Reply::text("New.")]);
-    scene.client.say("Before").await;
-    let before = scene.client.turn().await;
-    let pid = scene.agent_pid().await;
+    let mut fixture = CliFixture::start(cli).await;
+    fixture.api.script([Reply::text("Old."), Reply::text("Still."), Reply::text("New.")]);
+    fixture.client.say("Before").await;
+    let before = fixture.client.turn().await;
+    let pid = fixture.agent_pid().await;
 
     let config = json!({ "model": "claude-test-model-2" }).to_string();
-    let answer = http::post(scene.relay.address(), "/config", &config).await.json();
+    let answer = http::post(fixture.relay.address(), "/config", &config).await.json();
     assert_eq!(answer["applies"], "next_start");
-    scene.client.say("Meanwhile").await;
-    scene.client.turn().await;
-    assert_eq!(scene.agent_pid().await, pid);
-    assert_ne!(scene.api.turn(2).await.body["model"], "claude-test-model-2");
+    fixture.client.say("Meanwhile").await;
+    fixture.client.turn().await;
+    assert_eq!(fixture.agent_pid().await, pid);
+    assert_ne!(fixture.api.turn(2).await.body["model"], "claude-test-model-2");
 
-    let mut scene = scene.reconnect().await;
-    scene.client.say("After").await;
-    let after = scene.client.turn().await;
-    assert_ne!(scene.agent_pid().await, pid);
+    let mut fixture = fixture.reconnect().await;
+    fixture.client.say("After").await;
+    let after = fixture.client.turn().await;
+    assert_ne!(fixture.agent_pid().await, pid);
     assert_eq!(after.result()["session_id"], before.result()["session_id"]);
-    let request = scene.api.turn(3).await;
+    let request = fixture.api.turn(3).await;
     assert_eq!(request.body["model"], "claude-test-model-2");
     let conversation = format!("{:?}", request.user_messages());
     for text in ["Before", "Meanwhile", "After"] {
         assert!(conversation.contains(text), "{text} is missing in {conversation}");
     }
-    scene.end().await;
+    fixture.end().await;
 }

@@ -1,11 +1,11 @@
 //! The real CLI against the tests' own Messages API, with no relay between:
 //! if these fail, the harness is wrong and not the server.
 
-use crate::support::messages_api::MessagesApi;
-use crate::support::place::{Place, TEST_KEY};
-use crate::support::reply::Reply;
-use crate::support::tools::Cli;
-use crate::support::wait;
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::Reply;
+use claude_relay_testing::test_env::{TEST_KEY, TestEnv};
+use claude_relay_testing::tools::Cli;
+use claude_relay_testing::wait;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -19,14 +19,14 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn start(cli: Cli, place: &Place, api: &MessagesApi) -> Self {
+    async fn start(cli: Cli, env: &TestEnv, api: &MessagesApi) -> Self {
         let mut child = Command::new(cli.path())
             .args(["--output-format", "stream-json", "--verbose", "--input-format", "stream-json"])
             .args(["--setting-sources=project", "--permission-mode=bypassPermissions"])
             .arg("--allow-dangerously-skip-permissions")
             .env_clear()
-            .envs(place.environment_with(api))
-            .current_dir(place.workspace())
+            .envs(env.environment_with(api))
+            .current_dir(env.workspace())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -82,9 +82,9 @@ fn types(lines: &[Value]) -> Vec<&str> {
 }
 
 async fn text_turn(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
     api.script([Reply::text("Hello from the test.")]);
-    let mut conversation = Conversation::start(cli, &place, &api).await;
+    let mut conversation = Conversation::start(cli, &env, &api).await;
     let lines = conversation.turn("Hi").await;
     conversation.end().await;
 
@@ -100,12 +100,12 @@ async fn text_turn(cli: Cli) {
 }
 
 async fn tool_turn(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
     api.script([
         Reply::tool("Bash", json!({ "command": "echo from-a-tool > made", "description": "x" })),
         Reply::text("Done."),
     ]);
-    let mut conversation = Conversation::start(cli, &place, &api).await;
+    let mut conversation = Conversation::start(cli, &env, &api).await;
     let lines = conversation.turn("Make a file").await;
     conversation.end().await;
 
@@ -114,7 +114,7 @@ async fn tool_turn(cli: Cli) {
         ["control_response", "system", "assistant", "user", "assistant", "result"]
     );
     assert_eq!(lines[5]["num_turns"], 2);
-    let made = std::fs::read_to_string(place.workspace().join("made")).expect("the tool's file");
+    let made = std::fs::read_to_string(env.workspace().join("made")).expect("the tool's file");
     assert_eq!(made, "from-a-tool\n");
     assert_eq!(api.turns().len(), 2);
 }

@@ -2,14 +2,15 @@
 //! worst moment. The server lives, says what happened, and the conversation
 //! goes on.
 
-use crate::support::messages_api::MessagesApi;
-use crate::support::place::Place;
+use crate::support::cli_fixture::{CliFixture, for_both_clis};
+use crate::support::http;
 use crate::support::relay::Launch;
-use crate::support::reply::{Gate, Message, Reply};
-use crate::support::scene::{Scene, for_both_clis};
-use crate::support::tools::Cli;
 use crate::support::ws::Client;
-use crate::support::{http, proc, wait};
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::{Gate, Message, Reply};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
+use claude_relay_testing::{process, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -38,86 +39,86 @@ fn long_tool() -> Reply {
 }
 
 /// Waits until both processes of [`LONG_COMMAND`] are there.
-async fn long_tool_runs(scene: &Scene) {
-    scene.process("sleep 86301").await;
-    scene.process("sleep 86302").await;
+async fn long_tool_runs(fixture: &CliFixture) {
+    fixture.process("sleep 86301").await;
+    fixture.process("sleep 86302").await;
 }
 
 async fn wrong_key(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
-    scene.api.script([Reply::Error(401), Reply::text("Better.")]);
-    scene.client.say("Hi").await;
-    let failed = scene.client.turn().await;
+    let mut fixture = CliFixture::start(cli).await;
+    fixture.api.script([Reply::Error(401), Reply::text("Better.")]);
+    fixture.client.say("Hi").await;
+    let failed = fixture.client.turn().await;
     assert_eq!(failed.kinds(), ["system/init", "assistant", "result/success"], "{failed:#?}");
     assert_eq!(failed.result()["is_error"], true);
     assert_eq!(failed.result()["api_error_status"], 401);
 
-    scene.client.say("Again").await;
-    assert_eq!(scene.client.turn().await.result()["result"], "Better.");
-    scene.end().await;
+    fixture.client.say("Again").await;
+    assert_eq!(fixture.client.turn().await.result()["result"], "Better.");
+    fixture.end().await;
 }
 
 async fn overloaded_api(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
-    scene.api.script([Reply::Error(529), Reply::text("At last.")]);
-    scene.client.say("Hi").await;
-    let turn = scene.client.turn().await;
+    let mut fixture = CliFixture::start(cli).await;
+    fixture.api.script([Reply::Error(529), Reply::text("At last.")]);
+    fixture.client.say("Hi").await;
+    let turn = fixture.client.turn().await;
     let kinds = turn.kinds();
     assert!(kinds.contains(&"system/api_retry".to_owned()), "{kinds:?}");
     assert_eq!(turn.result()["result"], "At last.");
-    scene.end().await;
+    fixture.end().await;
 }
 
 async fn refused_request(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
-    scene.api.script([Reply::Error(400)]);
-    scene.client.say("Hi").await;
-    let turn = scene.client.turn().await;
+    let mut fixture = CliFixture::start(cli).await;
+    fixture.api.script([Reply::Error(400)]);
+    fixture.client.say("Hi").await;
+    let turn = fixture.client.turn().await;
     assert_eq!(turn.result()["is_error"], true);
     assert_eq!(turn.result()["api_error_status"], 400);
-    scene.end().await;
+    fixture.end().await;
 }
 
 async fn cut_connection(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
+    let mut fixture = CliFixture::start(cli).await;
     let cut = Message::default().pieces(["half", "never"]).cut_after(1);
-    scene.api.script([Reply::from(cut), Reply::text("Whole."), Reply::text("Whole.")]);
-    scene.client.say("Hi").await;
-    let turn = scene.client.turn().await;
+    fixture.api.script([Reply::from(cut), Reply::text("Whole."), Reply::text("Whole.")]);
+    fixture.client.say("Hi").await;
+    let turn = fixture.client.turn().await;
     assert!(turn.result()["is_error"].is_boolean(), "{turn:#?}");
-    scene.end().await;
+    fixture.end().await;
 }
 
 async fn no_key_at_all(cli: Cli) {
-    let mut scene =
-        Scene::launched(cli, json!({}), |launch| launch.without_variable("ANTHROPIC_API_KEY"))
+    let mut fixture =
+        CliFixture::launched(cli, json!({}), |launch| launch.without_variable("ANTHROPIC_API_KEY"))
             .await;
-    scene.client.say("Hi").await;
-    let turn = scene.client.turn().await;
+    fixture.client.say("Hi").await;
+    let turn = fixture.client.turn().await;
     assert_eq!(turn.result()["is_error"], true);
     let told = turn.result()["result"].as_str().unwrap_or_default();
     assert!(told.contains("/login"), "{told}");
-    assert!(scene.api.turns().is_empty());
-    scene.end().await;
+    assert!(fixture.api.turns().is_empty());
+    fixture.end().await;
 }
 
 /// A home, a directory for sessions and a workspace that are closed: the agent
 /// works, but what it has not written down it cannot resume.
 async fn nowhere_to_write(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let user = place.give_to_nobody().as_raw();
-    for closed in [place.home(), place.workspace(), place.file("claude")] {
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let user = env.give_to_nobody().as_raw();
+    for closed in [env.home(), env.workspace(), env.file("claude")] {
         let mode = std::fs::Permissions::from_mode(0o555);
         std::fs::set_permissions(closed, mode).expect("a directory of the test");
     }
-    let relay = Launch::unrestricted(&place, &cli.path(), &api).user(user).start();
+    let relay = Launch::unrestricted(&env, &cli.path(), &api).user(user).start();
     let mut client = Client::connect(relay.address()).await;
     api.script([Reply::text("One."), Reply::text("Two.")]);
     client.say("Hi").await;
     assert_eq!(client.turn().await.result()["result"], "One.");
     let health = http::get(relay.address(), "/health").await.json();
     let pid = health["agent"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-    proc::signal(pid.expect("a running agent"), Signal::KILL);
+    process::signal(pid.expect("a running agent"), Signal::KILL);
     told_of_the_kill(&mut client).await;
 
     client.say("Still there?").await;
@@ -140,44 +141,44 @@ async fn told_of_the_kill(client: &mut Client) {
 }
 
 async fn killed_in_mid_turn_and_resumed(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
+    let mut fixture = CliFixture::start(cli).await;
     let gate = Gate::closed();
-    scene.api.script([
+    fixture.api.script([
         Reply::text("Noted."),
         Reply::gated(&gate, ["never"]),
         Reply::text("I am back."),
     ]);
-    scene.client.say("Remember the teapot").await;
-    let first = scene.client.turn().await;
-    scene.client.say("Go on").await;
-    scene.api.turn(2).await;
-    scene.place.session_holds("Go on").await;
-    let killed = scene.agent_pid().await;
-    proc::signal(killed, Signal::KILL);
-    told_of_the_kill(&mut scene.client).await;
+    fixture.client.say("Remember the teapot").await;
+    let first = fixture.client.turn().await;
+    fixture.client.say("Go on").await;
+    fixture.api.turn(2).await;
+    fixture.env.session_holds("Go on").await;
+    let killed = fixture.agent_pid().await;
+    process::signal(killed, Signal::KILL);
+    told_of_the_kill(&mut fixture.client).await;
 
-    scene.client.say("Still there?").await;
-    let resumed = scene.client.turn().await;
+    fixture.client.say("Still there?").await;
+    let resumed = fixture.client.turn().await;
     assert_eq!(resumed.result()["result"], "I am back.", "{resumed:#?}");
-    assert_ne!(scene.agent_pid().await, killed);
-    assert_same_conversation(&scene.api.turn(3).await.body, first.result(), resumed.result());
-    assert_eq!(scene.agent().await["restarts"], 1);
-    scene.end().await;
+    assert_ne!(fixture.agent_pid().await, killed);
+    assert_same_conversation(&fixture.api.turn(3).await.body, first.result(), resumed.result());
+    assert_eq!(fixture.agent().await["restarts"], 1);
+    fixture.end().await;
 }
 
 async fn killed_while_a_tool_runs_and_resumed(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
-    scene.api.script([Reply::text("Noted."), long_tool(), Reply::text("I am back.")]);
-    scene.client.say("Remember the teapot").await;
-    let first = scene.client.turn().await;
-    scene.client.say("Run it").await;
-    long_tool_runs(&scene).await;
-    scene.place.session_holds("Run it").await;
-    proc::signal(scene.agent_pid().await, Signal::KILL);
-    told_of_the_kill(&mut scene.client).await;
+    let mut fixture = CliFixture::start(cli).await;
+    fixture.api.script([Reply::text("Noted."), long_tool(), Reply::text("I am back.")]);
+    fixture.client.say("Remember the teapot").await;
+    let first = fixture.client.turn().await;
+    fixture.client.say("Run it").await;
+    long_tool_runs(&fixture).await;
+    fixture.env.session_holds("Run it").await;
+    process::signal(fixture.agent_pid().await, Signal::KILL);
+    told_of_the_kill(&mut fixture.client).await;
 
     // The CLI's tools do not die with it: the server has to see to that.
-    let (relay, told) = (&scene.relay, Instant::now());
+    let (relay, told) = (&fixture.relay, Instant::now());
     wait::until("the tool to be gone", || {
         let left = relay.offspring();
         let running = left.iter().any(|process| process.command.starts_with("sleep 8630"));
@@ -185,29 +186,29 @@ async fn killed_while_a_tool_runs_and_resumed(cli: Cli) {
     })
     .await;
     wait::was_within(Duration::from_secs(2), told);
-    wait::until("no zombie", || proc::zombies_of(relay.pid()).is_empty().then_some(())).await;
+    wait::until("no zombie", || process::zombies_of(relay.pid()).is_empty().then_some(())).await;
 
-    scene.client.say("Still there?").await;
-    let resumed = scene.client.turn().await;
+    fixture.client.say("Still there?").await;
+    let resumed = fixture.client.turn().await;
     assert_eq!(resumed.result()["result"], "I am back.", "{resumed:#?}");
-    assert_same_conversation(&scene.api.turn(3).await.body, first.result(), resumed.result());
-    scene.end().await;
+    assert_same_conversation(&fixture.api.turn(3).await.body, first.result(), resumed.result());
+    fixture.end().await;
 }
 
 async fn server_stopped_while_a_tool_runs_and_resumed(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
-    scene.api.script([Reply::text("Noted."), long_tool()]);
-    scene.client.say("Remember the teapot").await;
-    let first = scene.client.turn().await;
-    scene.client.say("Run it").await;
-    long_tool_runs(&scene).await;
-    let (place, api, close_code) = scene.stop_server().await;
+    let mut fixture = CliFixture::start(cli).await;
+    fixture.api.script([Reply::text("Noted."), long_tool()]);
+    fixture.client.say("Remember the teapot").await;
+    let first = fixture.client.turn().await;
+    fixture.client.say("Run it").await;
+    long_tool_runs(&fixture).await;
+    let (env, api, close_code) = fixture.stop_server().await;
     assert_eq!(close_code, Some(1001));
 
     // Another server on the same workspace takes the conversation up by its id.
     let before = api.turns().len();
     api.script([Reply::text("I am back.")]);
-    let relay = Launch::unrestricted(&place, &cli.path(), &api).start();
+    let relay = Launch::unrestricted(&env, &cli.path(), &api).start();
     let config = json!({ "resume": first.result()["session_id"] }).to_string();
     assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
     let mut client = Client::connect(relay.address()).await;
@@ -221,14 +222,14 @@ async fn server_stopped_while_a_tool_runs_and_resumed(cli: Cli) {
 }
 
 async fn server_killed_while_a_tool_runs(cli: Cli) {
-    let mut scene = Scene::start(cli).await;
-    scene.api.script([long_tool()]);
-    scene.client.say("Run it").await;
-    long_tool_runs(&scene).await;
-    let Scene { relay, place, .. } = scene;
+    let mut fixture = CliFixture::start(cli).await;
+    fixture.api.script([long_tool()]);
+    fixture.client.say("Run it").await;
+    long_tool_runs(&fixture).await;
+    let CliFixture { relay, env, .. } = fixture;
     relay.signal(Signal::KILL);
     assert!(!relay.end().success());
-    drop::<Place>(place);
+    drop::<TestEnv>(env);
 }
 
 /// The resumed turn has the session's id, and the model is shown what was said

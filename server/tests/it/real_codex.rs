@@ -3,10 +3,11 @@
 //! Every scenario over stdio ends in [`CodexScene::end`]: what the client got
 //! is what Codex wrote, byte for byte, and nothing is left running.
 
-use crate::support::codex::{CODEX_KEY, CodexScene, KEY_VARIABLE};
-use crate::support::reply::Gate;
-use crate::support::responses_api::Reply;
-use crate::support::{http, tools, wait};
+use crate::support::codex::{CODEX_KEY, CodexFixture, KEY_VARIABLE};
+use crate::support::http;
+use claude_relay_testing::reply::Gate;
+use claude_relay_testing::responses_api::Reply;
+use claude_relay_testing::{tools, wait};
 use serde_json::{Value, json};
 
 /// A PNG of one red pixel.
@@ -14,83 +15,85 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z
 
 #[tokio::test]
 async fn turns_in_one_process_keep_the_conversation() {
-    let mut scene = CodexScene::start(json!({})).await;
-    scene.api.script([Reply::reasoned("I think.", "One."), Reply::text("Two.")]);
-    let first = scene.turn("First").await;
+    let mut fixture = CodexFixture::start(json!({})).await;
+    fixture.api.script([Reply::reasoned("I think.", "One."), Reply::text("Two.")]);
+    let first = fixture.turn("First").await;
     assert_eq!((first.status(), first.texts()), (&json!("completed"), vec!["One."]));
     assert_eq!(first.items("reasoning")[0]["summary"], json!(["I think."]));
     let usage = first.of("thread/tokenUsage/updated").last().expect("tokens are counted");
     assert_eq!(usage["tokenUsage"]["last"]["outputTokens"], 10);
 
-    let pid = scene.pid().await;
-    let second = scene.turn("Second").await;
+    let pid = fixture.pid().await;
+    let second = fixture.turn("Second").await;
     assert_eq!(second.texts(), ["Two."]);
-    assert_eq!(scene.api.request(2).await.user_texts(), ["First", "Second"]);
-    let agent = scene.agent().await;
+    assert_eq!(fixture.api.request(2).await.user_texts(), ["First", "Second"]);
+    let agent = fixture.agent().await;
     assert_eq!((agent["pid"].clone(), agent["turns"].clone()), (json!(pid), json!(2)));
     assert_eq!(agent["provider"], "codex");
     let thread = &second.0.last().expect("frames")["data"]["params"]["threadId"];
     assert_eq!(&agent["session_id"], thread);
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_message_during_a_turn_waits_for_its_end() {
-    let mut scene = CodexScene::start(json!({})).await;
+    let mut fixture = CodexFixture::start(json!({})).await;
     let gate = Gate::closed();
-    scene.api.script([Reply::gated(&gate, ["one ", "two"]), Reply::text("Other.")]);
-    scene.client.say("First").await;
-    scene.api.request(1).await;
-    scene.client.say("Second").await;
-    wait::until_async("the message to wait", async || scene.agent().await["waiting_messages"] == 1)
-        .await;
+    fixture.api.script([Reply::gated(&gate, ["one ", "two"]), Reply::text("Other.")]);
+    fixture.client.say("First").await;
+    fixture.api.request(1).await;
+    fixture.client.say("Second").await;
+    wait::until_async("the message to wait", async || {
+        fixture.agent().await["waiting_messages"] == 1
+    })
+    .await;
     gate.open();
-    let first = scene.rest().await;
-    let second = scene.rest().await;
+    let first = fixture.rest().await;
+    let second = fixture.rest().await;
 
     // Plain `turn/start` would have cut the first answer off.
     assert_eq!((first.status(), first.texts()), (&json!("completed"), vec!["one two"]));
     assert_eq!((second.status(), second.texts()), (&json!("completed"), vec!["Other."]));
     assert_eq!(second.of("turn/started").count(), 1);
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_command_runs_without_the_servers_secrets() {
-    let mut scene = CodexScene::start(json!({ "env": { "PLAIN_VALUE": "seen" } })).await;
-    scene.api.script([Reply::command("env | sort"), Reply::text("Done.")]);
-    let turn = scene.turn("Look around").await;
+    let mut fixture = CodexFixture::start(json!({ "env": { "PLAIN_VALUE": "seen" } })).await;
+    fixture.api.script([Reply::command("env | sort"), Reply::text("Done.")]);
+    let turn = fixture.turn("Look around").await;
     assert_eq!(turn.items("commandExecution").len(), 1);
-    let output = scene.api.request(2).await.tool_output();
+    let output = fixture.api.request(2).await.tool_output();
     assert!(output.contains("PLAIN_VALUE=seen"), "{output}");
     assert!(!output.contains(CODEX_KEY) && !output.contains(KEY_VARIABLE), "{output}");
     // The app-server itself needs it.
-    let request = scene.api.request(1).await;
+    let request = fixture.api.request(1).await;
     assert_eq!(request.headers["authorization"], format!("Bearer {CODEX_KEY}"));
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn text_and_images_reach_the_model_and_the_rest_is_refused_by_name() {
-    let mut scene = CodexScene::start(json!({})).await;
-    scene.api.script([Reply::text("A pixel.")]);
+    let mut fixture = CodexFixture::start(json!({})).await;
+    fixture.api.script([Reply::text("A pixel.")]);
     let image = json!({ "type": "base64", "media_type": "image/png", "data": PNG });
     let text = json!({ "type": "text", "text": "What is it?" });
-    scene.client.say(json!([{ "type": "document", "source": {} }])).await;
+    fixture.client.say(json!([{ "type": "document", "source": {} }])).await;
     let is_error = |frame: &Value| frame["type"] == "error";
-    let refused = scene.client.until(is_error).await.pop().expect("a frame");
+    let refused = fixture.client.until(is_error).await.pop().expect("a frame");
     assert_eq!(
         refused["error"],
         "The message was not taken: message.content[0]: Codex takes text and images, no block of type \"document\""
     );
-    scene.client.say(json!([text, { "type": "image", "source": image }])).await;
-    assert_eq!(scene.rest().await.texts(), ["A pixel."]);
-    let request = scene.api.request(1).await;
+    fixture.client.say(json!([text, { "type": "image", "source": image }])).await;
+    assert_eq!(fixture.rest().await.texts(), ["A pixel."]);
+    let request = fixture.api.request(1).await;
     let parts = request.user_parts();
     assert_eq!(parts[0]["text"], "What is it?");
     let url = parts[1]["image_url"].as_str().unwrap_or_else(|| panic!("an image, not {parts:?}"));
     assert!(url.starts_with("data:image/png;base64,"), "{url}");
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
@@ -105,8 +108,8 @@ async fn the_configuration_reaches_codex_and_the_rest_is_named() {
         "maxTurns": 3,
         "anthropicApiKey": "sk-ant-never-used",
     });
-    let mut scene = CodexScene::start(config.clone()).await;
-    let answer = crate::support::codex::configure(&scene.relay, config).await;
+    let mut fixture = CodexFixture::start(config.clone()).await;
+    let answer = crate::support::codex::configure(&fixture.relay, config).await;
     assert_eq!(
         answer["ignored"],
         json!([
@@ -115,31 +118,31 @@ async fn the_configuration_reaches_codex_and_the_rest_is_named() {
         ])
     );
     assert_eq!(answer["config"]["provider"], "codex");
-    scene.api.script([Reply::text("{\"a\":\"1\"}"), Reply::text("{\"a\":\"2\"}")]);
-    scene.turn("First").await;
-    scene.turn("Second").await;
-    for request in scene.api.requests() {
+    fixture.api.script([Reply::text("{\"a\":\"1\"}"), Reply::text("{\"a\":\"2\"}")]);
+    fixture.turn("First").await;
+    fixture.turn("Second").await;
+    for request in fixture.api.requests() {
         assert_eq!(request.body["model"], "model-of-the-test");
         assert_eq!(request.body["reasoning"]["effort"], "low");
         assert_eq!(request.body["text"]["format"]["schema"], schema);
         assert!(request.body.to_string().contains("BASE PROMPT"));
     }
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn control_requests_that_codex_can_follow() {
-    let mut scene = CodexScene::start(json!({})).await;
-    scene.api.script([Reply::text("One."), Reply::command("true"), Reply::text("Two.")]);
-    scene.turn("First").await;
+    let mut fixture = CodexFixture::start(json!({})).await;
+    fixture.api.script([Reply::text("One."), Reply::command("true"), Reply::text("Two.")]);
+    fixture.turn("First").await;
     for (id, request, subtype) in [
         ("a", json!({ "subtype": "set_model", "model": "another-model" }), "success"),
         ("b", json!({ "subtype": "set_permission_mode", "mode": "default" }), "success"),
         ("c", json!({ "subtype": "mcp_status" }), "error"),
     ] {
         let frame = json!({ "type": "control_request", "requestId": id, "request": request });
-        scene.client.send(&frame).await;
-        let answer = scene.client.frame().await;
+        fixture.client.send(&frame).await;
+        let answer = fixture.client.frame().await;
         assert_eq!(
             (&answer["type"], &answer["requestId"], &answer["response"]["subtype"]),
             (&json!("control_response"), &json!(id), &json!(subtype)),
@@ -147,87 +150,87 @@ async fn control_requests_that_codex_can_follow() {
         );
     }
     // The mode that was set asks about every command.
-    scene.client.say("Second").await;
-    let question = scene.question().await;
+    fixture.client.say("Second").await;
+    let question = fixture.question().await;
     assert_eq!(question["tool"], "commandExecution");
     let id = &question["requestId"];
     let yes = json!({ "type": "permission_response", "requestId": id, "approved": true });
-    scene.client.send(&yes).await;
-    assert_eq!(scene.rest().await.texts(), ["Two."]);
-    assert_eq!(scene.api.request(2).await.body["model"], "another-model");
-    scene.end().await;
+    fixture.client.send(&yes).await;
+    assert_eq!(fixture.rest().await.texts(), ["Two."]);
+    assert_eq!(fixture.api.request(2).await.body["model"], "another-model");
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn three_megabytes_in_one_line() {
-    let mut scene = CodexScene::start(json!({})).await;
+    let mut fixture = CodexFixture::start(json!({})).await;
     let long = "x".repeat(3 << 20);
-    scene.api.script([Reply::text(long.clone())]);
-    let turn = scene.turn("Much").await;
+    fixture.api.script([Reply::text(long.clone())]);
+    let turn = fixture.turn("Much").await;
     assert_eq!(turn.texts(), [long.as_str()]);
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_long_text_in_many_pieces() {
-    let mut scene = CodexScene::start(json!({})).await;
+    let mut fixture = CodexFixture::start(json!({})).await;
     let open = Gate::closed();
     open.open();
     let piece = "0123456789 ".repeat(20);
-    scene.api.script([Reply::gated(&open, vec![piece.as_str(); 1000])]);
-    let turn = scene.turn("Much").await;
+    fixture.api.script([Reply::gated(&open, vec![piece.as_str(); 1000])]);
+    let turn = fixture.turn("Much").await;
     assert_eq!(turn.texts(), [piece.repeat(1000)]);
     let deltas = turn.of("item/agentMessage/delta").filter_map(|params| params["delta"].as_str());
     assert_eq!(deltas.collect::<String>(), piece.repeat(1000));
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn three_megabytes_in_one_message_come_back_whole() {
-    let mut scene = CodexScene::start(json!({})).await;
-    scene.api.script([Reply::text("Seen.")]);
+    let mut fixture = CodexFixture::start(json!({})).await;
+    fixture.api.script([Reply::text("Seen.")]);
     // Codex tells the model that it is no image, and the client what it was.
     let data = "A".repeat(3 << 20);
     let source = json!({ "type": "base64", "media_type": "image/png", "data": data });
-    scene.client.say(json!([{ "type": "image", "source": source }])).await;
-    let turn = scene.rest().await;
+    fixture.client.say(json!([{ "type": "image", "source": source }])).await;
+    let turn = fixture.rest().await;
     assert_eq!(turn.texts(), ["Seen."]);
     let echo = &turn.items("userMessage")[0]["content"][0]["url"];
     assert_eq!(echo.as_str().map(str::len), Some(data.len() + "data:image/png;base64,".len()));
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn a_text_beyond_what_codex_takes_is_refused_with_its_words() {
-    let mut scene = CodexScene::start(json!({})).await;
-    scene.client.say("x".repeat((1 << 20) + 1).as_str()).await;
+    let mut fixture = CodexFixture::start(json!({})).await;
+    fixture.client.say("x".repeat((1 << 20) + 1).as_str()).await;
     let is_error = |frame: &Value| frame["type"] == "error";
-    let refused = scene.client.until(is_error).await.pop().expect("a frame");
+    let refused = fixture.client.until(is_error).await.pop().expect("a frame");
     let text = refused["error"].as_str().unwrap_or_default();
     assert!(text.contains("1048576"), "{text}");
-    scene.api.script([Reply::text("Shorter.")]);
-    assert_eq!(scene.turn("Less").await.texts(), ["Shorter."]);
-    scene.end().await;
+    fixture.api.script([Reply::text("Shorter.")]);
+    assert_eq!(fixture.turn("Less").await.texts(), ["Shorter."]);
+    fixture.end().await;
 }
 
 #[tokio::test]
 async fn another_conversation_begins_in_the_same_process() {
-    let mut scene = CodexScene::start(json!({})).await;
-    scene.api.script([Reply::text("One."), Reply::text("Two.")]);
-    scene.turn("First").await;
-    let before = scene.agent().await;
+    let mut fixture = CodexFixture::start(json!({})).await;
+    fixture.api.script([Reply::text("One."), Reply::text("Two.")]);
+    fixture.turn("First").await;
+    let before = fixture.agent().await;
     let anew = json!({ "subtype": "new_conversation" });
     let ask = json!({ "type": "control_request", "requestId": "a", "request": anew });
-    scene.client.send(&ask).await;
+    fixture.client.send(&ask).await;
     let is_answer = |frame: &Value| frame["type"] == "control_response";
-    let answer = scene.client.until(is_answer).await.pop().expect("a frame");
+    let answer = fixture.client.until(is_answer).await.pop().expect("a frame");
     assert_eq!(answer["response"]["subtype"], "success", "{answer}");
-    assert_eq!(scene.turn("Second").await.texts(), ["Two."]);
-    assert_eq!(scene.api.request(2).await.user_texts(), ["Second"]);
-    let after = scene.agent().await;
+    assert_eq!(fixture.turn("Second").await.texts(), ["Two."]);
+    assert_eq!(fixture.api.request(2).await.user_texts(), ["Second"]);
+    let after = fixture.agent().await;
     assert_eq!(after["pid"], before["pid"]);
     assert_ne!(after["session_id"], before["session_id"]);
-    scene.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test]
@@ -236,14 +239,14 @@ async fn capabilities_name_both_agents_with_their_versions() {
     for (claude, installed, version) in
         [("no-such-claude".into(), false, Value::Null), (real, true, json!("2.1.329"))]
     {
-        let mut scene = CodexScene::launched("ask", json!({}), |launch, _| {
+        let mut fixture = CodexFixture::launched("ask", json!({}), |launch, _| {
             launch.argument("--claude-path").argument(claude)
         })
         .await;
-        scene.client.send(&json!({ "type": "capabilities" })).await;
+        fixture.client.send(&json!({ "type": "capabilities" })).await;
         let is_it = |frame: &Value| frame["type"] == "capabilities";
-        let frame = scene.client.until(is_it).await.pop().expect("a frame");
-        let health = http::get(scene.relay.address(), "/health").await.json();
+        let frame = fixture.client.until(is_it).await.pop().expect("a frame");
+        let health = http::get(fixture.relay.address(), "/health").await.json();
         for told in [&frame, &health] {
             // The agent is the one that is configured.
             assert_eq!(told["agent"]["provider"], "codex");
@@ -253,20 +256,20 @@ async fn capabilities_name_both_agents_with_their_versions() {
             assert_eq!(told["providers"]["claude"]["installed"], installed);
             assert_eq!(told["providers"]["claude"]["version"], version);
         }
-        scene.end_unchecked().await;
+        fixture.end_unchecked().await;
     }
 }
 
 #[tokio::test]
 async fn an_unknown_provider_is_a_bad_request_and_an_address_of_one_is_ignored() {
-    let scene = CodexScene::start(json!({})).await;
-    let answer = http::post(scene.relay.address(), "/config", r#"{"provider":"other"}"#).await;
+    let fixture = CodexFixture::start(json!({})).await;
+    let answer = http::post(fixture.relay.address(), "/config", r#"{"provider":"other"}"#).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("provider: expected one of"), "{}", answer.body);
     // Where the server connects is no client's choice.
     let elsewhere = json!({ "codexUrl": "ws://127.0.0.1:1", "codexPath": "/bin/sh" });
-    let answer = crate::support::codex::configure(&scene.relay, elsewhere).await;
+    let answer = crate::support::codex::configure(&fixture.relay, elsewhere).await;
     let ignored = answer["ignored"].to_string();
     assert!(ignored.contains("codexUrl") && ignored.contains("codexPath"), "{ignored}");
-    scene.end_unchecked().await;
+    fixture.end_unchecked().await;
 }

@@ -1,9 +1,9 @@
 //! The page with the real Codex behind it: a turn looks like one of Claude's.
 
 use crate::support::browser::Browser;
-use crate::support::codex::CodexScene;
-use crate::support::responses_api::Reply;
-use crate::support::wait;
+use crate::support::codex::CodexFixture;
+use claude_relay_testing::responses_api::Reply;
+use claude_relay_testing::wait;
 use serde_json::json;
 
 /// Waits until an entry of this role holds `text`.
@@ -19,15 +19,15 @@ async fn shows(browser: &Browser, role: &str, text: &str) {
 
 #[tokio::test]
 async fn a_turn_of_codex_is_shown() {
-    let scene = CodexScene::launched("ask", json!({}), |launch, _| launch).await;
-    let CodexScene { place, api, relay, client } = scene;
+    let fixture = CodexFixture::launched("ask", json!({}), |launch, _| launch).await;
+    let CodexFixture { env, api, relay, client } = fixture;
     client.close().await;
     api.script([
         Reply::command("touch made"),
         Reply::reasoned("I have thought.", "Made **it**."),
         Reply::Error(400),
     ]);
-    let browser = Browser::start(&place).await;
+    let browser = Browser::start(&env).await;
     browser.open(&format!("http://{}/", relay.address())).await;
     browser.until("document.body.dataset.connection === 'connected'").await;
     browser.until("document.getElementById('agent-name').textContent === 'Codex'").await;
@@ -52,7 +52,7 @@ async fn a_turn_of_codex_is_shown() {
             .await;
         assert_eq!(shown, told);
     }
-    assert!(place.workspace().join("made").exists());
+    assert!(env.workspace().join("made").exists());
     assert_eq!(
         browser.evaluate("document.querySelectorAll('.entry[data-role=agent]').length").await,
         1,

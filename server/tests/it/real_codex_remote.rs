@@ -1,14 +1,14 @@
 //! The real Codex in an app-server that already runs, over a WebSocket: a
 //! connection may end and the turn goes on.
 
-use crate::support::codex::{CodexScene, configure, launch, prepare_home, rest};
-use crate::support::place::Place;
-use crate::support::proc::{self, Mark};
+use crate::support::codex::{CodexFixture, configure, launch, prepare_home, rest};
 use crate::support::relay::Relay;
-use crate::support::reply::Gate;
-use crate::support::responses_api::{Reply, ResponsesApi};
 use crate::support::ws::Client;
-use crate::support::{tools, wait};
+use claude_relay_testing::process::{self, Mark};
+use claude_relay_testing::reply::Gate;
+use claude_relay_testing::responses_api::{Reply, ResponsesApi};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::{tools, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
@@ -33,8 +33,8 @@ impl AppServer {
         clippy::disallowed_methods,
         reason = "the rule is about the server's own children; this is the test's"
     )]
-    fn start(place: &Place) -> Self {
-        let token = place.file("app-server-token");
+    fn start(env: &TestEnv) -> Self {
+        let token = env.file("app-server-token");
         std::fs::write(&token, TOKEN).expect("a file in the temp directory");
         let mark = Mark::new();
         let (name, value) = mark.variable();
@@ -43,10 +43,10 @@ impl AppServer {
             .arg("--ws-token-file")
             .arg(&token)
             .env_clear()
-            .envs(place.environment())
-            .envs(crate::support::codex_home::variables(place))
+            .envs(env.environment())
+            .envs(claude_relay_testing::codex_home::variables(env))
             .env(name, value)
-            .current_dir(place.workspace())
+            .current_dir(env.workspace())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -73,7 +73,7 @@ impl Drop for AppServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
         for process in self.mark.processes() {
-            proc::signal(process.pid, Signal::KILL);
+            process::signal(process.pid, Signal::KILL);
         }
     }
 }
@@ -133,31 +133,31 @@ async fn pass(
 }
 
 struct Remote {
-    scene: CodexScene,
+    fixture: CodexFixture,
     server: AppServer,
     cable: Cable,
 }
 
 impl Remote {
     async fn start(mode: &str) -> Self {
-        let (place, api) = (Place::new(), ResponsesApi::start());
-        prepare_home(&place, &api.url());
-        let server = AppServer::start(&place);
+        let (env, api) = (TestEnv::new(), ResponsesApi::start());
+        prepare_home(&env, &api.url());
+        let server = AppServer::start(&env);
         let cable = Cable::to(server.address);
-        let relay = relay(&place, mode, cable.address, TOKEN);
+        let relay = relay(&env, mode, cable.address, TOKEN);
         configure(&relay, json!({})).await;
         let client = Client::connect(relay.address()).await;
-        Self { scene: CodexScene { place, api, relay, client }, server, cable }
+        Self { fixture: CodexFixture { env, api, relay, client }, server, cable }
     }
 
     async fn end(self) {
-        self.scene.end_unchecked().await;
+        self.fixture.end_unchecked().await;
         drop(self.server);
     }
 }
 
-fn relay(place: &Place, mode: &str, address: SocketAddr, token: &str) -> Relay {
-    launch(place, mode)
+fn relay(env: &TestEnv, mode: &str, address: SocketAddr, token: &str) -> Relay {
+    launch(env, mode)
         .argument("--codex-url")
         .argument(format!("ws://{address}"))
         .variable("RELAY_CODEX_TOKEN", token)
@@ -166,97 +166,97 @@ fn relay(place: &Place, mode: &str, address: SocketAddr, token: &str) -> Relay {
 
 #[tokio::test]
 async fn turns_over_a_websocket() {
-    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    let Remote { mut fixture, server, cable } = Remote::start("unrestricted").await;
     let long = "x".repeat(3 << 20);
-    scene.api.script([Reply::text("One."), Reply::text(long.clone())]);
-    assert_eq!(scene.turn("First").await.texts(), ["One."]);
-    assert_eq!(scene.turn("Second").await.texts(), [long.as_str()]);
-    let agent = scene.agent().await;
+    fixture.api.script([Reply::text("One."), Reply::text(long.clone())]);
+    assert_eq!(fixture.turn("First").await.texts(), ["One."]);
+    assert_eq!(fixture.turn("Second").await.texts(), [long.as_str()]);
+    let agent = fixture.agent().await;
     assert_eq!((&agent["state"], &agent["pid"]), (&json!("running"), &Value::Null));
-    Remote { scene, server, cable }.end().await;
+    Remote { fixture, server, cable }.end().await;
 }
 
 #[tokio::test]
 async fn a_lost_connection_is_made_again_and_the_turn_goes_on() {
-    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
+    let Remote { mut fixture, server, cable } = Remote::start("unrestricted").await;
     let gate = Gate::closed();
-    scene.api.script([Reply::gated(&gate, ["one ", "two"]), Reply::text("Next.")]);
-    scene.client.say("First").await;
+    fixture.api.script([Reply::gated(&gate, ["one ", "two"]), Reply::text("Next.")]);
+    fixture.client.say("First").await;
     gate.let_through(1);
     let is_delta = |frame: &Value| frame["data"]["method"] == "item/agentMessage/delta";
-    scene.client.until(is_delta).await;
+    fixture.client.until(is_delta).await;
     cable.cut();
     let is_exit = |frame: &Value| frame["type"] == "exit";
-    let lost = scene.client.until(is_exit).await;
+    let lost = fixture.client.until(is_exit).await;
     let errors: Vec<_> = lost.iter().filter_map(|frame| frame["error"].as_str()).collect();
     assert!(errors.iter().any(|error| error.contains("connected to again")), "{errors:?}");
     wait::until_async("the turn to be taken up again", async || {
-        scene.agent().await["in_turn"] == true
+        fixture.agent().await["in_turn"] == true
     })
     .await;
     gate.open();
-    let turn = scene.rest().await;
+    let turn = fixture.rest().await;
     assert_eq!((turn.status(), turn.texts()), (&json!("completed"), vec!["one two"]));
-    assert_eq!(scene.turn("Second").await.texts(), ["Next."]);
-    assert_eq!(scene.api.request(2).await.user_texts(), ["First", "Second"]);
-    Remote { scene, server, cable }.end().await;
+    assert_eq!(fixture.turn("Second").await.texts(), ["Next."]);
+    assert_eq!(fixture.api.request(2).await.user_texts(), ["First", "Second"]);
+    Remote { fixture, server, cable }.end().await;
 }
 
 #[tokio::test]
 async fn a_question_survives_a_lost_connection() {
-    let Remote { mut scene, server, cable } = Remote::start("ask").await;
-    scene.api.script([Reply::command("touch made"), Reply::text("Done.")]);
-    scene.client.say("Go").await;
-    let before = scene.question().await;
+    let Remote { mut fixture, server, cable } = Remote::start("ask").await;
+    fixture.api.script([Reply::command("touch made"), Reply::text("Done.")]);
+    fixture.client.say("Go").await;
+    let before = fixture.question().await;
     cable.cut();
     // The old question is withdrawn, and the app-server asks the new
     // connection: under a name of its own, so that no late answer counts.
-    let after = scene.question().await;
+    let after = fixture.question().await;
     assert_ne!(before["requestId"], after["requestId"]);
     assert_eq!(before["input"], after["input"]);
     let yes = json!({
         "type": "permission_response", "requestId": after["requestId"], "approved": true
     });
-    scene.client.send(&yes).await;
-    assert_eq!(scene.rest().await.texts(), ["Done."]);
-    assert!(scene.place.workspace().join("made").exists());
-    Remote { scene, server, cable }.end().await;
+    fixture.client.send(&yes).await;
+    assert_eq!(fixture.rest().await.texts(), ["Done."]);
+    assert!(fixture.env.workspace().join("made").exists());
+    Remote { fixture, server, cable }.end().await;
 }
 
 #[tokio::test]
 async fn an_interrupt_ends_the_command_over_there() {
-    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
-    scene.api.script([Reply::command("sleep 86314")]);
-    scene.client.say("Go").await;
+    let Remote { mut fixture, server, cable } = Remote::start("unrestricted").await;
+    fixture.api.script([Reply::command("sleep 86314")]);
+    fixture.client.say("Go").await;
     let running = || server.mark.processes().iter().any(|p| p.command == "sleep 86314");
     wait::until("the command", || running().then_some(())).await;
-    scene.client.interrupt().await;
-    assert_eq!(scene.rest().await.status(), "interrupted");
+    fixture.client.interrupt().await;
+    assert_eq!(fixture.rest().await.status(), "interrupted");
     wait::until("the command's end", || (!running()).then_some(())).await;
-    Remote { scene, server, cable }.end().await;
+    Remote { fixture, server, cable }.end().await;
 }
 
 #[tokio::test]
 async fn the_relays_end_does_not_leave_its_turn_running() {
-    let Remote { mut scene, server, cable: _cable } = Remote::start("unrestricted").await;
-    scene.api.script([Reply::command("sleep 86315")]);
-    scene.client.say("Go").await;
+    let Remote { mut fixture, server, cable: _cable } = Remote::start("unrestricted").await;
+    fixture.api.script([Reply::command("sleep 86315")]);
+    fixture.client.say("Go").await;
     let running = || server.mark.processes().iter().any(|p| p.command == "sleep 86315");
     wait::until("the command", || running().then_some(())).await;
-    scene.relay.stop();
+    fixture.relay.stop();
     wait::until("the command's end", || (!running()).then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_conversation_outlives_the_relay() {
-    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
-    scene.api.script([Reply::text("One."), Reply::text("Two.")]);
-    scene.turn("First").await;
-    let session = scene.agent().await["session_id"].clone();
-    let CodexScene { place, api, relay: old, client } = scene;
+    let Remote { mut fixture, server, cable } = Remote::start("unrestricted").await;
+    fixture.api.script([Reply::text("One."), Reply::text("Two.")]);
+    fixture.turn("First").await;
+    let session = fixture.agent().await["session_id"].clone();
+    let CodexFixture { env, api, relay: old, client } = fixture;
     client.close().await;
     old.stop();
-    let next = relay(&place, "unrestricted", cable.address, TOKEN);
+    let next = relay(&env, "unrestricted", cable.address, TOKEN);
     configure(&next, json!({ "resume": session })).await;
     let mut client = Client::connect(next.address()).await;
     client.say("Second").await;
@@ -269,8 +269,8 @@ async fn a_conversation_outlives_the_relay() {
 
 #[tokio::test]
 async fn a_wrong_token_is_said_and_the_token_never() {
-    let Remote { scene, server, cable } = Remote::start("ask").await;
-    let other = relay(&scene.place, "ask", cable.address, "not-the-token");
+    let Remote { fixture, server, cable } = Remote::start("ask").await;
+    let other = relay(&fixture.env, "ask", cable.address, "not-the-token");
     configure(&other, json!({})).await;
     let mut client = Client::connect(other.address()).await;
     let error = client.until(|frame| frame["type"] == "error").await.pop().expect("a frame");
@@ -279,15 +279,15 @@ async fn a_wrong_token_is_said_and_the_token_never() {
     assert!(!other.stderr().contains("not-the-token"));
     client.close().await;
     other.stop();
-    Remote { scene, server, cable }.end().await;
+    Remote { fixture, server, cable }.end().await;
 }
 
 /// The app-server refuses whoever names an origin.
 #[tokio::test]
 async fn the_handshake_has_the_token_and_no_origin() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let place = Place::new();
-    let relay = relay(&place, "ask", listener.local_addr().expect("an address"), TOKEN);
+    let env = TestEnv::new();
+    let relay = relay(&env, "ask", listener.local_addr().expect("an address"), TOKEN);
     configure(&relay, json!({})).await;
     let client = Client::connect(relay.address()).await;
     let mut head = String::new();
@@ -310,8 +310,8 @@ async fn an_app_server_that_is_gone_is_said() {
     let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = gone.local_addr().expect("an address");
     drop(gone);
-    let place = Place::new();
-    let relay = relay(&place, "ask", address, TOKEN);
+    let env = TestEnv::new();
+    let relay = relay(&env, "ask", address, TOKEN);
     configure(&relay, json!({})).await;
     let mut client = Client::connect(relay.address()).await;
     let error = client.until(|frame| frame["type"] == "error").await.pop().expect("a frame");
@@ -323,22 +323,22 @@ async fn an_app_server_that_is_gone_is_said() {
 
 #[tokio::test]
 async fn a_thread_begun_with_tools_has_none_in_mode_safe() {
-    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
-    scene.api.script([Reply::text("One."), Reply::command("touch made"), Reply::text("Two.")]);
-    scene.turn("First").await;
-    assert!(!scene.api.request(1).await.tools().is_empty());
-    let session = scene.agent().await["session_id"].clone();
-    let CodexScene { place, api, relay: old, client } = scene;
+    let Remote { mut fixture, server, cable } = Remote::start("unrestricted").await;
+    fixture.api.script([Reply::text("One."), Reply::command("touch made"), Reply::text("Two.")]);
+    fixture.turn("First").await;
+    assert!(!fixture.api.request(1).await.tools().is_empty());
+    let session = fixture.agent().await["session_id"].clone();
+    let CodexFixture { env, api, relay: old, client } = fixture;
     client.close().await;
     old.stop();
-    let next = relay(&place, "safe", cable.address, TOKEN);
+    let next = relay(&env, "safe", cable.address, TOKEN);
     configure(&next, json!({ "resume": session })).await;
     let mut client = Client::connect(next.address()).await;
     client.say("Second").await;
     assert_eq!(rest(&mut client).await.texts(), ["Two."]);
     assert_eq!(api.request(2).await.tools(), Vec::<String>::new());
     assert!(api.request(3).await.tool_output().contains("unsupported call"));
-    assert!(!place.workspace().join("made").exists());
+    assert!(!env.workspace().join("made").exists());
     client.close().await;
     next.stop();
     drop(server);
@@ -348,15 +348,15 @@ async fn a_thread_begun_with_tools_has_none_in_mode_safe() {
 /// opened with whatever the second to come asks for.
 #[tokio::test]
 async fn rights_that_somebody_else_gave_a_thread_are_not_taken_over() {
-    let Remote { mut scene, server, cable } = Remote::start("unrestricted").await;
-    scene.api.script([Reply::text("One.")]);
-    scene.turn("First").await;
-    let session = scene.agent().await["session_id"].clone();
+    let Remote { mut fixture, server, cable } = Remote::start("unrestricted").await;
+    fixture.api.script([Reply::text("One.")]);
+    fixture.turn("First").await;
+    let session = fixture.agent().await["session_id"].clone();
 
-    let asking = relay(&scene.place, "ask", cable.address, TOKEN);
+    let asking = relay(&fixture.env, "ask", cable.address, TOKEN);
     configure(&asking, json!({ "resume": session })).await;
     let mut client = Client::connect(asking.address()).await;
-    scene.api.script([Reply::command("touch made"), Reply::text("Then not.")]);
+    fixture.api.script([Reply::command("touch made"), Reply::text("Then not.")]);
     client.say("Second").await;
     let is_question = |frame: &Value| frame["type"] == "permission_request";
     let question = client.until(is_question).await.pop().expect("a frame");
@@ -364,22 +364,22 @@ async fn rights_that_somebody_else_gave_a_thread_are_not_taken_over() {
     let no = json!({ "type": "permission_response", "requestId": id, "approved": false });
     client.send(&no).await;
     assert_eq!(rest(&mut client).await.texts(), ["Then not."]);
-    assert_eq!(scene.api.request(2).await.user_texts(), ["First", "Second"]);
+    assert_eq!(fixture.api.request(2).await.user_texts(), ["First", "Second"]);
     client.close().await;
     asking.stop();
 
     // Tools that a thread has cannot be taken from it.
-    let safe = relay(&scene.place, "safe", cable.address, TOKEN);
+    let safe = relay(&fixture.env, "safe", cable.address, TOKEN);
     configure(&safe, json!({ "resume": session })).await;
     let mut client = Client::connect(safe.address()).await;
-    scene.api.script([Reply::text("Three.")]);
+    fixture.api.script([Reply::text("Three.")]);
     client.say("Third").await;
     let turn = rest(&mut client).await;
     assert!(turn.errors().iter().any(|error| error.contains("open elsewhere")), "{turn:?}");
-    let request = scene.api.request(4).await;
+    let request = fixture.api.request(4).await;
     assert_eq!((request.user_texts(), request.tools()), (vec!["Third"], vec![]));
     client.close().await;
     safe.stop();
-    assert!(!scene.place.workspace().join("made").exists());
-    Remote { scene, server, cable }.end().await;
+    assert!(!fixture.env.workspace().join("made").exists());
+    Remote { fixture, server, cable }.end().await;
 }

@@ -1,11 +1,11 @@
 //! What the real Codex lets its model do, mode by mode: the tools in the
 //! requests that reach the model, and what becomes of a call.
 
-use crate::support::codex::{CodexScene, configure, launch, prepare_home};
-use crate::support::place::Place;
-use crate::support::responses_api::{Reply, ResponsesApi};
+use crate::support::codex::{CodexFixture, configure, launch, prepare_home};
 use crate::support::ws::Client;
-use crate::support::{proc, tools, wait};
+use claude_relay_testing::responses_api::{Reply, ResponsesApi};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::{process, tools, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -30,18 +30,18 @@ fn offers(offered: &[String], any: &[&str]) -> bool {
 /// conversation up again are the same.
 async fn offered(mode: &str, model: &str) -> Vec<String> {
     let config = json!({ "model": model });
-    let mut scene = CodexScene::launched(mode, config, |launch, _| launch).await;
-    scene.api.script([Reply::text("One."), Reply::text("Two.")]);
-    scene.turn("First").await;
-    configure(&scene.relay, json!({ "model": model, "effort": "low" })).await;
-    scene.client.close().await;
-    scene.client = Client::connect(scene.relay.address()).await;
-    scene.turn("Second").await;
-    let request = scene.api.request(2).await;
+    let mut fixture = CodexFixture::launched(mode, config, |launch, _| launch).await;
+    fixture.api.script([Reply::text("One."), Reply::text("Two.")]);
+    fixture.turn("First").await;
+    configure(&fixture.relay, json!({ "model": model, "effort": "low" })).await;
+    fixture.client.close().await;
+    fixture.client = Client::connect(fixture.relay.address()).await;
+    fixture.turn("Second").await;
+    let request = fixture.api.request(2).await;
     assert_eq!(request.user_texts(), ["First", "Second"]);
-    let first = scene.api.request(1).await.tools();
+    let first = fixture.api.request(1).await.tools();
     assert_eq!(request.tools(), first, "{mode}, {model}");
-    scene.end_unchecked().await;
+    fixture.end_unchecked().await;
     first
 }
 
@@ -87,19 +87,19 @@ async fn in_mode_safe_a_call_comes_to_nothing() {
         ),
     ];
     let config = json!({ "model": OF_THE_CATALOGUE });
-    let mut scene = CodexScene::launched("safe", config, |launch, _| launch).await;
+    let mut fixture = CodexFixture::launched("safe", config, |launch, _| launch).await;
     let mut requests = 0;
     for (call, told) in calls {
-        scene.api.script([call.clone(), Reply::text("Nothing.")]);
-        let turn = scene.turn("Go").await;
+        fixture.api.script([call.clone(), Reply::text("Nothing.")]);
+        let turn = fixture.turn("Go").await;
         assert_eq!(turn.texts(), ["Nothing."]);
         assert!(turn.0.iter().all(|frame| frame["type"] != "permission_request"), "{call:?}");
         requests += 2;
-        let output = scene.api.request(requests).await.tool_output();
+        let output = fixture.api.request(requests).await.tool_output();
         assert!(output.contains(told), "{call:?}: {output}");
     }
-    assert!(!scene.place.workspace().join("made").exists());
-    scene.end().await;
+    assert!(!fixture.env.workspace().join("made").exists());
+    fixture.end().await;
 }
 
 #[tokio::test]
@@ -130,9 +130,9 @@ async fn in_the_wide_modes_there_is_everything() {
 #[tokio::test]
 async fn the_users_own_mcp_servers_run_in_the_wide_modes_only() {
     for (mode, runs) in [("safe", false), ("agentic", false), ("ask", true)] {
-        let (place, api) = (Place::new(), ResponsesApi::start());
-        prepare_home(&place, &api.url());
-        let home = place.file("codex-home");
+        let (env, api) = (TestEnv::new(), ResponsesApi::start());
+        prepare_home(&env, &api.url());
+        let home = env.file("codex-home");
         let mut file = std::fs::File::options()
             .append(true)
             .open(home.join("config.toml"))
@@ -142,16 +142,16 @@ async fn the_users_own_mcp_servers_run_in_the_wide_modes_only() {
             "[mcp_servers.\"the.users\"]\ncommand = \"python3\"\nargs = [\"{MCP_SERVER}\"]"
         )
         .expect("a file in the temp directory");
-        let relay = launch(&place, mode).argument("--codex-path").argument(tools::codex()).start();
+        let relay = launch(&env, mode).argument("--codex-path").argument(tools::codex()).start();
         configure(&relay, json!({})).await;
         let client = Client::connect(relay.address()).await;
-        let mut scene = CodexScene { place, api, relay, client };
-        scene.api.script([Reply::text("Done.")]);
-        let turn = scene.turn("Go").await;
-        let offered = scene.api.request(1).await.tools();
+        let mut fixture = CodexFixture { env, api, relay, client };
+        fixture.api.script([Reply::text("Done.")]);
+        let turn = fixture.turn("Go").await;
+        let offered = fixture.api.request(1).await.tools();
         assert_eq!(offered.iter().any(|tool| tool.ends_with(".shout")), runs, "{offered:?}");
         assert_eq!(turn.of("mcpServer/startupStatus/updated").count() > 0, runs, "{turn:?}");
-        scene.end_unchecked().await;
+        fixture.end_unchecked().await;
     }
 }
 
@@ -166,38 +166,38 @@ fn mcp_server() -> Value {
 #[tokio::test]
 async fn an_mcp_server_of_the_configuration_is_started_and_called() {
     let servers = json!({ "mcpServers": { "small": mcp_server() } });
-    let mut scene = CodexScene::start(servers).await;
+    let mut fixture = CodexFixture::start(servers).await;
     let call = || Reply::tool_of("mcp__small", "shout", json!({ "text": "hello" }));
-    scene.api.script([call(), Reply::text("Done.")]);
-    let turn = scene.turn("Go").await;
+    fixture.api.script([call(), Reply::text("Done.")]);
+    let turn = fixture.turn("Go").await;
     assert_eq!(turn.texts(), ["Done."]);
     let item = turn.items("mcpToolCall")[0];
     assert_eq!((&item["server"], &item["tool"]), (&json!("small"), &json!("shout")));
-    assert!(scene.api.request(2).await.tool_output().contains("HELLO value argument"));
-    scene.end().await;
+    assert!(fixture.api.request(2).await.tool_output().contains("HELLO value argument"));
+    fixture.end().await;
 }
 
 /// Codex gives its servers an environment of their own, so they do not bear
 /// the mark by which other tests find what is left.
 #[tokio::test]
 async fn an_mcp_server_goes_with_its_agent() {
-    let mut scene = CodexScene::start(json!({ "mcpServers": { "small": mcp_server() } })).await;
-    scene.api.script([Reply::text("Done.")]);
-    scene.turn("Go").await;
+    let mut fixture = CodexFixture::start(json!({ "mcpServers": { "small": mcp_server() } })).await;
+    fixture.api.script([Reply::text("Done.")]);
+    fixture.turn("Go").await;
     let server = wait::until("the MCP server", || {
-        let all = proc::descendants(scene.relay.pid());
+        let all = process::descendants(fixture.relay.pid());
         all.into_iter().find(|process| process.command.contains(MCP_SERVER))
     })
     .await;
-    proc::signal(scene.pid().await, Signal::KILL);
-    wait::until("its end", || proc::Process::read(server.pid).is_none().then_some(())).await;
-    scene.end_unchecked().await;
+    process::signal(fixture.pid().await, Signal::KILL);
+    wait::until("its end", || process::Process::read(server.pid).is_none().then_some(())).await;
+    fixture.end_unchecked().await;
 }
 
 #[tokio::test]
 async fn a_tool_of_an_mcp_server_is_asked_about() {
     let servers = json!({ "mcpServers": { "small": mcp_server() } });
-    let mut scene = CodexScene::launched("ask", servers, |launch, _| launch).await;
+    let mut fixture = CodexFixture::launched("ask", servers, |launch, _| launch).await;
     let call = || Reply::tool_of("mcp__small", "shout", json!({ "text": "hello" }));
     let always = json!([{ "always": true }]);
     for (requests, answer, told) in [
@@ -205,23 +205,23 @@ async fn a_tool_of_an_mcp_server_is_asked_about() {
         (4, json!({ "approved": true }), "HELLO value argument"),
         (6, json!({ "approved": true, "updatedPermissions": always }), "HELLO value argument"),
     ] {
-        scene.api.script([call(), Reply::text("Done.")]);
-        scene.client.say("Go").await;
-        let question = scene.question().await;
+        fixture.api.script([call(), Reply::text("Done.")]);
+        fixture.client.say("Go").await;
+        let question = fixture.question().await;
         assert_eq!(question["tool"], "mcpElicitation", "{question}");
         assert_eq!(question["input"]["serverName"], "small", "{question}");
         assert_eq!(question["context"]["_meta"]["tool_params"], json!({ "text": "hello" }));
         let mut answer = answer;
         answer["type"] = json!("permission_response");
         answer["requestId"] = question["requestId"].clone();
-        scene.client.send(&answer).await;
-        assert_eq!(scene.rest().await.texts(), ["Done."]);
-        let output = scene.api.request(requests).await.tool_output();
+        fixture.client.send(&answer).await;
+        assert_eq!(fixture.rest().await.texts(), ["Done."]);
+        let output = fixture.api.request(requests).await.tool_output();
         assert!(output.contains(told), "{output}");
     }
-    scene.api.script([call(), Reply::text("Again.")]);
-    let turn = scene.turn("The same").await;
+    fixture.api.script([call(), Reply::text("Again.")]);
+    let turn = fixture.turn("The same").await;
     assert_eq!(turn.texts(), ["Again."]);
     assert!(turn.0.iter().all(|frame| frame["type"] != "permission_request"), "{turn:?}");
-    scene.end().await;
+    fixture.end().await;
 }

@@ -3,10 +3,11 @@
 
 use crate::faults::checks::{Before, answers_at_once, heap_bytes, peak_heap_bytes};
 use crate::faults::raw::Raw;
-use crate::support::place::Place;
+use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::Client;
-use crate::support::{http, wait};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use serde_json::{Value, json};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -57,7 +58,7 @@ fn json_of(frame: &[u8]) -> Value {
 /// Connects for sequenced delivery and reads `connected`.
 async fn follow(address: SocketAddr, after: u64, stream: Option<&str>) -> (Raw, Value) {
     let stream = stream.map_or_else(String::new, |stream| format!("&stream={stream}"));
-    wait::within("the place to be free", async {
+    wait::within("the client slot to be free", async {
         loop {
             let mut raw = Raw::upgrade(address, &format!("/ws?after={after}{stream}"), b"").await;
             let first = json_of(raw.text().await.expect("a first frame"));
@@ -95,9 +96,9 @@ async fn turn_is_over(relay: &Relay, count: u64) {
 async fn h7_a_thousand_cuts_lose_and_repeat_nothing() {
     const MESSAGES: u64 = 200_000;
     const CUTS: u64 = 1_000;
-    let place = Place::new();
+    let env = TestEnv::new();
     // All of it is kept, to compare with in the end.
-    let relay = Launch::demo(&place).argument("--replay-bytes=128000000").start();
+    let relay = Launch::demo(&env).argument("--replay-bytes=128000000").start();
     let before = Before::of(&relay);
     let mut dice = Dice(7);
     let (mut client, connected) = follow(relay.address(), 0, None).await;
@@ -180,8 +181,8 @@ fn dice_bound(messages: u64, last: u64, cuts_left: u64) -> u64 {
 /// Without `after` a client gets what comes from now on: in order, never twice.
 #[tokio::test]
 async fn h7_a_client_of_the_seed_goes_on_in_order_after_a_reconnect() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let before = Before::of(&relay);
     let mut client = fresh_raw(relay.address()).await;
     // More than can pass by while a slow machine reconnects.
@@ -209,7 +210,7 @@ async fn h7_a_client_of_the_seed_goes_on_in_order_after_a_reconnect() {
 
 /// A client of the seed's kind that gets in as soon as the one before is out.
 async fn fresh_raw(address: SocketAddr) -> Raw {
-    wait::within("the place to be free", async {
+    wait::within("the client slot to be free", async {
         loop {
             let mut raw = Raw::upgrade(address, "/ws", b"").await;
             if raw.text().await == Some(&br#"{"type":"connected"}"#[..]) {
@@ -224,8 +225,8 @@ async fn fresh_raw(address: SocketAddr) -> Raw {
 /// is missing, and nothing else is.
 #[tokio::test]
 async fn h8_what_is_no_longer_kept_is_a_gap_with_exact_numbers() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).argument("--replay-bytes=1000000").start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).argument("--replay-bytes=1000000").start();
     let before = Before::of(&relay);
     let (mut client, _) = follow(relay.address(), 0, None).await;
     client.say(&json!({"n": 3}).to_string()).await;
@@ -255,8 +256,8 @@ async fn h8_what_is_no_longer_kept_is_a_gap_with_exact_numbers() {
 /// Numbers of another life of the server, numbers of the future, junk.
 #[tokio::test]
 async fn h9_a_cursor_that_means_nothing_here_is_never_taken_for_one_that_does() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let before = Before::of(&relay);
     let mut client = Client::connect(relay.address()).await;
     client.say(json!({"n": 5}).to_string()).await;
@@ -289,8 +290,8 @@ async fn h9_a_cursor_that_means_nothing_here_is_never_taken_for_one_that_does() 
 /// A server that was started again is another stream, and says so.
 #[tokio::test]
 async fn j9_a_new_server_shows_that_its_numbers_are_new() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let (mut client, connected) = follow(relay.address(), 0, None).await;
     let stream = connected["stream"].as_str().expect("a stream").to_owned();
     client.say("Hello").await;
@@ -299,7 +300,7 @@ async fn j9_a_new_server_shows_that_its_numbers_are_new() {
     drop(client);
     relay.stop();
 
-    let relay = Launch::demo(&place).port(port).start();
+    let relay = Launch::demo(&env).port(port).start();
     let before = Before::of(&relay);
     let (mut client, connected) = follow(relay.address(), 1, Some(&stream)).await;
     assert_ne!(connected["stream"], stream);
@@ -313,8 +314,8 @@ async fn j9_a_new_server_shows_that_its_numbers_are_new() {
 /// server does not grow.
 #[tokio::test]
 async fn h11_an_agent_that_talks_to_nobody_is_neither_stopped_nor_kept() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let before = Before::of(&relay);
     let mut client = Client::connect(relay.address()).await;
     client.say(json!({"sleep_ms": 200, "n": 20_000, "size": 10_000}).to_string()).await;
@@ -331,8 +332,8 @@ async fn h11_an_agent_that_talks_to_nobody_is_neither_stopped_nor_kept() {
 /// seconds, and then everything.
 async fn said_to_one_that_does_not_read(path: &str, total: u64, size: u64) {
     let messages = total / size;
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let before = Before::of(&relay);
     let mut client = Raw::upgrade(relay.address(), path, b"").await;
     client.text().await.expect("connected");

@@ -1,14 +1,14 @@
 //! The real CLI in the OS sandbox: it works, it is stopped and resumed, and
 //! its tools meet the walls.
 
+use crate::support::cli_fixture::for_both_clis;
 use crate::support::http;
-use crate::support::messages_api::MessagesApi;
-use crate::support::place::{Place, TEST_KEY};
 use crate::support::relay::{Launch, Relay};
-use crate::support::reply::{Gate, Reply};
-use crate::support::scene::for_both_clis;
-use crate::support::tools::Cli;
 use crate::support::ws::Client;
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::{Gate, Reply};
+use claude_relay_testing::test_env::{TEST_KEY, TestEnv};
+use claude_relay_testing::tools::Cli;
 use serde_json::json;
 
 for_both_clis! {
@@ -20,8 +20,8 @@ for_both_clis! {
 
 /// Without the copy of stdout that other scenarios keep: it would be kept
 /// outside.
-fn start(cli: Cli, place: &Place, api: &MessagesApi) -> Relay {
-    Launch::unrestricted(place, &cli.path(), api)
+fn start(cli: Cli, env: &TestEnv, api: &MessagesApi) -> Relay {
+    Launch::unrestricted(env, &cli.path(), api)
         .argument("--sandbox=os")
         .argument("--no-auth")
         .start()
@@ -32,12 +32,12 @@ fn bash(command: &str) -> Reply {
 }
 
 async fn a_tool_works_inside_and_meets_the_walls(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    std::fs::create_dir(place.home().join(".ssh")).expect("a directory");
-    std::fs::write(place.home().join(".ssh/id"), "the secret").expect("a file of the test");
-    let relay = start(cli, &place, &api);
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    std::fs::create_dir(env.home().join(".ssh")).expect("a directory");
+    std::fs::write(env.home().join(".ssh/id"), "the secret").expect("a file of the test");
+    let relay = start(cli, &env, &api);
     let mut client = Client::connect(relay.address()).await;
-    let outside = place.file("outside");
+    let outside = env.file("outside");
     api.script([
         bash(&format!(
             "echo made > made; cat ~/.ssh/id; echo x > {}; echo x > /usr/planted; echo tried",
@@ -50,7 +50,7 @@ async fn a_tool_works_inside_and_meets_the_walls(cli: Cli) {
     assert_eq!(turn.result()["result"], "Done.", "{turn:#?}");
     let told = api.turn(2).await.body.to_string();
     assert!(told.contains("tried") && !told.contains("the secret"), "{told}");
-    let made = std::fs::read_to_string(place.workspace().join("made")).expect("the tool's file");
+    let made = std::fs::read_to_string(env.workspace().join("made")).expect("the tool's file");
     assert_eq!(made, "made\n");
     assert!(!outside.exists());
     client.close().await;
@@ -58,8 +58,8 @@ async fn a_tool_works_inside_and_meets_the_walls(cli: Cli) {
 }
 
 async fn interrupt_and_the_next_turn(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let relay = start(cli, &place, &api);
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = start(cli, &env, &api);
     let mut client = Client::connect(relay.address()).await;
     let gate = Gate::closed();
     api.script([Reply::gated(&gate, ["never"]), Reply::text("Next.")]);
@@ -77,14 +77,14 @@ async fn interrupt_and_the_next_turn(cli: Cli) {
 /// The stop goes its polite way through the wrapper: the session file is
 /// whole, and another server resumes from it.
 async fn stopped_while_a_tool_runs_and_resumed(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let relay = start(cli, &place, &api);
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = start(cli, &env, &api);
     let mut client = Client::connect(relay.address()).await;
     api.script([Reply::text("Noted."), bash("(setsid sleep 86405 &) ; sleep 86406")]);
     client.say("Remember the teapot").await;
     let first = client.turn().await;
     client.say("Run it").await;
-    crate::support::wait::until("the tool", || {
+    claude_relay_testing::wait::until("the tool", || {
         relay.offspring().into_iter().find(|process| process.command == "sleep 86406")
     })
     .await;
@@ -93,7 +93,7 @@ async fn stopped_while_a_tool_runs_and_resumed(cli: Cli) {
 
     let before = api.turns().len();
     api.script([Reply::text("I am back.")]);
-    let relay = start(cli, &place, &api);
+    let relay = start(cli, &env, &api);
     let config = json!({ "resume": first.result()["session_id"] }).to_string();
     assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
     let mut client = Client::connect(relay.address()).await;
@@ -106,8 +106,8 @@ async fn stopped_while_a_tool_runs_and_resumed(cli: Cli) {
 }
 
 async fn the_key_proxy_is_reached_from_inside(cli: Cli) {
-    let (place, api) = (Place::new(), MessagesApi::start());
-    let relay = Launch::unrestricted(&place, &cli.path(), &api)
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = Launch::unrestricted(&env, &cli.path(), &api)
         .argument("--sandbox=os")
         .argument("--no-auth")
         .argument("--key-proxy")
@@ -119,7 +119,7 @@ async fn the_key_proxy_is_reached_from_inside(cli: Cli) {
     ]);
     client.say("Search").await;
     assert_eq!(client.turn().await.result()["result"], "Done.");
-    let found = std::fs::read(place.workspace().join("found")).expect("what the tool found");
+    let found = std::fs::read(env.workspace().join("found")).expect("what the tool found");
     let found = String::from_utf8_lossy(&found);
     assert!(found.contains("sk-ant-relay-") && !found.contains(TEST_KEY), "{found}");
     assert_eq!(api.turn(1).await.header("x-api-key"), TEST_KEY);

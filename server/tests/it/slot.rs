@@ -5,10 +5,10 @@ use crate::faults::agent::FakeAgent;
 use crate::faults::checks::{Before, fresh_client};
 use crate::faults::proxy::Proxy;
 use crate::faults::raw::{Raw, user_message};
-use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
-use crate::support::wait;
 use crate::support::ws::{Client, Seen, client_frame};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ const SHORT_PROBE: &str = "--probe-timeout=700ms";
 /// make it look dead.
 const LONG_PROBE: &str = "--probe-timeout=30s";
 
-fn demo(place: &Place, probe: &str) -> Relay {
-    Launch::demo(place).argument(probe).start()
+fn demo(env: &TestEnv, probe: &str) -> Relay {
+    Launch::demo(env).argument(probe).start()
 }
 
 fn busy() -> Value {
@@ -39,8 +39,8 @@ async fn turned_away(relay: &Relay) {
 
 #[tokio::test]
 async fn h1_a_second_client_is_told_and_the_first_sees_nothing_of_it() {
-    let place = Place::new();
-    let relay = demo(&place, LONG_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     let second = turned_away(&relay);
@@ -63,9 +63,9 @@ async fn unless_seen<T>(client: &mut Client, work: impl Future<Output = T>) -> R
 
 #[tokio::test]
 async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
-    let place = Place::new();
-    let agent = FakeAgent::new(&place, "work()");
-    let relay = agent.launch(&place).argument(LONG_PROBE).start();
+    let env = TestEnv::new();
+    let agent = FakeAgent::new(&env, "work()");
+    let relay = agent.launch(&env).argument(LONG_PROBE).start();
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     first.say("mine").await;
@@ -95,8 +95,8 @@ async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
 
 #[tokio::test]
 async fn h3_of_200_clients_at_once_one_is_connected() {
-    let place = Place::new();
-    let relay = demo(&place, LONG_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
     let address = relay.address();
     let (refusal, refusals) = watch::channel(0);
@@ -129,8 +129,8 @@ async fn h3_of_200_clients_at_once_one_is_connected() {
 
 #[tokio::test]
 async fn h4_a_client_that_closes_or_resets_frees_the_place_at_once() {
-    let place = Place::new();
-    let relay = demo(&place, LONG_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
     for reset in [false, true] {
         let mut first = Raw::upgrade(relay.address(), "/ws", b"").await;
@@ -150,8 +150,8 @@ async fn h4_a_client_that_closes_or_resets_frees_the_place_at_once() {
 
 #[tokio::test]
 async fn h4_a_vanished_client_loses_the_place_to_the_next_one() {
-    let place = Place::new();
-    let relay = demo(&place, SHORT_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, SHORT_PROBE);
     let before = Before::of(&relay);
     let proxy = Proxy::to(relay.address()).await;
     let _first = Client::connect(proxy.address()).await;
@@ -165,8 +165,8 @@ async fn h4_a_vanished_client_loses_the_place_to_the_next_one() {
 
 #[tokio::test]
 async fn h4_a_vanished_client_is_dropped_by_the_ping_clock() {
-    let place = Place::new();
-    let relay = Launch::demo(&place)
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env)
         .argument("--ping-interval=500ms")
         .argument("--pong-timeout=500ms")
         .start();
@@ -184,8 +184,8 @@ async fn h4_a_vanished_client_is_dropped_by_the_ping_clock() {
 /// A stopped program: its kernel still takes bytes, it answers nothing.
 #[tokio::test]
 async fn h5_a_frozen_client_is_dead_though_its_kernel_is_not() {
-    let place = Place::new();
-    let relay = demo(&place, SHORT_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, SHORT_PROBE);
     let before = Before::of(&relay);
     let mut frozen = Client::connect(relay.address()).await;
     // In the middle of a flood, too: the probe must not wait behind it.
@@ -202,8 +202,8 @@ async fn h5_a_frozen_client_is_dead_though_its_kernel_is_not() {
 
 #[tokio::test]
 async fn a_live_holder_gives_way_only_to_one_that_takes_over() {
-    let place = Place::new();
-    let relay = demo(&place, LONG_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     let mut second = Client::open(relay.address(), "/ws?takeover=true").await;
@@ -220,8 +220,8 @@ async fn a_live_holder_gives_way_only_to_one_that_takes_over() {
 /// Two clients that come back as soon as they are turned away: the first stays.
 #[tokio::test]
 async fn two_clients_that_reconnect_for_ever_do_not_throw_each_other_out() {
-    let place = Place::new();
-    let relay = demo(&place, LONG_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     let reconnecting = async {
@@ -239,8 +239,8 @@ async fn two_clients_that_reconnect_for_ever_do_not_throw_each_other_out() {
 /// has; the client was alive all the time.
 #[tokio::test]
 async fn a_live_client_survives_a_stopped_server() {
-    let place = Place::new();
-    let relay = Launch::demo(&place)
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env)
         .argument("--ping-interval=500ms")
         .argument("--pong-timeout=3s")
         .argument("--probe-timeout=3s")
@@ -265,8 +265,8 @@ async fn a_live_client_survives_a_stopped_server() {
 /// The same pause, and the client died in it.
 #[tokio::test]
 async fn a_client_that_died_while_the_server_was_stopped_does_not_hold_the_place() {
-    let place = Place::new();
-    let relay = demo(&place, SHORT_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, SHORT_PROBE);
     let before = Before::of(&relay);
     let proxy = Proxy::to(relay.address()).await;
     let _first = Client::connect(proxy.address()).await;
@@ -283,8 +283,8 @@ async fn a_client_that_died_while_the_server_was_stopped_does_not_hold_the_place
 /// An agent's question outlives the client it was put to.
 #[tokio::test]
 async fn h12_a_pending_permission_is_asked_again_once() {
-    let place = Place::new();
-    let relay = demo(&place, LONG_PROBE);
+    let env = TestEnv::new();
+    let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
     let mut first = Client::connect(relay.address()).await;
     first.say(json!({"permission": "Bash"}).to_string()).await;

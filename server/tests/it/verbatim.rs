@@ -4,10 +4,10 @@
 //! What the real CLI prints is compared in every scenario with it; here are
 //! the lines that it might print one day.
 
-use crate::support::place::Place;
 use crate::support::relay::Launch;
-use crate::support::scripted_agent;
 use crate::support::ws::{Client, Seen};
+use claude_relay_testing::scripted_agent;
+use claude_relay_testing::test_env::TestEnv;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
@@ -20,11 +20,11 @@ const LONGEST_LINE_BYTES: usize = 64 << 20;
 
 /// What a client gets from an agent that prints `lines` in such pieces.
 async fn relayed(lines: &[String], piece_bytes: usize) -> Vec<String> {
-    let place = Place::new();
+    let env = TestEnv::new();
     let mut output = lines.join("\n");
     output.push('\n');
-    let agent = scripted_agent::printing(&place, output.as_bytes(), piece_bytes);
-    let relay = Launch::new(&place).argument("--claude-path").argument(agent).start();
+    let agent = scripted_agent::printing(&env, output.as_bytes(), piece_bytes);
+    let relay = Launch::new(&env).argument("--claude-path").argument(agent).start();
     let mut client = Client::connect(relay.address()).await;
     client.say("Go").await;
     while client.data().last() != Some(&LAST) {

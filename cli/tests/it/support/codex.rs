@@ -2,18 +2,18 @@
 
 use tokio::process::Command;
 
-use super::cli_kit::codex_home::{Home, variables};
-use super::cli_kit::place::Place;
-use super::cli_kit::responses_api::ResponsesApi;
-use super::cli_kit::tools;
 use super::program::{self, Told};
-use super::real::Relay;
+use claude_relay_testing::codex_home::{Home, variables};
+use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::responses_api::ResponsesApi;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools;
 
 /// A server with Codex behind it, and Codex's API.
 pub(crate) struct CodexFixture {
-    pub(crate) relay: Relay,
+    pub(crate) relay: RelayProcess,
     pub(crate) api: ResponsesApi,
-    place: Place,
+    env: TestEnv,
 }
 
 impl CodexFixture {
@@ -33,16 +33,16 @@ impl CodexFixture {
     }
 
     async fn with(api: ResponsesApi, url: &str, arguments: &[&str]) -> Self {
-        let place = Place::new();
-        Home::default().prepare(&place, url);
-        let mut environment = place.environment();
-        environment.extend(variables(&place).map(|(name, value)| (name.to_owned(), value)));
+        let env = TestEnv::new();
+        Home::default().prepare(&env, url);
+        let mut environment = env.environment();
+        environment.extend(variables(&env).map(|(name, value)| (name.to_owned(), value)));
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let path = tools::codex();
         let arguments = [&["--codex-path", path.to_str().unwrap()], arguments].concat();
-        let relay = Relay::start(&arguments, &environment).await;
-        Self { relay, api, place }
+        let relay = RelayProcess::start(&arguments, &environment).await;
+        Self { relay, api, env }
     }
 
     /// Whether the agent has made this file in its workspace.
@@ -52,7 +52,7 @@ impl CodexFixture {
 
     /// A file of the test's own.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
-        let path = self.place.file(name);
+        let path = self.env.file(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }

@@ -6,7 +6,7 @@ use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 
-use super::{PATIENCE, soon};
+use super::{DEADLINE, soon};
 
 pub(crate) const CTRL_C: &str = "\x03";
 pub(crate) const CTRL_D: &str = "\x04";
@@ -55,7 +55,7 @@ impl Terminal {
                 self.shown += &String::from_utf8_lossy(&buffer[..count]);
             }
         };
-        let found = tokio::time::timeout(PATIENCE, wait).await;
+        let found = tokio::time::timeout(DEADLINE, wait).await;
         found.unwrap_or_else(|_| panic!("{text:?} was not shown"))
     }
 

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::*;
-use crate::support::cli_kit::messages_api::MessagesApi;
-use crate::support::cli_kit::place::Place;
-use crate::support::cli_kit::reply::Reply;
-use crate::support::cli_kit::tools::Cli;
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::Reply;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
 
 #[tokio::test]
 async fn a_sandbox_is_created_claimed_asked_and_ended() {
@@ -33,7 +33,7 @@ async fn a_sandbox_is_created_claimed_asked_and_ended() {
     // How the server was reached: by the traffic token and the claim alike,
     // on every request, the upgrade among them.
     let reached: Vec<_> = cloud.fake.requests();
-    let reached: Vec<_> = reached.iter().filter(|r| r.channel == Channel::Edge).collect();
+    let reached: Vec<_> = reached.iter().filter(|r| r.channel == Channel::SandboxProxy).collect();
     assert!(reached.iter().any(|request| request.path == "/ws"));
     let claim = String::from_utf8(cloud.fake.file(&id, TOKEN_FILE).unwrap()).unwrap();
     assert_eq!(claim.len(), 64);
@@ -211,15 +211,15 @@ async fn in_time<T>(work: impl Future<Output = T>) -> T {
 }
 
 async fn with_the_real_cli(cli: Cli) {
-    let (api, place) = (MessagesApi::start(), Place::new());
+    let (api, env) = (MessagesApi::start(), TestEnv::new());
     // The server gets nothing from its environment but where to write: what a
     // conversation needs comes with the configuration, as in a snapshot.
     let path = cli.path();
     let arguments =
         ["--no-auth", "--claude-path", path.to_str().unwrap(), "--mode", "unrestricted"];
-    let environment = [("HOME", place.home()), ("IS_SANDBOX", "1".into())];
+    let environment = [("HOME", env.home()), ("IS_SANDBOX", "1".into())];
     let environment = environment.each_ref().map(|(name, value)| (*name, value.to_str().unwrap()));
-    let cloud = Cloud::with(Relay::start(&arguments, &environment).await).await;
+    let cloud = Cloud::with(RelayProcess::start(&arguments, &environment).await).await;
     api.script([Reply::text("Hello from the cloud."), Reply::text("And back again.")]);
     let builder = cloud.client().configure(|configuration| {
         configuration.anthropic_api_key = Some("sk-ant-made-up".into());

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use claude_relay_client::e2b::{E2b, Options};
 use claude_relay_client::{Client, ClientBuilder, Error};
-use claude_relay_e2b_fake::{API_KEY, Channel, Fake, Fault, Recorded};
+use claude_relay_testing::e2b::{API_KEY, Channel, FakeE2b, Fault, Recorded};
 
-use crate::support::cli_kit::wait;
-use crate::support::real::Relay;
 use crate::support::soon;
+use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::wait;
 
 /// For what cleans up after itself at leisure.
 const CLEANUP: Duration = Duration::from_secs(60);
@@ -26,19 +26,19 @@ const TOKEN_FILE: &str = "/root/.claude-relay-token";
 
 /// The cloud: E2B, and the server that is in its sandboxes.
 struct Cloud {
-    fake: Fake,
+    fake: FakeE2b,
     e2b: E2b,
-    relay: Relay,
+    relay: RelayProcess,
 }
 
 impl Cloud {
     /// With the built-in agent, and nothing in the server's environment.
     async fn start() -> Self {
-        Self::with(Relay::demo(&["--no-auth"]).await).await
+        Self::with(RelayProcess::demo(&["--no-auth"]).await).await
     }
 
-    async fn with(relay: Relay) -> Self {
-        let fake = Fake::start().await;
+    async fn with(relay: RelayProcess) -> Self {
+        let fake = FakeE2b::start().await;
         let e2b = account(&fake, Options::default());
         let cloud = Self { fake, e2b, relay };
         cloud.open_the_port();
@@ -61,7 +61,7 @@ impl Cloud {
     }
 
     fn settings(&self, builder: ClientBuilder) -> ClientBuilder {
-        builder.e2b(self.e2b.clone()).start_timeout(crate::support::PATIENCE)
+        builder.e2b(self.e2b.clone()).start_timeout(crate::support::DEADLINE)
     }
 
     /// Nothing is under way any more, nothing lives, every request was as the
@@ -91,14 +91,14 @@ impl Cloud {
 }
 
 /// An account of this fake.
-fn account(fake: &Fake, options: Options) -> E2b {
+fn account(fake: &FakeE2b, options: Options) -> E2b {
     let variables = variables(fake).into_iter().map(|(name, value)| (name.to_owned(), value));
     let variables: BTreeMap<_, _> = variables.collect();
     E2b::new(options.resolve_with(&variables).unwrap()).unwrap()
 }
 
 /// The variables that lead to this fake.
-fn variables(fake: &Fake) -> [(&'static str, String); 3] {
+fn variables(fake: &FakeE2b) -> [(&'static str, String); 3] {
     [
         ("E2B_API_KEY", API_KEY.to_owned()),
         ("E2B_API_URL", fake.url()),

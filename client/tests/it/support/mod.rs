@@ -1,23 +1,12 @@
-//! What the tests share.
+//! Shared parts of the tests. What other crates' tests use too is in
+//! `claude-relay-testing`.
 
-#[allow(dead_code, reason = "the server's tests use more of it")]
-pub(crate) mod cli_kit;
 pub(crate) mod codex;
-pub(crate) mod fake;
 pub(crate) mod proxy;
-pub(crate) mod real;
-
-use std::time::Duration;
 
 use claude_relay_client::{Client, ClientBuilder, Error, Messages, SdkMessage, ServerMessage};
 
-/// A bound for what takes a moment, so that a test fails and does not hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits, but not for ever.
-pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("it took too long")
-}
+pub(crate) use claude_relay_testing::wait::{DEADLINE, soon};
 
 /// A client of `url` that takes nothing from the environment of the tests.
 pub(crate) fn client(url: &str) -> ClientBuilder {

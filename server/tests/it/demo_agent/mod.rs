@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 /// A test that waits longer than this for anything has failed.
-const PATIENCE: Duration = crate::support::wait::DEADLINE;
+const PATIENCE: Duration = claude_relay_testing::wait::DEADLINE;
 
 const INTERRUPT: &str =
     r#"{"request_id":"stop","type":"control_request","request":{"subtype":"interrupt"}}"#;

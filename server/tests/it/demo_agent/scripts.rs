@@ -4,8 +4,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
 
 use super::*;
-use crate::support::proc::{Process, signal};
-use crate::support::wait::until_blocking;
+use claude_relay_testing::process::{Process, signal};
+use claude_relay_testing::wait::until_blocking;
 use rustix::process::Signal;
 
 #[test]

@@ -1,9 +1,9 @@
 //! Agents with faults that no CLI of today has: Python scripts that speak just
 //! enough of the CLI's dialect and note what has reached them.
 
-use crate::support::place::Place;
 use crate::support::relay::Launch;
-use crate::support::wait;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -75,17 +75,17 @@ pub(crate) struct FakeAgent {
 impl FakeAgent {
     /// An agent that does what `story` says, in Python, with the words of
     /// [`PRELUDE`]. `RUN` is 1 in its first process, 2 in its second, …
-    pub(crate) fn new(place: &Place, story: &str) -> Self {
-        let directory = place.file("fake-agent");
-        std::fs::create_dir(&directory).expect("one agent in a place");
+    pub(crate) fn new(env: &TestEnv, story: &str) -> Self {
+        let directory = env.file("fake-agent");
+        std::fs::create_dir(&directory).expect("one agent per environment");
         let agent = Self { directory };
         executable(&agent.path(), format!("{PRELUDE}{story}\n"));
         agent
     }
 
     /// A server that starts it.
-    pub(crate) fn launch(&self, place: &Place) -> Launch {
-        Launch::new(place).argument("--claude-path").argument(self.path())
+    pub(crate) fn launch(&self, env: &TestEnv) -> Launch {
+        Launch::new(env).argument("--claude-path").argument(self.path())
     }
 
     /// For `--claude-path`.

@@ -1,9 +1,10 @@
 //! What must hold after every fault: the server answers at once, a fresh
 //! client completes a turn, and nothing has been left behind or piled up.
 
+use crate::support::http;
 use crate::support::relay::Relay;
 use crate::support::ws::Client;
-use crate::support::{http, proc, wait};
+use claude_relay_testing::{process, wait};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
@@ -53,7 +54,8 @@ impl Before {
         })
         .await;
         // Between a child's end and its burial lies a moment.
-        wait::until("no zombie", || proc::zombies_of(relay.pid()).is_empty().then_some(())).await;
+        wait::until("no zombie", || process::zombies_of(relay.pid()).is_empty().then_some(()))
+            .await;
         let most = self.descriptors + AGENT_DESCRIPTORS + DESCRIPTORS;
         wait::until(&format!("at most {most} descriptors"), || {
             (descriptors(relay.pid()) <= most).then_some(())
@@ -74,7 +76,7 @@ pub(crate) async fn answers_at_once(address: SocketAddr) -> Value {
 
 /// A client that gets in as soon as the one before it is out.
 pub(crate) async fn fresh_client(address: SocketAddr) -> Client {
-    wait::within("the place to be free", async {
+    wait::within("the client slot to be free", async {
         loop {
             let mut client = Client::open(address, "/ws").await;
             if client.frame().await == json!({ "type": "connected" }) {

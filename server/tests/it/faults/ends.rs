@@ -3,10 +3,10 @@
 use super::agent::executable;
 use super::checks::{answers_at_once, cpu_ticks, fresh_client};
 use super::{SESSION, Trial, texts};
-use crate::support::place::Place;
 use crate::support::relay::Launch;
-use crate::support::wait;
 use crate::support::ws::Client;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -148,11 +148,11 @@ async fn i9_an_agent_that_ignores_eof_and_sigterm_is_killed_after_the_grace() {
 /// A shell between the keeper and the agent that shields it from SIGTERM.
 #[tokio::test]
 async fn i9_a_wrapper_that_ignores_sigterm_changes_nothing() {
-    let place = Place::new();
-    let wrapper = place.file("wrapper");
+    let env = TestEnv::new();
+    let wrapper = env.file("wrapper");
     let server = env!("CARGO_BIN_EXE_claude-relay-server");
     executable(&wrapper, format!("#!/bin/sh\ntrap '' TERM\n'{server}' demo-agent \"$@\"\n"));
-    let relay = Launch::new(&place).argument("--claude-path").argument(&wrapper).start();
+    let relay = Launch::new(&env).argument("--claude-path").argument(&wrapper).start();
     let mut client = Client::connect(relay.address()).await;
     client.say("one").await;
     client.turn().await;

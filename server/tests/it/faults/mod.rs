@@ -9,12 +9,12 @@ pub(crate) mod raw;
 mod starts;
 mod streams;
 
-use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
-use crate::support::wait;
 use crate::support::ws::{Client, Turn};
 use agent::FakeAgent;
 use checks::{Before, answers_at_once};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use serde_json::Value;
 
 /// The conversation of a [`FakeAgent`]'s first process.
@@ -26,7 +26,7 @@ struct Trial {
     relay: Relay,
     agent: FakeAgent,
     before: Before,
-    place: Place,
+    env: TestEnv,
 }
 
 impl Trial {
@@ -36,19 +36,19 @@ impl Trial {
     }
 
     /// The same with a say in how the server is started.
-    async fn launched(story: &str, adjust: impl FnOnce(Launch, &Place) -> Launch) -> Self {
-        let place = Place::new();
-        let agent = FakeAgent::new(&place, story);
-        let launch = adjust(agent.launch(&place), &place);
-        Self::start(place, agent, launch).await
+    async fn launched(story: &str, adjust: impl FnOnce(Launch, &TestEnv) -> Launch) -> Self {
+        let env = TestEnv::new();
+        let agent = FakeAgent::new(&env, story);
+        let launch = adjust(agent.launch(&env), &env);
+        Self::start(env, agent, launch).await
     }
 
     /// With a server that may start something else than the agent.
-    async fn start(place: Place, agent: FakeAgent, launch: Launch) -> Self {
+    async fn start(env: TestEnv, agent: FakeAgent, launch: Launch) -> Self {
         let relay = launch.argument("--stop-grace=500ms").start();
         let before = Before::of(&relay);
         let client = Client::connect(relay.address()).await;
-        Self { client, relay, agent, before, place }
+        Self { client, relay, agent, before, env }
     }
 
     /// The checks after every fault.

@@ -2,8 +2,8 @@
 //! gives a test its socket: for streams of hundreds of megabytes, and for ends
 //! that no library brings about.
 
-use crate::support::wait;
 use crate::support::ws::client_frame;
+use claude_relay_testing::wait;
 use std::net::SocketAddr;
 use std::ops::Range;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -4,8 +4,8 @@ use super::agent::{FakeAgent, executable};
 use super::checks::{descriptors, virtual_bytes};
 use super::{Trial, texts};
 use crate::support::http;
-use crate::support::place::Place;
 use crate::support::relay::Launch;
+use claude_relay_testing::test_env::TestEnv;
 use rustix::process::{Uid, geteuid};
 use serde_json::{Value, json};
 use std::fs::{Permissions, set_permissions};
@@ -23,8 +23,8 @@ async fn i1_a_program_that_cannot_be_started_is_named_and_tried_again() {
         head
     };
     for fault in ["missing", "not executable", "directory", "wrong machine", "bad shebang"] {
-        let place = Place::new();
-        let path = place.file("broken-agent");
+        let env = TestEnv::new();
+        let path = env.file("broken-agent");
         let reason = match fault {
             "missing" => "not found",
             "not executable" => {
@@ -44,9 +44,9 @@ async fn i1_a_program_that_cannot_be_started_is_named_and_tried_again() {
                 "No such file or directory"
             }
         };
-        let agent = FakeAgent::new(&place, "work()");
-        let launch = Launch::new(&place).argument("--claude-path").argument(&path);
-        let mut trial = Trial::start(place, agent, launch).await;
+        let agent = FakeAgent::new(&env, "work()");
+        let launch = Launch::new(&env).argument("--claude-path").argument(&path);
+        let mut trial = Trial::start(env, agent, launch).await;
         let told = trial.error().await;
         assert!(told.contains(path.to_str().expect("UTF-8")), "{fault}: {told}");
         assert!(
@@ -94,10 +94,10 @@ async fn i2_an_agent_that_exits_before_reading_is_told_with_code_and_stderr() {
 
 #[tokio::test]
 async fn i2_bin_false_backs_off_and_its_messages_wait() {
-    let place = Place::new();
-    let agent = FakeAgent::new(&place, "");
-    let launch = Launch::new(&place).argument("--claude-path=/bin/false");
-    let mut trial = Trial::start(place, agent, launch).await;
+    let env = TestEnv::new();
+    let agent = FakeAgent::new(&env, "");
+    let launch = Launch::new(&env).argument("--claude-path=/bin/false");
+    let mut trial = Trial::start(env, agent, launch).await;
     for text in texts(0..20) {
         trial.client.say(text).await;
     }
@@ -165,8 +165,8 @@ async fn i23_no_descriptor_for_the_pipes_is_told_and_tried_again() {
 #[tokio::test]
 async fn i23_no_process_for_the_agent_is_told_and_tried_again() {
     let mut user = geteuid();
-    let trial = Trial::launched(ENDS_ONCE, |launch, place| {
-        user = place.give_to_nobody();
+    let trial = Trial::launched(ENDS_ONCE, |launch, env| {
+        user = env.give_to_nobody();
         launch.user(user.as_raw())
     })
     .await;
@@ -243,7 +243,7 @@ async fn i27_a_refusal_to_run_as_root_is_told_with_its_reason() {
 #[tokio::test]
 async fn i28_a_workspace_that_vanishes_is_named() {
     let mut trial = Trial::of("if RUN == 1:\n    hear()\n    sys.exit(1)\nwork()").await;
-    let workspace = trial.place.workspace();
+    let workspace = trial.env.workspace();
     trial.agent.notes("runs", "(new)").await;
     std::fs::remove_dir(&workspace).expect("an empty workspace");
     trial.client.say("one").await;
@@ -262,13 +262,13 @@ async fn i28_a_workspace_that_vanishes_is_named() {
 async fn d11_a_directory_that_is_closed_or_was_deleted_is_named() {
     let mut user = geteuid();
     let story = "if RUN == 1:\n    hear()\n    sys.exit(1)\nwork()";
-    let mut trial = Trial::launched(story, |launch, place| {
-        std::fs::create_dir(place.workspace().join("inside")).expect("a directory");
-        user = place.give_to_nobody();
+    let mut trial = Trial::launched(story, |launch, env| {
+        std::fs::create_dir(env.workspace().join("inside")).expect("a directory");
+        user = env.give_to_nobody();
         launch.user(user.as_raw())
     })
     .await;
-    let inside = trial.place.workspace().join("inside");
+    let inside = trial.env.workspace().join("inside");
     trial.agent.notes("runs", "(new)").await;
     let configured = http::post(trial.relay.address(), "/config", r#"{"cwd":"inside"}"#).await;
     assert_eq!(configured.status, 200, "{configured:?}");
@@ -293,9 +293,9 @@ async fn d11_a_directory_that_is_closed_or_was_deleted_is_named() {
 /// The server needs nothing of its home while it has a workspace.
 #[tokio::test]
 async fn i28_a_home_that_cannot_be_written_stops_nothing() {
-    let mut trial = Trial::launched("work()", |launch, place| {
-        let user = place.give_to_nobody().as_raw();
-        set_permissions(place.home(), Permissions::from_mode(0o555)).expect("a mode for our own");
+    let mut trial = Trial::launched("work()", |launch, env| {
+        let user = env.give_to_nobody().as_raw();
+        set_permissions(env.home(), Permissions::from_mode(0o555)).expect("a mode for our own");
         launch.user(user)
     })
     .await;

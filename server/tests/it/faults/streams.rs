@@ -4,10 +4,10 @@ use super::agent::FakeAgent;
 use super::checks::{Before, answers_at_once};
 use super::raw::Raw;
 use super::{Trial, texts};
-use crate::support::place::Place;
 use crate::support::relay::Relay;
 use crate::support::ws::{Client, client_frame};
-use crate::support::{proc, wait};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::{process, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -62,7 +62,7 @@ for taken in io.BufferedReader(io.FileIO(0, closefd=False), 1 << 20):
     // The agent is killed; the next one gets all that was taken.
     let health = answers_at_once(trial.relay.address()).await;
     let pid = health["agent"]["pid"].as_i64().expect("a pid");
-    proc::signal(i32::try_from(pid).expect("a pid"), Signal::KILL);
+    process::signal(i32::try_from(pid).expect("a pid"), Signal::KILL);
     let heard = || trial.agent.heard();
     wait::until("all messages to be read", || (heard().len() >= accepted).then_some(())).await;
     assert_eq!(heard(), texts(0..accepted));
@@ -150,7 +150,7 @@ work()
 #[tokio::test]
 async fn i15_a_line_at_the_limit_passes_and_one_over_it_is_told() {
     const LIMIT: usize = 64 << 20;
-    let place = Place::new();
+    let env = TestEnv::new();
     let story = r#"
 if RUN == 1:
     hear()
@@ -160,7 +160,7 @@ if RUN == 1:
     turn("after")
 work()
 "#;
-    let relay = FakeAgent::new(&place, story).launch(&place).start();
+    let relay = FakeAgent::new(&env, story).launch(&env).start();
     let before = Before::of(&relay);
     let mut client = Raw::upgrade(relay.address(), "/ws", b"").await;
     client.text().await.expect("connected");
@@ -289,8 +289,8 @@ work()
 /// what it is owed would grow without end.
 #[tokio::test]
 async fn a_client_that_complains_are_made_of_and_that_never_reads_is_dropped() {
-    let place = Place::new();
-    let relay = FakeAgent::new(&place, "work()").launch(&place).start();
+    let env = TestEnv::new();
+    let relay = FakeAgent::new(&env, "work()").launch(&env).start();
     let before = Before::of(&relay);
     let mut client = Raw::upgrade(relay.address(), "/ws", b"").await;
     let many = client_frame(0x81, b"nonsense").repeat(20_000);

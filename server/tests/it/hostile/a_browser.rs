@@ -1,14 +1,14 @@
 //! A: what a page of somebody else can make a visitor's browser send.
 
-use super::{Siege, exchange, status};
+use super::{AttackHarness, exchange, status};
 use crate::support::http;
-use crate::support::place::Place;
 use crate::support::relay::Launch;
 use crate::support::ws::RawClient;
+use claude_relay_testing::test_env::TestEnv;
 
 /// Every door with these headers, as a browser would knock: what it says, 101
 /// for the WebSocket.
-async fn knock(siege: &Siege, headers: &[(&str, &str)]) -> Vec<(String, u16)> {
+async fn knock(harness: &AttackHarness, headers: &[(&str, &str)]) -> Vec<(String, u16)> {
     let json = [headers, &[("Content-Type", "application/json")]].concat();
     let mut answers = Vec::new();
     for (method, path) in [
@@ -20,23 +20,23 @@ async fn knock(siege: &Siege, headers: &[(&str, &str)]) -> Vec<(String, u16)> {
         ("POST", "/config"),
     ] {
         let body = if method == "POST" { "{}" } else { "" };
-        let answer = http::request(siege.address(), method, path, &json, body).await;
+        let answer = http::request(harness.address(), method, path, &json, body).await;
         assert_eq!(answer.header("Access-Control-Allow-Origin"), None, "{method} {path}");
         answers.push((format!("{method} {path}"), answer.status));
     }
-    let (answer, _) = RawClient::upgrade(siege.address(), "/ws", headers).await;
+    let (answer, _) = RawClient::upgrade(harness.address(), "/ws", headers).await;
     answers.push(("GET /ws".to_owned(), answer.status));
     answers
 }
 
-async fn all_say(siege: &Siege, headers: &[(&str, &str)], expected: u16) {
-    for (route, status) in knock(siege, headers).await {
+async fn all_say(harness: &AttackHarness, headers: &[(&str, &str)], expected: u16) {
+    for (route, status) in knock(harness, headers).await {
         assert_eq!(status, expected, "{route} with {headers:?}");
     }
 }
 
-async fn all_open(siege: &Siege, headers: &[(&str, &str)]) {
-    for (route, status) in knock(siege, headers).await {
+async fn all_open(harness: &AttackHarness, headers: &[(&str, &str)]) {
+    for (route, status) in knock(harness, headers).await {
         let open = match route.as_str() {
             "GET /ws" => 101,
             "GET /nothing" => 404,
@@ -48,8 +48,8 @@ async fn all_open(siege: &Siege, headers: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn a1_a_foreign_page_opens_no_socket_and_starts_no_agent() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
     let port = relay.address().port();
     let host = format!("localhost:{port}");
     let headers = [("Host", host.as_str()), ("Origin", "https://evil.example")];
@@ -67,25 +67,25 @@ async fn a1_a_foreign_page_opens_no_socket_and_starts_no_agent() {
 
 #[tokio::test]
 async fn a2_the_own_page_is_let_in() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     for scheme in ["http", "https"] {
-        all_open(&siege, &[("Origin", &format!("{scheme}://{address}"))]).await;
+        all_open(&harness, &[("Origin", &format!("{scheme}://{address}"))]).await;
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a3_a_program_without_an_origin_is_let_in() {
-    let siege = Siege::begin().await;
-    all_open(&siege, &[]).await;
-    siege.over().await;
+    let harness = AttackHarness::begin().await;
+    all_open(&harness, &[]).await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a4_a6_a7_foreign_origins_are_refused_at_every_door() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let port = address.port();
     for origin in [
         "null".to_owned(),
@@ -112,17 +112,17 @@ async fn a4_a6_a7_foreign_origins_are_refused_at_every_door() {
         // Another name of the same machine is another origin.
         format!("http://localhost:{port}"),
     ] {
-        all_say(&siege, &[("Origin", &origin)], 403).await;
+        all_say(&harness, &[("Origin", &origin)], 403).await;
     }
     let own = format!("http://{address}");
-    all_say(&siege, &[("Origin", &own), ("Origin", &own)], 403).await;
-    siege.over().await;
+    all_say(&harness, &[("Origin", &own), ("Origin", &own)], 403).await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a9_a_strangers_name_for_this_machine_opens_nothing() {
-    let siege = Siege::begin().await;
-    let port = siege.address().port();
+    let harness = AttackHarness::begin().await;
+    let port = harness.address().port();
     for host in [
         "attacker.example".to_owned(),
         format!("attacker.example:{port}"),
@@ -132,17 +132,17 @@ async fn a9_a_strangers_name_for_this_machine_opens_nothing() {
         "0.0.0.0".to_owned(),
         "app.localhost".to_owned(),
     ] {
-        all_say(&siege, &[("Host", &host)], 403).await;
+        all_say(&harness, &[("Host", &host)], 403).await;
         // The rebound page's own origin agrees with its Host.
-        all_say(&siege, &[("Host", &host), ("Origin", &format!("http://{host}"))], 403).await;
+        all_say(&harness, &[("Host", &host), ("Origin", &format!("http://{host}"))], 403).await;
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a10_every_name_of_this_machine_is_ours() {
-    let siege = Siege::begin().await;
-    let port = siege.address().port();
+    let harness = AttackHarness::begin().await;
+    let port = harness.address().port();
     for host in [
         format!("localhost:{port}"),
         "127.0.0.1".to_owned(),
@@ -153,41 +153,41 @@ async fn a10_every_name_of_this_machine_is_ours() {
         // Any port: the way to the server may lead through another.
         "localhost:1".to_owned(),
     ] {
-        all_open(&siege, &[("Host", &host)]).await;
+        all_open(&harness, &[("Host", &host)]).await;
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a10_a_host_can_be_allowed_by_name() {
-    let siege = Siege::with(&["--allow-host=relay.example"], "/ws").await;
-    all_open(&siege, &[("Host", "relay.example:8443")]).await;
+    let harness = AttackHarness::with(&["--allow-host=relay.example"], "/ws").await;
+    all_open(&harness, &[("Host", "relay.example:8443")]).await;
     let own = ("Origin", "https://relay.example");
-    all_open(&siege, &[("Host", "relay.example"), own]).await;
-    all_say(&siege, &[("Host", "other.example")], 403).await;
-    siege.over().await;
+    all_open(&harness, &[("Host", "relay.example"), own]).await;
+    all_say(&harness, &[("Host", "other.example")], 403).await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a11_behind_an_edge_the_name_is_the_edges() {
-    let siege = Siege::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
+    let harness = AttackHarness::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
     let host = ("Host", "3000-isbx0f3k1.e2b.app");
-    all_open(&siege, &[host]).await;
-    all_open(&siege, &[host, ("Origin", "https://3000-isbx0f3k1.e2b.app")]).await;
-    all_say(&siege, &[host, ("Origin", "https://evil.example")], 403).await;
-    siege.over().await;
+    all_open(&harness, &[host]).await;
+    all_open(&harness, &[host, ("Origin", "https://3000-isbx0f3k1.e2b.app")]).await;
+    all_say(&harness, &[host, ("Origin", "https://evil.example")], 403).await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a14_a_preflight_of_a_foreign_page_is_told_nothing() {
-    let siege = Siege::with(&["--allow-origin=https://app.example"], "/ws").await;
+    let harness = AttackHarness::with(&["--allow-origin=https://app.example"], "/ws").await;
     let ask = async |origin| {
         let headers = [
             ("Origin", origin),
             ("Access-Control-Request-Method", "POST"),
             ("Access-Control-Request-Headers", "content-type"),
         ];
-        http::request(siege.address(), "OPTIONS", "/config", &headers, "").await
+        http::request(harness.address(), "OPTIONS", "/config", &headers, "").await
     };
     for foreign in ["https://evil.example", "null", "https://app.example.evil.example"] {
         let answer = ask(foreign).await;
@@ -203,14 +203,14 @@ async fn a14_a_preflight_of_a_foreign_page_is_told_nothing() {
     let allowed = answer.header("Access-Control-Allow-Headers");
     assert!(allowed.is_some_and(|headers| headers.contains("content-type")));
     assert!(answer.header("Vary").is_some_and(|vary| vary.contains("Origin")));
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a15_a_foreign_page_reads_no_configuration() {
-    let siege = Siege::with(&["--allow-origin=https://app.example"], "/ws").await;
+    let harness = AttackHarness::with(&["--allow-origin=https://app.example"], "/ws").await;
     let get = async |headers: &[(&str, &str)]| {
-        http::request(siege.address(), "GET", "/config", headers, "").await
+        http::request(harness.address(), "GET", "/config", headers, "").await
     };
     let foreign = get(&[("Origin", "https://evil.example")]).await;
     assert_eq!(foreign.status, 403);
@@ -226,14 +226,14 @@ async fn a15_a_foreign_page_reads_no_configuration() {
     let allowed = get(&[("Origin", "https://app.example")]).await;
     assert_eq!(allowed.status, 200);
     assert_eq!(allowed.header("Access-Control-Allow-Origin"), Some("https://app.example"));
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a15_a_simple_post_of_a_foreign_page_configures_nothing() {
-    let siege = Siege::begin().await;
-    let before = http::get(siege.address(), "/config").await.body;
-    let own = format!("http://{}", siege.address());
+    let harness = AttackHarness::begin().await;
+    let before = http::get(harness.address(), "/config").await.body;
+    let own = format!("http://{}", harness.address());
     for (origin, media_type, expected) in [
         ("https://evil.example", "text/plain", 403),
         ("https://evil.example", "application/json", 403),
@@ -245,17 +245,17 @@ async fn a15_a_simple_post_of_a_foreign_page_configures_nothing() {
     ] {
         let headers = [("Origin", origin), ("Content-Type", media_type)];
         let body = r#"{"model":"evil"}"#;
-        let answer = http::request(siege.address(), "POST", "/config", &headers, body).await;
+        let answer = http::request(harness.address(), "POST", "/config", &headers, body).await;
         assert_eq!(answer.status, expected, "{origin} {media_type}");
     }
-    assert_eq!(http::get(siege.address(), "/config").await.body, before);
-    siege.over().await;
+    assert_eq!(http::get(harness.address(), "/config").await.body, before);
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a16_the_page_is_in_no_frame_and_runs_no_script_of_others() {
-    let siege = Siege::begin().await;
-    let page = http::get(siege.address(), "/").await;
+    let harness = AttackHarness::begin().await;
+    let page = http::get(harness.address(), "/").await;
     assert_eq!(page.status, 200);
     let policy = page.header("Content-Security-Policy").expect("a policy");
     assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
@@ -267,13 +267,13 @@ async fn a16_the_page_is_in_no_frame_and_runs_no_script_of_others() {
     assert_eq!(page.header("X-Frame-Options"), Some("DENY"));
     assert_eq!(page.header("X-Content-Type-Options"), Some("nosniff"));
     assert_eq!(page.header("Referrer-Policy"), Some("no-referrer"));
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a18_nothing_that_was_asked_for_is_reflected() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let long = "x".repeat(10_000);
     for path in [
         "/?token=<svg/onload=alert(1)>",
@@ -297,18 +297,19 @@ async fn a18_nothing_that_was_asked_for_is_reflected() {
             "{path:.80}: {answer:.300}"
         );
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn a19_the_page_holds_no_token() {
     const TOKEN: &str = "canary-page-token";
-    let siege = Siege::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await;
+    let harness =
+        AttackHarness::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await;
     for path in ["/", &format!("/?token={TOKEN}")] {
         let headers = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Dest", "document")];
-        let page = http::request(siege.address(), "GET", path, &headers, "").await;
+        let page = http::request(harness.address(), "GET", path, &headers, "").await;
         assert_eq!(page.status, 200, "{path}");
         assert!(!page.body.contains(TOKEN), "{path}");
     }
-    siege.over().await;
+    harness.over().await;
 }

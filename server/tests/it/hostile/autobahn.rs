@@ -8,7 +8,7 @@
 
 use serde_json::{Value, json};
 
-use super::Siege;
+use super::AttackHarness;
 use crate::support::ws::{RawClient, client_frame};
 
 const TEXT: u8 = 0x81;
@@ -69,8 +69,8 @@ fn fragments(first: u8, message: &[u8], piece: usize, between: &[u8]) -> Vec<u8>
 
 #[tokio::test]
 async fn group_1_payloads_of_every_length() {
-    let siege = Siege::begin().await.may_grow_by(128 << 20);
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(harness.address()).await;
     // Too short for a message: each is answered all the same.
     for length in [0, 1, 2, 124, 125] {
         for first in [TEXT, BINARY] {
@@ -87,13 +87,13 @@ async fn group_1_payloads_of_every_length() {
         }
     }
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn group_2_pings_and_pongs() {
-    let siege = Siege::begin().await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await;
+    let mut client = RawClient::connect(harness.address()).await;
     for payload in [&b""[..], b"Hello", b"\0\xff\xfe\xfd\xfc\xfb\0\xff", &[0xfe; 125]] {
         client.write(&client_frame(PING, payload)).await;
         assert_eq!(client.read().await, Some((PONG, payload.to_vec())));
@@ -114,14 +114,14 @@ async fn group_2_pings_and_pongs() {
         assert_eq!(client.read().await, Some((PONG, vec![n])));
     }
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn groups_3_and_4_nothing_behind_a_violation_counts() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for bad in [0xC1, 0x91, 0xF1, 0x83, 0x87, 0x8B, 0x8F] {
-        let mut client = RawClient::connect(siege.address()).await;
+        let mut client = RawClient::connect(harness.address()).await;
         let frames =
             [client_frame(PING, b"before"), client_frame(bad, b"*"), client_frame(PING, b"behind")];
         client.write(&frames.concat()).await;
@@ -130,13 +130,13 @@ async fn groups_3_and_4_nothing_behind_a_violation_counts() {
         assert_eq!((first, &payload[..2]), (CLOSE, &1002_u16.to_be_bytes()[..]), "{bad:#x}");
         assert_eq!(client.read().await, None, "a close is the last frame");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn group_5_fragments_with_pings_between() {
-    let siege = Siege::begin().await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await;
+    let mut client = RawClient::connect(harness.address()).await;
     let (message, text) = message(400, "fragment \u{1F600} ");
     for first in [TEXT, BINARY] {
         for piece in [1, 2, 7, 100, 399, 400] {
@@ -161,13 +161,13 @@ async fn group_5_fragments_with_pings_between() {
     assert_eq!(client.read().await, Some((PONG, b"now".to_vec())));
     echo(&mut client, &client_frame(0x80, tail), &text).await;
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn group_6_every_kind_of_character() {
-    let siege = Siege::begin().await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await;
+    let mut client = RawClient::connect(harness.address()).await;
     // The first and last of each length, the edges of the surrogates, what is
     // assigned to nothing.
     let characters = "\u{7f}\u{80}\u{7ff}\u{800}\u{fff}\u{d7ff}\u{e000}\u{fdd0}\u{fffd}\u{fffe}\
@@ -177,30 +177,30 @@ async fn group_6_every_kind_of_character() {
         echo(&mut client, &fragments(TEXT, &whole, piece, &[]), &text).await;
     }
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn group_7_nothing_is_said_after_a_close() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let (message, _) = message(300, "x");
     for close in
         [&b""[..], b"\x03\xe8", b"\x03\xe8a reason", &[b"\x03\xe8", &[b'x'; 123][..]].concat()]
     {
-        let mut client = RawClient::connect(siege.address()).await;
+        let mut client = RawClient::connect(harness.address()).await;
         let after = [client_frame(TEXT, &message), client_frame(PING, b"")].concat();
         client.write(&[client_frame(CLOSE, close), after].concat()).await;
         let (first, payload) = client.read().await.expect("an answer");
         assert_eq!((first, payload.get(..2)), (CLOSE, close.get(..2)));
         assert_eq!(client.read().await, None, "a close is the last frame");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn group_9_large_messages_in_pieces_of_every_size() {
-    let siege = Siege::begin().await.may_grow_by(192 << 20);
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await.may_grow_by(192 << 20);
+    let mut client = RawClient::connect(harness.address()).await;
     for (length, pieces) in [
         (64 << 10, &[64, 256, 1024, 64 << 10][..]),
         (256 << 10, &[4096, 256 << 10]),
@@ -214,13 +214,13 @@ async fn group_9_large_messages_in_pieces_of_every_size() {
         }
     }
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn group_10_a_message_in_segments_of_every_size() {
-    let siege = Siege::begin().await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await;
+    let mut client = RawClient::connect(harness.address()).await;
     let (message, text) = message(65_536, "*");
     let frame = client_frame(TEXT, &message);
     for segment in [997, 1300, 8192, 65_536] {
@@ -237,5 +237,5 @@ async fn group_10_a_message_in_segments_of_every_size() {
         echo(&mut client, last, &text).await;
     }
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }

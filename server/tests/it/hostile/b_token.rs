@@ -7,17 +7,17 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Siege, exchange, status};
+use super::{AttackHarness, exchange, status};
 use crate::support::http;
-use crate::support::place::Place;
 use crate::support::relay::Launch;
-use crate::support::wait;
 use crate::support::ws::{Client, RawClient};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 
 const TOKEN: &str = "canary-b-correct-horse";
 
-async fn guarded() -> Siege {
-    Siege::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await
+async fn guarded() -> AttackHarness {
+    AttackHarness::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await
 }
 
 fn bearer(token: &str) -> String {
@@ -26,7 +26,7 @@ fn bearer(token: &str) -> String {
 
 #[tokio::test]
 async fn b1_anything_but_the_token_is_refused_alike() {
-    let siege = guarded().await;
+    let harness = guarded().await;
     let mut bodies = Vec::new();
     let cut = &TOKEN[..TOKEN.len() - 1];
     for token in [
@@ -42,45 +42,45 @@ async fn b1_anything_but_the_token_is_refused_alike() {
         let value = token.as_deref().map(bearer);
         let headers: Vec<_> = value.iter().map(|v| ("Authorization", v.as_str())).collect();
         for method in ["GET", "POST"] {
-            let answer = http::request(siege.address(), method, "/config", &headers, "").await;
+            let answer = http::request(harness.address(), method, "/config", &headers, "").await;
             assert_eq!(answer.status, 401, "{method} with {token:?}");
             bodies.push(answer.body);
         }
-        let (answer, _) = RawClient::upgrade(siege.address(), "/ws", &headers).await;
+        let (answer, _) = RawClient::upgrade(harness.address(), "/ws", &headers).await;
         assert_eq!(answer.status, 401, "an upgrade with {token:?}");
         if let Some(token) = token.filter(|token| !token.contains(' ')) {
             let path = format!("/config?token={token}");
-            let answer = http::get(siege.address(), &path).await;
+            let answer = http::get(harness.address(), &path).await;
             assert_eq!(answer.status, 401, "{path}");
             bodies.push(answer.body);
         }
     }
     assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:?}");
     assert_eq!(bodies[0], r#"{"error":"Unauthorized"}"#);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn b2_the_token_opens_by_header_and_by_query() {
-    let siege = guarded().await;
+    let harness = guarded().await;
     let value = bearer(TOKEN);
     let header = [("Authorization", value.as_str())];
     let query = format!("?token={TOKEN}");
     let encoded = format!("?token={}", TOKEN.replace('-', "%2D"));
-    assert_eq!(http::request(siege.address(), "GET", "/config", &header, "").await.status, 200);
-    assert_eq!(http::get(siege.address(), &format!("/config{query}")).await.status, 200);
-    assert_eq!(http::get(siege.address(), &format!("/config{encoded}")).await.status, 200);
+    assert_eq!(http::request(harness.address(), "GET", "/config", &header, "").await.status, 200);
+    assert_eq!(http::get(harness.address(), &format!("/config{query}")).await.status, 200);
+    assert_eq!(http::get(harness.address(), &format!("/config{encoded}")).await.status, 200);
     for (path, headers) in [("/ws".to_owned(), &header[..]), (format!("/ws{query}"), &[])] {
-        let (answer, _) = RawClient::upgrade(siege.address(), &path, headers).await;
+        let (answer, _) = RawClient::upgrade(harness.address(), &path, headers).await;
         assert_eq!(answer.status, 101, "{path}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn b3_two_that_disagree_are_none() {
-    let siege = guarded().await;
-    let address = siege.address();
+    let harness = guarded().await;
+    let address = harness.address();
     let right = bearer(TOKEN);
     let (right, wrong) = (("Authorization", right.as_str()), ("Authorization", "Bearer wrong"));
     for (path, headers) in [
@@ -95,13 +95,13 @@ async fn b3_two_that_disagree_are_none() {
         let answer = http::request(address, "GET", &path, &headers, "").await;
         assert_eq!(answer.status, 401, "{path} {headers:?}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn b5_a_token_of_a_mebibyte_is_refused_soon() {
-    let siege = guarded().await;
-    let address = siege.address();
+    let harness = guarded().await;
+    let address = harness.address();
     let long = "x".repeat(1 << 20);
     let asked = Instant::now();
     let head =
@@ -113,7 +113,7 @@ async fn b5_a_token_of_a_mebibyte_is_refused_soon() {
     let answer = exchange(address, head.as_bytes()).await;
     assert!(matches!(status(&answer), 0 | 401 | 414 | 431), "{answer:.200}");
     wait::was_within(Duration::from_secs(1), asked);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
@@ -121,8 +121,8 @@ async fn b6_ten_thousand_guesses_are_told_in_few_words() {
     // Decided: no limiter. It would let a stranger lock the owner out, and a
     // token of eight characters is not guessed over HTTP.
     const GUESSES: usize = 10_000;
-    let siege = guarded().await;
-    let address = siege.address();
+    let harness = guarded().await;
+    let address = harness.address();
     let stream = TcpStream::connect(address).await.expect("the server listens");
     let (mut from, mut to) = stream.into_split();
     let asking = tokio::spawn(async move {
@@ -146,18 +146,18 @@ async fn b6_ten_thousand_guesses_are_told_in_few_words() {
         seen.drain(..seen.len().saturating_sub(11));
     }
     drop(asking.await.expect("no panic"));
-    let log = siege.relay.stderr();
+    let log = harness.relay.stderr();
     assert!(log.contains("refused"), "the operator is told: {log}");
     let lines = log.lines().count();
     assert!(lines < 30, "{lines} lines of log");
     assert!(!log.contains("guess-"), "what strangers send is not in the log");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn b8_a_claim_needs_the_token_from_then_on_and_keeps_who_is_on() {
-    let siege = Siege::with(&[], &format!("/ws?token={TOKEN}")).await;
-    let address = siege.address();
+    let harness = AttackHarness::with(&[], &format!("/ws?token={TOKEN}")).await;
+    let address = harness.address();
     let mut early = Client::connect(address).await;
     let claim = json!({ "authToken": TOKEN, "model": "m" }).to_string();
     let answer = http::post(address, "/config", &claim).await;
@@ -181,13 +181,13 @@ async fn b8_a_claim_needs_the_token_from_then_on_and_keeps_who_is_on() {
     assert_eq!((again["success"].as_bool(), &again["ignored"]), (Some(true), &json!(null)));
     let another = http::post(address, &path, &other).await.json();
     assert_eq!(another["ignored"], json!(["authToken"]));
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn b8_a_body_that_was_on_its_way_before_the_claim_is_refused() {
-    let siege = Siege::with(&[], &format!("/ws?token={TOKEN}")).await;
-    let address = siege.address();
+    let harness = AttackHarness::with(&[], &format!("/ws?token={TOKEN}")).await;
+    let address = harness.address();
     let body = r#"{"model":"evil"}"#;
     let mut slow = TcpStream::connect(address).await.expect("the server listens");
     let head = format!(
@@ -206,14 +206,14 @@ async fn b8_a_body_that_was_on_its_way_before_the_claim_is_refused() {
     assert_eq!(status(&answer), 401, "{answer}");
     let config = http::get(address, &format!("/config?token={TOKEN}")).await.json();
     assert_eq!(config["config"]["model"], "m");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn b8_of_two_claims_at_once_one_wins_whole() {
     for _ in 0..5 {
-        let siege = Siege::begin().await;
-        let address = siege.address();
+        let harness = AttackHarness::begin().await;
+        let address = harness.address();
         let claims: Vec<_> = (0..8)
             .map(|n| {
                 let body =
@@ -231,7 +231,7 @@ async fn b8_of_two_claims_at_once_one_wins_whole() {
         let [n] = won[..] else { panic!("one winner, not {won:?}") };
         let config = http::get(address, &format!("/config?token=token-{n}-xxxx")).await.json();
         assert_eq!(config["config"]["model"], format!("m{n}"));
-        siege.relay.stop();
+        harness.relay.stop();
     }
 }
 
@@ -241,14 +241,14 @@ async fn b8_of_two_claims_at_once_one_wins_whole() {
     reason = "the rule is about the server's own children; here the server is the child"
 )]
 fn refused_start(arguments: &[&str]) -> (Option<i32>, String) {
-    let place = Place::new();
+    let env = TestEnv::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"))
         .args(["--port=0", "--demo", "--workspace"])
-        .arg(place.workspace())
+        .arg(env.workspace())
         .args(arguments)
         .env_clear()
-        .envs(place.environment())
-        .current_dir(place.home())
+        .envs(env.environment())
+        .current_dir(env.home())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -284,29 +284,29 @@ fn b10_an_open_address_needs_a_token_or_the_word() {
 
 #[tokio::test]
 async fn b10_what_is_open_is_said_aloud() {
-    let siege = Siege::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
-    let log = siege.relay.stderr();
+    let harness = AttackHarness::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
+    let log = harness.relay.stderr();
     assert!(log.contains("WARN") && log.contains("open to everybody"), "{log}");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn b12_health_without_the_token_is_short() {
-    let siege = guarded().await;
-    let health = http::get(siege.address(), "/health").await;
+    let harness = guarded().await;
+    let health = http::get(harness.address(), "/health").await;
     assert_eq!(health.status, 200);
     let keys: Vec<_> = health.json().as_object().expect("an object").keys().cloned().collect();
     assert_eq!(keys, ["status", "version"]);
     // Decided: a wrong one counts as none, so that a probe never fails by it.
-    let wrong = http::get(siege.address(), "/health?token=wrong").await;
+    let wrong = http::get(harness.address(), "/health?token=wrong").await;
     assert_eq!((wrong.status, wrong.body), (200, health.body));
-    let whole = http::get(siege.address(), &format!("/health?token={TOKEN}")).await.json();
+    let whole = http::get(harness.address(), &format!("/health?token={TOKEN}")).await.json();
     assert!(whole["agent"]["state"].is_string(), "{whole}");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[test]
 fn b10_loopback_needs_neither() {
-    let place = Place::new();
-    Launch::demo(&place).start().stop();
+    let env = TestEnv::new();
+    Launch::demo(&env).start().stop();
 }

@@ -10,10 +10,10 @@ use tokio::net::TcpListener;
 
 use super::exchange;
 use crate::support::http;
-use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
-use crate::support::wait;
 use crate::support::ws::{Client, Seen};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 
 const MARK: &str = "canary7c1e";
 
@@ -75,14 +75,14 @@ impl Watch {
 
 /// An agent that writes down its variables, refuses its work in words on
 /// stderr, and ends.
-fn failing_agent(place: &Place) -> std::path::PathBuf {
-    let path = place.file("agent");
+fn failing_agent(env: &TestEnv) -> std::path::PathBuf {
+    let path = env.file("agent");
     let script = format!(
         "#!/bin/sh\n# It is also asked for its version, without what it would need to work.\n\
          [ \"$1\" = --version ] && exit 0\n\
          env > '{0}.new'\nmv '{0}.new' '{0}'\nread -r line\n\
          echo \"no such key: $ANTHROPIC_API_KEY, $OWN_SECRET\" >&2\nread -r line\nexit 3\n",
-        place.file("environment").display()
+        env.file("environment").display()
     );
     std::fs::write(&path, script).expect("a script in the temp directory");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -121,7 +121,7 @@ fn bad_configurations() -> Vec<String> {
 
 #[tokio::test]
 async fn d14_b7_no_secret_is_seen_from_outside() {
-    let place = Place::new();
+    let env = TestEnv::new();
     // Where an operator keeps them: a file that the server reads.
     let dotenv = [
         ("RELAY_AUTH_TOKEN", secret("token")),
@@ -129,9 +129,9 @@ async fn d14_b7_no_secret_is_seen_from_outside() {
         ("E2B_API_KEY", secret("server-e2b")),
     ];
     let dotenv: String = dotenv.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    std::fs::write(place.home().join(".env"), dotenv).expect("a file of ours");
-    let agent = failing_agent(&place);
-    let relay = Launch::new(&place)
+    std::fs::write(env.home().join(".env"), dotenv).expect("a file of ours");
+    let agent = failing_agent(&env);
+    let relay = Launch::new(&env)
         .argument("--claude-path")
         .argument(&agent)
         .argument("--log=trace")
@@ -167,7 +167,7 @@ async fn d14_b7_no_secret_is_seen_from_outside() {
 
     let mut client = Client::open(relay.address(), &format!("/ws?{token}")).await;
     watch.frames_until(&mut client, |frame| frame["type"] == "connected").await;
-    let environment = place.file("environment");
+    let environment = env.file("environment");
     wait::until("the agent's environment", || environment.exists().then_some(())).await;
     watch.look_at_processes("with a client", &relay);
     client.send(&json!({ "type": "capabilities" })).await;
@@ -201,8 +201,8 @@ async fn d14_b7_no_secret_is_seen_from_outside() {
 
 #[tokio::test]
 async fn d14_b7_a_claim_is_not_seen_from_outside() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).argument("--log=trace").start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).argument("--log=trace").start();
     let mut watch = Watch::default();
     let claim = json!({ "authToken": secret("claimed") }).to_string();
     watch.ask(&relay, "POST", "/config", "", &claim).await;
@@ -227,13 +227,13 @@ async fn d14_b7_a_claim_is_not_seen_from_outside() {
 
 #[tokio::test]
 async fn d14_b7_behind_the_key_proxy_not_even_the_agent_sees_the_key() {
-    let place = Place::new();
-    let agent = failing_agent(&place);
+    let env = TestEnv::new();
+    let agent = failing_agent(&env);
     // An API that is not there: the proxy has something to complain of.
     let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", gone.local_addr().expect("an address"));
     drop(gone);
-    let relay = Launch::new(&place)
+    let relay = Launch::new(&env)
         .argument("--claude-path")
         .argument(&agent)
         .argument("--key-proxy")
@@ -245,7 +245,7 @@ async fn d14_b7_behind_the_key_proxy_not_even_the_agent_sees_the_key() {
     let mut watch = Watch::default();
     let mut client = Client::open(relay.address(), "/ws").await;
     watch.frames_until(&mut client, |frame| frame["type"] == "connected").await;
-    let environment = place.file("environment");
+    let environment = env.file("environment");
     wait::until("the agent's environment", || environment.exists().then_some(())).await;
     let text = std::fs::read_to_string(&environment).expect("it is there");
     let value = |name: &str| {
@@ -279,7 +279,7 @@ async fn d14_b7_behind_the_key_proxy_not_even_the_agent_sees_the_key() {
 
 #[tokio::test]
 async fn d14_b7_the_token_for_codex_is_seen_by_codex_alone() {
-    let place = Place::new();
+    let env = TestEnv::new();
     // A server that repeats what it was sent where it refuses it.
     let codex = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = codex.local_addr().expect("an address");
@@ -301,7 +301,7 @@ async fn d14_b7_the_token_for_codex_is_seen_by_codex_alone() {
             let _ = saw_to.send(head).await;
         }
     });
-    let relay = Launch::new(&place)
+    let relay = Launch::new(&env)
         .argument("--codex-url")
         .argument(format!("ws://{address}"))
         .argument("--log=trace")

@@ -1,17 +1,17 @@
 //! D: configurations that are none, or that want more than they may.
 
-use super::witness::Witness;
-use super::{Siege, exchange, status};
+use super::recording::RecordingHarness;
+use super::{AttackHarness, exchange, status};
 use crate::support::http::{self, Response};
-use crate::support::wait;
 use crate::support::ws::RawClient;
+use claude_relay_testing::wait;
 use serde_json::{Value, json};
 
 /// A secret that must never be seen again.
 const CANARY: &str = "canary-7f3a9c";
 
-async fn configuration(siege: &Siege) -> Value {
-    http::get(siege.address(), "/config").await.json()["config"].take()
+async fn configuration(harness: &AttackHarness) -> Value {
+    http::get(harness.address(), "/config").await.json()["config"].take()
 }
 
 fn assert_error(answer: &Response, status: u16, names: &str) {
@@ -23,8 +23,8 @@ fn assert_error(answer: &Response, status: u16, names: &str) {
 
 #[tokio::test]
 async fn d1_and_d2_bodies_that_are_no_configuration() {
-    let siege = Siege::begin().await;
-    http::post(siege.address(), "/config", r#"{"model":"before"}"#).await;
+    let harness = AttackHarness::begin().await;
+    http::post(harness.address(), "/config", r#"{"model":"before"}"#).await;
     for body in [
         " ",
         "{",
@@ -37,7 +37,7 @@ async fn d1_and_d2_bodies_that_are_no_configuration() {
         "{\"model\":\"\u{1}\"}",
         "",
     ] {
-        let answer = http::post(siege.address(), "/config", body).await;
+        let answer = http::post(harness.address(), "/config", body).await;
         assert_eq!(
             (answer.status, answer.body.as_str()),
             (400, r#"{"error":"Invalid JSON"}"#),
@@ -45,15 +45,15 @@ async fn d1_and_d2_bodies_that_are_no_configuration() {
         );
     }
     for body in ["null", "[]", "5", "\"x\""] {
-        assert_eq!(http::post(siege.address(), "/config", body).await.status, 400, "{body}");
+        assert_eq!(http::post(harness.address(), "/config", body).await.status, 400, "{body}");
     }
-    assert_eq!(configuration(&siege).await, json!({ "model": "before" }));
-    siege.over().await;
+    assert_eq!(configuration(&harness).await, json!({ "model": "before" }));
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d5_a_field_of_the_wrong_type_is_named() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for (body, path) in [
         (json!({ "model": 5 }), "model"),
         (json!({ "allowedTools": "x" }), "allowedTools"),
@@ -66,18 +66,18 @@ async fn d5_a_field_of_the_wrong_type_is_named() {
         (json!({ "env": { "A": 5 } }), "env.A"),
         (json!({ "model": "a\0b" }), "model"),
     ] {
-        let answer = http::post(siege.address(), "/config", &body.to_string()).await;
+        let answer = http::post(harness.address(), "/config", &body.to_string()).await;
         assert_error(&answer, 400, path);
     }
-    assert_eq!(configuration(&siege).await, json!({}));
-    siege.over().await;
+    assert_eq!(configuration(&harness).await, json!({}));
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d6_unknown_fields_are_told() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let body = json!({ "model": "m", "debug": true, "template": "t", "e2bApiKey": CANARY });
-    let answer = http::post(siege.address(), "/config", &body.to_string()).await;
+    let answer = http::post(harness.address(), "/config", &body.to_string()).await;
     assert_eq!(answer.status, 200);
     assert!(!answer.body.contains(CANARY), "{}", answer.body);
     let answer = answer.json();
@@ -86,13 +86,13 @@ async fn d6_unknown_fields_are_told() {
     let mut ignored: Vec<_> = answer["ignored"].as_array().expect("what was ignored").clone();
     ignored.sort_by_key(ToString::to_string);
     assert_eq!(ignored, ["debug", "e2bApiKey", "template"]);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d12_of_two_posts_one_whole_configuration_wins() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let body = |number: usize| {
         json!({ "model": format!("m{number}"), "maxTurns": number + 1 }).to_string()
     };
@@ -105,16 +105,16 @@ async fn d12_of_two_posts_one_whole_configuration_wins() {
         for post in posts {
             assert_eq!(post.await.expect("no panic").status, 200);
         }
-        let config = configuration(&siege).await;
+        let config = configuration(&harness).await;
         let number = config["maxTurns"].as_u64().expect("a number") - 1;
         assert_eq!(config["model"], format!("m{number}"));
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d14_secrets_are_not_seen_again() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let body = json!({
         "anthropicApiKey": format!("{CANARY}-1"),
         "claudeCodeOauthToken": format!("{CANARY}-2"),
@@ -124,30 +124,30 @@ async fn d14_secrets_are_not_seen_again() {
             "type": "http", "url": "http://127.0.0.1:1/", "headers": { "X": format!("{CANARY}-5") },
         } },
     });
-    let answer = http::post(siege.address(), "/config", &body.to_string()).await;
+    let answer = http::post(harness.address(), "/config", &body.to_string()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let (_, client) = RawClient::upgrade(siege.address(), "/ws", &[]).await;
+    let (_, client) = RawClient::upgrade(harness.address(), "/ws", &[]).await;
     let seen = [
         answer.body,
-        http::get(siege.address(), "/config").await.body,
-        http::get(siege.address(), "/health").await.body,
+        http::get(harness.address(), "/config").await.body,
+        http::get(harness.address(), "/health").await.body,
         // The command lines of all that has been started.
-        format!("{:?}", siege.relay.offspring()),
+        format!("{:?}", harness.relay.offspring()),
     ];
     for seen in &seen {
         assert!(!seen.contains(CANARY), "{seen}");
     }
     drop(client);
-    assert!(!siege.relay.stderr().contains(CANARY), "{}", siege.relay.stderr());
-    http::post(siege.address(), "/config", "{}").await;
-    siege.over().await;
+    assert!(!harness.relay.stderr().contains(CANARY), "{}", harness.relay.stderr());
+    http::post(harness.address(), "/config", "{}").await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d14_a_mask_that_is_posted_back_changes_nothing() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let post = async |body: &Value| {
-        let answer = http::post(siege.address(), "/config", &body.to_string()).await;
+        let answer = http::post(harness.address(), "/config", &body.to_string()).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     };
@@ -159,18 +159,18 @@ async fn d14_a_mask_that_is_posted_back_changes_nothing() {
     assert_eq!(post(&body).await["applies"], "next_start");
     // The next client gets an agent with it. One that goes before the old
     // agent has ended would leave that to the client after it.
-    siege.turn().await;
-    let shown = configuration(&siege).await;
+    harness.turn().await;
+    let shown = configuration(&harness).await;
     assert_eq!(shown["env"]["SECRET"], "***", "{shown}");
     assert_eq!(post(&shown).await["applies"], "now", "nothing has changed: {shown}");
     assert_eq!(post(&body).await["applies"], "now", "the secrets are still there");
     assert_eq!(post(&json!({})).await["applies"], "next_start");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d1_bodies_that_are_no_utf_8() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let utf_16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for body in
         [&utf_16[..], b"\xff\xfe{\0}\0", b"{\"model\":\"\xff\"}", b"{\"model\":\"\xed\xa0\x80\"}"]
@@ -179,17 +179,17 @@ async fn d1_bodies_that_are_no_utf_8() {
             "POST /config HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
         );
-        let said = exchange(siege.address(), &[head.as_bytes(), body].concat()).await;
+        let said = exchange(harness.address(), &[head.as_bytes(), body].concat()).await;
         assert_eq!(status(&said), 400, "{body:?}: {said}");
         assert!(said.ends_with(r#"{"error":"Invalid JSON"}"#), "{body:?}: {said}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d4_what_parsers_disagree_about() {
-    let siege = Siege::begin().await;
-    let post = async |body: &str| http::post(siege.address(), "/config", body).await;
+    let harness = AttackHarness::begin().await;
+    let post = async |body: &str| http::post(harness.address(), "/config", body).await;
     // Decided: of duplicate keys the last counts, and only it is looked at.
     let twice = post(r#"{"model":5,"model":"last"}"#).await;
     assert_eq!((twice.status, &twice.json()["config"]), (200, &json!({ "model": "last" })));
@@ -210,14 +210,14 @@ async fn d4_what_parsers_disagree_about() {
     let said = post(&format!("{{{}}}", wide.join(","))).await;
     assert_eq!(said.status, 200);
     assert!(said.body.len() < 10_000, "{} bytes of ignored names", said.body.len());
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
-    let witness = Witness::begin().await;
-    let siege = &witness.siege;
-    let proof = siege.place.file("proof");
+    let recorder = RecordingHarness::begin().await;
+    let harness = &recorder.harness;
+    let proof = harness.env.file("proof");
     let evil =
         format!("$(touch {0})`touch {0}`;touch {0} & | > {0} \\'\"* ~ \u{1F600}", proof.display());
     let body = json!({
@@ -226,55 +226,56 @@ async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
         "systemPrompt": format!("{evil}\n{evil}"),
         "env": { "EVIL": evil },
     });
-    let answer = http::post(siege.address(), "/config", &body.to_string()).await;
+    let answer = http::post(harness.address(), "/config", &body.to_string()).await;
     if answer.status == 400 {
         // Refusing a value that could be taken for a flag is as good.
         assert_error(&answer, 400, "allowedTools[2]");
         let mut body = body.clone();
         body["allowedTools"].as_array_mut().expect("an array").pop();
-        assert_eq!(http::post(siege.address(), "/config", &body.to_string()).await.status, 200);
+        assert_eq!(http::post(harness.address(), "/config", &body.to_string()).await.status, 200);
     }
-    let client = siege.client().await;
-    let arguments = witness.arguments().await;
+    let client = harness.client().await;
+    let arguments = recorder.arguments().await;
     assert!(arguments.iter().any(|argument| argument.contains(&evil)), "{arguments:?}");
     assert!(!arguments.iter().any(|a| a == "--dangerously-skip-permissions"), "{arguments:?}");
     let prompt = evil.replace('\\', "\\\\").replace('"', "\\\"");
-    assert!(witness.initialize().await.contains(&prompt));
+    assert!(recorder.initialize().await.contains(&prompt));
     assert!(!proof.exists(), "a shell has run it");
     client.close().await;
     for field in ["model", "systemPrompt", "fallbackModel", "resume", "cwd"] {
         let nul =
-            http::post(siege.address(), "/config", &json!({ field: "a\0b" }).to_string()).await;
+            http::post(harness.address(), "/config", &json!({ field: "a\0b" }).to_string()).await;
         assert_error(&nul, 400, field);
     }
-    witness.over().await;
+    recorder.over().await;
 }
 
 #[tokio::test]
 async fn d9_a_configuration_of_two_mebibytes_is_too_large() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let long = "x".repeat(2 << 20);
     for body in [
         json!({ "systemPrompt": long }),
         json!({ "agents": { "a": { "description": "d", "prompt": long } } }),
         json!({ "mcpServers": { "m": { "command": long } } }),
     ] {
-        let said = http::post(siege.address(), "/config", &body.to_string()).await;
+        let said = http::post(harness.address(), "/config", &body.to_string()).await;
         assert_eq!(said.status, 413);
     }
     // What fits the body and not one argument of a program is refused by name,
     // or reaches the agent by another way: a prompt goes by stdin.
     let large = "x".repeat(500_000);
-    let said = http::post(siege.address(), "/config", &json!({ "model": large }).to_string()).await;
+    let said =
+        http::post(harness.address(), "/config", &json!({ "model": large }).to_string()).await;
     assert_error(&said, 400, "model");
     let prompt = json!({ "systemPrompt": large }).to_string();
-    assert_eq!(http::post(siege.address(), "/config", &prompt).await.status, 200);
-    siege.over().await;
+    assert_eq!(http::post(harness.address(), "/config", &prompt).await.status, 200);
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d10_variables_that_would_take_the_agent_over_are_refused() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for name in [
         "LD_PRELOAD",
         "LD_LIBRARY_PATH",
@@ -293,18 +294,18 @@ async fn d10_variables_that_would_take_the_agent_over_are_refused() {
         "A\n",
     ] {
         let said =
-            http::post(siege.address(), "/config", &json!({ "env": { name: "x" } }).to_string())
+            http::post(harness.address(), "/config", &json!({ "env": { name: "x" } }).to_string())
                 .await;
         assert_error(&said, 400, "env");
     }
-    assert_eq!(configuration(&siege).await, json!({}));
-    siege.over().await;
+    assert_eq!(configuration(&harness).await, json!({}));
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d11_a_directory_outside_the_workspace_is_refused() {
-    let siege = Siege::begin().await;
-    let workspace = siege.place.workspace();
+    let harness = AttackHarness::begin().await;
+    let workspace = harness.env.workspace();
     let make = |name: &str| std::fs::create_dir(workspace.join(name)).expect("a directory of ours");
     make("inside");
     std::fs::write(workspace.join("file"), "").expect("a file of ours");
@@ -321,32 +322,33 @@ async fn d11_a_directory_outside_the_workspace_is_refused() {
         "file",
         "missing",
     ] {
-        let said = http::post(siege.address(), "/config", &json!({ "cwd": cwd }).to_string()).await;
+        let said =
+            http::post(harness.address(), "/config", &json!({ "cwd": cwd }).to_string()).await;
         assert_eq!(said.status, 200, "a path is looked at when the agent starts: {said:?}");
-        let mut client = siege.client().await;
+        let mut client = harness.client().await;
         let told = client.frame().await;
         assert_eq!(told["type"], "error", "{cwd}: {told}");
         client.close().await;
-        let gone = || siege.relay.offspring().is_empty().then_some(());
+        let gone = || harness.relay.offspring().is_empty().then_some(());
         wait::until(&format!("no agent in {cwd}"), gone).await;
     }
-    let post = async || http::post(siege.address(), "/config", r#"{"cwd":"inside"}"#).await;
+    let post = async || http::post(harness.address(), "/config", r#"{"cwd":"inside"}"#).await;
     assert_eq!(post().await.status, 200);
-    let mut client = siege.client().await;
+    let mut client = harness.client().await;
     client.say("x").await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     client.close().await;
-    http::post(siege.address(), "/config", "{}").await;
-    siege.over().await;
+    http::post(harness.address(), "/config", "{}").await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn d13_a_configuration_beside_a_running_agent_says_when_it_counts() {
-    let siege = Siege::begin().await;
-    let client = siege.client().await;
-    let post = async || http::post(siege.address(), "/config", r#"{"model":"new"}"#).await.json();
+    let harness = AttackHarness::begin().await;
+    let client = harness.client().await;
+    let post = async || http::post(harness.address(), "/config", r#"{"model":"new"}"#).await.json();
     assert_eq!(post().await["applies"], "next_start");
     client.close().await;
-    http::post(siege.address(), "/config", "{}").await;
-    siege.over().await;
+    http::post(harness.address(), "/config", "{}").await;
+    harness.over().await;
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::Siege;
+use super::AttackHarness;
 use crate::support::http;
 use crate::support::ws::{Client, RawClient, client_frame};
 
@@ -14,19 +14,23 @@ const UPGRADE: (&str, &str) = ("Upgrade", "websocket");
 const CONNECTION: (&str, &str) = ("Connection", "Upgrade");
 
 /// The answer to an upgrade with exactly these headers, beside `Host`.
-async fn upgrade(siege: &Siege, request: &str, headers: &[(&str, &str)]) -> http::Response {
-    let mut head = format!("{request} HTTP/1.1\r\nHost: {}\r\n", siege.address());
+async fn upgrade(
+    harness: &AttackHarness,
+    request: &str,
+    headers: &[(&str, &str)],
+) -> http::Response {
+    let mut head = format!("{request} HTTP/1.1\r\nHost: {}\r\n", harness.address());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
     head += "\r\n";
     // Of the answer the head alone: after 101 there is no end.
-    http::exchange(siege.address(), head.as_bytes(), true).await
+    http::exchange(harness.address(), head.as_bytes(), true).await
 }
 
 #[tokio::test]
 async fn e1_the_key_is_sixteen_bytes_once() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for keys in [
         &[][..],
         &[""],
@@ -39,29 +43,29 @@ async fn e1_the_key_is_sixteen_bytes_once() {
     ] {
         let mut headers = vec![CONNECTION, UPGRADE, VERSION];
         headers.extend(keys.iter().map(|key| (KEY.0, *key)));
-        let said = upgrade(&siege, "GET /ws", &headers).await;
+        let said = upgrade(&harness, "GET /ws", &headers).await;
         assert_eq!(said.status, 400, "{keys:?}: {said:?}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn e2_only_version_13() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for versions in [&[][..], &["8"], &["12"], &["013"], &["13, 8"], &["13", "13"], &["x"], &[""]] {
         let mut headers = vec![CONNECTION, UPGRADE, KEY];
         headers.extend(versions.iter().map(|version| (VERSION.0, *version)));
-        let said = upgrade(&siege, "GET /ws", &headers).await;
+        let said = upgrade(&harness, "GET /ws", &headers).await;
         assert_eq!(said.status, 426, "{versions:?}: {said:?}");
         assert_eq!(said.header("Sec-WebSocket-Version"), Some("13"));
         assert_eq!(said.header("Upgrade"), Some("websocket"));
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn e3_only_a_get_of_ws_is_upgraded() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let all = [CONNECTION, UPGRADE, VERSION, KEY];
     for (request, expected) in [
         ("POST /ws", 405),
@@ -73,7 +77,7 @@ async fn e3_only_a_get_of_ws_is_upgraded() {
         ("GET /ws/", 404),
         ("GET /WS", 404),
     ] {
-        let said = upgrade(&siege, request, &all).await;
+        let said = upgrade(&harness, request, &all).await;
         assert_eq!(said.status, expected, "{request}: {said:?}");
     }
     for (headers, expected) in [
@@ -83,28 +87,28 @@ async fn e3_only_a_get_of_ws_is_upgraded() {
         (&[CONNECTION, ("Upgrade", "h2c"), VERSION, KEY], 426),
         (&[("Connection", "close"), UPGRADE, VERSION, KEY], 426),
     ] {
-        let said = upgrade(&siege, "GET /ws", headers).await;
+        let said = upgrade(&harness, "GET /ws", headers).await;
         assert_eq!(said.status, expected, "{headers:?}: {said:?}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn e3_a_handshake_has_no_body() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for body in [("Content-Length", "5"), ("Transfer-Encoding", "chunked")] {
-        let said = upgrade(&siege, "GET /ws", &[CONNECTION, UPGRADE, VERSION, KEY, body]).await;
+        let said = upgrade(&harness, "GET /ws", &[CONNECTION, UPGRADE, VERSION, KEY, body]).await;
         assert_eq!(said.status, 400, "{body:?}: {said:?}");
     }
     let none = ("Content-Length", "0");
-    let said = upgrade(&siege, "GET /ws", &[CONNECTION, UPGRADE, VERSION, KEY, none]).await;
+    let said = upgrade(&harness, "GET /ws", &[CONNECTION, UPGRADE, VERSION, KEY, none]).await;
     assert_eq!(said.status, 101, "{said:?}");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn e4_odd_spellings_that_are_right() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for (connection, upgrade_to) in [
         ("keep-alive, Upgrade", "websocket"),
         ("Upgrade, keep-alive", "websocket"),
@@ -113,15 +117,15 @@ async fn e4_odd_spellings_that_are_right() {
         ("  upgrade  ", " websocket "),
     ] {
         let headers = [("connection", connection), ("UPGRADE", upgrade_to), VERSION, KEY];
-        let said = upgrade(&siege, "GET /ws", &headers).await;
+        let said = upgrade(&harness, "GET /ws", &headers).await;
         assert_eq!(said.status, 101, "{connection:?} {upgrade_to:?}: {said:?}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn e5_offers_are_not_taken_and_not_echoed() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for (name, value) in [
         ("Sec-WebSocket-Protocol", "chat, superchat"),
         ("Sec-WebSocket-Extensions", "permessage-deflate"),
@@ -129,34 +133,34 @@ async fn e5_offers_are_not_taken_and_not_echoed() {
         ("Sec-WebSocket-Extensions", "x-unknown, ,;;="),
     ] {
         let (answer, mut client) =
-            RawClient::upgrade(siege.address(), "/ws", &[(name, value)]).await;
+            RawClient::upgrade(harness.address(), "/ws", &[(name, value)]).await;
         assert_eq!(answer.status, 101, "{value}");
         assert_eq!(answer.header("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert_eq!(answer.header(name), None);
         let (first, payload) = client.read().await.expect("a first frame");
         assert_eq!((first, &payload[..]), (0x81, &br#"{"type":"connected"}"#[..]));
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn e7_a_client_that_never_reads_loses_its_place_to_the_next() {
-    let siege = Siege::with(&["--probe-timeout=300ms"], "/ws").await;
+    let harness = AttackHarness::with(&["--probe-timeout=300ms"], "/ws").await;
     // It is on, and neither reads nor answers.
-    let (answer, deaf) = RawClient::upgrade(siege.address(), "/ws", &[]).await;
+    let (answer, deaf) = RawClient::upgrade(harness.address(), "/ws", &[]).await;
     assert_eq!(answer.status, 101);
     let asked = Instant::now();
-    let client = Client::connect(siege.address()).await;
-    crate::support::wait::was_within(Duration::from_secs(1), asked);
+    let client = Client::connect(harness.address()).await;
+    claude_relay_testing::wait::was_within(Duration::from_secs(1), asked);
     client.close().await;
     drop(deaf);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn e7_a_client_that_never_answers_a_ping_is_dropped() {
-    let siege = Siege::with(&["--ping-interval=300ms", "--pong-timeout=3s"], "/ws").await;
-    let (answer, mut deaf) = RawClient::upgrade(siege.address(), "/ws", &[]).await;
+    let harness = AttackHarness::with(&["--ping-interval=300ms", "--pong-timeout=3s"], "/ws").await;
+    let (answer, mut deaf) = RawClient::upgrade(harness.address(), "/ws", &[]).await;
     assert_eq!(answer.status, 101);
     // It reads, but a ping is all it gets, and it answers none.
     let mut pings = 0;
@@ -164,20 +168,21 @@ async fn e7_a_client_that_never_answers_a_ping_is_dropped() {
         pings += usize::from(first == 0x89);
     }
     assert!(pings >= 1);
-    let health = http::get(siege.address(), "/health").await.json();
+    let health = http::get(harness.address(), "/health").await.json();
     assert_eq!(health["client"], "none", "{health}");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn e_frames_behind_the_handshake_are_not_lost() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     // More than is read at once with the head.
     let early = |number| json!({ "type": format!("bird {number}"), "x": "x".repeat(1000) });
     let frames: Vec<u8> = (0..100)
         .flat_map(|number| client_frame(0x81, early(number).to_string().as_bytes()))
         .collect();
-    let (answer, mut client) = RawClient::upgrade_with(siege.address(), "/ws", &[], &frames).await;
+    let (answer, mut client) =
+        RawClient::upgrade_with(harness.address(), "/ws", &[], &frames).await;
     assert_eq!(answer.status, 101);
     client.read().await.expect("connected");
     for number in 0..100 {
@@ -186,5 +191,5 @@ async fn e_frames_behind_the_handshake_are_not_lost() {
         assert!(told.contains(&format!("bird {number}")), "{told}");
     }
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }

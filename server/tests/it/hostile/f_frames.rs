@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::Siege;
+use super::AttackHarness;
 use crate::support::http;
-use crate::support::wait;
 use crate::support::ws::{RawClient, client_frame};
+use claude_relay_testing::wait;
 
 /// A whole text frame.
 const TEXT: u8 = 0x81;
@@ -28,14 +28,14 @@ const LONGEST_MESSAGE_BYTES: usize = 64 << 20;
 
 /// Asserts that each of these on an open connection ends it with `code`.
 async fn end_with(code: u16, attacks: &[Vec<u8>]) {
-    let siege = Siege::begin().await.may_grow_by(128 << 20);
+    let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
     for bytes in attacks {
-        let mut client = RawClient::connect(siege.address()).await;
+        let mut client = RawClient::connect(harness.address()).await;
         client.write(bytes).await;
         let head = &bytes[..bytes.len().min(16)];
         assert_eq!(client.closed().await, Some(code), "for {head:02x?}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 /// A user message, as long as it has to be.
@@ -83,8 +83,8 @@ async fn f4_fragments_out_of_order() {
 
 #[tokio::test]
 async fn f6_a_message_of_the_longest_size_is_taken() {
-    let siege = Siege::begin().await.may_grow_by(128 << 20);
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(harness.address()).await;
     // Cut in two, so that it is the message that is counted.
     let message = message(LONGEST_MESSAGE_BYTES);
     let (head, tail) = message.split_at(message.len() / 2);
@@ -105,7 +105,7 @@ async fn f6_a_message_of_the_longest_size_is_taken() {
         }
     }
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
@@ -149,8 +149,8 @@ async fn f8_text_that_is_not_utf_8() {
 
 #[tokio::test]
 async fn f8_a_character_cut_between_fragments_is_whole() {
-    let siege = Siege::begin().await.may_grow_by(128 << 20);
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(harness.address()).await;
     let text = r#"{"type":"😀"}"#.as_bytes();
     for (number, byte) in text.iter().enumerate() {
         let first = if number == 0 { TEXT_BEGINS } else { CONTINUES };
@@ -165,34 +165,34 @@ async fn f8_a_character_cut_between_fragments_is_whole() {
     assert_eq!(first, TEXT);
     assert!(payload.contains("😀"), "an error that names the type: {payload}");
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn f9_and_f10_pings_and_pongs() {
-    let siege = Siege::begin().await.may_grow_by(128 << 20);
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(harness.address()).await;
     client.write(&client_frame(PONG, b"nobody asked")).await;
     client.write(&client_frame(PING, &[b'x'; 125])).await;
     assert_eq!(client.read().await, Some((PONG, vec![b'x'; 125])));
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn f12_a_close_is_answered_and_what_follows_is_not_read() {
-    let siege = Siege::begin().await.may_grow_by(128 << 20);
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(harness.address()).await;
     client.write(&client_frame(CLOSE, &1000_u16.to_be_bytes())).await;
     client.write(&client_frame(TEXT, b"nonsense")).await;
     assert_eq!(client.closed().await, Some(1000));
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn f13_a_binary_frame_of_json_counts_as_text() {
-    let siege = Siege::begin().await.may_grow_by(128 << 20);
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
+    let mut client = RawClient::connect(harness.address()).await;
     client.write(&client_frame(BINARY, br#"{"type":"of tomorrow"}"#)).await;
     let (_, payload) = client.read().await.expect("an answer");
     assert!(String::from_utf8_lossy(&payload).contains("of tomorrow"));
@@ -200,7 +200,7 @@ async fn f13_a_binary_frame_of_json_counts_as_text() {
     let (_, payload) = client.read().await.expect("an answer");
     assert!(String::from_utf8_lossy(&payload).contains("Invalid message format"));
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
@@ -214,8 +214,8 @@ async fn f6_fragments_of_nothing_have_an_end() {
 
 #[tokio::test]
 async fn f6_fragments_of_one_byte_make_a_message() {
-    let siege = Siege::begin().await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await;
+    let mut client = RawClient::connect(harness.address()).await;
     let text = format!(r#"{{"type":"{}"}}"#, "x".repeat(100_000));
     let mut frames = client_frame(TEXT_BEGINS, b"");
     for byte in text.as_bytes() {
@@ -227,14 +227,14 @@ async fn f6_fragments_of_one_byte_make_a_message() {
     assert_eq!(first, TEXT);
     assert!(String::from_utf8_lossy(&payload).contains("xxxxx"));
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn f9_a_flood_of_pings_delays_nobody_and_is_answered() {
     const PINGS: usize = 100_000;
-    let siege = Siege::begin().await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await;
+    let mut client = RawClient::connect(harness.address()).await;
     let flood = client_frame(PING, &[b'x'; 125]).repeat(PINGS);
     // A message before the flood: a relay that pings can stop would answer it
     // behind the last pong.
@@ -260,51 +260,51 @@ async fn f9_a_flood_of_pings_delays_nobody_and_is_answered() {
     let delay = pongs_before_the_result.expect("the message was answered before the last pong");
     assert!(delay < PINGS, "only after {delay} pongs");
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn f9_a_flood_of_pings_that_reads_no_pong_grows_nothing() {
     // A slow machine must not take it for dead before the flood is over.
     let patience = ["--probe-timeout=300ms", "--ping-interval=10m"];
-    let siege = Siege::with(&patience, "/ws").await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::with(&patience, "/ws").await;
+    let mut client = RawClient::connect(harness.address()).await;
     let flood = client_frame(PING, &[b'x'; 125]).repeat(1000);
     // Until the server reads no more, because its pongs are not read: then it
     // neither takes anything nor does anything.
     let mut ticks = 0;
-    let is_idle = || std::mem::replace(&mut ticks, siege.ticks()) == siege.ticks();
+    let is_idle = || std::mem::replace(&mut ticks, harness.ticks()) == harness.ticks();
     let taken = client.write_until_refused(&flood, is_idle).await;
     // What the buffers of two sockets hold, and no more.
     assert!(taken < 32 << 20, "{taken} bytes of pings were taken and their pongs kept");
     // The next client gets the place, and this one is gone for the checks.
-    siege.over().await;
+    harness.over().await;
     drop(client);
 }
 
 #[tokio::test]
 async fn f12_a_close_and_then_silence_ends_all_the_same() {
-    let siege = Siege::begin().await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let harness = AttackHarness::begin().await;
+    let mut client = RawClient::connect(harness.address()).await;
     let begun = Instant::now();
     client.write(&client_frame(CLOSE, &1000_u16.to_be_bytes())).await;
     assert_eq!(client.closed().await, Some(1000));
     // `closed` has read to the end of the connection: the server's doing.
     wait::was_within(Duration::from_secs(3), begun);
-    let mut client = RawClient::connect(siege.address()).await;
+    let mut client = RawClient::connect(harness.address()).await;
     let close = client_frame(CLOSE, b"");
     client.write(&[&close[..], &close, &client_frame(TEXT, b"{}"), &[0xff; 100]].concat()).await;
     assert_eq!(client.closed().await, None);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn f12_a_close_that_nobody_answers_ends_all_the_same() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let mut held = Vec::new();
     // Frames against the rules, and answers that are not read.
     for number in 0..4 {
-        let mut client = RawClient::connect(siege.address()).await;
+        let mut client = RawClient::connect(harness.address()).await;
         client.write(&client_frame(0x83, b"x")).await;
         if number % 2 == 0 {
             assert_eq!(client.closed().await, Some(1002));
@@ -312,9 +312,9 @@ async fn f12_a_close_that_nobody_answers_ends_all_the_same() {
         held.push(client);
     }
     // One client too many, which is told so and stays all the same.
-    let mut holder = siege.client().await;
+    let mut holder = harness.client().await;
     for _ in 0..8 {
-        let (_, mut refused) = RawClient::upgrade(siege.address(), "/ws", &[]).await;
+        let (_, mut refused) = RawClient::upgrade(harness.address(), "/ws", &[]).await;
         // The holder answers the ping by which the server looks after it.
         let code = tokio::select! {
             code = refused.closed() => code,
@@ -325,13 +325,13 @@ async fn f12_a_close_that_nobody_answers_ends_all_the_same() {
     }
     holder.close().await;
     // They are all still there when nothing of them may be left.
-    siege.over().await;
+    harness.over().await;
     assert_eq!(held.len(), 12);
 }
 
 #[tokio::test]
 async fn f12_close_codes() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for (code, answer) in [
         (1000, 1000),
         (1001, 1001),
@@ -351,29 +351,29 @@ async fn f12_close_codes() {
         (5000, 1002),
         (65_535, 1002),
     ] {
-        let mut client = RawClient::connect(siege.address()).await;
+        let mut client = RawClient::connect(harness.address()).await;
         client.write(&client_frame(CLOSE, &u16::to_be_bytes(code))).await;
         assert_eq!(client.closed().await, Some(answer), "{code}");
     }
     for (payload, answer) in
         [(&b"\x03"[..], 1002), (b"\x03\xe8\xff", 1007), (b"\x03\xe8fine", 1000)]
     {
-        let mut client = RawClient::connect(siege.address()).await;
+        let mut client = RawClient::connect(harness.address()).await;
         client.write(&client_frame(CLOSE, payload)).await;
         assert_eq!(client.closed().await, Some(answer), "{payload:?}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn f14_a_message_before_half_a_close_counts() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     let turns = async || {
-        let health = http::get(siege.address(), "/health").await.json();
+        let health = http::get(harness.address(), "/health").await.json();
         health["agent"]["turns"].as_u64().expect("a count")
     };
     let before = turns().await;
-    let mut client = RawClient::connect(siege.address()).await;
+    let mut client = RawClient::connect(harness.address()).await;
     client.write(&client_frame(TEXT, &message(300))).await;
     client.finish().await;
     // Nobody waits for the answer, and the place is free.
@@ -384,14 +384,14 @@ async fn f14_a_message_before_half_a_close_counts() {
         }
     })
     .await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn f15_bytes_come_as_they_like() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     // One at a time.
-    let mut client = RawClient::connect(siege.address()).await;
+    let mut client = RawClient::connect(harness.address()).await;
     for byte in client_frame(TEXT, br#"{"type":"drop by drop"}"#) {
         client.write(&[byte]).await;
         tokio::task::yield_now().await;
@@ -413,5 +413,5 @@ async fn f15_bytes_come_as_they_like() {
         })
         .await;
     drop(client);
-    siege.over().await;
+    harness.over().await;
 }

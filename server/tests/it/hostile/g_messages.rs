@@ -1,8 +1,8 @@
 //! G: messages that are none, and some that are odd and are. H: clients that
 //! are one too many.
 
-use super::Siege;
-use super::witness::Witness;
+use super::AttackHarness;
+use super::recording::RecordingHarness;
 use crate::support::http;
 use crate::support::ws::{RawClient, client_frame};
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 /// `names` something, and that only `last` reaches the agent.
 async fn refused(texts: &[&str], names: &str) {
     const LAST: &str = r#"{"type":"user","message":{"role":"user","content":"last"}}"#;
-    let agent = Witness::begin().await;
-    let mut client = agent.siege.client().await;
+    let agent = RecordingHarness::begin().await;
+    let mut client = agent.harness.client().await;
     for text in texts {
         client.send_text(*text).await;
         let frame = client.frame().await;
@@ -51,8 +51,8 @@ async fn g1_what_is_no_message() {
 
 #[tokio::test]
 async fn g1_a_long_one_is_not_repeated() {
-    let siege = Siege::begin().await.may_grow_by(96 << 20);
-    let mut client = siege.client().await;
+    let harness = AttackHarness::begin().await.may_grow_by(96 << 20);
+    let mut client = harness.client().await;
     for text in ["\"secret\"", "{\"secret", "[\"secret\"]"] {
         let long = text.replace("secret", &"x".repeat(32 << 20));
         client.send_text(long).await;
@@ -61,7 +61,7 @@ async fn g1_a_long_one_is_not_repeated() {
         assert!(told.len() < 500, "an error of {} bytes", told.len());
     }
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
@@ -105,8 +105,8 @@ async fn g3_user_messages_that_would_end_the_agent() {
 
 #[tokio::test]
 async fn g_bytes_reach_the_agent_as_they_are() {
-    let agent = Witness::begin().await;
-    let mut client = agent.siege.client().await;
+    let agent = RecordingHarness::begin().await;
+    let mut client = agent.harness.client().await;
     let data = "{ \"message\" :{\"content\":\"a\\u2028\u{2028}\\ud800\\/\" , \"role\":\"user\"},\r\n\
                 \"b\":1.0,\"a\":1e400,\"a\":12345678901234567890123, \"type\":\"user\" }";
     client.send_text(format!("{{\"data\":{data},\n\"type\":\"user_message\"}}")).await;
@@ -120,8 +120,8 @@ async fn g_bytes_reach_the_agent_as_they_are() {
 /// Decided by the contract: an interrupt overtakes nothing (G8).
 #[tokio::test]
 async fn g6_g7_g8_a_thousand_messages_and_interrupts_keep_their_order() {
-    let agent = Witness::begin().await;
-    let mut client = agent.siege.client().await;
+    let agent = RecordingHarness::begin().await;
+    let mut client = agent.harness.client().await;
     for number in 0..1000 {
         client.say(number.to_string()).await;
     }
@@ -148,8 +148,8 @@ async fn g6_g7_g8_a_thousand_messages_and_interrupts_keep_their_order() {
 
 #[tokio::test]
 async fn g7_interrupts_at_any_time() {
-    let siege = Siege::begin().await;
-    let mut client = siege.client().await;
+    let harness = AttackHarness::begin().await;
+    let mut client = harness.client().await;
     // While nothing runs, and twice.
     client.interrupt().await;
     client.interrupt().await;
@@ -164,15 +164,15 @@ async fn g7_interrupts_at_any_time() {
     client.say(json!({ "echo": true }).to_string()).await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn g7_an_interrupt_before_the_agent_is_up_and_after_its_end() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     // Another configuration: a new agent starts with this client.
-    http::post(siege.address(), "/config", r#"{"model":"another"}"#).await;
-    let mut client = siege.client().await;
+    http::post(harness.address(), "/config", r#"{"model":"another"}"#).await;
+    let mut client = harness.client().await;
     client.interrupt().await;
     client.say(json!({ "echo": true }).to_string()).await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
@@ -184,14 +184,14 @@ async fn g7_an_interrupt_before_the_agent_is_up_and_after_its_end() {
     client.say(json!({ "echo": true }).to_string()).await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     client.close().await;
-    http::post(siege.address(), "/config", "{}").await;
-    siege.over().await;
+    http::post(harness.address(), "/config", "{}").await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn g9_answers_that_nobody_waits_for() {
-    let siege = Siege::begin().await;
-    let mut client = siege.client().await;
+    let harness = AttackHarness::begin().await;
+    let mut client = harness.client().await;
     for _ in 0..3 {
         client
             .send(&json!({ "type": "permission_response", "requestId": "nobody-asked", "approved": true }))
@@ -213,13 +213,13 @@ async fn g9_answers_that_nobody_waits_for() {
         assert_eq!(client.frame().await["type"], "error", "{text}");
     }
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn g10_what_only_a_server_says() {
-    let siege = Siege::begin().await;
-    let mut client = siege.client().await;
+    let harness = AttackHarness::begin().await;
+    let mut client = harness.client().await;
     for kind in [
         "connected",
         "sdk_message",
@@ -236,13 +236,13 @@ async fn g10_what_only_a_server_says() {
         assert!(told["error"].as_str().is_some_and(|error| error.contains(kind)), "{told}");
     }
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn g11_our_own_words_inside_of_data_are_data() {
-    let siege = Siege::begin().await;
-    let mut client = siege.client().await;
+    let harness = AttackHarness::begin().await;
+    let mut client = harness.client().await;
     let text = json!({ "echo": true, "type": "error", "error": "no", "x": "{\"type\":\"exit\"}" });
     client
         .send(&json!({
@@ -258,26 +258,26 @@ async fn g11_our_own_words_inside_of_data_are_data() {
     assert!(turn.0.iter().all(|frame| frame["type"] == "sdk_message"), "{turn:?}");
     assert_eq!(turn.result()["subtype"], "success");
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn g13_four_large_images() {
-    let siege = Siege::begin().await.may_grow_by(256 << 20);
-    let mut client = siege.client().await;
+    let harness = AttackHarness::begin().await.may_grow_by(256 << 20);
+    let mut client = harness.client().await;
     let image = "iVBORw0KGgo".repeat((10 << 20) / 11);
     let block = json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": image } });
     let text = json!({ "type": "text", "text": "four images" });
     client.say(json!([text, block, block, block, block])).await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn g14_nested_deeper_than_any_stack() {
-    let siege = Siege::begin().await.may_grow_by(64 << 20);
-    let mut client = siege.client().await;
+    let harness = AttackHarness::begin().await.may_grow_by(64 << 20);
+    let mut client = harness.client().await;
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
         for text in [
@@ -295,14 +295,14 @@ async fn g14_nested_deeper_than_any_stack() {
     client.say(json!({ "echo": true, "note": "after" }).to_string()).await;
     client.turn().await;
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn h1_and_h2_a_second_client_is_told_and_says_nothing() {
-    let agent = Witness::begin().await;
-    let address = agent.siege.address();
-    let mut first = agent.siege.client().await;
+    let agent = RecordingHarness::begin().await;
+    let address = agent.harness.address();
+    let mut first = agent.harness.client().await;
     for _ in 0..5 {
         // What it sends comes with its handshake, as early as can be.
         let (answer, mut second) = RawClient::upgrade(address, "/ws", &[]).await;
@@ -336,18 +336,18 @@ async fn h1_and_h2_a_second_client_is_told_and_says_nothing() {
 
 #[tokio::test]
 async fn h4_the_slot_is_free_as_soon_as_its_holder_has_gone() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for _ in 0..20 {
-        let client = siege.client().await;
+        let client = harness.client().await;
         client.close().await;
     }
     for _ in 0..20 {
         // Without a close: the connection just ends.
-        drop(siege.client().await);
+        drop(harness.client().await);
     }
-    let mut client = siege.client().await;
+    let mut client = harness.client().await;
     client.say(json!({ "echo": true }).to_string()).await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }

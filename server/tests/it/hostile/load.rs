@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::Siege;
+use super::AttackHarness;
 use super::c_http::reset;
 use crate::support::ws::Client;
 
@@ -60,9 +60,9 @@ async fn p99(client: &mut Client, least: usize, attack: Option<JoinHandle<()>>) 
 #[tokio::test]
 async fn c3_c15_the_client_at_work_does_not_feel_strangers() {
     raise_descriptor_limit();
-    let siege = Siege::begin().await;
-    let address = siege.address();
-    let mut client = siege.client().await;
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
+    let mut client = harness.client().await;
     p99(&mut client, 20, None).await;
     // A machine that is busy with other things answers later by itself: what
     // the attack adds is what counts then.
@@ -81,7 +81,7 @@ async fn c3_c15_the_client_at_work_does_not_feel_strangers() {
         assert!(under_attack <= bound, "{what}: p99 is {under_attack:?}, and {calm:?} in calm");
     }
     client.close().await;
-    siege.over().await;
+    harness.over().await;
 }
 
 /// Opens thousands of connections, says nothing, and lets go of them after a
@@ -95,7 +95,7 @@ async fn idle(address: SocketAddr, stay: Duration) {
     let asked = Instant::now();
     let health = crate::support::http::get(address, "/health").await;
     assert_eq!(health.status, 200);
-    crate::support::wait::was_within(Duration::from_secs(1), asked);
+    claude_relay_testing::wait::was_within(Duration::from_secs(1), asked);
     tokio::time::sleep(stay).await;
 }
 
@@ -122,7 +122,7 @@ async fn drips(address: SocketAddr) {
         }
         held = left;
         // The patience with a head is ten seconds, and each here has its own.
-        crate::support::wait::was_within(Duration::from_secs(12), begun);
+        claude_relay_testing::wait::was_within(Duration::from_secs(12), begun);
     }
 }
 

@@ -14,7 +14,7 @@ mod e_handshake;
 mod f_frames;
 mod g_messages;
 mod load;
-mod witness;
+mod recording;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -24,10 +24,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::http;
-use crate::support::place::Place;
 use crate::support::relay::{Launch, Relay};
-use crate::support::wait;
 use crate::support::ws::Client;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 
 /// How much memory an attack may leave behind: what an allocator keeps for the
 /// next time, and nothing that grows with the attack.
@@ -37,12 +37,12 @@ const GROWTH_BYTES: u64 = 24 << 20;
 const DESCRIPTORS: usize = 2;
 
 /// A server under attack, and what it held before.
-pub(crate) struct Siege {
+pub(crate) struct AttackHarness {
     pub(crate) relay: Relay,
     path: String,
     before: Footprint,
     growth_bytes: u64,
-    pub(crate) place: Place,
+    pub(crate) env: TestEnv,
 }
 
 /// What a process holds.
@@ -53,7 +53,7 @@ struct Footprint {
     processes: usize,
 }
 
-impl Siege {
+impl AttackHarness {
     /// The built-in agent, running, with nobody connected.
     pub(crate) async fn begin() -> Self {
         Self::with(&[], "/ws").await
@@ -61,19 +61,19 @@ impl Siege {
 
     /// The same with these arguments; a client gets in at `path`.
     pub(crate) async fn with(arguments: &[&str], path: &str) -> Self {
-        let place = Place::new();
-        let launch = arguments.iter().fold(Launch::demo(&place), |l, a| l.argument(*a));
-        Self::of(launch.start(), path, place).await
+        let env = TestEnv::new();
+        let launch = arguments.iter().fold(Launch::demo(&env), |l, a| l.argument(*a));
+        Self::of(launch.start(), path, env).await
     }
 
     /// Any server whose agent answers; a client gets in at `path`.
-    pub(crate) async fn of(relay: Relay, path: &str, place: Place) -> Self {
+    pub(crate) async fn of(relay: Relay, path: &str, env: TestEnv) -> Self {
         let before = Footprint { descriptors: 0, resident_bytes: 0, processes: 0 };
         let path = path.to_owned();
-        let mut siege = Self { relay, path, before, growth_bytes: GROWTH_BYTES, place };
-        siege.turn().await;
-        siege.before = siege.settled(|_| true).await;
-        siege
+        let mut harness = Self { relay, path, before, growth_bytes: GROWTH_BYTES, env };
+        harness.turn().await;
+        harness.before = harness.settled(|_| true).await;
+        harness
     }
 
     /// An attack that is large itself may leave this much.

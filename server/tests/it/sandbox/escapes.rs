@@ -20,8 +20,8 @@ async fn reading_the_users_keys() {
 #[tokio::test]
 async fn writing_outside_the_workspace() {
     let cell = Cell::start();
-    let (home, outside) = (cell.place.home(), cell.place.file("outside"));
-    let workspace = cell.place.workspace();
+    let (home, outside) = (cell.env.home(), cell.env.file("outside"));
+    let workspace = cell.env.workspace();
     let said = cell
         .run(&format!(
             "for file in {outside} /usr/planted /etc/planted /opt/planted /planted; do \
@@ -49,7 +49,7 @@ async fn writing_outside_the_workspace() {
 async fn a_link_out_of_the_workspace() {
     let cell = Cell::start();
     let secret = cell.secret("secret");
-    let workspace = cell.place.workspace();
+    let workspace = cell.env.workspace();
     symlink(&secret, workspace.join("ours")).expect("a link");
     let said = cell
         .run(&format!(
@@ -125,7 +125,7 @@ async fn the_servers_own_port_and_token() {
 #[tokio::test]
 async fn settings_planted_for_a_later_run() {
     let cell = Cell::start();
-    let settings = cell.place.file("claude/settings.json");
+    let settings = cell.env.file("claude/settings.json");
     std::fs::write(&settings, "{}").expect("a file of the test");
     let said = cell
         .run(
@@ -137,12 +137,12 @@ async fn settings_planted_for_a_later_run() {
         )
         .await;
     assert!(said.contains("{}") && said.contains("refused"), "{said}");
-    let config = cell.place.file("claude");
+    let config = cell.env.file("claude");
     assert_eq!(std::fs::read_to_string(&settings).expect("still there"), "{}");
     for planted in ["agents", "commands", ".claude.json", "CLAUDE.md", "old"] {
         assert!(!config.join(planted).exists(), "{planted}");
     }
-    assert!(!cell.place.home().join(".bashrc").exists());
+    assert!(!cell.env.home().join(".bashrc").exists());
     let session = config.join("projects/p/session.jsonl");
     assert_eq!(std::fs::read_to_string(session).expect("a session outlives its run"), "kept\n");
     cell.relay.stop();
@@ -151,7 +151,7 @@ async fn settings_planted_for_a_later_run() {
 #[tokio::test]
 async fn writing_into_the_workspace_in_mode_safe() {
     let cell = Cell::launched(|launch| launch.mode("safe"));
-    let workspace = cell.place.workspace();
+    let workspace = cell.env.workspace();
     std::fs::write(workspace.join("there"), "readable").expect("a file of the test");
     let said = cell
         .run(&format!(
@@ -187,13 +187,10 @@ async fn variables_for_the_wrapper() {
 #[tokio::test]
 async fn another_provider_outside() {
     for flags in [["--sandbox=bwrap", "--no-auth"], ["--key-proxy", "--no-auth"]] {
-        let place = Place::new();
-        let codex = place.file("codex");
-        write_script(
-            &codex,
-            &format!("touch {}; exec cat > /dev/null", place.file("ran").display()),
-        );
-        let mut launch = Launch::new(&place).argument("--codex-path").argument(&codex);
+        let env = TestEnv::new();
+        let codex = env.file("codex");
+        write_script(&codex, &format!("touch {}; exec cat > /dev/null", env.file("ran").display()));
+        let mut launch = Launch::new(&env).argument("--codex-path").argument(&codex);
         for flag in flags {
             launch = launch.argument(flag);
         }
@@ -204,7 +201,7 @@ async fn another_provider_outside() {
         let error = client.until(|frame| frame["type"] == "error").await.pop().expect("it");
         let words = error["error"].as_str().unwrap_or_default();
         assert!(words.contains("Codex would run outside"), "{words}");
-        assert!(!place.file("ran").exists());
+        assert!(!env.file("ran").exists());
         client.close().await;
         relay.stop();
     }

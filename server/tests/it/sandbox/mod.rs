@@ -8,10 +8,11 @@ mod escapes;
 mod start;
 mod works;
 
-use crate::support::place::Place;
+use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::{Client, Seen};
-use crate::support::{http, wait};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ const TOKEN: &str = "token-of-the-server";
 
 /// A server with `--sandbox bwrap` and an agent that does as a test says.
 struct Cell {
-    place: Place,
+    env: TestEnv,
     relay: Relay,
     script: PathBuf,
 }
@@ -31,16 +32,16 @@ impl Cell {
     }
 
     fn launched(adjust: impl FnOnce(Launch) -> Launch) -> Self {
-        let place = Place::new();
-        let script = place.file("agent-of-shell");
+        let env = TestEnv::new();
+        let script = env.file("agent-of-shell");
         write_script(&script, "exec cat > /dev/null");
-        let launch = Launch::new(&place)
+        let launch = Launch::new(&env)
             .argument("--claude-path")
             .argument(&script)
             .argument("--sandbox=bwrap")
             .argument(format!("--auth-token={TOKEN}"));
         let relay = adjust(launch).start();
-        Self { place, relay, script }
+        Self { env, relay, script }
     }
 
     /// Lets the agent be `body`, and connects.
@@ -75,7 +76,7 @@ impl Cell {
     }
 
     fn secret(&self, name: impl AsRef<Path>) -> PathBuf {
-        let path = self.place.file(name);
+        let path = self.env.file(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         std::fs::write(&path, "the secret").expect("a file of the test");
         path

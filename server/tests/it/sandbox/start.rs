@@ -6,16 +6,16 @@ use super::*;
 /// Starts the server with `arguments` where it must refuse: its exit code and
 /// what it says. `path` is its `PATH`.
 #[expect(clippy::disallowed_methods, reason = "the server is the child here")]
-fn refused(place: &Place, arguments: &[&str], path: &Path) -> (Option<i32>, String) {
-    let mut environment = place.environment();
+fn refused(env: &TestEnv, arguments: &[&str], path: &Path) -> (Option<i32>, String) {
+    let mut environment = env.environment();
     environment.insert("PATH".to_owned(), path.display().to_string());
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_claude-relay-server"))
         .args(["--port=0", "--workspace"])
-        .arg(place.workspace())
+        .arg(env.workspace())
         .args(arguments)
         .env_clear()
         .envs(environment)
-        .current_dir(place.home())
+        .current_dir(env.home())
         .output()
         .expect("the server starts");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -23,51 +23,51 @@ fn refused(place: &Place, arguments: &[&str], path: &Path) -> (Option<i32>, Stri
 
 #[tokio::test]
 async fn a_sandbox_that_cannot_be_had_ends_the_start_with_the_mend() {
-    let place = Place::new();
-    let nowhere = place.file("nowhere");
+    let env = TestEnv::new();
+    let nowhere = env.file("nowhere");
     let token = format!("--auth-token={TOKEN}");
     for choice in ["os", "bwrap"] {
         let arguments = [&*format!("--sandbox={choice}"), &token];
-        let (code, said) = refused(&place, &arguments, &nowhere);
+        let (code, said) = refused(&env, &arguments, &nowhere);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(&format!("--sandbox {choice}")), "{said}");
         assert!(said.contains("apt-get install bubblewrap"), "{said}");
     }
     // As on an Ubuntu whose AppArmor forbids it.
-    let bin = place.file("bin");
+    let bin = env.file("bin");
     std::fs::create_dir(&bin).expect("a directory");
     write_script(
         &bin.join("bwrap"),
         "echo 'bwrap: setting up uid map: Permission denied' >&2; exit 1",
     );
-    let (code, said) = refused(&place, &["--sandbox=os", &token], &bin);
+    let (code, said) = refused(&env, &["--sandbox=os", &token], &bin);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("it said: bwrap: setting up uid map: Permission denied"), "{said}");
 
-    let (code, said) = refused(&place, &["--sandbox=seatbelt", &token], Path::new("/usr/bin"));
+    let (code, said) = refused(&env, &["--sandbox=seatbelt", &token], Path::new("/usr/bin"));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("macOS") && said.contains("Linux only"), "{said}");
 }
 
 #[tokio::test]
 async fn what_would_only_seem_safe_ends_the_start() {
-    let place = Place::new();
+    let env = TestEnv::new();
     let path = Path::new("/usr/bin:/bin");
-    let (code, said) = refused(&place, &["--sandbox=bwrap"], path);
+    let (code, said) = refused(&env, &["--sandbox=bwrap"], path);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--auth-token") && said.contains("--no-auth"), "{said}");
-    let (code, said) = refused(&place, &["--allow-net=example.com"], path);
+    let (code, said) = refused(&env, &["--allow-net=example.com"], path);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--allow-net"), "{said}");
-    let (code, said) = refused(&place, &["--sandbox=jail"], path);
+    let (code, said) = refused(&env, &["--sandbox=jail"], path);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("expected none, auto, os, bwrap or seatbelt"), "{said}");
 }
 
 #[tokio::test]
 async fn auto_falls_back_and_says_so() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).argument("--sandbox=auto").without_variable("PATH").start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).argument("--sandbox=auto").without_variable("PATH").start();
     wait::until("the warning", || relay.stderr().contains("THERE IS NO SANDBOX").then_some(()))
         .await;
     relay.stop();

@@ -21,7 +21,7 @@ async fn the_mcp_file_can_be_read_and_goes_away() {
 #[tokio::test]
 async fn the_end_of_stdin_comes_first() {
     let cell = Cell::start();
-    let flushed = cell.place.workspace().join("flushed");
+    let flushed = cell.env.workspace().join("flushed");
     let body = format!(
         "echo '{{\"type\":\"up\"}}'\ncat > /dev/null\nsleep 0.3\necho well > {}",
         flushed.display()
@@ -56,8 +56,8 @@ async fn the_exit_code_comes_through() {
 
 #[tokio::test]
 async fn the_demo_agent_runs_inside() {
-    let place = Place::new();
-    let relay = Launch::demo(&place).argument("--sandbox=os").argument("--no-auth").start();
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).argument("--sandbox=os").argument("--no-auth").start();
     let mut client = Client::connect(relay.address()).await;
     client.say(r#"{"echo":true}"#).await;
     let turn = client.turn().await;

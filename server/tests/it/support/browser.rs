@@ -5,9 +5,10 @@
 //! two things WebDriver has no word for (colour scheme and screen of another
 //! size) go through chromedriver's door to that protocol.
 
-use super::place::Place;
-use super::proc::{self, Mark};
-use super::{http, tools, wait};
+use super::http;
+use claude_relay_testing::process::{self, Mark};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::{tools, wait};
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -38,7 +39,7 @@ impl Drop for Swept {
         wait::until_blocking(wait::DEADLINE, || {
             let left = self.0.processes();
             for process in &left {
-                proc::signal(process.pid, Signal::KILL);
+                process::signal(process.pid, Signal::KILL);
             }
             left.is_empty().then_some(())
         });
@@ -47,13 +48,13 @@ impl Drop for Swept {
 
 impl Browser {
     /// Starts chromedriver on a free port, and through it Chromium.
-    pub(crate) async fn start(place: &Place) -> Self {
+    pub(crate) async fn start(env: &TestEnv) -> Self {
         let swept = Swept(Mark::new());
         let (name, value) = swept.0.variable();
         let mut driver = Command::new(tools::chromedriver())
             .arg("--port=0")
             .env_clear()
-            .envs(place.environment())
+            .envs(env.environment())
             .env(name, value)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -75,7 +76,7 @@ impl Browser {
                 "--disable-gpu",
                 "--no-first-run",
                 "--hide-scrollbars",
-                format!("--user-data-dir={}", place.file("chromium").display()),
+                format!("--user-data-dir={}", env.file("chromium").display()),
                 // A test reaches its own server and nobody else.
                 "--disable-background-networking",
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

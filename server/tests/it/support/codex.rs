@@ -1,26 +1,27 @@
 //! The real Codex, a scripted Responses API, a server and one client: what
 //! every scenario with the real Codex begins with and ends with.
 
-use super::codex_home::variables;
-pub(crate) use super::codex_home::{CODEX_KEY, Home, KEY_VARIABLE, prepare_home};
-use super::place::Place;
+use super::http;
 use super::relay::{Launch, Relay};
-use super::responses_api::ResponsesApi;
 use super::ws::Client;
-use super::{http, tools, wait};
+use claude_relay_testing::codex_home::variables;
+pub(crate) use claude_relay_testing::codex_home::{CODEX_KEY, Home, KEY_VARIABLE, prepare_home};
+use claude_relay_testing::responses_api::ResponsesApi;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::{tools, wait};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 /// The actors of one scenario.
-pub(crate) struct CodexScene {
-    pub(crate) place: Place,
+pub(crate) struct CodexFixture {
+    pub(crate) env: TestEnv,
     pub(crate) api: ResponsesApi,
     pub(crate) relay: Relay,
     pub(crate) client: Client,
 }
 
-impl CodexScene {
+impl CodexFixture {
     /// A Codex that may do everything, and `config` beside the provider.
     pub(crate) async fn start(config: Value) -> Self {
         Self::launched("unrestricted", config, |launch, _| launch).await
@@ -42,13 +43,13 @@ impl CodexScene {
         config: Value,
         adjust: impl FnOnce(Launch, &ResponsesApi) -> Launch,
     ) -> Self {
-        let (place, api) = (Place::new(), ResponsesApi::start());
-        home.prepare(&place, &api.url());
-        let launch = launch(&place, mode).argument("--codex-path").argument(teed(&place));
+        let (env, api) = (TestEnv::new(), ResponsesApi::start());
+        home.prepare(&env, &api.url());
+        let launch = launch(&env, mode).argument("--codex-path").argument(teed(&env));
         let relay = adjust(launch, &api).start();
         configure(&relay, config).await;
         let client = Client::connect(relay.address()).await;
-        Self { place, api, relay, client }
+        Self { env, api, relay, client }
     }
 
     /// One message, and the frames to the end of its turn.
@@ -84,7 +85,7 @@ impl CodexScene {
     /// byte for byte, and the server goes without leaving anything.
     pub(crate) async fn end(mut self) {
         let owed = || {
-            let lines = std::fs::read_to_string(self.place.file("codex-stdout"));
+            let lines = std::fs::read_to_string(self.env.file("codex-stdout"));
             let lines = lines.expect("Codex writes UTF-8");
             lines.split_terminator('\n').filter(|line| is_owed(line)).map(str::to_owned).collect()
         };
@@ -169,14 +170,14 @@ pub(crate) async fn configure(relay: &Relay, mut config: Value) -> Value {
 }
 
 /// A server in `mode` whose environment leads Codex to the test's provider.
-pub(crate) fn launch(place: &Place, mode: &str) -> Launch {
-    let launch = Launch::new(place).argument("--mode").argument(mode);
-    variables(place).iter().fold(launch, |launch, (name, value)| launch.variable(name, value))
+pub(crate) fn launch(env: &TestEnv, mode: &str) -> Launch {
+    let launch = Launch::new(env).argument("--mode").argument(mode);
+    variables(env).iter().fold(launch, |launch, (name, value)| launch.variable(name, value))
 }
 
 /// A Codex whose stdout is also kept in a file, but for its version.
-fn teed(place: &Place) -> PathBuf {
-    let (script, lines) = (place.file("codex-teed"), place.file("codex-stdout"));
+fn teed(env: &TestEnv) -> PathBuf {
+    let (script, lines) = (env.file("codex-teed"), env.file("codex-stdout"));
     let text = format!(
         "#!/bin/bash\n[[ $1 == --version ]] && exec '{codex}' --version\n\
          exec '{codex}' \"$@\" > >(trap '' HUP INT TERM; exec tee -a '{lines}')\n",

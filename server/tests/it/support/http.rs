@@ -1,7 +1,7 @@
 //! The least HTTP/1.1 client there can be: what it sends and reads is exact,
 //! header by header, which no library lets a test have.
 
-use super::wait;
+use claude_relay_testing::wait;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,10 +1,10 @@
 //! The real server: started as a user starts it, and ended so that nothing of
 //! it is left.
 
-use super::messages_api::MessagesApi;
-use super::place::Place;
-use super::proc::{self, Mark, Process};
-use super::wait;
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::process::{self, Mark, Process};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -35,27 +35,27 @@ pub(crate) struct Launch {
 
 impl Launch {
     /// Any free port, the place's workspace, and an environment of its own.
-    pub(crate) fn new(place: &Place) -> Self {
+    pub(crate) fn new(env: &TestEnv) -> Self {
         Self {
             port: 0,
             mode: None,
             user: None,
-            arguments: vec!["--workspace".into(), place.workspace().into()],
-            environment: place.environment(),
-            directory: place.home(),
+            arguments: vec!["--workspace".into(), env.workspace().into()],
+            environment: env.environment(),
+            directory: env.home(),
         }
     }
 
     /// With the built-in agent.
-    pub(crate) fn demo(place: &Place) -> Self {
-        Self::new(place).argument("--demo")
+    pub(crate) fn demo(env: &TestEnv) -> Self {
+        Self::new(env).argument("--demo")
     }
 
     /// With the CLI at `claude`, which talks to `api` and may use its tools
     /// without asking.
-    pub(crate) fn unrestricted(place: &Place, claude: &Path, api: &MessagesApi) -> Self {
-        let mut launch = Self::new(place).mode("unrestricted");
-        launch.environment = place.environment_with(api);
+    pub(crate) fn unrestricted(env: &TestEnv, claude: &Path, api: &MessagesApi) -> Self {
+        let mut launch = Self::new(env).mode("unrestricted");
+        launch.environment = env.environment_with(api);
         launch.argument("--claude-path").argument(claude)
     }
 
@@ -174,7 +174,7 @@ impl Relay {
 
     /// Sends it a signal and returns at once.
     pub(crate) fn signal(&self, signal: Signal) {
-        proc::signal(self.pid(), signal);
+        process::signal(self.pid(), signal);
     }
 
     /// SIGTERM; its exit must be 0 and leave no process behind.
@@ -207,7 +207,7 @@ impl Relay {
     fn assert_nothing_left(&self) {
         let left = self.mark.left_after(ORPHAN_DEADLINE);
         for process in &left {
-            proc::signal(process.pid, Signal::KILL);
+            process::signal(process.pid, Signal::KILL);
         }
         assert!(left.is_empty(), "left {ORPHAN_DEADLINE:?} after the server's end: {left:#?}");
     }
@@ -224,7 +224,7 @@ impl Drop for Relay {
                 let _ = self.child.wait();
             }
             for process in self.mark.processes() {
-                proc::signal(process.pid, Signal::KILL);
+                process::signal(process.pid, Signal::KILL);
             }
             #[expect(clippy::print_stderr, reason = "the test runner shows it beside the failure")]
             {

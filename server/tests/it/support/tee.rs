@@ -1,9 +1,9 @@
 //! A CLI whose stdout is also kept in a file, byte for byte: what a relay must
 //! have passed on is then known from the source and not from the relay.
 
-use super::place::Place;
-use super::wait;
 use super::ws::{Client, Seen};
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ impl Tee {
     /// it has read at once and in order. `tee` ignores the signals that end
     /// the program, so that it lives to pass on the last line. A call that is
     /// no conversation (`--version`) is not kept.
-    pub(crate) fn wrap(place: &Place, program: &Path) -> Self {
-        let tee = Self { script: place.file("claude-teed"), lines: place.file("claude-stdout") };
+    pub(crate) fn wrap(env: &TestEnv, program: &Path) -> Self {
+        let tee = Self { script: env.file("claude-teed"), lines: env.file("claude-stdout") };
         let script = format!(
             "#!/bin/bash\n\
              case \" $* \" in\n\

@@ -3,7 +3,8 @@
 //! Neither is built on the library the server uses, so that the two check each
 //! other.
 
-use super::{http, wait};
+use super::http;
+use claude_relay_testing::wait;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::value::RawValue;

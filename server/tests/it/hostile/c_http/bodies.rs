@@ -7,8 +7,8 @@ const BODY_BYTES: usize = 1 << 20;
 
 #[tokio::test]
 async fn c7_chunks_of_every_kind() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let post = format!(
         "POST /config HTTP/1.1\r\nHost: {address}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     );
@@ -20,7 +20,7 @@ async fn c7_chunks_of_every_kind() {
         format!("{post}0011\r\n{body}\r\n0\r\nTrailer: x\r\n\r\n"),
     ] {
         http::post(address, "/config", "{}").await;
-        let said = answer(&siege, &good).await;
+        let said = answer(&harness, &good).await;
         assert_eq!(status(&said), 200, "{good:?}: {said}");
         assert_eq!(model(address).await, "whole");
     }
@@ -52,15 +52,15 @@ async fn c7_chunks_of_every_kind() {
         let request = format!(
             "POST /config HTTP/1.1\r\nHost: {address}\r\n{lengths}\r\nConnection: close\r\n\r\n{body}"
         );
-        assert_refused(&answer(&siege, &request).await, 400, lengths);
+        assert_refused(&answer(&harness, &request).await, 400, lengths);
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c8_a_body_that_stops_early_changes_nothing() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     http::post(address, "/config", r#"{"model":"before"}"#).await;
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
     let request = format!(
@@ -71,13 +71,13 @@ async fn c8_a_body_that_stops_early_changes_nothing() {
     let said = read_all(&mut stream).await;
     assert!(matches!(status(&said), 0 | 400), "{said}");
     assert_eq!(model(address).await, "before");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c8_who_says_no_more_than_a_request_gets_its_answer() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let host = format!("Host: {address}\r\n");
     let body = r#"{"model":"said"}"#;
     for (request, expected) in [
@@ -96,13 +96,13 @@ async fn c8_who_says_no_more_than_a_request_gets_its_answer() {
         wait::was_within(Duration::from_secs(1), asked);
     }
     assert_eq!(model(address).await, "said");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c9_a_body_over_the_limit_is_not_read() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let fill = |bytes: usize| {
         json!({ "systemPrompt": "x".repeat(bytes - r#"{"systemPrompt":""}"#.len()) }).to_string()
     };
@@ -117,7 +117,7 @@ async fn c9_a_body_over_the_limit_is_not_read() {
     let head = format!("POST /config HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     let chunks =
         format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{over}\r\n0\r\n\r\n", over.len());
-    let said = answer(&siege, &chunks).await;
+    let said = answer(&harness, &chunks).await;
     assert_eq!(status(&said), 413, "{said:.200}");
     // Who sends it all the same, and reads only then, is told too.
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
@@ -134,7 +134,7 @@ async fn c9_a_body_over_the_limit_is_not_read() {
     // Whoever asks before sending is told not to.
     for length in ["1048577", "99999999999"] {
         let said = answer(
-            &siege,
+            &harness,
             &format!("{head}Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"),
         )
         .await;
@@ -144,19 +144,19 @@ async fn c9_a_body_over_the_limit_is_not_read() {
     let config = http::get(address, "/config").await;
     assert!(config.body.len() >= BODY_BYTES, "the configuration is the one before");
     http::post(address, "/config", "{}").await;
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c10_compressed_bodies_are_not_unpacked() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for encoding in ["gzip", "br", "deflate", "zstd", "gzip, gzip", "x", ""] {
         let headers = [("Content-Type", "application/json"), ("Content-Encoding", encoding)];
-        let said = http::request(siege.address(), "POST", "/config", &headers, "\x1f{}").await;
+        let said = http::request(harness.address(), "POST", "/config", &headers, "\x1f{}").await;
         assert_eq!(said.status, 415, "{encoding:?}: {said:?}");
     }
     let headers = [("Content-Encoding", "identity")];
-    let said = http::request(siege.address(), "POST", "/config", &headers, "{}").await;
+    let said = http::request(harness.address(), "POST", "/config", &headers, "{}").await;
     assert_eq!(said.status, 200, "{said:?}");
-    siege.over().await;
+    harness.over().await;
 }

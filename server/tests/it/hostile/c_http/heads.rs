@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn c1_host_comes_once_and_says_something() {
-    let siege = Siege::begin().await;
+    let harness = AttackHarness::begin().await;
     for hosts in [
         "",
         "Host:\r\n",
@@ -17,17 +17,17 @@ async fn c1_host_comes_once_and_says_something() {
     ] {
         for request in ["GET / HTTP/1.1", "GET /config HTTP/1.1", "POST /config HTTP/1.1"] {
             let said =
-                answer(&siege, &format!("{request}\r\n{hosts}Connection: close\r\n\r\n")).await;
+                answer(&harness, &format!("{request}\r\n{hosts}Connection: close\r\n\r\n")).await;
             assert_refused(&said, 400, &format!("{request} {hosts}"));
         }
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c2_other_protocols_are_turned_away() {
-    let siege = Siege::begin().await;
-    let before = model(siege.address()).await;
+    let harness = AttackHarness::begin().await;
+    let before = model(harness.address()).await;
     for bytes in [
         &b"GET /\r\n\r\n"[..],
         b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
@@ -45,27 +45,27 @@ async fn c2_other_protocols_are_turned_away() {
         b"SSH-2.0-x\r\n",
     ] {
         let asked = Instant::now();
-        let said = exchange(siege.address(), bytes).await;
+        let said = exchange(harness.address(), bytes).await;
         wait::was_within(SLOW / 2, asked);
         assert_refused(&said, 400, &String::from_utf8_lossy(bytes));
     }
     // HTTP/1.0 is spoken, with a Host: an old proxy may ask so. Not upgraded.
-    let said = answer(&siege, "GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
+    let said = answer(&harness, "GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
     assert!(said.contains(" 200 OK"), "{said}");
-    let said = answer(&siege, "GET /health HTTP/1.0\r\n\r\n").await;
+    let said = answer(&harness, "GET /health HTTP/1.0\r\n\r\n").await;
     assert!(said.contains(" 400 "), "{said}");
     let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let said = answer(&siege, &format!("GET /ws HTTP/1.0\r\nHost: localhost\r\n{upgrade}")).await;
+    let said = answer(&harness, &format!("GET /ws HTTP/1.0\r\nHost: localhost\r\n{upgrade}")).await;
     assert!(said.contains(" 426 "), "{said}");
-    assert_eq!(model(siege.address()).await, before);
-    siege.over().await;
+    assert_eq!(model(harness.address()).await, before);
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c5_heads_that_are_too_large() {
-    let siege = Siege::begin().await;
-    let host = format!("Host: {}\r\n", siege.address());
+    let harness = AttackHarness::begin().await;
+    let host = format!("Host: {}\r\n", harness.address());
     let large = format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(256 << 10));
     let many = format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: x\r\n".repeat(1000));
     let name = format!("GET / HTTP/1.1\r\n{host}{}: x\r\n\r\n", "x".repeat(256 << 10));
@@ -73,18 +73,18 @@ async fn c5_heads_that_are_too_large() {
     let fields = format!("GET / HTTP/1.1\r\n{host}{CLOSE}{}\r\n", "X: y\r\n".repeat(99));
     let just = format!("GET / HTTP/1.1\r\n{host}{CLOSE}X: {}\r\n\r\n", "x".repeat(32 << 10));
     for request in [large, many, name, block, fields, just] {
-        let said = answer(&siege, &request).await;
+        let said = answer(&harness, &request).await;
         assert_refused(&said, 431, &request);
     }
     for length in [17_000, 65_536, 70_000, 1 << 20] {
         let long = format!("GET /?{} HTTP/1.1\r\n{host}{CLOSE}\r\n", "x".repeat(length));
-        assert_refused(&answer(&siege, &long).await, 414, &long);
+        assert_refused(&answer(&harness, &long).await, 414, &long);
     }
     // Nobody waits for the end of what is too large already.
     let endless = "x".repeat(100_000);
     for (start, expected) in [("GET /", 414), ("GET / HTTP/1.1\r\nX: ", 431)] {
         let request = format!("{start}{endless}");
-        assert_refused(&answer(&siege, &request).await, expected, &request);
+        assert_refused(&answer(&harness, &request).await, expected, &request);
     }
     // What is large and still within bounds is served.
     let fine = format!(
@@ -93,16 +93,16 @@ async fn c5_heads_that_are_too_large() {
         "x".repeat(20_000),
         "Y: y\r\n".repeat(90)
     );
-    assert_eq!(status(&answer(&siege, &fine).await), 200);
-    siege.over().await;
+    assert_eq!(status(&answer(&harness, &fine).await), 200);
+    harness.over().await;
 }
 
 /// Requests inside of others: what one server takes for a body, another takes
 /// for the next request.
 #[tokio::test]
 async fn c7_nothing_is_smuggled() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let hidden = format!("GET /hidden HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let length = "Content-Length: 5\r\n";
     let chunked = "Transfer-Encoding: chunked\r\n";
@@ -114,7 +114,7 @@ async fn c7_nothing_is_smuggled() {
         ("Content-Length: 2\r\nTransfer-Encoding: xchunked\r\n".to_owned(), "{}"),
         ("X: y\nContent-Length: 2\r\n".to_owned(), "{}"),
     ] {
-        let said = answer(&siege, &format!("{post}{head}\r\n{body}{hidden}")).await;
+        let said = answer(&harness, &format!("{post}{head}\r\n{body}{hidden}")).await;
         assert_refused(&said, 400, &head);
     }
     // What follows a body, or the offer of another protocol, is no request.
@@ -124,22 +124,22 @@ async fn c7_nothing_is_smuggled() {
         (format!("POST /health HTTP/1.1\r\nHost: {address}\r\n{length}\r\nhello"), 405),
         (format!("GET /health HTTP/1.1\r\nHost: {address}\r\nUpgrade: h2c\r\n\r\n"), 200),
     ] {
-        let said = answer(&siege, &format!("{first}{hidden}")).await;
+        let said = answer(&harness, &format!("{first}{hidden}")).await;
         assert_eq!(status(&said), expected, "{first}: {said}");
         assert_eq!(said.matches("HTTP/1.1").count(), 1, "{first}: {said}");
         assert!(said.to_ascii_lowercase().contains("connection: close"), "{said}");
     }
     // Without a body a connection is used again.
     let get = format!("GET /health HTTP/1.1\r\nHost: {address}\r\n");
-    let said = answer(&siege, &format!("{get}\r\n{get}{CLOSE}\r\n")).await;
+    let said = answer(&harness, &format!("{get}\r\n{get}{CLOSE}\r\n")).await;
     assert_eq!(said.matches("HTTP/1.1 200").count(), 2, "{said}");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c12_methods_and_paths() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     for path in ["/", "/health", "/config"] {
         let get = http::get(address, path).await;
         let head = http::request(address, "HEAD", path, &[], "").await;
@@ -166,7 +166,7 @@ async fn c12_methods_and_paths() {
     }
     let connect =
         format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let said = answer(&siege, &connect).await;
+    let said = answer(&harness, &connect).await;
     assert!(matches!(status(&said), 400 | 404 | 405), "{said}");
     for path in [
         "/nothing",
@@ -184,16 +184,16 @@ async fn c12_methods_and_paths() {
     ] {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        let said = answer(&siege, &request).await;
+        let said = answer(&harness, &request).await;
         assert!(matches!(status(&said), 404 | 400), "{path}: {said}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c14_heads_that_others_would_read_otherwise() {
-    let siege = Siege::begin().await;
-    let host = format!("Host: {}\r\n{CLOSE}", siege.address());
+    let harness = AttackHarness::begin().await;
+    let host = format!("Host: {}\r\n{CLOSE}", harness.address());
     for request in [
         format!("GET /health HTTP/1.1\r\n{host}X: a\r\n b\r\n\r\n"),
         format!("GET /health HTTP/1.1\r\n{host}X : a\r\n\r\n"),
@@ -215,16 +215,16 @@ async fn c14_heads_that_others_would_read_otherwise() {
         "GET /health HTTP/1.1\nHost: localhost\n\n".to_owned(),
         format!("\nGET /health HTTP/1.1\r\n{host}\r\n"),
     ] {
-        assert_refused(&answer(&siege, &request).await, 400, &request);
+        assert_refused(&answer(&harness, &request).await, 400, &request);
     }
     // Behind a good request it has its turn, and nothing behind it counts.
-    let good = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", siege.address());
-    let said = answer(&siege, &format!("{good}{good}GET / HTTP/1.1\n\r\n{good}")).await;
+    let good = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", harness.address());
+    let said = answer(&harness, &format!("{good}{good}GET / HTTP/1.1\n\r\n{good}")).await;
     let (before, last) = said.split_at(said.rfind("HTTP/1.1 ").expect("an answer"));
     assert_eq!(before.matches("HTTP/1.1 200").count(), 2, "{said}");
     assert_refused(last, 400, "a bad one behind two good ones");
     // The word for a refused head, from outside, is a method like any other.
-    let said = answer(&siege, &format!("REFUSED / HTTP/1.1\r\n{host}\r\n")).await;
+    let said = answer(&harness, &format!("REFUSED / HTTP/1.1\r\n{host}\r\n")).await;
     assert_refused(&said, 405, "REFUSED");
-    siege.over().await;
+    harness.over().await;
 }

@@ -13,9 +13,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Siege, exchange, read_all, status};
+use super::{AttackHarness, exchange, read_all, status};
 use crate::support::http;
-use crate::support::wait;
+use claude_relay_testing::wait;
 
 /// How long the server waits for a head or a body, and some more.
 const SLOW: Duration = Duration::from_secs(10);
@@ -25,8 +25,8 @@ const SLOWEST: Duration = Duration::from_secs(15);
 const CLOSE: &str = "Connection: close\r\n";
 
 /// What one request on a connection of its own is answered.
-async fn answer(siege: &Siege, request: &str) -> String {
-    exchange(siege.address(), request.as_bytes()).await
+async fn answer(harness: &AttackHarness, request: &str) -> String {
+    exchange(harness.address(), request.as_bytes()).await
 }
 
 /// Whether it is one answer, refusing with this status and a reason in JSON.

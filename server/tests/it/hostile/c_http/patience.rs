@@ -24,8 +24,8 @@ async fn drip(address: SocketAddr, first: String, drip: &'static [u8]) -> (Durat
 
 #[tokio::test]
 async fn c3_c4_e9_whoever_takes_for_ever_is_not_waited_for() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let host = format!("Host: {address}\r\n");
     let nothing = drip(address, String::new(), b"");
     let head = drip(address, format!("GET / HTTP/1.1\r\n{host}X: "), b"x");
@@ -61,7 +61,7 @@ async fn c3_c4_e9_whoever_takes_for_ever_is_not_waited_for() {
         let told = status(&said);
         assert!(told == expected || (expected == 0 && told == 408), "{what}: {said}");
     }
-    siege.over().await;
+    harness.over().await;
 }
 
 /// hyper would hold 16 KiB for each: 8 MiB, of which the allocator of the C
@@ -70,27 +70,27 @@ async fn c3_c4_e9_whoever_takes_for_ever_is_not_waited_for() {
 async fn c3_a_slow_head_costs_its_bytes() {
     const SLOW_ONES: usize = 500;
     const MOST_BYTES: u64 = SLOW_ONES as u64 * (6 << 10);
-    let siege = Siege::begin().await.may_grow_by(MOST_BYTES);
-    let head = format!("GET / HTTP/1.1\r\nHost: {}\r\nX: ", siege.address());
+    let harness = AttackHarness::begin().await.may_grow_by(MOST_BYTES);
+    let head = format!("GET / HTTP/1.1\r\nHost: {}\r\nX: ", harness.address());
     let mut held = Vec::new();
     for _ in 0..SLOW_ONES {
-        let mut stream = TcpStream::connect(siege.address()).await.expect("the server listens");
+        let mut stream = TcpStream::connect(harness.address()).await.expect("the server listens");
         stream.write_all(head.as_bytes()).await.expect("the server reads");
         held.push(stream);
     }
     // All heads before this one have been read when it is answered.
-    assert_eq!(http::get(siege.address(), "/health").await.status, 200);
-    let grown = siege.grown_bytes();
+    assert_eq!(http::get(harness.address(), "/health").await.status, 200);
+    let grown = harness.grown_bytes();
     assert!(grown <= MOST_BYTES, "{grown} bytes for {SLOW_ONES} heads");
     drop(held);
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c17_clients_that_reset_before_the_answer() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
-    let lines = siege.relay.stderr().lines().count();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
+    let lines = harness.relay.stderr().lines().count();
     for path in ["/", "/config", "/health", "/nothing"] {
         for _ in 0..100 {
             let mut stream = TcpStream::connect(address).await.expect("the server listens");
@@ -100,15 +100,15 @@ async fn c17_clients_that_reset_before_the_answer() {
             reset(stream);
         }
     }
-    let more = siege.relay.stderr().lines().count() - lines;
+    let more = harness.relay.stderr().lines().count() - lines;
     assert!(more < 10, "{more} lines of log");
-    siege.over().await;
+    harness.over().await;
 }
 
 #[tokio::test]
 async fn c17_a_client_that_asks_and_never_reads_holds_little() {
-    let siege = Siege::begin().await;
-    let address = siege.address();
+    let harness = AttackHarness::begin().await;
+    let address = harness.address();
     let ask = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(100);
     let mut deaf = Vec::new();
     for _ in 0..20 {
@@ -122,13 +122,13 @@ async fn c17_a_client_that_asks_and_never_reads_holds_little() {
     }
     assert_eq!(http::get(address, "/health").await.status, 200);
     let asked = Instant::now();
-    let mut client = siege.client().await;
+    let mut client = harness.client().await;
     client.say(json!({ "echo": true }).to_string()).await;
     assert_eq!(client.turn().await.result()["subtype"], "success");
     wait::was_within(Duration::from_secs(1), asked);
     client.close().await;
     drop(deaf);
-    siege.over().await;
+    harness.over().await;
 }
 
 /// Ends a connection by a reset.

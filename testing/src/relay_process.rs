@@ -1,0 +1,107 @@
+//! The real server as a process, for crates that do not build it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::wait::soon;
+
+/// Path of the server's program. Cargo builds programs only for the tests of
+/// their own package, so this builds it, once per test process.
+fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        build(&["--package", "claude-relay-server", "--bin", "claude-relay-server"])
+    })
+}
+
+/// Builds an example of a package and returns the path of its program.
+pub fn build_example(package: &str, name: &str) -> PathBuf {
+    build(&["--package", package, "--example", name])
+}
+
+fn build(target: &[&str]) -> PathBuf {
+    #[allow(clippy::disallowed_methods, reason = "the ban is for the server's own processes")]
+    let mut build = std::process::Command::new(env!("CARGO"));
+    build.arg("build").args(target).arg("--message-format=json-render-diagnostics");
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let output = build.stderr(Stdio::inherit()).output().expect("cargo runs");
+    assert!(output.status.success(), "{target:?} does not build");
+    let messages = String::from_utf8(output.stdout).unwrap();
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .expect("cargo names the program")
+}
+
+/// A running server. Its process ends with it.
+pub struct RelayProcess {
+    /// Its address, `http://127.0.0.1:PORT`.
+    pub url: String,
+    /// Its port.
+    pub port: u16,
+    child: Child,
+    folder: TempDir,
+}
+
+impl RelayProcess {
+    /// With the built-in agent.
+    pub async fn demo(arguments: &[&str]) -> Self {
+        Self::start(&[&["--demo"], arguments].concat(), &[]).await
+    }
+
+    /// Starts it with these arguments and these variables alone.
+    pub async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let program = tokio::task::spawn_blocking(program).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new(program)
+            .args(["--port", "0", "--log", "warn", "--workspace"])
+            .arg(folder.path().join("workspace"))
+            .args(arguments)
+            .env_clear()
+            .env("PATH", env!("PATH"))
+            .env("HOME", folder.path())
+            .envs(environment.iter().copied())
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the server starts");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = loop {
+            let line = soon(lines.next_line()).await.unwrap().expect("it listens");
+            if let Some(url) = line.strip_prefix("listening on ") {
+                break url.to_owned();
+            }
+        };
+        let port = url.rsplit_once(':').unwrap().1.parse().unwrap();
+        Self { url, port, child, folder }
+    }
+
+    /// The workspace of its agent.
+    pub fn workspace(&self) -> PathBuf {
+        self.folder.path().join("workspace")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it as a service manager would.
+    pub async fn stop(mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        soon(self.child.wait()).await.unwrap();
+    }
+}

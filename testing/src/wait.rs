@@ -1,0 +1,77 @@
+//! Waits with a deadline. When it passes, the test fails and names what it
+//! waited for.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Longest time that a test waits for one thing. The real CLI needs half a
+/// second to start on an idle machine, and a test machine is seldom idle.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Factor by which a machine may be slower than an idle one.
+const SLOWNESS: u32 = 5;
+
+/// Interval at which a condition without a notification is checked.
+const PROBE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The future's outcome, or a panic that names `what` after [`DEADLINE`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(outcome) => outcome,
+        Err(_) => panic!("waited {DEADLINE:?} in vain for {what}"),
+    }
+}
+
+/// The future's outcome, or a panic after [`DEADLINE`].
+///
+/// # Panics
+/// After the deadline.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    within("what the test does here", future).await
+}
+
+/// The first `Some` of `probe`, or a panic that names `what` after [`DEADLINE`].
+pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    within(what, async {
+        loop {
+            if let Some(found) = probe() {
+                return found;
+            }
+            tokio::time::sleep(PROBE_INTERVAL).await;
+        }
+    })
+    .await
+}
+
+/// [`until`] for a condition that is asynchronous.
+pub async fn until_async(what: &str, mut probe: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !probe().await {
+            tokio::time::sleep(PROBE_INTERVAL).await;
+        }
+    })
+    .await;
+}
+
+/// Fails if more time than `limit` has passed since `start`, with an allowance
+/// for a slow machine.
+#[track_caller]
+pub fn was_within(limit: Duration, start: Instant) {
+    let took = start.elapsed();
+    assert!(took < limit * SLOWNESS, "{took:?}, where {limit:?} is enough on an idle machine");
+}
+
+/// [`until`] for code that cannot await, such as a `Drop`: `None` when
+/// `deadline` passes.
+pub fn until_blocking<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return Some(found);
+        }
+        if start.elapsed() > deadline {
+            return None;
+        }
+        std::thread::sleep(PROBE_INTERVAL);
+    }
+}
