@@ -1,8 +1,9 @@
 //! The configuration of `GET /config` and `POST /config`.
 //!
 //! The fields have the names and meanings of the official TypeScript SDK's
-//! options. [`QueryConfig::parse`] reads a request's body,
-//! [`QueryConfig::echo`] is what may be shown of the result.
+//! options. [`QueryConfig::parse`] reads the body of a `POST`,
+//! [`QueryConfig::patch`] that of a `PATCH`, [`QueryConfig::echo`] is what may
+//! be shown of the result. [`fields`] declares the fields.
 //!
 //! * A field that is `null` is not set. The original's client drops what is
 //!   undefined, so a `null` is somebody's way of saying "nothing".
@@ -14,6 +15,8 @@
 
 mod echo;
 mod env;
+pub mod fields;
+mod merge;
 mod parse;
 #[cfg(test)]
 mod properties;
@@ -22,10 +25,12 @@ mod servers;
 mod value;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 pub use self::echo::Echo;
+pub use self::fields::PassedOn;
 pub use crate::secret::Secret;
 
 /// What stands for a secret where a configuration is shown. Posted back, it
@@ -114,6 +119,9 @@ pub struct QueryConfig {
     pub anthropic_base_url: Option<Secret>,
     /// Which agent runs.
     pub provider: Provider,
+    /// Values of the fields that have no member above, by the name of their
+    /// row in [`fields::FIELDS`]. The relay passes them on as they are.
+    pub other: BTreeMap<&'static str, Json>,
 }
 
 /// What [`QueryConfig::parse`] found in a body.

@@ -3,6 +3,7 @@
 use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+use super::fields::{FIELDS, Field, Shown};
 use super::servers::{mask_url, redact, redact_agents};
 use super::{MASK, Provider, QueryConfig, Secret, SystemPrompt, Tools};
 
@@ -11,101 +12,113 @@ use super::{MASK, Provider, QueryConfig, Secret, SystemPrompt, Tools};
 /// Credentials are left out. Of `env` and of the `headers` and `env` of MCP
 /// servers the names are shown, each with the value `"***"`. Addresses are
 /// shown without passwords.
-pub struct Echo<'a>(&'a QueryConfig);
+pub struct Echo<'a> {
+    config: &'a QueryConfig,
+    /// Whether credentials are shown as masks instead of being left out.
+    masks: bool,
+}
 
 impl QueryConfig {
-    /// The configuration without its secrets, for `GET /config` and for the
-    /// answer to a `POST`.
+    /// Returns the configuration without its secrets, for `GET /config` and
+    /// for the answer to a `POST`.
     #[must_use]
     pub fn echo(&self) -> Echo<'_> {
-        Echo(self)
+        Echo { config: self, masks: false }
+    }
+
+    /// Returns the configuration with a mask for every secret. Posted back, it
+    /// means the same configuration.
+    pub(super) fn masked(&self) -> Echo<'_> {
+        Echo { config: self, masks: true }
     }
 }
 
 impl Serialize for Echo<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Every field is named here, so that a new one cannot be forgotten.
-        let QueryConfig {
-            agents,
-            allowed_tools,
-            system_prompt,
-            model,
-            mcp_servers,
-            disallowed_tools,
-            tools,
-            permission_mode,
-            max_turns,
-            max_thinking_tokens,
-            max_budget_usd,
-            fallback_model,
-            effort,
-            include_partial_messages,
-            setting_sources,
-            additional_directories,
-            output_schema,
-            resume,
-            continue_latest,
-            fork_session,
-            cwd,
-            env,
-            anthropic_api_key: _,
-            claude_code_oauth_token: _,
-            anthropic_auth_token: _,
-            anthropic_base_url,
-            provider,
-        } = self.0;
-
         let mut map = serializer.serialize_map(None)?;
-        raw(&mut map, "agents", agents.as_ref().map(redact_agents))?;
-        field(&mut map, "allowedTools", allowed_tools)?;
-        match system_prompt {
-            None => {}
-            Some(SystemPrompt::Text(text)) => map.serialize_entry("systemPrompt", text)?,
-            Some(SystemPrompt::Blocks(blocks)) => map.serialize_entry("systemPrompt", blocks)?,
-            Some(SystemPrompt::Preset { append, exclude_dynamic_sections }) => {
-                map.serialize_entry(
-                    "systemPrompt",
-                    &Preset {
-                        append: append.as_deref(),
-                        exclude_dynamic_sections: *exclude_dynamic_sections,
-                        ..PRESET
-                    },
-                )?;
-            }
-        }
-        field(&mut map, "model", model)?;
-        raw(&mut map, "mcpServers", mcp_servers.as_ref().map(redact))?;
-        field(&mut map, "disallowedTools", disallowed_tools)?;
-        match tools {
-            None => {}
-            Some(Tools::List(list)) => map.serialize_entry("tools", list)?,
-            Some(Tools::Preset) => map.serialize_entry("tools", &PRESET)?,
-        }
-        field(&mut map, "permissionMode", permission_mode)?;
-        field(&mut map, "maxTurns", max_turns)?;
-        field(&mut map, "maxThinkingTokens", max_thinking_tokens)?;
-        field(&mut map, "maxBudgetUsd", max_budget_usd)?;
-        field(&mut map, "fallbackModel", fallback_model)?;
-        field(&mut map, "effort", effort)?;
-        field(&mut map, "includePartialMessages", include_partial_messages)?;
-        field(&mut map, "settingSources", setting_sources)?;
-        field(&mut map, "additionalDirectories", additional_directories)?;
-        let format = output_schema
-            .as_ref()
-            .map(|schema| format!(r#"{{"type":"json_schema","schema":{}}}"#, schema.get()));
-        raw(&mut map, "outputFormat", format)?;
-        field(&mut map, "resume", resume)?;
-        field(&mut map, "continue", continue_latest)?;
-        field(&mut map, "forkSession", fork_session)?;
-        field(&mut map, "cwd", cwd)?;
-        field(&mut map, "env", &env.as_deref().map(Names))?;
-        let url = anthropic_base_url.as_ref().map(|url| mask_url(url.expose()));
-        field(&mut map, "anthropicBaseUrl", &url)?;
-        if *provider != Provider::default() {
-            map.serialize_entry("provider", provider)?;
+        for field in FIELDS {
+            let Some(value) = value(self.config, field).map_err(S::Error::custom)? else {
+                continue;
+            };
+            let value = match field.echo {
+                Shown::Whole | Shown::Masked => value,
+                Shown::Nothing if self.masks => text(MASK),
+                Shown::Nothing => continue,
+            };
+            let value = RawValue::from_string(value).map_err(S::Error::custom)?;
+            map.serialize_entry(field.name, &value)?;
         }
         map.end()
     }
+}
+
+/// Returns the value of a field as JSON text, with the secrets inside it
+/// masked. A field that is a secret as a whole comes back as a mask.
+fn value(config: &QueryConfig, field: &Field) -> Result<Option<String>, serde_json::Error> {
+    Ok(match field.name {
+        "agents" => config.agents.as_ref().map(redact_agents),
+        "allowedTools" => json(&config.allowed_tools)?,
+        "systemPrompt" => match &config.system_prompt {
+            None => None,
+            Some(SystemPrompt::Text(text)) => json(&Some(text))?,
+            Some(SystemPrompt::Blocks(blocks)) => json(&Some(blocks))?,
+            Some(SystemPrompt::Preset { append, exclude_dynamic_sections }) => {
+                json(&Some(Preset {
+                    append: append.as_deref(),
+                    exclude_dynamic_sections: *exclude_dynamic_sections,
+                    ..PRESET
+                }))?
+            }
+        },
+        "model" => json(&config.model)?,
+        "mcpServers" => config.mcp_servers.as_ref().map(redact),
+        "disallowedTools" => json(&config.disallowed_tools)?,
+        "tools" => match &config.tools {
+            None => None,
+            Some(Tools::List(list)) => json(&Some(list))?,
+            Some(Tools::Preset) => json(&Some(PRESET))?,
+        },
+        "permissionMode" => json(&config.permission_mode)?,
+        "maxTurns" => json(&config.max_turns)?,
+        "maxThinkingTokens" => json(&config.max_thinking_tokens)?,
+        "maxBudgetUsd" => json(&config.max_budget_usd)?,
+        "fallbackModel" => json(&config.fallback_model)?,
+        "effort" => json(&config.effort)?,
+        "includePartialMessages" => json(&config.include_partial_messages)?,
+        "settingSources" => json(&config.setting_sources)?,
+        "additionalDirectories" => json(&config.additional_directories)?,
+        "outputFormat" => config
+            .output_schema
+            .as_ref()
+            .map(|schema| format!(r#"{{"type":"json_schema","schema":{}}}"#, schema.get())),
+        "resume" => json(&config.resume)?,
+        "continue" => json(&config.continue_latest)?,
+        "forkSession" => json(&config.fork_session)?,
+        "cwd" => json(&config.cwd)?,
+        "env" => json(&config.env.as_deref().map(Names))?,
+        "anthropicBaseUrl" => {
+            json(&config.anthropic_base_url.as_ref().map(|url| mask_url(url.expose())))?
+        }
+        "anthropicApiKey" => hidden(&config.anthropic_api_key),
+        "claudeCodeOauthToken" => hidden(&config.claude_code_oauth_token),
+        "anthropicAuthToken" => hidden(&config.anthropic_auth_token),
+        "provider" => json(&(config.provider != Provider::default()).then_some(config.provider))?,
+        // Not part of the configuration.
+        "authToken" => None,
+        other => config.other.get(other).map(|value| value.get().to_owned()),
+    })
+}
+
+fn json(value: &Option<impl Serialize>) -> Result<Option<String>, serde_json::Error> {
+    value.as_ref().map(serde_json::to_string).transpose()
+}
+
+fn text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn hidden(secret: &Option<Secret>) -> Option<String> {
+    secret.as_ref().map(|_| text(MASK))
 }
 
 const PRESET: Preset<'static> =
@@ -129,30 +142,5 @@ struct Names<'a>(&'a [(String, Secret)]);
 impl Serialize for Names<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, _)| (name, MASK)))
-    }
-}
-
-fn field<M: SerializeMap>(
-    map: &mut M,
-    name: &'static str,
-    value: &Option<impl Serialize>,
-) -> Result<(), M::Error> {
-    match value {
-        Some(value) => map.serialize_entry(name, value),
-        None => Ok(()),
-    }
-}
-
-fn raw<M: SerializeMap>(
-    map: &mut M,
-    name: &'static str,
-    text: Option<String>,
-) -> Result<(), M::Error> {
-    match text {
-        Some(text) => {
-            let value = RawValue::from_string(text).map_err(M::Error::custom)?;
-            map.serialize_entry(name, &value)
-        }
-        None => Ok(()),
     }
 }

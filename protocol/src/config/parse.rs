@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use super::fields::{Field, Kind};
 use super::value::{self, Path, shown};
 use super::{
     ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, Parsed, PermissionMode,
@@ -9,38 +10,6 @@ use super::{
 };
 use crate::credentials::BASE_URL;
 use crate::json;
-
-/// The fields that mean something.
-const FIELDS: [&str; 28] = [
-    "agents",
-    "allowedTools",
-    "systemPrompt",
-    "model",
-    "mcpServers",
-    "anthropicApiKey",
-    "disallowedTools",
-    "tools",
-    "permissionMode",
-    "maxTurns",
-    "maxThinkingTokens",
-    "maxBudgetUsd",
-    "fallbackModel",
-    "effort",
-    "includePartialMessages",
-    "settingSources",
-    "additionalDirectories",
-    "outputFormat",
-    "resume",
-    "continue",
-    "forkSession",
-    "cwd",
-    "env",
-    "claudeCodeOauthToken",
-    "anthropicAuthToken",
-    "anthropicBaseUrl",
-    "provider",
-    "authToken",
-];
 
 impl QueryConfig {
     /// Reads the body of `POST /config`. `previous` is the configuration that
@@ -70,13 +39,15 @@ impl QueryConfig {
         let mut ignored = Vec::new();
         let mut unknown = 0;
         for (name, value) in fields {
-            if !FIELDS.contains(&&*name) {
+            let Some(field) = Field::by_name(&name) else {
                 unknown += 1;
                 if unknown <= MAX_IGNORED {
                     ignored.push(shown(&name));
                 }
-            } else if value.get() != "null" {
-                reader.read(&name, value)?;
+                continue;
+            };
+            if value.get() != "null" {
+                reader.read(field, value)?;
             }
         }
         if unknown > MAX_IGNORED {
@@ -102,13 +73,13 @@ struct Reader<'p> {
 }
 
 impl Reader<'_> {
-    /// Takes the value of one of [`FIELDS`].
-    fn read(&mut self, name: &str, raw: &RawValue) -> Result<(), ConfigError> {
-        let path = &Path::Field(name);
+    /// Takes the value of a field.
+    fn read(&mut self, field: &Field, raw: &RawValue) -> Result<(), ConfigError> {
+        let path = &Path::Field(field.name);
         let previous = self.previous;
         let config = &mut self.config;
         let kept = &mut self.kept_credential;
-        match name {
+        match field.name {
             "agents" => {
                 readable(raw, path)?;
                 config.agents = Some(servers::read_agents(raw, previous.agents.as_ref(), path)?);
@@ -169,7 +140,9 @@ impl Reader<'_> {
                 config.provider = provider.ok_or_else(|| path.expected(Provider::EXPECTED))?;
             }
             "authToken" => self.auth_token = auth_token(raw, path)?,
-            _ => {}
+            other => {
+                config.other.insert(other, passed_on(field.kind, raw, path)?);
+            }
         }
         Ok(())
     }
@@ -201,6 +174,28 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// Checks a value that is passed on as it came.
+fn passed_on(kind: Kind, raw: &RawValue, path: &Path<'_>) -> Result<Json, ConfigError> {
+    readable(raw, path)?;
+    match kind {
+        Kind::Text => drop(value::argument(raw, path)?),
+        Kind::Boolean => drop(value::boolean(raw, path)?),
+        Kind::Whole(least) => drop(value::whole(raw, least, path)?),
+        Kind::Positive => drop(value::positive(raw, path)?),
+        Kind::OneOf(names) => {
+            if !names.contains(&value::string(raw, path)?.as_str()) {
+                return Err(path.refused(format!("expected one of \"{}\"", names.join("\", \""))));
+            }
+        }
+        Kind::List => drop(value::joined(raw, path)?),
+        Kind::Items => drop(value::arguments(raw, path)?),
+        Kind::Object | Kind::Own(_) => drop(value::object(raw, path)?),
+    }
+    let text = raw::compact(raw.get());
+    value::fits(text.len(), path)?;
+    Ok(Json(text.into()))
 }
 
 /// A credential. An empty one is none, as in the original. `kept` is set when

@@ -1,5 +1,6 @@
 use super::super::MAX_ARGUMENT_BYTES;
 use super::*;
+use crate::config::fields::{self, FIELDS, Shown};
 
 fn parse(body: &str) -> Result<Parsed, ConfigError> {
     QueryConfig::parse(body.as_bytes(), &QueryConfig::default())
@@ -51,11 +52,72 @@ fn what_is_no_object_is_another_error() {
 #[test]
 fn every_known_field_is_checked() {
     // A field that is listed and not read would take this without a word.
-    for name in FIELDS {
-        let wrong = if name == "systemPrompt" { "7" } else { "{\"type\":5}" };
+    for Field { name, .. } in FIELDS {
+        let wrong = if *name == "systemPrompt" { "7" } else { "{\"type\":5}" };
         let text = error(&format!("{{\"{name}\":{wrong}}}"));
         let known = text.starts_with(name);
         assert!(known, "{name}: {text}");
+    }
+}
+
+#[test]
+fn every_field_is_parsed_and_echoed_as_its_row_says() {
+    for field in FIELDS {
+        let Field { name, example, .. } = field;
+        let body = format!(r#"{{"{name}":{example}}}"#);
+        let parsed = parse(&body).unwrap();
+        assert!(parsed.ignored.is_empty(), "{name} is not read");
+        if *name == "authToken" {
+            assert!(parsed.auth_token.is_some());
+            continue;
+        }
+        assert_ne!(parsed.config, QueryConfig::default(), "{name} is not kept");
+        let echo = echo(&parsed.config);
+        match field.echo {
+            Shown::Whole => assert_eq!(echo, body, "{name} is not echoed"),
+            Shown::Nothing => assert_eq!(echo, "{}", "{name} is echoed"),
+            Shown::Masked => {
+                assert!(echo.contains(name), "{name} is not echoed");
+                assert!(!echo.contains("pw"), "{name} is echoed with its secret");
+            }
+        }
+        let null = format!(r#"{{"{name}":null}}"#);
+        let after = QueryConfig::patch(null.as_bytes(), &parsed.config).unwrap().config;
+        assert_eq!(after, QueryConfig::default(), "{name} is not removed by a patch");
+        let same = QueryConfig::patch(b"{}", &parsed.config).unwrap().config;
+        assert_eq!(same, parsed.config, "{name} is lost by a patch");
+    }
+}
+
+#[test]
+fn the_documentation_has_the_table_of_fields() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once("<!-- fields -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- end of fields -->").unwrap();
+    let expected = fields::markdown_table();
+    assert!(table == expected, "docs/configuration.md needs this table:\n{expected}");
+}
+
+#[test]
+fn the_names_of_a_choice_are_those_that_are_read() {
+    for field in FIELDS {
+        let Kind::OneOf(names) = field.kind else { continue };
+        for name in names {
+            let body = format!(r#"{{"{}":"{name}"}}"#, field.name);
+            assert!(parse(&body).is_ok(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_passed_on_is_checked_by_its_kind() {
+    for (body, text) in [
+        (r#"{"betas":["a",1]}"#, "betas[1]: expected a string"),
+        (r#"{"betas":["\u0000"]}"#, "betas: holds a NUL character"),
+        (r#"{"includeHookEvents":"yes"}"#, "includeHookEvents: expected true or false"),
+    ] {
+        assert_eq!(error(body), text);
     }
 }
 
@@ -152,7 +214,7 @@ fn ignored_names_are_bounded() {
 
 #[test]
 fn null_is_not_set_and_the_last_of_duplicates_counts() {
-    let all: Vec<_> = FIELDS.iter().map(|name| format!("\"{name}\":null")).collect();
+    let all: Vec<_> = FIELDS.iter().map(|Field { name, .. }| format!("\"{name}\":null")).collect();
     assert_eq!(parse(&format!("{{{}}}", all.join(","))).unwrap(), parse("{}").unwrap());
     assert_eq!(config(r#"{"model":5,"model":"b"}"#).model.as_deref(), Some("b"));
     assert_eq!(config(r#"{"model":"a","\u006dodel":null}"#).model, None);

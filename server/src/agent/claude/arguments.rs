@@ -7,7 +7,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use claude_relay_protocol::config::{PermissionMode, QueryConfig, SettingSource, Tools};
+use claude_relay_protocol::config::fields::Target;
+use claude_relay_protocol::config::{PassedOn, PermissionMode, QueryConfig, SettingSource, Tools};
 
 use super::launch::LaunchSettings;
 use crate::agent::mode::{AGENTIC_TOOLS, Mode};
@@ -94,6 +95,11 @@ pub(super) fn arguments(
     if config.fork_session == Some(true) && resume.is_none() {
         args.flag("--fork-session");
     }
+    for (field, value) in config.passed_on() {
+        if let Target::Flag(flag) = field.target {
+            args.passed_on(flag, value);
+        }
+    }
     args.0
 }
 
@@ -146,6 +152,18 @@ impl Args {
 
     fn value(&mut self, name: &str, value: &str) {
         self.0.push(format!("{name}={value}").into());
+    }
+
+    /// A value that the relay passes on: by itself a text, a boolean or a
+    /// number, element by element or joined a list, else as JSON.
+    fn passed_on(&mut self, flag: &str, value: PassedOn) {
+        match value {
+            PassedOn::Text(text) => self.text(flag, Some(&text)),
+            PassedOn::Switch(true) => self.flag(flag),
+            PassedOn::Switch(false) => {}
+            PassedOn::List(list) => self.list(flag, &list),
+            PassedOn::Items(items) => items.iter().for_each(|item| self.value(flag, item)),
+        }
     }
 
     /// A text; an empty one counts as none, as in the SDK.

@@ -1,5 +1,8 @@
 //! The first request to the agent. It decides the system prompt.
 
+use std::collections::BTreeMap;
+
+use claude_relay_protocol::config::fields::{Field, Target};
 use claude_relay_protocol::config::{QueryConfig, SystemPrompt};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -20,11 +23,19 @@ struct Initialize<'a> {
     exclude_dynamic_sections: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agents: Option<&'a RawValue>,
+    #[serde(flatten)]
+    passed_on: BTreeMap<&'static str, &'a RawValue>,
 }
 
 /// The `request` object of the `initialize` control request, on one line.
 pub(super) fn request(config: &QueryConfig) -> Result<String, serde_json::Error> {
     let raw = |text| serde_json::from_str::<&RawValue>(text);
+    let mut passed_on = BTreeMap::new();
+    for (name, value) in &config.other {
+        if let Some(Target::Initialize(key)) = Field::by_name(name).map(|field| field.target) {
+            passed_on.insert(key, raw(value.get())?);
+        }
+    }
     let mut request = Initialize {
         subtype: "initialize",
         json_schema: config.output_schema.as_ref().map(|schema| raw(schema.get())).transpose()?,
@@ -32,6 +43,7 @@ pub(super) fn request(config: &QueryConfig) -> Result<String, serde_json::Error>
         append_system_prompt: None,
         exclude_dynamic_sections: None,
         agents: config.agents.as_ref().map(|agents| raw(agents.expose())).transpose()?,
+        passed_on,
     };
     match &config.system_prompt {
         // No prompt is an empty one. Left out, the agent would take its own.

@@ -202,6 +202,7 @@ pub fn ignored(config: &QueryConfig) -> Vec<String> {
         anthropic_auth_token,
         anthropic_base_url,
         provider: _,
+        other,
     } = config;
     let has_sse = mcp_servers
         .as_ref()
@@ -244,7 +245,9 @@ pub fn ignored(config: &QueryConfig) -> Vec<String> {
     ]
     .into_iter()
     .filter(|(_, given, _)| *given)
-    .map(|(field, _, reason)| format!("{field}: {reason}"))
+    .map(|(field, _, reason)| (field, reason))
+    .chain(other.keys().map(|field| (*field, "an option of Claude Code that Codex has not")))
+    .map(|(field, reason)| format!("{field}: {reason}"))
     .collect()
 }
 

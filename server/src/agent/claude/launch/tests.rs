@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use claude_relay_protocol::config::fields::{FIELDS, Field, Target};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -60,6 +61,34 @@ fn text(args: &[OsString]) -> Vec<String> {
 fn env<'a>(launch: &'a Launch, name: &str) -> Option<&'a str> {
     let found = launch.env.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value.to_str().unwrap())
+}
+
+#[test]
+fn every_field_reaches_the_cli_where_its_row_says() {
+    let place = place(Mode::Unrestricted);
+    fs::create_dir(place.settings.workspace.join("sub")).unwrap();
+    let plain = launch(&config("{}"), &place.settings, None).unwrap();
+    for Field { name, example, target, .. } in FIELDS {
+        let config = config(&format!(r#"{{"{name}":{example}}}"#));
+        let launch = launch(&config, &place.settings, None).unwrap();
+        let flag = |flag: &str| {
+            let prefix = format!("{flag}=");
+            text(&launch.args).iter().any(|arg| arg == flag || arg.starts_with(&prefix))
+                && launch.args != plain.args
+        };
+        let reaches = match target {
+            Target::Flag(name) => flag(name),
+            Target::File(name) => flag(name) && launch.mcp_config.is_some(),
+            Target::Initialize(key) => {
+                let request: serde_json::Value = serde_json::from_str(&launch.initialize).unwrap();
+                request.get(key).is_some() && launch.initialize != plain.initialize
+            }
+            Target::Environment => launch.env != plain.env,
+            Target::WorkingDirectory => launch.cwd != plain.cwd,
+            Target::Relay => launch.args == plain.args && launch.env == plain.env,
+        };
+        assert!(reaches, "{name} does not reach the CLI by {target}");
+    }
 }
 
 #[test]

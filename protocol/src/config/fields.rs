@@ -1,0 +1,249 @@
+//! The fields of a configuration, each declared once.
+//!
+//! [`FIELDS`] is read by the parser (which names are known, and how the value
+//! of a field without a member of its own in `QueryConfig` is checked), by the
+//! echo, by `PATCH`, and by the server for the agent's command line and
+//! `initialize` request. Tests compare it by name with the echo, with the
+//! command line, with the client's `Configuration` and with
+//! `docs/configuration.md`.
+//!
+//! A field that the relay passes on without looking into it is one row here:
+//! its value is checked by its [`Kind`], kept in `QueryConfig::other` and put
+//! where [`Target`] says.
+
+use super::QueryConfig;
+
+/// A field of a configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// The name on the wire, which is the SDK's.
+    pub name: &'static str,
+    /// The type and its bounds.
+    pub kind: Kind,
+    /// The part that the echo shows.
+    pub echo: Shown,
+    /// The place where Claude Code gets it.
+    pub target: Target,
+    /// One line of documentation, Markdown without a full stop.
+    pub doc: &'static str,
+    /// A valid value as JSON text, which is not the default.
+    pub example: &'static str,
+}
+
+/// The type of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string of at most `MAX_ARGUMENT_BYTES`.
+    Text,
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number of at least this.
+    Whole(u32),
+    /// A finite number above 0.
+    Positive,
+    /// One of these strings.
+    OneOf(&'static [&'static str]),
+    /// An array of strings, which reaches the agent joined by commas.
+    List,
+    /// An array of strings, each of which reaches the agent by itself.
+    Items,
+    /// A JSON object that is passed on as it came.
+    Object,
+    /// A form that only this field has, in the words of the documentation.
+    Own(&'static str),
+}
+
+/// The part of a field that is shown where a configuration is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// All of it.
+    Whole,
+    /// All but the secrets inside, which are masked.
+    Masked,
+    /// Nothing.
+    Nothing,
+}
+
+/// The place where Claude Code gets the value of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// This flag of the command line, with the value. A boolean is the flag
+    /// alone when true.
+    Flag(&'static str),
+    /// This name in the `initialize` request.
+    Initialize(&'static str),
+    /// A file of mode 0600 that this flag names.
+    File(&'static str),
+    /// Variables of its environment.
+    Environment,
+    /// Its working directory.
+    WorkingDirectory,
+    /// None: the relay itself acts on it.
+    Relay,
+}
+
+const fn row(
+    name: &'static str,
+    kind: Kind,
+    echo: Shown,
+    target: Target,
+    example: &'static str,
+    doc: &'static str,
+) -> Field {
+    Field { name, kind, echo, target, doc, example }
+}
+
+use Kind::{Boolean, Items, List, Object, OneOf, Own, Positive, Text, Whole};
+use Shown::{Masked, Nothing, Whole as All};
+use Target::{Environment, File, Flag, Initialize, Relay, WorkingDirectory};
+
+/// All fields, in the order of the echo and of the documentation.
+#[rustfmt::skip]
+pub const FIELDS: &[Field] = &[
+    row("agents", Own("object of sub-agents by name"), Masked, Initialize("agents"),
+        r#"{"a":{"description":"d","prompt":"p"}}"#,
+        "sub-agents by name; headers and variables of their MCP servers are masked"),
+    row("allowedTools", List, All, Flag("--allowedTools"), r#"["Read"]"#,
+        "tools that run without asking"),
+    row("systemPrompt", Own("string, array of strings, or `{\"type\":\"preset\",\"preset\":\"claude_code\",\"append\"?,\"excludeDynamicSections\"?}`"),
+        All, Initialize("systemPrompt"), r#""Be brief.""#,
+        "the system prompt; without it the prompt is empty, as in the SDK"),
+    row("model", Text, All, Flag("--model"), r#""opus""#, "the model"),
+    row("mcpServers", Own("object of MCP servers by name"), Masked, File("--mcp-config"),
+        r#"{"s":{"command":"true"}}"#,
+        "MCP servers by name; headers and variables are masked, passwords in addresses too"),
+    row("disallowedTools", List, All, Flag("--disallowedTools"), r#"["Bash"]"#,
+        "tools that may not be used"),
+    row("tools", Own("array of strings, or `{\"type\":\"preset\",\"preset\":\"claude_code\"}`"), All, Flag("--tools"),
+        r#"["Read"]"#, "the tools that exist"),
+    row("permissionMode", OneOf(&["default", "acceptEdits", "bypassPermissions", "plan", "dontAsk", "auto"]), All,
+        Flag("--permission-mode"), r#""plan""#, "which uses of tools are asked about"),
+    row("maxTurns", Whole(1), All, Flag("--max-turns"), "3", "most calls of the model for one message"),
+    row("maxThinkingTokens", Whole(0), All, Flag("--max-thinking-tokens"), "1024",
+        "most tokens for thinking; 0 turns it off"),
+    row("maxBudgetUsd", Positive, All, Flag("--max-budget-usd"), "0.5",
+        "most that the conversation may cost, in US dollars"),
+    row("fallbackModel", Text, All, Flag("--fallback-model"), r#""haiku""#,
+        "the model to use while the first is overloaded; another one than `model`"),
+    row("effort", Text, All, Flag("--effort"), r#""high""#,
+        "how hard the model tries, such as `low`, `medium`, `high`"),
+    row("includePartialMessages", Boolean, All, Flag("--include-partial-messages"), "true",
+        "send text while it is written"),
+    row("settingSources", Own("array of `user`, `project`, `local`"), All, Flag("--setting-sources"), r#"["user"]"#,
+        "the settings files that count; default `project`"),
+    row("additionalDirectories", Items, All, Flag("--add-dir"), r#"["docs"]"#,
+        "directories beside the working directory"),
+    row("outputFormat", Own("`{\"type\":\"json_schema\",\"schema\":{…}}`"), All, Flag("--json-schema"),
+        r#"{"type":"json_schema","schema":{"type":"object"}}"#, "the JSON schema of the final answer"),
+    row("resume", Text, All, Flag("--resume"), r#""0b7e""#, "the id of a conversation to continue"),
+    row("continue", Boolean, All, Flag("--continue"), "true",
+        "continue the latest conversation of the working directory"),
+    row("forkSession", Boolean, All, Flag("--fork-session"), "true",
+        "give the resumed conversation a new id"),
+    row("cwd", Text, All, WorkingDirectory, r#""sub""#, "the working directory, inside the workspace"),
+    row("env", Own("object of strings"), Masked, Environment, r#"{"TZ":"UTC"}"#,
+        "variables that are laid over the inherited environment; values are masked"),
+    row("anthropicApiKey", Text, Nothing, Environment, r#""sk-1""#, "an API key"),
+    row("claudeCodeOauthToken", Text, Nothing, Environment, r#""oat-1""#, "a token of a Claude subscription"),
+    row("anthropicAuthToken", Text, Nothing, Environment, r#""tok-1""#, "a bearer token, for a gateway"),
+    row("anthropicBaseUrl", Own("http or https address"), Masked, Environment, r#""https://user:pw@gateway/""#,
+        "the address of the Messages API; a password in it is masked"),
+    row("provider", OneOf(&["claude", "codex"]), All, Relay, r#""codex""#, "which agent runs"),
+    row("betas", List, All, Flag("--betas"), r#"["context-1m-2025-08-07"]"#, "beta features of the Messages API"),
+    row("includeHookEvents", Boolean, All, Flag("--include-hook-events"), "true",
+        "send events of hooks as messages"),
+    row("promptSuggestions", Boolean, All, Initialize("promptSuggestions"), "true",
+        "suggest a next prompt after each turn"),
+    row("authToken", Own("1 to 4096 visible ASCII characters"), Nothing, Relay, r#""0123456789""#,
+        "claims a server without a token; required from then on"),
+];
+
+impl Field {
+    /// Returns the field of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        FIELDS.iter().find(|field| field.name == name)
+    }
+}
+
+/// A value that the relay passes on, in the form for a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PassedOn {
+    /// A string, a number or JSON.
+    Text(String),
+    /// A boolean.
+    Switch(bool),
+    /// Strings for one argument.
+    List(Vec<String>),
+    /// Strings for an argument each.
+    Items(Vec<String>),
+}
+
+impl QueryConfig {
+    /// Returns the fields of [`QueryConfig::other`] with their values, in the
+    /// order of [`FIELDS`].
+    pub fn passed_on(&self) -> impl Iterator<Item = (&'static Field, PassedOn)> {
+        FIELDS.iter().filter_map(|field| {
+            let text = self.other.get(field.name)?.get();
+            let strings = || serde_json::from_str(text).unwrap_or_default();
+            let value = match field.kind {
+                Text | OneOf(_) => PassedOn::Text(serde_json::from_str(text).unwrap_or_default()),
+                Boolean => PassedOn::Switch(text == "true"),
+                List => PassedOn::List(strings()),
+                Items => PassedOn::Items(strings()),
+                Whole(_) | Positive | Object | Own(_) => PassedOn::Text(text.to_owned()),
+            };
+            Some((field, value))
+        })
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Text => f.write_str("string"),
+            Boolean => f.write_str("boolean"),
+            Whole(least) => write!(f, "whole number, at least {least}"),
+            Positive => f.write_str("number above 0"),
+            OneOf(names) => {
+                let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                f.write_str(&names.join(", "))
+            }
+            List | Items => f.write_str("array of strings"),
+            Object => f.write_str("object"),
+            Own(words) => f.write_str(words),
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Flag(flag) => write!(f, "`{flag}`"),
+            Initialize(name) => write!(f, "`initialize.{name}`"),
+            File(flag) => write!(f, "file of `{flag}`"),
+            Environment => f.write_str("environment"),
+            WorkingDirectory => f.write_str("working directory"),
+            Relay => f.write_str("the relay"),
+        }
+    }
+}
+
+/// Renders [`FIELDS`] as the Markdown table of `docs/configuration.md`.
+#[must_use]
+pub fn markdown_table() -> String {
+    let mut table =
+        "| field | type | reaches Claude Code by | meaning |\n|---|---|---|---|\n".to_owned();
+    for field in FIELDS {
+        let secret = match field.echo {
+            All => "",
+            Masked => " (partly secret)",
+            Nothing => " (secret)",
+        };
+        table.push_str(&format!(
+            "| `{}`{secret} | {} | {} | {} |\n",
+            field.name, field.kind, field.target, field.doc
+        ));
+    }
+    table
+}
