@@ -2,7 +2,7 @@
 
 use claude_relay_protocol::ClientMessage;
 use claude_relay_server::agent::claude;
-use claude_relay_server::agent::dialect::Route;
+use claude_relay_server::agent::protocol::Route;
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -51,7 +51,7 @@ fn route(bencher: Bencher<'_, '_>, size: usize) {
     bencher.counter(BytesCount::new(size)).bench_local(|| {
         matches!(
             claude::classify(black_box(&line)),
-            claude_relay_server::agent::dialect::Route::Forward(_)
+            claude_relay_server::agent::protocol::Route::Forward(_)
         )
     });
 }

@@ -27,6 +27,7 @@ pub mod json;
 pub mod log;
 pub mod process;
 pub mod random;
+pub mod runtime;
 pub mod session;
 pub mod settings;
 pub mod supervisor;
@@ -44,8 +45,8 @@ use tokio::time::timeout;
 
 use http::Routes;
 use http::access::{Access, AccessRules};
+use runtime::Runtime;
 use session::Session;
-use settings::Settings;
 
 /// How long connections may take for their last frames at the end.
 const LAST_FRAMES: Duration = Duration::from_secs(3);
@@ -63,17 +64,18 @@ pub struct Failed(#[from] JoinError);
 /// See [`Failed`].
 pub async fn serve(
     listener: TcpListener,
-    settings: Arc<Settings>,
+    runtime: Arc<Runtime>,
     mut stop: mpsc::Receiver<()>,
 ) -> Result<(), Failed> {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let settings = &runtime.settings;
     let access = Access::new(AccessRules {
         loopback,
         token: settings.auth_token.clone(),
         allow_origins: settings.allow_origins.clone(),
         allow_hosts: settings.allow_hosts.clone(),
     });
-    let (session, handle) = Session::new(settings);
+    let (session, handle) = Session::new(runtime);
     let (upgraded_to, mut upgraded) = mpsc::channel(1);
     let routes = Routes::new(access, handle.clone(), upgraded_to);
     let accepting = tokio::spawn(http::accept::accept(listener, routes));

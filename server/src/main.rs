@@ -9,8 +9,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
 use claude_relay_server::http::accept;
-use claude_relay_server::isolation::key_proxy::{self, KeyProxy};
-use claude_relay_server::isolation::sandbox::{self, Choice, Sandbox, Unavailable};
+use claude_relay_server::runtime::{Runtime, RuntimeError};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
 use claude_relay_server::supervisor::{self, descendants};
 use claude_relay_server::{Failed, log, serve};
@@ -41,14 +40,8 @@ enum StartupError {
         "{0} is reachable from other machines: set --auth-token, or say --no-auth if that is meant"
     )]
     Open(SocketAddr),
-    #[error("{0}")]
-    Sandbox(#[from] Unavailable),
-    #[error("{0}")]
-    KeyProxy(#[from] key_proxy::StartError),
-    #[error(
-        "the agent in the sandbox can reach this server's own port, and without a token it could answer its own questions: set --auth-token (RELAY_AUTH_TOKEN), or say --no-auth if that is meant"
-    )]
-    SandboxOpen,
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
     #[error(transparent)]
     Failed(#[from] Failed),
     #[error("the system refused: {0}")]
@@ -70,9 +63,9 @@ fn main() -> ExitCode {
             // A closed stderr leaves the exit code to say it.
             let _ = writeln!(io::stderr(), "error: {error}");
             match error {
-                StartupError::Settings(_) | StartupError::Open(_) | StartupError::SandboxOpen => {
-                    ExitCode::from(USAGE)
-                }
+                StartupError::Settings(_)
+                | StartupError::Open(_)
+                | StartupError::Runtime(RuntimeError::SandboxWithoutToken) => ExitCode::from(USAGE),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -103,7 +96,7 @@ fn start(args: Args) -> Result<(), StartupError> {
     ended
 }
 
-async fn run(mut settings: Settings) -> Result<(), StartupError> {
+async fn run(settings: Settings) -> Result<(), StartupError> {
     let address = format!("{}:{}", bracketed(&settings.host), settings.port);
     let listener = accept::bind(&settings.host, settings.port).await.map_err(|error| {
         let reason = match error.kind() {
@@ -121,10 +114,7 @@ async fn run(mut settings: Settings) -> Result<(), StartupError> {
     if !bound.ip().is_loopback() && settings.auth_token.is_none() && !settings.no_auth {
         return Err(StartupError::Open(bound));
     }
-    settings.sandbox = open_sandbox(&settings).await?;
-    if settings.key_proxy {
-        settings.proxy = Some(KeyProxy::start().await?);
-    }
+    let runtime = Runtime::start(settings).await?;
     // These do not end the server; being listened to is what keeps them from it.
     let _ignored: [Signal; 2] =
         [signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?];
@@ -132,34 +122,13 @@ async fn run(mut settings: Settings) -> Result<(), StartupError> {
     let (stop_to, stop) = mpsc::channel(1);
     tokio::spawn(pass_on(signal(SignalKind::terminate())?, stop_to.clone()));
     tokio::spawn(pass_on(signal(SignalKind::interrupt())?, stop_to));
-    announce(&settings, bound);
-    let served = serve(listener, Arc::new(settings), stop).await;
+    announce(&runtime, bound);
+    let served = serve(listener, Arc::new(runtime), stop).await;
     // The last supervisor is about to end, and nobody may be there to bury it.
     let _ = timeout(LAST_CHILDREN, tokio::task::spawn_blocking(descendants::sweep)).await;
     served?;
     tracing::info!("ended");
     Ok(())
-}
-
-/// Finds the sandbox that is asked for, before anybody can connect.
-async fn open_sandbox(settings: &Settings) -> Result<Sandbox, StartupError> {
-    let choice = settings.sandbox_choice;
-    let found = match sandbox::open(choice, settings.variable("PATH")).await {
-        Err(reason) if choice == Choice::Auto => {
-            tracing::warn!(
-                "THERE IS NO SANDBOX around the agent, as --sandbox auto allows: {reason}"
-            );
-            Sandbox::None
-        }
-        found => found?,
-    };
-    if found.is_active() && settings.auth_token.is_none() && !settings.no_auth {
-        if choice != Choice::Auto {
-            return Err(StartupError::SandboxOpen);
-        }
-        tracing::warn!("{}", StartupError::SandboxOpen);
-    }
-    Ok(found)
 }
 
 /// Every signal asks the server to stop, the second time at once.
@@ -176,7 +145,8 @@ async fn reap(mut child: Signal) {
 }
 
 /// Says where the server is. Programs wait for the first line.
-fn announce(settings: &Settings, bound: SocketAddr) {
+fn announce(runtime: &Runtime, bound: SocketAddr) {
+    let settings = &runtime.settings;
     let mut out = io::stdout().lock();
     // Nobody has to read it.
     let _ = writeln!(
@@ -184,7 +154,7 @@ fn announce(settings: &Settings, bound: SocketAddr) {
         "listening on http://{bound}\n  page:      http://{bound}/\n  config:    http://{bound}/config\n  websocket: ws://{bound}/ws"
     );
     let _ = out.flush();
-    tracing::info!(workspace = %settings.workspace.display(), mode = %settings.mode, sandbox = settings.sandbox.as_str(), "ready");
+    tracing::info!(workspace = %settings.workspace.display(), mode = %settings.mode, sandbox = runtime.sandbox.as_str(), "ready");
     if settings.demo {
         tracing::info!("the built-in demo agent answers; start without --demo for Claude Code");
     } else if settings.claude().is_none() {

@@ -15,7 +15,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
-use crate::settings::Args;
+use crate::settings::{Args, Settings};
 
 /// Keeps what is logged, and panics at a line that holds these words.
 struct Log {
@@ -42,7 +42,11 @@ async fn server() -> (SocketAddr, JoinHandle<Result<(), Failed>>, mpsc::Sender<(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = mpsc::channel(1);
-    (address, tokio::spawn(serve(listener, Arc::new(settings), stopped)), stop)
+    (
+        address,
+        tokio::spawn(serve(listener, Arc::new(Runtime::without_isolation(settings)), stopped)),
+        stop,
+    )
 }
 
 async fn client(address: SocketAddr) -> WebSocketStream<TcpStream> {

@@ -7,7 +7,7 @@ use std::alloc::System;
 use bytes::Bytes;
 use claude_relay_protocol::envelope;
 use claude_relay_server::agent::claude;
-use claude_relay_server::agent::dialect::Route;
+use claude_relay_server::agent::protocol::Route;
 use claude_relay_server::process::lines::{Line, LineBuffer, READ_BYTES};
 use claude_relay_server::session::replay::ReplayBuffer;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};

@@ -1,33 +1,32 @@
-//! The agent: what to run, what to say to it, what its lines mean.
+//! The agent: its start, and the dialect in which the session speaks with it.
+//!
+//! One [`Dialect`] lives as long as one run of the agent. The set of agents is
+//! closed, so every difference between them is a `match` in this file.
 
 pub mod claude;
 pub mod codex;
 pub mod command;
 pub mod demo;
 pub mod describe;
-pub mod dialect;
 pub mod env;
 pub mod mode;
+pub mod protocol;
 pub mod workspace;
 
-use std::ffi::OsString;
-use std::io;
-use std::path::PathBuf;
+mod start;
+
 use std::time::Instant;
 
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 
-use crate::isolation::key_proxy::credentials::CoverError;
-use crate::isolation::sandbox::{self, WrapError};
-use crate::process::{Plan, Process};
+use crate::process::Input;
 use crate::settings::Settings;
-use crate::supervisor;
-use claude::launch::{LaunchError, LaunchSettings};
-use command::ArgumentError;
-use dialect::Dialect;
-use workspace::WorkspaceError;
+use codex::Codex;
+use protocol::{Aside, Asked, Route, Takes, Untranslatable};
+
+pub use start::{StartError, Started, start};
 
 /// The subcommand under which this program is the built-in agent.
 pub const DEMO_AGENT: &str = "demo-agent";
@@ -38,212 +37,112 @@ pub const INSTALL: &str = "npm install -g @anthropic-ai/claude-code";
 /// What installs Codex.
 pub(crate) const INSTALL_CODEX: &str = "npm install -g @openai/codex";
 
-/// Why the agent did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The CLI is not there.
-    #[error(
-        "{program:?} was not found. Install Claude Code with `{INSTALL}`, or name it with --claude-path (CLAUDE_PATH); `--demo` runs the built-in agent instead"
-    )]
-    Missing {
-        /// What was looked for.
-        program: PathBuf,
-    },
-    /// Codex is not there.
-    #[error(
-        "{program:?} was not found. Install Codex with `{INSTALL_CODEX}`, or name it with --codex-path (CODEX_PATH)"
-    )]
-    MissingCodex {
-        /// What was looked for.
-        program: PathBuf,
-    },
-    /// The program is there and cannot be run.
-    #[error("{program:?} cannot be run: {reason}")]
-    Program {
-        /// What was to be run.
-        program: PathBuf,
-        /// The system's words.
-        reason: String,
-    },
-    /// The configuration stands in the way.
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    /// The configuration asks for more than the mode allows.
-    #[error(transparent)]
-    Exceeds(#[from] mode::Exceeds),
-    /// The workspace or the working directory stands in the way.
-    #[error(transparent)]
-    Workspace(#[from] WorkspaceError),
-    /// An argument or variable stands in the way.
-    #[error(transparent)]
-    Argument(#[from] ArgumentError),
-    /// The sandbox cannot take it.
-    #[error("the agent cannot run in the sandbox: {0}")]
-    Sandbox(#[from] WrapError),
-    /// Codex, where the operator wants what only Claude Code can be given.
-    #[error(
-        "Codex would run outside of what {0} promises, which knows Claude Code alone: configure provider \"claude\", or start the server without it"
-    )]
-    Codex(&'static str),
-    /// The credential cannot be kept from it.
-    #[error(transparent)]
-    Cover(#[from] CoverError),
-    /// No process can be made.
-    #[error("no process can be started: {0}")]
-    System(#[from] io::Error),
-}
-
-impl StartError {
-    /// What the system's words about the program mean.
-    #[must_use]
-    pub fn of_program(settings: &Settings, config: &QueryConfig, reason: &str) -> Self {
-        let reason = reason.to_owned();
-        match provider(settings, config) {
-            Provider::Claude if settings.claude().is_none() && !settings.demo => {
-                Self::Missing { program: settings.claude_path.clone() }
-            }
-            Provider::Claude => Self::Program { program: settings.claude_path.clone(), reason },
-            Provider::Codex if settings.codex().is_none() => {
-                Self::MissingCodex { program: settings.codex_path.clone() }
-            }
-            Provider::Codex => Self::Program { program: settings.codex_path.clone(), reason },
-        }
-    }
-}
-
-/// An agent that has been started.
-#[derive(Debug)]
-pub struct Started {
-    /// Its process.
-    pub process: Process,
-    /// How it is spoken to.
-    pub dialect: Dialect,
-    /// What it is to get before everything else.
-    pub first: Bytes,
-    /// The conversation it was told to resume. It ends before it is ready
-    /// when it does not know it.
-    pub resumed: Option<String>,
-}
-
 /// Which agent a configuration starts. The built-in one stands in for all.
 pub(in crate::agent) fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
     if settings.demo { Provider::Claude } else { config.provider }
 }
 
-/// Starts the agent. `run` is a number that no other start has had.
-///
-/// # Errors
-///
-/// See [`StartError`]. That the program itself cannot be run comes later, as
-/// the end of the process.
-pub fn start(
-    settings: &Settings,
-    config: &QueryConfig,
-    resume: Option<&str>,
-    run: u64,
-) -> Result<Started, StartError> {
-    match provider(settings, config) {
-        Provider::Claude => start_claude(settings, config, resume),
-        Provider::Codex => start_codex(settings, config, resume, run),
-    }
+/// One run's side of the conversation.
+#[derive(Debug)]
+pub enum Dialect {
+    /// Claude Code's.
+    Claude,
+    /// Codex's.
+    Codex(Box<Codex>),
 }
 
-fn start_codex(
-    settings: &Settings,
-    config: &QueryConfig,
-    resume: Option<&str>,
-    run: u64,
-) -> Result<Started, StartError> {
-    if settings.sandbox.is_active() {
-        return Err(StartError::Codex("--sandbox"));
-    }
-    if settings.key_proxy {
-        return Err(StartError::Codex("--key-proxy"));
-    }
-    settings.mode.check(config)?;
-    let cwd = codex::launch::directory(config, settings)?;
-    let setup = codex::launch::setup(config, settings, &cwd, resume, run);
-    let process = match &settings.codex_url {
-        Some(url) => Process::connect(url.clone(), settings.codex_token.clone()),
-        None => {
-            let (program, mut args) = command::program(&settings.codex_path);
-            args.extend(codex::launch::arguments());
-            let env = codex::launch::variables(config, &settings.environment);
-            command::check(&args, &env)?;
-            Process::spawn(Plan { program: program.into(), args, env, cwd, scratch: None })?
+impl Dialect {
+    /// Looks at one line of the agent.
+    pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
+        match self {
+            Self::Claude => claude::classify(line),
+            Self::Codex(codex) => codex.classify(line, now),
         }
-    };
-    let (codex, first) = codex::Codex::new(setup, Instant::now());
-    // It survives a conversation that it does not know, and says so.
-    Ok(Started { process, dialect: Dialect::Codex(Box::new(codex)), first, resumed: None })
-}
+    }
 
-fn start_claude(
-    settings: &Settings,
-    config: &QueryConfig,
-    resume: Option<&str>,
-) -> Result<Started, StartError> {
-    let launch = claude::launch::launch(config, &launch_settings(settings), resume)?;
-    let mut args = launch.args;
-    if settings.demo {
-        args.insert(0, OsString::from(DEMO_AGENT));
-    }
-    let env = match &settings.proxy {
-        // The built-in agent has no use for a credential.
-        Some(proxy) if !settings.demo => proxy.cover(launch.env)?,
-        _ => launch.env,
-    };
-    let plan = Plan {
-        program: launch.program.into(),
-        args,
-        env,
-        cwd: launch.cwd,
-        scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
-    };
-    Ok(Started {
-        process: Process::spawn(enclose(settings, plan)?)?,
-        dialect: Dialect::Claude,
-        first: claude::initialize(&launch.initialize),
-        resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
-    })
-}
-
-/// `plan` in the sandbox that is set, if one is.
-fn enclose(settings: &Settings, mut plan: Plan) -> Result<Plan, StartError> {
-    if !settings.sandbox.is_active() {
-        return Ok(plan);
-    }
-    if settings.demo {
-        // Inside, the name of this very program means the wrapper.
-        plan.program = std::env::current_exe()?.into();
-    }
-    let place = sandbox::Place {
-        workspace: &settings.workspace,
-        writable: settings.mode != mode::Mode::Safe,
-        environment: &settings.environment,
-    };
-    settings.sandbox.wrap(plan, &place).map_err(|error| match error {
-        WrapError::Program(program) if settings.claude().is_none() && !settings.demo => {
-            StartError::Missing { program }
+    /// What can be handed over now.
+    #[must_use]
+    pub fn takes(&self) -> Takes {
+        match self {
+            // It has a queue of its own.
+            Self::Claude => Takes::Anything,
+            Self::Codex(codex) => codex.takes(),
         }
-        error => error.into(),
-    })
-}
+    }
 
-fn launch_settings(settings: &Settings) -> LaunchSettings {
-    LaunchSettings {
-        claude_path: if settings.demo {
-            supervisor::SELF.into()
-        } else {
-            settings.claude_path.clone()
-        },
-        workspace: settings.workspace.clone(),
-        temp_dir: std::env::temp_dir(),
-        mode: settings.mode,
-        prompt_tool: true,
-        environment: settings.environment.clone(),
-        // The built-in agent runs nothing and refuses nothing.
-        is_root: settings.is_root && !settings.demo,
-        in_sandbox: settings.sandbox.is_active(),
+    /// What to write for a message of the client: the line of its `data`.
+    ///
+    /// # Errors
+    ///
+    /// When the agent knows nothing like it.
+    pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, Untranslatable> {
+        match self {
+            Self::Claude => Ok(Input::Message(data)),
+            Self::Codex(codex) => codex.message(data, now),
+        }
+    }
+
+    /// A message that was handed over and is known not to have been taken;
+    /// asked once the run is over.
+    pub fn unanswered(&mut self) -> Option<Bytes> {
+        match self {
+            // What it has not read lies in the pipe.
+            Self::Claude => None,
+            Self::Codex(codex) => codex.unanswered(),
+        }
+    }
+
+    /// What stops the running turn; nothing when there is none to stop.
+    pub fn interrupt(&mut self, now: Instant) -> Option<Bytes> {
+        match self {
+            Self::Claude => Some(claude::interrupt()),
+            Self::Codex(codex) => codex.interrupt(now),
+        }
+    }
+
+    /// Whether an interrupt is still being carried out that the end of its
+    /// input would cut short: an agent that goes on elsewhere keeps running
+    /// what it was not told to end.
+    #[must_use]
+    pub fn lingers(&self) -> bool {
+        match self {
+            Self::Claude => false,
+            Self::Codex(codex) => codex.lingers(),
+        }
+    }
+
+    /// What to do with a control request of the client. `id` is the relay's
+    /// own for it, `request` its object as JSON on one line.
+    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
+        match self {
+            Self::Claude => Asked::Write(claude::control_request(id, request)),
+            Self::Codex(codex) => codex.control_request(id, request, now),
+        }
+    }
+
+    /// The next thing that the protocol itself wants; to be asked for after
+    /// every event until there is none.
+    pub fn aside(&mut self) -> Option<Aside> {
+        match self {
+            Self::Claude => None,
+            Self::Codex(codex) => codex.aside(),
+        }
+    }
+
+    /// When [`Self::on_time`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Claude => None,
+            Self::Codex(codex) => codex.deadline(),
+        }
+    }
+
+    /// Gives up what takes too long; see [`Self::aside`] for what follows.
+    pub fn on_time(&mut self, now: Instant) {
+        match self {
+            Self::Claude => {}
+            Self::Codex(codex) => codex.on_time(now),
+        }
     }
 }

@@ -11,12 +11,12 @@ pub mod lines;
 pub mod signals;
 
 mod ladder;
-mod remote;
 mod stderr;
 mod stdin;
 mod stdout;
 
 use std::ffi::OsString;
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
@@ -35,7 +35,6 @@ use crate::supervisor;
 use crate::supervisor::fd_passing::Stdio;
 use lines::Block;
 
-pub use remote::RemoteUrl;
 pub use stdin::Input;
 
 /// The size asked for the agent's stdout and stderr pipes. More room means
@@ -119,11 +118,24 @@ pub enum Note {
 
 /// What the process is to do.
 #[derive(Debug)]
-enum Order {
+pub enum Order {
     /// End within two graces: by itself, by SIGTERM, by SIGKILL.
     Stop(Duration),
     /// End now.
     Kill,
+}
+
+/// The far ends of the channels of a [`Process`].
+#[derive(Debug)]
+pub struct ProcessEnds {
+    /// Lines for the agent; closed once it is to stop.
+    pub stdin: mpsc::Receiver<Input>,
+    /// Orders of the session.
+    pub orders: mpsc::Receiver<Order>,
+    /// Output, in order.
+    pub output: mpsc::Sender<Output>,
+    /// Everything else.
+    pub notes: mpsc::Sender<Note>,
 }
 
 /// One run of the agent. Dropping it ends everything under it.
@@ -201,6 +213,26 @@ impl Process {
         })
     }
 
+    /// A run that is no child process: the task that `run` makes serves the
+    /// far ends of its channels, for as long as the run is not dropped.
+    pub fn with_task<F>(run: impl FnOnce(ProcessEnds) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (output_to, output) = mpsc::channel(1);
+        let (notes_to, notes) = mpsc::channel(NOTES);
+        let (stdin, lines) = mpsc::channel(1);
+        let (orders, orders_from) = mpsc::channel(4);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run(ProcessEnds {
+            stdin: lines,
+            orders: orders_from,
+            output: output_to,
+            notes: notes_to,
+        }));
+        Self { output, notes, stdin: Some(stdin), orders, _tasks: tasks, _scratch: None }
+    }
+
     /// Lets it end: its stdin is closed behind what was handed to it, and
     /// after `grace` comes SIGTERM, after another SIGKILL.
     pub fn stop(&mut self, grace: Duration) {
@@ -225,46 +257,6 @@ async fn together(mut loops: JoinSet<()>) {
             tracing::error!("the agent is given up; this is a defect of the server: {error}");
             return;
         }
-    }
-}
-
-/// The far ends of a process that is only pretended.
-#[cfg(test)]
-#[derive(Debug)]
-pub(crate) struct Pretended {
-    pub(crate) stdin: mpsc::Receiver<Input>,
-    pub(crate) notes: mpsc::Sender<Note>,
-    _output: mpsc::Sender<Output>,
-    orders: mpsc::Receiver<Order>,
-}
-
-#[cfg(test)]
-impl Pretended {
-    pub(crate) fn is_told_to_stop(&mut self) -> bool {
-        matches!(self.orders.try_recv(), Ok(Order::Stop(_)))
-    }
-}
-
-#[cfg(test)]
-impl Process {
-    /// A process that there is not, for tests of those who deal with one.
-    pub(crate) fn pretend() -> (Self, Pretended) {
-        let (output_to, output) = mpsc::channel(1);
-        let (notes_to, notes) = mpsc::channel(NOTES);
-        let (stdin, lines) = mpsc::channel(1);
-        let (orders, orders_from) = mpsc::channel(4);
-        let process = Self {
-            output,
-            notes,
-            stdin: Some(stdin),
-            orders,
-            _tasks: JoinSet::new(),
-            _scratch: None,
-        };
-        (
-            process,
-            Pretended { stdin: lines, notes: notes_to, _output: output_to, orders: orders_from },
-        )
     }
 }
 

@@ -10,8 +10,8 @@ use tracing::info;
 use super::Session;
 use super::redact::Redactor;
 use super::restart::Backoff;
-use crate::agent::dialect::{Aside, Dialect, Mark};
-use crate::agent::{self, StartError, Started};
+use crate::agent::protocol::{Aside, Mark};
+use crate::agent::{self, Dialect, StartError, Started};
 use crate::process::{Input, Process};
 
 /// An agent that has closed one of its streams is usually about to end. This
@@ -155,31 +155,33 @@ impl Agent {
     }
 }
 
-#[cfg(test)]
-impl Agent {
-    /// Runs `process` in the place of one that was started.
-    pub(super) fn pretend(&mut self, process: Process, now: Instant) {
-        self.start_at = None;
-        self.running = Some(Running {
+impl Running {
+    /// A run that has just been started, with `config`. `rejoins`: it is
+    /// connected to again after it was lost in a turn.
+    pub(super) fn new(started: Started, config: QueryConfig, rejoins: bool, now: Instant) -> Self {
+        let Started { process, dialect, first, resumed } = started;
+        if let Some(stdin) = &process.stdin {
+            // Nothing can be in the way yet.
+            let _ = stdin.try_send(Input::Control(first));
+        }
+        Self {
             process,
-            dialect: Dialect::Claude,
-            is_up: true,
-            pid: Some(1),
-            config: QueryConfig::default(),
-            resumed: None,
-            initialized: true,
+            dialect,
+            is_up: false,
+            pid: None,
+            config,
+            resumed,
+            initialized: false,
             offers: Value::Null,
-            rejoins: false,
+            rejoins,
             in_turn: false,
             heard: now,
             stopping: None,
             parts_by: None,
             mistrust: None,
-        });
+        }
     }
-}
 
-impl Running {
     /// A message was handed to it.
     pub(super) fn fed(&mut self, now: Instant) {
         self.in_turn = true;
@@ -216,7 +218,7 @@ impl Running {
 impl Session {
     /// A client has come: the agent runs from here on, with what is configured.
     pub(super) fn on_client_connected(&mut self, now: Instant) {
-        let grace = self.settings.stop_grace;
+        let grace = self.runtime.settings.stop_grace;
         match &mut self.agent.running {
             Some(running) if running.stopping.is_none() && running.config != self.config => {
                 info!("the configuration has changed; the agent is started anew");
@@ -259,33 +261,14 @@ impl Session {
             config.resume = None;
         }
         let run = self.agent.starts;
-        let started = match agent::start(&self.settings, &config, resume.as_deref(), run) {
+        let started = match agent::start(&self.runtime, &config, resume.as_deref(), run) {
             Ok(started) => started,
             Err(error) => return self.not_started(&error),
         };
-        let Started { process, dialect, first, resumed } = started;
-        if let Some(stdin) = &process.stdin {
-            // Nothing can be in the way yet.
-            let _ = stdin.try_send(Input::Control(first));
-        }
         self.agent.starts += 1;
-        self.agent.redactor = Redactor::new(&config, &self.settings.environment);
-        self.agent.running = Some(Running {
-            process,
-            dialect,
-            is_up: false,
-            pid: None,
-            config: self.config.clone(),
-            resumed,
-            initialized: false,
-            offers: Value::Null,
-            rejoins: std::mem::take(&mut self.agent.rejoin),
-            in_turn: false,
-            heard: now,
-            stopping: None,
-            parts_by: None,
-            mistrust: None,
-        });
+        self.agent.redactor = Redactor::new(&config, &self.runtime.settings.environment);
+        let rejoins = std::mem::take(&mut self.agent.rejoin);
+        self.agent.running = Some(Running::new(started, self.config.clone(), rejoins, now));
     }
 
     /// It could not be started. That is tried again when somebody asks: the
@@ -304,7 +287,7 @@ impl Session {
         if self.agent.start_at.is_some_and(|at| now >= at) {
             self.start_agent(now);
         }
-        let grace = self.settings.stop_grace;
+        let grace = self.runtime.settings.stop_grace;
         let Some(running) = &mut self.agent.running else { return };
         running.dialect.on_time(now);
         if let Some((_, reason)) = running.mistrust.take_if(|(at, _)| now >= *at)
@@ -334,14 +317,14 @@ impl Session {
                 }
             }
         }
-        let grace = self.settings.stop_grace;
+        let grace = self.runtime.settings.stop_grace;
         if let Some(running) = &mut self.agent.running {
             running.part(now, grace);
         }
     }
 
     pub(super) fn stop_for_shutdown(&mut self, now: Instant) {
-        let grace = self.settings.stop_grace;
+        let grace = self.runtime.settings.stop_grace;
         self.agent.start_at = None;
         if let Some(running) = &mut self.agent.running {
             match running.stopping {

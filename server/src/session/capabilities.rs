@@ -15,8 +15,10 @@ use tokio::sync::oneshot;
 use crate::agent::command;
 use crate::agent::describe::{self, Versions};
 use crate::isolation::probe;
-use crate::isolation::sandbox::{self, Choice};
+use crate::isolation::sandbox;
+use crate::isolation::sandbox::option::Choice;
 use crate::process::Ending;
+use crate::runtime::Runtime;
 use crate::settings::Settings;
 
 /// How long the CLI may take to say its version. It needs 50 ms on an idle
@@ -53,15 +55,15 @@ pub enum Capabilities {
 
 impl Capabilities {
     /// Sees that it is found out; the first time only.
-    pub fn ask(&mut self, settings: &Arc<Settings>) {
+    pub fn ask(&mut self, runtime: &Arc<Runtime>) {
         if !matches!(self, Self::Unasked) {
             return;
         }
         let (answer, answered) = oneshot::channel();
-        let settings = Arc::clone(settings);
+        let runtime = Arc::clone(runtime);
         tokio::spawn(async move {
             // With the session gone nobody wants to know any more.
-            let _ = answer.send(find_out(&settings).await);
+            let _ = answer.send(find_out(&runtime).await);
         });
         *self = Self::Asked(answered);
     }
@@ -84,11 +86,12 @@ impl Capabilities {
     }
 }
 
-async fn find_out(settings: &Settings) -> Found {
+async fn find_out(runtime: &Runtime) -> Found {
+    let settings = &runtime.settings;
     let mut sandboxes = vec!["none"];
     let path = settings.variable("PATH");
-    if settings.sandbox.is_active() {
-        sandboxes.push(settings.sandbox.as_str());
+    if runtime.sandbox.is_active() {
+        sandboxes.push(runtime.sandbox.as_str());
     } else if let Ok(found) = sandbox::open(Choice::Os, path).await {
         sandboxes.push(found.as_str());
     }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::agent::dialect::PermissionAnswer;
+use crate::agent::protocol::PermissionAnswer;
 use crate::session::slot::ConnectionId;
 
 /// The largest message of a client, however it is fragmented.

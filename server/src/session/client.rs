@@ -233,8 +233,8 @@ impl Session {
         }
         tracing::info!(
             "shutting down; the agent has {:?} to end, then {:?} after SIGTERM",
-            self.settings.stop_grace,
-            self.settings.stop_grace
+            self.runtime.settings.stop_grace,
+            self.runtime.settings.stop_grace
         );
         self.farewell = Some(now + FAREWELL);
         self.error("Server is shutting down");

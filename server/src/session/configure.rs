@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::{Over, Session};
 use crate::agent;
-use crate::agent::dialect::PermissionAnswer;
 use crate::agent::mode::Exceeds;
+use crate::agent::protocol::PermissionAnswer;
 
 /// When a configuration takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub enum ConfigureError {
 impl Session {
     pub(super) fn configure(&mut self, body: &[u8]) -> Result<Configured, ConfigureError> {
         let Parsed { config, mut ignored, auth_token } = QueryConfig::parse(body, &self.config)?;
-        self.settings.mode.check(&config)?;
-        ignored.extend(agent::describe::ignored(&self.settings, &config));
+        self.runtime.settings.mode.check(&config)?;
+        ignored.extend(agent::describe::ignored(&self.runtime.settings, &config));
         let conversation = |config: &QueryConfig| {
             (config.provider, config.resume.clone(), config.continue_latest, config.fork_session)
         };
@@ -83,7 +83,7 @@ impl Session {
 
     /// Whether the mode forbids a control request, and why.
     pub(super) fn refuse_by_mode(&self, subtype: &str, request: &str) -> Option<String> {
-        self.settings.mode.refuse_control(subtype, request)
+        self.runtime.settings.mode.refuse_control(subtype, request)
     }
 
     /// Whether the mode forbids the rules that come with an approval, and why.
@@ -92,6 +92,6 @@ impl Session {
             return None;
         };
         let updates: &RawValue = serde_json::from_str(updates).ok()?;
-        self.settings.mode.refuse_updates(updates)
+        self.runtime.settings.mode.refuse_updates(updates)
     }
 }

@@ -10,7 +10,7 @@ use super::channels::Request;
 use super::control;
 use super::inbox::Waiting;
 use super::slot::ConnectionId;
-use crate::agent::dialect::{Answered, Asked};
+use crate::agent::protocol::{Answered, Asked};
 use crate::process::Input;
 
 /// How much of a client's own words goes into an error.

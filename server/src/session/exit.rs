@@ -65,7 +65,7 @@ impl Session {
                 ("was killed together with its supervisor".to_owned(), None, Some("SIGKILL".into()))
             }
             Ending::NotStarted(reason) => {
-                let error = StartError::of_program(&self.settings, &running.config, reason);
+                let error = StartError::of_program(&self.runtime.settings, &running.config, reason);
                 return self.not_started(&error);
             }
         };

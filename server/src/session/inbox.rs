@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::agent::dialect::Takes;
+use crate::agent::protocol::Takes;
 
 /// How many bytes of messages may wait: two of the largest.
 pub(super) const INBOX_BYTES: usize = 128 << 20;

@@ -43,11 +43,11 @@ use claude_relay_protocol::{QueryConfig, ServerMessage, envelope};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use crate::agent::dialect::Route;
+use crate::agent::protocol::Route;
 use crate::process::limiter::Limiter;
 use crate::process::lines::{Block, Line};
 use crate::process::{Input, Note, Output};
-use crate::settings::Settings;
+use crate::runtime::Runtime;
 
 use agent::Agent;
 use capabilities::{Capabilities, Found};
@@ -84,7 +84,7 @@ enum Event {
 
 /// All state there is.
 pub struct Session {
-    settings: Arc<Settings>,
+    runtime: Arc<Runtime>,
     commands: mpsc::Receiver<Command>,
     config: QueryConfig,
     log: ReplayBuffer,
@@ -112,13 +112,13 @@ pub struct Session {
 impl Session {
     /// A session that waits for its first client, and the handle to it.
     #[must_use]
-    pub fn new(settings: Arc<Settings>) -> (Self, SessionHandle) {
+    pub fn new(runtime: Arc<Runtime>) -> (Self, SessionHandle) {
         let (commands_to, commands) = mpsc::channel(COMMANDS);
         let now = Instant::now();
         let session = Self {
-            log: ReplayBuffer::new(settings.replay_bytes),
-            slot: Slot::new(settings.patience),
-            settings,
+            log: ReplayBuffer::new(runtime.settings.replay_bytes),
+            slot: Slot::new(runtime.settings.patience),
+            runtime,
             commands,
             config: QueryConfig::default(),
             newcomers: Vec::new(),
@@ -272,7 +272,7 @@ impl Session {
             Route::Ready { offers } => self.on_ready(offers),
             Route::Answer { id, response } => self.on_answer(&id, &response, now),
             Route::Permission(asked) => {
-                let patience = self.settings.permission_timeout;
+                let patience = self.runtime.settings.permission_timeout;
                 match self.permissions.ask(asked, self.log.next(), now, patience) {
                     Ok(frame) => self.push(&frame),
                     Err(line) => self.inbox.push_control(line),
@@ -323,7 +323,8 @@ impl Session {
     fn on_time(&mut self, now: Instant) {
         let decisions = self.slot.on_time(now);
         self.decide(decisions, now);
-        for (line, frame) in self.permissions.expire(now, self.settings.permission_timeout) {
+        for (line, frame) in self.permissions.expire(now, self.runtime.settings.permission_timeout)
+        {
             self.inbox.push_control(line);
             self.push(&frame);
         }

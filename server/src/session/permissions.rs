@@ -10,7 +10,7 @@ use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
 use std::borrow::Cow;
 
-use crate::agent::dialect::{Answered, Permission, PermissionAnswer, Reply};
+use crate::agent::protocol::{Answered, Permission, PermissionAnswer, PermissionReply};
 
 /// How many questions of the agent may wait for the client. The CLI asks one
 /// for each tool it wants to run at the same time.
@@ -29,7 +29,7 @@ pub(super) struct Permissions {
 #[derive(Debug)]
 struct Open {
     id: String,
-    reply: Reply,
+    reply: Box<dyn PermissionReply>,
     frame: String,
     /// The number under which it was sent last.
     seq: u64,
@@ -152,7 +152,7 @@ fn cancelled(id: &str) -> String {
 mod tests {
     use super::*;
     use crate::agent::claude;
-    use crate::agent::dialect::Route;
+    use crate::agent::protocol::Route;
 
     fn text(line: Bytes) -> String {
         String::from_utf8(line.to_vec()).unwrap()

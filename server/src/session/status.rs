@@ -29,7 +29,7 @@ impl Session {
     pub(super) fn health(&mut self, now: Instant) -> Value {
         // Nothing is started for a server that nobody has used.
         if self.stream.is_some() {
-            self.capabilities.ask(&self.settings);
+            self.capabilities.ask(&self.runtime);
         }
         let running = self.agent.running.as_ref();
         let mut agent = self.describe_agent();
@@ -59,7 +59,7 @@ impl Session {
     /// A client asks what can be done here. Asking again before the answer has
     /// come is the same question.
     pub(super) fn on_curious(&mut self, from: ConnectionId, now: Instant) {
-        self.capabilities.ask(&self.settings);
+        self.capabilities.ask(&self.runtime);
         self.curious = Some(from);
         self.satisfy(now);
     }
@@ -86,7 +86,7 @@ impl Session {
 
     /// What is known of the agent, its version included once it is.
     fn describe_agent(&self) -> Value {
-        agent::describe::describe(&self.settings, &self.config, self.versions())
+        agent::describe::describe(&self.runtime.settings, &self.config, self.versions())
     }
 
     fn versions(&self) -> Option<&agent::describe::Versions> {
@@ -95,32 +95,32 @@ impl Session {
 
     /// What the frame and `/health` have in common.
     fn abilities(&self) -> Value {
-        let mode = self.settings.mode;
+        let mode = self.runtime.settings.mode;
         let permission_modes = PERMISSION_MODES.into_iter().filter(|other| mode.allows(*other));
         json!({
-            "providers": agent::describe::providers(&self.settings, self.versions()),
+            "providers": agent::describe::providers(&self.runtime.settings, self.versions()),
             "mode": mode.as_str(),
             "permission_modes": permission_modes.map(PermissionMode::as_str).collect::<Vec<_>>(),
             "sandbox": {
-                "active": self.settings.sandbox.as_str(),
+                "active": self.runtime.sandbox.as_str(),
                 "available": self.capabilities.known().map(|found| &found.sandboxes),
             },
-            "key_proxy": self.settings.key_proxy,
+            "key_proxy": self.runtime.settings.key_proxy,
             "limits": {
                 "message_bytes": MESSAGE_LIMIT,
                 "line_bytes": LINE_LIMIT,
                 "inbox_bytes": INBOX_BYTES,
-                "replay_bytes": self.settings.replay_bytes,
+                "replay_bytes": self.runtime.settings.replay_bytes,
                 "open_control_requests": CONTROL_LIMIT,
                 "open_permissions": PERMISSION_LIMIT,
                 "unread_answers": CONTROL_LANE,
-                "permission_timeout_ms": self.settings.permission_timeout.as_millis() as u64,
+                "permission_timeout_ms": self.runtime.settings.permission_timeout.as_millis() as u64,
             },
             "replay": {
                 "first": self.log.first(),
                 "next": self.log.next(),
                 "bytes": self.log.bytes(),
-                "limit": self.settings.replay_bytes,
+                "limit": self.runtime.settings.replay_bytes,
             },
         })
     }

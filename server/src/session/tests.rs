@@ -8,11 +8,13 @@ use clap::Parser as _;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::agent::Running;
 use super::*;
+use crate::agent::{Dialect, Started};
 use crate::process::lines::LineBuffer;
-use crate::process::{Ended, Ending, Pretended, Process};
+use crate::process::{Ended, Ending, Order, Process, ProcessEnds};
 use crate::session::channels::{Attach, Close, Port, Replay, Request};
-use crate::settings::Args;
+use crate::settings::{Args, Settings};
 
 /// The far ends of a connection.
 struct Far {
@@ -29,7 +31,7 @@ struct Far {
 struct Bench {
     session: Session,
     now: Instant,
-    agent: Option<Pretended>,
+    agent: Option<ProcessEnds>,
     client: Option<Far>,
     connections: u64,
     lines: u64,
@@ -51,7 +53,7 @@ impl Bench {
         ];
         let environment = [("HOME".into(), "/proc".into())].into();
         let settings = Settings::read(Args::parse_from(args), environment, false).unwrap();
-        let (session, _) = Session::new(Arc::new(settings));
+        let (session, _) = Session::new(Arc::new(Runtime::without_isolation(settings)));
         let (client, agent, now) = (None, None, Instant::now());
         let (taken, read, got) = (Vec::new(), Vec::new(), Vec::new());
         Self { session, now, agent, client, connections: 0, lines: 0, taken, read, got }
@@ -79,8 +81,21 @@ impl Bench {
 
     fn start_agent(&mut self) {
         if self.agent.is_none() {
-            let (process, pretended) = Process::pretend();
-            self.session.agent.pretend(process, self.now);
+            let (ends_to, mut ends) = oneshot::channel();
+            let process = Process::with_task(move |far| {
+                let _ = ends_to.send(far);
+                pending()
+            });
+            let mut pretended = ends.try_recv().unwrap();
+            let started =
+                Started { process, dialect: Dialect::Claude, first: Bytes::new(), resumed: None };
+            let mut running = Running::new(started, QueryConfig::default(), false, self.now);
+            running.is_up = true;
+            running.initialized = true;
+            running.pid = Some(1);
+            let _first = pretended.stdin.try_recv();
+            self.session.agent.start_at = None;
+            self.session.agent.running = Some(running);
             self.agent = Some(pretended);
         }
     }
@@ -322,7 +337,8 @@ async fn a_shutdown_says_goodbye_waits_for_the_agent_and_is_over() {
     bench.on(Event::Command(Command::Shutdown));
     assert!(frames(&mut bench).contains("Server is shutting down"));
     assert!(!bench.session.is_over());
-    assert!(bench.agent.as_mut().unwrap().is_told_to_stop());
+    let order = bench.agent.as_mut().unwrap().orders.try_recv();
+    assert!(matches!(order, Ok(Order::Stop(_))), "{order:?}");
     // The client is kept for a second, for the agent's last words.
     assert!(bench.session.client.is_some());
     bench.now += Duration::from_secs(1);

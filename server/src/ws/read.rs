@@ -11,7 +11,7 @@ use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use crate::agent::dialect::PermissionAnswer;
+use crate::agent::protocol::PermissionAnswer;
 use crate::session::channels::{Close, Control, MESSAGE_LIMIT, News, Request};
 
 /// [`MESSAGE_LIMIT`] for a client that was refused: what it says is read only so that

@@ -7,7 +7,9 @@ use claude_relay_protocol::json::{entries, fields, string};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::agent::dialect::{self, Mark, Permission, PermissionAnswer, Route};
+use crate::agent::protocol::{
+    Answered, Mark, Permission, PermissionAnswer, PermissionReply, Route,
+};
 use crate::json::scan;
 
 /// The id of the relay's first request.
@@ -22,7 +24,7 @@ const OFFERS_BYTES: usize = 1 << 20;
 
 /// How a question of the agent is answered.
 #[derive(Debug)]
-pub struct Reply {
+struct Reply {
     id: String,
     tool_use_id: Option<String>,
     /// What the tool would be called with: an approval repeats it.
@@ -124,7 +126,7 @@ fn question(text: &str) -> Route<'_> {
                 tool,
                 input: Cow::Borrowed(input),
                 context: context(request),
-                reply: dialect::Reply::Claude(reply),
+                reply: Box::new(reply),
             })
         }
         _ => {
@@ -171,10 +173,8 @@ pub fn interrupt() -> Bytes {
     control_request(INTERRUPT, r#"{"subtype":"interrupt"}"#)
 }
 
-impl Reply {
-    /// The line that answers the question.
-    #[must_use]
-    pub fn answer(&self, answer: &PermissionAnswer) -> Bytes {
+impl PermissionReply for Reply {
+    fn answer(&self, answer: &PermissionAnswer) -> Answered {
         let mut response = String::from("{");
         match answer {
             PermissionAnswer::Allow { input, permissions } => {
@@ -197,12 +197,10 @@ impl Reply {
             response.push_str(&format!(",\"toolUseID\":{}", json!(id)));
         }
         response.push('}');
-        self::response(&self.id, &response)
+        Answered { line: self::response(&self.id, &response), remark: None }
     }
 
-    /// The line that says that there will be no answer.
-    #[must_use]
-    pub fn refuse(&self, reason: &str) -> Bytes {
+    fn refuse(&self, reason: &str) -> Bytes {
         refusal(&self.id, reason)
     }
 }

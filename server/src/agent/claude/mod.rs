@@ -6,4 +6,4 @@ mod arguments;
 mod initialize;
 mod lines;
 
-pub use lines::{Reply, classify, control_request, initialize, interrupt};
+pub use lines::{classify, control_request, initialize, interrupt};

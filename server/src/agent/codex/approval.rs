@@ -6,14 +6,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::requests::line;
-use crate::agent::dialect::{self, Answered, Permission, PermissionAnswer, Route};
+use crate::agent::protocol::{Answered, Permission, PermissionAnswer, PermissionReply, Route};
 
 /// JSON-RPC's code for a method that is not there.
 const METHOD_NOT_FOUND: i32 = -32601;
 
 /// How one question is answered.
 #[derive(Debug)]
-pub struct Reply {
+struct Reply {
     /// The id of the request, with its JSON type: one of another type is not
     /// matched, and the turn hangs.
     id: Box<RawValue>,
@@ -106,14 +106,12 @@ pub(super) fn question<'a, 'c>(
         tool: tool.into(),
         input: std::borrow::Cow::Owned(RawValue::from_string(input).unwrap_or_default()),
         context: RawValue::from_string(context).unwrap_or_default(),
-        reply: dialect::Reply::Codex(reply),
+        reply: Box::new(reply),
     })
 }
 
-impl Reply {
-    /// The line that answers the question.
-    #[must_use]
-    pub fn answer(&self, answer: &PermissionAnswer) -> Answered {
+impl PermissionReply for Reply {
+    fn answer(&self, answer: &PermissionAnswer) -> Answered {
         let given = match answer {
             PermissionAnswer::Allow { input: Some(input), .. } => {
                 serde_json::from_str(input).unwrap_or_default()
@@ -168,9 +166,7 @@ impl Reply {
         Answered { line: result(&self.id, &object), remark }
     }
 
-    /// The line that says that there will be no answer.
-    #[must_use]
-    pub fn refuse(&self, _reason: &str) -> Bytes {
+    fn refuse(&self, _reason: &str) -> Bytes {
         // An error would fail the turn's item without a word to the model.
         self.answer(&PermissionAnswer::Deny { message: None, interrupt: false }).line
     }
@@ -215,20 +211,16 @@ mod tests {
         }))
     }
 
-    fn permission(method: &str, params: &str) -> (String, Reply) {
+    fn permission(method: &str, params: &str) -> (String, Box<dyn PermissionReply>) {
         ask(method, params, |route| match route {
-            Route::Permission(Permission {
-                id,
-                tool,
-                input,
-                context,
-                reply: dialect::Reply::Codex(reply),
-            }) => (format!("{id} {tool} {input} {context}"), reply),
+            Route::Permission(Permission { id, tool, input, context, reply }) => {
+                (format!("{id} {tool} {input} {context}"), reply)
+            }
             other => panic!("{other:?}"),
         })
     }
 
-    fn answered(reply: &Reply, answer: &PermissionAnswer) -> String {
+    fn answered(reply: &dyn PermissionReply, answer: &PermissionAnswer) -> String {
         String::from_utf8(reply.answer(answer).line.to_vec()).unwrap().trim_end().to_owned()
     }
 
@@ -262,7 +254,7 @@ mod tests {
             (deny(true), "cancel"),
         ] {
             let line = format!(r#"{{"id":7,"result":{{"decision":"{decision}"}}}}"#);
-            assert_eq!(answered(&reply, &answer), line);
+            assert_eq!(answered(&*reply, &answer), line);
         }
         assert!(reply.answer(&allow(Some("{}"), None)).remark.is_some());
         assert!(reply.answer(&allow(None, None)).remark.is_none());
@@ -287,29 +279,29 @@ mod tests {
             r#"{"permissions":{"network":{"enabled":true}},"cwd":"/w"}"#,
         );
         assert_eq!(
-            answered(&reply, &allow(None, None)),
+            answered(&*reply, &allow(None, None)),
             r#"{"id":7,"result":{"permissions":{"network":{"enabled":true}},"scope":"turn"}}"#
         );
         assert_eq!(
-            answered(&reply, &deny(false)),
+            answered(&*reply, &deny(false)),
             r#"{"id":7,"result":{"permissions":{},"scope":"turn"}}"#
         );
         let (_, reply) = permission("item/tool/requestUserInput", r#"{"questions":[]}"#);
         assert_eq!(
-            answered(&reply, &allow(Some(r#"{"answers":{"q":"a","r":["b","c"]}}"#), None)),
+            answered(&*reply, &allow(Some(r#"{"answers":{"q":"a","r":["b","c"]}}"#), None)),
             r#"{"id":7,"result":{"answers":{"q":{"answers":["a"]},"r":{"answers":["b","c"]}}}}"#
         );
-        assert_eq!(answered(&reply, &deny(false)), r#"{"id":7,"result":{"answers":{}}}"#);
+        assert_eq!(answered(&*reply, &deny(false)), r#"{"id":7,"result":{"answers":{}}}"#);
         let (_, reply) = permission("mcpServer/elicitation/request", r#"{"mode":"form"}"#);
         assert_eq!(
-            answered(&reply, &allow(Some(r#"{"content":{"a":1}}"#), None)),
+            answered(&*reply, &allow(Some(r#"{"content":{"a":1}}"#), None)),
             r#"{"id":7,"result":{"action":"accept","content":{"a":1}}}"#
         );
         assert_eq!(
-            answered(&reply, &allow(None, Some(r#"[{"a":1}]"#))),
+            answered(&*reply, &allow(None, Some(r#"[{"a":1}]"#))),
             r#"{"id":7,"result":{"action":"accept","content":{},"_meta":{"persist":"session"}}}"#
         );
-        assert_eq!(answered(&reply, &deny(true)), r#"{"id":7,"result":{"action":"cancel"}}"#);
+        assert_eq!(answered(&*reply, &deny(true)), r#"{"id":7,"result":{"action":"cancel"}}"#);
     }
 
     #[test]

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::policy::policy;
 use super::{Codex, Phase};
-use crate::agent::dialect::{Aside, Asked};
+use crate::agent::protocol::{Aside, Asked};
 
 impl Codex {
-    /// See [`crate::agent::dialect::Dialect::control_request`].
+    /// See [`crate::agent::Dialect::control_request`].
     pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
         let done = match self.control(request, now) {
             Ok(()) => json!({ "subtype": "success", "request_id": id, "response": {} }),

@@ -4,7 +4,7 @@ use claude_relay_protocol::json::{elements, fields, is_string, string};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::agent::dialect::Untranslatable;
+use crate::agent::protocol::Untranslatable;
 
 /// The `input` of `turn/start` for a line of a client: text blocks and images
 /// that come along with their bytes.

@@ -22,6 +22,8 @@ mod input;
 pub mod launch;
 mod opening;
 pub mod policy;
+pub mod remote;
+pub mod remote_url;
 mod requests;
 
 use std::borrow::Cow;
@@ -36,10 +38,8 @@ use serde_json::{Map, Value, json};
 use self::changes::Changes;
 use self::launch::Setup;
 use self::requests::{Request, Requests};
-use super::dialect::{Aside, Mark, Route, Takes, Untranslatable};
+use super::protocol::{Aside, Mark, Route, Takes, Untranslatable};
 use crate::process::Input;
-
-pub use self::approval::Reply;
 
 /// How long the app-server may take to answer a request of the relay. The
 /// slowest, opening a long thread on a busy machine, takes seconds.
@@ -112,7 +112,7 @@ impl Codex {
         (codex, first)
     }
 
-    /// See [`super::dialect::Dialect::takes`].
+    /// See [`super::Dialect::takes`].
     #[must_use]
     pub fn takes(&self) -> Takes {
         match self.phase {
@@ -122,7 +122,7 @@ impl Codex {
         }
     }
 
-    /// See [`super::dialect::Dialect::classify`].
+    /// See [`super::Dialect::classify`].
     pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
         let Ok(text) = simdutf8::basic::from_utf8(line) else {
             return Route::Noise;
@@ -238,7 +238,7 @@ impl Codex {
         Route::Hidden(Mark::None)
     }
 
-    /// See [`super::dialect::Dialect::message`].
+    /// See [`super::Dialect::message`].
     ///
     /// # Errors
     ///
@@ -273,7 +273,7 @@ impl Codex {
         self.handed.take()
     }
 
-    /// See [`super::dialect::Dialect::interrupt`].
+    /// See [`super::Dialect::interrupt`].
     pub fn interrupt(&mut self, now: Instant) -> Option<Bytes> {
         match &mut self.phase {
             Phase::Asked { interrupt } => {
@@ -311,7 +311,7 @@ impl Codex {
         self.asides.push_back(Aside::Write(line));
     }
 
-    /// See [`super::dialect::Dialect::lingers`].
+    /// See [`super::Dialect::lingers`].
     #[must_use]
     pub fn lingers(&self) -> bool {
         let is_stopping = self.stops_by.is_some()
@@ -320,7 +320,7 @@ impl Codex {
         self.setup.is_remote && is_stopping
     }
 
-    /// See [`super::dialect::Dialect::aside`].
+    /// See [`super::Dialect::aside`].
     pub fn aside(&mut self) -> Option<Aside> {
         self.asides.pop_front()
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::requests::{Outcome, Request, Requests};
 use super::{Codex, Phase, confine, requests};
-use crate::agent::dialect::{Aside, Mark, Route};
+use crate::agent::protocol::{Aside, Mark, Route};
 
 /// The first line of a run.
 pub(super) fn initialize(requests: &mut Requests, now: Instant) -> Bytes {

@@ -1,6 +1,6 @@
 use super::changes::CHANGES_BYTES;
 use super::*;
-use crate::agent::dialect::Asked;
+use crate::agent::protocol::Asked;
 use proptest::prelude::*;
 
 fn setup() -> Setup {

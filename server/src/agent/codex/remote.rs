@@ -1,11 +1,10 @@
-//! An agent that runs elsewhere, over a WebSocket: the same channels as a
-//! process of our own has, one text frame a line.
+//! A Codex app-server that runs elsewhere, over a WebSocket: the same channels
+//! as a process of our own has, one text frame a line.
 //!
 //! What it is and how it fares is not ours: it is left, not ended.
 
 use std::fmt;
 use std::future::Future;
-use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +21,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Ended, Ending, Input, NOTES, Note, Order, Output, Process};
+use super::remote_url::RemoteUrl;
 use crate::process::lines::{LINE_LIMIT, LineBuffer};
+use crate::process::{Ended, Ending, Input, Note, Order, Output, Process, ProcessEnds};
 
 /// How long connecting may take, handshake included.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -32,94 +32,42 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// answers all pings before it.
 const PONGS: usize = 4;
 
-/// Where it listens: `ws://HOST:PORT`, with a path if need be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteUrl {
-    authority: String,
-    path: String,
-}
-
-/// Not such an address.
-#[derive(Debug, thiserror::Error)]
-#[error("expected ws://HOST:PORT")]
-pub struct NoRemoteUrl;
-
-impl FromStr for RemoteUrl {
-    type Err = NoRemoteUrl;
-
-    fn from_str(text: &str) -> Result<Self, NoRemoteUrl> {
-        let uri: hyper::Uri = text.parse().map_err(|_| NoRemoteUrl)?;
-        let authority = uri.authority().ok_or(NoRemoteUrl)?;
-        let is_plain = uri.scheme_str() == Some("ws") && !authority.as_str().contains('@');
-        if !is_plain
-            || authority.host().is_empty()
-            || authority.port_u16().is_none_or(|port| port == 0)
-        {
-            return Err(NoRemoteUrl);
-        }
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        Ok(Self { authority: authority.to_string(), path: path.to_owned() })
-    }
-}
-
-impl fmt::Display for RemoteUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.authority, self.path)
-    }
-}
-
-impl Process {
-    /// Connects to an agent that already runs. That it cannot be reached comes
-    /// as [`Ending::Unreachable`].
-    #[must_use]
-    pub fn connect(url: RemoteUrl, token: Option<Secret>) -> Self {
-        let (output_to, output) = mpsc::channel(1);
-        let (notes_to, notes) = mpsc::channel(NOTES);
-        let (stdin, lines) = mpsc::channel(1);
-        let (orders, orders_from) = mpsc::channel(4);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let lane = Lane { lines, orders: orders_from, output: output_to.clone() };
-            let (how, unread) = live(&url, token, lane, notes_to).await;
-            // Nobody is left to hear it if this fails.
-            let _ = output_to.send(Output::Ended(Ended { how, stderr: Vec::new(), unread })).await;
-        });
-        Self { output, notes, stdin: Some(stdin), orders, _tasks: tasks, _scratch: None }
-    }
-}
-
-/// The far ends of the session's channels.
-struct Lane {
-    lines: mpsc::Receiver<Input>,
-    orders: mpsc::Receiver<Order>,
-    output: mpsc::Sender<Output>,
+/// Connects to an app-server that already runs. That it cannot be reached comes
+/// as [`Ending::Unreachable`].
+#[must_use]
+pub fn connect(url: RemoteUrl, token: Option<Secret>) -> Process {
+    Process::with_task(move |mut ends| async move {
+        let (how, unread) = live(&url, token, &mut ends).await;
+        // Nobody is left to hear it if this fails.
+        let ended = Ended { how, stderr: Vec::new(), unread };
+        let _ = ends.output.send(Output::Ended(ended)).await;
+    })
 }
 
 /// Gives the end, and the messages that were not sent.
 async fn live(
     url: &RemoteUrl,
     token: Option<Secret>,
-    mut lane: Lane,
-    notes: mpsc::Sender<Note>,
+    ends: &mut ProcessEnds,
 ) -> (Ending, Vec<Bytes>) {
     let unreachable = |error: &dyn fmt::Display| Ending::Unreachable(format!("{url}: {error}"));
     let opened = tokio::select! {
         opened = timeout(CONNECT_PATIENCE, open(url, token)) => opened,
         // Whatever the order is: there is nothing to stop yet.
-        _ = lane.orders.recv() => return (Ending::Exited(0), left(&mut lane.lines)),
+        _ = ends.orders.recv() => return (Ending::Exited(0), left(&mut ends.stdin)),
     };
     let how = match opened {
         Err(_) => unreachable(&format!("no answer within {CONNECT_PATIENCE:?}")),
         Ok(Err(error)) => unreachable(&error),
         Ok(Ok(socket)) => {
-            let _ = notes.send(Note::Started(None)).await;
-            match converse(socket, &mut lane).await {
+            let _ = ends.notes.send(Note::Started(None)).await;
+            match converse(socket, ends).await {
                 Ok(()) => Ending::Exited(0),
                 Err(reason) => unreachable(&reason),
             }
         }
     };
-    (how, left(&mut lane.lines))
+    (how, left(&mut ends.stdin))
 }
 
 fn left(lines: &mut mpsc::Receiver<Input>) -> Vec<Bytes> {
@@ -135,11 +83,11 @@ type Socket = WebSocket<TokioIo<Upgraded>>;
 
 /// Connects. No `Origin` is sent: an app-server refuses everybody who has one.
 async fn open(url: &RemoteUrl, token: Option<Secret>) -> Result<Socket, String> {
-    let stream = TcpStream::connect(&url.authority).await.map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(url.authority()).await.map_err(|error| error.to_string())?;
     // Small frames must not wait for more; a socket that refuses works as well.
     let _ = stream.set_nodelay(true);
-    let mut request = Request::get(&url.path)
-        .header(HOST, &url.authority)
+    let mut request = Request::get(url.path())
+        .header(HOST, url.authority())
         .header(UPGRADE, "websocket")
         .header(CONNECTION, "upgrade")
         .header("Sec-WebSocket-Key", handshake::generate_key())
@@ -168,11 +116,11 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawn {
 
 /// Passes lines both ways until one side has had enough; in error, why the
 /// other side had.
-async fn converse(socket: Socket, lane: &mut Lane) -> Result<(), String> {
+async fn converse(socket: Socket, ends: &mut ProcessEnds) -> Result<(), String> {
     let (reader, mut writer) = socket.split(tokio::io::split);
     let (pongs_to, mut pongs) = mpsc::channel(PONGS);
     let mut reading = JoinSet::new();
-    reading.spawn(read_loop(reader, lane.output.clone(), pongs_to));
+    reading.spawn(read_loop(reader, ends.output.clone(), pongs_to));
     let mut leaving = false;
     let mut until: Option<Instant> = None;
     loop {
@@ -185,11 +133,11 @@ async fn converse(socket: Socket, lane: &mut Lane) -> Result<(), String> {
                 };
             }
             Some(payload) = pongs.recv() => send(&mut writer, Frame::pong(payload)).await?,
-            order = lane.orders.recv() => match order {
+            order = ends.orders.recv() => match order {
                 Some(Order::Stop(grace)) => until = Some(Instant::now() + grace),
                 Some(Order::Kill) | None => return Ok(()),
             },
-            input = lane.lines.recv(), if !leaving => match input {
+            input = ends.stdin.recv(), if !leaving => match input {
                 Some(Input::Message(text) | Input::Control(text)) => {
                     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                         send(&mut writer, Frame::text(Payload::Owned(line.to_vec()))).await?;
@@ -252,30 +200,4 @@ async fn read_loop<R: AsyncRead + Unpin>(
 /// The library would answer pings and close frames by this; it is told not to.
 async fn no_reply(_: Frame<'_>) -> Result<(), WebSocketError> {
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_names_a_host_and_a_port() {
-        for text in ["ws://127.0.0.1:8765", "ws://[::1]:1", "ws://localhost:80/a?b=c"] {
-            let url: RemoteUrl = text.parse().unwrap();
-            assert_eq!(url.to_string().trim_end_matches('/'), text);
-        }
-        for text in [
-            "",
-            "127.0.0.1:1",
-            "http://h:1",
-            "wss://h:1",
-            "ws://h",
-            "ws://h:0",
-            "ws://h:99999",
-            "ws://u:p@h:1",
-            "ws://:1",
-        ] {
-            assert!(text.parse::<RemoteUrl>().is_err(), "{text}");
-        }
-    }
 }

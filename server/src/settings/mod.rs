@@ -15,12 +15,11 @@ use std::time::Duration;
 
 use claude_relay_protocol::Secret;
 
+use crate::agent::codex::remote_url::RemoteUrl;
 use crate::agent::mode::Mode;
 use crate::http::access::{AllowedHost, AllowedOrigin};
-use crate::isolation::key_proxy::KeyProxy;
 use crate::isolation::program::find_program;
-use crate::isolation::sandbox::{Choice, Sandbox};
-use crate::process::RemoteUrl;
+use crate::isolation::sandbox::option::Choice;
 use crate::session::slot::Patience;
 
 pub use args::Args;
@@ -77,15 +76,9 @@ pub struct Settings {
     /// For an answer to a permission request.
     pub permission_timeout: Duration,
     /// What the operator wants around the agent.
-    pub sandbox_choice: Choice,
-    /// What that has come to on this system. Reading the settings finds
-    /// nothing out: [`crate::isolation::sandbox::open`] does, and its caller puts it here.
-    pub sandbox: Sandbox,
+    pub sandbox: Choice,
     /// Whether the agent gets a stand-in for its credential.
     pub key_proxy: bool,
-    /// The proxy that gives it one; like [`sandbox`](Self::sandbox), put here
-    /// by whoever has started it.
-    pub proxy: Option<KeyProxy>,
     /// Whether the built-in agent runs.
     pub demo: bool,
     /// What is logged.
@@ -229,7 +222,7 @@ impl Settings {
                 "RELAY_PERMISSION_TIMEOUT",
                 "10m",
             )?,
-            sandbox_choice: source
+            sandbox: source
                 .parsed(
                     args.sandbox,
                     "--sandbox",
@@ -237,8 +230,6 @@ impl Settings {
                     "none, auto, os, bwrap or seatbelt",
                 )?
                 .unwrap_or_default(),
-            sandbox: Sandbox::None,
-            proxy: None,
             key_proxy: source.flag(args.key_proxy, "RELAY_KEY_PROXY")?,
             demo: source.flag(args.demo, "RELAY_DEMO")?,
             log: source

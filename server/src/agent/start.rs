@@ -1,0 +1,230 @@
+//! The start of the agent: from the configuration to a running process.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bytes::Bytes;
+use claude_relay_protocol::QueryConfig;
+use claude_relay_protocol::config::Provider;
+
+use super::claude::launch::{LaunchError, LaunchSettings};
+use super::command::{self, ArgumentError};
+use super::workspace::WorkspaceError;
+use super::{DEMO_AGENT, Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
+use crate::isolation::key_proxy::credentials::CoverError;
+use crate::isolation::sandbox::{self, WrapError};
+use crate::process::{Plan, Process};
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+use crate::supervisor;
+
+/// Why the agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The CLI is not there.
+    #[error(
+        "{program:?} was not found. Install Claude Code with `{INSTALL}`, or name it with --claude-path (CLAUDE_PATH); `--demo` runs the built-in agent instead"
+    )]
+    Missing {
+        /// What was looked for.
+        program: PathBuf,
+    },
+    /// Codex is not there.
+    #[error(
+        "{program:?} was not found. Install Codex with `{INSTALL_CODEX}`, or name it with --codex-path (CODEX_PATH)"
+    )]
+    MissingCodex {
+        /// What was looked for.
+        program: PathBuf,
+    },
+    /// The program is there and cannot be run.
+    #[error("{program:?} cannot be run: {reason}")]
+    Program {
+        /// What was to be run.
+        program: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// The configuration stands in the way.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The configuration asks for more than the mode allows.
+    #[error(transparent)]
+    Exceeds(#[from] mode::Exceeds),
+    /// The workspace or the working directory stands in the way.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// An argument or variable stands in the way.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// The sandbox cannot take it.
+    #[error("the agent cannot run in the sandbox: {0}")]
+    Sandbox(#[from] WrapError),
+    /// Codex, where the operator wants what only Claude Code can be given.
+    #[error(
+        "Codex would run outside of what {0} promises, which knows Claude Code alone: configure provider \"claude\", or start the server without it"
+    )]
+    Codex(&'static str),
+    /// The credential cannot be kept from it.
+    #[error(transparent)]
+    Cover(#[from] CoverError),
+    /// No process can be made.
+    #[error("no process can be started: {0}")]
+    System(#[from] io::Error),
+}
+
+impl StartError {
+    /// What the system's words about the program mean.
+    #[must_use]
+    pub fn of_program(settings: &Settings, config: &QueryConfig, reason: &str) -> Self {
+        let reason = reason.to_owned();
+        match provider(settings, config) {
+            Provider::Claude if settings.claude().is_none() && !settings.demo => {
+                Self::Missing { program: settings.claude_path.clone() }
+            }
+            Provider::Claude => Self::Program { program: settings.claude_path.clone(), reason },
+            Provider::Codex if settings.codex().is_none() => {
+                Self::MissingCodex { program: settings.codex_path.clone() }
+            }
+            Provider::Codex => Self::Program { program: settings.codex_path.clone(), reason },
+        }
+    }
+}
+
+/// An agent that has been started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its process.
+    pub process: Process,
+    /// How it is spoken to.
+    pub dialect: Dialect,
+    /// What it is to get before everything else.
+    pub first: Bytes,
+    /// The conversation it was told to resume. It ends before it is ready
+    /// when it does not know it.
+    pub resumed: Option<String>,
+}
+
+/// Starts the agent. `run` is a number that no other start has had.
+///
+/// # Errors
+///
+/// See [`StartError`]. That the program itself cannot be run comes later, as
+/// the end of the process.
+pub fn start(
+    runtime: &Runtime,
+    config: &QueryConfig,
+    resume: Option<&str>,
+    run: u64,
+) -> Result<Started, StartError> {
+    match provider(&runtime.settings, config) {
+        Provider::Claude => start_claude(runtime, config, resume),
+        Provider::Codex => start_codex(runtime, config, resume, run),
+    }
+}
+
+fn start_codex(
+    runtime: &Runtime,
+    config: &QueryConfig,
+    resume: Option<&str>,
+    run: u64,
+) -> Result<Started, StartError> {
+    let settings = &runtime.settings;
+    if runtime.sandbox.is_active() {
+        return Err(StartError::Codex("--sandbox"));
+    }
+    if settings.key_proxy {
+        return Err(StartError::Codex("--key-proxy"));
+    }
+    settings.mode.check(config)?;
+    let cwd = codex::launch::directory(config, settings)?;
+    let setup = codex::launch::setup(config, settings, &cwd, resume, run);
+    let process = match &settings.codex_url {
+        Some(url) => codex::remote::connect(url.clone(), settings.codex_token.clone()),
+        None => {
+            let (program, mut args) = command::program(&settings.codex_path);
+            args.extend(codex::launch::arguments());
+            let env = codex::launch::variables(config, &settings.environment);
+            command::check(&args, &env)?;
+            Process::spawn(Plan { program: program.into(), args, env, cwd, scratch: None })?
+        }
+    };
+    let (codex, first) = codex::Codex::new(setup, Instant::now());
+    // It survives a conversation that it does not know, and says so.
+    Ok(Started { process, dialect: Dialect::Codex(Box::new(codex)), first, resumed: None })
+}
+
+fn start_claude(
+    runtime: &Runtime,
+    config: &QueryConfig,
+    resume: Option<&str>,
+) -> Result<Started, StartError> {
+    let settings = &runtime.settings;
+    let launch = claude::launch::launch(config, &launch_settings(runtime), resume)?;
+    let mut args = launch.args;
+    if settings.demo {
+        args.insert(0, OsString::from(DEMO_AGENT));
+    }
+    let env = match &runtime.key_proxy {
+        // The built-in agent has no use for a credential.
+        Some(proxy) if !settings.demo => proxy.cover(launch.env)?,
+        _ => launch.env,
+    };
+    let plan = Plan {
+        program: launch.program.into(),
+        args,
+        env,
+        cwd: launch.cwd,
+        scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
+    };
+    Ok(Started {
+        process: Process::spawn(enclose(runtime, plan)?)?,
+        dialect: Dialect::Claude,
+        first: claude::initialize(&launch.initialize),
+        resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
+    })
+}
+
+/// `plan` in the sandbox that is set, if one is.
+fn enclose(runtime: &Runtime, mut plan: Plan) -> Result<Plan, StartError> {
+    let settings = &runtime.settings;
+    if !runtime.sandbox.is_active() {
+        return Ok(plan);
+    }
+    if settings.demo {
+        // Inside, the name of this very program means the wrapper.
+        plan.program = std::env::current_exe()?.into();
+    }
+    let place = sandbox::Place {
+        workspace: &settings.workspace,
+        writable: settings.mode != mode::Mode::Safe,
+        environment: &settings.environment,
+    };
+    runtime.sandbox.wrap(plan, &place).map_err(|error| match error {
+        WrapError::Program(program) if settings.claude().is_none() && !settings.demo => {
+            StartError::Missing { program }
+        }
+        error => error.into(),
+    })
+}
+
+fn launch_settings(runtime: &Runtime) -> LaunchSettings {
+    let settings = &runtime.settings;
+    LaunchSettings {
+        claude_path: if settings.demo {
+            supervisor::SELF.into()
+        } else {
+            settings.claude_path.clone()
+        },
+        workspace: settings.workspace.clone(),
+        temp_dir: std::env::temp_dir(),
+        mode: settings.mode,
+        prompt_tool: true,
+        environment: settings.environment.clone(),
+        // The built-in agent runs nothing and refuses nothing.
+        is_root: settings.is_root && !settings.demo,
+        in_sandbox: runtime.sandbox.is_active(),
+    }
+}

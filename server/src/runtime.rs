@@ -1,0 +1,72 @@
+//! The settings, and what is made from them when the server starts.
+
+use crate::isolation::key_proxy::{self, KeyProxy};
+use crate::isolation::sandbox::option::Choice;
+use crate::isolation::sandbox::{self, Sandbox, Unavailable};
+use crate::settings::Settings;
+
+/// The settings, with the sandbox and the key proxy that they ask for.
+#[derive(Debug)]
+pub struct Runtime {
+    /// The settings, which never change.
+    pub settings: Settings,
+    /// The sandbox around the agent.
+    pub sandbox: Sandbox,
+    /// The proxy that keeps the agent's credential, if there is one.
+    pub key_proxy: Option<KeyProxy>,
+}
+
+/// The reason why the server cannot start with its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// There is no sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] Unavailable),
+    /// The sandbox leaves the server's own port open to the agent.
+    #[error(
+        "the agent in the sandbox can reach this server's own port, and without a token it could answer its own questions: set --auth-token (RELAY_AUTH_TOKEN), or say --no-auth if that is meant"
+    )]
+    SandboxWithoutToken,
+    /// There is no key proxy.
+    #[error(transparent)]
+    KeyProxy(#[from] key_proxy::StartError),
+}
+
+impl Runtime {
+    /// Finds the sandbox and starts the key proxy that `settings` ask for.
+    ///
+    /// # Errors
+    ///
+    /// See [`RuntimeError`].
+    pub async fn start(settings: Settings) -> Result<Self, RuntimeError> {
+        let sandbox = open_sandbox(&settings).await?;
+        let key_proxy = if settings.key_proxy { Some(KeyProxy::start().await?) } else { None };
+        Ok(Self { settings, sandbox, key_proxy })
+    }
+
+    /// A runtime with neither sandbox nor key proxy.
+    #[must_use]
+    pub fn without_isolation(settings: Settings) -> Self {
+        Self { settings, sandbox: Sandbox::None, key_proxy: None }
+    }
+}
+
+async fn open_sandbox(settings: &Settings) -> Result<Sandbox, RuntimeError> {
+    let choice = settings.sandbox;
+    let found = match sandbox::open(choice, settings.variable("PATH")).await {
+        Err(reason) if choice == Choice::Auto => {
+            tracing::warn!(
+                "THERE IS NO SANDBOX around the agent, as --sandbox auto allows: {reason}"
+            );
+            Sandbox::None
+        }
+        found => found?,
+    };
+    if found.is_active() && settings.auth_token.is_none() && !settings.no_auth {
+        if choice != Choice::Auto {
+            return Err(RuntimeError::SandboxWithoutToken);
+        }
+        tracing::warn!("{}", RuntimeError::SandboxWithoutToken);
+    }
+    Ok(found)
+}
