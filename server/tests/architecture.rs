@@ -1,0 +1,193 @@
+//! The import rules of the server, held against its source.
+//!
+//! One table in ARCHITECTURE.md says which module may use which. Every `use`
+//! of a module by another is read from the source and has to stand there; the
+//! table itself must have no cycle. Test code is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Words that only some files may hold, with the files, and the reason.
+const RULES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "the environment is read by settings; the built-in agent is a process of its own, the launch needs the directory for temporary files",
+        &["env::var", "env::vars", "env::temp_dir", "env::current_dir"],
+        &["settings/", "agent/demo/", "agent/start.rs"],
+    ),
+    (
+        "processes are started by process and supervisor; the built-in agent leaves one behind when a test asks for it",
+        &["Command::new"],
+        &["process/", "supervisor/", "agent/demo/"],
+    ),
+    (
+        "WebSocket frames are known to ws and the Codex client; the handshake is HTTP's",
+        &["fastwebsockets::"],
+        &["ws/", "agent/codex/remote.rs", "http/upgrade.rs"],
+    ),
+];
+
+type Table = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn modules_import_what_the_table_allows() {
+    let table = table();
+    let nodes: Vec<&str> = table.keys().map(String::as_str).collect();
+    let mut found: Table = nodes.iter().map(|node| ((*node).to_owned(), BTreeSet::new())).collect();
+    for file in sources() {
+        let from = node_of(&file.module, &nodes);
+        for import in imports(&file) {
+            let to = node_of(&import, &nodes);
+            // The root is above all, and a module's parts may use each other.
+            if let (Some(from), Some(to)) = (from, to)
+                && from != to
+            {
+                found.get_mut(from).expect("it is a node").insert(to.to_owned());
+            }
+        }
+    }
+    let (found, table) = (text(&found), text(&table));
+    assert!(found == table, "the source imports\n{found}\nand ARCHITECTURE.md allows\n{table}");
+}
+
+#[test]
+fn the_table_has_no_cycle() {
+    let mut left = table();
+    while !left.is_empty() {
+        let known: BTreeSet<String> = left.keys().cloned().collect();
+        let before = left.len();
+        left.retain(|_, uses| uses.iter().any(|used| known.contains(used)));
+        assert!(left.len() < before, "a cycle: {}", text(&left));
+    }
+}
+
+#[test]
+fn what_only_some_modules_may_do_is_done_by_no_other() {
+    for file in sources() {
+        for (reason, words, allowed) in RULES {
+            let found = words.iter().find(|word| file.text.contains(**word));
+            let is_allowed = allowed.iter().any(|start| file.path.starts_with(start));
+            assert!(found.is_none() || is_allowed, "{}: {found:?}: {reason}", file.path.display());
+        }
+    }
+}
+
+struct Source {
+    path: PathBuf,
+    module: Vec<String>,
+    /// The code without its tests and comments.
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut directories = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("the source is there") {
+            let path = entry.expect("it can be listed").path();
+            let name = path.strip_prefix(&root).expect("it is below").to_owned();
+            if path.is_dir() && !path.ends_with("tests") {
+                directories.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs")
+            {
+                let code = fs::read_to_string(&path).expect("it is text");
+                let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+                let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                let mut module: Vec<String> =
+                    name.with_extension("").iter().map(|part| part.display().to_string()).collect();
+                module.retain(|part| !["mod", "lib", "main"].contains(&part.as_str()));
+                let text = lines.collect::<Vec<_>>().join("\n");
+                sources.push(Source { path: name, module, text });
+            }
+        }
+    }
+    sources
+}
+
+/// The modules that a file names, as paths from the root of the crate: by
+/// `crate::`, by `super::`, and by the name of a module that it declares.
+fn imports(file: &Source) -> Vec<Vec<String>> {
+    let is_parent = file.path.ends_with("mod.rs") || file.module.is_empty();
+    let mut starts =
+        vec![("crate::".to_owned(), Vec::new()), ("claude_relay_server::".to_owned(), Vec::new())];
+    let above = &file.module[..file.module.len().saturating_sub(1)];
+    starts.push(("super::".to_owned(), above.to_vec()));
+    for line in file.text.lines().filter(|_| is_parent) {
+        let declared = line.trim_start_matches("pub ").strip_prefix("mod ");
+        if let Some(name) = declared.and_then(|rest| rest.strip_suffix(';')) {
+            starts.push((format!("{name}::"), [&file.module[..], &[name.to_owned()]].concat()));
+        }
+    }
+    let mut found = Vec::new();
+    for (start, base) in &starts {
+        for (at, _) in file.text.match_indices(start.as_str()) {
+            let before = file.text[..at].chars().next_back();
+            let is_visibility = file.text[..at].ends_with("(in ");
+            if !is_visibility && !before.is_some_and(|c| c.is_alphanumeric() || "_:".contains(c)) {
+                expand(base, &file.text[at + start.len()..], &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Adds the paths that `text` begins with, braces taken apart.
+fn expand(base: &[String], text: &str, found: &mut Vec<Vec<String>>) {
+    if let Some(inside) = text.strip_prefix('{') {
+        let (mut depth, mut start) = (0, 0);
+        for (at, c) in inside.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                ',' | '}' if depth == 0 => {
+                    expand(base, inside[start..at].trim_start(), found);
+                    start = at + 1;
+                    if c == '}' {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+        return;
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let path = [base, &[text[..end].to_owned()]].concat();
+    match text[end..].strip_prefix("::") {
+        Some(rest) if end > 0 => expand(&path, rest, found),
+        _ => found.push(path),
+    }
+}
+
+/// The longest node that holds a module.
+fn node_of<'a>(module: &[String], nodes: &[&'a str]) -> Option<&'a str> {
+    (1..=module.len()).rev().find_map(|parts| {
+        let name = module[..parts].join("::");
+        nodes.iter().copied().find(|node| *node == name)
+    })
+}
+
+/// The table between the markers in ARCHITECTURE.md.
+fn table() -> Table {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
+    let text = fs::read_to_string(file).expect("it is there");
+    let (_, text) = text.split_once("<!-- imports -->").expect("the table begins");
+    let (text, _) = text.split_once("<!-- /imports -->").expect("the table ends");
+    text.lines()
+        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "))
+        .map(|(node, uses)| {
+            let uses =
+                uses.split(", ").filter_map(|name| name.strip_prefix('`')?.strip_suffix('`'));
+            (node.to_owned(), uses.map(str::to_owned).collect())
+        })
+        .collect()
+}
+
+fn text(table: &Table) -> String {
+    let line = |(node, uses): (&String, &BTreeSet<String>)| {
+        let uses: Vec<_> = uses.iter().map(|name| format!("`{name}`")).collect();
+        format!("| `{node}` | {} |", uses.join(", "))
+    };
+    table.iter().map(line).collect::<Vec<_>>().join("\n")
+}
