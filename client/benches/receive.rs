@@ -1,4 +1,4 @@
-//! What receiving costs: this crate against a bare reader of frames, which
+//! Cost of receiving: this crate against a bare reader of frames, which
 //! walks their headers and looks at nothing else. Both in the same thread, on
 //! the same bytes; the server is another thread. Prints microseconds of CPU
 //! for each message and the ratio.

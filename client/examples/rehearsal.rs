@@ -23,8 +23,8 @@ use claude_relay_testing::reply::Reply;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// How long a turn of the CLI may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Longest time of a turn of the CLI on a busy machine.
+const TURN_TIMEOUT: Duration = Duration::from_secs(300);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
@@ -54,10 +54,13 @@ async fn main() -> Result<(), Failure> {
         .await?;
     say("connected", &format!("{client:?}"))?;
 
-    // The server is claimed: whoever knows the address alone gets nothing.
-    let stranger = Client::builder().connection_url(&relay).environment(false);
-    let refused = stranger.get_configuration().await;
-    expect("a stranger is refused", matches!(refused, Err(Error::Unauthorized { .. })))?;
+    // The server is claimed: the address alone is not enough.
+    let direct = Client::builder().connection_url(&relay).environment(false);
+    let refused = direct.get_configuration().await;
+    expect(
+        "a client without the token is refused",
+        matches!(refused, Err(Error::Unauthorized { .. })),
+    )?;
     say("configuration", client.configuration().await?.get())?;
     expect("no secret is in it", !client.configuration().await?.get().contains("sk-ant"))?;
 
@@ -71,13 +74,13 @@ async fn main() -> Result<(), Failure> {
     expect("the second answer", second.text == "And so did the rest.")?;
     expect("in the same conversation", first.session_id == second.session_id)?;
     client.kill().await?;
-    expect("all is cleaned up", e2b.settled(PATIENCE).await)?;
+    expect("all is cleaned up", e2b.settled(TURN_TIMEOUT).await)?;
     fake.finish();
     Ok(())
 }
 
 async fn ask(client: &Client, question: &str) -> Result<claude_relay_client::Answer, Failure> {
-    let answer = tokio::time::timeout(PATIENCE, client.ask(question)).await??;
+    let answer = tokio::time::timeout(TURN_TIMEOUT, client.ask(question)).await??;
     say(question, &answer.text)?;
     Ok(answer)
 }

@@ -20,7 +20,7 @@ const SANDBOXES: usize = 500;
 const ROUNDS: usize = 20;
 /// Rounds before the memory is taken for settled.
 const WARM_UP: usize = 5;
-/// What it may grow from then on.
+/// Memory that it may gain from then on.
 const MAX_GROWTH_KIB: u64 = 4096;
 
 #[tokio::main]
@@ -67,7 +67,7 @@ async fn main() {
     }
 }
 
-/// What the kernel says that this process holds; 0 where there is no such file.
+/// Memory that this process holds according to the kernel; 0 where there is no such file.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

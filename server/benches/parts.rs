@@ -44,7 +44,7 @@ fn split(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// What a line is, and that it is JSON.
+/// Classification of a line, and proof that it is JSON.
 #[divan::bench(args = SIZES)]
 fn route(bencher: Bencher<'_, '_>, size: usize) {
     let line = line(size);

@@ -55,7 +55,7 @@ async fn client(address: SocketAddr) -> WebSocketStream<TcpStream> {
 }
 
 #[tokio::test]
-async fn j11_a_connection_that_panics_is_logged_and_frees_the_place() {
+async fn panicking_connection_is_logged_and_frees_the_slot() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let log = Log { lines: Arc::clone(&lines), panics_at: "(nowhere)" };
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
@@ -76,7 +76,7 @@ async fn j11_a_connection_that_panics_is_logged_and_frees_the_place() {
 /// There is nothing to go on with: the program ends, and whoever started it
 /// starts it again.
 #[tokio::test]
-async fn j11_a_session_that_panics_ends_the_server_in_the_place_of_muting_it() {
+async fn panicking_session_ends_the_server() {
     let log = Log { lines: Arc::default(), panics_at: "client connected" };
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
     let (address, serving, _stop) = server().await;

@@ -27,7 +27,7 @@ async fn fed(bytes: Vec<u8>) -> (FakeRelay, Client, Messages) {
     (fake, client, messages)
 }
 
-/// What ends the stream of a client that is fed `bytes`.
+/// Error that ends the stream of a client that receives `bytes`.
 async fn end_after(bytes: Vec<u8>) -> Error {
     let (_fake, client, mut messages) = fed(bytes).await;
     let error = loop {

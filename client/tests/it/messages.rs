@@ -1,4 +1,4 @@
-//! What a program receives: in order, complete, bounded.
+//! Messages of a program: in order, complete, bounded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -379,7 +379,7 @@ async fn ask_fails_when_no_result_can_come() {
 async fn an_error_of_the_server_about_the_agent_does_not_end_a_turn_by_itself() {
     let fake = FakeRelay::relay(|_, _, mut peer| async move {
         peer.message().await;
-        // Numbered: it is news of the agent, and not the answer to our message.
+        // Numbered: it is about the agent, and no answer to the client's message.
         peer.text(r#"{"type":"error","seq":1,"error":"the agent is slow"}"#).await;
         peer.text(&sdk(&result("", "done"))).await;
         peer.idle().await;

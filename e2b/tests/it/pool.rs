@@ -1,4 +1,4 @@
-//! Many sandboxes from a pool, and strays.
+//! Many sandboxes from a pool, and orphans.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ async fn never_more_than_the_most_are_alive_and_the_others_wait_their_turn() {
 #[tokio::test]
 async fn a_full_pool_of_warm_ones_does_not_keep_a_taker_waiting() {
     let (fake, _, pool) = pool(2, 2).await;
-    // No wait for warmth: takers and the keeper want the same places.
+    // No wait for warm sandboxes: takers and the pool's refill compete.
     let first = tokio::time::timeout(SOON, pool.take()).await.unwrap().unwrap();
     let second = tokio::time::timeout(SOON, pool.take()).await.unwrap().unwrap();
     let third = tokio::time::timeout(Duration::from_millis(200), pool.take()).await;
@@ -153,7 +153,7 @@ async fn a_kept_one_is_the_callers() {
 }
 
 #[tokio::test]
-async fn strays_of_a_process_that_died_are_found_by_age_and_killed() {
+async fn orphans_of_a_process_that_died_are_found_by_age_and_killed() {
     let (fake, e2b, pool) = pool(20, 0).await;
     let mut ids = Vec::new();
     for _ in 0..15 {

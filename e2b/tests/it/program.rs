@@ -48,7 +48,7 @@ fn variables(fake: &FakeE2b) -> [(&'static str, String); 2] {
 async fn build_ends_with_0_only_when_the_template_is_ready() {
     let fake = FakeE2b::start().await;
     let dir = checkout().await;
-    std::fs::write(dir.path().join("stray.txt"), "x").unwrap();
+    std::fs::write(dir.path().join("untracked.txt"), "x").unwrap();
     let variables = variables(&fake);
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let output = program(dir.path(), &["build", "--tag", "nightly"], &variables).await;
@@ -56,7 +56,7 @@ async fn build_ends_with_0_only_when_the_template_is_ready() {
     assert_eq!(output.status.code(), Some(0), "{err}");
     assert!(out.starts_with("claude-agent-server is ready after "), "{out}");
     assert!(out.contains("template tmpl0000000000000001"), "{out}");
-    assert!(err.contains("1 files are not tracked by git and are left out: stray.txt"), "{err}");
+    assert!(err.contains("1 files are not tracked by git and are left out: untracked.txt"), "{err}");
     assert!(err.contains("step 1 of 10"), "{err}");
 
     let requests = fake.requests();

@@ -1,6 +1,6 @@
 //! The requests of the official SDK's recorded scenarios, field by field.
 //!
-//! What differs, and why:
+//! Differences, with their reasons:
 //!
 //! * the headers in [`OF_THE_SDK`] tell about the SDK itself;
 //! * `user-agent` is our own name, `accept` is ours: it keeps the edge from

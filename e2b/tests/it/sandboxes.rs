@@ -142,7 +142,7 @@ async fn a_want_of_capacity_is_tried_again() {
 }
 
 #[tokio::test]
-async fn create_is_never_repeated_when_its_answer_is_lost_and_the_stray_is_found_by_its_mark() {
+async fn create_is_never_repeated_when_its_answer_is_lost_and_the_orphan_is_found_by_its_mark() {
     let (fake, e2b) = fake().await;
     let mut new = NewSandbox::new("base");
     new.metadata = BTreeMap::from([("run".to_owned(), "7".to_owned())]);
@@ -154,8 +154,8 @@ async fn create_is_never_repeated_when_its_answer_is_lost_and_the_stray_is_found
     }
     assert_eq!(fake.counts().0, 2, "one for each request");
     let filter = Filter { metadata: new.metadata.clone(), states: vec![] };
-    for stray in e2b.list(&filter).await.unwrap() {
-        e2b.kill(&stray.id).await.unwrap();
+    for orphan in e2b.list(&filter).await.unwrap() {
+        e2b.kill(&orphan.id).await.unwrap();
     }
     fake.finish();
 }

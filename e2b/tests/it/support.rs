@@ -1,4 +1,4 @@
-//! What every test begins with.
+//! Setup of the tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use claude_relay_e2b::sandbox::NewSandbox;
 use claude_relay_e2b::settings::Options;
 use claude_relay_testing::e2b::{API_KEY, FakeE2b};
 
-/// How long anything here may take that is no matter of waiting.
+/// Longest time of anything that does not have to wait.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// A fake and a client of it.

@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::Outcome;
 
-/// What it answers. With what stands around it this is a frame of
+/// Its answer. With what stands around it this is a frame of
 /// [`ECHO_FRAME_BYTES`].
 const ECHO: &str = r#"{"type":"assistant","echo":true}"#;
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::Outcome;
 
-/// What an `sdk_message` frame holds beside the line.
+/// Bytes of an `sdk_message` frame beside the line.
 pub(crate) const ENVELOPE_BYTES: usize = br#"{"type":"sdk_message","data":}"#.len();
 
 const READ_BYTES: usize = 256 << 10;
 
 /// Nothing here takes this long; a server that hangs is not waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Client {
     socket: TcpStream,
@@ -26,7 +26,7 @@ impl Client {
     pub(crate) fn connect(port: u16, query: &str) -> Outcome<Self> {
         let mut socket = TcpStream::connect(("127.0.0.1", port))?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(DEADLINE))?;
         let request = format!(
             "GET /ws{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
@@ -157,7 +157,7 @@ impl Client {
     }
 }
 
-/// How long the header is, its opcode, the length it announces. Not masked.
+/// Length of the header, its opcode, the length it announces. Not masked.
 fn header(bytes: &[u8]) -> Option<(usize, u8, usize)> {
     let opcode = bytes.first()? & 0x0f;
     match bytes.get(1)? & 0x7f {

@@ -1,4 +1,4 @@
-//! How many instructions the relay's own part of the hot path takes for one
+//! Number of instructions that the relay's own part of the hot path takes for one
 //! message. Valgrind counts them, so what else the machine does changes
 //! nothing: two runs of a program differ by a handful.
 

@@ -149,7 +149,7 @@ fn relay_copying(stdout: ChildStdout, mut socket: &TcpStream) -> io::Result<()> 
     })
 }
 
-/// How many slices Linux takes in one call.
+/// Number of slices that Linux takes in one call.
 const SLICES: usize = 1024;
 
 fn relay_in_place(stdout: ChildStdout, mut socket: &TcpStream) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! How near the relay comes to the limit of the machine.
+//! Distance of the relay from the limit of the machine.
 //!
 //! `cargo bench --bench relay [-- SECTION… --reps N]` starts the server as it
 //! ships and, beside it, the **limit program**: the least that moves a line

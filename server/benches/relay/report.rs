@@ -87,7 +87,7 @@ impl Report {
         Ok(writeln!(io::stdout(), "  {text}")?)
     }
 
-    /// What was measured under this name, and its unit.
+    /// Figure that was measured under this name, and its unit.
     pub(crate) fn figure(&self, section: &str, name: &str) -> Option<(&Series, &str)> {
         let found = self.figures.iter().find(|at| at.section == section && at.name == name)?;
         Some((&found.series, &found.unit))

@@ -11,7 +11,7 @@ use crate::counts::counts;
 use crate::report::{Report, Series};
 use crate::subject::{Agent, RELAY, Server, Subject, pin};
 
-/// How often everything is repeated.
+/// Number of repetitions of everything.
 pub(crate) const REPETITIONS: usize = 5;
 
 /// A measurement: where to report, how many repetitions.
@@ -48,7 +48,7 @@ const LOADS: [Load; 5] = [
     Load { name: "300 B, a write a line", count: 800_000, size: 300, by_line: true },
 ];
 
-/// What one run showed.
+/// Result of one run.
 #[derive(Clone, Copy)]
 struct Run {
     per_second: f64,
@@ -199,7 +199,7 @@ fn start(report: &mut Report, reps: usize) -> Outcome {
     report.series("start", "relay", "ms", &series[1])
 }
 
-/// What it takes to do nothing.
+/// Cost of doing nothing.
 fn idle(report: &mut Report, _: usize) -> Outcome {
     const WATCHED: Duration = Duration::from_secs(10);
     let subject = Subject::start(Server::Relay, Agent::Demo)?;

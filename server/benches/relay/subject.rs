@@ -1,4 +1,4 @@
-//! What is measured: a server as a process, and what `/proc` says of it.
+//! Subject of the measurement: a server as a process, and its figures in `/proc`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -31,7 +31,7 @@ impl Server {
     }
 }
 
-/// Who answers behind it.
+/// Agent behind the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Agent {
     /// The built-in agent.
@@ -111,13 +111,13 @@ pub(crate) fn pin(cpus: &[usize]) -> Outcome {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// What the server process has used so far, all its threads together, without
+/// Resources that the server process has used so far, all its threads together, without
 /// its children.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// Time on a CPU, to the nanosecond, of the threads that live.
     pub(crate) cpu_ns: u64,
-    /// How often a thread gave up its CPU to wait: as often it was woken.
+    /// Number of times that a thread gave up its CPU to wait: as often it was woken.
     pub(crate) waits: u64,
     /// Resident memory now, and the most there was.
     pub(crate) rss_kib: u64,
@@ -141,7 +141,7 @@ impl Usage {
         Ok(usage)
     }
 
-    /// What was used from `before` on.
+    /// Resources that were used from `before` on.
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(before.cpu_ns),

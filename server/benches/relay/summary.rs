@@ -17,7 +17,7 @@ use Goal::{AtLeast, AtMost};
 struct Row {
     what: &'static str,
     goal: Goal,
-    /// Where the figure is found in the report, and what is set beside it.
+    /// Location of the figure in the report, and the figure beside it.
     section: &'static str,
     figure: &'static str,
     beside: &'static str,

@@ -13,13 +13,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::dice::Dice;
-use crate::{Failure, PATIENCE};
+use crate::{Failure, DEADLINE};
 
-/// How many of the last frames a failure shows, and how much of each.
+/// Number of the last frames that a failure shows, and bytes of each.
 const RECENT_FRAMES: usize = 8;
 const RECENT_CHARS: usize = 240;
 
-/// How often what has happened.
+/// Counts of events.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) turns: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Client {
     stream: String,
     /// The number of the last frame.
     last: u64,
-    /// How the last few frames began, for whoever looks into a failure.
+    /// Beginnings of the last few frames, for the report of a failure.
     pub(crate) recent: VecDeque<String>,
     pub(crate) tally: Tally,
 }
@@ -56,7 +56,7 @@ impl Client {
         match dice.below(3) {
             0 => self.socket.get_ref().set_zero_linger()?,
             1 => {
-                let _ = timeout(PATIENCE, self.socket.close(None)).await?;
+                let _ = timeout(DEADLINE, self.socket.close(None)).await?;
             }
             _ => {}
         }
@@ -69,7 +69,7 @@ impl Client {
     }
 
     pub(crate) async fn send(&mut self, frame: &Value) -> Result<(), Failure> {
-        Ok(timeout(PATIENCE, self.socket.send(Message::text(frame.to_string()))).await??)
+        Ok(timeout(DEADLINE, self.socket.send(Message::text(frame.to_string()))).await??)
     }
 
     pub(crate) async fn say(&mut self, script: &Value) -> Result<(), Failure> {
@@ -83,11 +83,11 @@ impl Client {
     /// The next frame; its number must be the next one.
     pub(crate) async fn frame(&mut self) -> Result<Value, Failure> {
         // Pings keep coming when nothing else does any more.
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             let message = timeout_at(deadline, self.socket.next())
                 .await
-                .map_err(|_| format!("nothing came for {PATIENCE:?} after {}", self.last))?;
+                .map_err(|_| format!("nothing came for {DEADLINE:?} after {}", self.last))?;
             let text = match message.ok_or("the connection has ended")?? {
                 Message::Text(text) => text,
                 Message::Ping(_) | Message::Pong(_) => continue,
@@ -123,12 +123,12 @@ async fn attach(
     stream: Option<&str>,
 ) -> Result<(WebSocketStream<TcpStream>, String), Failure> {
     let stream = stream.map_or_else(String::new, |stream| format!("&stream={stream}"));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline {
         let request = format!("ws://{address}/ws?after={after}{stream}").into_client_request()?;
         let tcp = TcpStream::connect(address).await?;
         let (mut socket, _) = tokio_tungstenite::client_async(request, tcp).await?;
-        let first = timeout(PATIENCE, socket.next()).await?.ok_or("no first frame")??;
+        let first = timeout(DEADLINE, socket.next()).await?.ok_or("no first frame")??;
         let first: Value = serde_json::from_str(first.to_text()?)?;
         if let Some(stream) = first["stream"].as_str() {
             return Ok((socket, stream.to_owned()));

@@ -1,4 +1,4 @@
-//! What happens next, at random from a seed.
+//! Random choice of the next step, from a seed.
 
 /// Numbers that look random (SplitMix64).
 pub(crate) struct Dice(pub(crate) u64);

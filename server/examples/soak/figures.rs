@@ -1,4 +1,4 @@
-//! What the server takes from the system, as `/proc` tells it.
+//! Resources of the server, as `/proc` tells them.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::Failure;
 /// Hundredths of a second, the unit of `/proc/PID/stat`.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What the server takes from the system.
+/// Resources of the server.
 pub(crate) struct Figures {
     pub(crate) descriptors: usize,
     pub(crate) processes: usize,

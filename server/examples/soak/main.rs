@@ -30,12 +30,12 @@ use self::figures::{Figures, children};
 use self::server::{REPLAY_BYTES, Server};
 
 /// Nothing may take longer than this; a stall of ours is shorter.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What the server may need beside its replay buffer.
+/// Memory that the server may need beside its replay buffer.
 const BESIDE_BYTES: u64 = 8 << 20;
 
-/// How many descriptors and processes may come and go: a connection, an agent
+/// Number of descriptors and processes that may come and go: a connection, an agent
 /// with its supervisor.
 const DESCRIPTORS: usize = 8;
 const PROCESSES: usize = 2;
@@ -44,7 +44,7 @@ type Failure = Box<dyn std::error::Error>;
 
 #[derive(Parser)]
 struct Args {
-    /// How long.
+    /// Duration.
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
     /// The same seed brings the same story.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Failure, PATIENCE};
+use crate::{Failure, DEADLINE};
 
 /// Of the server's replay buffer: small, so that a stall fills it.
 pub(crate) const REPLAY_BYTES: u64 = 4 << 20;
@@ -46,7 +46,7 @@ impl Server {
     /// SIGTERM; it must exit with 0.
     pub(crate) fn stop(mut self) -> Result<(), Failure> {
         signal(self.pid(), Signal::TERM)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         while Instant::now() < deadline {
             match self.child.try_wait()? {
                 Some(status) if status.success() => return Ok(()),

@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn j11_a_loop_that_panics_takes_the_others_along() {
+    async fn panicking_task_ends_the_other_tasks() {
         let (held, gone) = oneshot::channel::<()>();
         let mut loops = JoinSet::new();
         loops.spawn(async {});

@@ -86,7 +86,7 @@ async fn thinking_and_tools_are_folded() {
     fixture.end().await;
 }
 
-/// What tries to be markup, from every side that can speak.
+/// Text that looks like markup, from every source.
 #[tokio::test]
 async fn hostile_text_is_shown_as_text() {
     const HOSTILE: &str = "<img src=x onerror=\"window.hurt=1\"></script>\
@@ -193,7 +193,7 @@ async fn the_page_leaves_and_comes_back() {
     fixture.connected().await;
     fixture.say("Third").await;
     fixture.shows("agent", "Three.").await;
-    // What it could not reach while the server was away it may complain of.
+    // It may complain of requests that failed while the server was away.
     fixture.browser.complaints().await;
     fixture.end().await;
 }
@@ -248,7 +248,7 @@ async fn ten_thousand_messages_of_the_demo_agent() {
 
 /// For the eye; the assertions are only what an eye would see at once.
 #[tokio::test]
-async fn how_it_looks() {
+async fn page_fits_every_screen() {
     let fixture = BrowserFixture::start().await;
     let file = fixture.env.workspace().join("poem.txt");
     let poem = "A runner hands the baton on,\nand stands, and breathes, and then is gone.";

@@ -1,4 +1,4 @@
-//! What a server tells of itself, and when it asks others about it.
+//! Capabilities of a server, and the probes behind them.
 
 use crate::support::cli_fixture::for_both_clis;
 use crate::support::http;
@@ -114,7 +114,7 @@ async fn a_cli_that_cannot_tell_its_version() {
     }
 }
 
-/// What hangs is ended, and the frame comes all the same.
+/// A program that hangs is ended, and the frame comes all the same.
 #[tokio::test]
 async fn a_cli_that_hangs_over_its_version() {
     let env = TestEnv::new();

@@ -66,8 +66,8 @@ async fn client(relay: &Relay) -> Raw {
 /// In the middle of a turn: the next client goes on where this one has stopped,
 /// whatever lay in the buffers between.
 #[tokio::test]
-async fn h4_a_client_whose_packets_are_dropped_loses_the_place_to_the_next_one() {
-    if !is_inside("h4_a_client_whose_packets_are_dropped_loses_the_place_to_the_next_one") {
+async fn half_open_client_loses_the_slot_to_the_next_client() {
+    if !is_inside("half_open_client_loses_the_slot_to_the_next_client") {
         return;
     }
     const LINES: u64 = 6_000;
@@ -101,8 +101,8 @@ async fn h4_a_client_whose_packets_are_dropped_loses_the_place_to_the_next_one()
 }
 
 #[tokio::test]
-async fn h4_a_client_whose_packets_are_dropped_is_dropped_by_the_ping_clock() {
-    if !is_inside("h4_a_client_whose_packets_are_dropped_is_dropped_by_the_ping_clock") {
+async fn half_open_client_is_dropped_after_a_missed_pong() {
+    if !is_inside("half_open_client_is_dropped_after_a_missed_pong") {
         return;
     }
     let env = TestEnv::new();

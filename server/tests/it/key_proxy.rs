@@ -34,7 +34,7 @@ fn launch(env: &TestEnv, base: &str) -> Launch {
         .variable("ANTHROPIC_API_KEY", TEST_KEY)
 }
 
-/// The proxy's address and the stand-in.
+/// The proxy's address and the placeholder key.
 struct Given {
     address: SocketAddr,
     key: String,
@@ -55,7 +55,7 @@ async fn next_given(client: &mut Client) -> Given {
 }
 
 #[tokio::test]
-async fn a_wrong_stand_in_is_refused() {
+async fn wrong_placeholder_key_is_refused() {
     let (env, api) = (TestEnv::new(), MessagesApi::start());
     let relay = launch(&env, &api.url()).start();
     let (mut client, given) = given(&relay).await;
@@ -110,7 +110,7 @@ async fn a_wrong_stand_in_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_said_to_the_client() {
+async fn client_is_told_what_the_proxy_cannot_protect() {
     for (without, with, words) in [
         (Some("ANTHROPIC_API_KEY"), None, "no credential to keep"),
         (None, Some(("HTTPS_PROXY", "http://127.0.0.1:1")), "HTTPS_PROXY"),
@@ -178,7 +178,7 @@ async fn a_thousand_events_pass_at_once() {
     relay.stop();
 }
 
-/// How long each of `count` events takes from `upstream` to a client that has
+/// Time that each of `count` events takes from `upstream` to a client that has
 /// asked at `address`.
 async fn latencies(
     upstream: &TcpListener,

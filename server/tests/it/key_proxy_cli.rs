@@ -98,7 +98,7 @@ async fn every_kind_of_credential(cli: Cli) {
         client.close().await;
         relay.stop();
     }
-    // Not one request has carried a stand-in out.
+    // No request has carried a placeholder key out.
     let sent: Vec<_> = api.requests().iter().map(|r| format!("{:?}", r.headers)).collect();
     assert!(sent.iter().all(|headers| !headers.contains("sk-ant-relay-")), "{sent:#?}");
 }

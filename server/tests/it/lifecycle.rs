@@ -1,4 +1,4 @@
-//! Group J: the server's own life and end, and that nothing it has started
+//! The server's start and stop, and proof that no process it has started
 //! outlives either.
 
 use crate::faults::agent::FakeAgent;
@@ -15,15 +15,15 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// How soon nothing may be left of an agent that has ended.
+/// Time after which no process of an ended agent may be left.
 const AFTER_AGENT: Duration = Duration::from_secs(2);
 
 /// Leaves a process in a session of its own, whose parent has gone, and one in
 /// the background of the agent.
-const STRAYS: &str = r#"
+const LEAVES_ORPHANS: &str = r#"
 subprocess.Popen(["sh", "-c", "setsid sleep 86401 & exit 0"])
 subprocess.Popen(["sleep", "86402"])
-note("strays", "out")
+note("orphans", "left")
 work()
 "#;
 
@@ -33,20 +33,20 @@ fn sleepers(relay: &Relay) -> Vec<Process> {
     found
 }
 
-/// A relay whose agent has left two strays, and a client of it.
-async fn with_strays(env: &TestEnv) -> (Relay, Client, FakeAgent) {
-    let agent = FakeAgent::new(env, STRAYS);
+/// A relay whose agent has left two orphans, and a client of it.
+async fn with_orphans(env: &TestEnv) -> (Relay, Client, FakeAgent) {
+    let agent = FakeAgent::new(env, LEAVES_ORPHANS);
     let relay = agent.launch(env).argument("--stop-grace=1s").start();
     let client = Client::connect(relay.address()).await;
-    agent.notes("strays", "out").await;
-    wait::until("two strays", || (sleepers(&relay).len() == 2).then_some(())).await;
+    agent.notes("orphans", "left").await;
+    wait::until("two orphans", || (sleepers(&relay).len() == 2).then_some(())).await;
     (relay, client, agent)
 }
 
-/// The keeper or the agent of a relay, found by where they hang in the tree.
-fn keeper(relay: &Relay) -> i32 {
+/// The supervisor of a relay: its child.
+fn supervisor(relay: &Relay) -> i32 {
     let children = process::descendants(relay.pid());
-    children.iter().find(|process| process.parent == relay.pid()).expect("a keeper").pid
+    children.iter().find(|process| process.parent == relay.pid()).expect("a supervisor").pid
 }
 
 async fn agent_pid(relay: &Relay) -> i32 {
@@ -65,7 +65,7 @@ async fn agent_pid(relay: &Relay) -> i32 {
 /// Everything below the server is gone within two seconds, zombies included.
 async fn gone(relay: &Relay, old: &[Process]) {
     let asked = Instant::now();
-    wait::until("the strays to be gone", || {
+    wait::until("the orphans to be gone", || {
         let left = relay.offspring();
         (!left.iter().any(|left| old.iter().any(|old| old.pid == left.pid))).then_some(())
     })
@@ -79,9 +79,9 @@ async fn told_of_the_end(client: &mut Client) -> Value {
 }
 
 #[tokio::test]
-async fn i11_an_agent_that_crashes_leaves_no_orphan_in_any_session() {
+async fn crashed_agent_leaves_no_orphan_in_any_session() {
     let env = TestEnv::new();
-    let (relay, mut client, _agent) = with_strays(&env).await;
+    let (relay, mut client, _agent) = with_orphans(&env).await;
     let old = relay.offspring();
     assert_eq!(old.len(), 4, "{old:#?}");
     process::signal(agent_pid(&relay).await, Signal::KILL);
@@ -93,11 +93,11 @@ async fn i11_an_agent_that_crashes_leaves_no_orphan_in_any_session() {
 }
 
 #[tokio::test]
-async fn i11_a_keeper_that_is_killed_takes_everything_with_it() {
+async fn killed_supervisor_leaves_no_process() {
     let env = TestEnv::new();
-    let (relay, mut client, _agent) = with_strays(&env).await;
+    let (relay, mut client, _agent) = with_orphans(&env).await;
     let old = relay.offspring();
-    process::signal(keeper(&relay), Signal::KILL);
+    process::signal(supervisor(&relay), Signal::KILL);
     gone(&relay, &old).await;
     assert_eq!(told_of_the_end(&mut client).await["signal"], "SIGKILL");
     client.say("Hello").await;
@@ -106,10 +106,10 @@ async fn i11_a_keeper_that_is_killed_takes_everything_with_it() {
 }
 
 #[tokio::test]
-async fn j1_a_stopped_server_leaves_no_orphan() {
+async fn stopped_server_leaves_no_orphan() {
     for signal in [Signal::TERM, Signal::INT] {
         let env = TestEnv::new();
-        let (relay, mut client, _agent) = with_strays(&env).await;
+        let (relay, mut client, _agent) = with_orphans(&env).await;
         relay.signal(signal);
         let told = client.until(|frame| frame["type"] == "error").await.pop().expect("an error");
         assert_eq!(told["error"], "Server is shutting down");
@@ -121,19 +121,19 @@ async fn j1_a_stopped_server_leaves_no_orphan() {
 }
 
 #[tokio::test]
-async fn j3_a_killed_server_leaves_nothing_after_8_s() {
+async fn killed_server_leaves_no_process_after_8_s() {
     let env = TestEnv::new();
-    let (relay, client, _agent) = with_strays(&env).await;
+    let (relay, client, _agent) = with_orphans(&env).await;
     relay.signal(Signal::KILL);
     // It waits for no more than 8 s and fails with what is left.
     relay.end();
     drop(client);
 }
 
-/// Deaf to the end of its input and to SIGTERM, with strays in sessions of
-/// their own.
+/// The agent ignores the end of its input and SIGTERM, and has orphans in
+/// sessions of their own.
 #[tokio::test]
-async fn j3_a_killed_server_takes_a_stubborn_agent_along() {
+async fn killed_server_ends_an_agent_that_ignores_signals() {
     let env = TestEnv::new();
     let story = r#"
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -150,7 +150,7 @@ while True: time.sleep(1)
     drop(client);
 }
 
-/// What the agent's tools leave behind while it runs is buried by its keeper.
+/// The supervisor reaps the processes that the agent's tools leave behind.
 #[tokio::test]
 async fn an_orphan_that_ends_does_not_stay_a_zombie() {
     let env = TestEnv::new();
@@ -166,7 +166,7 @@ work()
     agent.notes("ready", "yes").await;
     client.say("Hello").await;
     client.turn().await;
-    wait::until("a keeper and an agent and no zombie", || {
+    wait::until("a supervisor and an agent and no zombie", || {
         (process::descendants(relay.pid()).len() == 2).then_some(())
     })
     .await;
@@ -174,19 +174,19 @@ work()
 }
 
 #[tokio::test]
-async fn the_keeper_is_small() {
+async fn supervisor_uses_little_memory() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let mut client = Client::connect(relay.address()).await;
     client.say("Hello").await;
     client.turn().await;
-    let private = private_bytes(keeper(&relay));
+    let private = private_bytes(supervisor(&relay));
     assert!(private > 0 && private < 2_000_000, "{private} bytes");
     relay.stop();
 }
 
 #[tokio::test]
-async fn j1_sigterm_while_idle_ends_within_a_second() {
+async fn sigterm_while_idle_ends_within_a_second() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let asked = Instant::now();
@@ -195,7 +195,7 @@ async fn j1_sigterm_while_idle_ends_within_a_second() {
 }
 
 #[tokio::test]
-async fn j1_sigterm_in_mid_turn_interrupts_it_and_the_client_hears_the_end() {
+async fn sigterm_interrupts_the_turn_and_the_client_gets_its_result() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let mut client = Client::connect(relay.address()).await;
@@ -215,7 +215,7 @@ async fn j1_sigterm_in_mid_turn_interrupts_it_and_the_client_hears_the_end() {
 
 /// A client in the middle of a replay that it does not read.
 #[tokio::test]
-async fn j1_sigterm_during_a_replay() {
+async fn sigterm_during_a_replay_ends_in_order() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let mut client = Raw::upgrade(relay.address(), "/ws", b"").await;
@@ -243,7 +243,7 @@ async fn j1_sigterm_during_a_replay() {
 }
 
 #[tokio::test]
-async fn j2_a_second_signal_does_not_wait() {
+async fn second_signal_ends_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
         let env = TestEnv::new();
         let story = r#"
@@ -279,7 +279,7 @@ async fn signals_that_do_not_end_it() {
 }
 
 #[tokio::test]
-async fn j10_many_connections_and_turns_leave_no_trace() {
+async fn many_connections_and_turns_leak_nothing() {
     const WARM_UP: usize = 1_300;
     const ROUNDS: usize = 1_000;
     let env = TestEnv::new();

@@ -73,7 +73,7 @@ impl Drop for Wrapped {
     }
 }
 
-/// What begins a command in a network (`--net`) or with mounts (`--mount`) of
+/// Beginning of a command in a network (`--net`) or with mounts (`--mount`) of
 /// its own. A normal user becomes the root of them.
 fn unshared(what: &str) -> Vec<&str> {
     let mut wrapper = vec!["unshare", what];
@@ -103,7 +103,7 @@ fn fails_to_start_under(env: &TestEnv, wrapper: &[&str], arguments: &[&str]) -> 
 }
 
 #[tokio::test]
-async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
+async fn closed_or_unread_stderr_stops_nothing() {
     for stuck in [false, true] {
         let env = TestEnv::new();
         let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -127,7 +127,7 @@ async fn j5_a_log_that_is_closed_or_never_read_stops_nothing() {
 
 /// A disk that is full.
 #[tokio::test]
-async fn j5_a_log_on_a_full_disk_stops_nothing() {
+async fn log_on_a_full_disk_stops_nothing() {
     let env = TestEnv::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let relay = Wrapped::start(&env, &[SERVER, "--demo"], full.into());
@@ -140,7 +140,7 @@ async fn j5_a_log_on_a_full_disk_stops_nothing() {
 }
 
 #[tokio::test]
-async fn j6_a_port_that_is_taken_is_said_in_words() {
+async fn port_in_use_is_reported() {
     let env = TestEnv::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port();
@@ -152,7 +152,7 @@ async fn j6_a_port_that_is_taken_is_said_in_words() {
 }
 
 #[tokio::test]
-async fn j6_a_port_that_is_none_is_refused() {
+async fn invalid_port_is_refused() {
     let env = TestEnv::new();
     for port in ["65536", "-1", "x", ""] {
         let output = fails_to_start(&env, &[&format!("--port={port}")]);
@@ -165,7 +165,7 @@ async fn j6_a_port_that_is_none_is_refused() {
 /// In a network of its own, where ports below 1024 are what they usually are,
 /// and without the right to one.
 #[tokio::test]
-async fn j6_a_port_for_root_alone_is_said_in_words() {
+async fn privileged_port_is_reported() {
     let env = TestEnv::new();
     let unshared = unshared("--net");
     let wrapper = [&unshared[..], &["setpriv", "--bounding-set=-all"]].concat();
@@ -176,7 +176,7 @@ async fn j6_a_port_for_root_alone_is_said_in_words() {
 }
 
 #[tokio::test]
-async fn j6_ipv6_works_where_there_is_any() {
+async fn ipv6_address_works_if_available() {
     if TcpListener::bind("[::1]:0").is_err() {
         return;
     }
@@ -188,17 +188,17 @@ async fn j6_ipv6_works_where_there_is_any() {
     assert_eq!(relay.ended(), Some(0));
 }
 
-/// In a container the server may be process 1, to which everything falls that
-/// has lost its parent. Only root may make such a place here.
+/// In a container the server may be process 1, the parent of every process that
+/// has lost its own. Only root may make a pid namespace here.
 #[tokio::test]
-async fn j7_process_1_buries_strangers_and_hears_sigterm() {
+async fn process_1_reaps_foreign_children_and_ends_on_sigterm() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let env = TestEnv::new();
     let story = r#"
 while (text := hear()) is not None:
-    if text == "strays":
+    if text == "orphans":
         subprocess.run(["sh", "-c", "sleep 0.2 & setsid sleep 0.3 & exit 0"])
     if text == "crash":
         subprocess.run(["sh", "-c", "sleep 86403 & setsid sleep 86404 & exit 0"])
@@ -216,18 +216,18 @@ while (text := hear()) is not None:
     })
     .await;
     let mut client = Client::connect(relay.address).await;
-    client.say("strays").await;
+    client.say("orphans").await;
     client.turn().await;
-    wait::until("a keeper, an agent and no zombie", || {
+    wait::until("a supervisor, an agent and no zombie", || {
         (process::descendants(server.pid).len() == 2).then_some(())
     })
     .await;
-    // A crash, after which the strays fall to process 1.
+    // A crash, after which process 1 becomes the parent of the orphans.
     client.say("crash").await;
     client.until(|frame| frame["type"] == "exit").await;
     client.say("Hello").await;
     client.turn().await;
-    wait::until("a keeper, an agent and no zombie", || {
+    wait::until("a supervisor, an agent and no zombie", || {
         (process::descendants(server.pid).len() == 2).then_some(())
     })
     .await;
@@ -237,7 +237,7 @@ while (text := hear()) is not None:
 
 /// The one file that the server writes for an agent finds no room.
 #[tokio::test]
-async fn i28_a_disk_that_is_full_is_told_and_stops_nothing_else() {
+async fn full_disk_is_reported_and_stops_nothing_else() {
     const FILL: &str = "mount -t tmpfs -o size=4k none \"$TMPDIR\" && \
                         { cat /dev/zero > \"$TMPDIR/fill\"; exec \"$0\" \"$@\"; }";
     let env = TestEnv::new();
@@ -282,7 +282,7 @@ fn inherited() -> Vec<String> {
 
 /// The descriptors of the server are not the agent's.
 #[tokio::test]
-async fn i25_the_agent_has_no_descriptor_but_its_three() {
+async fn agent_has_only_three_descriptors() {
     let env = TestEnv::new();
     let story = r#"
 note("descriptors", " ".join(sorted(fd for fd in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + fd))))

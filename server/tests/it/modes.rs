@@ -1,4 +1,4 @@
-//! What each mode lets the real CLI do, as a table.
+//! A table of what each mode lets the real CLI do.
 
 use crate::support::cli_fixture::{CliFixture, for_both_clis};
 use crate::support::ws::Turn;
@@ -14,7 +14,7 @@ for_both_clis! {
     unrestricted,
 }
 
-/// What becomes of a tool that the model asks for.
+/// Outcome of a tool that the model asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// It ran.
@@ -28,7 +28,7 @@ enum Outcome {
 }
 use Outcome::{Absent, Asked, Done, Refused};
 
-/// What the model tries.
+/// An attempt of the model.
 const TRIES: [&str; 5] =
     ["write in the workspace", "write outside", "read outside", "run a command", "fetch a URL"];
 

@@ -18,7 +18,7 @@ fn part(number: usize, testid: &str) -> String {
     format!("section.permission:nth-of-type({number}) [data-testid={testid}]")
 }
 
-/// What the page tells of itself while it asks.
+/// State of the page while it asks.
 impl BrowserFixture {
     async fn asks(&self, count: usize) {
         let prompts = format!("document.querySelectorAll('.permission').length === {count}");
@@ -39,7 +39,7 @@ impl BrowserFixture {
         self.env.workspace().join(file).exists()
     }
 
-    /// How many frames of this type the page has got or sent.
+    /// Number of frames of this type that the page has received or sent.
     async fn frames(&self, kind: &str) -> usize {
         self.browser.click("#open-frames").await;
         let rows = format!("document.querySelectorAll('.frame-row[data-type={kind}]').length");
@@ -282,7 +282,7 @@ async fn questions_survive_a_reconnect_and_answered_ones_do_not() {
     fixture.browser.open(&format!("http://{}/", fixture.relay.address())).await;
     fixture.connected().await;
     fixture.turn_ended(2, "success").await;
-    // What is said to a screen reader stays where it was said.
+    // An announcement for a screen reader stays in the page.
     let said =
         fixture.browser.evaluate("document.querySelector('#announce-urgent').textContent").await;
     assert_eq!(said, "", "no prompt was shown, not even for a moment");
@@ -292,7 +292,7 @@ async fn questions_survive_a_reconnect_and_answered_ones_do_not() {
 
 /// For the eye: one prompt with all it can show, and a question with answers.
 #[tokio::test]
-async fn how_a_prompt_looks() {
+async fn prompt_fits_every_screen() {
     let fixture = fixture().await;
     let command = "set -e\nfor name in one two three; do\n  echo \"$name\" >> list.txt # <img src=x onerror=alert(1)>\ndone\nrm -rf build && touch made";
     fixture.api.script([

@@ -49,7 +49,7 @@ async fn answer(client: &mut Client, request: &Value, mut answer: Value) {
     client.send(&answer).await;
 }
 
-/// What the tools of a turn gave back, in order: whether as an error, and the
+/// Results of the tools of a turn, in order: true for an error, and the
 /// words.
 fn tool_results(turn: &Turn) -> Vec<(bool, String)> {
     turn.said()
@@ -317,7 +317,7 @@ async fn answered_ones_are_ended_in_a_replay() {
         client.say("And now").await;
         assert_eq!(client.turn().await.result()["is_error"], false);
 
-        // Who is behind the question hears nothing of it.
+        // The process behind the question is not told.
         let after = frames.last().expect("a frame")["seq"].as_u64().expect("a number");
         client.close().await;
         let mut client = Client::open(relay.address(), &format!("/ws?after={after}")).await;

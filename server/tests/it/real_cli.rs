@@ -1,6 +1,6 @@
 //! Turns of the real CLI as a client of the server sees them.
 //!
-//! Every scenario ends in [`Scene::end`]: what the client got is what the CLI
+//! Every scenario ends in [`CliFixture::end`]: what the client got is what the CLI
 //! printed, byte for byte, and nothing is left running.
 
 use crate::support::cli_fixture::{CliFixture, for_both_clis};
@@ -24,7 +24,7 @@ for_both_clis! {
     frames_while_busy_are_all_answered,
 }
 
-/// What a turn of plain text is made of.
+/// Messages of a turn of plain text.
 const TEXT_TURN: [&str; 3] = ["system/init", "assistant", "result/success"];
 
 async fn one_turn(cli: Cli) {
@@ -205,7 +205,7 @@ async fn unusual_characters(cli: Cli) {
 async fn frames_while_busy_are_all_answered(cli: Cli) {
     let mut fixture = CliFixture::start(cli).await;
     let gate = Gate::closed();
-    // How many of the later ones share a turn is a matter of the moment.
+    // The number of later ones that share a turn varies.
     fixture.api.script([Reply::gated(&gate, ["First."])]);
     fixture.api.script(["two", "three", "four"].map(Reply::text));
     fixture.client.say("one").await;

@@ -1,4 +1,4 @@
-//! What a client configures reaches the model: read off the requests that
+//! Configuration of a client reaches the model: read off the requests that
 //! arrive at the Messages API.
 
 use crate::support::cli_fixture::{CliFixture, for_both_clis};

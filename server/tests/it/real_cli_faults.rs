@@ -1,4 +1,4 @@
-//! What goes wrong with the real CLI: errors of the API, no key, a kill at the
+//! Failures with the real CLI: errors of the API, no key, a kill at the
 //! worst moment. The server lives, says what happened, and the conversation
 //! goes on.
 

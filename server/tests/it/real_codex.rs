@@ -1,6 +1,6 @@
 //! Turns of the real Codex as a client of the server sees them.
 //!
-//! Every scenario over stdio ends in [`CodexScene::end`]: what the client got
+//! Every scenario over stdio ends in [`CodexFixture::end`]: what the client got
 //! is what Codex wrote, byte for byte, and nothing is left running.
 
 use crate::support::codex::{CODEX_KEY, CodexFixture, KEY_VARIABLE};
@@ -266,7 +266,7 @@ async fn an_unknown_provider_is_a_bad_request_and_an_address_of_one_is_ignored()
     let answer = http::post(fixture.relay.address(), "/config", r#"{"provider":"other"}"#).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("provider: expected one of"), "{}", answer.body);
-    // Where the server connects is no client's choice.
+    // The address of the app-server is not for a client to choose.
     let elsewhere = json!({ "codexUrl": "ws://127.0.0.1:1", "codexPath": "/bin/sh" });
     let answer = crate::support::codex::configure(&fixture.relay, elsewhere).await;
     let ignored = answer["ignored"].to_string();

@@ -81,10 +81,10 @@ async fn a_file_change_is_asked_about_with_its_diff() {
 }
 
 /// A Codex that may ask for more than its sandbox gives, and ask the user.
-async fn curious() -> CodexFixture {
+async fn permission_fixture() -> CodexFixture {
     let features = "request_permissions_tool = true\ndefault_mode_request_user_input = true";
     let home = Home { features, ..Home::default() };
-    // Where every command is asked about there is nothing to ask for beforehand.
+    // If every command needs an approval, no permission can be asked for.
     let config = json!({ "permissionMode": "acceptEdits" });
     CodexFixture::at_home(home, "ask", config, |launch, _| launch).await
 }
@@ -102,10 +102,10 @@ async fn told(fixture: &mut CodexFixture, call: &Reply, tool: &str, reply: Value
 
 #[tokio::test]
 async fn more_permissions_are_asked_for_and_given_or_not() {
-    let mut fixture = curious().await;
+    let mut fixture = permission_fixture().await;
     let wanted = json!({ "network": { "enabled": true } });
     let call =
-        Reply::tool("request_permissions", json!({ "reason": "news", "permissions": wanted }));
+        Reply::tool("request_permissions", json!({ "reason": "updates", "permissions": wanted }));
     let no = told(&mut fixture, &call, "permissions", json!({ "approved": false })).await;
     assert!(!no.contains("true"), "{no}");
     let yes = told(&mut fixture, &call, "permissions", json!({ "approved": true })).await;
@@ -118,7 +118,7 @@ async fn more_permissions_are_asked_for_and_given_or_not() {
 
 #[tokio::test]
 async fn a_question_of_the_model_is_answered() {
-    let mut fixture = curious().await;
+    let mut fixture = permission_fixture().await;
     let option = |label: &str| json!({ "label": label, "description": "One of them." });
     let call = Reply::tool(
         "request_user_input",

@@ -1,4 +1,4 @@
-//! What goes wrong with the real Codex: interrupts at every phase, errors of
+//! Failures with the real Codex: interrupts at every phase, errors of
 //! the API, kills at the worst moment.
 
 use crate::support::codex::{CodexFixture, Home, Turn};

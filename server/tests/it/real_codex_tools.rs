@@ -1,4 +1,4 @@
-//! What the real Codex lets its model do, mode by mode: the tools in the
+//! Tools that the real Codex gives its model, mode by mode: those in the
 //! requests that reach the model, and what becomes of a call.
 
 use crate::support::codex::{CodexFixture, configure, launch, prepare_home};
@@ -18,7 +18,7 @@ const OF_THE_CATALOGUE: &str = "gpt-6.1-sol";
 /// The program of the small MCP server.
 const MCP_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/mcp_server.py");
 
-/// What leads from the mode to a tool, `exec>` within a script.
+/// Name of a tool in this mode, with `exec>` within a script.
 const SHELL: [&str; 2] = ["exec_command", "exec>exec_command"];
 const SUB_AGENTS: [&str; 2] = ["multi_agent_v1.spawn_agent", "collaboration.spawn_agent"];
 
@@ -125,8 +125,8 @@ async fn in_the_wide_modes_there_is_everything() {
     }
 }
 
-/// The user's own configuration names an MCP server. Where nobody is asked it
-/// is a door for programs that nobody has chosen.
+/// The user's own configuration names an MCP server. Without approvals
+/// it could run any program, so it is off there.
 #[tokio::test]
 async fn the_users_own_mcp_servers_run_in_the_wide_modes_only() {
     for (mode, runs) in [("safe", false), ("agentic", false), ("ask", true)] {

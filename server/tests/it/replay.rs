@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The default replay buffer.
 const REPLAY_BYTES: u64 = 16 << 20;
 
-/// What a server may need beside its replay buffer.
+/// Memory that a server may need beside its replay buffer.
 const BESIDE_BYTES: u64 = 8 << 20;
 
 /// Numbers that look random and are the same in every run.
@@ -93,7 +93,7 @@ async fn turn_is_over(relay: &Relay, count: u64) {
 /// One stream of 200,000 messages, cut a thousand times at random points: the
 /// joined pieces equal the uninterrupted stream, byte for byte.
 #[tokio::test]
-async fn h7_a_thousand_cuts_lose_and_repeat_nothing() {
+async fn thousand_disconnects_lose_and_repeat_nothing() {
     const MESSAGES: u64 = 200_000;
     const CUTS: u64 = 1_000;
     let env = TestEnv::new();
@@ -180,7 +180,7 @@ fn dice_bound(messages: u64, last: u64, cuts_left: u64) -> u64 {
 
 /// Without `after` a client gets what comes from now on: in order, never twice.
 #[tokio::test]
-async fn h7_a_client_of_the_seed_goes_on_in_order_after_a_reconnect() {
+async fn client_of_claude_agent_server_continues_in_order_after_a_reconnect() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let before = Before::of(&relay);
@@ -208,7 +208,7 @@ async fn h7_a_client_of_the_seed_goes_on_in_order_after_a_reconnect() {
     before.check(&relay).await;
 }
 
-/// A client of the seed's kind that gets in as soon as the one before is out.
+/// A client without sequence numbers that connects as soon as the slot is free.
 async fn fresh_raw(address: SocketAddr) -> Raw {
     wait::within("the client slot to be free", async {
         loop {
@@ -224,7 +224,7 @@ async fn fresh_raw(address: SocketAddr) -> Raw {
 /// More is said than is kept while nobody is there: the gap says exactly what
 /// is missing, and nothing else is.
 #[tokio::test]
-async fn h8_what_is_no_longer_kept_is_a_gap_with_exact_numbers() {
+async fn evicted_messages_are_a_gap_with_exact_numbers() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).argument("--replay-bytes=1000000").start();
     let before = Before::of(&relay);
@@ -255,7 +255,7 @@ async fn h8_what_is_no_longer_kept_is_a_gap_with_exact_numbers() {
 
 /// Numbers of another life of the server, numbers of the future, junk.
 #[tokio::test]
-async fn h9_a_cursor_that_means_nothing_here_is_never_taken_for_one_that_does() {
+async fn foreign_cursor_is_never_accepted() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let before = Before::of(&relay);
@@ -289,7 +289,7 @@ async fn h9_a_cursor_that_means_nothing_here_is_never_taken_for_one_that_does() 
 
 /// A server that was started again is another stream, and says so.
 #[tokio::test]
-async fn j9_a_new_server_shows_that_its_numbers_are_new() {
+async fn restarted_server_announces_a_new_stream() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let (mut client, connected) = follow(relay.address(), 0, None).await;
@@ -313,7 +313,7 @@ async fn j9_a_new_server_shows_that_its_numbers_are_new() {
 /// Nobody is connected and the agent talks on: it is not held up, and the
 /// server does not grow.
 #[tokio::test]
-async fn h11_an_agent_that_talks_to_nobody_is_neither_stopped_nor_kept() {
+async fn output_without_a_client_is_read_and_evicted() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let before = Before::of(&relay);
@@ -366,11 +366,11 @@ async fn said_to_one_that_does_not_read(path: &str, total: u64, size: u64) {
 }
 
 #[tokio::test]
-async fn i30_500_mb_for_a_client_that_reads_nothing_for_ten_seconds() {
+async fn client_that_reads_nothing_for_ten_seconds_gets_500_mb() {
     said_to_one_that_does_not_read("/ws", 500_000_000, 10_000).await;
 }
 
 #[tokio::test]
-async fn i30_the_same_in_lines_that_fit_badly_into_memory() {
+async fn slow_client_gets_500_mb_in_lines_of_awkward_size() {
     said_to_one_that_does_not_read("/ws?after=0", 100_000_000, 140_000).await;
 }

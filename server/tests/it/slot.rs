@@ -1,4 +1,4 @@
-//! Group H: the one place for a client, through real sockets. A dead holder
+//! The client slot, through real sockets. A dead client
 //! loses it, a live one never.
 
 use crate::faults::agent::FakeAgent;
@@ -38,7 +38,7 @@ async fn turned_away(relay: &Relay) {
 }
 
 #[tokio::test]
-async fn h1_a_second_client_is_told_and_the_first_sees_nothing_of_it() {
+async fn second_client_is_refused_and_the_first_is_undisturbed() {
     let env = TestEnv::new();
     let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
@@ -62,7 +62,7 @@ async fn unless_seen<T>(client: &mut Client, work: impl Future<Output = T>) -> R
 }
 
 #[tokio::test]
-async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
+async fn messages_of_a_refused_client_never_reach_the_agent() {
     let env = TestEnv::new();
     let agent = FakeAgent::new(&env, "work()");
     let relay = agent.launch(&env).argument(LONG_PROBE).start();
@@ -94,7 +94,7 @@ async fn h2_nothing_a_second_client_sends_reaches_the_agent() {
 }
 
 #[tokio::test]
-async fn h3_of_200_clients_at_once_one_is_connected() {
+async fn one_of_200_simultaneous_clients_is_connected() {
     let env = TestEnv::new();
     let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
@@ -128,7 +128,7 @@ async fn h3_of_200_clients_at_once_one_is_connected() {
 }
 
 #[tokio::test]
-async fn h4_a_client_that_closes_or_resets_frees_the_place_at_once() {
+async fn close_or_reset_frees_the_slot_at_once() {
     let env = TestEnv::new();
     let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);
@@ -149,7 +149,7 @@ async fn h4_a_client_that_closes_or_resets_frees_the_place_at_once() {
 }
 
 #[tokio::test]
-async fn h4_a_vanished_client_loses_the_place_to_the_next_one() {
+async fn vanished_client_loses_the_slot_to_the_next_client() {
     let env = TestEnv::new();
     let relay = demo(&env, SHORT_PROBE);
     let before = Before::of(&relay);
@@ -164,7 +164,7 @@ async fn h4_a_vanished_client_loses_the_place_to_the_next_one() {
 }
 
 #[tokio::test]
-async fn h4_a_vanished_client_is_dropped_by_the_ping_clock() {
+async fn vanished_client_is_dropped_after_a_missed_pong() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env)
         .argument("--ping-interval=500ms")
@@ -183,7 +183,7 @@ async fn h4_a_vanished_client_is_dropped_by_the_ping_clock() {
 
 /// A stopped program: its kernel still takes bytes, it answers nothing.
 #[tokio::test]
-async fn h5_a_frozen_client_is_dead_though_its_kernel_is_not() {
+async fn frozen_client_is_dropped_although_its_kernel_acknowledges() {
     let env = TestEnv::new();
     let relay = demo(&env, SHORT_PROBE);
     let before = Before::of(&relay);
@@ -264,7 +264,7 @@ async fn a_live_client_survives_a_stopped_server() {
 
 /// The same pause, and the client died in it.
 #[tokio::test]
-async fn a_client_that_died_while_the_server_was_stopped_does_not_hold_the_place() {
+async fn client_that_died_while_the_server_was_stopped_loses_the_slot() {
     let env = TestEnv::new();
     let relay = demo(&env, SHORT_PROBE);
     let before = Before::of(&relay);
@@ -282,7 +282,7 @@ async fn a_client_that_died_while_the_server_was_stopped_does_not_hold_the_place
 
 /// An agent's question outlives the client it was put to.
 #[tokio::test]
-async fn h12_a_pending_permission_is_asked_again_once() {
+async fn pending_permission_request_is_replayed_once() {
     let env = TestEnv::new();
     let relay = demo(&env, LONG_PROBE);
     let before = Before::of(&relay);

@@ -1,7 +1,7 @@
 //! Byte for byte: lines that a relay which parses and prints again would
 //! change arrive as they were written, and in order.
 //!
-//! What the real CLI prints is compared in every scenario with it; here are
+//! Output of the real CLI is compared in every scenario with it; here are
 //! the lines that it might print one day.
 
 use crate::support::relay::Launch;
@@ -18,7 +18,7 @@ const LAST: &str = r#"{"type":"result","subtype":"success","is_error":false,"the
 /// The longest line that is relayed.
 const LONGEST_LINE_BYTES: usize = 64 << 20;
 
-/// What a client gets from an agent that prints `lines` in such pieces.
+/// Messages that a client gets from an agent that prints `lines` in such pieces.
 async fn relayed(lines: &[String], piece_bytes: usize) -> Vec<String> {
     let env = TestEnv::new();
     let mut output = lines.join("\n");
@@ -117,7 +117,7 @@ fn object(fields: &[(String, String)]) -> String {
     format!("{{{}}}", fields.join(" ,\t"))
 }
 
-/// One line, and whether a client is owed it.
+/// One line, and true if it is relayed.
 fn line() -> impl Strategy<Value = (String, bool)> {
     let kind = prop_oneof![
         4 => select(vec!["assistant", "user", "stream_event", "a type of tomorrow", ""])
@@ -127,15 +127,15 @@ fn line() -> impl Strategy<Value = (String, bool)> {
     ];
     let others = prop::collection::vec((key(), value()), 0..5);
     (kind, others, any::<prop::sample::Index>(), any::<bool>()).prop_map(
-        |((kind, owed), mut fields, at, twice)| {
+        |((kind, expected), mut fields, at, twice)| {
             // `type` may stand anywhere; of two the last one counts.
             let at = at.index(fields.len() + 1);
             fields.insert(at, (r#""type""#.to_owned(), format!("\"{kind}\"")));
             if twice {
-                let other = if owed { "\"keep_alive\"" } else { "\"assistant\"" };
+                let other = if expected { "\"keep_alive\"" } else { "\"assistant\"" };
                 fields.insert(0, (r#""type""#.to_owned(), other.to_owned()));
             }
-            (object(&fields), owed)
+            (object(&fields), expected)
         },
     )
 }
@@ -154,11 +154,11 @@ fn generated_lines_arrive_as_they_are() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let mut said: Vec<_> = lines.iter().map(|(line, _)| line.clone()).collect();
         said.push(LAST.to_owned());
-        let mut owed: Vec<_> =
-            lines.into_iter().filter(|(_, owed)| *owed).map(|(line, _)| line).collect();
-        owed.push(LAST.to_owned());
+        let mut expected: Vec<_> =
+            lines.into_iter().filter(|(_, expected)| *expected).map(|(line, _)| line).collect();
+        expected.push(LAST.to_owned());
         let seen = runtime.expect("a runtime").block_on(relayed(&said, piece_bytes));
-        prop_assert_eq!(seen, owed);
+        prop_assert_eq!(seen, expected);
         Ok(())
     });
     if let Err(failure) = outcome {

@@ -20,7 +20,7 @@ async fn a_sandbox_is_created_claimed_asked_and_ended() {
     let answer = soon(client.ask("hello")).await.unwrap();
     assert!(answer.text.contains("hello"), "{}", answer.text);
 
-    // What was asked for: nobody else's traffic, five minutes, marks.
+    // The request: no public traffic, five minutes, metadata.
     let created: Value =
         serde_json::from_slice(&cloud.asked("POST", "/sandboxes")[0].body).unwrap();
     assert_eq!(created["templateID"], "claude-agent-server");
@@ -30,7 +30,7 @@ async fn a_sandbox_is_created_claimed_asked_and_ended() {
     assert_eq!(created["metadata"]["run"], "7");
     assert_eq!(created.get("envVars"), None, "the server would never see them");
 
-    // How the server was reached: by the traffic token and the claim alike,
+    // The server was reached with the traffic token and the claim,
     // on every request, the upgrade among them.
     let reached: Vec<_> = cloud.fake.requests();
     let reached: Vec<_> = reached.iter().filter(|r| r.channel == Channel::SandboxProxy).collect();
@@ -46,9 +46,9 @@ async fn a_sandbox_is_created_claimed_asked_and_ended() {
     let configured: Value = serde_json::from_slice(configured).unwrap();
     assert_eq!((&configured["model"], &configured["authToken"]), (&"m".into(), &claim.into()));
 
-    // Whoever reaches the server by itself is a stranger.
-    let stranger = Client::builder().connection_url(&cloud.relay.url).environment(false);
-    let refused = soon(stranger.get_configuration()).await.unwrap_err();
+    // A client that reaches the server directly has no token.
+    let direct = Client::builder().connection_url(&cloud.relay.url).environment(false);
+    let refused = soon(direct.get_configuration()).await.unwrap_err();
     assert!(matches!(refused, Error::Unauthorized { .. }), "{refused:?}");
 
     soon(client.stop()).await;

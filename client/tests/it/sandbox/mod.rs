@@ -21,7 +21,7 @@ use claude_relay_testing::wait;
 
 /// For what cleans up after itself at leisure.
 const CLEANUP: Duration = Duration::from_secs(60);
-/// Where the claim token lies in a sandbox.
+/// Path of the claim token in a sandbox.
 const TOKEN_FILE: &str = "/root/.claude-relay-token";
 
 /// The cloud: E2B, and the server that is in its sandboxes.
@@ -106,7 +106,7 @@ fn variables(fake: &FakeE2b) -> [(&'static str, String); 3] {
     ]
 }
 
-/// What the edge says while nothing listens on the port.
+/// Answer of the sandbox proxy while nothing listens on the port.
 fn closed_port() -> Fault {
     let body = serde_json::json!({
         "sandboxId": "i1", "message": "The sandbox is running but port is not open",

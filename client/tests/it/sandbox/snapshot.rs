@@ -23,7 +23,7 @@ async fn frozen() -> Cloud {
     cloud
 }
 
-/// Whether a text looks drawn: long, and of hexadecimal digits.
+/// Returns true for a text that looks random: long, and of hexadecimal digits.
 fn looks_drawn(text: &str) -> bool {
     text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }

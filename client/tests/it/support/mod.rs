@@ -1,4 +1,4 @@
-//! Shared parts of the tests. What other crates' tests use too is in
+//! Shared parts of the tests. Parts that other crates' tests use too are in
 //! `claude-relay-testing`.
 
 pub(crate) mod codex;

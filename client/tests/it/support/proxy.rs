@@ -44,7 +44,7 @@ impl Proxy {
     }
 }
 
-/// Whether it cut the connection.
+/// Returns true if it cut the connection.
 async fn pass(client: TcpStream, server: TcpStream, limit: Option<usize>) -> bool {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();

@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 /// A test that waits longer than this for anything has failed.
-const PATIENCE: Duration = claude_relay_testing::wait::DEADLINE;
+const DEADLINE: Duration = claude_relay_testing::wait::DEADLINE;
 
 const INTERRUPT: &str =
     r#"{"request_id":"stop","type":"control_request","request":{"subtype":"interrupt"}}"#;
@@ -74,7 +74,7 @@ impl Agent {
     }
 
     fn bytes(&self) -> Option<Vec<u8>> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(DEADLINE) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("the agent says nothing"),
@@ -178,7 +178,7 @@ fn recorded(name: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What a line is, with its keys in order, down to where they stop being the
+/// Shape of a line, with its keys in order, down to where they stop being the
 /// protocol's: compared by this, two lines differ in values alone.
 fn shape(line: &Value) -> String {
     let word = |at: &str| line.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! What scripts make it do.
+//! Scripts of the demo agent.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
@@ -138,7 +138,7 @@ fn a_spawned_command_has_a_session_of_its_own_and_survives() {
     // from /proc: rustix's getsid panics over the session 0 that a process in
     // a container may have until then.
     let leads = || Process::read(pid).filter(|command| command.session == pid);
-    assert!(until_blocking(PATIENCE, leads).is_some(), "{:?}", Process::read(pid));
+    assert!(until_blocking(DEADLINE, leads).is_some(), "{:?}", Process::read(pid));
     assert_eq!(agent.finish().2.code(), Some(0), "stdout ends although the command lives");
     let left = Process::read(pid).expect("the command outlives the agent");
     assert_ne!(left.state, 'Z', "{left:?}");

@@ -8,7 +8,7 @@ fn keys_of(line: &Value) -> Vec<&str> {
     line.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-/// Whether `keys` occur in `all` in this order.
+/// Returns true if `keys` occur in `all` in this order.
 fn in_order(keys: &[&str], all: &[&str]) -> bool {
     let mut all = all.iter();
     keys.iter().all(|key| all.any(|it| it == key))
@@ -142,7 +142,7 @@ fn without_the_flag_nothing_is_streamed() {
 }
 
 #[test]
-fn the_word_tool_shows_a_thought_a_call_and_its_result() {
+fn word_tool_produces_thinking_a_call_and_its_result() {
     let mut agent = start(&["--include-partial-messages"]);
     agent.say("Show me a tool");
     let lines = agent.until_result();

@@ -7,7 +7,7 @@ use claude_relay_testing::wait;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// What every agent can do; its own story comes behind it.
+/// Functions of every agent; its own story follows them.
 ///
 /// `line` takes one byte at a time, so that what lies behind it is still in
 /// the pipe when the agent ends.
@@ -103,7 +103,7 @@ impl FakeAgent {
         self.noted("heard")
     }
 
-    /// What each of its runs was told to resume.
+    /// The conversation that each of its runs was to resume.
     pub(crate) fn runs(&self) -> Vec<String> {
         self.noted("runs")
     }

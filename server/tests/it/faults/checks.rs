@@ -1,4 +1,4 @@
-//! What must hold after every fault: the server answers at once, a fresh
+//! Checks after every fault: the server answers at once, a fresh
 //! client completes a turn, and nothing has been left behind or piled up.
 
 use crate::support::http;
@@ -10,10 +10,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How many descriptors may come or go unexplained.
+/// Number of descriptors that may come or go unexplained.
 const DESCRIPTORS: usize = 2;
 
-/// What the relay holds for a running agent: its three pipes, the keeper's
+/// Descriptors for a running agent: its three pipes, the supervisor's
 /// socket.
 const AGENT_DESCRIPTORS: usize = 4;
 
@@ -47,8 +47,8 @@ impl Before {
         client.say("Are you there?").await;
         client.turn().await;
         client.close().await;
-        // (c) Nothing has piled up: a keeper, an agent, and their pipes.
-        wait::until("no more than a keeper and an agent", || {
+        // (c) Nothing has piled up: a supervisor, an agent, and their pipes.
+        wait::until("no more than a supervisor and an agent", || {
             let offspring = relay.offspring();
             (offspring.len() <= 2).then_some(())
         })
@@ -88,7 +88,7 @@ pub(crate) async fn fresh_client(address: SocketAddr) -> Client {
     .await
 }
 
-/// Less than 2 % of a processor over a second. What the fault has set in
+/// Less than 2 % of a processor over a second. Work that the fault has set in
 /// motion may still be coming to rest, so the best of some seconds counts.
 async fn idles(pid: i32) {
     wait::within("the server to idle", async {
@@ -103,7 +103,7 @@ async fn idles(pid: i32) {
     .await;
 }
 
-/// How many descriptors a process has open.
+/// Number of open descriptors of a process.
 pub(crate) fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").count()
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn i3_a_signal_is_named() {
+async fn exit_by_a_signal_names_the_signal() {
     for name in ["SIGSEGV", "SIGKILL", "SIGABRT"] {
         let story = format!("if RUN == 1:\n    hear()\n    init()\n    die(signal.{name})\nwork()");
         let mut trial = Trial::of(&story).await;
@@ -30,7 +30,7 @@ async fn i3_a_signal_is_named() {
 
 /// A signal before the first answer says nothing about the conversation.
 #[tokio::test]
-async fn i3_a_resumed_agent_that_is_killed_at_once_does_not_lose_the_conversation() {
+async fn conversation_survives_a_resumed_agent_that_is_killed_at_once() {
     let story = "if RUN == 1:\n    turn(hear())\n    hear()\n    die(signal.SIGKILL)\nif RUN == 2: die(signal.SIGKILL)\nif RUN == 3: sys.exit(1)\nwork()";
     let mut trial = Trial::of(story).await;
     trial.turn("one").await;
@@ -79,9 +79,9 @@ work()
 /// Ends between two messages that both lie in its pipe: what it has not read
 /// is handed to the next one, once and in order, whichever way it ends.
 #[tokio::test]
-async fn i5_what_was_not_read_is_handed_over_once_and_in_order() {
-    let with_its_keeper = "os.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)";
-    for end in ["sys.exit(0)", "sys.exit(1)", "die(signal.SIGKILL)", with_its_keeper] {
+async fn unread_messages_reach_the_next_agent_once_and_in_order() {
+    let with_its_supervisor = "os.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)";
+    for end in ["sys.exit(0)", "sys.exit(1)", "die(signal.SIGKILL)", with_its_supervisor] {
         // Every process reads seven messages of those that are there already.
         let story = format!(
             "if RUN == 1: gate('go')\nfor _ in range(7):\n    text = hear()\n    if text is None: sys.exit(0)\n    turn(text)\n    if text == 'message 199': work()\n{end}"
@@ -101,7 +101,7 @@ async fn i5_what_was_not_read_is_handed_over_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn i7_an_agent_that_closes_its_stdout_and_lives_on_is_replaced() {
+async fn agent_that_closes_stdout_is_replaced() {
     let story =
         "if RUN == 1:\n    hear()\n    init()\n    os.close(1)\n    time.sleep(600)\nwork()";
     let mut trial = Trial::of(story).await;
@@ -115,7 +115,7 @@ async fn i7_an_agent_that_closes_its_stdout_and_lives_on_is_replaced() {
 }
 
 #[tokio::test]
-async fn i8_an_agent_that_closes_its_stdin_and_lives_on_is_replaced() {
+async fn agent_that_closes_stdin_is_replaced() {
     let story = "if RUN == 1:\n    turn(hear())\n    os.close(0)\n    note('closed', 'stdin')\n    time.sleep(600)\nwork()";
     let mut trial = Trial::of(story).await;
     trial.turn("one").await;
@@ -133,7 +133,7 @@ async fn i8_an_agent_that_closes_its_stdin_and_lives_on_is_replaced() {
 }
 
 #[tokio::test]
-async fn i9_an_agent_that_ignores_eof_and_sigterm_is_killed_after_the_grace() {
+async fn agent_that_ignores_eof_and_sigterm_is_killed_after_the_grace_period() {
     let story = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwork()\nwhile True: time.sleep(1)";
     let mut trial = Trial::of(story).await;
     trial.turn("one").await;
@@ -145,9 +145,9 @@ async fn i9_an_agent_that_ignores_eof_and_sigterm_is_killed_after_the_grace() {
     wait::was_within(Duration::from_secs(2), asked);
 }
 
-/// A shell between the keeper and the agent that shields it from SIGTERM.
+/// A shell between the supervisor and the agent that ignores SIGTERM.
 #[tokio::test]
-async fn i9_a_wrapper_that_ignores_sigterm_changes_nothing() {
+async fn wrapper_that_ignores_sigterm_does_not_delay_the_stop() {
     let env = TestEnv::new();
     let wrapper = env.file("wrapper");
     let server = env!("CARGO_BIN_EXE_claude-relay-server");
@@ -160,7 +160,7 @@ async fn i9_a_wrapper_that_ignores_sigterm_changes_nothing() {
 }
 
 #[tokio::test]
-async fn i18_a_last_line_without_newline_comes_before_the_end() {
+async fn last_line_without_newline_is_relayed_before_the_exit() {
     let story = r#"
 if RUN == 1:
     hear()
@@ -184,13 +184,13 @@ work()
 /// An agent that ends whenever it is spoken to, and a client that never gives
 /// up speaking.
 #[tokio::test]
-async fn i20_a_crash_loop_backs_off_and_costs_nothing() {
+async fn crash_loop_backs_off_and_leaks_nothing() {
     let mut trial = Trial::of("hear()\nsys.exit(7)").await;
     let started = Instant::now();
     for text in texts(0..100) {
         trial.client.say(text).await;
     }
-    // Whether the second message has come when the first run ends or not: it
+    // The second message may or may not have come when the first run ends: it
     // is followed by the next at once.
     let (told, _) = trial.told_of_the_end().await;
     assert!(told.contains("start") && !told.contains("before"), "{told}");

@@ -1,4 +1,4 @@
-//! Group I: an agent with faults, through real processes and sockets. Each
+//! Agents with faults, through real processes and sockets. Each
 //! ends in the frames the contract names and in a server that works.
 
 pub(crate) mod agent;

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What becomes of the bytes.
+/// Treatment of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Up,
@@ -41,7 +41,7 @@ impl Proxy {
         Self { address, line, accepting }
     }
 
-    /// Where clients connect.
+    /// Address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

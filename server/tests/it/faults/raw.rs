@@ -9,14 +9,14 @@ use std::ops::Range;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How much is read at once.
+/// Number of bytes read at once.
 const READ_BYTES: usize = 256 << 10;
 
 /// One connection.
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
-    /// What stands before this in the buffer has been given out.
+    /// Everything before this in the buffer has been returned.
     taken: usize,
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn user_message(content: &str) -> String {
     .to_string()
 }
 
-/// Where the payload of the first frame begins and ends, if it is all there.
+/// Range of the payload of the first frame, if it is all there.
 fn whole_frame(bytes: &[u8]) -> Option<(usize, usize)> {
     let (start, length) = match *bytes.get(1)? {
         126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),

@@ -15,7 +15,7 @@ use std::os::unix::process::CommandExt;
 /// Each way in which there may be no program where one should be, told with
 /// its path and the system's words; the next message finds it mended.
 #[tokio::test]
-async fn i1_a_program_that_cannot_be_started_is_named_and_tried_again() {
+async fn missing_program_is_named_and_started_again_later() {
     let elf_of_another_machine = {
         let mut head = [0_u8; 64];
         head[..7].copy_from_slice(b"\x7fELF\x01\x02\x01");
@@ -71,20 +71,20 @@ async fn i1_a_program_that_cannot_be_started_is_named_and_tried_again() {
 
 /// Ends before it has read anything: what waited for it goes to the next one.
 #[tokio::test]
-async fn i2_an_agent_that_exits_before_reading_is_told_with_code_and_stderr() {
+async fn early_exit_is_reported_with_code_and_stderr() {
     for code in [0, 1] {
         let mut trial = Trial::of(&format!(
-            "if RUN == 1:\n    gate('go')\n    err('line one\\nlast words\\n')\n    sys.exit({code})\nwork()"
+            "if RUN == 1:\n    gate('go')\n    err('line one\\nlast output\\n')\n    sys.exit({code})\nwork()"
         ))
         .await;
         trial.client.say("first").await;
         trial.agent.open("go");
         let (words, exit) = trial.told_of_the_end().await;
         assert!(words.contains(&format!("exited with code {code}")), "{words}");
-        assert!(words.contains("last words"), "{words}");
+        assert!(words.contains("last output"), "{words}");
         assert_eq!(
             exit,
-            json!({"type": "exit", "code": code, "signal": null, "stderr": "line one\nlast words\n"})
+            json!({"type": "exit", "code": code, "signal": null, "stderr": "line one\nlast output\n"})
         );
         trial.client.turn().await;
         assert_eq!(trial.agent.heard(), ["first"]);
@@ -93,7 +93,7 @@ async fn i2_an_agent_that_exits_before_reading_is_told_with_code_and_stderr() {
 }
 
 #[tokio::test]
-async fn i2_bin_false_backs_off_and_its_messages_wait() {
+async fn messages_wait_while_a_failing_agent_backs_off() {
     let env = TestEnv::new();
     let agent = FakeAgent::new(&env, "");
     let launch = Launch::new(&env).argument("--claude-path=/bin/false");
@@ -156,14 +156,14 @@ fn limit(pid: i32, user: Uid, resource: &str, most: &str) -> String {
 const ENDS_ONCE: &str = "if RUN == 1: sys.exit(1)\nwork()";
 
 #[tokio::test]
-async fn i23_no_descriptor_for_the_pipes_is_told_and_tried_again() {
+async fn exhausted_descriptors_are_reported_and_the_start_is_retried() {
     let trial = Trial::of(ENDS_ONCE).await;
     let open = descriptors(trial.relay.pid()) as u64;
     refused(trial, geteuid(), "nofile", |_| open, "Too many open files").await;
 }
 
 #[tokio::test]
-async fn i23_no_process_for_the_agent_is_told_and_tried_again() {
+async fn process_limit_is_reported_and_the_start_is_retried() {
     let mut user = geteuid();
     let trial = Trial::launched(ENDS_ONCE, |launch, env| {
         user = env.give_to_nobody();
@@ -174,15 +174,15 @@ async fn i23_no_process_for_the_agent_is_told_and_tried_again() {
 }
 
 #[tokio::test]
-async fn i23_no_memory_for_the_agent_is_told_and_tried_again() {
+async fn exhausted_memory_is_reported_and_the_start_is_retried() {
     let trial = Trial::of(ENDS_ONCE).await;
     refused(trial, geteuid(), "as", virtual_bytes, "Cannot allocate memory").await;
 }
 
-/// What would break the agent or tell it too much is not in its environment;
+/// Variables that would break the agent or tell it too much are not in its environment;
 /// everything else is.
 #[tokio::test]
-async fn i25_and_i26_the_agent_inherits_what_it_may_and_nothing_else() {
+async fn agent_inherits_only_allowed_variables_and_descriptors() {
     const KEPT_BACK: [&str; 11] = [
         "CLAUDECODE",
         "CLAUDE_CODE_SSE_PORT",
@@ -216,7 +216,7 @@ async fn i25_and_i26_the_agent_inherits_what_it_may_and_nothing_else() {
 /// The server's own words where it knows beforehand, the CLI's where it does
 /// not.
 #[tokio::test]
-async fn i27_a_refusal_to_run_as_root_is_told_with_its_reason() {
+async fn refusal_to_run_as_root_is_reported_with_its_reason() {
     const REFUSAL: &str = "--dangerously-skip-permissions cannot be used with root/sudo privileges for security reasons";
     let mut trial =
         Trial::of(&format!("if RUN == 1:\n    err('{REFUSAL}\\n')\n    sys.exit(1)\nwork()")).await;
@@ -241,7 +241,7 @@ async fn i27_a_refusal_to_run_as_root_is_told_with_its_reason() {
 }
 
 #[tokio::test]
-async fn i28_a_workspace_that_vanishes_is_named() {
+async fn vanished_workspace_is_named() {
     let mut trial = Trial::of("if RUN == 1:\n    hear()\n    sys.exit(1)\nwork()").await;
     let workspace = trial.env.workspace();
     trial.agent.notes("runs", "(new)").await;
@@ -259,7 +259,7 @@ async fn i28_a_workspace_that_vanishes_is_named() {
 }
 
 #[tokio::test]
-async fn d11_a_directory_that_is_closed_or_was_deleted_is_named() {
+async fn closed_or_deleted_directory_is_named() {
     let mut user = geteuid();
     let story = "if RUN == 1:\n    hear()\n    sys.exit(1)\nwork()";
     let mut trial = Trial::launched(story, |launch, env| {
@@ -292,7 +292,7 @@ async fn d11_a_directory_that_is_closed_or_was_deleted_is_named() {
 
 /// The server needs nothing of its home while it has a workspace.
 #[tokio::test]
-async fn i28_a_home_that_cannot_be_written_stops_nothing() {
+async fn read_only_home_stops_nothing() {
     let mut trial = Trial::launched("work()", |launch, env| {
         let user = env.give_to_nobody().as_raw();
         set_permissions(env.home(), Permissions::from_mode(0o555)).expect("a mode for our own");

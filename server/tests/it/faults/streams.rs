@@ -16,7 +16,7 @@ use std::time::Duration;
 /// its bound, and then the client is told; everything else still works, and
 /// what was taken is not lost.
 #[tokio::test]
-async fn i6_a_client_that_writes_faster_than_the_agent_reads_is_told_so() {
+async fn full_inbox_is_reported_to_the_client() {
     const SENT: usize = 140;
     let story = r#"
 if RUN == 1:
@@ -71,7 +71,7 @@ for taken in io.BufferedReader(io.FileIO(0, closefd=False), 1 << 20):
 
 /// stderr full before a word on stdout, both full before stdin is read.
 #[tokio::test]
-async fn i12_full_pipes_in_all_directions_are_no_deadlock() {
+async fn full_pipes_in_all_directions_do_not_deadlock() {
     let story = r#"
 if RUN == 1:
     err(b"noise\n" * 200_000)
@@ -92,7 +92,7 @@ work()
 /// Noise without end: passed on at a bounded rate, and what is left out is
 /// counted.
 #[tokio::test]
-async fn i12_endless_stderr_is_bounded_and_what_is_left_out_is_counted() {
+async fn endless_stderr_is_bounded_and_omitted_lines_are_counted() {
     let story = r#"
 if RUN == 1:
     import threading
@@ -122,7 +122,7 @@ async fn replay_next(relay: &Relay) -> u64 {
 }
 
 #[tokio::test]
-async fn i13_odd_bytes_on_stderr_arrive_as_valid_json() {
+async fn invalid_bytes_on_stderr_arrive_as_valid_json() {
     let story = r#"
 if RUN == 1:
     err(b"\xff\xfe broken\n")
@@ -148,7 +148,7 @@ work()
 
 /// The longest line there may be, one byte more, and the line behind it.
 #[tokio::test]
-async fn i15_a_line_at_the_limit_passes_and_one_over_it_is_told() {
+async fn line_at_the_limit_passes_and_a_longer_one_is_reported() {
     const LIMIT: usize = 64 << 20;
     let env = TestEnv::new();
     let story = r#"
@@ -180,7 +180,7 @@ work()
 }
 
 #[tokio::test]
-async fn i17_json_that_is_no_object_is_info() {
+async fn line_that_is_no_json_object_becomes_info() {
     let story = r#"
 if RUN == 1:
     hear()
@@ -223,7 +223,7 @@ work()
 }
 
 #[tokio::test]
-async fn i21_an_agent_that_never_answers_the_first_request_is_spoken_to_anyway() {
+async fn agent_that_never_answers_initialize_gets_messages_anyway() {
     let story = r#"
 def answer(request): pass
 work()
@@ -235,7 +235,7 @@ work()
 }
 
 #[tokio::test]
-async fn i22_a_turn_that_never_ends_is_seen_in_health_and_can_be_interrupted() {
+async fn endless_turn_is_shown_in_health_and_can_be_interrupted() {
     let story = r#"
 if RUN == 1:
     hear()
@@ -267,7 +267,7 @@ work()
 
 /// A question that nobody here can answer is answered with an error.
 #[tokio::test]
-async fn i29_an_unknown_request_of_the_agent_is_not_left_open() {
+async fn unknown_request_of_the_agent_is_answered_with_an_error() {
     let story = r#"
 if RUN == 1:
     hear()
@@ -285,10 +285,10 @@ work()
     trial.over().await;
 }
 
-/// A client that sends nonsense and never reads what is said to it is let go:
-/// what it is owed would grow without end.
+/// Error messages for a client that never reads would fill memory without a
+/// bound, so the server drops the client.
 #[tokio::test]
-async fn a_client_that_complains_are_made_of_and_that_never_reads_is_dropped() {
+async fn client_that_never_reads_error_messages_is_dropped() {
     let env = TestEnv::new();
     let relay = FakeAgent::new(&env, "work()").launch(&env).start();
     let before = Before::of(&relay);

@@ -4,7 +4,7 @@
 //! server that echoes is done here through the relay and an agent that echoes.
 //!
 //! Compression (12, 13) is not offered. UTF-8 is judged when a message is whole
-//! (6.4: "non-strict" there). The single violations are in `f_frames`.
+//! (6.4: "non-strict" there). The single violations are in `frames`.
 
 use serde_json::{Value, json};
 

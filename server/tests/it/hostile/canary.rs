@@ -120,9 +120,9 @@ fn bad_configurations() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn d14_b7_no_secret_is_seen_from_outside() {
+async fn no_secret_is_visible_outside() {
     let env = TestEnv::new();
-    // Where an operator keeps them: a file that the server reads.
+    // The place where an operator keeps them: a file that the server reads.
     let dotenv = [
         ("RELAY_AUTH_TOKEN", secret("token")),
         ("ANTHROPIC_API_KEY", secret("server-key")),
@@ -178,7 +178,7 @@ async fn d14_b7_no_secret_is_seen_from_outside() {
     watch.look_at_processes("after the agent's end", &relay);
     client.close().await;
 
-    // What the agent was to get it got, and nothing of the server's own.
+    // The agent has got its own secrets, and none of the server's.
     let text = std::fs::read_to_string(&environment).expect("it is there");
     let variables: BTreeMap<_, _> = text.lines().filter_map(|line| line.split_once('=')).collect();
     assert_eq!(variables.get("ANTHROPIC_API_KEY").copied(), Some(secret("key").as_str()));
@@ -200,7 +200,7 @@ async fn d14_b7_no_secret_is_seen_from_outside() {
 }
 
 #[tokio::test]
-async fn d14_b7_a_claim_is_not_seen_from_outside() {
+async fn claimed_token_is_not_visible_outside() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).argument("--log=trace").start();
     let mut watch = Watch::default();
@@ -226,7 +226,7 @@ async fn d14_b7_a_claim_is_not_seen_from_outside() {
 }
 
 #[tokio::test]
-async fn d14_b7_behind_the_key_proxy_not_even_the_agent_sees_the_key() {
+async fn key_behind_the_proxy_is_not_visible_to_the_agent() {
     let env = TestEnv::new();
     let agent = failing_agent(&env);
     // An API that is not there: the proxy has something to complain of.
@@ -255,7 +255,7 @@ async fn d14_b7_behind_the_key_proxy_not_even_the_agent_sees_the_key() {
     let proxy = value("ANTHROPIC_BASE_URL");
     let proxy = proxy.strip_prefix("http://").expect("loopback").parse().expect("an address");
     let key = value("ANTHROPIC_API_KEY");
-    assert!(key.starts_with("sk-ant-relay-"), "a stand-in: {key}");
+    assert!(key.starts_with("sk-ant-relay-"), "a placeholder key: {key}");
     watch.saw("the agent's environment", text.clone());
     for key in [key, "x".to_owned(), secret("proxied")] {
         for path in ["/v1/messages", "/v1/models", &format!("/{}", secret("proxy-path"))] {
@@ -278,7 +278,7 @@ async fn d14_b7_behind_the_key_proxy_not_even_the_agent_sees_the_key() {
 }
 
 #[tokio::test]
-async fn d14_b7_the_token_for_codex_is_seen_by_codex_alone() {
+async fn codex_token_is_visible_to_codex_alone() {
     let env = TestEnv::new();
     // A server that repeats what it was sent where it refuses it.
     let codex = TcpListener::bind("127.0.0.1:0").await.expect("a port");

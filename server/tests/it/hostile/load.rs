@@ -1,4 +1,4 @@
-//! Load that strangers make, while a client is at work: it must not feel it.
+//! Load of unauthenticated peers while a client is connected.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -10,18 +10,18 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::AttackHarness;
-use super::c_http::reset;
+use super::http_requests::reset;
 use crate::support::ws::Client;
 
 const IDLE: usize = 5000;
 const DRIPS: usize = 500;
 const RESETS: usize = 10_000;
 
-/// How long the idle connections are there once all of them are.
+/// Time for which all idle connections stay open.
 const IDLE_FOR: Duration = Duration::from_secs(3);
 
-/// What the 99th of a hundred answers may take on loopback. A build that is not
-/// optimised has only to go on. In the burst of connections, a quarter of a
+/// Longest time of the 99th of a hundred answers on loopback. A build that is not
+/// optimised has only to answer at all. In the burst of connections, a quarter of a
 /// second in which five programs share the processors, an optimised one on two
 /// of them is at the edge: 3.5 to 7.2 ms, and 1.3 to 6.5 ms when the burst goes
 /// to another program's port.
@@ -58,7 +58,7 @@ async fn p99(client: &mut Client, least: usize, attack: Option<JoinHandle<()>>) 
 }
 
 #[tokio::test]
-async fn c3_c15_the_client_at_work_does_not_feel_strangers() {
+async fn unauthenticated_load_does_not_slow_the_client() {
     raise_descriptor_limit();
     let harness = AttackHarness::begin().await;
     let address = harness.address();
@@ -91,7 +91,7 @@ async fn idle(address: SocketAddr, stay: Duration) {
     for _ in 0..IDLE {
         held.push(TcpStream::connect(address).await.expect("the server has room"));
     }
-    // With all of them open it still has a place for who speaks.
+    // With all of them open it still answers a request.
     let asked = Instant::now();
     let health = crate::support::http::get(address, "/health").await;
     assert_eq!(health.status, 200);
@@ -121,7 +121,7 @@ async fn drips(address: SocketAddr) {
             }
         }
         held = left;
-        // The patience with a head is ten seconds, and each here has its own.
+        // The timeout of a head is ten seconds, and each here has its own.
         claude_relay_testing::wait::was_within(Duration::from_secs(12), begun);
     }
 }

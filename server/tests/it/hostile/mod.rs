@@ -1,20 +1,20 @@
-//! What strangers, foreign pages and broken clients send, over raw sockets.
-//! The letters in the names group the faults: A the browser, B the token, C
-//! HTTP, D the configuration, E the handshake, F frames, G messages.
-//!
-//! After each the server must be as it was: [`Siege::over`].
+//! Attacks of unauthenticated peers, foreign pages and broken clients, over raw
+//! sockets.
 
-mod a_browser;
+//!
+//! After each the server must be as it was: [`AttackHarness::over`].
+
 mod autobahn;
-mod b_token;
-mod c_http;
+mod browser;
 mod canary;
-mod d_config;
-mod e_handshake;
-mod f_frames;
-mod g_messages;
+mod configuration;
+mod frames;
+mod handshake;
+mod http_requests;
 mod load;
+mod messages;
 mod recording;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -29,11 +29,11 @@ use crate::support::ws::Client;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
 
-/// How much memory an attack may leave behind: what an allocator keeps for the
+/// Memory that an attack may leave behind: the allocator's reserve for the
 /// next time, and nothing that grows with the attack.
 const GROWTH_BYTES: u64 = 24 << 20;
 
-/// How many descriptors more or fewer are no leak: the runtime's own.
+/// Number of descriptors more or fewer that is no leak: the runtime's own.
 const DESCRIPTORS: usize = 2;
 
 /// A server under attack, and what it held before.
@@ -45,7 +45,7 @@ pub(crate) struct AttackHarness {
     pub(crate) env: TestEnv,
 }
 
-/// What a process holds.
+/// Resources that a process holds.
 #[derive(Debug, Clone, Copy)]
 struct Footprint {
     descriptors: usize,
@@ -127,7 +127,7 @@ impl AttackHarness {
         client.close().await;
     }
 
-    /// What is held when `good`, or at last when it is never so.
+    /// The footprint once it is `good`, or the last one after a deadline.
     async fn settled(&self, good: impl Fn(&Footprint) -> bool) -> Footprint {
         let deadline = Instant::now() + Duration::from_secs(15);
         loop {
@@ -139,7 +139,7 @@ impl AttackHarness {
         }
     }
 
-    /// How much more memory the server has than before the attack.
+    /// Memory that the server has gained since before the attack.
     pub(crate) fn grown_bytes(&self) -> u64 {
         self.footprint().resident_bytes.saturating_sub(self.before.resident_bytes)
     }

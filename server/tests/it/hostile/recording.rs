@@ -13,7 +13,7 @@ use crate::support::relay::Launch;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
 
-/// A server under attack, and what its agent was told.
+/// A server under attack whose agent records its stdin.
 pub(crate) struct RecordingHarness {
     pub(crate) harness: AttackHarness,
     /// While it is there, the built-in agent answers.
@@ -23,7 +23,7 @@ pub(crate) struct RecordingHarness {
 }
 
 impl RecordingHarness {
-    /// The witness starts with the next client.
+    /// The recording agent starts with the next client.
     pub(crate) async fn begin() -> Self {
         let env = TestEnv::new();
         let [script, peace, arguments, input] =
@@ -55,14 +55,14 @@ impl RecordingHarness {
         recorder
     }
 
-    /// What the agent was started with.
+    /// The arguments of the agent.
     pub(crate) async fn arguments(&self) -> Vec<String> {
         let read = || std::fs::read_to_string(&self.arguments).ok();
         let text = wait::until("the agent's arguments", read).await;
         text.split_terminator('\0').map(str::to_owned).collect()
     }
 
-    /// What it was told first: the request `initialize`.
+    /// The first line on its stdin: the request `initialize`.
     pub(crate) async fn initialize(&self) -> String {
         let mut first = self.input.clone();
         first.set_extension("first");

@@ -52,7 +52,7 @@ impl Cell {
         client
     }
 
-    /// What the shell says to `commands` inside: stdout and stderr together.
+    /// Output of `commands` in the sandbox: stdout and stderr together.
     async fn run(&self, commands: &str) -> String {
         let mut client = self
             .agent(&format!(

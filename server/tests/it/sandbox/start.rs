@@ -1,4 +1,4 @@
-//! What ends the start, or is said at it: a sandbox that cannot be had, or that
+//! Starts that fail or warn: a sandbox that cannot be had, or that
 //! would only seem to be one.
 
 use super::*;
@@ -50,7 +50,7 @@ async fn a_sandbox_that_cannot_be_had_ends_the_start_with_the_mend() {
 }
 
 #[tokio::test]
-async fn what_would_only_seem_safe_ends_the_start() {
+async fn start_is_refused_if_the_sandbox_would_not_protect() {
     let env = TestEnv::new();
     let path = Path::new("/usr/bin:/bin");
     let (code, said) = refused(&env, &["--sandbox=bwrap"], path);

@@ -1,4 +1,4 @@
-//! What must still work inside.
+//! Features that must still work in the sandbox.
 
 use super::*;
 
@@ -46,11 +46,11 @@ async fn sigterm_to_the_wrapper_ends_everything_inside() {
 #[tokio::test]
 async fn the_exit_code_comes_through() {
     let cell = Cell::start();
-    let mut client = cell.agent("echo last words >&2; exit 7").await;
+    let mut client = cell.agent("echo last output >&2; exit 7").await;
     let frames = client.until(|frame| frame["type"] == "exit").await;
     let exit = frames.last().expect("the exit");
     assert_eq!(exit["code"], 7, "{exit}");
-    assert!(exit["stderr"].as_str().is_some_and(|said| said.contains("last words")), "{exit}");
+    assert!(exit["stderr"].as_str().is_some_and(|said| said.contains("last output")), "{exit}");
     cell.relay.stop();
 }
 

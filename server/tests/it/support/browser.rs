@@ -2,8 +2,8 @@
 //!
 //! fantoccini and not a crate that speaks the browser's own protocol: it is
 //! small, maintained, and built on the hyper that the server uses already. The
-//! two things WebDriver has no word for (colour scheme and screen of another
-//! size) go through chromedriver's door to that protocol.
+//! two things WebDriver has no command for (colour scheme and screen of another
+//! size) go through chromedriver's endpoint of that protocol.
 
 use super::http;
 use claude_relay_testing::process::{self, Mark};
@@ -168,7 +168,7 @@ impl Browser {
         assert_eq!(self.evaluate(hidden).await, json!([]), "beyond the edge of {name}");
     }
 
-    /// What the page has written to the console since it was last asked:
+    /// Console output of the page since the last call:
     /// warnings and errors, a breach of the content security policy among them.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.driver("se/log", json!({ "type": "browser" })).await;

@@ -47,10 +47,10 @@ impl CliFixture {
         Self { env, api, relay, client, tee }
     }
 
-    /// The same scene with a new client in place of the old one.
+    /// The same fixture with a new client in place of the old one.
     pub(crate) async fn reconnect(mut self) -> Self {
-        // What the old client was owed is compared while it is there; the new
-        // one is owed what the CLI prints from now on.
+        // The old client's messages are compared while it is there; the new
+        // one gets the lines that the CLI prints from now on.
         self.tee.assert_verbatim(&mut self.client).await;
         self.client.close().await;
         self.tee.forget();

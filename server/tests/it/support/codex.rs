@@ -84,23 +84,23 @@ impl CodexFixture {
     /// Every scenario's end over stdio: the client has got what Codex wrote,
     /// byte for byte, and the server goes without leaving anything.
     pub(crate) async fn end(mut self) {
-        let owed = || {
+        let expected = || {
             let lines = std::fs::read_to_string(self.env.file("codex-stdout"));
             let lines = lines.expect("Codex writes UTF-8");
-            lines.split_terminator('\n').filter(|line| is_owed(line)).map(str::to_owned).collect()
+            lines.split_terminator('\n').filter(|line| is_relayed(line)).map(str::to_owned).collect()
         };
-        let lines: Vec<String> = owed();
+        let lines: Vec<String> = expected();
         while self.client.data().len() < lines.len() {
             self.client.frame().await;
         }
         let seen = self.client.data().len();
         let lines: Vec<String> = wait::until("the file to hold what the client has seen", || {
-            Some(owed()).filter(|lines: &Vec<String>| lines.len() >= seen)
+            Some(expected()).filter(|lines: &Vec<String>| lines.len() >= seen)
         })
         .await;
         assert!(!lines.is_empty(), "the comparison has something to compare");
-        for (number, (seen, owed)) in self.client.data().iter().zip(&lines).enumerate() {
-            assert!(*seen == owed, "message {number}:\nsaid {owed:.2000}\nseen {seen:.2000}");
+        for (number, (seen, expected)) in self.client.data().iter().zip(&lines).enumerate() {
+            assert!(*seen == expected, "message {number}:\nsaid {expected:.2000}\nseen {seen:.2000}");
         }
         assert_eq!(seen, lines.len());
         self.end_unchecked().await;
@@ -115,7 +115,7 @@ impl CodexFixture {
 
 /// Notifications are for the client; answers and questions are between Codex
 /// and the relay.
-fn is_owed(line: &str) -> bool {
+fn is_relayed(line: &str) -> bool {
     let line: Value = serde_json::from_str(line).expect("Codex writes JSON");
     line.get("id").is_none() && line["method"] != "serverRequest/resolved"
 }

@@ -8,7 +8,7 @@
 //! * [`browser`]: a headless Chromium
 //! * [`browser_fixture`]: the server's page in it
 //!
-//! What other crates' tests use too is in `claude-relay-testing`.
+//! Parts that other crates' tests use too are in `claude-relay-testing`.
 
 pub(crate) mod browser;
 pub(crate) mod browser_fixture;

@@ -16,14 +16,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-/// How long the server has to end after a signal: the patience it has with its
+/// Longest time until the server has ended after a signal: its timeouts for the
 /// agent (5 s for the end of stdin, 5 s for SIGTERM) and some more.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
-/// How long anything the server started may outlive it.
+/// Longest time that a process of the server may outlive it.
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(8);
 
-/// How a server is to be started.
+/// Arguments and environment of a server that is to be started.
 pub(crate) struct Launch {
     port: u16,
     mode: Option<&'static str>,
@@ -66,7 +66,7 @@ impl Launch {
         self
     }
 
-    /// What the agent may do, in place of what was said before.
+    /// Sets the mode.
     pub(crate) fn mode(mut self, mode: &'static str) -> Self {
         self.mode = Some(mode);
         self
@@ -150,7 +150,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -160,7 +160,7 @@ impl Relay {
         i32::try_from(self.child.id()).expect("a process id fits")
     }
 
-    /// What it has written to stderr so far.
+    /// Its stderr so far.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr.lock().expect("no holder panics")).into_owned()
     }
@@ -241,11 +241,11 @@ impl Drop for Relay {
 /// Reads to the end in a thread, so that the server never waits for us.
 fn keep(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
     let kept = Arc::new(Mutex::new(Vec::new()));
-    let keeper = Arc::clone(&kept);
+    let written = Arc::clone(&kept);
     std::thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = stream.read(&mut chunk) {
-            keeper.lock().expect("no holder panics").extend(&chunk[..read]);
+            written.lock().expect("no holder panics").extend(&chunk[..read]);
         }
     });
     kept

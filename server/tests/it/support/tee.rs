@@ -39,15 +39,15 @@ impl Tee {
         tee
     }
 
-    /// What to start in place of the program.
+    /// The script to start in place of the program.
     pub(crate) fn script(&self) -> &Path {
         &self.script
     }
 
-    /// Lines that a client is owed: all but those on the deny-list.
-    fn owed(&self) -> Vec<String> {
+    /// Lines that a client must get: all but those on the deny-list.
+    fn expected(&self) -> Vec<String> {
         let lines = std::fs::read_to_string(&self.lines).expect("the CLI prints UTF-8");
-        lines.split_terminator('\n').filter(|line| is_owed(line)).map(str::to_owned).collect()
+        lines.split_terminator('\n').filter(|line| is_relayed(line)).map(str::to_owned).collect()
     }
 
     /// Forgets what has been printed so far.
@@ -56,36 +56,36 @@ impl Tee {
         std::fs::write(&self.lines, "").expect("a file in the temp directory");
     }
 
-    /// Reads on until `client` has seen as many messages as it is owed, and
+    /// Reads on until `client` has seen as many messages as were printed, and
     /// compares them with what the CLI printed, byte for byte and in order.
     ///
     /// Good only for a client that has been there from the first line on.
     pub(crate) async fn assert_verbatim(&self, client: &mut Client) {
-        while client.data().len() < self.owed().len() {
+        while client.data().len() < self.expected().len() {
             if let Seen::Closed(code) = client.see().await {
                 panic!("the connection ended ({code:?}) before all lines had come");
             }
         }
         // `tee` writes to the relay first and to the file after that.
         let seen = client.data().len();
-        let owed = wait::until("the file to hold what the client has seen", || {
-            Some(self.owed()).filter(|owed| owed.len() >= seen)
+        let expected = wait::until("the file to hold what the client has seen", || {
+            Some(self.expected()).filter(|expected| expected.len() >= seen)
         })
         .await;
-        assert!(!owed.is_empty(), "the comparison has something to compare");
-        for (number, (seen, owed)) in client.data().iter().zip(&owed).enumerate() {
+        assert!(!expected.is_empty(), "the comparison has something to compare");
+        for (number, (seen, expected)) in client.data().iter().zip(&expected).enumerate() {
             assert!(
-                *seen == owed,
-                "message {number} differs:\nsaid {owed:.2000}\nseen {seen:.2000}"
+                *seen == expected,
+                "message {number} differs:\nsaid {expected:.2000}\nseen {seen:.2000}"
             );
         }
-        assert_eq!(client.data().len(), owed.len());
+        assert_eq!(client.data().len(), expected.len());
     }
 }
 
 /// The deny-list of the official SDK, written a second time and by other
 /// means than the server's.
-fn is_owed(line: &str) -> bool {
+fn is_relayed(line: &str) -> bool {
     let line: Value = serde_json::from_str(line).expect("the CLI prints JSON");
     match line["type"].as_str() {
         Some(

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// What a client can see next.
+/// Next event of a connection.
 #[derive(Debug)]
 pub(crate) enum Seen {
     /// A text frame.
@@ -182,7 +182,7 @@ impl Client {
 pub(crate) struct Turn(pub(crate) Vec<Value>);
 
 impl Turn {
-    /// What the agent said: each `data`, in order.
+    /// Messages of the agent: each `data`, in order.
     pub(crate) fn said(&self) -> Vec<&Value> {
         self.0.iter().filter(|f| f["type"] == "sdk_message").map(|f| &f["data"]).collect()
     }

@@ -6,7 +6,7 @@ use super::*;
 const BODY_BYTES: usize = 1 << 20;
 
 #[tokio::test]
-async fn c7_chunks_of_every_kind() {
+async fn malformed_chunks_are_refused() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let post = format!(
@@ -58,7 +58,7 @@ async fn c7_chunks_of_every_kind() {
 }
 
 #[tokio::test]
-async fn c8_a_body_that_stops_early_changes_nothing() {
+async fn truncated_body_changes_nothing() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     http::post(address, "/config", r#"{"model":"before"}"#).await;
@@ -75,7 +75,7 @@ async fn c8_a_body_that_stops_early_changes_nothing() {
 }
 
 #[tokio::test]
-async fn c8_who_says_no_more_than_a_request_gets_its_answer() {
+async fn half_closed_connection_gets_its_answer() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let host = format!("Host: {address}\r\n");
@@ -100,7 +100,7 @@ async fn c8_who_says_no_more_than_a_request_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn c9_a_body_over_the_limit_is_not_read() {
+async fn body_over_the_limit_is_not_read() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let fill = |bytes: usize| {
@@ -119,7 +119,7 @@ async fn c9_a_body_over_the_limit_is_not_read() {
         format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{over}\r\n0\r\n\r\n", over.len());
     let said = answer(&harness, &chunks).await;
     assert_eq!(status(&said), 413, "{said:.200}");
-    // Who sends it all the same, and reads only then, is told too.
+    // A client that sends it all and reads only then gets the answer too.
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
     stream
         .write_all(format!("{head}Content-Length: {}\r\n\r\n", 20 << 20).as_bytes())
@@ -148,7 +148,7 @@ async fn c9_a_body_over_the_limit_is_not_read() {
 }
 
 #[tokio::test]
-async fn c10_compressed_bodies_are_not_unpacked() {
+async fn compressed_bodies_are_refused() {
     let harness = AttackHarness::begin().await;
     for encoding in ["gzip", "br", "deflate", "zstd", "gzip, gzip", "x", ""] {
         let headers = [("Content-Type", "application/json"), ("Content-Encoding", encoding)];

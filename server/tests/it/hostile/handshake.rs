@@ -29,7 +29,7 @@ async fn upgrade(
 }
 
 #[tokio::test]
-async fn e1_the_key_is_sixteen_bytes_once() {
+async fn key_must_be_sixteen_bytes_and_unique() {
     let harness = AttackHarness::begin().await;
     for keys in [
         &[][..],
@@ -50,7 +50,7 @@ async fn e1_the_key_is_sixteen_bytes_once() {
 }
 
 #[tokio::test]
-async fn e2_only_version_13() {
+async fn only_version_13_is_accepted() {
     let harness = AttackHarness::begin().await;
     for versions in [&[][..], &["8"], &["12"], &["013"], &["13, 8"], &["13", "13"], &["x"], &[""]] {
         let mut headers = vec![CONNECTION, UPGRADE, KEY];
@@ -64,7 +64,7 @@ async fn e2_only_version_13() {
 }
 
 #[tokio::test]
-async fn e3_only_a_get_of_ws_is_upgraded() {
+async fn only_a_get_of_ws_is_upgraded() {
     let harness = AttackHarness::begin().await;
     let all = [CONNECTION, UPGRADE, VERSION, KEY];
     for (request, expected) in [
@@ -94,7 +94,7 @@ async fn e3_only_a_get_of_ws_is_upgraded() {
 }
 
 #[tokio::test]
-async fn e3_a_handshake_has_no_body() {
+async fn handshake_with_a_body_is_refused() {
     let harness = AttackHarness::begin().await;
     for body in [("Content-Length", "5"), ("Transfer-Encoding", "chunked")] {
         let said = upgrade(&harness, "GET /ws", &[CONNECTION, UPGRADE, VERSION, KEY, body]).await;
@@ -107,7 +107,7 @@ async fn e3_a_handshake_has_no_body() {
 }
 
 #[tokio::test]
-async fn e4_odd_spellings_that_are_right() {
+async fn unusual_but_valid_headers_are_accepted() {
     let harness = AttackHarness::begin().await;
     for (connection, upgrade_to) in [
         ("keep-alive, Upgrade", "websocket"),
@@ -124,7 +124,7 @@ async fn e4_odd_spellings_that_are_right() {
 }
 
 #[tokio::test]
-async fn e5_offers_are_not_taken_and_not_echoed() {
+async fn extensions_and_subprotocols_are_ignored() {
     let harness = AttackHarness::begin().await;
     for (name, value) in [
         ("Sec-WebSocket-Protocol", "chat, superchat"),
@@ -144,7 +144,7 @@ async fn e5_offers_are_not_taken_and_not_echoed() {
 }
 
 #[tokio::test]
-async fn e7_a_client_that_never_reads_loses_its_place_to_the_next() {
+async fn client_that_never_reads_loses_the_slot_to_the_next() {
     let harness = AttackHarness::with(&["--probe-timeout=300ms"], "/ws").await;
     // It is on, and neither reads nor answers.
     let (answer, deaf) = RawClient::upgrade(harness.address(), "/ws", &[]).await;
@@ -158,7 +158,7 @@ async fn e7_a_client_that_never_reads_loses_its_place_to_the_next() {
 }
 
 #[tokio::test]
-async fn e7_a_client_that_never_answers_a_ping_is_dropped() {
+async fn client_that_never_answers_a_ping_is_dropped() {
     let harness = AttackHarness::with(&["--ping-interval=300ms", "--pong-timeout=3s"], "/ws").await;
     let (answer, mut deaf) = RawClient::upgrade(harness.address(), "/ws", &[]).await;
     assert_eq!(answer.status, 101);

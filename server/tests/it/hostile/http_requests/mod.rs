@@ -1,10 +1,10 @@
-//! C: HTTP that no good client speaks, and clients that take their time.
+//! Malformed HTTP, and clients that are slow.
 
 mod bodies;
 mod heads;
-mod patience;
+mod timeouts;
 
-pub(super) use patience::reset;
+pub(super) use timeouts::reset;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,19 +17,19 @@ use super::{AttackHarness, exchange, read_all, status};
 use crate::support::http;
 use claude_relay_testing::wait;
 
-/// How long the server waits for a head or a body, and some more.
+/// The server's timeout for a head or a body, and an upper bound for it.
 const SLOW: Duration = Duration::from_secs(10);
 const SLOWEST: Duration = Duration::from_secs(15);
 
 /// So that what follows an answer is the end.
 const CLOSE: &str = "Connection: close\r\n";
 
-/// What one request on a connection of its own is answered.
+/// Sends one request on a connection of its own and returns the answer.
 async fn answer(harness: &AttackHarness, request: &str) -> String {
     exchange(harness.address(), request.as_bytes()).await
 }
 
-/// Whether it is one answer, refusing with this status and a reason in JSON.
+/// Checks for a single refusal with this status and a reason in JSON.
 #[track_caller]
 fn assert_refused(said: &str, expected: u16, request: &str) {
     let request = request.get(..300).unwrap_or(request);

@@ -1,4 +1,4 @@
-//! A: what a page of somebody else can make a visitor's browser send.
+//! Requests that a foreign page can make a visitor's browser send.
 
 use super::{AttackHarness, exchange, status};
 use crate::support::http;
@@ -6,9 +6,9 @@ use crate::support::relay::Launch;
 use crate::support::ws::RawClient;
 use claude_relay_testing::test_env::TestEnv;
 
-/// Every door with these headers, as a browser would knock: what it says, 101
-/// for the WebSocket.
-async fn knock(harness: &AttackHarness, headers: &[(&str, &str)]) -> Vec<(String, u16)> {
+/// Sends these headers to every endpoint and returns each status, which is 101
+/// for a WebSocket that is accepted.
+async fn statuses(harness: &AttackHarness, headers: &[(&str, &str)]) -> Vec<(String, u16)> {
     let json = [headers, &[("Content-Type", "application/json")]].concat();
     let mut answers = Vec::new();
     for (method, path) in [
@@ -30,13 +30,13 @@ async fn knock(harness: &AttackHarness, headers: &[(&str, &str)]) -> Vec<(String
 }
 
 async fn all_say(harness: &AttackHarness, headers: &[(&str, &str)], expected: u16) {
-    for (route, status) in knock(harness, headers).await {
+    for (route, status) in statuses(harness, headers).await {
         assert_eq!(status, expected, "{route} with {headers:?}");
     }
 }
 
 async fn all_open(harness: &AttackHarness, headers: &[(&str, &str)]) {
-    for (route, status) in knock(harness, headers).await {
+    for (route, status) in statuses(harness, headers).await {
         let open = match route.as_str() {
             "GET /ws" => 101,
             "GET /nothing" => 404,
@@ -47,7 +47,7 @@ async fn all_open(harness: &AttackHarness, headers: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn a1_a_foreign_page_opens_no_socket_and_starts_no_agent() {
+async fn foreign_page_opens_no_socket_and_starts_no_agent() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let port = relay.address().port();
@@ -56,7 +56,7 @@ async fn a1_a_foreign_page_opens_no_socket_and_starts_no_agent() {
     let (answer, _) = RawClient::upgrade(relay.address(), "/ws", &headers).await;
     assert_eq!(answer.status, 403);
     assert_eq!(answer.header("Upgrade"), None);
-    // The order of events: a door that is open starts the agent at once.
+    // A connection that is accepted would have started the agent at once.
     assert_eq!(
         http::get(relay.address(), "/health").await.json()["agent"]["pid"],
         serde_json::Value::Null
@@ -66,7 +66,7 @@ async fn a1_a_foreign_page_opens_no_socket_and_starts_no_agent() {
 }
 
 #[tokio::test]
-async fn a2_the_own_page_is_let_in() {
+async fn own_page_is_accepted() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     for scheme in ["http", "https"] {
@@ -76,14 +76,14 @@ async fn a2_the_own_page_is_let_in() {
 }
 
 #[tokio::test]
-async fn a3_a_program_without_an_origin_is_let_in() {
+async fn program_without_an_origin_is_accepted() {
     let harness = AttackHarness::begin().await;
     all_open(&harness, &[]).await;
     harness.over().await;
 }
 
 #[tokio::test]
-async fn a4_a6_a7_foreign_origins_are_refused_at_every_door() {
+async fn foreign_origins_are_refused_by_every_endpoint() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let port = address.port();
@@ -120,7 +120,7 @@ async fn a4_a6_a7_foreign_origins_are_refused_at_every_door() {
 }
 
 #[tokio::test]
-async fn a9_a_strangers_name_for_this_machine_opens_nothing() {
+async fn foreign_host_names_are_refused() {
     let harness = AttackHarness::begin().await;
     let port = harness.address().port();
     for host in [
@@ -140,7 +140,7 @@ async fn a9_a_strangers_name_for_this_machine_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a10_every_name_of_this_machine_is_ours() {
+async fn every_name_of_this_machine_is_accepted() {
     let harness = AttackHarness::begin().await;
     let port = harness.address().port();
     for host in [
@@ -159,7 +159,7 @@ async fn a10_every_name_of_this_machine_is_ours() {
 }
 
 #[tokio::test]
-async fn a10_a_host_can_be_allowed_by_name() {
+async fn host_can_be_allowed_by_name() {
     let harness = AttackHarness::with(&["--allow-host=relay.example"], "/ws").await;
     all_open(&harness, &[("Host", "relay.example:8443")]).await;
     let own = ("Origin", "https://relay.example");
@@ -169,7 +169,7 @@ async fn a10_a_host_can_be_allowed_by_name() {
 }
 
 #[tokio::test]
-async fn a11_behind_an_edge_the_name_is_the_edges() {
+async fn host_name_of_a_reverse_proxy_is_accepted_on_a_public_address() {
     let harness = AttackHarness::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
     let host = ("Host", "3000-isbx0f3k1.e2b.app");
     all_open(&harness, &[host]).await;
@@ -179,7 +179,7 @@ async fn a11_behind_an_edge_the_name_is_the_edges() {
 }
 
 #[tokio::test]
-async fn a14_a_preflight_of_a_foreign_page_is_told_nothing() {
+async fn preflight_of_a_foreign_page_gets_no_cors_headers() {
     let harness = AttackHarness::with(&["--allow-origin=https://app.example"], "/ws").await;
     let ask = async |origin| {
         let headers = [
@@ -207,7 +207,7 @@ async fn a14_a_preflight_of_a_foreign_page_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn a15_a_foreign_page_reads_no_configuration() {
+async fn foreign_page_cannot_read_the_configuration() {
     let harness = AttackHarness::with(&["--allow-origin=https://app.example"], "/ws").await;
     let get = async |headers: &[(&str, &str)]| {
         http::request(harness.address(), "GET", "/config", headers, "").await
@@ -230,7 +230,7 @@ async fn a15_a_foreign_page_reads_no_configuration() {
 }
 
 #[tokio::test]
-async fn a15_a_simple_post_of_a_foreign_page_configures_nothing() {
+async fn simple_post_of_a_foreign_page_configures_nothing() {
     let harness = AttackHarness::begin().await;
     let before = http::get(harness.address(), "/config").await.body;
     let own = format!("http://{}", harness.address());
@@ -253,7 +253,7 @@ async fn a15_a_simple_post_of_a_foreign_page_configures_nothing() {
 }
 
 #[tokio::test]
-async fn a16_the_page_is_in_no_frame_and_runs_no_script_of_others() {
+async fn page_cannot_be_framed_and_runs_no_foreign_script() {
     let harness = AttackHarness::begin().await;
     let page = http::get(harness.address(), "/").await;
     assert_eq!(page.status, 200);
@@ -271,7 +271,7 @@ async fn a16_the_page_is_in_no_frame_and_runs_no_script_of_others() {
 }
 
 #[tokio::test]
-async fn a18_nothing_that_was_asked_for_is_reflected() {
+async fn request_content_is_not_reflected() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let long = "x".repeat(10_000);
@@ -301,7 +301,7 @@ async fn a18_nothing_that_was_asked_for_is_reflected() {
 }
 
 #[tokio::test]
-async fn a19_the_page_holds_no_token() {
+async fn page_holds_no_token() {
     const TOKEN: &str = "canary-page-token";
     let harness =
         AttackHarness::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await;

@@ -22,7 +22,7 @@ fn assert_error(answer: &Response, status: u16, names: &str) {
 }
 
 #[tokio::test]
-async fn d1_and_d2_bodies_that_are_no_configuration() {
+async fn invalid_configurations_are_refused() {
     let harness = AttackHarness::begin().await;
     http::post(harness.address(), "/config", r#"{"model":"before"}"#).await;
     for body in [
@@ -52,7 +52,7 @@ async fn d1_and_d2_bodies_that_are_no_configuration() {
 }
 
 #[tokio::test]
-async fn d5_a_field_of_the_wrong_type_is_named() {
+async fn field_of_the_wrong_type_is_named() {
     let harness = AttackHarness::begin().await;
     for (body, path) in [
         (json!({ "model": 5 }), "model"),
@@ -74,7 +74,7 @@ async fn d5_a_field_of_the_wrong_type_is_named() {
 }
 
 #[tokio::test]
-async fn d6_unknown_fields_are_told() {
+async fn unknown_fields_are_reported() {
     let harness = AttackHarness::begin().await;
     let body = json!({ "model": "m", "debug": true, "template": "t", "e2bApiKey": CANARY });
     let answer = http::post(harness.address(), "/config", &body.to_string()).await;
@@ -90,7 +90,7 @@ async fn d6_unknown_fields_are_told() {
 }
 
 #[tokio::test]
-async fn d12_of_two_posts_one_whole_configuration_wins() {
+async fn one_of_two_simultaneous_posts_wins_as_a_whole() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let body = |number: usize| {
@@ -113,7 +113,7 @@ async fn d12_of_two_posts_one_whole_configuration_wins() {
 }
 
 #[tokio::test]
-async fn d14_secrets_are_not_seen_again() {
+async fn secrets_are_masked() {
     let harness = AttackHarness::begin().await;
     let body = json!({
         "anthropicApiKey": format!("{CANARY}-1"),
@@ -144,7 +144,7 @@ async fn d14_secrets_are_not_seen_again() {
 }
 
 #[tokio::test]
-async fn d14_a_mask_that_is_posted_back_changes_nothing() {
+async fn posting_a_mask_back_keeps_the_secret() {
     let harness = AttackHarness::begin().await;
     let post = async |body: &Value| {
         let answer = http::post(harness.address(), "/config", &body.to_string()).await;
@@ -169,7 +169,7 @@ async fn d14_a_mask_that_is_posted_back_changes_nothing() {
 }
 
 #[tokio::test]
-async fn d1_bodies_that_are_no_utf_8() {
+async fn bodies_that_are_not_utf_8_are_refused() {
     let harness = AttackHarness::begin().await;
     let utf_16: Vec<u8> = "{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for body in
@@ -187,7 +187,7 @@ async fn d1_bodies_that_are_no_utf_8() {
 }
 
 #[tokio::test]
-async fn d4_what_parsers_disagree_about() {
+async fn ambiguous_json_is_refused() {
     let harness = AttackHarness::begin().await;
     let post = async |body: &str| http::post(harness.address(), "/config", body).await;
     // Decided: of duplicate keys the last counts, and only it is looked at.
@@ -214,7 +214,7 @@ async fn d4_what_parsers_disagree_about() {
 }
 
 #[tokio::test]
-async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
+async fn values_reach_neither_a_shell_nor_the_flags() {
     let recorder = RecordingHarness::begin().await;
     let harness = &recorder.harness;
     let proof = harness.env.file("proof");
@@ -251,7 +251,7 @@ async fn d8_no_shell_sees_a_value_and_none_becomes_a_flag() {
 }
 
 #[tokio::test]
-async fn d9_a_configuration_of_two_mebibytes_is_too_large() {
+async fn configuration_of_two_mebibytes_is_too_large() {
     let harness = AttackHarness::begin().await;
     let long = "x".repeat(2 << 20);
     for body in [
@@ -274,7 +274,7 @@ async fn d9_a_configuration_of_two_mebibytes_is_too_large() {
 }
 
 #[tokio::test]
-async fn d10_variables_that_would_take_the_agent_over_are_refused() {
+async fn variables_that_would_hijack_the_agent_are_refused() {
     let harness = AttackHarness::begin().await;
     for name in [
         "LD_PRELOAD",
@@ -303,7 +303,7 @@ async fn d10_variables_that_would_take_the_agent_over_are_refused() {
 }
 
 #[tokio::test]
-async fn d11_a_directory_outside_the_workspace_is_refused() {
+async fn directory_outside_the_workspace_is_refused() {
     let harness = AttackHarness::begin().await;
     let workspace = harness.env.workspace();
     let make = |name: &str| std::fs::create_dir(workspace.join(name)).expect("a directory of ours");
@@ -343,7 +343,7 @@ async fn d11_a_directory_outside_the_workspace_is_refused() {
 }
 
 #[tokio::test]
-async fn d13_a_configuration_beside_a_running_agent_says_when_it_counts() {
+async fn configuration_during_a_turn_reports_when_it_applies() {
     let harness = AttackHarness::begin().await;
     let client = harness.client().await;
     let post = async || http::post(harness.address(), "/config", r#"{"model":"new"}"#).await.json();

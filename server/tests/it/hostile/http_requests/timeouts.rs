@@ -1,4 +1,4 @@
-//! Clients that take their time, do not read, or go away.
+//! Clients that are slow, do not read, or disconnect.
 
 use super::*;
 
@@ -16,14 +16,14 @@ async fn drip(address: SocketAddr, first: String, drip: &'static [u8]) -> (Durat
         to
     });
     let mut all = Vec::new();
-    let _ = wait::within("the server to lose its patience", from.read_to_end(&mut all)).await;
+    let _ = wait::within("the server to close the connection", from.read_to_end(&mut all)).await;
     let lived = begun.elapsed();
     dripping.abort();
     (lived, String::from_utf8_lossy(&all).into_owned())
 }
 
 #[tokio::test]
-async fn c3_c4_e9_whoever_takes_for_ever_is_not_waited_for() {
+async fn slow_requests_time_out() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let host = format!("Host: {address}\r\n");
@@ -67,7 +67,7 @@ async fn c3_c4_e9_whoever_takes_for_ever_is_not_waited_for() {
 /// hyper would hold 16 KiB for each: 8 MiB, of which the allocator of the C
 /// library gives nothing back.
 #[tokio::test]
-async fn c3_a_slow_head_costs_its_bytes() {
+async fn slow_head_costs_no_more_than_its_bytes() {
     const SLOW_ONES: usize = 500;
     const MOST_BYTES: u64 = SLOW_ONES as u64 * (6 << 10);
     let harness = AttackHarness::begin().await.may_grow_by(MOST_BYTES);
@@ -87,7 +87,7 @@ async fn c3_a_slow_head_costs_its_bytes() {
 }
 
 #[tokio::test]
-async fn c17_clients_that_reset_before_the_answer() {
+async fn resets_before_the_answer_leak_nothing() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let lines = harness.relay.stderr().lines().count();
@@ -106,7 +106,7 @@ async fn c17_clients_that_reset_before_the_answer() {
 }
 
 #[tokio::test]
-async fn c17_a_client_that_asks_and_never_reads_holds_little() {
+async fn client_that_never_reads_holds_little_memory() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let ask = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(100);

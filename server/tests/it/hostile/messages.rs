@@ -28,7 +28,7 @@ async fn refused(texts: &[&str], names: &str) {
 }
 
 #[tokio::test]
-async fn g1_what_is_no_message() {
+async fn invalid_messages_are_reported() {
     let texts = [
         "x",
         "",
@@ -50,7 +50,7 @@ async fn g1_what_is_no_message() {
 }
 
 #[tokio::test]
-async fn g1_a_long_one_is_not_repeated() {
+async fn long_invalid_message_is_not_echoed() {
     let harness = AttackHarness::begin().await.may_grow_by(96 << 20);
     let mut client = harness.client().await;
     for text in ["\"secret\"", "{\"secret", "[\"secret\"]"] {
@@ -65,7 +65,7 @@ async fn g1_a_long_one_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn g2_an_unknown_type_is_named_and_cut() {
+async fn unknown_type_is_named_and_truncated() {
     refused(&[r#"{"type":"of tomorrow"}"#], "of tomorrow").await;
     refused(&[r#"{"type":"connected"}"#], "connected").await;
     let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(100_000));
@@ -73,7 +73,7 @@ async fn g2_an_unknown_type_is_named_and_cut() {
 }
 
 #[tokio::test]
-async fn g3_user_messages_that_would_end_the_agent() {
+async fn user_messages_that_would_crash_the_agent_are_refused() {
     let user = |data: &str| format!(r#"{{"type":"user_message","data":{data}}}"#);
     let message = |message: &str| user(&format!(r#"{{"type":"user","message":{message}}}"#));
     let content = |content: &str| message(&format!(r#"{{"role":"user","content":{content}}}"#));
@@ -119,7 +119,7 @@ async fn g_bytes_reach_the_agent_as_they_are() {
 
 /// Decided by the contract: an interrupt overtakes nothing (G8).
 #[tokio::test]
-async fn g6_g7_g8_a_thousand_messages_and_interrupts_keep_their_order() {
+async fn thousand_messages_and_interrupts_keep_their_order() {
     let agent = RecordingHarness::begin().await;
     let mut client = agent.harness.client().await;
     for number in 0..1000 {
@@ -147,7 +147,7 @@ async fn g6_g7_g8_a_thousand_messages_and_interrupts_keep_their_order() {
 }
 
 #[tokio::test]
-async fn g7_interrupts_at_any_time() {
+async fn interrupts_at_any_time_are_harmless() {
     let harness = AttackHarness::begin().await;
     let mut client = harness.client().await;
     // While nothing runs, and twice.
@@ -168,7 +168,7 @@ async fn g7_interrupts_at_any_time() {
 }
 
 #[tokio::test]
-async fn g7_an_interrupt_before_the_agent_is_up_and_after_its_end() {
+async fn interrupt_before_the_start_and_after_the_exit_is_harmless() {
     let harness = AttackHarness::begin().await;
     // Another configuration: a new agent starts with this client.
     http::post(harness.address(), "/config", r#"{"model":"another"}"#).await;
@@ -189,7 +189,7 @@ async fn g7_an_interrupt_before_the_agent_is_up_and_after_its_end() {
 }
 
 #[tokio::test]
-async fn g9_answers_that_nobody_waits_for() {
+async fn unexpected_answers_are_reported() {
     let harness = AttackHarness::begin().await;
     let mut client = harness.client().await;
     for _ in 0..3 {
@@ -217,7 +217,7 @@ async fn g9_answers_that_nobody_waits_for() {
 }
 
 #[tokio::test]
-async fn g10_what_only_a_server_says() {
+async fn messages_of_a_server_are_refused() {
     let harness = AttackHarness::begin().await;
     let mut client = harness.client().await;
     for kind in [
@@ -240,7 +240,7 @@ async fn g10_what_only_a_server_says() {
 }
 
 #[tokio::test]
-async fn g11_our_own_words_inside_of_data_are_data() {
+async fn envelope_text_inside_data_stays_data() {
     let harness = AttackHarness::begin().await;
     let mut client = harness.client().await;
     let text = json!({ "echo": true, "type": "error", "error": "no", "x": "{\"type\":\"exit\"}" });
@@ -262,7 +262,7 @@ async fn g11_our_own_words_inside_of_data_are_data() {
 }
 
 #[tokio::test]
-async fn g13_four_large_images() {
+async fn four_large_images_reach_the_agent() {
     let harness = AttackHarness::begin().await.may_grow_by(256 << 20);
     let mut client = harness.client().await;
     let image = "iVBORw0KGgo".repeat((10 << 20) / 11);
@@ -275,7 +275,7 @@ async fn g13_four_large_images() {
 }
 
 #[tokio::test]
-async fn g14_nested_deeper_than_any_stack() {
+async fn deep_nesting_does_not_overflow_the_stack() {
     let harness = AttackHarness::begin().await.may_grow_by(64 << 20);
     let mut client = harness.client().await;
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
@@ -299,12 +299,12 @@ async fn g14_nested_deeper_than_any_stack() {
 }
 
 #[tokio::test]
-async fn h1_and_h2_a_second_client_is_told_and_says_nothing() {
+async fn second_client_is_refused_and_ignored() {
     let agent = RecordingHarness::begin().await;
     let address = agent.harness.address();
     let mut first = agent.harness.client().await;
     for _ in 0..5 {
-        // What it sends comes with its handshake, as early as can be.
+        // Its message comes with its handshake, as early as possible.
         let (answer, mut second) = RawClient::upgrade(address, "/ws", &[]).await;
         assert_eq!(answer.status, 101);
         let intruding = br#"{"type":"user_message","data":{"type":"user","message":{"role":"user","content":"intruding"}}}"#;
@@ -335,7 +335,7 @@ async fn h1_and_h2_a_second_client_is_told_and_says_nothing() {
 }
 
 #[tokio::test]
-async fn h4_the_slot_is_free_as_soon_as_its_holder_has_gone() {
+async fn slot_is_free_as_soon_as_its_client_is_gone() {
     let harness = AttackHarness::begin().await;
     for _ in 0..20 {
         let client = harness.client().await;

@@ -25,7 +25,7 @@ fn bearer(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn b1_anything_but_the_token_is_refused_alike() {
+async fn wrong_tokens_are_all_refused_alike() {
     let harness = guarded().await;
     let mut bodies = Vec::new();
     let cut = &TOKEN[..TOKEN.len() - 1];
@@ -61,7 +61,7 @@ async fn b1_anything_but_the_token_is_refused_alike() {
 }
 
 #[tokio::test]
-async fn b2_the_token_opens_by_header_and_by_query() {
+async fn token_is_accepted_in_header_and_query() {
     let harness = guarded().await;
     let value = bearer(TOKEN);
     let header = [("Authorization", value.as_str())];
@@ -78,7 +78,7 @@ async fn b2_the_token_opens_by_header_and_by_query() {
 }
 
 #[tokio::test]
-async fn b3_two_that_disagree_are_none() {
+async fn conflicting_tokens_are_refused() {
     let harness = guarded().await;
     let address = harness.address();
     let right = bearer(TOKEN);
@@ -99,7 +99,7 @@ async fn b3_two_that_disagree_are_none() {
 }
 
 #[tokio::test]
-async fn b5_a_token_of_a_mebibyte_is_refused_soon() {
+async fn token_of_a_mebibyte_is_refused_quickly() {
     let harness = guarded().await;
     let address = harness.address();
     let long = "x".repeat(1 << 20);
@@ -117,8 +117,8 @@ async fn b5_a_token_of_a_mebibyte_is_refused_soon() {
 }
 
 #[tokio::test]
-async fn b6_ten_thousand_guesses_are_told_in_few_words() {
-    // Decided: no limiter. It would let a stranger lock the owner out, and a
+async fn ten_thousand_guesses_produce_few_log_lines() {
+    // There is no rate limit: it would let anybody lock the owner out, and a
     // token of eight characters is not guessed over HTTP.
     const GUESSES: usize = 10_000;
     let harness = guarded().await;
@@ -150,12 +150,12 @@ async fn b6_ten_thousand_guesses_are_told_in_few_words() {
     assert!(log.contains("refused"), "the operator is told: {log}");
     let lines = log.lines().count();
     assert!(lines < 30, "{lines} lines of log");
-    assert!(!log.contains("guess-"), "what strangers send is not in the log");
+    assert!(!log.contains("guess-"), "guessed tokens are not in the log");
     harness.over().await;
 }
 
 #[tokio::test]
-async fn b8_a_claim_needs_the_token_from_then_on_and_keeps_who_is_on() {
+async fn claim_requires_the_token_and_keeps_the_connected_client() {
     let harness = AttackHarness::with(&[], &format!("/ws?token={TOKEN}")).await;
     let address = harness.address();
     let mut early = Client::connect(address).await;
@@ -185,7 +185,7 @@ async fn b8_a_claim_needs_the_token_from_then_on_and_keeps_who_is_on() {
 }
 
 #[tokio::test]
-async fn b8_a_body_that_was_on_its_way_before_the_claim_is_refused() {
+async fn body_sent_before_the_claim_is_refused() {
     let harness = AttackHarness::with(&[], &format!("/ws?token={TOKEN}")).await;
     let address = harness.address();
     let body = r#"{"model":"evil"}"#;
@@ -210,7 +210,7 @@ async fn b8_a_body_that_was_on_its_way_before_the_claim_is_refused() {
 }
 
 #[tokio::test]
-async fn b8_of_two_claims_at_once_one_wins_whole() {
+async fn one_of_two_simultaneous_claims_wins_as_a_whole() {
     for _ in 0..5 {
         let harness = AttackHarness::begin().await;
         let address = harness.address();
@@ -262,7 +262,7 @@ fn refused_start(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn b9_a_weak_token_is_refused_at_the_start() {
+fn weak_token_is_refused_at_the_start() {
     for token in ["", "short", "with a space in it", "t\u{f6}ken-of-length", "line\nbreak-token"] {
         let (code, stderr) = refused_start(&[&format!("--auth-token={token}")]);
         assert_eq!(code, Some(2), "{token:?}: {stderr}");
@@ -272,7 +272,7 @@ fn b9_a_weak_token_is_refused_at_the_start() {
 }
 
 #[test]
-fn b10_an_open_address_needs_a_token_or_the_word() {
+fn public_address_requires_a_token_or_no_auth() {
     for host in ["0.0.0.0", "::"] {
         let (code, stderr) = refused_start(&["--host", host]);
         assert_eq!(code, Some(2), "{stderr}");
@@ -283,7 +283,7 @@ fn b10_an_open_address_needs_a_token_or_the_word() {
 }
 
 #[tokio::test]
-async fn b10_what_is_open_is_said_aloud() {
+async fn missing_authentication_is_logged() {
     let harness = AttackHarness::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
     let log = harness.relay.stderr();
     assert!(log.contains("WARN") && log.contains("open to everybody"), "{log}");
@@ -291,7 +291,7 @@ async fn b10_what_is_open_is_said_aloud() {
 }
 
 #[tokio::test]
-async fn b12_health_without_the_token_is_short() {
+async fn health_without_the_token_is_short() {
     let harness = guarded().await;
     let health = http::get(harness.address(), "/health").await;
     assert_eq!(health.status, 200);
@@ -306,7 +306,7 @@ async fn b12_health_without_the_token_is_short() {
 }
 
 #[test]
-fn b10_loopback_needs_neither() {
+fn loopback_requires_neither_token_nor_no_auth() {
     let env = TestEnv::new();
     Launch::demo(&env).start().stop();
 }

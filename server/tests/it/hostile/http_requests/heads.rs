@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn c1_host_comes_once_and_says_something() {
+async fn host_header_is_required_once_and_not_empty() {
     let harness = AttackHarness::begin().await;
     for hosts in [
         "",
@@ -25,7 +25,7 @@ async fn c1_host_comes_once_and_says_something() {
 }
 
 #[tokio::test]
-async fn c2_other_protocols_are_turned_away() {
+async fn other_protocols_are_refused() {
     let harness = AttackHarness::begin().await;
     let before = model(harness.address()).await;
     for bytes in [
@@ -63,7 +63,7 @@ async fn c2_other_protocols_are_turned_away() {
 }
 
 #[tokio::test]
-async fn c5_heads_that_are_too_large() {
+async fn oversized_heads_are_refused() {
     let harness = AttackHarness::begin().await;
     let host = format!("Host: {}\r\n", harness.address());
     let large = format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(256 << 10));
@@ -86,7 +86,7 @@ async fn c5_heads_that_are_too_large() {
         let request = format!("{start}{endless}");
         assert_refused(&answer(&harness, &request).await, expected, &request);
     }
-    // What is large and still within bounds is served.
+    // A large head within the bounds is served.
     let fine = format!(
         "GET /health?{} HTTP/1.1\r\n{host}X: {}\r\n{}Connection: close\r\n\r\n",
         "x".repeat(15_000),
@@ -100,7 +100,7 @@ async fn c5_heads_that_are_too_large() {
 /// Requests inside of others: what one server takes for a body, another takes
 /// for the next request.
 #[tokio::test]
-async fn c7_nothing_is_smuggled() {
+async fn ambiguous_lengths_are_refused() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let hidden = format!("GET /hidden HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -117,7 +117,7 @@ async fn c7_nothing_is_smuggled() {
         let said = answer(&harness, &format!("{post}{head}\r\n{body}{hidden}")).await;
         assert_refused(&said, 400, &head);
     }
-    // What follows a body, or the offer of another protocol, is no request.
+    // Bytes after a body, or after an offer of another protocol, are no request.
     for (first, expected) in [
         (format!("{post}Content-Length: 2\r\n\r\n{{}}"), 200),
         (format!("{post}{chunked}\r\n2\r\n{{}}\r\n0\r\n\r\n"), 200),
@@ -137,7 +137,7 @@ async fn c7_nothing_is_smuggled() {
 }
 
 #[tokio::test]
-async fn c12_methods_and_paths() {
+async fn unknown_methods_and_paths_are_refused() {
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     for path in ["/", "/health", "/config"] {
@@ -191,7 +191,7 @@ async fn c12_methods_and_paths() {
 }
 
 #[tokio::test]
-async fn c14_heads_that_others_would_read_otherwise() {
+async fn ambiguous_heads_are_refused() {
     let harness = AttackHarness::begin().await;
     let host = format!("Host: {}\r\n{CLOSE}", harness.address());
     for request in [

@@ -52,12 +52,12 @@ fn message(bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn f1_a_frame_without_a_mask() {
+async fn unmasked_frame_is_a_protocol_error() {
     end_with(1002, &[vec![TEXT, 2, b'{', b'}'], vec![PING, 0], vec![CLOSE, 0]]).await;
 }
 
 #[tokio::test]
-async fn f2_f16_reserved_bits_and_opcodes() {
+async fn reserved_bits_and_opcodes_are_protocol_errors() {
     // The first bit would say that a frame is compressed, which is not offered.
     let bits = [0xC1, 0xA1, 0x91, 0xF1, 0xC9, 0xC8];
     let opcodes = [0x83, 0x84, 0x85, 0x86, 0x87, 0x8B, 0x8C, 0x8D, 0x8E, 0x8F];
@@ -66,14 +66,14 @@ async fn f2_f16_reserved_bits_and_opcodes() {
 }
 
 #[tokio::test]
-async fn f3_control_frames_too_long_or_cut() {
+async fn long_or_fragmented_control_frames_are_protocol_errors() {
     let long = [PING, PONG, CLOSE].map(|first| client_frame(first, &[b'x'; 126]));
     let cut = [PING, PONG, CLOSE].map(|first| client_frame(first & 0x7F, b"x"));
     end_with(1002, &[long, cut].concat()).await;
 }
 
 #[tokio::test]
-async fn f4_fragments_out_of_order() {
+async fn fragments_out_of_order_are_protocol_errors() {
     let twice = [client_frame(TEXT_BEGINS, b"{"), client_frame(TEXT, b"{}")].concat();
     let again = [client_frame(TEXT_BEGINS, b"{"), client_frame(TEXT_BEGINS, b"{}")].concat();
     let after = [client_frame(TEXT, b"{}"), client_frame(ENDS, b"{}")].concat();
@@ -82,7 +82,7 @@ async fn f4_fragments_out_of_order() {
 }
 
 #[tokio::test]
-async fn f6_a_message_of_the_longest_size_is_taken() {
+async fn message_of_the_maximum_size_is_accepted() {
     let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
     let mut client = RawClient::connect(harness.address()).await;
     // Cut in two, so that it is the message that is counted.
@@ -109,7 +109,7 @@ async fn f6_a_message_of_the_longest_size_is_taken() {
 }
 
 #[tokio::test]
-async fn f6_a_message_that_is_too_long() {
+async fn message_over_the_maximum_size_is_refused() {
     // The frame that announces it is enough: its bytes need not come.
     let announced = [&[TEXT, 0xff][..], &(LONGEST_MESSAGE_BYTES as u64 + 1).to_be_bytes()].concat();
     let absurd = [&[TEXT, 0xff][..], &(u64::MAX >> 1).to_be_bytes(), &[0; 4]].concat();
@@ -119,7 +119,7 @@ async fn f6_a_message_that_is_too_long() {
 }
 
 #[tokio::test]
-async fn f6_fragments_that_are_too_long_together() {
+async fn fragments_over_the_maximum_size_are_refused() {
     let piece = vec![b'x'; 1 << 20];
     let mut frames = client_frame(TEXT_BEGINS, &piece);
     for _ in 0..LONGEST_MESSAGE_BYTES / piece.len() {
@@ -129,7 +129,7 @@ async fn f6_fragments_that_are_too_long_together() {
 }
 
 #[tokio::test]
-async fn f8_text_that_is_not_utf_8() {
+async fn text_that_is_not_utf_8_is_refused() {
     let bad = [
         &b"\xff"[..],
         b"{\"type\":\"\x80\"}",
@@ -148,7 +148,7 @@ async fn f8_text_that_is_not_utf_8() {
 }
 
 #[tokio::test]
-async fn f8_a_character_cut_between_fragments_is_whole() {
+async fn character_split_between_fragments_is_accepted() {
     let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
     let mut client = RawClient::connect(harness.address()).await;
     let text = r#"{"type":"😀"}"#.as_bytes();
@@ -169,7 +169,7 @@ async fn f8_a_character_cut_between_fragments_is_whole() {
 }
 
 #[tokio::test]
-async fn f9_and_f10_pings_and_pongs() {
+async fn pings_are_answered_and_pongs_are_ignored() {
     let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
     let mut client = RawClient::connect(harness.address()).await;
     client.write(&client_frame(PONG, b"nobody asked")).await;
@@ -180,7 +180,7 @@ async fn f9_and_f10_pings_and_pongs() {
 }
 
 #[tokio::test]
-async fn f12_a_close_is_answered_and_what_follows_is_not_read() {
+async fn close_is_answered_and_later_frames_are_ignored() {
     let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
     let mut client = RawClient::connect(harness.address()).await;
     client.write(&client_frame(CLOSE, &1000_u16.to_be_bytes())).await;
@@ -190,7 +190,7 @@ async fn f12_a_close_is_answered_and_what_follows_is_not_read() {
 }
 
 #[tokio::test]
-async fn f13_a_binary_frame_of_json_counts_as_text() {
+async fn binary_frame_of_json_counts_as_text() {
     let harness = AttackHarness::begin().await.may_grow_by(128 << 20);
     let mut client = RawClient::connect(harness.address()).await;
     client.write(&client_frame(BINARY, br#"{"type":"of tomorrow"}"#)).await;
@@ -204,7 +204,7 @@ async fn f13_a_binary_frame_of_json_counts_as_text() {
 }
 
 #[tokio::test]
-async fn f6_fragments_of_nothing_have_an_end() {
+async fn endless_empty_fragments_are_refused() {
     let mut frames = client_frame(TEXT_BEGINS, b"");
     for _ in 0..100_000 {
         frames.extend(client_frame(CONTINUES, b""));
@@ -213,7 +213,7 @@ async fn f6_fragments_of_nothing_have_an_end() {
 }
 
 #[tokio::test]
-async fn f6_fragments_of_one_byte_make_a_message() {
+async fn fragments_of_one_byte_make_a_message() {
     let harness = AttackHarness::begin().await;
     let mut client = RawClient::connect(harness.address()).await;
     let text = format!(r#"{{"type":"{}"}}"#, "x".repeat(100_000));
@@ -231,7 +231,7 @@ async fn f6_fragments_of_one_byte_make_a_message() {
 }
 
 #[tokio::test]
-async fn f9_a_flood_of_pings_delays_nobody_and_is_answered() {
+async fn flood_of_pings_is_answered_without_delay() {
     const PINGS: usize = 100_000;
     let harness = AttackHarness::begin().await;
     let mut client = RawClient::connect(harness.address()).await;
@@ -264,10 +264,10 @@ async fn f9_a_flood_of_pings_delays_nobody_and_is_answered() {
 }
 
 #[tokio::test]
-async fn f9_a_flood_of_pings_that_reads_no_pong_grows_nothing() {
+async fn flood_of_pings_with_unread_pongs_uses_no_memory() {
     // A slow machine must not take it for dead before the flood is over.
-    let patience = ["--probe-timeout=300ms", "--ping-interval=10m"];
-    let harness = AttackHarness::with(&patience, "/ws").await;
+    let timeouts = ["--probe-timeout=300ms", "--ping-interval=10m"];
+    let harness = AttackHarness::with(&timeouts, "/ws").await;
     let mut client = RawClient::connect(harness.address()).await;
     let flood = client_frame(PING, &[b'x'; 125]).repeat(1000);
     // Until the server reads no more, because its pongs are not read: then it
@@ -275,7 +275,7 @@ async fn f9_a_flood_of_pings_that_reads_no_pong_grows_nothing() {
     let mut ticks = 0;
     let is_idle = || std::mem::replace(&mut ticks, harness.ticks()) == harness.ticks();
     let taken = client.write_until_refused(&flood, is_idle).await;
-    // What the buffers of two sockets hold, and no more.
+    // No more than the buffers of two sockets hold.
     assert!(taken < 32 << 20, "{taken} bytes of pings were taken and their pongs kept");
     // The next client gets the place, and this one is gone for the checks.
     harness.over().await;
@@ -283,7 +283,7 @@ async fn f9_a_flood_of_pings_that_reads_no_pong_grows_nothing() {
 }
 
 #[tokio::test]
-async fn f12_a_close_and_then_silence_ends_all_the_same() {
+async fn connection_ends_after_a_close_and_silence() {
     let harness = AttackHarness::begin().await;
     let mut client = RawClient::connect(harness.address()).await;
     let begun = Instant::now();
@@ -299,7 +299,7 @@ async fn f12_a_close_and_then_silence_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn f12_a_close_that_nobody_answers_ends_all_the_same() {
+async fn connection_ends_after_an_unanswered_close() {
     let harness = AttackHarness::begin().await;
     let mut held = Vec::new();
     // Frames against the rules, and answers that are not read.
@@ -330,7 +330,7 @@ async fn f12_a_close_that_nobody_answers_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn f12_close_codes() {
+async fn close_codes_are_answered() {
     let harness = AttackHarness::begin().await;
     for (code, answer) in [
         (1000, 1000),
@@ -366,7 +366,7 @@ async fn f12_close_codes() {
 }
 
 #[tokio::test]
-async fn f14_a_message_before_half_a_close_counts() {
+async fn message_before_a_half_close_counts() {
     let harness = AttackHarness::begin().await;
     let turns = async || {
         let health = http::get(harness.address(), "/health").await.json();
@@ -388,7 +388,7 @@ async fn f14_a_message_before_half_a_close_counts() {
 }
 
 #[tokio::test]
-async fn f15_bytes_come_as_they_like() {
+async fn frames_split_at_any_byte_are_read() {
     let harness = AttackHarness::begin().await;
     // One at a time.
     let mut client = RawClient::connect(harness.address()).await;
