@@ -56,7 +56,10 @@ async fn build_ends_with_0_only_when_the_template_is_ready() {
     assert_eq!(output.status.code(), Some(0), "{err}");
     assert!(out.starts_with("claude-agent-server is ready after "), "{out}");
     assert!(out.contains("template tmpl0000000000000001"), "{out}");
-    assert!(err.contains("1 files are not tracked by git and are left out: untracked.txt"), "{err}");
+    assert!(
+        err.contains("1 files are not tracked by git and are left out: untracked.txt"),
+        "{err}"
+    );
     assert!(err.contains("step 1 of 10"), "{err}");
 
     let requests = fake.requests();

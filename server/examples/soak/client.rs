@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::dice::Dice;
-use crate::{Failure, DEADLINE};
+use crate::{DEADLINE, Failure};
 
 /// Number of the last frames that a failure shows, and bytes of each.
 const RECENT_FRAMES: usize = 8;

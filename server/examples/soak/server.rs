@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Failure, DEADLINE};
+use crate::{DEADLINE, Failure};
 
 /// Of the server's replay buffer: small, so that a stall fills it.
 pub(crate) const REPLAY_BYTES: u64 = 4 << 20;

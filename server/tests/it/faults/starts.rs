@@ -284,7 +284,9 @@ async fn closed_or_deleted_directory_is_named() {
         }
     }
     std::fs::create_dir(&inside).expect("a directory");
+    // Two messages waited: they and this one have a result each.
     trial.turn("four").await;
+    trial.client.turn().await;
     trial.client.turn().await;
     assert_eq!(trial.agent.heard(), ["one", "two", "three", "four"]);
     trial.over().await;

@@ -87,7 +87,11 @@ impl CodexFixture {
         let expected = || {
             let lines = std::fs::read_to_string(self.env.file("codex-stdout"));
             let lines = lines.expect("Codex writes UTF-8");
-            lines.split_terminator('\n').filter(|line| is_relayed(line)).map(str::to_owned).collect()
+            lines
+                .split_terminator('\n')
+                .filter(|line| is_relayed(line))
+                .map(str::to_owned)
+                .collect()
         };
         let lines: Vec<String> = expected();
         while self.client.data().len() < lines.len() {
@@ -100,7 +104,10 @@ impl CodexFixture {
         .await;
         assert!(!lines.is_empty(), "the comparison has something to compare");
         for (number, (seen, expected)) in self.client.data().iter().zip(&lines).enumerate() {
-            assert!(*seen == expected, "message {number}:\nsaid {expected:.2000}\nseen {seen:.2000}");
+            assert!(
+                *seen == expected,
+                "message {number}:\nsaid {expected:.2000}\nseen {seen:.2000}"
+            );
         }
         assert_eq!(seen, lines.len());
         self.end_unchecked().await;
