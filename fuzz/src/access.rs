@@ -1,6 +1,6 @@
 //! Host and Origin.
 
-use claude_relay_server::http::access::{Access, AccessRules, Door};
+use claude_relay_server::http::access::{AccessPolicy, AccessRules, Endpoint};
 use hyper::Request;
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 
@@ -12,15 +12,15 @@ pub fn origin_host(data: &[u8]) {
     let (mut head, ()) = Request::new(()).into_parts();
     let Ok(host) = HeaderValue::from_bytes(host) else { return };
     head.headers.insert(HOST, host.clone());
-    let access = Access::new(AccessRules { loopback: true, ..AccessRules::default() });
-    let alone = access.check(Door::Socket, &head).is_ok();
+    let access = AccessPolicy::new(AccessRules { loopback: true, ..AccessRules::default() });
+    let alone = access.check(Endpoint::Socket, &head).is_ok();
     let host = host.to_str().unwrap_or_default().to_ascii_lowercase();
     if alone {
         assert!(is_loopback(&host), "{host:?} passes");
     }
     let Some(Ok(origin)) = origin.map(HeaderValue::from_bytes) else { return };
     head.headers.insert(ORIGIN, origin.clone());
-    let both = access.check(Door::Socket, &head).is_ok();
+    let both = access.check(Endpoint::Socket, &head).is_ok();
     assert!(alone || !both, "an Origin makes no Host better");
     if both {
         let origin = origin.to_str().expect("what passes is ASCII").to_ascii_lowercase();

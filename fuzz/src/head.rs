@@ -39,5 +39,5 @@ fn assert_reads_in_one_way(head: &Head, bytes: &[u8]) {
     }
     let [lengths, encodings, _] = seen;
     assert!(lengths + encodings <= 1, "two ends of a body");
-    assert_eq!(head.is_last, seen.iter().any(|seen| *seen > 0));
+    assert_eq!(head.ends_keep_alive, seen.iter().any(|seen| *seen > 0));
 }

@@ -64,12 +64,12 @@ pub fn route(data: &[u8]) {
     let route = claude::classify(line);
     let Some(value) = std::str::from_utf8(line).ok().and_then(value) else {
         if std::str::from_utf8(line).is_err() {
-            assert!(matches!(route, Route::Noise), "{route:?}");
+            assert!(matches!(route, Route::NotJson), "{route:?}");
         }
         return;
     };
     if !value.is_object() {
-        assert!(matches!(route, Route::Noise), "{route:?}");
+        assert!(matches!(route, Route::NotJson), "{route:?}");
         return;
     }
     let forwarded = matches!(route, Route::Forward(_));
@@ -87,7 +87,7 @@ pub fn route(data: &[u8]) {
         _ => false,
     };
     assert_eq!(forwarded, !hidden, "{route:?}");
-    assert!(!matches!(route, Route::Noise), "an object is no noise");
+    assert!(!matches!(route, Route::NotJson), "an object is no noise");
     if let Route::Permission(permission) = &route {
         let context: Value = serde_json::from_str(permission.context.get()).expect("JSON");
         assert!(context.is_object());

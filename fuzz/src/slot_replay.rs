@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arbitrary::{Arbitrary, Unstructured};
 use claude_relay_protocol::envelope;
 use claude_relay_server::session::replay::ReplayBuffer;
-use claude_relay_server::session::slot::{ConnectionId, Decision, Patience, Slot};
+use claude_relay_server::session::slot::{ConnectionId, Decision, Slot, SlotTimeouts};
 
 /// How much is kept: a few frames.
 const LIMIT: usize = 2000;
@@ -43,7 +43,7 @@ pub fn slot_replay(data: &[u8]) {
     let start = Instant::now();
     let mut world = World {
         now: start,
-        slot: Slot::new(Patience {
+        slot: Slot::new(SlotTimeouts {
             ping_interval: Duration::from_millis(3000),
             pong_timeout: Duration::from_millis(1000),
             probe_timeout: Duration::from_millis(200),
@@ -82,10 +82,10 @@ impl World {
                 self.came += 1;
                 self.wishes.push((after, sequenced));
                 self.waiting.insert(id);
-                self.slot.arrive(ConnectionId(id), takeover, self.now)
+                self.slot.acquire(ConnectionId(id), takeover, self.now)
             }
             Happening::Heard(who) => match self.one_of_them(who) {
-                Some(id) => self.slot.heard(id, self.now),
+                Some(id) => self.slot.touch(id, self.now),
                 None => Vec::new(),
             },
             Happening::Left(who) => match self.one_of_them(who) {
@@ -94,7 +94,7 @@ impl World {
                     if self.holder.as_ref().is_some_and(|(holder, _)| *holder == id.0) {
                         self.holder = None;
                     }
-                    self.slot.left(id, self.now)
+                    self.slot.release(id, self.now)
                 }
                 None => Vec::new(),
             },
@@ -164,7 +164,7 @@ impl World {
             envelope::SDK_MESSAGE_SUFFIX,
         ]);
         let keep = self.holder.as_ref().map_or(u64::MAX, |(_, reader)| reader.cursor);
-        self.log.forget(keep);
+        self.log.evict(keep);
     }
 
     /// Everything that the holder is owed comes, in order and once.
@@ -172,9 +172,9 @@ impl World {
         let Some((_, reader)) = &mut self.holder else { return };
         let mut batch = Vec::new();
         let end = if reader.sequenced {
-            self.log.owed_sequenced(reader.cursor, &mut batch)
+            self.log.batch_from_sequenced(reader.cursor, &mut batch)
         } else {
-            self.log.owed(reader.cursor, &mut batch)
+            self.log.batch_from(reader.cursor, &mut batch)
         };
         let mut stream: Vec<u8> = batch.iter().flat_map(|piece| piece.to_vec()).collect();
         while !stream.is_empty() {

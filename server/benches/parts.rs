@@ -75,8 +75,8 @@ fn envelope(bencher: Bencher<'_, '_>, size: usize) {
             ]);
         }
         batch.clear();
-        cursor = log.owed(cursor, &mut batch);
-        log.forget(cursor);
+        cursor = log.batch_from(cursor, &mut batch);
+        log.evict(cursor);
     });
 }
 
@@ -88,14 +88,14 @@ fn replay(bencher: Bencher<'_, '_>, size: usize) {
     let mut log = ReplayBuffer::new(LIMIT);
     for _ in 0..LIMIT / size + 2 {
         log.push([envelope::SDK_MESSAGE_PREFIX, &line, envelope::SDK_MESSAGE_SUFFIX]);
-        log.forget(u64::MAX);
+        log.evict(u64::MAX);
     }
     let mut batch: Vec<Bytes> = Vec::new();
     bencher.counter(BytesCount::new(LIMIT)).bench_local(|| {
         let mut cursor = 1;
         while cursor < log.next() {
             batch.clear();
-            cursor = log.owed_sequenced(cursor, &mut batch);
+            cursor = log.batch_from_sequenced(cursor, &mut batch);
         }
     });
 }

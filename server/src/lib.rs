@@ -44,7 +44,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use http::Routes;
-use http::access::{Access, AccessRules};
+use http::access::{AccessPolicy, AccessRules};
 use runtime::Runtime;
 use session::Session;
 
@@ -54,22 +54,22 @@ const LAST_FRAMES: Duration = Duration::from_secs(3);
 /// The session has died of a defect of its own. Nothing can go on without it.
 #[derive(Debug, thiserror::Error)]
 #[error("the session has failed; this is a defect of the server: {0}")]
-pub struct Failed(#[from] JoinError);
+pub struct SessionPanicked(#[from] JoinError);
 
 /// Serves `listener` until it is told to stop: by the first message on `stop`
 /// everything is brought to an orderly end, by the second at once.
 ///
 /// # Errors
 ///
-/// See [`Failed`].
+/// See [`SessionPanicked`].
 pub async fn serve(
     listener: TcpListener,
     runtime: Arc<Runtime>,
     mut stop: mpsc::Receiver<()>,
-) -> Result<(), Failed> {
+) -> Result<(), SessionPanicked> {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let settings = &runtime.settings;
-    let access = Access::new(AccessRules {
+    let access = AccessPolicy::new(AccessRules {
         loopback,
         token: settings.auth_token.clone(),
         allow_origins: settings.allow_origins.clone(),
@@ -89,7 +89,7 @@ pub async fn serve(
                 handle.shut_down().await;
             }
             Some(next) = upgraded.recv() => {
-                connections.spawn(http::go_on(next, handle.clone()));
+                connections.spawn(http::serve_websocket(next, handle.clone()));
             }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {

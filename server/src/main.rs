@@ -12,7 +12,7 @@ use claude_relay_server::http::accept;
 use claude_relay_server::runtime::{Runtime, RuntimeError};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
 use claude_relay_server::supervisor::{self, descendants};
-use claude_relay_server::{Failed, log, serve};
+use claude_relay_server::{SessionPanicked, log, serve};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
     set_dumpable_behavior, setrlimit,
@@ -43,7 +43,7 @@ enum StartupError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
-    Failed(#[from] Failed),
+    SessionPanicked(#[from] SessionPanicked),
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
 }

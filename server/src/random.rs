@@ -15,7 +15,7 @@ pub fn stream_id() -> String {
 
 /// What stands in for a credential: 256 bits, and where it comes from.
 #[must_use]
-pub fn stand_in() -> String {
+pub fn placeholder() -> String {
     format!("sk-ant-relay-{}", hexadecimal::<32>())
 }
 

@@ -1,7 +1,7 @@
 //! The settings, and what is made from them when the server starts.
 
 use crate::isolation::key_proxy::{self, KeyProxy};
-use crate::isolation::sandbox::option::Choice;
+use crate::isolation::sandbox::option::SandboxOption;
 use crate::isolation::sandbox::{self, Sandbox, Unavailable};
 use crate::settings::Settings;
 
@@ -52,9 +52,9 @@ impl Runtime {
 }
 
 async fn open_sandbox(settings: &Settings) -> Result<Sandbox, RuntimeError> {
-    let choice = settings.sandbox;
-    let found = match sandbox::open(choice, settings.variable("PATH")).await {
-        Err(reason) if choice == Choice::Auto => {
+    let option = settings.sandbox;
+    let found = match sandbox::open(option, settings.variable("PATH")).await {
+        Err(reason) if option == SandboxOption::Auto => {
             tracing::warn!(
                 "THERE IS NO SANDBOX around the agent, as --sandbox auto allows: {reason}"
             );
@@ -63,7 +63,7 @@ async fn open_sandbox(settings: &Settings) -> Result<Sandbox, RuntimeError> {
         found => found?,
     };
     if found.is_active() && settings.auth_token.is_none() && !settings.no_auth {
-        if choice != Choice::Auto {
+        if option != SandboxOption::Auto {
             return Err(RuntimeError::SandboxWithoutToken);
         }
         tracing::warn!("{}", RuntimeError::SandboxWithoutToken);

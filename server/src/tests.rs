@@ -35,7 +35,7 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
 }
 
 /// A server without an agent, in this very process.
-async fn server() -> (SocketAddr, JoinHandle<Result<(), Failed>>, mpsc::Sender<()>) {
+async fn server() -> (SocketAddr, JoinHandle<Result<(), SessionPanicked>>, mpsc::Sender<()>) {
     let args = ["relay", "--workspace=/proc/no-such-place", "--claude-path=/proc/no-such-program"];
     let environment = [("HOME".into(), "/proc".into())].into();
     let settings = Settings::read(Args::parse_from(args), environment, false).unwrap();

@@ -30,7 +30,7 @@ impl Path {
         self.buffer.spare().extend_from_slice(chunk);
         let Some(block) = self.buffer.take() else { return };
         for line in block.lines() {
-            self.log.forget(self.cursor);
+            self.log.evict(self.cursor);
             if let Line::Whole(line) = line
                 && let Route::Forward(_) = claude::classify(line)
             {
@@ -40,10 +40,10 @@ impl Path {
         }
         // What one read brings is more than a batch, with its envelopes.
         while self.cursor < self.log.next() {
-            self.cursor = self.log.owed(self.cursor, &mut self.batch);
+            self.cursor = self.log.batch_from(self.cursor, &mut self.batch);
             self.batch.clear();
         }
-        self.log.forget(self.cursor);
+        self.log.evict(self.cursor);
     }
 }
 

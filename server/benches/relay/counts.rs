@@ -104,9 +104,9 @@ fn frame(line: &[u8], lines: usize) {
         log.push([envelope::SDK_MESSAGE_PREFIX, line, envelope::SDK_MESSAGE_SUFFIX]);
         if number % in_batch == 0 {
             batch.clear();
-            cursor = log.owed(cursor, &mut batch);
+            cursor = log.batch_from(cursor, &mut batch);
             black_box(&batch);
-            log.forget(cursor);
+            log.evict(cursor);
         }
     }
 }

@@ -24,7 +24,7 @@ use claude_relay_protocol::config::Provider;
 use crate::process::Input;
 use crate::settings::Settings;
 use codex::Codex;
-use protocol::{Aside, Asked, Route, Takes, Untranslatable};
+use protocol::{Accepts, ControlOutcome, ProtocolAction, Route, UnsupportedMessage};
 
 pub use start::{StartError, Started, start};
 
@@ -62,11 +62,11 @@ impl Dialect {
 
     /// What can be handed over now.
     #[must_use]
-    pub fn takes(&self) -> Takes {
+    pub fn accepts(&self) -> Accepts {
         match self {
             // It has a queue of its own.
-            Self::Claude => Takes::Anything,
-            Self::Codex(codex) => codex.takes(),
+            Self::Claude => Accepts::Anything,
+            Self::Codex(codex) => codex.accepts(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Dialect {
     /// # Errors
     ///
     /// When the agent knows nothing like it.
-    pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, Untranslatable> {
+    pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, UnsupportedMessage> {
         match self {
             Self::Claude => Ok(Input::Message(data)),
             Self::Codex(codex) => codex.message(data, now),
@@ -104,28 +104,28 @@ impl Dialect {
     /// input would cut short: an agent that goes on elsewhere keeps running
     /// what it was not told to end.
     #[must_use]
-    pub fn lingers(&self) -> bool {
+    pub fn is_interrupting(&self) -> bool {
         match self {
             Self::Claude => false,
-            Self::Codex(codex) => codex.lingers(),
+            Self::Codex(codex) => codex.is_interrupting(),
         }
     }
 
     /// What to do with a control request of the client. `id` is the relay's
     /// own for it, `request` its object as JSON on one line.
-    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
+    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> ControlOutcome {
         match self {
-            Self::Claude => Asked::Write(claude::control_request(id, request)),
+            Self::Claude => ControlOutcome::Write(claude::control_request(id, request)),
             Self::Codex(codex) => codex.control_request(id, request, now),
         }
     }
 
     /// The next thing that the protocol itself wants; to be asked for after
     /// every event until there is none.
-    pub fn aside(&mut self) -> Option<Aside> {
+    pub fn next_action(&mut self) -> Option<ProtocolAction> {
         match self {
             Self::Claude => None,
-            Self::Codex(codex) => codex.aside(),
+            Self::Codex(codex) => codex.next_action(),
         }
     }
 
@@ -138,7 +138,7 @@ impl Dialect {
         }
     }
 
-    /// Gives up what takes too long; see [`Self::aside`] for what follows.
+    /// Gives up what takes too long; see [`Self::next_action`] for what follows.
     pub fn on_time(&mut self, now: Instant) {
         match self {
             Self::Claude => {}

@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 #[derive(Debug)]
 pub enum Route<'a> {
     /// It goes to the client as it is.
-    Forward(Mark<'a>),
+    Forward(TurnEvent<'a>),
     /// It is between agent and host only.
-    Hidden(Mark<'a>),
+    Hidden(TurnEvent<'a>),
     /// The agent has taken the first request: it can do its work.
     Ready {
         /// An object of `commands` and `models`, if the agent tells them.
@@ -40,12 +40,12 @@ pub enum Route<'a> {
     /// written to it, so that it does not wait for ever.
     Refuse(Bytes),
     /// It is no JSON object.
-    Noise,
+    NotJson,
 }
 
 /// What a line tells about the state of the agent, beside what it is.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Mark<'a> {
+pub enum TurnEvent<'a> {
     /// Nothing.
     None,
     /// A turn begins, in this session.
@@ -92,7 +92,7 @@ pub enum PermissionAnswer {
 /// request.
 pub trait PermissionReply: fmt::Debug + Send + Sync {
     /// The line that answers the request.
-    fn answer(&self, answer: &PermissionAnswer) -> Answered;
+    fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome;
 
     /// The line that says that there will be no answer.
     fn refuse(&self, reason: &str) -> Bytes;
@@ -100,16 +100,16 @@ pub trait PermissionReply: fmt::Debug + Send + Sync {
 
 /// The answer to a question.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answered {
+pub struct PermissionOutcome {
     /// The line for the agent.
     pub line: Bytes,
     /// What the client has to know: not everything it said can be passed on.
-    pub remark: Option<&'static str>,
+    pub notice: Option<&'static str>,
 }
 
 /// What the agent can be handed now. What it cannot waits where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
+pub enum Accepts {
     /// Whatever comes next.
     Anything,
     /// No message: a turn runs, and it takes one at a time. An interrupt is
@@ -122,7 +122,7 @@ pub enum Takes {
 
 /// What becomes of a control request.
 #[derive(Debug)]
-pub enum Asked {
+pub enum ControlOutcome {
     /// It is to be written; the agent answers it.
     Write(Bytes),
     /// It is answered already.
@@ -133,15 +133,15 @@ pub enum Asked {
 /// way.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Untranslatable(pub String);
+pub struct UnsupportedMessage(pub String);
 
 /// What an agent's protocol has to do or to say of itself.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Aside {
+pub enum ProtocolAction {
     /// This is to be written.
     Write(Bytes),
     /// The client is to be told.
-    Say(String),
+    Inform(String),
     /// The message that was handed over last was not taken, for this reason.
     TurnRefused(String),
     /// The run is of no use any more, for this reason.

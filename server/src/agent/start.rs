@@ -13,9 +13,9 @@ use super::claude::launch::{LaunchError, LaunchSettings};
 use super::command::{self, ArgumentError};
 use super::workspace::WorkspaceError;
 use super::{DEMO_AGENT, Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
-use crate::isolation::key_proxy::credentials::CoverError;
+use crate::isolation::key_proxy::credentials::SubstituteError;
 use crate::isolation::sandbox::{self, WrapError};
-use crate::process::{Plan, Process};
+use crate::process::{Process, SpawnSpec};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::supervisor;
@@ -69,7 +69,7 @@ pub enum StartError {
     Codex(&'static str),
     /// The credential cannot be kept from it.
     #[error(transparent)]
-    Cover(#[from] CoverError),
+    Credentials(#[from] SubstituteError),
     /// No process can be made.
     #[error("no process can be started: {0}")]
     System(#[from] io::Error),
@@ -148,7 +148,7 @@ fn start_codex(
             args.extend(codex::launch::arguments());
             let env = codex::launch::variables(config, &settings.environment);
             command::check(&args, &env)?;
-            Process::spawn(Plan { program: program.into(), args, env, cwd, scratch: None })?
+            Process::spawn(SpawnSpec { program: program.into(), args, env, cwd, scratch: None })?
         }
     };
     let (codex, first) = codex::Codex::new(setup, Instant::now());
@@ -169,10 +169,10 @@ fn start_claude(
     }
     let env = match &runtime.key_proxy {
         // The built-in agent has no use for a credential.
-        Some(proxy) if !settings.demo => proxy.cover(launch.env)?,
+        Some(proxy) if !settings.demo => proxy.substitute(launch.env)?,
         _ => launch.env,
     };
-    let plan = Plan {
+    let spec = SpawnSpec {
         program: launch.program.into(),
         args,
         env,
@@ -180,7 +180,7 @@ fn start_claude(
         scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
     };
     Ok(Started {
-        process: Process::spawn(enclose(runtime, plan)?)?,
+        process: Process::spawn(wrap_in_sandbox(runtime, spec)?)?,
         dialect: Dialect::Claude,
         first: claude::initialize(&launch.initialize),
         resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
@@ -188,21 +188,21 @@ fn start_claude(
 }
 
 /// `plan` in the sandbox that is set, if one is.
-fn enclose(runtime: &Runtime, mut plan: Plan) -> Result<Plan, StartError> {
+fn wrap_in_sandbox(runtime: &Runtime, mut spec: SpawnSpec) -> Result<SpawnSpec, StartError> {
     let settings = &runtime.settings;
     if !runtime.sandbox.is_active() {
-        return Ok(plan);
+        return Ok(spec);
     }
     if settings.demo {
         // Inside, the name of this very program means the wrapper.
-        plan.program = std::env::current_exe()?.into();
+        spec.program = std::env::current_exe()?.into();
     }
-    let place = sandbox::Place {
+    let place = sandbox::SandboxContext {
         workspace: &settings.workspace,
         writable: settings.mode != mode::Mode::Safe,
         environment: &settings.environment,
     };
-    runtime.sandbox.wrap(plan, &place).map_err(|error| match error {
+    runtime.sandbox.wrap(spec, &place).map_err(|error| match error {
         WrapError::Program(program) if settings.claude().is_none() && !settings.demo => {
             StartError::Missing { program }
         }

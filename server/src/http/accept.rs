@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::{Doorstep, Place, Routes};
+use super::{ConnectionPermits, HeadGuard, Routes};
 
 /// How many TCP connections may be open. One that has said nothing yet costs
 /// 1 KiB.
@@ -73,8 +73,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn accept(listener: TcpListener, routes: Routes) {
     let routes = Arc::new(routes);
     let open = Arc::new(Semaphore::new(open_limit()));
-    let serve = |doorstep, place| {
-        tokio::spawn(super::serve(doorstep, Arc::clone(&routes), place));
+    let serve = |guard, permits| {
+        tokio::spawn(super::serve(guard, Arc::clone(&routes), permits));
     };
     wait_for_requests(listener, open, serve).await;
 }
@@ -87,7 +87,7 @@ pub async fn accept(listener: TcpListener, routes: Routes) {
 async fn wait_for_requests(
     listener: TcpListener,
     open: Arc<Semaphore>,
-    serve: impl Fn(Doorstep, Place),
+    serve: impl Fn(HeadGuard, ConnectionPermits),
 ) {
     let served = Arc::new(Semaphore::new(SERVED));
     let mut silent = FuturesUnordered::new();
@@ -100,8 +100,8 @@ async fn wait_for_requests(
             biased;
             // First, as it gives descriptors back.
             Some(begun) = silent.next() => {
-                if let Some((doorstep, place)) = begun {
-                    serve(doorstep, place);
+                if let Some((guard, permits)) = begun {
+                    serve(guard, permits);
                 }
             }
             newcomer = newcomer => match newcomer {
@@ -125,7 +125,7 @@ async fn begin(
     stream: TcpStream,
     open: OwnedSemaphorePermit,
     served: Arc<Semaphore>,
-) -> Option<(Doorstep, Place)> {
+) -> Option<(HeadGuard, ConnectionPermits)> {
     let ready = async {
         // Not `readable`: it may be true before anything has come.
         stream.peek(&mut [0]).await.ok().filter(|bytes| *bytes > 0)?;
@@ -133,8 +133,8 @@ async fn begin(
     };
     let served = timeout(FIRST_BYTE, ready).await.ok()??;
     // In memory of its own: the silent ones do not need it.
-    let doorstep = Box::pin(Doorstep::meet(stream)).await?;
-    Some((doorstep, Place::new(open, served)))
+    let guard = Box::pin(HeadGuard::wait_for_head(stream)).await?;
+    Some((guard, ConnectionPermits::new(open, served)))
 }
 
 fn open_limit() -> usize {

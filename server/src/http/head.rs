@@ -29,13 +29,13 @@ const URL_BYTES: usize = 16 << 10;
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 
 /// Behind a head with one of these something else may come than the next head.
-const LAST: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
+const ENDS_KEEP_ALIVE: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
 /// Whether something else than the next head may follow this one. Then the
 /// connection is not used for another request, because the end of what follows
 /// is known to hyper alone.
-pub(super) fn is_last(headers: &HeaderMap) -> bool {
-    LAST.iter().any(|name| headers.contains_key(name))
+pub(super) fn closes_connection(headers: &HeaderMap) -> bool {
+    ENDS_KEEP_ALIVE.iter().any(|name| headers.contains_key(name))
 }
 
 /// A head that is whole.
@@ -44,7 +44,7 @@ pub struct Head {
     /// How long it is, its empty line included.
     pub bytes: usize,
     /// Whether something else than the next head may follow it.
-    pub is_last: bool,
+    pub ends_keep_alive: bool,
 }
 
 /// Why a head is refused.
@@ -121,8 +121,9 @@ pub fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
         };
     };
     check(&request)?;
-    let is_last = LAST.iter().any(|name| values(&request, name).next().is_some());
-    Ok(Some(Head { bytes: length, is_last }))
+    let ends_keep_alive =
+        ENDS_KEEP_ALIVE.iter().any(|name| values(&request, name).next().is_some());
+    Ok(Some(Head { bytes: length, ends_keep_alive }))
 }
 
 /// Whether a line ends otherwise than with CR and LF.
@@ -192,19 +193,19 @@ mod tests {
 
     #[test]
     fn what_else_may_follow_is_known() {
-        let is_last = |fields: &str| {
+        let ends_keep_alive = |fields: &str| {
             let text = format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\n\n");
-            find(text.as_bytes()).unwrap().unwrap().is_last
+            find(text.as_bytes()).unwrap().unwrap().ends_keep_alive
         };
-        assert!(!is_last(""));
-        assert!(!is_last("X-Upgrade: y\r\n"));
+        assert!(!ends_keep_alive(""));
+        assert!(!ends_keep_alive("X-Upgrade: y\r\n"));
         for field in ["Content-Length: 0", "TRANSFER-encoding: chunked", "uPGRADE: websocket"] {
-            assert!(is_last(&format!("{field}\r\n")), "{field}");
+            assert!(ends_keep_alive(&format!("{field}\r\n")), "{field}");
         }
         let mut headers = HeaderMap::new();
-        assert!(!super::is_last(&headers));
+        assert!(!super::closes_connection(&headers));
         headers.insert(CONTENT_LENGTH, 0.into());
-        assert!(super::is_last(&headers));
+        assert!(super::closes_connection(&headers));
     }
 
     #[test]

@@ -40,14 +40,14 @@ const REFUSED_HEAD: &[u8] = b"REFUSED / HTTP/1.1\r\nconnection: close\r\n\r\n";
 
 /// A [`TcpStream`] behind which hyper listens.
 #[derive(Debug)]
-pub struct Doorstep {
+pub struct HeadGuard {
     stream: TcpStream,
     /// What has been read and not handed on.
-    held: BytesMut,
+    buffered: BytesMut,
     /// How much of what is held may be handed on.
-    whole: usize,
+    deliverable: usize,
     /// How much of what is held has been found to be no whole head.
-    looked: usize,
+    searched: usize,
     /// What is held beyond `whole`, and what comes after it.
     expected: Expected,
     refused: Refused,
@@ -75,22 +75,22 @@ impl Refused {
     }
 }
 
-impl Doorstep {
+impl HeadGuard {
     /// Waits for the first request; none if it does not come, or not in time.
     /// What it costs until then is the bytes of its head.
-    pub async fn meet(stream: TcpStream) -> Option<Self> {
-        let mut doorstep = Self {
+    pub async fn wait_for_head(stream: TcpStream) -> Option<Self> {
+        let mut guard = Self {
             stream,
-            held: BytesMut::new(),
-            whole: 0,
-            looked: 0,
+            buffered: BytesMut::new(),
+            deliverable: 0,
+            searched: 0,
             expected: Expected::Head,
             refused: Refused::default(),
             linger: None,
         };
-        let head = poll_fn(|cx| doorstep.poll_head(cx));
+        let head = poll_fn(|cx| guard.poll_head(cx));
         timeout(HEAD_TIMEOUT, head).await.ok()?.ok()?;
-        (doorstep.whole > 0).then_some(doorstep)
+        (guard.deliverable > 0).then_some(guard)
     }
 
     /// Tells the requests that stand for refused heads.
@@ -101,21 +101,21 @@ impl Doorstep {
     /// The socket, when something else than HTTP is spoken on it, and what has
     /// been read of that.
     pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
-        (self.stream, self.held.freeze())
+        (self.stream, self.buffered.freeze())
     }
 
     /// Reads until a head is whole; or to the end, and then none is.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.look();
-            if self.whole > 0 {
+            self.find_head();
+            if self.deliverable > 0 {
                 // Who has reset the connection meanwhile wants no answer. hyper
                 // would make one, as it does not look (see `half_close`).
                 return Poll::Ready(self.stream.take_error()?.map_or(Ok(()), Err));
             }
-            self.held.reserve(STEP_BYTES);
+            self.buffered.reserve(STEP_BYTES);
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(&mut self.held) {
+            match self.stream.try_read_buf(&mut self.buffered) {
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -125,41 +125,41 @@ impl Doorstep {
     }
 
     /// Looks for a head in what has come.
-    fn look(&mut self) {
+    fn find_head(&mut self) {
         // Empty lines before a head are nothing.
-        while self.held.starts_with(b"\r\n") {
-            self.held.advance(2);
-            self.looked = 0;
+        while self.buffered.starts_with(b"\r\n") {
+            self.buffered.advance(2);
+            self.searched = 0;
         }
-        let new = &self.held[self.looked..];
+        let new = &self.buffered[self.searched..];
         // The middle of a line tells nothing new, and whoever sends it byte by
         // byte is not to be paid for with a reading each.
-        let goes_on = self.looked > 0 && memchr(b'\n', new).is_none();
-        if new.is_empty() || (goes_on && self.held.len() < HEAD_BYTES) {
+        let goes_on = self.searched > 0 && memchr(b'\n', new).is_none();
+        if new.is_empty() || (goes_on && self.buffered.len() < HEAD_BYTES) {
             return;
         }
-        self.looked = self.held.len();
-        match head::find(&self.held) {
+        self.searched = self.buffered.len();
+        match head::find(&self.buffered) {
             Ok(None) => return,
             Ok(Some(head)) => {
-                self.whole = head.bytes;
-                if head.is_last {
+                self.deliverable = head.bytes;
+                if head.ends_keep_alive {
                     self.expected = Expected::Anything;
                 }
             }
             Err(bad) => {
-                self.held = REFUSED_HEAD.into();
-                self.whole = REFUSED_HEAD.len();
+                self.buffered = REFUSED_HEAD.into();
+                self.deliverable = REFUSED_HEAD.len();
                 self.expected = Expected::Nothing;
                 // There is one at most: nothing is read after it.
                 let _ = self.refused.0.set(bad);
             }
         }
-        self.looked = 0;
+        self.searched = 0;
     }
 
     /// Throws away what still comes, until the client ends or time is up.
-    fn poll_end(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_drain(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; SCRATCH_BYTES];
         while Instant::now() < deadline {
             let mut buffer = ReadBuf::new(&mut scratch);
@@ -172,32 +172,32 @@ impl Doorstep {
     }
 }
 
-impl AsyncRead for Doorstep {
+impl AsyncRead for HeadGuard {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.whole == 0 {
+        if this.deliverable == 0 {
             match this.expected {
                 Expected::Head => ready!(this.poll_head(cx))?,
-                Expected::Anything if this.held.is_empty() => {
+                Expected::Anything if this.buffered.is_empty() => {
                     return Pin::new(&mut this.stream).poll_read(cx, buffer);
                 }
-                Expected::Anything => this.whole = this.held.len(),
+                Expected::Anything => this.deliverable = this.buffered.len(),
                 // The answer, which is under way, ends the connection.
                 Expected::Nothing => return Poll::Pending,
             }
         }
-        let bytes = this.whole.min(buffer.remaining());
-        buffer.put_slice(&this.held.split_to(bytes));
-        this.whole -= bytes;
+        let bytes = this.deliverable.min(buffer.remaining());
+        buffer.put_slice(&this.buffered.split_to(bytes));
+        this.deliverable -= bytes;
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Doorstep {
+impl AsyncWrite for HeadGuard {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -232,7 +232,7 @@ impl AsyncWrite for Doorstep {
         if linger.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        this.poll_end(deadline, cx).map(Ok)
+        this.poll_drain(deadline, cx).map(Ok)
     }
 }
 
@@ -255,18 +255,18 @@ mod tests {
     #[tokio::test]
     async fn what_follows_a_head_is_not_lost() {
         let (_client, server) = connection(&[HEAD, b"more than is taken"].concat()).await;
-        let mut doorstep = Doorstep::meet(server).await.unwrap();
+        let mut guard = HeadGuard::wait_for_head(server).await.unwrap();
         let mut taken = vec![0; HEAD.len()];
-        doorstep.read_exact(&mut taken).await.unwrap();
+        guard.read_exact(&mut taken).await.unwrap();
         assert_eq!(taken, HEAD);
-        assert_eq!(&doorstep.into_parts().1[..], b"more than is taken");
+        assert_eq!(&guard.into_parts().1[..], b"more than is taken");
     }
 
     #[tokio::test]
     async fn whoever_leaves_before_the_end_of_a_head_is_not_met() {
         let (client, server) = connection(&HEAD[..HEAD.len() - 1]).await;
         drop(client);
-        assert!(Doorstep::meet(server).await.is_none());
+        assert!(HeadGuard::wait_for_head(server).await.is_none());
     }
 
     #[tokio::test]
@@ -274,10 +274,10 @@ mod tests {
         let (client, server) = connection(HEAD).await;
         client.set_zero_linger().unwrap();
         drop(client);
-        assert!(Doorstep::meet(server).await.is_none());
+        assert!(HeadGuard::wait_for_head(server).await.is_none());
         // Whoever has closed it may still read.
         let (client, server) = connection(HEAD).await;
         drop(client);
-        assert!(Doorstep::meet(server).await.is_some());
+        assert!(HeadGuard::wait_for_head(server).await.is_some());
     }
 }

@@ -12,6 +12,6 @@ mod refusals;
 mod routes;
 mod upgrade;
 
-pub use head_guard::Doorstep;
-pub use routes::{Place, Routes, serve};
-pub use upgrade::{Upgraded, go_on};
+pub use head_guard::HeadGuard;
+pub use routes::{ConnectionPermits, Routes, serve};
+pub use upgrade::{Upgraded, serve_websocket};

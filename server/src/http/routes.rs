@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::access::{Access, Admission, Denial, Door};
+use super::access::{AccessPolicy, Admission, Denial, Endpoint};
 use super::head::{self, BadHead};
-use super::head_guard::{Doorstep, HEAD_TIMEOUT};
+use super::head_guard::{HEAD_TIMEOUT, HeadGuard};
 use super::refusals::Refusals;
 use super::upgrade::{self, Upgraded};
 use super::{body, page};
@@ -31,14 +31,14 @@ use crate::session::{ConfigureError, SessionHandle};
 /// How long one connection is served before it is asked to come anew, and how
 /// long it may take to finish then. A WebSocket is none any more. It ends those
 /// that ask and never read the answers, which no other bound does.
-const LIFETIME: Duration = Duration::from_secs(120);
-const LAST_ANSWER: Duration = Duration::from_secs(10);
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(120);
+const FINAL_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every request needs.
 #[derive(Debug, Clone)]
 pub struct Routes {
     /// Who may come in.
-    pub access: Arc<Access>,
+    pub access: Arc<AccessPolicy>,
     /// The session.
     pub session: SessionHandle,
     /// Where upgraded connections go on.
@@ -52,12 +52,12 @@ pub struct Routes {
 /// What a connection holds until it ends: its place among those that are open,
 /// and among those that are served.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPermits {
     _open: OwnedSemaphorePermit,
     _served: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl ConnectionPermits {
     /// Both places, to be given back together.
     #[must_use]
     pub fn new(open: OwnedSemaphorePermit, served: OwnedSemaphorePermit) -> Self {
@@ -73,14 +73,14 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Serves one connection until it ends or is upgraded. The place goes with it.
-pub async fn serve(doorstep: Doorstep, routes: Arc<Routes>, place: Place) {
-    let place = Arc::new(place);
-    let refused = doorstep.refused();
+pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, permits: ConnectionPermits) {
+    let permits = Arc::new(permits);
+    let refused = guard.refused();
     let service = service_fn(move |request| {
         let routes = Arc::clone(&routes);
-        let place = Arc::clone(&place);
+        let permits = Arc::clone(&permits);
         let bad = refused.of(&request).cloned();
-        async move { Ok::<_, Infallible>(routes.answer(request, bad, place).await) }
+        async move { Ok::<_, Infallible>(routes.answer(request, bad, permits).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -89,14 +89,14 @@ pub async fn serve(doorstep: Doorstep, routes: Arc<Routes>, place: Place) {
         .half_close(true)
         .max_headers(head::FIELDS)
         .max_buf_size(head::HEAD_BYTES)
-        .serve_connection(TokioIo::new(doorstep), service)
+        .serve_connection(TokioIo::new(guard), service)
         .with_upgrades();
     tokio::pin!(serving);
-    let served = match timeout(LIFETIME, &mut serving).await {
+    let served = match timeout(CONNECTION_LIFETIME, &mut serving).await {
         Ok(served) => served,
         Err(_) => {
             serving.as_mut().graceful_shutdown();
-            timeout(LAST_ANSWER, serving).await.unwrap_or(Ok(()))
+            timeout(FINAL_ANSWER_TIMEOUT, serving).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = served {
@@ -108,7 +108,11 @@ pub async fn serve(doorstep: Doorstep, routes: Arc<Routes>, place: Place) {
 impl Routes {
     /// Routes to `session`; connections that are upgraded go to `upgraded`.
     #[must_use]
-    pub fn new(access: Access, session: SessionHandle, upgraded: mpsc::Sender<Upgraded>) -> Self {
+    pub fn new(
+        access: AccessPolicy,
+        session: SessionHandle,
+        upgraded: mpsc::Sender<Upgraded>,
+    ) -> Self {
         Self {
             access: Arc::new(access),
             session,
@@ -122,25 +126,25 @@ impl Routes {
         &self,
         request: Request<Incoming>,
         bad: Option<BadHead>,
-        place: Arc<Place>,
+        permits: Arc<ConnectionPermits>,
     ) -> Answer {
         let cors = self.access.cors_origin(request.headers());
-        let is_last = head::is_last(request.headers());
-        let asks_to_ask = cors.is_some() && request.method() == Method::OPTIONS;
+        let closes_connection = head::closes_connection(request.headers());
+        let is_preflight = cors.is_some() && request.method() == Method::OPTIONS;
         let served = match bad {
             Some(bad) => Err(bad.into()),
-            None => self.route(request, place).await,
+            None => self.route(request, permits).await,
         };
         let mut answer = match served {
             Ok(answer) => answer,
-            Err(refusal) if asks_to_ask && refusal.status == StatusCode::METHOD_NOT_ALLOWED => {
+            Err(refusal) if is_preflight && refusal.status == StatusCode::METHOD_NOT_ALLOWED => {
                 preflight(refusal)
             }
             Err(refusal) => refusal.into_answer(),
         };
         let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.headers_mut();
-        if is_last && !upgraded {
+        if closes_connection && !upgraded {
             headers.append(header::CONNECTION, HeaderValue::from_static("close"));
         }
         headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
@@ -156,19 +160,19 @@ impl Routes {
     async fn route(
         &self,
         request: Request<Incoming>,
-        place: Arc<Place>,
+        permits: Arc<ConnectionPermits>,
     ) -> Result<Answer, Refusal> {
         let path = request.uri().path();
         let file = page::file(path);
-        let (door, allowed): (_, &'static str) = match path {
-            "/config" => (Door::Config, "GET, HEAD, POST"),
-            "/health" => (Door::Health, "GET, HEAD"),
-            "/ws" => (Door::Socket, "GET"),
-            _ => (Door::Page, "GET, HEAD"),
+        let (endpoint, allowed): (_, &'static str) = match path {
+            "/config" => (Endpoint::Config, "GET, HEAD, POST"),
+            "/health" => (Endpoint::Health, "GET, HEAD"),
+            "/ws" => (Endpoint::Socket, "GET"),
+            _ => (Endpoint::Page, "GET, HEAD"),
         };
         let (head, body) = request.into_parts();
-        let admission = self.admit(door, &head)?;
-        if door == Door::Page && file.is_none() {
+        let admission = self.admit(endpoint, &head)?;
+        if endpoint == Endpoint::Page && file.is_none() {
             return Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found"));
         }
         if !allowed.split(", ").any(|method| method == head.method.as_str()) {
@@ -176,11 +180,11 @@ impl Routes {
             refusal.headers.push((header::ALLOW, HeaderValue::from_static(allowed)));
             return Err(refusal);
         }
-        match door {
-            Door::Page => {
+        match endpoint {
+            Endpoint::Page => {
                 Ok(file.map_or_else(|| json_answer(StatusCode::NOT_FOUND, &json!({})), page))
             }
-            Door::Config if head.method == Method::POST => {
+            Endpoint::Config if head.method == Method::POST => {
                 let body = body::read(&head, body).await?;
                 let routes = self.clone();
                 // Whoever hangs up while it is being done does not leave a
@@ -189,21 +193,24 @@ impl Routes {
                     .await
                     .unwrap_or_else(|_| Err(Refusal::over()))
             }
-            Door::Config => {
+            Endpoint::Config => {
                 let config = self.session.config().await.map_err(|_| Refusal::over())?;
                 Ok(json_answer(StatusCode::OK, &json!({ "config": config })))
             }
-            Door::Health => self.health(admission.authorized).await,
-            Door::Socket => {
-                let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body), place)?;
+            Endpoint::Health => self.health(admission.authorized).await,
+            Endpoint::Socket => {
+                let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body), permits)?;
                 self.upgraded.send(upgraded).await.map_err(|_| Refusal::over())?;
                 Ok(answer)
             }
         }
     }
 
-    fn admit(&self, door: Door, head: &Parts) -> Result<Admission, Refusal> {
-        Ok(self.access.check(door, head).inspect_err(|denial| self.refusals.log(denial.cause))?)
+    fn admit(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Refusal> {
+        Ok(self
+            .access
+            .check(endpoint, head)
+            .inspect_err(|denial| self.refusals.log(denial.cause))?)
     }
 
     /// Configures the session, and claims the server if the configuration says
@@ -211,9 +218,9 @@ impl Routes {
     async fn configure(&self, head: Parts, body: Bytes) -> Result<Answer, Refusal> {
         let _one = self.configuring.acquire().await;
         // Somebody may have claimed the server while this body was on its way.
-        self.admit(Door::Config, &head)?;
+        self.admit(Endpoint::Config, &head)?;
         let mut configured = self.session.configure(body).await.map_err(|error| match error {
-            ConfigureError::Over(_) => Refusal::over(),
+            ConfigureError::SessionClosed(_) => Refusal::over(),
             error => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
         })?;
         if let Some(token) = configured.auth_token {

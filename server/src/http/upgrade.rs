@@ -12,8 +12,8 @@ use hyper::{Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::head_guard::Doorstep;
-use super::routes::{Answer, Place, Refusal};
+use super::head_guard::HeadGuard;
+use super::routes::{Answer, ConnectionPermits, Refusal};
 use crate::session::SessionHandle;
 use crate::session::channels::{Attach, Replay};
 use crate::ws;
@@ -26,13 +26,13 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Upgraded {
     on_upgrade: OnUpgrade,
     attach: Attach,
-    place: Arc<Place>,
+    permits: Arc<ConnectionPermits>,
 }
 
 /// Judges a handshake and makes the answer to it.
 pub(super) fn accept(
     mut request: Request<Incoming>,
-    place: Arc<Place>,
+    permits: Arc<ConnectionPermits>,
 ) -> Result<(Answer, Upgraded), Refusal> {
     if !fastwebsockets::upgrade::is_upgrade_request(&request)
         || request.version() != Version::HTTP_11
@@ -59,19 +59,19 @@ pub(super) fn accept(
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (answer, _) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, attach, place }))
+    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, attach, permits }))
 }
 
 /// Serves the connection once it has been upgraded, to its end.
-pub async fn go_on(upgraded: Upgraded, session: SessionHandle) {
-    let Upgraded { on_upgrade, attach, place: _place } = upgraded;
+pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
+    let Upgraded { on_upgrade, attach, permits: _permits } = upgraded;
     let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, on_upgrade).await else {
         tracing::debug!("a handshake was not completed");
         return;
     };
     // The plain socket spares a lock between the two directions. What the
     // client sent behind its handshake has been read already.
-    match connection.downcast::<TokioIo<Doorstep>>() {
+    match connection.downcast::<TokioIo<HeadGuard>>() {
         Ok(parts) => {
             let (stream, unread) = parts.io.into_inner().into_parts();
             let read = [parts.read_buf, unread].concat().into();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::process::{Ending, Output, Plan, Process};
+use crate::process::{Ending, Output, Process, SpawnSpec};
 
 /// How much of the output is kept. The programs asked here say a line.
 const OUTPUT_BYTES: usize = 4096;
@@ -48,10 +48,10 @@ pub async fn run(
     program: OsString,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<Outcome, ProbeError> {
-    let plan = Plan { program, args, env, cwd: PathBuf::from("/"), scratch: None };
-    let mut process = Process::spawn(plan)?;
+    let spec = SpawnSpec { program, args, env, cwd: PathBuf::from("/"), scratch: None };
+    let mut process = Process::spawn(spec)?;
     // It has nothing to read.
     process.stdin = None;
     let mut said = Vec::new();
@@ -73,11 +73,11 @@ pub async fn run(
                     Some(Output::Ended(ended)) => return Some(ended),
                     None => return None,
                 },
-                Some(_) = process.notes.recv() => {}
+                Some(_) = process.events.recv() => {}
             }
         }
     };
-    let ended = timeout(patience, listen).await.map_err(|_| ProbeError::Late(patience))?;
+    let ended = timeout(time_limit, listen).await.map_err(|_| ProbeError::Late(time_limit))?;
     let (how, stderr) = ended.map_or((Ending::Lost, Vec::new()), |ended| (ended.how, ended.stderr));
     Ok(Outcome {
         how,

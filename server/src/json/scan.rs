@@ -35,7 +35,7 @@ pub fn fields<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<[Op
     let (mut first, mut rest) = token(rest)?;
     while first != b'}' {
         let (name, value) = name(first, rest)?;
-        rest = behind_value(value)?;
+        rest = skip_value(value)?;
         if let Some(at) = names.iter().position(|wanted| is_name(name, wanted)) {
             let raw = text.get(text.len() - value.len()..text.len() - rest.len())?;
             found[at] = Some(raw.trim_ascii_start());
@@ -65,16 +65,16 @@ fn token(mut rest: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// What is behind one value, whatever stands in it.
-fn behind_value(mut rest: &[u8]) -> Option<&[u8]> {
-    let mut nest = Nest::default();
+fn skip_value(mut rest: &[u8]) -> Option<&[u8]> {
+    let mut nesting = NestingStack::default();
     loop {
         let (first, after) = token(rest)?;
         rest = match first {
-            b'"' => behind_string(after)?,
+            b'"' => skip_string(after)?,
             b'{' => match token(after)? {
                 (b'}', after) => after,
                 (first, after) => {
-                    nest.enter(OBJECT);
+                    nesting.enter(OBJECT);
                     (_, rest) = name(first, after)?;
                     continue;
                 }
@@ -82,7 +82,7 @@ fn behind_value(mut rest: &[u8]) -> Option<&[u8]> {
             b'[' => match token(after)? {
                 (b']', after) => after,
                 _ => {
-                    nest.enter(ARRAY);
+                    nesting.enter(ARRAY);
                     rest = after;
                     continue;
                 }
@@ -90,23 +90,23 @@ fn behind_value(mut rest: &[u8]) -> Option<&[u8]> {
             b't' => after.strip_prefix(b"rue")?,
             b'f' => after.strip_prefix(b"alse")?,
             b'n' => after.strip_prefix(b"ull")?,
-            _ => behind_number(first, after)?,
+            _ => skip_number(first, after)?,
         };
         // A value has ended, and perhaps what it stands in.
         loop {
-            if nest.depth == 0 {
+            if nesting.depth == 0 {
                 return Some(rest);
             }
             let (next, after) = token(rest)?;
             rest = after;
-            match (next, nest.inside()) {
+            match (next, nesting.inside()) {
                 (b',', OBJECT) => {
                     let (first, after) = token(rest)?;
                     (_, rest) = name(first, after)?;
                     break;
                 }
                 (b',', _) => break,
-                (b'}', OBJECT) | (b']', ARRAY) => nest.leave(),
+                (b'}', OBJECT) | (b']', ARRAY) => nesting.leave(),
                 _ => return None,
             }
         }
@@ -120,7 +120,7 @@ fn name(first: u8, rest: &[u8]) -> Option<(&[u8], &[u8])> {
     if first != b'"' {
         return None;
     }
-    let after = behind_string(rest)?;
+    let after = skip_string(rest)?;
     let name = rest.get(..rest.len() - after.len() - 1)?;
     match token(after)? {
         (b':', after) => Some((name, after)),
@@ -130,18 +130,18 @@ fn name(first: u8, rest: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What is behind a string whose opening quote is behind us.
 #[inline(always)]
-fn behind_string(mut rest: &[u8]) -> Option<&[u8]> {
+fn skip_string(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
-        let (byte, after) = behind_plain(rest).split_first()?;
+        let (byte, after) = skip_plain(rest).split_first()?;
         rest = match byte {
             b'"' => return Some(after),
-            b'\\' => behind_escape(after)?,
+            b'\\' => skip_escape(after)?,
             _ => return None,
         };
     }
 }
 
-fn behind_escape(rest: &[u8]) -> Option<&[u8]> {
+fn skip_escape(rest: &[u8]) -> Option<&[u8]> {
     match rest.split_first()? {
         (b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after) => Some(after),
         (b'u', after) => {
@@ -152,21 +152,21 @@ fn behind_escape(rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn behind_number(mut first: u8, mut rest: &[u8]) -> Option<&[u8]> {
+fn skip_number(mut first: u8, mut rest: &[u8]) -> Option<&[u8]> {
     if first == b'-' {
         let (digit, after) = rest.split_first()?;
         (first, rest) = (*digit, after);
     }
     match first {
         b'0' => {}
-        b'1'..=b'9' => rest = behind_digits(rest),
+        b'1'..=b'9' => rest = skip_digits(rest),
         _ => return None,
     }
     if let [b'.', after @ ..] = rest {
-        rest = behind_some_digits(after)?;
+        rest = skip_some_digits(after)?;
     }
     if let [b'e' | b'E', after @ ..] = rest {
-        rest = behind_some_digits(match after {
+        rest = skip_some_digits(match after {
             [b'+' | b'-', after @ ..] => after,
             _ => after,
         })?;
@@ -174,14 +174,14 @@ fn behind_number(mut first: u8, mut rest: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-fn behind_some_digits(rest: &[u8]) -> Option<&[u8]> {
+fn skip_some_digits(rest: &[u8]) -> Option<&[u8]> {
     match rest {
-        [b'0'..=b'9', after @ ..] => Some(behind_digits(after)),
+        [b'0'..=b'9', after @ ..] => Some(skip_digits(after)),
         _ => None,
     }
 }
 
-fn behind_digits(mut rest: &[u8]) -> &[u8] {
+fn skip_digits(mut rest: &[u8]) -> &[u8] {
     while let [b'0'..=b'9', after @ ..] = rest {
         rest = after;
     }
@@ -191,12 +191,12 @@ fn behind_digits(mut rest: &[u8]) -> &[u8] {
 /// What is left from the first byte on that means more than itself in a
 /// string: a quote, a backslash, a control character.
 #[inline(always)]
-fn behind_plain(mut rest: &[u8]) -> &[u8] {
+fn skip_plain(mut rest: &[u8]) -> &[u8] {
     /// Names, ids and numbers in quotes are done after this many words.
     const WORDS: usize = 6;
     for _ in 0..WORDS {
         let Some((word, after)) = rest.split_first_chunk() else {
-            return behind_plain_bytes(rest);
+            return skip_plain_bytes(rest);
         };
         let special = special_bytes(u64::from_le_bytes(*word));
         if special != 0 {
@@ -204,16 +204,16 @@ fn behind_plain(mut rest: &[u8]) -> &[u8] {
         }
         rest = after;
     }
-    behind_long_plain(rest)
+    skip_long_plain(rest)
 }
 
-fn behind_long_plain(rest: &[u8]) -> &[u8] {
-    dispatch!(Level::new(), simd => behind_plain_blocks(simd, rest))
+fn skip_long_plain(rest: &[u8]) -> &[u8] {
+    dispatch!(Level::new(), simd => skip_plain_blocks(simd, rest))
 }
 
 /// Compiled once for each kind of vectors there is, hence the inlining.
 #[inline(always)]
-fn behind_plain_blocks<S: Simd>(simd: S, mut rest: &[u8]) -> &[u8] {
+fn skip_plain_blocks<S: Simd>(simd: S, mut rest: &[u8]) -> &[u8] {
     while let Some((block, after)) = rest.split_first_chunk::<64>() {
         let bytes = u8x64::from_slice(simd, block);
         let special = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | bytes.simd_lt(b' ');
@@ -223,10 +223,10 @@ fn behind_plain_blocks<S: Simd>(simd: S, mut rest: &[u8]) -> &[u8] {
         }
         rest = after;
     }
-    behind_plain_bytes(rest)
+    skip_plain_bytes(rest)
 }
 
-fn behind_plain_bytes(rest: &[u8]) -> &[u8] {
+fn skip_plain_bytes(rest: &[u8]) -> &[u8] {
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
     let end = rest.iter().position(special).unwrap_or(rest.len());
     rest.get(end..).unwrap_or_default()
@@ -280,7 +280,7 @@ const ARRAY: u64 = 0;
 
 /// What we are in: one bit for each open object or array.
 #[derive(Default)]
-struct Nest {
+struct NestingStack {
     depth: usize,
     /// The innermost ones, the last in the lowest bit.
     bits: u64,
@@ -288,7 +288,7 @@ struct Nest {
     outer: Vec<u64>,
 }
 
-impl Nest {
+impl NestingStack {
     #[inline(always)]
     fn enter(&mut self, kind: u64) {
         if self.depth > 0 && self.depth.is_multiple_of(64) {

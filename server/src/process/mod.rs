@@ -10,7 +10,7 @@ pub mod limiter;
 pub mod lines;
 pub mod signals;
 
-mod ladder;
+mod escalation;
 mod stderr;
 mod stdin;
 mod stdout;
@@ -46,14 +46,14 @@ const PIPE_BYTES: usize = 1 << 20;
 /// How long the supervisor may take to end what the agent left, and how long the
 /// pipes may stay open after it. Somebody outside the agent's tree may hold
 /// one; that must not hold up a restart.
-const AFTERMATH: Duration = Duration::from_secs(2);
+const REAP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many notes wait for the session. Those who write them wait then.
-const NOTES: usize = 16;
+const EVENT_CAPACITY: usize = 16;
 
 /// What to run.
 #[derive(Debug)]
-pub struct Plan {
+pub struct SpawnSpec {
     /// The executable.
     pub program: OsString,
     /// Its arguments.
@@ -103,7 +103,7 @@ pub enum Ending {
 
 /// News of a process that have no place in the order of its output.
 #[derive(Debug)]
-pub enum Note {
+pub enum ProcessEvent {
     /// It runs, under this process id if it is one of ours.
     Started(Option<u32>),
     /// A line of its stderr.
@@ -118,7 +118,7 @@ pub enum Note {
 
 /// What the process is to do.
 #[derive(Debug)]
-pub enum Order {
+pub enum ProcessCommand {
     /// End within two graces: by itself, by SIGTERM, by SIGKILL.
     Stop(Duration),
     /// End now.
@@ -131,11 +131,11 @@ pub struct ProcessEnds {
     /// Lines for the agent; closed once it is to stop.
     pub stdin: mpsc::Receiver<Input>,
     /// Orders of the session.
-    pub orders: mpsc::Receiver<Order>,
+    pub commands: mpsc::Receiver<ProcessCommand>,
     /// Output, in order.
     pub output: mpsc::Sender<Output>,
     /// Everything else.
-    pub notes: mpsc::Sender<Note>,
+    pub events: mpsc::Sender<ProcessEvent>,
 }
 
 /// One run of the agent. Dropping it ends everything under it.
@@ -144,10 +144,10 @@ pub struct Process {
     /// Its output, in order. Not taking from here makes it wait.
     pub output: mpsc::Receiver<Output>,
     /// Everything else.
-    pub notes: mpsc::Receiver<Note>,
+    pub events: mpsc::Receiver<ProcessEvent>,
     /// Its stdin, one line at a time; gone once it is to stop.
     pub stdin: Option<mpsc::Sender<Input>>,
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<ProcessCommand>,
     _tasks: JoinSet<()>,
     _scratch: Option<tempfile::TempPath>,
 }
@@ -160,7 +160,7 @@ impl Process {
     ///
     /// When no process or pipe can be made at all. That the program itself
     /// cannot be started comes as [`Ending::NotStarted`].
-    pub fn spawn(plan: Plan) -> io::Result<Self> {
+    pub fn spawn(spec: SpawnSpec) -> io::Result<Self> {
         let (stdin_read, stdin_write) = io::pipe()?;
         let (stdout_read, stdout_write) = io::pipe()?;
         let (stderr_read, stderr_write) = io::pipe()?;
@@ -168,7 +168,7 @@ impl Process {
             // A smaller pipe is slower, nothing else.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
-        let control = start_supervisor(&plan)?;
+        let control = start_supervisor(&spec)?;
         let stdio = Stdio {
             stdin: stdin_read.into(),
             stdout: stdout_write.into(),
@@ -182,34 +182,34 @@ impl Process {
         let stderr_pipe = pipe::Receiver::from_owned_fd(stderr_read.into())?;
 
         let (output_to, output) = mpsc::channel(1);
-        let (notes_to, notes) = mpsc::channel(NOTES);
+        let (events_to, events) = mpsc::channel(EVENT_CAPACITY);
         let (stdin, lines) = mpsc::channel(1);
-        let (orders, orders_from) = mpsc::channel(4);
+        let (commands, commands_from) = mpsc::channel(4);
         let (unread_to, unread) = oneshot::channel();
         let (tail_to, tail) = oneshot::channel();
         let (ended_to, ended) = oneshot::channel();
         let (over, over_stdin) = oneshot::channel();
         let mut loops = JoinSet::new();
-        loops.spawn(stdin::write_loop(stdin_pipe, lines, notes_to.clone(), over_stdin, unread_to));
-        loops.spawn(stderr::read_loop(stderr_pipe, notes_to.clone(), tail_to));
-        loops.spawn(stdout::read_loop(stdout_pipe, output_to, notes_to.clone(), ended));
+        loops.spawn(stdin::write_loop(stdin_pipe, lines, events_to.clone(), over_stdin, unread_to));
+        loops.spawn(stderr::read_loop(stderr_pipe, events_to.clone(), tail_to));
+        loops.spawn(stdout::read_loop(stdout_pipe, output_to, events_to.clone(), ended));
         loops.spawn(async move {
-            let how = ladder::walk(control, orders_from, notes_to).await;
+            let how = escalation::supervise(control, commands_from, events_to).await;
             let _ = over.send(matches!(how, Ending::Exited(_)));
             let unread = unread.await.unwrap_or_default();
             let stderr =
-                timeout(AFTERMATH, tail).await.ok().and_then(Result::ok).unwrap_or_default();
+                timeout(REAP_TIMEOUT, tail).await.ok().and_then(Result::ok).unwrap_or_default();
             let _ = ended_to.send(Ended { how, stderr, unread });
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(together(loops));
+        tasks.spawn(run_all(loops));
         Ok(Self {
             output,
-            notes,
+            events,
             stdin: Some(stdin),
-            orders,
+            commands,
             _tasks: tasks,
-            _scratch: plan.scratch,
+            _scratch: spec.scratch,
         })
     }
 
@@ -220,17 +220,17 @@ impl Process {
         F: Future<Output = ()> + Send + 'static,
     {
         let (output_to, output) = mpsc::channel(1);
-        let (notes_to, notes) = mpsc::channel(NOTES);
+        let (events_to, events) = mpsc::channel(EVENT_CAPACITY);
         let (stdin, lines) = mpsc::channel(1);
-        let (orders, orders_from) = mpsc::channel(4);
+        let (commands, commands_from) = mpsc::channel(4);
         let mut tasks = JoinSet::new();
         tasks.spawn(run(ProcessEnds {
             stdin: lines,
-            orders: orders_from,
+            commands: commands_from,
             output: output_to,
-            notes: notes_to,
+            events: events_to,
         }));
-        Self { output, notes, stdin: Some(stdin), orders, _tasks: tasks, _scratch: None }
+        Self { output, events, stdin: Some(stdin), commands, _tasks: tasks, _scratch: None }
     }
 
     /// Lets it end: its stdin is closed behind what was handed to it, and
@@ -238,20 +238,20 @@ impl Process {
     pub fn stop(&mut self, grace: Duration) {
         self.stdin = None;
         // Full means that it has been told already.
-        let _ = self.orders.try_send(Order::Stop(grace));
+        let _ = self.commands.try_send(ProcessCommand::Stop(grace));
     }
 
     /// Ends it at once.
     pub fn kill(&mut self) {
         self.stdin = None;
-        let _ = self.orders.try_send(Order::Kill);
+        let _ = self.commands.try_send(ProcessCommand::Kill);
     }
 }
 
 /// Waits for the loops of a process. One that fails by a defect of its own
 /// takes the others along: the session then hears of the end of a process in
 /// the place of waiting for a loop that is no more.
-async fn together(mut loops: JoinSet<()>) {
+async fn run_all(mut loops: JoinSet<()>) {
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended {
             tracing::error!("the agent is given up; this is a defect of the server: {error}");
@@ -260,23 +260,23 @@ async fn together(mut loops: JoinSet<()>) {
     }
 }
 
-fn start_supervisor(plan: &Plan) -> io::Result<std::os::unix::net::UnixStream> {
+fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that starts the supervisor"
     )]
     let mut command = Command::new(supervisor::SELF);
-    let scratch = plan.scratch.as_deref().map(|path| path.as_os_str().to_owned());
+    let scratch = spec.scratch.as_deref().map(|path| path.as_os_str().to_owned());
     command
         .arg0("claude-relay-supervisor")
         .arg(supervisor::SUPERVISOR)
         .arg(scratch.unwrap_or_default())
-        .arg(&plan.program)
-        .args(&plan.args)
+        .arg(&spec.program)
+        .args(&spec.args)
         .env_clear()
-        .envs(plan.env.iter().map(|(name, value)| (name, value)))
-        .current_dir(&plan.cwd)
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(&spec.cwd)
         .stdin(OwnedFd::from(theirs))
         .stdout(Standard::null())
         .stderr(Standard::null());
@@ -299,7 +299,7 @@ mod tests {
             std::future::pending::<()>().await;
         });
         loops.spawn(async { panic!("a defect") });
-        together(loops).await;
+        run_all(loops).await;
         assert!(gone.await.is_err());
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::Note;
+use super::ProcessEvent;
 use crate::process::limiter::Limiter;
 
 /// How much of the end is kept for the frame that tells of an exit.
@@ -29,7 +29,7 @@ const READ_BYTES: usize = 256 << 10;
 /// Reads to the end; then `tail` gets the last [`TAIL_BYTES`].
 pub(super) async fn read_loop(
     mut stderr: pipe::Receiver,
-    notes: mpsc::Sender<Note>,
+    events: mpsc::Sender<ProcessEvent>,
     tail: oneshot::Sender<Vec<u8>>,
 ) {
     let mut last = Vec::with_capacity(TAIL_BYTES);
@@ -43,7 +43,7 @@ pub(super) async fn read_loop(
             match timeout(UNFINISHED, read).await {
                 Ok(read) => read,
                 Err(_) => {
-                    pass(&pending, &mut limiter, &notes).await;
+                    pass(&pending, &mut limiter, &events).await;
                     pending.clear();
                     continue;
                 }
@@ -65,24 +65,24 @@ pub(super) async fn read_loop(
             .or_else(|| (pending.len() >= LINE_BYTES).then_some(LINE_BYTES))
         {
             for piece in pending[..end].chunks(LINE_BYTES) {
-                pass(piece, &mut limiter, &notes).await;
+                pass(piece, &mut limiter, &events).await;
             }
             pending.advance(end);
         }
     }
     if !pending.is_empty() {
-        pass(&pending, &mut limiter, &notes).await;
+        pass(&pending, &mut limiter, &events).await;
     }
     let dropped = limiter.take_dropped();
     if dropped > 0 {
-        let _ = notes.send(Note::StderrDropped(dropped)).await;
+        let _ = events.send(ProcessEvent::StderrDropped(dropped)).await;
     }
     let _ = tail.send(last);
 }
 
 /// Passes a line on if the rate allows it, and before it the count of those
 /// that were dropped.
-async fn pass(line: &[u8], limiter: &mut Limiter, notes: &mpsc::Sender<Note>) {
+async fn pass(line: &[u8], limiter: &mut Limiter, events: &mpsc::Sender<ProcessEvent>) {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() || !limiter.admit(line.len(), Instant::now()) {
@@ -90,9 +90,9 @@ async fn pass(line: &[u8], limiter: &mut Limiter, notes: &mpsc::Sender<Note>) {
     }
     let dropped = limiter.take_dropped();
     if dropped > 0 {
-        let _ = notes.send(Note::StderrDropped(dropped)).await;
+        let _ = events.send(ProcessEvent::StderrDropped(dropped)).await;
     }
-    let _ = notes.send(Note::Stderr(String::from_utf8_lossy(line).into_owned())).await;
+    let _ = events.send(ProcessEvent::Stderr(String::from_utf8_lossy(line).into_owned())).await;
 }
 
 /// Keeps the last [`TAIL_BYTES`] of all that was ever given.

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Note;
+use super::ProcessEvent;
 
 /// One line for the agent, its newline included.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ struct Written {
 }
 
 impl Written {
-    fn note(&mut self, input: Input, capacity: u64) {
+    fn record(&mut self, input: Input, capacity: u64) {
         match input {
             Input::Message(line) => {
                 self.total += line.len() as u64;
@@ -56,7 +56,7 @@ impl Written {
 pub(super) async fn write_loop(
     mut stdin: pipe::Sender,
     mut lines: mpsc::Receiver<Input>,
-    notes: mpsc::Sender<Note>,
+    events: mpsc::Sender<ProcessEvent>,
     mut over: oneshot::Receiver<bool>,
     unread: oneshot::Sender<Vec<Bytes>>,
 ) {
@@ -73,7 +73,7 @@ pub(super) async fn write_loop(
     } else if current.is_some() {
         // The agent has closed its end. What it will do next shows itself;
         // until then the pipe stays as it is.
-        let _ = notes.send(Note::StdinClosed).await;
+        let _ = events.send(ProcessEvent::StdinClosed).await;
         let _ = over.await;
         in_pipe(&stdin)
     } else {
@@ -111,7 +111,7 @@ async fn write(
             return;
         }
         if let Some(input) = current.take() {
-            written.note(input, capacity);
+            written.record(input, capacity);
         }
     }
 }
@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn what_was_not_read_to_its_end_is_unread() {
         let mut written = Written::default();
-        written.note(message("one\n"), 100);
-        written.note(Input::Control(Bytes::from_static(b"control\n")), 100);
-        written.note(message("two\n"), 100);
-        written.note(message("three\n"), 100);
+        written.record(message("one\n"), 100);
+        written.record(Input::Control(Bytes::from_static(b"control\n")), 100);
+        written.record(message("two\n"), 100);
+        written.record(message("three\n"), 100);
         // "three" whole and the end of "two" are still in the pipe.
         let unread: Vec<Bytes> = written.unread(7).collect();
         assert_eq!(unread, [&b"two\n"[..], b"three\n"]);
@@ -140,7 +140,7 @@ mod tests {
     fn only_what_the_pipe_can_hold_is_remembered() {
         let mut written = Written::default();
         for _ in 0..1000 {
-            written.note(message("0123456789"), 100);
+            written.record(message("0123456789"), 100);
             assert!(written.messages.len() <= 11);
         }
     }

@@ -7,7 +7,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{AFTERMATH, Ended, Note, Output};
+use super::{Ended, Output, ProcessEvent, REAP_TIMEOUT};
 use crate::process::lines::{LineBuffer, READ_BYTES};
 
 /// Reads stdout: one permit, one read, one block. Asking for the permit first
@@ -21,7 +21,7 @@ use crate::process::lines::{LineBuffer, READ_BYTES};
 pub(super) async fn read_loop(
     mut stdout: pipe::Receiver,
     output: mpsc::Sender<Output>,
-    notes: mpsc::Sender<Note>,
+    events: mpsc::Sender<ProcessEvent>,
     mut ended: oneshot::Receiver<Ended>,
 ) {
     let mut buffer = LineBuffer::default();
@@ -46,7 +46,7 @@ pub(super) async fn read_loop(
             } else {
                 // What it said last is in the pipe; an end that stays open
                 // belongs to somebody else.
-                timeout(AFTERMATH, stdout.read_buf(&mut spare)).await.unwrap_or(Ok(0))
+                timeout(REAP_TIMEOUT, stdout.read_buf(&mut spare)).await.unwrap_or(Ok(0))
             };
             match read {
                 Ok(0) | Err(_) => break 'read,
@@ -63,7 +63,7 @@ pub(super) async fn read_loop(
         let _ = output.send(Output::Lines(block)).await;
     }
     if end.is_none() {
-        let _ = notes.send(Note::StdoutClosed).await;
+        let _ = events.send(ProcessEvent::StdoutClosed).await;
         end = ended.await.ok();
     }
     if let Some(end) = end {

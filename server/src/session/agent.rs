@@ -10,13 +10,13 @@ use tracing::info;
 use super::Session;
 use super::redact::Redactor;
 use super::restart::Backoff;
-use crate::agent::protocol::{Aside, Mark};
+use crate::agent::protocol::{ProtocolAction, TurnEvent};
 use crate::agent::{self, Dialect, StartError, Started};
 use crate::process::{Input, Process};
 
 /// An agent that has closed one of its streams is usually about to end. This
 /// is how long it may take.
-const MISTRUST: Duration = Duration::from_secs(1);
+const CLOSED_STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The agent, whether it runs or not.
 #[derive(Debug, Default)]
@@ -56,21 +56,21 @@ pub(super) struct Running {
     pub(super) rejoins: bool,
     pub(super) in_turn: bool,
     pub(super) heard: Instant,
-    pub(super) stopping: Option<Stopping>,
+    pub(super) stop_reason: Option<StopReason>,
     /// When its input ends at the latest.
-    parts_by: Option<Instant>,
-    mistrust: Option<(Instant, String)>,
+    close_stdin_by: Option<Instant>,
+    closed_stream: Option<(Instant, String)>,
 }
 
 /// Why it is being stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stopping {
+pub(super) enum StopReason {
     /// For one with the new configuration.
     Reconfigured,
     /// The server ends.
     ShuttingDown,
     /// It has closed a stream and lives on.
-    Mistrusted,
+    ClosedStream,
 }
 
 impl Agent {
@@ -81,7 +81,7 @@ impl Agent {
     /// `starting`, `running`, `stopping`, `backing_off` or `stopped`.
     pub(super) fn state(&self) -> &'static str {
         match &self.running {
-            Some(running) if running.stopping.is_some() => "stopping",
+            Some(running) if running.stop_reason.is_some() => "stopping",
             Some(running) if !running.is_up => "starting",
             Some(_) => "running",
             None if self.start_at.is_some() => "backing_off",
@@ -103,10 +103,10 @@ impl Agent {
         }
     }
 
-    pub(super) fn mark(&mut self, mark: Mark<'_>) {
+    pub(super) fn mark(&mut self, mark: TurnEvent<'_>) {
         match mark {
-            Mark::None => {}
-            Mark::TurnStarted(session) => {
+            TurnEvent::None => {}
+            TurnEvent::TurnStarted(session) => {
                 if let Some(session) = session
                     && self.session_id.as_deref() != Some(&*session)
                 {
@@ -116,7 +116,7 @@ impl Agent {
                     running.in_turn = true;
                 }
             }
-            Mark::TurnEnded => {
+            TurnEvent::TurnEnded => {
                 self.turns += 1;
                 self.backoff.succeeded();
                 if let Some(running) = &mut self.running {
@@ -126,12 +126,12 @@ impl Agent {
         }
     }
 
-    pub(super) fn mistrust(&mut self, stream: &'static str, now: Instant) {
+    pub(super) fn on_stream_closed(&mut self, stream: &'static str, now: Instant) {
         if let Some(running) = &mut self.running
-            && running.stopping.is_none()
+            && running.stop_reason.is_none()
         {
             let reason = format!("it has closed its {stream} and lives on");
-            running.mistrust.get_or_insert((now + MISTRUST, reason));
+            running.closed_stream.get_or_insert((now + CLOSED_STREAM_TIMEOUT, reason));
         }
     }
 
@@ -148,10 +148,10 @@ impl Agent {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let running = self.running.as_ref();
-        let mistrust = running.and_then(|running| Some(running.mistrust.as_ref()?.0));
+        let closed_stream = running.and_then(|running| Some(running.closed_stream.as_ref()?.0));
         let dialect = running.and_then(|running| running.dialect.deadline());
-        let parting = running.and_then(|running| running.parts_by);
-        [self.start_at, mistrust, dialect, parting].into_iter().flatten().min()
+        let parting = running.and_then(|running| running.close_stdin_by);
+        [self.start_at, closed_stream, dialect, parting].into_iter().flatten().min()
     }
 }
 
@@ -176,21 +176,21 @@ impl Running {
             rejoins,
             in_turn: false,
             heard: now,
-            stopping: None,
-            parts_by: None,
-            mistrust: None,
+            stop_reason: None,
+            close_stdin_by: None,
+            closed_stream: None,
         }
     }
 
     /// A message was handed to it.
-    pub(super) fn fed(&mut self, now: Instant) {
+    pub(super) fn on_message_sent(&mut self, now: Instant) {
         self.in_turn = true;
         self.heard = now;
     }
 
     /// The first step of the ladder: a running turn is interrupted, then the
     /// input ends.
-    fn stop(&mut self, why: Stopping, grace: Duration, now: Instant) {
+    fn stop(&mut self, why: StopReason, grace: Duration, now: Instant) {
         if self.in_turn
             && let Some(stdin) = &self.process.stdin
             && let Some(line) = self.dialect.interrupt(now)
@@ -198,18 +198,18 @@ impl Running {
             // A stdin that is not free is one the agent does not read.
             let _ = stdin.try_send(Input::Control(line));
         }
-        self.stopping = Some(why);
-        self.mistrust = None;
-        self.parts_by = Some(now + grace);
-        self.part(now, grace);
+        self.stop_reason = Some(why);
+        self.closed_stream = None;
+        self.close_stdin_by = Some(now + grace);
+        self.close_stdin(now, grace);
     }
 
     /// The second step, once the interrupt has done its work or had its time.
-    fn part(&mut self, now: Instant, grace: Duration) {
-        if let Some(by) = self.parts_by
-            && (!self.dialect.lingers() || now >= by)
+    fn close_stdin(&mut self, now: Instant, grace: Duration) {
+        if let Some(by) = self.close_stdin_by
+            && (!self.dialect.is_interrupting() || now >= by)
         {
-            self.parts_by = None;
+            self.close_stdin_by = None;
             self.process.stop(grace);
         }
     }
@@ -220,12 +220,12 @@ impl Session {
     pub(super) fn on_client_connected(&mut self, now: Instant) {
         let grace = self.runtime.settings.stop_grace;
         match &mut self.agent.running {
-            Some(running) if running.stopping.is_none() && running.config != self.config => {
+            Some(running) if running.stop_reason.is_none() && running.config != self.config => {
                 info!("the configuration has changed; the agent is started anew");
-                running.stop(Stopping::Reconfigured, grace, now);
+                running.stop(StopReason::Reconfigured, grace, now);
             }
             Some(_) => {}
-            None => self.want_agent(now),
+            None => self.ensure_agent(now),
         }
     }
 
@@ -241,8 +241,9 @@ impl Session {
 
     /// There is something to do for the agent: it is started, at once or after
     /// the wait that its failures have earned.
-    pub(super) fn want_agent(&mut self, now: Instant) {
-        if self.agent.is_running() || self.agent.start_at.is_some() || self.farewell.is_some() {
+    pub(super) fn ensure_agent(&mut self, now: Instant) {
+        if self.agent.is_running() || self.agent.start_at.is_some() || self.drain_deadline.is_some()
+        {
             return;
         }
         let delay = self.agent.backoff.left(now);
@@ -290,36 +291,36 @@ impl Session {
         let grace = self.runtime.settings.stop_grace;
         let Some(running) = &mut self.agent.running else { return };
         running.dialect.on_time(now);
-        if let Some((_, reason)) = running.mistrust.take_if(|(at, _)| now >= *at)
-            && running.stopping.is_none()
+        if let Some((_, reason)) = running.closed_stream.take_if(|(at, _)| now >= *at)
+            && running.stop_reason.is_none()
         {
-            running.stop(Stopping::Mistrusted, grace, now);
+            running.stop(StopReason::ClosedStream, grace, now);
             self.error(&format!("The agent is being stopped: {reason}"));
         }
     }
 
     /// Does what the agent's protocol wants beside answers to events.
-    pub(super) fn attend(&mut self, now: Instant) {
+    pub(super) fn run_protocol_actions(&mut self, now: Instant) {
         while let Some(running) = &mut self.agent.running
-            && let Some(aside) = running.dialect.aside()
+            && let Some(action) = running.dialect.next_action()
         {
-            match aside {
-                Aside::Write(line) => self.inbox.push_control(line),
-                Aside::Say(text) => self.error(&text),
-                Aside::TurnRefused(reason) => {
+            match action {
+                ProtocolAction::Write(line) => self.inbox.push_control(line),
+                ProtocolAction::Inform(text) => self.error(&text),
+                ProtocolAction::TurnRefused(reason) => {
                     running.in_turn = false;
                     self.error(&format!("The message was not taken: {reason}"));
                 }
-                Aside::Broken(reason) => {
+                ProtocolAction::Broken(reason) => {
                     // Nothing it is asked would be answered in time.
-                    running.mistrust = Some((now, reason));
+                    running.closed_stream = Some((now, reason));
                     self.on_agent_time(now);
                 }
             }
         }
         let grace = self.runtime.settings.stop_grace;
         if let Some(running) = &mut self.agent.running {
-            running.part(now, grace);
+            running.close_stdin(now, grace);
         }
     }
 
@@ -327,15 +328,15 @@ impl Session {
         let grace = self.runtime.settings.stop_grace;
         self.agent.start_at = None;
         if let Some(running) = &mut self.agent.running {
-            match running.stopping {
-                None => running.stop(Stopping::ShuttingDown, grace, now),
-                Some(_) => running.stopping = Some(Stopping::ShuttingDown),
+            match running.stop_reason {
+                None => running.stop(StopReason::ShuttingDown, grace, now),
+                Some(_) => running.stop_reason = Some(StopReason::ShuttingDown),
             }
         }
     }
 
     /// Forgets the conversation, because another one has been configured.
-    pub(super) fn forget_conversation(&mut self) {
+    pub(super) fn reset_conversation(&mut self) {
         self.agent.session_id = None;
         self.agent.refused_resume = None;
     }

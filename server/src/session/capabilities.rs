@@ -16,14 +16,14 @@ use crate::agent::command;
 use crate::agent::describe::{self, Versions};
 use crate::isolation::probe;
 use crate::isolation::sandbox;
-use crate::isolation::sandbox::option::Choice;
+use crate::isolation::sandbox::option::SandboxOption;
 use crate::process::Ending;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 
 /// How long the CLI may take to say its version. It needs 50 ms on an idle
 /// machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a version may be; what is longer is none.
 const VERSION_BYTES: usize = 64;
@@ -92,7 +92,7 @@ async fn find_out(runtime: &Runtime) -> Found {
     let path = settings.variable("PATH");
     if runtime.sandbox.is_active() {
         sandboxes.push(runtime.sandbox.as_str());
-    } else if let Ok(found) = sandbox::open(Choice::Os, path).await {
+    } else if let Ok(found) = sandbox::open(SandboxOption::Os, path).await {
         sandboxes.push(found.as_str());
     }
     let [(one, first), (other, second)] = describe::executables(settings);
@@ -113,7 +113,7 @@ async fn version(
     let env = NEEDED.into_iter().filter_map(|name| {
         settings.variable(name).map(|value| (OsString::from(name), value.to_owned()))
     });
-    match probe::run(program.into(), args, env.collect(), PATIENCE).await {
+    match probe::run(program.into(), args, env.collect(), VERSION_TIMEOUT).await {
         Ok(outcome) if outcome.how == Ending::Exited(0) => read_version(&outcome.stdout)
             .ok_or_else(|| "`--version` says something else than a version".to_owned()),
         Ok(outcome) => Err(format!("`--version` failed: {:?}", outcome.how)),

@@ -11,11 +11,11 @@ use crate::session::slot::ConnectionId;
 pub const MESSAGE_LIMIT: usize = 64 << 20;
 
 /// Small frames that wait for the socket: pongs, pings, answers to requests.
-pub const CONTROL_LANE: usize = 128;
+pub const PRIORITY_CAPACITY: usize = 128;
 
 /// Messages of a client that wait for the session. It always takes them, so
 /// few are enough.
-pub const NEWS_LANE: usize = 8;
+pub const CLIENT_EVENT_CAPACITY: usize = 8;
 
 /// What a newcomer asks for in its URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,33 +37,33 @@ pub struct Replay {
 
 /// The session's ends of a connection.
 #[derive(Debug)]
-pub struct Port {
+pub struct ClientChannels {
     /// Frames that do not wait.
-    pub control: mpsc::Sender<Control>,
+    pub priority: mpsc::Sender<PriorityMessage>,
     /// Slices of the replay buffer, one batch at a time.
     pub data: mpsc::Sender<Vec<Bytes>>,
     /// The batch has been written; its empty hull comes back.
-    pub ready: mpsc::Receiver<Vec<Bytes>>,
+    pub spent: mpsc::Receiver<Vec<Bytes>>,
     /// What the client sends.
-    pub news: mpsc::Receiver<News>,
+    pub events: mpsc::Receiver<ClientEvent>,
 }
 
 /// A connection that wants the place.
 #[derive(Debug)]
-pub struct Newcomer {
+pub struct ConnectRequest {
     /// Its number.
     pub id: ConnectionId,
     /// What it asks for.
     pub attach: Attach,
     /// How to talk to it.
-    pub port: Port,
+    pub channels: ClientChannels,
     /// Whether it may stay; nothing it sends is read before.
-    pub verdict: oneshot::Sender<bool>,
+    pub accepted: oneshot::Sender<bool>,
 }
 
 /// A frame that does not wait behind bulk data.
 #[derive(Debug)]
-pub enum Control {
+pub enum PriorityMessage {
     /// A text frame of our own.
     Text(String),
     /// A ping.
@@ -106,7 +106,7 @@ impl Close {
 
 /// What the session hears from its client.
 #[derive(Debug)]
-pub enum News {
+pub enum ClientEvent {
     /// A message, checked; an error text if it was malformed.
     Request(Result<Request, String>),
     /// Something else came: the client is alive.

@@ -7,38 +7,40 @@ use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
 
 use super::Session;
-use crate::session::channels::{Close, Control, Newcomer, News, Port, Replay};
+use crate::session::channels::{
+    ClientChannels, ClientEvent, Close, ConnectRequest, PriorityMessage, Replay,
+};
 use crate::session::replay::{Gap, ReplayBuffer};
 use crate::session::slot::{ConnectionId, Decision};
 
 /// How long a client is kept during a shutdown, so that it gets the agent's
 /// last words.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLIENT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many complaints about its own messages a client may leave unread. They
 /// are frames like all others, kept until it has got them.
-const COMPLAINTS: usize = 1024;
+const UNREAD_ERROR_LIMIT: usize = 1024;
 
 /// The one that holds the place.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: ConnectionId,
-    pub(super) port: Port,
+    pub(super) channels: ClientChannels,
     sequenced: bool,
     /// The number of the first frame that has not been handed to its socket.
     cursor: u64,
     /// The number of the first frame that its socket has not taken.
     written: u64,
     /// The hull for the next batch; none while one is being written.
-    hull: Option<Vec<Bytes>>,
+    spent_batch: Option<Vec<Bytes>>,
     /// Complaints since its socket took a batch.
-    complaints: usize,
+    unread_errors: usize,
 }
 
 impl Client {
     /// Whether more may come in from the agent.
-    pub(super) fn has_room(&self, log: &ReplayBuffer) -> bool {
-        log.has_room(self.written)
+    pub(super) fn has_room(&self, replay: &ReplayBuffer) -> bool {
+        replay.has_room(self.written)
     }
 
     /// Frames from this number on must be kept for it.
@@ -46,27 +48,27 @@ impl Client {
         self.written
     }
 
-    fn is_owed(&self, log: &ReplayBuffer) -> bool {
-        self.written < log.next()
+    fn has_pending(&self, replay: &ReplayBuffer) -> bool {
+        self.written < replay.next()
     }
 
     /// Sends a frame that does not wait behind data. The lane can only be full
     /// of answers the client does not read.
-    fn send(&self, control: Control) -> bool {
-        self.port.control.try_send(control).is_ok()
+    fn send(&self, control: PriorityMessage) -> bool {
+        self.channels.priority.try_send(control).is_ok()
     }
 }
 
 impl Session {
-    pub(super) fn on_newcomer(&mut self, newcomer: Newcomer, now: Instant) {
-        if self.farewell.is_some() {
-            let _ = newcomer.port.control.try_send(Control::Close(Close::GOING_AWAY));
-            let _ = newcomer.verdict.send(false);
+    pub(super) fn on_connect_request(&mut self, request: ConnectRequest, now: Instant) {
+        if self.drain_deadline.is_some() {
+            let _ = request.channels.priority.try_send(PriorityMessage::Close(Close::GOING_AWAY));
+            let _ = request.accepted.send(false);
             return;
         }
-        let (id, takeover) = (newcomer.id, newcomer.attach.takeover);
-        self.newcomers.push(newcomer);
-        let decisions = self.slot.arrive(id, takeover, now);
+        let (id, takeover) = (request.id, request.attach.takeover);
+        self.waiting.push(request);
+        let decisions = self.slot.acquire(id, takeover, now);
         self.decide(decisions, now);
     }
 
@@ -75,24 +77,28 @@ impl Session {
         for decision in decisions {
             match decision {
                 Decision::Accept(id) => {
-                    if let Some(newcomer) = self.take_newcomer(id) {
-                        self.accept(newcomer, now);
+                    if let Some(request) = self.take_waiting(id) {
+                        self.accept(request, now);
                     }
                 }
                 Decision::Refuse(id) => {
-                    if let Some(newcomer) = self.take_newcomer(id) {
+                    if let Some(request) = self.take_waiting(id) {
                         tracing::info!(connection = id.0, "refused: another client is connected");
                         let error = ServerMessage::error("Server already has an active connection");
-                        let _ = newcomer.port.control.try_send(Control::Text(error.to_json()));
-                        let _ = newcomer.port.control.try_send(Control::Close(Close::BUSY));
-                        let _ = newcomer.verdict.send(false);
+                        let _ = request
+                            .channels
+                            .priority
+                            .try_send(PriorityMessage::Text(error.to_json()));
+                        let _ =
+                            request.channels.priority.try_send(PriorityMessage::Close(Close::BUSY));
+                        let _ = request.accepted.send(false);
                     }
                 }
                 Decision::Ping(id) => {
                     // A lane that is full does not help: the answer is missing
                     // then, and that is what counts.
                     let holder = self.client.as_ref().filter(|client| client.id == id);
-                    holder.map(|client| client.send(Control::Ping));
+                    holder.map(|client| client.send(PriorityMessage::Ping));
                 }
                 Decision::Evict(id) => {
                     tracing::info!(connection = id.0, "the client does not answer pings; dropped");
@@ -105,48 +111,56 @@ impl Session {
                     );
                     if let Some(client) = self.client.take() {
                         let error = ServerMessage::error("Another client has taken over");
-                        client.send(Control::Text(error.to_json()));
-                        client.send(Control::Close(Close::REPLACED));
+                        client.send(PriorityMessage::Text(error.to_json()));
+                        client.send(PriorityMessage::Close(Close::REPLACED));
                     }
                 }
             }
         }
     }
 
-    fn take_newcomer(&mut self, id: ConnectionId) -> Option<Newcomer> {
-        let at = self.newcomers.iter().position(|newcomer| newcomer.id == id)?;
-        Some(self.newcomers.remove(at))
+    fn take_waiting(&mut self, id: ConnectionId) -> Option<ConnectRequest> {
+        let at = self.waiting.iter().position(|request| request.id == id)?;
+        Some(self.waiting.remove(at))
     }
 
-    fn accept(&mut self, newcomer: Newcomer, now: Instant) {
-        let Newcomer { id, attach, port, verdict } = newcomer;
+    fn accept(&mut self, request: ConnectRequest, now: Instant) {
+        let ConnectRequest { id, attach, channels, accepted } = request;
         let sequenced = attach.replay.is_some();
         tracing::info!(connection = id.0, sequenced, "client connected");
         let stream = self.stream.get_or_insert_with(crate::random::stream_id).clone();
         let (cursor, gap) = match &attach.replay {
-            None => (self.log.next(), None),
-            Some(replay) => starting_point(&self.log, replay, &stream),
+            None => (self.replay.next(), None),
+            Some(replay) => starting_point(&self.replay, replay, &stream),
         };
         for frame in self.permissions.end_answered(cursor) {
             self.push(&frame);
         }
-        for frame in self.permissions.send_again(cursor, self.log.next()) {
+        for frame in self.permissions.send_again(cursor, self.replay.next()) {
             self.push(&frame);
         }
         let connected = ServerMessage::Connected {
             stream: sequenced.then_some(stream.into()),
-            next: sequenced.then(|| self.log.next()),
+            next: sequenced.then(|| self.replay.next()),
         };
-        let hull = Some(Vec::new());
-        let client = Client { id, port, sequenced, cursor, written: cursor, hull, complaints: 0 };
-        client.send(Control::Text(connected.to_json()));
+        let spent_batch = Some(Vec::new());
+        let client = Client {
+            id,
+            channels,
+            sequenced,
+            cursor,
+            written: cursor,
+            spent_batch,
+            unread_errors: 0,
+        };
+        client.send(PriorityMessage::Text(connected.to_json()));
         if let Some(Gap { from, to }) = gap {
-            client.send(Control::Text(ServerMessage::Gap { from, to }.to_json()));
+            client.send(PriorityMessage::Text(ServerMessage::Gap { from, to }.to_json()));
         }
         self.client = Some(client);
-        if verdict.send(true).is_err() {
+        if accepted.send(true).is_err() {
             // It has gone meanwhile.
-            self.on_news(None, now);
+            self.on_client_event(None, now);
             return;
         }
         self.on_client_connected(now);
@@ -155,51 +169,51 @@ impl Session {
     /// Hands the client what it is owed, if its socket is free.
     pub(super) fn deliver(&mut self) {
         let Some(client) = &mut self.client else { return };
-        if client.cursor >= self.log.next() {
+        if client.cursor >= self.replay.next() {
             return;
         }
-        let Some(mut batch) = client.hull.take() else { return };
+        let Some(mut batch) = client.spent_batch.take() else { return };
         client.cursor = if client.sequenced {
-            self.log.owed_sequenced(client.cursor, &mut batch)
+            self.replay.batch_from_sequenced(client.cursor, &mut batch)
         } else {
-            self.log.owed(client.cursor, &mut batch)
+            self.replay.batch_from(client.cursor, &mut batch)
         };
         // A connection that has ended says so by its news.
-        let _ = client.port.data.try_send(batch);
+        let _ = client.channels.data.try_send(batch);
     }
 
-    pub(super) fn on_written(&mut self, hull: Vec<Bytes>) {
+    pub(super) fn on_written(&mut self, spent_batch: Vec<Bytes>) {
         if let Some(client) = &mut self.client {
-            client.hull = Some(hull);
+            client.spent_batch = Some(spent_batch);
             client.written = client.cursor;
-            client.complaints = 0;
+            client.unread_errors = 0;
         }
     }
 
-    pub(super) fn on_news(&mut self, news: Option<News>, now: Instant) {
+    pub(super) fn on_client_event(&mut self, event: Option<ClientEvent>, now: Instant) {
         let Some(id) = self.client.as_ref().map(|client| client.id) else { return };
-        let Some(news) = news else {
+        let Some(event) = event else {
             tracing::info!(connection = id.0, "client disconnected");
             self.client = None;
-            let decisions = self.slot.left(id, now);
+            let decisions = self.slot.release(id, now);
             self.decide(decisions, now);
             return;
         };
-        let decisions = self.slot.heard(id, now);
+        let decisions = self.slot.touch(id, now);
         self.decide(decisions, now);
-        match news {
-            News::Alive => {}
-            News::Request(Ok(request)) => self.on_request(id, request, now),
-            News::Request(Err(error)) => self.complain(id, &error, now),
+        match event {
+            ClientEvent::Alive => {}
+            ClientEvent::Request(Ok(request)) => self.on_request(id, request, now),
+            ClientEvent::Request(Err(error)) => self.report_bad_message(id, &error, now),
         }
     }
 
     /// Tells the client what is wrong with what it sent.
-    pub(super) fn complain(&mut self, to: ConnectionId, error: &str, now: Instant) {
+    pub(super) fn report_bad_message(&mut self, to: ConnectionId, error: &str, now: Instant) {
         self.push(&ServerMessage::error(error).to_json());
         let Some(client) = &mut self.client else { return };
-        client.complaints += 1;
-        if client.complaints > COMPLAINTS {
+        client.unread_errors += 1;
+        if client.unread_errors > UNREAD_ERROR_LIMIT {
             self.drop_unreading(to, now);
         }
     }
@@ -211,24 +225,24 @@ impl Session {
             "the client does not read the answers to its requests; dropped"
         );
         if let Some(client) = &self.client {
-            client.send(Control::Close(Close::NOT_READING));
+            client.send(PriorityMessage::Close(Close::NOT_READING));
         }
-        self.on_news(None, now);
+        self.on_client_event(None, now);
     }
 
     /// Sends a frame that belongs to one connection only, if it is still there.
     pub(super) fn answer(&mut self, to: ConnectionId, frame: String, now: Instant) {
         let Some(client) = self.client.as_ref().filter(|client| client.id == to) else { return };
-        if !client.send(Control::Text(frame)) {
+        if !client.send(PriorityMessage::Text(frame)) {
             self.drop_unreading(to, now);
         }
     }
 
     pub(super) fn shut_down(&mut self, now: Instant) {
-        if self.farewell.is_some() {
+        if self.drain_deadline.is_some() {
             tracing::info!("asked again: the agent is killed");
             self.agent.kill();
-            self.farewell = Some(now);
+            self.drain_deadline = Some(now);
             return;
         }
         tracing::info!(
@@ -236,41 +250,41 @@ impl Session {
             self.runtime.settings.stop_grace,
             self.runtime.settings.stop_grace
         );
-        self.farewell = Some(now + FAREWELL);
+        self.drain_deadline = Some(now + CLIENT_DRAIN_TIMEOUT);
         self.error("Server is shutting down");
-        for newcomer in std::mem::take(&mut self.newcomers) {
-            let _ = newcomer.port.control.try_send(Control::Close(Close::GOING_AWAY));
-            let _ = newcomer.verdict.send(false);
+        for request in std::mem::take(&mut self.waiting) {
+            let _ = request.channels.priority.try_send(PriorityMessage::Close(Close::GOING_AWAY));
+            let _ = request.accepted.send(false);
         }
         self.stop_for_shutdown(now);
     }
 
     /// Lets the client go once the agent has said its last words and the
     /// client has them, or the time for it is over.
-    pub(super) fn say_goodbye(&mut self, now: Instant) {
+    pub(super) fn finish_drain(&mut self, now: Instant) {
         let Some(client) = &self.client else { return };
-        let all_said = !self.agent.is_running() && !client.is_owed(&self.log);
-        if all_said || self.farewell.is_some_and(|until| now >= until) {
-            client.send(Control::Close(Close::GOING_AWAY));
+        let all_said = !self.agent.is_running() && !client.has_pending(&self.replay);
+        if all_said || self.drain_deadline.is_some_and(|until| now >= until) {
+            client.send(PriorityMessage::Close(Close::GOING_AWAY));
             self.client = None;
         }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.farewell.is_some() && self.client.is_none() && !self.agent.is_running()
+        self.drain_deadline.is_some() && self.client.is_none() && !self.agent.is_running()
     }
 }
 
-/// Where a client begins that has `replay.after`, and what it has missed for
+/// The frame that a client begins with that has `from.after`, and what it has missed for
 /// good.
-fn starting_point(log: &ReplayBuffer, replay: &Replay, stream: &str) -> (u64, Option<Gap>) {
+fn starting_point(replay: &ReplayBuffer, from: &Replay, stream: &str) -> (u64, Option<Gap>) {
     // A number that was never given out comes from another life too.
-    let foreign = replay.stream.as_deref().is_some_and(|theirs| theirs != stream)
-        || replay.after >= log.next();
+    let foreign = from.stream.as_deref().is_some_and(|theirs| theirs != stream)
+        || from.after >= replay.next();
     if foreign {
-        return (log.first(), Some(Gap { from: 1, to: log.first() - 1 }));
+        return (replay.first(), Some(Gap { from: 1, to: replay.first() - 1 }));
     }
-    (log.first().max(replay.after + 1), log.gap_after(replay.after))
+    (replay.first().max(from.after + 1), replay.gap_after(from.after))
 }
 
 #[cfg(test)]
@@ -281,14 +295,14 @@ mod tests {
         let mut log = ReplayBuffer::new(limit);
         for _ in 0..10 {
             log.push([br#"{"type":"info","data":"0123456789"}"#, b"", b""]);
-            log.forget(u64::MAX);
+            log.evict(u64::MAX);
         }
         log
     }
 
-    fn start(log: &ReplayBuffer, after: u64, stream: Option<&str>) -> (u64, Option<(u64, u64)>) {
-        let replay = Replay { after, stream: stream.map(Into::into) };
-        let (cursor, gap) = starting_point(log, &replay, "ours");
+    fn start(replay: &ReplayBuffer, after: u64, stream: Option<&str>) -> (u64, Option<(u64, u64)>) {
+        let from = Replay { after, stream: stream.map(Into::into) };
+        let (cursor, gap) = starting_point(replay, &from, "ours");
         (cursor, gap.map(|gap| (gap.from, gap.to)))
     }
 

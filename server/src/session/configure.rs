@@ -5,7 +5,7 @@ use claude_relay_protocol::{ConfigError, QueryConfig, Secret};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Over, Session};
+use super::{Session, SessionClosed};
 use crate::agent;
 use crate::agent::mode::Exceeds;
 use crate::agent::protocol::PermissionAnswer;
@@ -54,7 +54,7 @@ pub enum ConfigureError {
     Exceeds(#[from] Exceeds),
     /// The server is shutting down.
     #[error(transparent)]
-    Over(#[from] Over),
+    SessionClosed(#[from] SessionClosed),
 }
 
 impl Session {
@@ -66,7 +66,7 @@ impl Session {
             (config.provider, config.resume.clone(), config.continue_latest, config.fork_session)
         };
         if conversation(&config) != conversation(&self.config) {
-            self.forget_conversation();
+            self.reset_conversation();
         }
         self.config = config;
         let applies = match &self.agent.running {

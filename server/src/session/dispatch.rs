@@ -10,7 +10,7 @@ use super::channels::Request;
 use super::control;
 use super::inbox::Waiting;
 use super::slot::ConnectionId;
-use crate::agent::protocol::{Answered, Asked};
+use crate::agent::protocol::{ControlOutcome, PermissionOutcome};
 use crate::process::Input;
 
 /// How much of a client's own words goes into an error.
@@ -28,9 +28,9 @@ impl Session {
                         "The message was not taken: {} messages wait for the agent, which does not read them. Send it again later, or interrupt",
                         self.inbox.messages()
                     );
-                    self.complain(from, &error, now);
+                    self.report_bad_message(from, &error, now);
                 } else {
-                    self.want_agent(now);
+                    self.ensure_agent(now);
                 }
             }
             Request::Interrupt => {
@@ -45,11 +45,11 @@ impl Session {
                     ));
                     return;
                 }
-                match self.permissions.answer(&request_id, answer, self.log.first()) {
-                    Some(Answered { line, remark }) => {
+                match self.permissions.answer(&request_id, answer, self.replay.first()) {
+                    Some(PermissionOutcome { line, notice }) => {
                         self.inbox.push_control(line);
-                        if let Some(remark) = remark {
-                            self.complain(from, remark, now);
+                        if let Some(notice) = notice {
+                            self.report_bad_message(from, notice, now);
                         }
                     }
                     None => {
@@ -57,14 +57,14 @@ impl Session {
                         let error = format!(
                             "No permission request {id:?} is open: it was answered, withdrawn or never made"
                         );
-                        self.complain(from, &error, now);
+                        self.report_bad_message(from, &error, now);
                     }
                 }
             }
             Request::Control { request_id, subtype, request } => {
                 self.on_control_request(from, request_id, &subtype, &request, now);
             }
-            Request::Capabilities => self.on_curious(from, now),
+            Request::Capabilities => self.on_capabilities_request(from, now),
         }
     }
 
@@ -87,8 +87,10 @@ impl Session {
                 None => match self.controls.register(from, id.clone()) {
                     Some(own) => {
                         match running.dialect.control_request(&own, request, now) {
-                            Asked::Write(line) => self.inbox.push_control(line),
-                            Asked::Answered(response) => self.on_answer(&own, &response, now),
+                            ControlOutcome::Write(line) => self.inbox.push_control(line),
+                            ControlOutcome::Answered(response) => {
+                                self.on_answer(&own, &response, now)
+                            }
                         }
                         return;
                     }
@@ -107,15 +109,15 @@ impl Session {
     }
 
     /// Something waits for the agent and its stdin is free.
-    pub(super) fn feed(&mut self, permit: mpsc::OwnedPermit<Input>, now: Instant) {
+    pub(super) fn write_to_agent(&mut self, permit: mpsc::OwnedPermit<Input>, now: Instant) {
         let Some(running) = &mut self.agent.running else { return };
-        let input = match self.inbox.pop(running.dialect.takes()) {
+        let input = match self.inbox.pop(running.dialect.accepts()) {
             None => None,
             Some(Waiting::Control(line)) => Some(Input::Control(line)),
             Some(Waiting::Interrupt) => running.dialect.interrupt(now).map(Input::Control),
             Some(Waiting::Message(data)) => match running.dialect.message(data, now) {
                 Ok(input) => {
-                    running.fed(now);
+                    running.on_message_sent(now);
                     Some(input)
                 }
                 Err(error) => {

@@ -8,7 +8,7 @@ use claude_relay_protocol::ServerMessage;
 use tracing::info;
 
 use super::Session;
-use super::agent::{Running, Stopping};
+use super::agent::{Running, StopReason};
 use crate::agent::StartError;
 use crate::process::signals;
 use crate::process::{Ended, Ending};
@@ -27,14 +27,14 @@ impl Session {
     pub(super) fn on_ended(&mut self, ended: Ended, now: Instant) {
         // What it wrote to stderr comes before its end.
         while let Some(note) =
-            self.agent.running.as_mut().and_then(|running| running.process.notes.try_recv().ok())
+            self.agent.running.as_mut().and_then(|running| running.process.events.try_recv().ok())
         {
-            self.on_note(note, now);
+            self.on_process_event(note, now);
         }
         let Some(mut running) = self.agent.running.take() else { return };
         let Ended { how, stderr, unread } = ended;
         info!(?how, unread = unread.len(), "the agent has ended");
-        self.report_dropped_noise();
+        self.report_dropped_lines();
         self.inbox.put_back(unread);
         self.inbox.put_back(running.dialect.unanswered().into_iter().collect());
         self.inbox.forget_control();
@@ -44,10 +44,10 @@ impl Session {
         for frame in self.permissions.withdraw_all() {
             self.push(&frame);
         }
-        match running.stopping {
-            Some(Stopping::ShuttingDown) => {}
-            Some(Stopping::Reconfigured) => self.start_agent(now),
-            None | Some(Stopping::Mistrusted) => self.on_failure(&running, &how, &stderr, now),
+        match running.stop_reason {
+            Some(StopReason::ShuttingDown) => {}
+            Some(StopReason::Reconfigured) => self.start_agent(now),
+            None | Some(StopReason::ClosedStream) => self.on_failure(&running, &how, &stderr, now),
         }
     }
 
@@ -113,9 +113,9 @@ impl Session {
         if let Some(session) = unknown_session {
             self.agent.refused_resume = Some(session);
             self.agent.session_id = None;
-            self.want_agent(now);
+            self.ensure_agent(now);
         } else if self.agent.rejoin || !self.inbox.is_empty() {
-            self.want_agent(now);
+            self.ensure_agent(now);
         }
     }
 }
@@ -131,6 +131,6 @@ fn ordinal(number: u32) -> String {
 
 /// The end of a process whose tasks are gone, which a defect of theirs brings
 /// about, or a shutdown of the whole runtime.
-pub(super) fn lost() -> Ended {
+pub(super) fn lost_process() -> Ended {
     Ended { how: Ending::Lost, stderr: Vec::new(), unread: Vec::<Bytes>::new() }
 }

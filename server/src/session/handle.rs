@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::channels::Newcomer;
+use super::channels::ConnectRequest;
 use super::configure::{ConfigureError, Configured};
 use super::slot::ConnectionId;
 
@@ -16,7 +16,7 @@ pub(super) const COMMANDS: usize = 64;
 /// What others ask of the session.
 #[derive(Debug)]
 pub(super) enum Command {
-    Connect(Newcomer),
+    Connect(ConnectRequest),
     Configure(Bytes, oneshot::Sender<Result<Configured, ConfigureError>>),
     Config(oneshot::Sender<serde_json::Value>),
     Health(oneshot::Sender<serde_json::Value>),
@@ -26,7 +26,7 @@ pub(super) enum Command {
 /// The session is over: the server is shutting down.
 #[derive(Debug, thiserror::Error)]
 #[error("the server is shutting down")]
-pub struct Over;
+pub struct SessionClosed;
 
 /// How everything else talks to the session.
 #[derive(Debug, Clone)]
@@ -51,8 +51,8 @@ impl SessionHandle {
     /// # Errors
     ///
     /// When the session is over.
-    pub async fn connect(&self, newcomer: Newcomer) -> Result<(), Over> {
-        self.commands.send(Command::Connect(newcomer)).await.map_err(|_| Over)
+    pub async fn connect(&self, request: ConnectRequest) -> Result<(), SessionClosed> {
+        self.commands.send(Command::Connect(request)).await.map_err(|_| SessionClosed)
     }
 
     /// Replaces the configuration by `body`.
@@ -63,8 +63,8 @@ impl SessionHandle {
     /// session is over. The configuration is then as it was.
     pub async fn configure(&self, body: Bytes) -> Result<Configured, ConfigureError> {
         let (reply_to, reply) = oneshot::channel();
-        self.commands.send(Command::Configure(body, reply_to)).await.map_err(|_| Over)?;
-        reply.await.map_err(|_| Over)?
+        self.commands.send(Command::Configure(body, reply_to)).await.map_err(|_| SessionClosed)?;
+        reply.await.map_err(|_| SessionClosed)?
     }
 
     /// The configuration as it may be shown.
@@ -72,7 +72,7 @@ impl SessionHandle {
     /// # Errors
     ///
     /// When the session is over.
-    pub async fn config(&self) -> Result<serde_json::Value, Over> {
+    pub async fn config(&self) -> Result<serde_json::Value, SessionClosed> {
         self.ask(Command::Config).await
     }
 
@@ -81,20 +81,23 @@ impl SessionHandle {
     /// # Errors
     ///
     /// When the session is over.
-    pub async fn health(&self) -> Result<serde_json::Value, Over> {
+    pub async fn health(&self) -> Result<serde_json::Value, SessionClosed> {
         self.ask(Command::Health).await
     }
 
     /// Says goodbye to the client and stops the agent; the second time, at
     /// once. [`Session::run`](super::Session::run) returns when both are gone.
     pub async fn shut_down(&self) {
-        // Over already is as good.
+        // A closed session needs no telling.
         let _ = self.commands.send(Command::Shutdown).await;
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Over> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, SessionClosed> {
         let (reply_to, reply) = oneshot::channel();
-        self.commands.send(command(reply_to)).await.map_err(|_| Over)?;
-        reply.await.map_err(|_| Over)
+        self.commands.send(command(reply_to)).await.map_err(|_| SessionClosed)?;
+        reply.await.map_err(|_| SessionClosed)
     }
 }

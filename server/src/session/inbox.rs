@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::agent::protocol::Takes;
+use crate::agent::protocol::Accepts;
 
 /// How many bytes of messages may wait: two of the largest.
 pub(super) const INBOX_BYTES: usize = 128 << 20;
@@ -46,11 +46,11 @@ impl Waiting {
         matches!(self, Self::Message(_))
     }
 
-    fn fits(&self, takes: Takes) -> bool {
-        match takes {
-            Takes::Anything => true,
-            Takes::NoMessage => !self.is_message(),
-            Takes::Requests => matches!(self, Self::Control(_)),
+    fn fits(&self, accepts: Accepts) -> bool {
+        match accepts {
+            Accepts::Anything => true,
+            Accepts::NoMessage => !self.is_message(),
+            Accepts::Requests => matches!(self, Self::Control(_)),
         }
     }
 }
@@ -88,17 +88,17 @@ impl Inbox {
     }
 
     /// Whether there is something for an agent that takes this.
-    pub(super) fn has(&self, takes: Takes) -> bool {
-        match takes {
-            Takes::Anything => !self.is_empty(),
+    pub(super) fn has(&self, accepts: Accepts) -> bool {
+        match accepts {
+            Accepts::Anything => !self.is_empty(),
             _ if self.others == 0 => false,
-            _ => self.queue.iter().any(|waiting| waiting.fits(takes)),
+            _ => self.queue.iter().any(|waiting| waiting.fits(accepts)),
         }
     }
 
     /// The oldest entry that the agent takes.
-    pub(super) fn pop(&mut self, takes: Takes) -> Option<Waiting> {
-        let at = self.queue.iter().position(|waiting| waiting.fits(takes))?;
+    pub(super) fn pop(&mut self, accepts: Accepts) -> Option<Waiting> {
+        let at = self.queue.iter().position(|waiting| waiting.fits(accepts))?;
         let waiting = self.queue.remove(at)?;
         self.bytes -= waiting.bytes();
         self.others -= usize::from(!waiting.is_message());
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn drain(inbox: &mut Inbox) -> Vec<String> {
-        std::iter::from_fn(|| inbox.pop(Takes::Anything))
+        std::iter::from_fn(|| inbox.pop(Accepts::Anything))
             .map(|waiting| match waiting {
                 Waiting::Message(line) => String::from_utf8(line.to_vec()).unwrap(),
                 Waiting::Interrupt => "!".to_owned(),
@@ -162,13 +162,13 @@ mod tests {
     fn what_the_agent_does_not_take_stays_where_it_is() {
         let mut inbox = Inbox::default();
         inbox.push_message("1".into()).unwrap();
-        assert!(!inbox.has(Takes::NoMessage) && inbox.pop(Takes::NoMessage).is_none());
+        assert!(!inbox.has(Accepts::NoMessage) && inbox.pop(Accepts::NoMessage).is_none());
         inbox.push_interrupt();
-        assert!(inbox.has(Takes::NoMessage) && !inbox.has(Takes::Requests));
+        assert!(inbox.has(Accepts::NoMessage) && !inbox.has(Accepts::Requests));
         inbox.push_control("a".into());
         inbox.push_message("2".into()).unwrap();
-        assert!(matches!(inbox.pop(Takes::Requests), Some(Waiting::Control(_))));
-        assert!(matches!(inbox.pop(Takes::NoMessage), Some(Waiting::Interrupt)));
+        assert!(matches!(inbox.pop(Accepts::Requests), Some(Waiting::Control(_))));
+        assert!(matches!(inbox.pop(Accepts::NoMessage), Some(Waiting::Interrupt)));
         assert_eq!(drain(&mut inbox), ["1", "2"]);
     }
 
@@ -184,7 +184,7 @@ mod tests {
         inbox.push_interrupt();
         assert_eq!(inbox.queue.len(), 4);
         inbox.forget_control();
-        assert!(!inbox.has(Takes::NoMessage));
+        assert!(!inbox.has(Accepts::NoMessage));
         assert_eq!(inbox.messages(), 2);
         let mut inbox = Inbox::default();
         for _ in 0..INBOX_ENTRIES {

@@ -46,12 +46,12 @@ use tokio::time::Sleep;
 use crate::agent::protocol::Route;
 use crate::process::limiter::Limiter;
 use crate::process::lines::{Block, Line};
-use crate::process::{Input, Note, Output};
+use crate::process::{Input, Output, ProcessEvent};
 use crate::runtime::Runtime;
 
 use agent::Agent;
 use capabilities::{Capabilities, Found};
-use channels::{Control, Newcomer, News};
+use channels::{ClientEvent, ConnectRequest, PriorityMessage};
 use client::Client;
 use control::ControlRequests;
 use handle::{COMMANDS, Command};
@@ -61,7 +61,7 @@ use replay::ReplayBuffer;
 use slot::{ConnectionId, Slot};
 
 pub use configure::{Applies, ConfigureError, Configured};
-pub use handle::{Over, SessionHandle};
+pub use handle::{SessionClosed, SessionHandle};
 
 /// Every cause of work.
 #[derive(Debug)]
@@ -71,12 +71,12 @@ enum Event {
     Written(Vec<Bytes>),
     /// The agent said something, or has ended.
     Output(Output),
-    /// News of the agent beside its output.
-    Note(Note),
+    /// An event of the process, beside its output.
+    Process(ProcessEvent),
     /// The agent's stdin is free.
     StdinFree(mpsc::OwnedPermit<Input>),
     /// The client said something, or has gone.
-    News(Option<News>),
+    Client(Option<ClientEvent>),
     /// Other programs have told what can be done here.
     Found(Found),
     Time,
@@ -87,10 +87,10 @@ pub struct Session {
     runtime: Arc<Runtime>,
     commands: mpsc::Receiver<Command>,
     config: QueryConfig,
-    log: ReplayBuffer,
+    replay: ReplayBuffer,
     slot: Slot,
     /// Those that wait for the outcome of a probe.
-    newcomers: Vec<Newcomer>,
+    waiting: Vec<ConnectRequest>,
     client: Option<Client>,
     inbox: Inbox,
     agent: Agent,
@@ -98,13 +98,13 @@ pub struct Session {
     permissions: Permissions,
     capabilities: Capabilities,
     /// The connection that waits for them.
-    curious: Option<ConnectionId>,
-    noise: Limiter,
+    capabilities_waiter: Option<ConnectionId>,
+    stray_lines: Limiter,
     /// The id of this life, once a client has connected. Not drawn before: a
     /// sandbox is a copy of a running server's memory.
     stream: Option<String>,
     /// The server is shutting down; when the client is let go at the latest.
-    farewell: Option<Instant>,
+    drain_deadline: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
 }
@@ -116,22 +116,22 @@ impl Session {
         let (commands_to, commands) = mpsc::channel(COMMANDS);
         let now = Instant::now();
         let session = Self {
-            log: ReplayBuffer::new(runtime.settings.replay_bytes),
-            slot: Slot::new(runtime.settings.patience),
+            replay: ReplayBuffer::new(runtime.settings.replay_bytes),
+            slot: Slot::new(runtime.settings.slot_timeouts),
             runtime,
             commands,
             config: QueryConfig::default(),
-            newcomers: Vec::new(),
+            waiting: Vec::new(),
             client: None,
             inbox: Inbox::default(),
             agent: Agent::default(),
             controls: ControlRequests::default(),
             permissions: Permissions::default(),
             capabilities: Capabilities::default(),
-            curious: None,
-            noise: Limiter::new(now),
+            capabilities_waiter: None,
+            stray_lines: Limiter::new(now),
             stream: None,
-            farewell: None,
+            drain_deadline: None,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             armed: None,
         };
@@ -156,34 +156,34 @@ impl Session {
                 self.timer.as_mut().reset(deadline.into());
             }
         }
-        let has_room = self.client.as_ref().is_none_or(|client| client.has_room(&self.log));
-        let (mut ready, mut news, mut answers) = (None, None, None);
+        let has_room = self.client.as_ref().is_none_or(|client| client.has_room(&self.replay));
+        let (mut spent, mut client_events, mut answers) = (None, None, None);
         if let Some(client) = &mut self.client {
-            ready = Some(&mut client.port.ready);
-            news = Some(&mut client.port.news);
-            answers = Some(client.port.control.clone());
+            spent = Some(&mut client.channels.spent);
+            client_events = Some(&mut client.channels.events);
+            answers = Some(client.channels.priority.clone());
         }
-        let (mut output, mut notes, mut stdin) = (None, None, None);
+        let (mut output, mut process_events, mut stdin) = (None, None, None);
         if let Some(running) = &mut self.agent.running {
             output = has_room.then_some(&mut running.process.output);
-            notes = has_room.then_some(&mut running.process.notes);
-            let takes = running.dialect.takes();
-            stdin = running.process.stdin.clone().filter(|_| self.inbox.has(takes));
+            process_events = has_room.then_some(&mut running.process.events);
+            let accepts = running.dialect.accepts();
+            stdin = running.process.stdin.clone().filter(|_| self.inbox.has(accepts));
         }
         tokio::select! {
             biased;
             command = self.commands.recv() => Event::Command(command.unwrap_or(Command::Shutdown)),
-            batch = recv(&mut ready) => match batch {
+            batch = recv(&mut spent) => match batch {
                 Some(batch) => Event::Written(batch),
-                None => Event::News(None),
+                None => Event::Client(None),
             },
             output = recv(&mut output) => match output {
                 Some(output) => Event::Output(output),
-                None => Event::Output(Output::Ended(exit::lost())),
+                None => Event::Output(Output::Ended(exit::lost_process())),
             },
-            Some(note) = recv(&mut notes) => Event::Note(note),
+            Some(event) = recv(&mut process_events) => Event::Process(event),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
-            heard = hear(answers, &mut news) => Event::News(heard),
+            heard = next_client_event(answers, &mut client_events) => Event::Client(heard),
             found = self.capabilities.found() => Event::Found(found),
             () = &mut self.timer, if deadline.is_some() => Event::Time,
         }
@@ -193,29 +193,29 @@ impl Session {
     fn on_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Command(command) => self.on_command(command, now),
-            Event::Written(hull) => self.on_written(hull),
+            Event::Written(spent_batch) => self.on_written(spent_batch),
             Event::Output(Output::Lines(block)) => self.on_lines(&block, now),
             Event::Output(Output::Ended(ended)) => self.on_ended(ended, now),
-            Event::Note(note) => self.on_note(note, now),
-            Event::StdinFree(permit) => self.feed(permit, now),
-            Event::News(news) => self.on_news(news, now),
+            Event::Process(event) => self.on_process_event(event, now),
+            Event::StdinFree(permit) => self.write_to_agent(permit, now),
+            Event::Client(events) => self.on_client_event(events, now),
             Event::Found(found) => self.on_found(found, now),
             Event::Time => {
                 self.armed = None;
                 self.on_time(now);
             }
         }
-        self.attend(now);
+        self.run_protocol_actions(now);
         self.deliver();
-        self.log.forget(self.keeps_from());
-        if self.farewell.is_some() {
-            self.say_goodbye(now);
+        self.replay.evict(self.keeps_from());
+        if self.drain_deadline.is_some() {
+            self.finish_drain(now);
         }
     }
 
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Connect(newcomer) => self.on_newcomer(newcomer, now),
+            Command::Connect(request) => self.on_connect_request(request, now),
             Command::Configure(body, reply) => {
                 // Whoever asked may have gone; the configuration stands.
                 let _ = reply.send(self.configure(&body));
@@ -242,12 +242,12 @@ impl Session {
         let keep_from = self.keeps_from();
         for line in block.lines() {
             // Line by line, so that what goes makes place for what comes.
-            self.log.forget(keep_from);
+            self.replay.evict(keep_from);
             let Some(running) = &mut self.agent.running else { return };
             match line {
                 Line::Whole(line) => match running.dialect.classify(line, now) {
                     Route::Forward(mark) => {
-                        self.log.push([
+                        self.replay.push([
                             envelope::SDK_MESSAGE_PREFIX,
                             line,
                             envelope::SDK_MESSAGE_SUFFIX,
@@ -272,8 +272,8 @@ impl Session {
             Route::Ready { offers } => self.on_ready(offers),
             Route::Answer { id, response } => self.on_answer(&id, &response, now),
             Route::Permission(asked) => {
-                let patience = self.runtime.settings.permission_timeout;
-                match self.permissions.ask(asked, self.log.next(), now, patience) {
+                let time_limit = self.runtime.settings.permission_timeout;
+                match self.permissions.ask(asked, self.replay.next(), now, time_limit) {
                     Ok(frame) => self.push(&frame),
                     Err(line) => self.inbox.push_control(line),
                 }
@@ -284,20 +284,20 @@ impl Session {
                 }
             }
             Route::Refuse(line) => self.inbox.push_control(line),
-            Route::Noise => self.noise(&String::from_utf8_lossy(line), now),
+            Route::NotJson => self.forward_stray_line(&String::from_utf8_lossy(line), now),
         }
     }
 
     /// A line of stdout that is no JSON object.
-    fn noise(&mut self, text: &str, now: Instant) {
-        if self.noise.admit(text.len(), now) {
-            self.report_dropped_noise();
+    fn forward_stray_line(&mut self, text: &str, now: Instant) {
+        if self.stray_lines.admit(text.len(), now) {
+            self.report_dropped_lines();
             self.push(&ServerMessage::info(text).to_json());
         }
     }
 
-    fn report_dropped_noise(&mut self) {
-        let dropped = self.noise.take_dropped();
+    fn report_dropped_lines(&mut self) {
+        let dropped = self.stray_lines.take_dropped();
         if dropped > 0 {
             self.info(&format!(
                 "[{dropped} lines of the agent's output that are no JSON were left out]"
@@ -305,18 +305,18 @@ impl Session {
         }
     }
 
-    fn on_note(&mut self, note: Note, now: Instant) {
-        match note {
-            Note::Started(pid) => self.agent.started(pid),
-            Note::Stderr(line) => {
+    fn on_process_event(&mut self, event: ProcessEvent, now: Instant) {
+        match event {
+            ProcessEvent::Started(pid) => self.agent.started(pid),
+            ProcessEvent::Stderr(line) => {
                 let line = self.agent.redact(line);
                 self.push(&ServerMessage::info(line).to_json());
             }
-            Note::StderrDropped(lines) => {
+            ProcessEvent::StderrDropped(lines) => {
                 self.info(&format!("[{lines} lines of the agent's stderr were left out]"));
             }
-            Note::StdoutClosed => self.agent.mistrust("standard output", now),
-            Note::StdinClosed => self.agent.mistrust("standard input", now),
+            ProcessEvent::StdoutClosed => self.agent.on_stream_closed("standard output", now),
+            ProcessEvent::StdinClosed => self.agent.on_stream_closed("standard input", now),
         }
     }
 
@@ -333,8 +333,8 @@ impl Session {
 
     /// When something is to be done next.
     fn deadline(&self) -> Option<Instant> {
-        let farewell = self.farewell.filter(|_| self.client.is_some());
-        [self.slot.deadline(), self.permissions.deadline(), self.agent.deadline(), farewell]
+        let drain_deadline = self.drain_deadline.filter(|_| self.client.is_some());
+        [self.slot.deadline(), self.permissions.deadline(), self.agent.deadline(), drain_deadline]
             .into_iter()
             .flatten()
             .min()
@@ -342,7 +342,7 @@ impl Session {
 
     /// Appends a frame to what clients are owed.
     fn push(&mut self, frame: &str) {
-        self.log.push([frame.as_bytes(), &[], &[]]);
+        self.replay.push([frame.as_bytes(), &[], &[]]);
     }
 
     fn error(&mut self, text: &str) {
@@ -374,16 +374,16 @@ async fn reserve(
 
 /// Takes a frame of the client once there is a place for an answer to it: a
 /// client that asks and does not read is not asked on.
-async fn hear(
-    answers: Option<mpsc::Sender<Control>>,
-    news: &mut Option<&mut mpsc::Receiver<News>>,
-) -> Option<News> {
-    let (Some(answers), Some(news)) = (answers, news) else {
+async fn next_client_event(
+    answers: Option<mpsc::Sender<PriorityMessage>>,
+    events: &mut Option<&mut mpsc::Receiver<ClientEvent>>,
+) -> Option<ClientEvent> {
+    let (Some(answers), Some(events)) = (answers, events) else {
         return pending().await;
     };
     let place = answers.reserve().await;
     if place.is_err() {
         return None;
     }
-    news.recv().await
+    events.recv().await
 }

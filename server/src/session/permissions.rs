@@ -10,7 +10,7 @@ use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
 use std::borrow::Cow;
 
-use crate::agent::protocol::{Answered, Permission, PermissionAnswer, PermissionReply};
+use crate::agent::protocol::{Permission, PermissionAnswer, PermissionOutcome, PermissionReply};
 
 /// How many questions of the agent may wait for the client. The CLI asks one
 /// for each tool it wants to run at the same time.
@@ -44,7 +44,7 @@ impl Permissions {
         asked: Permission<'_>,
         seq: u64,
         now: Instant,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<String, Bytes> {
         if self.open.len() >= PERMISSION_LIMIT {
             return Err(asked.reply.refuse("too many permission requests are open"));
@@ -59,7 +59,7 @@ impl Permissions {
             context: Cow::Owned(context),
         }
         .to_json();
-        self.open.push(Open { id, reply, frame: frame.clone(), seq, expires: now + patience });
+        self.open.push(Open { id, reply, frame: frame.clone(), seq, expires: now + time_limit });
         Ok(frame)
     }
 
@@ -70,7 +70,7 @@ impl Permissions {
         id: &str,
         answer: PermissionAnswer,
         kept: u64,
-    ) -> Option<Answered> {
+    ) -> Option<PermissionOutcome> {
         let at = self.open.iter().position(|open| open.id == id)?;
         let open = self.open.remove(at);
         while self.answered.front().is_some_and(|(seq, _)| *seq < kept) {
@@ -123,14 +123,15 @@ impl Permissions {
 
     /// Denies what nobody answered in time: for each the line for the agent
     /// and the frame for the client.
-    pub(super) fn expire(&mut self, now: Instant, patience: Duration) -> Vec<(Bytes, String)> {
+    pub(super) fn expire(&mut self, now: Instant, time_limit: Duration) -> Vec<(Bytes, String)> {
         let (late, open) =
             std::mem::take(&mut self.open).into_iter().partition(|open| open.expires <= now);
         self.open = open;
         let late: Vec<Open> = late;
         late.into_iter()
             .map(|open| {
-                let message = format!("Nobody answered the permission request within {patience:?}");
+                let message =
+                    format!("Nobody answered the permission request within {time_limit:?}");
                 let deny = PermissionAnswer::Deny { message: Some(message), interrupt: false };
                 let frame = cancelled(&open.id);
                 (open.reply.answer(&deny).line, frame)
@@ -196,10 +197,10 @@ mod tests {
         let mut permissions = Permissions::default();
         let now = Instant::now();
         ask(&mut permissions, "q", 1, now);
-        let patience = Duration::from_secs(600);
-        assert!(permissions.expire(now + Duration::from_secs(599), patience).is_empty());
-        assert_eq!(permissions.deadline(), Some(now + patience));
-        let expired = permissions.expire(now + patience, patience);
+        let time_limit = Duration::from_secs(600);
+        assert!(permissions.expire(now + Duration::from_secs(599), time_limit).is_empty());
+        assert_eq!(permissions.deadline(), Some(now + time_limit));
+        let expired = permissions.expire(now + time_limit, time_limit);
         assert!(
             text(expired[0].0.clone())
                 .contains("Nobody answered the permission request within 600s")

@@ -18,19 +18,19 @@ use crate::ws::frame;
 
 /// How much memory is taken at once for frames to come. Frames of up to this
 /// size lie one behind the other in it.
-const SEGMENT_BYTES: usize = 256 << 10;
+const ALLOCATION_BYTES: usize = 256 << 10;
 
 /// A frame from this size on gets memory of its own when it does not fit behind
 /// the others, so that at most this much of a segment stays unused.
-const LARGE_BYTES: usize = SEGMENT_BYTES / 8;
+const LARGE_BYTES: usize = ALLOCATION_BYTES / 8;
 
 /// What a frame costs beside its bytes: its place in `ends`.
 const FRAME_OVERHEAD_BYTES: usize = size_of::<u64>();
 
 /// What a piece costs beside its bytes.
-const PIECE_OVERHEAD_BYTES: usize = size_of::<Piece>();
+const SEGMENT_OVERHEAD_BYTES: usize = size_of::<Segment>();
 
-/// The most that one call of [`ReplayBuffer::owed`] hands over, but for a
+/// The most that one call of [`ReplayBuffer::batch_from`] hands over, but for a
 /// single frame that is larger. A full read of the agent's output takes two;
 /// with 2 MiB for one, lines of 300 B to 64 KB went through more slowly.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -51,7 +51,7 @@ pub struct ReplayBuffer {
     /// Where the oldest frame kept begins, in the same count.
     begin: u64,
     /// The frames in order, several to a piece.
-    pieces: VecDeque<Piece>,
+    segments: VecDeque<Segment>,
     /// Frames that are not in a piece yet.
     open: BytesMut,
     /// The number of the first frame in `open`.
@@ -59,7 +59,7 @@ pub struct ReplayBuffer {
 }
 
 #[derive(Debug)]
-struct Piece {
+struct Segment {
     first: u64,
     bytes: Bytes,
 }
@@ -85,7 +85,7 @@ impl ReplayBuffer {
             next: 1,
             ends: VecDeque::new(),
             begin: 0,
-            pieces: VecDeque::new(),
+            segments: VecDeque::new(),
             open: BytesMut::new(),
             open_first: 1,
         }
@@ -117,7 +117,7 @@ impl ReplayBuffer {
         let mut spare = None;
         if self.open.capacity() - self.open.len() < length {
             self.seal();
-            let memory = if length < LARGE_BYTES { SEGMENT_BYTES } else { length };
+            let memory = if length < LARGE_BYTES { ALLOCATION_BYTES } else { length };
             let before = std::mem::replace(&mut self.open, BytesMut::with_capacity(memory));
             spare = (length >= LARGE_BYTES).then_some(before);
         }
@@ -147,29 +147,29 @@ impl ReplayBuffer {
 
     /// Forgets the oldest frames until the bound is met, but none from
     /// `keep_from` on.
-    pub fn forget(&mut self, keep_from: u64) {
+    pub fn evict(&mut self, keep_from: u64) {
         while self.bytes > self.limit && self.first < keep_from {
             self.pop();
         }
     }
 
     fn pop(&mut self) {
-        if self.pieces.is_empty() {
+        if self.segments.is_empty() {
             self.seal();
         }
-        let (Some(end), Some(piece)) = (self.ends.pop_front(), self.pieces.front_mut()) else {
+        let (Some(end), Some(segment)) = (self.ends.pop_front(), self.segments.front_mut()) else {
             return;
         };
         let length = (end - self.begin) as usize;
         self.begin = end;
         self.first += 1;
         self.bytes -= length + FRAME_OVERHEAD_BYTES;
-        if piece.bytes.len() > length {
-            piece.bytes.advance(length);
-            piece.first = self.first;
+        if segment.bytes.len() > length {
+            segment.bytes.advance(length);
+            segment.first = self.first;
         } else {
-            self.pieces.pop_front();
-            self.bytes -= PIECE_OVERHEAD_BYTES;
+            self.segments.pop_front();
+            self.bytes -= SEGMENT_OVERHEAD_BYTES;
         }
     }
 
@@ -183,16 +183,17 @@ impl ReplayBuffer {
 
     /// Appends to `batch` the frames from `cursor` on, up to [`BATCH_BYTES`],
     /// and gives the cursor behind them.
-    pub fn owed(&mut self, cursor: u64, batch: &mut Vec<Bytes>) -> u64 {
+    pub fn batch_from(&mut self, cursor: u64, batch: &mut Vec<Bytes>) -> u64 {
         self.seal();
         let mut cursor = cursor.max(self.first);
         let mut bytes = 0;
-        let mut at = self.pieces.partition_point(|piece| piece.first <= cursor).saturating_sub(1);
-        while let Some(piece) = self.pieces.get(at) {
-            let end = self.pieces.get(at + 1).map_or(self.next, |next| next.first);
+        let mut at =
+            self.segments.partition_point(|segment| segment.first <= cursor).saturating_sub(1);
+        while let Some(segment) = self.segments.get(at) {
+            let end = self.segments.get(at + 1).map_or(self.next, |next| next.first);
             if cursor < end {
-                let skipped = (self.begin_of(cursor) - self.begin_of(piece.first)) as usize;
-                let owed = piece.bytes.slice(skipped..);
+                let skipped = (self.begin_of(cursor) - self.begin_of(segment.first)) as usize;
+                let owed = segment.bytes.slice(skipped..);
                 if bytes > 0 && bytes + owed.len() > BATCH_BYTES {
                     break;
                 }
@@ -207,16 +208,16 @@ impl ReplayBuffer {
 
     /// The same for a client that wants numbers: each frame is built anew
     /// with its `seq`. This is the slower path.
-    pub fn owed_sequenced(&mut self, cursor: u64, batch: &mut Vec<Bytes>) -> u64 {
+    pub fn batch_from_sequenced(&mut self, cursor: u64, batch: &mut Vec<Bytes>) -> u64 {
         let mut plain = Vec::new();
         let mut seq = cursor.max(self.first);
-        let end = self.owed(seq, &mut plain);
+        let end = self.batch_from(seq, &mut plain);
         let mut out = Vec::with_capacity(
             plain.iter().map(Bytes::len).sum::<usize>()
                 + (end - seq) as usize * (envelope::SEQ_FIELD_BYTES + frame::HEADER_BYTES),
         );
-        for piece in plain {
-            let mut rest = &piece[..];
+        for segment in plain {
+            let mut rest = &segment[..];
             while !rest.is_empty() {
                 let length = (self.begin_of(seq + 1) - self.begin_of(seq)) as usize;
                 let (whole, after) = rest.split_at(length);
@@ -239,8 +240,8 @@ impl ReplayBuffer {
     fn seal(&mut self) {
         if !self.open.is_empty() {
             let bytes = self.open.split().freeze();
-            self.pieces.push_back(Piece { first: self.open_first, bytes });
-            self.bytes += PIECE_OVERHEAD_BYTES;
+            self.segments.push_back(Segment { first: self.open_first, bytes });
+            self.bytes += SEGMENT_OVERHEAD_BYTES;
         }
         self.open_first = self.next;
     }
@@ -283,9 +284,9 @@ mod tests {
         out
     }
 
-    fn owed(buffer: &mut ReplayBuffer, cursor: u64) -> (Vec<String>, u64) {
+    fn batch_from(buffer: &mut ReplayBuffer, cursor: u64) -> (Vec<String>, u64) {
         let mut batch = Vec::new();
-        let next = buffer.owed(cursor, &mut batch);
+        let next = buffer.batch_from(cursor, &mut batch);
         (payloads(&batch), next)
     }
 
@@ -295,15 +296,15 @@ mod tests {
         for line in ["1", "2", "3"] {
             push(&mut buffer, line);
         }
-        let (frames, next) = owed(&mut buffer, 2);
+        let (frames, next) = batch_from(&mut buffer, 2);
         assert_eq!(
             frames,
             [r#"{"type":"sdk_message","data":2}"#, r#"{"type":"sdk_message","data":3}"#]
         );
         assert_eq!(next, 4);
         push(&mut buffer, "4");
-        assert_eq!(owed(&mut buffer, next).0, [r#"{"type":"sdk_message","data":4}"#]);
-        assert_eq!(owed(&mut buffer, 5), (vec![], 5));
+        assert_eq!(batch_from(&mut buffer, next).0, [r#"{"type":"sdk_message","data":4}"#]);
+        assert_eq!(batch_from(&mut buffer, 5), (vec![], 5));
     }
 
     #[test]
@@ -312,7 +313,7 @@ mod tests {
         push(&mut buffer, "1");
         push(&mut buffer, "2");
         let mut batch = Vec::new();
-        assert_eq!(buffer.owed_sequenced(2, &mut batch), 3);
+        assert_eq!(buffer.batch_from_sequenced(2, &mut batch), 3);
         assert_eq!(payloads(&batch), [r#"{"type":"sdk_message","seq":2,"data":2}"#]);
     }
 
@@ -321,7 +322,7 @@ mod tests {
         let mut buffer = ReplayBuffer::new(1000);
         for line in 0..100 {
             push(&mut buffer, &format!("\"{line:050}\""));
-            buffer.forget(u64::MAX);
+            buffer.evict(u64::MAX);
             assert!(buffer.bytes() <= 1000);
         }
         let first = buffer.first();
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!(buffer.gap_after(0), Some(Gap { from: 1, to: first - 1 }));
         assert_eq!(buffer.gap_after(first - 2), Some(Gap { from: first - 1, to: first - 1 }));
         assert_eq!(buffer.gap_after(first - 1), None);
-        assert_eq!(owed(&mut buffer, 1).0.len() as u64, 101 - first);
+        assert_eq!(batch_from(&mut buffer, 1).0.len() as u64, 101 - first);
     }
 
     #[test]
@@ -337,7 +338,7 @@ mod tests {
         let mut buffer = ReplayBuffer::new(1000);
         for _ in 0..100 {
             push(&mut buffer, "1");
-            buffer.forget(3);
+            buffer.evict(3);
         }
         assert_eq!(buffer.first(), 3);
         assert!(!buffer.has_room(3));
@@ -348,23 +349,23 @@ mod tests {
     fn a_frame_larger_than_the_bound_is_kept_for_a_client_only() {
         let mut buffer = ReplayBuffer::new(100);
         push(&mut buffer, &"1".repeat(500));
-        buffer.forget(1);
-        assert_eq!(owed(&mut buffer, 1).0.len(), 1);
-        buffer.forget(u64::MAX);
+        buffer.evict(1);
+        assert_eq!(batch_from(&mut buffer, 1).0.len(), 1);
+        buffer.evict(u64::MAX);
         assert_eq!((buffer.bytes(), buffer.first()), (0, 2));
     }
 
     #[test]
     fn a_large_frame_leaves_the_rest_of_a_segment_to_small_ones() {
         let mut buffer = ReplayBuffer::new(1 << 20);
-        for length in [10, SEGMENT_BYTES, 10] {
+        for length in [10, ALLOCATION_BYTES, 10] {
             push(&mut buffer, &"1".repeat(length));
         }
         buffer.seal();
         let places: Vec<usize> =
-            buffer.pieces.iter().map(|piece| piece.bytes.as_ptr() as usize).collect();
-        assert_eq!(places[2], places[0] + buffer.pieces[0].bytes.len());
-        assert_eq!(owed(&mut buffer, 1).0.len(), 3);
+            buffer.segments.iter().map(|segment| segment.bytes.as_ptr() as usize).collect();
+        assert_eq!(places[2], places[0] + buffer.segments[0].bytes.len());
+        assert_eq!(batch_from(&mut buffer, 1).0.len(), 3);
     }
 
     #[test]
@@ -374,7 +375,7 @@ mod tests {
             push(&mut buffer, &"1".repeat(100_000));
         }
         let mut batch = Vec::new();
-        let next = buffer.owed(1, &mut batch);
+        let next = buffer.batch_from(1, &mut batch);
         assert!(next < 101);
         assert!(batch.iter().map(Bytes::len).sum::<usize>() <= BATCH_BYTES);
     }
@@ -417,9 +418,9 @@ mod tests {
                         let mut batch = Vec::new();
                         let sequenced = matches!(step, Step::ReadSequenced);
                         let next = if sequenced {
-                            buffer.owed_sequenced(cursor, &mut batch)
+                            buffer.batch_from_sequenced(cursor, &mut batch)
                         } else {
-                            buffer.owed(cursor, &mut batch)
+                            buffer.batch_from(cursor, &mut batch)
                         };
                         for (index, frame) in payloads(&batch).into_iter().enumerate() {
                             let seq = cursor + index as u64;
@@ -435,7 +436,7 @@ mod tests {
                         cursor = next;
                     }
                     Step::Forget => {
-                        buffer.forget(cursor);
+                        buffer.evict(cursor);
                         prop_assert!(buffer.first() <= cursor);
                     }
                     Step::Reconnect(after) => {
@@ -447,7 +448,7 @@ mod tests {
                 }
                 prop_assert_eq!(buffer.next(), all.len() as u64 + 1);
             }
-            buffer.forget(u64::MAX);
+            buffer.evict(u64::MAX);
             prop_assert!(buffer.bytes() <= limit);
         }
     }

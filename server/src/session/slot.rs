@@ -13,7 +13,7 @@ pub struct ConnectionId(pub u64);
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct SlotTimeouts {
     /// Between two pings to a silent holder.
     pub ping_interval: Duration,
     /// For the answer to a ping.
@@ -29,7 +29,7 @@ pub const WAITING_LIMIT: usize = 32;
 /// A timer that fires this late says that the whole server stood still (a
 /// paused sandbox, a stopped process), and nothing of the holder: its answer
 /// may be there, unread. It is then asked once more.
-const LATE: Duration = Duration::from_millis(250);
+const LATE_TIMER: Duration = Duration::from_millis(250);
 
 /// What is to be done now, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum Decision {
 /// The one place.
 #[derive(Debug)]
 pub struct Slot {
-    patience: Patience,
+    timeouts: SlotTimeouts,
     holder: Option<Holder>,
 }
 
@@ -67,8 +67,8 @@ struct Holder {
 impl Slot {
     /// A vacant place.
     #[must_use]
-    pub fn new(patience: Patience) -> Self {
-        Self { patience, holder: None }
+    pub fn new(timeouts: SlotTimeouts) -> Self {
+        Self { timeouts, holder: None }
     }
 
     /// Who holds it.
@@ -78,15 +78,15 @@ impl Slot {
     }
 
     /// A newcomer wants in.
-    pub fn arrive(&mut self, id: ConnectionId, takeover: bool, now: Instant) -> Vec<Decision> {
+    pub fn acquire(&mut self, id: ConnectionId, takeover: bool, now: Instant) -> Vec<Decision> {
         let Some(holder) = &mut self.holder else {
-            return self.seat(id, now);
+            return self.grant(id, now);
         };
         if takeover {
             let old = holder.id;
             let waiting = std::mem::take(&mut holder.waiting);
             let mut decisions = vec![Decision::Replace(old)];
-            decisions.extend(self.seat(id, now));
+            decisions.extend(self.grant(id, now));
             decisions.extend(waiting.into_iter().map(Decision::Refuse));
             return decisions;
         }
@@ -94,7 +94,7 @@ impl Slot {
             return vec![Decision::Refuse(id)];
         }
         holder.waiting.push(id);
-        let probe_by = now + self.patience.probe_timeout;
+        let probe_by = now + self.timeouts.probe_timeout;
         match &mut holder.answer_by {
             Some(answer_by) => {
                 *answer_by = probe_by.min(*answer_by);
@@ -110,19 +110,19 @@ impl Slot {
 
     /// Something came from `id`: it lives. Whoever waited for the contrary is
     /// refused.
-    pub fn heard(&mut self, id: ConnectionId, now: Instant) -> Vec<Decision> {
+    pub fn touch(&mut self, id: ConnectionId, now: Instant) -> Vec<Decision> {
         let Some(holder) = self.holder.as_mut().filter(|holder| holder.id == id) else {
             return Vec::new();
         };
         holder.answer_by = None;
-        holder.ping_at = now + self.patience.ping_interval;
+        holder.ping_at = now + self.timeouts.ping_interval;
         holder.waiting.drain(..).map(Decision::Refuse).collect()
     }
 
     /// `id` has gone by itself.
-    pub fn left(&mut self, id: ConnectionId, now: Instant) -> Vec<Decision> {
+    pub fn release(&mut self, id: ConnectionId, now: Instant) -> Vec<Decision> {
         match &mut self.holder {
-            Some(holder) if holder.id == id => self.vacate(now),
+            Some(holder) if holder.id == id => self.clear(now),
             Some(holder) => {
                 holder.waiting.retain(|waiting| *waiting != id);
                 Vec::new()
@@ -144,11 +144,11 @@ impl Slot {
         };
         match holder.answer_by {
             Some(answer_by) if now < answer_by => Vec::new(),
-            Some(answer_by) if now > answer_by + LATE && !holder.repeated => {
+            Some(answer_by) if now > answer_by + LATE_TIMER && !holder.repeated => {
                 let wait = if holder.waiting.is_empty() {
-                    self.patience.pong_timeout
+                    self.timeouts.pong_timeout
                 } else {
-                    self.patience.probe_timeout
+                    self.timeouts.probe_timeout
                 };
                 holder.repeated = true;
                 holder.answer_by = Some(now + wait);
@@ -156,12 +156,12 @@ impl Slot {
             }
             Some(_) => {
                 let mut decisions = vec![Decision::Evict(holder.id)];
-                decisions.extend(self.vacate(now));
+                decisions.extend(self.clear(now));
                 decisions
             }
             None if now < holder.ping_at => Vec::new(),
             None => {
-                holder.answer_by = Some(now + self.patience.pong_timeout);
+                holder.answer_by = Some(now + self.timeouts.pong_timeout);
                 holder.repeated = false;
                 vec![Decision::Ping(holder.id)]
             }
@@ -169,21 +169,21 @@ impl Slot {
     }
 
     /// The holder is gone; the first that waited gets the place.
-    fn vacate(&mut self, now: Instant) -> Vec<Decision> {
+    fn clear(&mut self, now: Instant) -> Vec<Decision> {
         let waiting = self.holder.take().map(|holder| holder.waiting).unwrap_or_default();
         let mut waiting = waiting.into_iter();
         let Some(next) = waiting.next() else {
             return Vec::new();
         };
-        let mut decisions = self.seat(next, now);
+        let mut decisions = self.grant(next, now);
         decisions.extend(waiting.map(Decision::Refuse));
         decisions
     }
 
-    fn seat(&mut self, id: ConnectionId, now: Instant) -> Vec<Decision> {
+    fn grant(&mut self, id: ConnectionId, now: Instant) -> Vec<Decision> {
         self.holder = Some(Holder {
             id,
-            ping_at: now + self.patience.ping_interval,
+            ping_at: now + self.timeouts.ping_interval,
             answer_by: None,
             repeated: false,
             waiting: Vec::new(),
@@ -203,12 +203,12 @@ mod tests {
     const C: ConnectionId = ConnectionId(3);
 
     fn slot() -> (Slot, Instant) {
-        let patience = Patience {
+        let timeouts = SlotTimeouts {
             ping_interval: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(10),
             probe_timeout: Duration::from_secs(2),
         };
-        (Slot::new(patience), Instant::now())
+        (Slot::new(timeouts), Instant::now())
     }
 
     fn seconds(seconds: u64) -> Duration {
@@ -218,55 +218,55 @@ mod tests {
     #[test]
     fn the_first_gets_the_place_and_a_live_holder_keeps_it() {
         let (mut slot, now) = slot();
-        assert_eq!(slot.arrive(A, false, now), [Accept(A)]);
-        assert_eq!(slot.arrive(B, false, now), [Ping(A)]);
-        assert_eq!(slot.arrive(C, false, now), []);
-        assert_eq!(slot.heard(A, now + seconds(1)), [Refuse(B), Refuse(C)]);
+        assert_eq!(slot.acquire(A, false, now), [Accept(A)]);
+        assert_eq!(slot.acquire(B, false, now), [Ping(A)]);
+        assert_eq!(slot.acquire(C, false, now), []);
+        assert_eq!(slot.touch(A, now + seconds(1)), [Refuse(B), Refuse(C)]);
         assert_eq!(slot.holder(), Some(A));
     }
 
     #[test]
     fn a_dead_holder_loses_the_place_to_the_first_that_waited() {
         let (mut slot, now) = slot();
-        slot.arrive(A, false, now);
-        slot.arrive(B, false, now);
-        slot.arrive(C, false, now + seconds(1));
+        slot.acquire(A, false, now);
+        slot.acquire(B, false, now);
+        slot.acquire(C, false, now + seconds(1));
         assert_eq!(slot.deadline(), Some(now + seconds(2)));
         assert_eq!(slot.on_time(now + seconds(2)), [Evict(A), Accept(B), Refuse(C)]);
-        assert_eq!(slot.heard(A, now + seconds(3)), []);
-        assert_eq!(slot.left(A, now + seconds(3)), []);
+        assert_eq!(slot.touch(A, now + seconds(3)), []);
+        assert_eq!(slot.release(A, now + seconds(3)), []);
         assert_eq!(slot.holder(), Some(B));
     }
 
     #[test]
     fn the_ping_clock_drops_a_silent_holder() {
         let (mut slot, now) = slot();
-        slot.arrive(A, false, now);
+        slot.acquire(A, false, now);
         assert_eq!(slot.on_time(now + seconds(29)), []);
         assert_eq!(slot.on_time(now + seconds(30)), [Ping(A)]);
         assert_eq!(slot.deadline(), Some(now + seconds(40)));
         assert_eq!(slot.on_time(now + seconds(40)), [Evict(A)]);
         assert_eq!(slot.holder(), None);
-        assert_eq!(slot.arrive(B, false, now + seconds(40)), [Accept(B)]);
+        assert_eq!(slot.acquire(B, false, now + seconds(40)), [Accept(B)]);
     }
 
     #[test]
     fn a_probe_shortens_the_wait_for_a_ping_under_way() {
         let (mut slot, now) = slot();
-        slot.arrive(A, false, now);
+        slot.acquire(A, false, now);
         slot.on_time(now + seconds(30));
-        assert_eq!(slot.arrive(B, false, now + seconds(31)), []);
+        assert_eq!(slot.acquire(B, false, now + seconds(31)), []);
         assert_eq!(slot.deadline(), Some(now + seconds(33)));
     }
 
     #[test]
     fn a_server_that_stood_still_asks_once_more() {
         let (mut slot, now) = slot();
-        slot.arrive(A, false, now);
+        slot.acquire(A, false, now);
         slot.on_time(now + seconds(30));
         let later = now + seconds(640);
         assert_eq!(slot.on_time(later), [Ping(A)]);
-        assert_eq!(slot.arrive(B, false, later), []);
+        assert_eq!(slot.acquire(B, false, later), []);
         assert_eq!(slot.deadline(), Some(later + seconds(2)));
         assert_eq!(slot.on_time(later + seconds(3)), [Evict(A), Accept(B)]);
     }
@@ -274,31 +274,31 @@ mod tests {
     #[test]
     fn taking_over_is_asked_for() {
         let (mut slot, now) = slot();
-        slot.arrive(A, false, now);
-        slot.arrive(B, false, now);
-        assert_eq!(slot.arrive(C, true, now), [Replace(A), Accept(C), Refuse(B)]);
-        assert_eq!(slot.left(A, now), []);
+        slot.acquire(A, false, now);
+        slot.acquire(B, false, now);
+        assert_eq!(slot.acquire(C, true, now), [Replace(A), Accept(C), Refuse(B)]);
+        assert_eq!(slot.release(A, now), []);
         assert_eq!(slot.holder(), Some(C));
     }
 
     #[test]
     fn leaving_makes_room_at_once() {
         let (mut slot, now) = slot();
-        slot.arrive(A, false, now);
-        slot.arrive(B, false, now);
-        slot.arrive(C, false, now);
-        assert_eq!(slot.left(B, now), []);
-        assert_eq!(slot.left(A, now), [Accept(C)]);
+        slot.acquire(A, false, now);
+        slot.acquire(B, false, now);
+        slot.acquire(C, false, now);
+        assert_eq!(slot.release(B, now), []);
+        assert_eq!(slot.release(A, now), [Accept(C)]);
     }
 
     #[test]
     fn the_waiting_are_bounded() {
         let (mut slot, now) = slot();
         for id in 0..=WAITING_LIMIT as u64 {
-            assert_ne!(slot.arrive(ConnectionId(id), false, now), [Refuse(ConnectionId(id))]);
+            assert_ne!(slot.acquire(ConnectionId(id), false, now), [Refuse(ConnectionId(id))]);
         }
         let one_more = ConnectionId(1000);
-        assert_eq!(slot.arrive(one_more, false, now), [Refuse(one_more)]);
+        assert_eq!(slot.acquire(one_more, false, now), [Refuse(one_more)]);
     }
 
     #[derive(Debug, Clone)]
@@ -330,16 +330,16 @@ mod tests {
                         let id = ConnectionId(number as u64);
                         open.push(id);
                         takeover_asked = takeover;
-                        slot.arrive(id, takeover, now)
+                        slot.acquire(id, takeover, now)
                     }
                     Step::Heard(index) if index < open.len() => {
                         if holder == Some(open[index]) { pinged = false; }
-                        slot.heard(open[index], now)
+                        slot.touch(open[index], now)
                     }
                     Step::Left(index) if index < open.len() => {
                         let id = open.remove(index);
                         if holder == Some(id) { holder = None; }
-                        slot.left(id, now)
+                        slot.release(id, now)
                     }
                     Step::Wait(ms) => {
                         now += Duration::from_millis(ms);

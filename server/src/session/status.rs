@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::capabilities::{Capabilities, Found};
-use super::channels::{CONTROL_LANE, MESSAGE_LIMIT};
+use super::channels::{MESSAGE_LIMIT, PRIORITY_CAPACITY};
 use super::control::CONTROL_LIMIT;
 use super::inbox::INBOX_BYTES;
 use super::permissions::PERMISSION_LIMIT;
@@ -58,20 +58,20 @@ impl Session {
 
     /// A client asks what can be done here. Asking again before the answer has
     /// come is the same question.
-    pub(super) fn on_curious(&mut self, from: ConnectionId, now: Instant) {
+    pub(super) fn on_capabilities_request(&mut self, from: ConnectionId, now: Instant) {
         self.capabilities.ask(&self.runtime);
-        self.curious = Some(from);
-        self.satisfy(now);
+        self.capabilities_waiter = Some(from);
+        self.answer_capabilities(now);
     }
 
     pub(super) fn on_found(&mut self, found: Found, now: Instant) {
         self.capabilities = Capabilities::Known(found);
-        self.satisfy(now);
+        self.answer_capabilities(now);
     }
 
-    fn satisfy(&mut self, now: Instant) {
+    fn answer_capabilities(&mut self, now: Instant) {
         if self.capabilities.known().is_some()
-            && let Some(to) = self.curious.take()
+            && let Some(to) = self.capabilities_waiter.take()
         {
             let mut frame = json!({ "type": "capabilities", "version": env!("CARGO_PKG_VERSION") });
             let mut agent = self.describe_agent();
@@ -113,13 +113,13 @@ impl Session {
                 "replay_bytes": self.runtime.settings.replay_bytes,
                 "open_control_requests": CONTROL_LIMIT,
                 "open_permissions": PERMISSION_LIMIT,
-                "unread_answers": CONTROL_LANE,
+                "unread_answers": PRIORITY_CAPACITY,
                 "permission_timeout_ms": self.runtime.settings.permission_timeout.as_millis() as u64,
             },
             "replay": {
-                "first": self.log.first(),
-                "next": self.log.next(),
-                "bytes": self.log.bytes(),
+                "first": self.replay.first(),
+                "next": self.replay.next(),
+                "bytes": self.replay.bytes(),
                 "limit": self.runtime.settings.replay_bytes,
             },
         })

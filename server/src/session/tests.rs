@@ -12,17 +12,17 @@ use super::agent::Running;
 use super::*;
 use crate::agent::{Dialect, Started};
 use crate::process::lines::LineBuffer;
-use crate::process::{Ended, Ending, Order, Process, ProcessEnds};
-use crate::session::channels::{Attach, Close, Port, Replay, Request};
+use crate::process::{Ended, Ending, Process, ProcessCommand, ProcessEnds};
+use crate::session::channels::{Attach, ClientChannels, Close, Replay, Request};
 use crate::settings::{Args, Settings};
 
 /// The far ends of a connection.
 struct Far {
     id: ConnectionId,
-    control: mpsc::Receiver<Control>,
+    control: mpsc::Receiver<PriorityMessage>,
     data: mpsc::Receiver<Vec<Bytes>>,
     _ready: mpsc::Sender<Vec<Bytes>>,
-    _news: mpsc::Sender<News>,
+    _news: mpsc::Sender<ClientEvent>,
     /// The number of the last frame it has read.
     last: u64,
 }
@@ -67,14 +67,19 @@ impl Bench {
     fn connect(&mut self, after: u64) {
         self.connections += 1;
         let id = ConnectionId(self.connections);
-        let (control_to, control) = mpsc::channel(crate::session::channels::CONTROL_LANE);
+        let (control_to, control) = mpsc::channel(crate::session::channels::PRIORITY_CAPACITY);
         let (data_to, data) = mpsc::channel(1);
-        let (_ready, ready) = mpsc::channel(1);
-        let (_news, news) = mpsc::channel(8);
-        let (verdict, mut answer) = oneshot::channel();
-        let port = Port { control: control_to, data: data_to, ready, news };
+        let (_ready, spent) = mpsc::channel(1);
+        let (_news, events) = mpsc::channel(8);
+        let (accepted, mut answer) = oneshot::channel();
+        let channels = ClientChannels { priority: control_to, data: data_to, spent, events };
         let attach = Attach { replay: Some(Replay { after, stream: None }), takeover: true };
-        self.on(Event::Command(Command::Connect(Newcomer { id, attach, port, verdict })));
+        self.on(Event::Command(Command::Connect(ConnectRequest {
+            id,
+            attach,
+            channels,
+            accepted,
+        })));
         assert_eq!(answer.try_recv(), Ok(true));
         self.client = Some(Far { id, control, data, _ready, _news, last: after });
     }
@@ -103,7 +108,7 @@ impl Bench {
     /// The agent says `count` lines, if the session takes any.
     fn say(&mut self, count: u64) {
         let has_room =
-            self.session.client.as_ref().is_none_or(|client| client.has_room(&self.session.log));
+            self.session.client.as_ref().is_none_or(|client| client.has_room(&self.session.replay));
         if self.agent.is_none() || !has_room {
             return;
         }
@@ -122,7 +127,7 @@ impl Bench {
     fn read(&mut self) -> bool {
         let Some(far) = &mut self.client else { return false };
         while let Ok(control) = far.control.try_recv() {
-            if let Control::Text(text) = control
+            if let PriorityMessage::Text(text) = control
                 && text.contains("\"gap\"")
             {
                 let gap: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -155,11 +160,11 @@ impl Bench {
         }
         let line = Bytes::from(format!("message {}\n", self.taken.len()));
         self.taken.push(line.clone());
-        self.on(Event::News(Some(News::Request(Ok(Request::UserMessage(line))))));
+        self.on(Event::Client(Some(ClientEvent::Request(Ok(Request::UserMessage(line))))));
     }
 
     /// The agent's stdin takes what is next, if anything is.
-    fn feed(&mut self) {
+    fn write_to_agent(&mut self) {
         let Some(agent) = &mut self.agent else { return };
         let stdin = self.session.agent.running.as_ref().and_then(|run| run.process.stdin.clone());
         let Some(Ok(permit)) = stdin.map(mpsc::Sender::try_reserve_owned) else { return };
@@ -184,7 +189,7 @@ impl Bench {
 
     fn leave(&mut self) {
         if self.client.take().is_some() {
-            self.on(Event::News(None));
+            self.on(Event::Client(None));
         }
     }
 }
@@ -227,7 +232,7 @@ fn run(steps: &[Step], replay_bytes: usize) {
             Step::Read => _ = bench.read(),
             Step::Message => bench.message(),
             Step::Start => bench.start_agent(),
-            Step::Feed => bench.feed(),
+            Step::Feed => bench.write_to_agent(),
             Step::End(unread) => bench.end(unread, Ending::Signalled(9)),
             Step::Wait(millis) => {
                 bench.now += Duration::from_millis(millis);
@@ -243,17 +248,17 @@ fn run(steps: &[Step], replay_bytes: usize) {
             last = far.last;
         }
         // Never more than the bound and one block of lines beside it.
-        assert!(bench.session.log.bytes() <= replay_bytes + 8_000);
+        assert!(bench.session.replay.bytes() <= replay_bytes + 8_000);
     }
     // In the end everybody gets what is theirs: the client every frame, an
     // agent every message, once and in order.
     bench.connect(last);
     while bench.read() {}
     let far = bench.client.as_ref().unwrap();
-    assert_eq!(far.last + 1, bench.session.log.next());
+    assert_eq!(far.last + 1, bench.session.replay.next());
     bench.start_agent();
     while !bench.session.inbox.is_empty() {
-        bench.feed();
+        bench.write_to_agent();
     }
     bench.read.append(&mut bench.got);
     assert_eq!(bench.read, bench.taken);
@@ -289,7 +294,7 @@ async fn what_the_agent_said_on_stderr_comes_before_its_end() {
     bench.connect(0);
     bench.start_agent();
     let agent = bench.agent.as_ref().unwrap();
-    agent.notes.try_send(Note::Stderr("why it ended".into())).unwrap();
+    agent.events.try_send(ProcessEvent::Stderr("why it ended".into())).unwrap();
     bench.end(0, Ending::Exited(3));
     let told = frames(&mut bench);
     let (why, exit) = (told.find("why it ended").unwrap(), told.find("\"exit\"").unwrap());
@@ -319,14 +324,14 @@ async fn a_client_that_reads_no_complaints_is_let_go() {
     bench.connect(0);
     for _ in 0..=1024 {
         assert!(bench.session.client.is_some());
-        bench.on(Event::News(Some(News::Request(Err("nonsense".into())))));
+        bench.on(Event::Client(Some(ClientEvent::Request(Err("nonsense".into())))));
     }
     assert!(bench.session.client.is_none());
     let mut last = None;
     while let Ok(control) = bench.client.as_mut().unwrap().control.try_recv() {
         last = Some(control);
     }
-    assert!(matches!(last, Some(Control::Close(Close::NOT_READING))), "{last:?}");
+    assert!(matches!(last, Some(PriorityMessage::Close(Close::NOT_READING))), "{last:?}");
 }
 
 #[tokio::test]
@@ -337,8 +342,8 @@ async fn a_shutdown_says_goodbye_waits_for_the_agent_and_is_over() {
     bench.on(Event::Command(Command::Shutdown));
     assert!(frames(&mut bench).contains("Server is shutting down"));
     assert!(!bench.session.is_over());
-    let order = bench.agent.as_mut().unwrap().orders.try_recv();
-    assert!(matches!(order, Ok(Order::Stop(_))), "{order:?}");
+    let order = bench.agent.as_mut().unwrap().commands.try_recv();
+    assert!(matches!(order, Ok(ProcessCommand::Stop(_))), "{order:?}");
     // The client is kept for a second, for the agent's last words.
     assert!(bench.session.client.is_some());
     bench.now += Duration::from_secs(1);

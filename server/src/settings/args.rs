@@ -75,7 +75,7 @@ pub struct Args {
     /// Refused: no sandbox of today can restrict the network by host [RELAY_ALLOW_NET; default any]
     #[arg(long, value_name = "HOST", hide = true)]
     pub allow_net: Vec<String>,
-    /// Keep the credential out of the agent's environment, with a stand-in [RELAY_KEY_PROXY; default off]
+    /// Keep the credential out of the agent's environment, with a placeholder key [RELAY_KEY_PROXY; default off]
     #[arg(long)]
     pub key_proxy: bool,
     /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO; default off]

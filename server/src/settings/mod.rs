@@ -19,8 +19,8 @@ use crate::agent::codex::remote_url::RemoteUrl;
 use crate::agent::mode::Mode;
 use crate::http::access::{AllowedHost, AllowedOrigin};
 use crate::isolation::program::find_program;
-use crate::isolation::sandbox::option::Choice;
-use crate::session::slot::Patience;
+use crate::isolation::sandbox::option::SandboxOption;
+use crate::session::slot::SlotTimeouts;
 
 pub use args::Args;
 use source::{Source, bad, dotenv};
@@ -70,14 +70,14 @@ pub struct Settings {
     /// The bound of the replay buffer.
     pub replay_bytes: usize,
     /// The slot's patience with its holder.
-    pub patience: Patience,
+    pub slot_timeouts: SlotTimeouts,
     /// Between the steps that stop the agent.
     pub stop_grace: Duration,
     /// For an answer to a permission request.
     pub permission_timeout: Duration,
     /// What the operator wants around the agent.
-    pub sandbox: Choice,
-    /// Whether the agent gets a stand-in for its credential.
+    pub sandbox: SandboxOption,
+    /// Whether the agent gets a placeholder key for its credential.
     pub key_proxy: bool,
     /// Whether the built-in agent runs.
     pub demo: bool,
@@ -131,7 +131,7 @@ impl Settings {
         is_root: bool,
     ) -> Result<Self, SettingsError> {
         let source = Source { environment };
-        let patience = Patience {
+        let slot_timeouts = SlotTimeouts {
             ping_interval: source.duration(
                 args.ping_interval,
                 "--ping-interval",
@@ -209,7 +209,7 @@ impl Settings {
                     "a number of bytes",
                 )?
                 .unwrap_or(16 << 20),
-            patience,
+            slot_timeouts,
             stop_grace: source.duration(
                 args.stop_grace,
                 "--stop-grace",
@@ -290,9 +290,9 @@ mod tests {
         assert_eq!(settings.workspace, Path::new("/home/u/agent-workspace"));
         assert_eq!(settings.mode, Mode::Ask);
         assert_eq!(settings.replay_bytes, 16_777_216);
-        assert_eq!(settings.patience.ping_interval, Duration::from_secs(30));
-        assert_eq!(settings.patience.pong_timeout, Duration::from_secs(10));
-        assert_eq!(settings.patience.probe_timeout, Duration::from_secs(2));
+        assert_eq!(settings.slot_timeouts.ping_interval, Duration::from_secs(30));
+        assert_eq!(settings.slot_timeouts.pong_timeout, Duration::from_secs(10));
+        assert_eq!(settings.slot_timeouts.probe_timeout, Duration::from_secs(2));
         assert_eq!(settings.stop_grace, Duration::from_secs(5));
         assert_eq!(settings.permission_timeout, Duration::from_secs(600));
         assert!(!settings.demo && settings.auth_token.is_none());
@@ -306,7 +306,7 @@ mod tests {
         assert!(read(&[], &[("RELAY_DEMO", "1")]).unwrap().demo);
         assert!(!read(&[], &[("RELAY_DEMO", "0")]).unwrap().demo);
         assert_eq!(
-            read(&[], &[("RELAY_PING_INTERVAL", "500ms")]).unwrap().patience.ping_interval,
+            read(&[], &[("RELAY_PING_INTERVAL", "500ms")]).unwrap().slot_timeouts.ping_interval,
             Duration::from_millis(500)
         );
     }

@@ -56,19 +56,19 @@ const SERVER_DIED: [(Duration, Signal); 2] =
     [(Duration::from_secs(3), Signal::TERM), (Duration::from_secs(2), Signal::KILL)];
 
 /// The stack of the thread that hears the server: it calls nothing deep.
-const OBEY_STACK_BYTES: usize = 64 << 10;
+const COMMAND_STACK_BYTES: usize = 64 << 10;
 
 /// `supervisor REMOVE PROGRAM ARGS…`: starts the program and outlives what it
 /// leaves. REMOVE is a file to remove at the end, or empty.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match keep(args) {
+    match supervise(args) {
         Ok(()) => ExitCode::SUCCESS,
         // The server sees the socket close without a word and says so.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn keep(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
+fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let mut args = args.into_iter();
     let remove = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
     // Out of the terminal's process group: Ctrl-C is for the server, which
@@ -130,9 +130,11 @@ fn watch(agent: Child, control: UnixStream) -> io::Result<()> {
     let pid = Pid::from_child(&agent);
     // Names the agent and nobody else, also after it was reaped.
     let named = pidfd_open(pid, PidfdFlags::empty())?;
-    let words = control.try_clone()?;
+    let bytes = control.try_clone()?;
     // It waits for the server's words until this process ends.
-    std::thread::Builder::new().stack_size(OBEY_STACK_BYTES).spawn(move || obey(words, &named))?;
+    std::thread::Builder::new()
+        .stack_size(COMMAND_STACK_BYTES)
+        .spawn(move || handle_commands(bytes, &named))?;
     let status = loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((ended, status))) if ended == pid => break status,
@@ -150,16 +152,16 @@ fn watch(agent: Child, control: UnixStream) -> io::Result<()> {
 
 /// Does to the agent what the server says, and after the server's death what
 /// is due then. That the agent has ended meanwhile is no failure.
-fn obey(mut control: UnixStream, agent: &OwnedFd) {
-    let mut words = [0; 16];
-    while let Ok(count @ 1..) = control.read(&mut words) {
-        for word in words[..count].chunks(1) {
-            let signal = if word == KILL { Signal::KILL } else { Signal::TERM };
+fn handle_commands(mut control: UnixStream, agent: &OwnedFd) {
+    let mut bytes = [0; 16];
+    while let Ok(count @ 1..) = control.read(&mut bytes) {
+        for byte in bytes[..count].chunks(1) {
+            let signal = if byte == KILL { Signal::KILL } else { Signal::TERM };
             let _ = pidfd_send_signal(agent, signal);
         }
     }
-    for (patience, signal) in SERVER_DIED {
-        std::thread::sleep(patience);
+    for (wait, signal) in SERVER_DIED {
+        std::thread::sleep(wait);
         let _ = pidfd_send_signal(agent, signal);
     }
 }

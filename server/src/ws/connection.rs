@@ -18,11 +18,14 @@ use tokio::time::timeout;
 
 use super::{read, write};
 use crate::session::SessionHandle;
-use crate::session::channels::{Attach, CONTROL_LANE, Control, NEWS_LANE, Newcomer, Port};
+use crate::session::channels::{
+    Attach, CLIENT_EVENT_CAPACITY, ClientChannels, ConnectRequest, PRIORITY_CAPACITY,
+    PriorityMessage,
+};
 
 /// How long either side may take for the last words: to finish a frame that is
 /// under way, to answer a close frame.
-pub(super) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves one upgraded connection to its end. `early` is what the client sent
 /// behind its handshake.
@@ -34,39 +37,39 @@ pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, atta
     // The writing half of the library has nothing to do: frames come ready.
     let (reader, _) = after_handshake_split(from_client, tokio::io::sink(), Role::Server);
 
-    let (control_to, control) = mpsc::channel(CONTROL_LANE);
+    let (priority_to, priority) = mpsc::channel(PRIORITY_CAPACITY);
     let (data_to, data) = mpsc::channel(1);
-    let (ready_to, ready) = mpsc::channel(1);
-    let (news_to, news) = mpsc::channel(NEWS_LANE);
-    let (verdict_to, verdict) = oneshot::channel();
+    let (spent_to, spent) = mpsc::channel(1);
+    let (events_to, events) = mpsc::channel(CLIENT_EVENT_CAPACITY);
+    let (accepted_to, accepted) = oneshot::channel();
     let id = session.next_connection_id();
-    let port = Port { control: control_to.clone(), data: data_to, ready, news };
-    let newcomer = Newcomer { id, attach, port, verdict: verdict_to };
-    let mut writer = tokio::spawn(write::write_loop(to_client, control, data, ready_to));
-    if session.connect(newcomer).await.is_err() {
+    let channels = ClientChannels { priority: priority_to.clone(), data: data_to, spent, events };
+    let request = ConnectRequest { id, attach, channels, accepted: accepted_to };
+    let mut writer = tokio::spawn(write::write_loop(to_client, priority, data, spent_to));
+    if session.connect(request).await.is_err() {
         writer.abort();
         return;
     }
 
     let reading = async move {
-        let accepted = verdict.await.unwrap_or(false);
-        let end = read::read_loop(reader, accepted.then_some(news_to), &control_to).await;
+        let accepted = accepted.await.unwrap_or(false);
+        let end = read::read_loop(reader, accepted.then_some(events_to), &priority_to).await;
         tracing::debug!(connection = id.0, ?end, "client has gone");
         if let Some(close) = end.answer() {
-            let _ = timeout(CLOSE_PATIENCE, control_to.send(Control::Close(close))).await;
+            let _ = timeout(CLOSE_TIMEOUT, priority_to.send(PriorityMessage::Close(close))).await;
         }
     };
     tokio::pin!(reading);
     tokio::select! {
         () = &mut reading => {
-            if timeout(CLOSE_PATIENCE, &mut writer).await.is_err() {
+            if timeout(CLOSE_TIMEOUT, &mut writer).await.is_err() {
                 writer.abort();
             }
         }
         // The last frame is out. A client that still sends would see a reset
         // instead of it if nobody read on.
         closed = &mut writer => if closed.unwrap_or(false) {
-            let _ = timeout(CLOSE_PATIENCE, reading).await;
+            let _ = timeout(CLOSE_TIMEOUT, reading).await;
         },
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 use crate::agent::protocol::PermissionAnswer;
-use crate::session::channels::{Close, Control, MESSAGE_LIMIT, News, Request};
+use crate::session::channels::{ClientEvent, Close, MESSAGE_LIMIT, PriorityMessage, Request};
 
 /// [`MESSAGE_LIMIT`] for a client that was refused: what it says is read only so that
 /// it gets to read why, and many can be refused at once.
@@ -52,12 +52,12 @@ impl End {
 /// refused: its frames are read and thrown away until it closes.
 pub(super) async fn read_loop<S: AsyncRead + Unpin>(
     mut reader: WebSocketRead<S>,
-    news: Option<mpsc::Sender<News>>,
-    control: &mpsc::Sender<Control>,
+    events: Option<mpsc::Sender<ClientEvent>>,
+    priority: &mpsc::Sender<PriorityMessage>,
 ) -> End {
     reader.set_auto_close(false);
     reader.set_auto_pong(false);
-    let limit = if news.is_some() { MESSAGE_LIMIT } else { REFUSED_LIMIT };
+    let limit = if events.is_some() { MESSAGE_LIMIT } else { REFUSED_LIMIT };
     // The library refuses what is this long.
     reader.set_max_message_size(limit + 1);
     let mut message = Assembly::new(limit);
@@ -78,21 +78,21 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin>(
             OpCode::Ping => {
                 let payload = into_bytes(frame.payload).freeze();
                 // A client that asks faster than it reads waits here.
-                if control.send(Control::Pong(payload)).await.is_err() {
+                if priority.send(PriorityMessage::Pong(payload)).await.is_err() {
                     return End::Gone;
                 }
-                News::Alive
+                ClientEvent::Alive
             }
-            OpCode::Pong => News::Alive,
+            OpCode::Pong => ClientEvent::Alive,
             OpCode::Text | OpCode::Binary | OpCode::Continuation => match message.add(frame) {
                 Ok(None) => continue,
-                Ok(Some(text)) if news.is_some() => News::Request(request(text)),
+                Ok(Some(text)) if events.is_some() => ClientEvent::Request(request(text)),
                 Ok(Some(_)) => continue,
                 Err(close) => return End::Violation(close),
             },
         };
-        if let Some(news) = &news
-            && news.send(heard).await.is_err()
+        if let Some(events) = &events
+            && events.send(heard).await.is_err()
         {
             return End::Gone;
         }
@@ -325,9 +325,9 @@ mod tests {
             tokio::io::sink(),
             fastwebsockets::Role::Server,
         );
-        let (control, _control) = mpsc::channel(1);
-        let (news, _news) = mpsc::channel(8);
-        match read_loop(reader, accepted.then_some(news), &control).await {
+        let (priority, _receiver) = mpsc::channel(1);
+        let (events, _news) = mpsc::channel(8);
+        match read_loop(reader, accepted.then_some(events), &priority).await {
             End::Closed(code) => code,
             End::Violation(close) => close.code,
             End::Gone => unreachable!("it ends with a close frame"),

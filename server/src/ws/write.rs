@@ -8,9 +8,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::CLOSE_PATIENCE;
+use super::connection::CLOSE_TIMEOUT;
 use super::frame;
-use crate::session::channels::{Close, Control};
+use crate::session::channels::{Close, PriorityMessage};
 
 /// How many pieces go into one system call.
 const SLICES: usize = 64;
@@ -25,19 +25,19 @@ const PONG: u8 = 0xA;
 /// has let go or the socket is dead.
 pub(super) async fn write_loop(
     mut socket: OwnedWriteHalf,
-    mut control: mpsc::Receiver<Control>,
+    mut priority: mpsc::Receiver<PriorityMessage>,
     mut data: mpsc::Receiver<Vec<Bytes>>,
-    ready: mpsc::Sender<Vec<Bytes>>,
+    spent: mpsc::Sender<Vec<Bytes>>,
 ) -> bool {
     let mut small = Vec::new();
     loop {
         let batch = tokio::select! {
             biased;
-            frame = control.recv() => {
+            frame = priority.recv() => {
                 let Some(frame) = frame else { return false };
                 small.clear();
                 let mut last = encode(&frame, &mut small);
-                while !last && let Ok(frame) = control.try_recv() {
+                while !last && let Ok(frame) = priority.try_recv() {
                     last = encode(&frame, &mut small);
                 }
                 if write_small(&mut socket, &small, &mut data).await.is_err() {
@@ -55,7 +55,7 @@ pub(super) async fn write_loop(
             return false;
         }
         batch.clear();
-        if ready.send(batch).await.is_err() {
+        if spent.send(batch).await.is_err() {
             // The session has let go; a close frame may be on its way.
             data.close();
         }
@@ -69,7 +69,7 @@ async fn write_batch(
     data: &mut mpsc::Receiver<Vec<Bytes>>,
 ) -> std::io::Result<()> {
     let mut first = 0;
-    let mut patience = Patience::default();
+    let mut drain = DrainTimer::default();
     while first < batch.len() {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;
@@ -80,7 +80,7 @@ async fn write_batch(
         let mut written = tokio::select! {
             biased;
             written = socket.write_vectored(&slices[..used]) => written?,
-            () = patience.run_out(data) => return Err(std::io::ErrorKind::TimedOut.into()),
+            () = drain.run_out(data) => return Err(std::io::ErrorKind::TimedOut.into()),
         };
         if written == 0 {
             return Err(std::io::ErrorKind::WriteZero.into());
@@ -103,22 +103,22 @@ async fn write_small(
     bytes: &[u8],
     data: &mut mpsc::Receiver<Vec<Bytes>>,
 ) -> std::io::Result<()> {
-    let mut patience = Patience::default();
+    let mut drain = DrainTimer::default();
     tokio::select! {
         biased;
         written = socket.write_all(bytes) => written,
-        () = patience.run_out(data) => Err(std::io::ErrorKind::TimedOut.into()),
+        () = drain.run_out(data) => Err(std::io::ErrorKind::TimedOut.into()),
     }
 }
 
 /// A client that does not read may take for ever, as long as the session holds
 /// on to it. Once it has let go, the frame under way gets a little time.
 #[derive(Default)]
-struct Patience {
+struct DrainTimer {
     until: Option<Instant>,
 }
 
-impl Patience {
+impl DrainTimer {
     /// Waits until the session has let go and the patience is over. No batch
     /// comes on `data` while one is under way: the next is asked for.
     async fn run_out(&mut self, data: &mut mpsc::Receiver<Vec<Bytes>>) {
@@ -126,7 +126,7 @@ impl Patience {
             Some(until) => until,
             None => {
                 while data.recv().await.is_some() {}
-                *self.until.insert(Instant::now() + CLOSE_PATIENCE)
+                *self.until.insert(Instant::now() + CLOSE_TIMEOUT)
             }
         };
         sleep_until(until).await;
@@ -134,12 +134,12 @@ impl Patience {
 }
 
 /// Appends the frame; whether it is the last one.
-fn encode(control: &Control, out: &mut Vec<u8>) -> bool {
-    match control {
-        Control::Text(text) => push(out, frame::TEXT, text.as_bytes()),
-        Control::Ping => push(out, PING, &[]),
-        Control::Pong(payload) => push(out, PONG, payload),
-        Control::Close(Close { code, reason }) => {
+fn encode(message: &PriorityMessage, out: &mut Vec<u8>) -> bool {
+    match message {
+        PriorityMessage::Text(text) => push(out, frame::TEXT, text.as_bytes()),
+        PriorityMessage::Ping => push(out, PING, &[]),
+        PriorityMessage::Pong(payload) => push(out, PONG, payload),
+        PriorityMessage::Close(Close { code, reason }) => {
             let mut payload = Vec::new();
             if let Some(code) = code {
                 payload.extend_from_slice(&code.to_be_bytes());

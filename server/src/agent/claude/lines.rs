@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::agent::protocol::{
-    Answered, Mark, Permission, PermissionAnswer, PermissionReply, Route,
+    Permission, PermissionAnswer, PermissionOutcome, PermissionReply, Route, TurnEvent,
 };
 use crate::json::scan;
 
@@ -35,10 +35,10 @@ struct Reply {
 #[must_use]
 pub fn classify(line: &[u8]) -> Route<'_> {
     let Ok(text) = simdutf8::basic::from_utf8(line) else {
-        return Route::Noise;
+        return Route::NotJson;
     };
     let Some([kind]) = scan::fields(text, ["type"]) else {
-        return Route::Noise;
+        return Route::NotJson;
     };
     // What a string means is what stands in it, unless it is written oddly.
     let kind = kind.and_then(|kind| match kind.trim_matches('"') {
@@ -47,18 +47,18 @@ pub fn classify(line: &[u8]) -> Route<'_> {
     });
     match kind.as_deref() {
         Some("system") => system(text),
-        Some("result") => Route::Forward(Mark::TurnEnded),
+        Some("result") => Route::Forward(TurnEvent::TurnEnded),
         Some("control_response") => answer(text),
         Some("control_request") => question(text),
         Some("control_cancel_request") => match fields(text, ["request_id"]) {
             Ok([Some(id)]) => match string(id) {
                 Some(id) => Route::Withdrawn { id },
-                None => Route::Hidden(Mark::None),
+                None => Route::Hidden(TurnEvent::None),
             },
-            _ => Route::Hidden(Mark::None),
+            _ => Route::Hidden(TurnEvent::None),
         },
-        Some("keep_alive" | "transcript_mirror") => Route::Hidden(Mark::None),
-        _ => Route::Forward(Mark::None),
+        Some("keep_alive" | "transcript_mirror") => Route::Hidden(TurnEvent::None),
+        _ => Route::Forward(TurnEvent::None),
     }
 }
 
@@ -66,14 +66,14 @@ fn system(text: &str) -> Route<'_> {
     let Ok([subtype, session, host_only]) =
         fields(text, ["subtype", "session_id", "sdk_host_only"])
     else {
-        return Route::Forward(Mark::None);
+        return Route::Forward(TurnEvent::None);
     };
     match subtype.and_then(string).as_deref() {
-        Some("init") => Route::Forward(Mark::TurnStarted(session.and_then(string))),
+        Some("init") => Route::Forward(TurnEvent::TurnStarted(session.and_then(string))),
         Some("session_state_changed") if host_only.map(RawValue::get) == Some("true") => {
-            Route::Hidden(Mark::None)
+            Route::Hidden(TurnEvent::None)
         }
-        _ => Route::Forward(Mark::None),
+        _ => Route::Forward(TurnEvent::None),
     }
 }
 
@@ -86,7 +86,7 @@ fn answer(text: &str) -> Route<'_> {
     match inner {
         Some((id, response)) if id == INITIALIZE => Route::Ready { offers: offers(response) },
         Some((id, response)) => Route::Answer { id, response: Cow::Borrowed(response) },
-        None => Route::Hidden(Mark::None),
+        None => Route::Hidden(TurnEvent::None),
     }
 }
 
@@ -103,11 +103,11 @@ fn offers(answer: &RawValue) -> Value {
 
 fn question(text: &str) -> Route<'_> {
     let Ok([id, request]) = fields(text, ["request_id", "request"]) else {
-        return Route::Hidden(Mark::None);
+        return Route::Hidden(TurnEvent::None);
     };
     // Without an id there is nothing an answer could name.
     let Some(id) = id.and_then(string) else {
-        return Route::Hidden(Mark::None);
+        return Route::Hidden(TurnEvent::None);
     };
     let asked = request
         .and_then(|request| fields(request.get(), ["subtype", "tool_name", "input"]).ok())
@@ -174,7 +174,7 @@ pub fn interrupt() -> Bytes {
 }
 
 impl PermissionReply for Reply {
-    fn answer(&self, answer: &PermissionAnswer) -> Answered {
+    fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome {
         let mut response = String::from("{");
         match answer {
             PermissionAnswer::Allow { input, permissions } => {
@@ -197,7 +197,7 @@ impl PermissionReply for Reply {
             response.push_str(&format!(",\"toolUseID\":{}", json!(id)));
         }
         response.push('}');
-        Answered { line: self::response(&self.id, &response), remark: None }
+        PermissionOutcome { line: self::response(&self.id, &response), notice: None }
     }
 
     fn refuse(&self, reason: &str) -> Bytes {
@@ -231,16 +231,18 @@ mod tests {
 
     fn route(line: &str) -> String {
         match classify(line.as_bytes()) {
-            Route::Forward(Mark::None) => "forward".into(),
-            Route::Forward(Mark::TurnStarted(session)) => format!("forward, start {session:?}"),
-            Route::Forward(Mark::TurnEnded) => "forward, end".into(),
+            Route::Forward(TurnEvent::None) => "forward".into(),
+            Route::Forward(TurnEvent::TurnStarted(session)) => {
+                format!("forward, start {session:?}")
+            }
+            Route::Forward(TurnEvent::TurnEnded) => "forward, end".into(),
             Route::Hidden(_) => "hidden".into(),
             Route::Ready { .. } => "ready".into(),
             Route::Answer { id, response } => format!("answer {id} {response}"),
             Route::Permission(ask) => format!("ask {} {} {}", ask.id, ask.tool, ask.input),
             Route::Withdrawn { id } => format!("withdrawn {id}"),
             Route::Refuse(line) => format!("refuse {}", String::from_utf8_lossy(&line)),
-            Route::Noise => "noise".into(),
+            Route::NotJson => "noise".into(),
         }
     }
 
@@ -319,7 +321,7 @@ mod tests {
         for line in ["x", "[]", "5", "null", "\"a\"", "{", "{}x", "{\"a\":01}", "\u{feff}{}"] {
             assert_eq!(route(line), "noise", "{line}");
         }
-        assert!(matches!(classify(b"{\"a\":\"\xff\"}"), Route::Noise));
+        assert!(matches!(classify(b"{\"a\":\"\xff\"}"), Route::NotJson));
     }
 
     #[test]

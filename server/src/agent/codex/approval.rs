@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::requests::line;
-use crate::agent::protocol::{Answered, Permission, PermissionAnswer, PermissionReply, Route};
+use crate::agent::protocol::{
+    Permission, PermissionAnswer, PermissionOutcome, PermissionReply, Route,
+};
 
 /// JSON-RPC's code for a method that is not there.
 const METHOD_NOT_FOUND: i32 = -32601;
@@ -111,21 +113,21 @@ pub(super) fn question<'a, 'c>(
 }
 
 impl PermissionReply for Reply {
-    fn answer(&self, answer: &PermissionAnswer) -> Answered {
+    fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome {
         let given = match answer {
             PermissionAnswer::Allow { input: Some(input), .. } => {
                 serde_json::from_str(input).unwrap_or_default()
             }
             _ => Value::Null,
         };
-        let mut remark = None;
+        let mut notice = None;
         let object = match self.kind {
             Kind::Decision => {
                 let decision = match answer {
                     // Approving runs the command that was asked about. One
                     // that the user has changed must not turn into that.
                     PermissionAnswer::Allow { .. } if !given.is_null() && given != self.input => {
-                        remark = Some(
+                        notice = Some(
                             "Codex cannot run anything but what it asked about: the changed input counts as a denial",
                         );
                         "decline"
@@ -163,7 +165,7 @@ impl PermissionReply for Reply {
                 PermissionAnswer::Deny { .. } => json!({ "action": "decline" }),
             },
         };
-        Answered { line: result(&self.id, &object), remark }
+        PermissionOutcome { line: result(&self.id, &object), notice }
     }
 
     fn refuse(&self, _reason: &str) -> Bytes {
@@ -256,8 +258,8 @@ mod tests {
             let line = format!(r#"{{"id":7,"result":{{"decision":"{decision}"}}}}"#);
             assert_eq!(answered(&*reply, &answer), line);
         }
-        assert!(reply.answer(&allow(Some("{}"), None)).remark.is_some());
-        assert!(reply.answer(&allow(None, None)).remark.is_none());
+        assert!(reply.answer(&allow(Some("{}"), None)).notice.is_some());
+        assert!(reply.answer(&allow(None, None)).notice.is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::agent::mode::Mode;
 
 /// Features by which programs and tools come in that nobody here has chosen,
 /// or that reach the network.
-const DOORS: [&str; 11] = [
+const EXTENSION_FEATURES: [&str; 11] = [
     "apps",
     "hooks",
     "image_generation",
@@ -58,7 +58,7 @@ pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
         overrides.extend(features.iter().map(|name| (format!("features.{name}"), json!(false))));
     };
     if is_narrow(mode) {
-        off(&DOORS);
+        off(&EXTENSION_FEATURES);
     }
     if mode == Mode::Safe {
         off(&TOOLS);
@@ -117,7 +117,7 @@ mod tests {
             (&json!(false), &json!("disabled"))
         );
         assert!(!agentic.contains_key("features.shell_tool"));
-        for door in DOORS {
+        for door in EXTENSION_FEATURES {
             let door = format!("features.{door}");
             assert_eq!((&safe[&door], &agentic[&door]), (&json!(false), &json!(false)));
         }

@@ -9,16 +9,16 @@ use serde_json::value::RawValue;
 
 use super::policy::policy;
 use super::{Codex, Phase};
-use crate::agent::protocol::{Aside, Asked};
+use crate::agent::protocol::{ControlOutcome, ProtocolAction};
 
 impl Codex {
     /// See [`crate::agent::Dialect::control_request`].
-    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> Asked {
+    pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> ControlOutcome {
         let done = match self.control(request, now) {
             Ok(()) => json!({ "subtype": "success", "request_id": id, "response": {} }),
             Err(error) => json!({ "subtype": "error", "request_id": id, "error": error }),
         };
-        Asked::Answered(RawValue::from_string(done.to_string()).unwrap_or_default())
+        ControlOutcome::Answered(RawValue::from_string(done.to_string()).unwrap_or_default())
     }
 
     fn control(&mut self, request: &str, now: Instant) -> Result<(), String> {
@@ -27,7 +27,7 @@ impl Codex {
         match subtype.and_then(string).as_deref() {
             Some("interrupt") => {
                 let line = self.interrupt(now);
-                self.asides.extend(line.map(Aside::Write));
+                self.actions.extend(line.map(ProtocolAction::Write));
                 Ok(())
             }
             Some("set_model") => {

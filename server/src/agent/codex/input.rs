@@ -4,7 +4,7 @@ use claude_relay_protocol::json::{elements, fields, is_string, string};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::agent::protocol::Untranslatable;
+use crate::agent::protocol::UnsupportedMessage;
 
 /// The `input` of `turn/start` for a line of a client: text blocks and images
 /// that come along with their bytes.
@@ -12,8 +12,8 @@ use crate::agent::protocol::Untranslatable;
 /// # Errors
 ///
 /// The first block that there is nothing like, by its place.
-pub(super) fn translate(data: &[u8]) -> Result<Value, Untranslatable> {
-    let unread = |what: &str| Untranslatable(format!("message.content: {what}"));
+pub(super) fn translate(data: &[u8]) -> Result<Value, UnsupportedMessage> {
+    let unread = |what: &str| UnsupportedMessage(format!("message.content: {what}"));
     let text = simdutf8::basic::from_utf8(data).map_err(|_| unread("not UTF-8"))?;
     let content = fields(text, ["message"])
         .ok()
@@ -29,37 +29,37 @@ pub(super) fn translate(data: &[u8]) -> Result<Value, Untranslatable> {
         .collect()
 }
 
-fn translate_block(block: &RawValue, at: &str) -> Result<Value, Untranslatable> {
+fn translate_block(block: &RawValue, at: &str) -> Result<Value, UnsupportedMessage> {
     let [kind, text, source] = fields(block.get(), ["type", "text", "source"])
-        .map_err(|_| Untranslatable(format!("{at}: expected an object")))?;
+        .map_err(|_| UnsupportedMessage(format!("{at}: expected an object")))?;
     match (kind.and_then(string).as_deref(), text, source) {
         (Some("text"), Some(text), _) => text_block(text, at),
         (Some("image"), _, Some(source)) => image(source, at),
-        (kind, ..) => Err(Untranslatable(format!(
+        (kind, ..) => Err(UnsupportedMessage(format!(
             "{at}: Codex takes text and images, no block of type {:?}",
             kind.unwrap_or_default().chars().take(50).collect::<String>()
         ))),
     }
 }
 
-fn text_block(text: &RawValue, at: &str) -> Result<Value, Untranslatable> {
+fn text_block(text: &RawValue, at: &str) -> Result<Value, UnsupportedMessage> {
     let text = string(text).ok_or_else(|| {
-        Untranslatable(format!("{at}: half of a surrogate pair, which Codex does not take"))
+        UnsupportedMessage(format!("{at}: half of a surrogate pair, which Codex does not take"))
     })?;
     Ok(json!({ "type": "text", "text": text }))
 }
 
-fn image(source: &RawValue, at: &str) -> Result<Value, Untranslatable> {
+fn image(source: &RawValue, at: &str) -> Result<Value, UnsupportedMessage> {
     let read = fields(source.get(), ["type", "media_type", "data"]).unwrap_or_default();
     let [kind, media_type, data] = read.map(|value| value.and_then(string));
     match (kind.as_deref(), media_type, data) {
         (Some("base64"), Some(media_type), Some(data)) => {
             Ok(json!({ "type": "image", "url": format!("data:{media_type};base64,{data}") }))
         }
-        (Some("url"), ..) => Err(Untranslatable(format!(
+        (Some("url"), ..) => Err(UnsupportedMessage(format!(
             "{at}.source: Codex takes no image by its address; send its bytes as base64"
         ))),
-        _ => Err(Untranslatable(format!(
+        _ => Err(UnsupportedMessage(format!(
             "{at}.source: expected type \"base64\" with media_type and data"
         ))),
     }

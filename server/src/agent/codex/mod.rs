@@ -38,16 +38,16 @@ use serde_json::{Map, Value, json};
 use self::changes::Changes;
 use self::launch::Setup;
 use self::requests::{Request, Requests};
-use super::protocol::{Aside, Mark, Route, Takes, Untranslatable};
+use super::protocol::{Accepts, ProtocolAction, Route, TurnEvent, UnsupportedMessage};
 use crate::process::Input;
 
 /// How long the app-server may take to answer a request of the relay. The
 /// slowest, opening a long thread on a busy machine, takes seconds.
-pub const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a turn may take to end after its interrupt; milliseconds were
 /// seen.
-pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(10);
+pub const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many bytes the app-server takes in one WebSocket message: 15 MiB were
 /// taken, at 17 MiB it cuts the connection.
@@ -61,7 +61,7 @@ pub struct Codex {
     /// The id of the open thread.
     thread: Option<String>,
     requests: Requests,
-    asides: VecDeque<Aside>,
+    actions: VecDeque<ProtocolAction>,
     /// A message whose `turn/start` has not been answered.
     handed: Option<Bytes>,
     /// File changes by item, until the item ends.
@@ -101,7 +101,7 @@ impl Codex {
             phase: Phase::Opening,
             thread: None,
             requests,
-            asides: VecDeque::new(),
+            actions: VecDeque::new(),
             handed: None,
             changes: Changes::default(),
             next_turn: Map::new(),
@@ -112,23 +112,23 @@ impl Codex {
         (codex, first)
     }
 
-    /// See [`super::Dialect::takes`].
+    /// See [`super::Dialect::accepts`].
     #[must_use]
-    pub fn takes(&self) -> Takes {
+    pub fn accepts(&self) -> Accepts {
         match self.phase {
-            Phase::Idle => Takes::Anything,
-            Phase::Asked { .. } | Phase::Turn => Takes::NoMessage,
-            Phase::Opening | Phase::Clearing => Takes::Requests,
+            Phase::Idle => Accepts::Anything,
+            Phase::Asked { .. } | Phase::Turn => Accepts::NoMessage,
+            Phase::Opening | Phase::Clearing => Accepts::Requests,
         }
     }
 
     /// See [`super::Dialect::classify`].
     pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
         let Ok(text) = simdutf8::basic::from_utf8(line) else {
-            return Route::Noise;
+            return Route::NotJson;
         };
         let Ok([method, id, params]) = fields(text, ["method", "id", "params"]) else {
-            return Route::Noise;
+            return Route::NotJson;
         };
         match (method.and_then(string), id) {
             (Some(method), None) => self.notification(&method, params, now),
@@ -141,7 +141,7 @@ impl Codex {
                 |item| self.changes.get(item),
             ),
             (None, Some(id)) => self.reply(id, text, now),
-            (None, None) => Route::Forward(Mark::None),
+            (None, None) => Route::Forward(TurnEvent::None),
         }
     }
 
@@ -162,9 +162,9 @@ impl Codex {
                 let interrupt = self.phase == Phase::Asked { interrupt: true };
                 self.phase = Phase::Turn;
                 if interrupt && let Some(line) = self.interrupt(now) {
-                    self.asides.push_back(Aside::Write(line));
+                    self.actions.push_back(ProtocolAction::Write(line));
                 }
-                Route::Forward(Mark::TurnStarted(self.thread.clone().map(Cow::Owned)))
+                Route::Forward(TurnEvent::TurnStarted(self.thread.clone().map(Cow::Owned)))
             }
             "turn/completed" if is_ours() => {
                 self.changes = Changes::default();
@@ -179,47 +179,47 @@ impl Codex {
                 } else {
                     self.rest(now);
                 }
-                Route::Forward(Mark::TurnEnded)
+                Route::Forward(TurnEvent::TurnEnded)
             }
             "item/started" => {
                 self.retrying = None;
                 self.changes.note(read("item"));
-                Route::Forward(Mark::None)
+                Route::Forward(TurnEvent::None)
             }
             "item/completed" => {
                 self.retrying = None;
                 self.changes.forget(read("item"));
-                Route::Forward(Mark::None)
+                Route::Forward(TurnEvent::None)
             }
             "error" if is_ours() => {
                 if read("willRetry").is_some_and(|retry| retry.get() == "true") {
                     self.retrying.get_or_insert(now);
                 }
-                Route::Forward(Mark::None)
+                Route::Forward(TurnEvent::None)
             }
             "serverRequest/resolved" => match read("requestId") {
                 Some(id) => {
                     Route::Withdrawn { id: approval::request_id(self.setup.run, id).into() }
                 }
-                None => Route::Hidden(Mark::None),
+                None => Route::Hidden(TurnEvent::None),
             },
             // An app-server that others use too tells everybody.
             "thread/status/changed" if self.thread.is_some() && !is_ours() => {
-                Route::Hidden(Mark::None)
+                Route::Hidden(TurnEvent::None)
             }
             _ => {
                 // What the model says proves that it is there.
                 if self.retrying.is_some() && method.starts_with("item/") {
                     self.retrying = None;
                 }
-                Route::Forward(Mark::None)
+                Route::Forward(TurnEvent::None)
             }
         }
     }
 
     fn reply<'a>(&mut self, id: &RawValue, text: &str, now: Instant) -> Route<'a> {
         let Some((request, outcome)) = self.requests.complete(id, text) else {
-            return Route::Hidden(Mark::None);
+            return Route::Hidden(TurnEvent::None);
         };
         match (request, outcome) {
             (Request::Initialize, outcome) => self.initialized(outcome, now),
@@ -229,21 +229,21 @@ impl Codex {
             (Request::StartTurn, Err(error)) => {
                 self.handed = None;
                 self.phase = Phase::Idle;
-                self.asides.push_back(Aside::TurnRefused(error));
+                self.actions.push_back(ProtocolAction::TurnRefused(error));
             }
             // The turn's end is what counts, and it has its own deadline.
             (Request::Interrupt, _) => {}
             (Request::Clear, _) => self.rest(now),
         }
-        Route::Hidden(Mark::None)
+        Route::Hidden(TurnEvent::None)
     }
 
     /// See [`super::Dialect::message`].
     ///
     /// # Errors
     ///
-    /// See [`Untranslatable`].
-    pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, Untranslatable> {
+    /// See [`UnsupportedMessage`].
+    pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, UnsupportedMessage> {
         let mut params = Map::new();
         params.insert("threadId".into(), json!(self.thread));
         params.extend(self.next_turn.clone());
@@ -257,7 +257,7 @@ impl Codex {
         let line = self.requests.make(Request::StartTurn, "turn/start", &params.into(), now);
         if self.setup.is_remote && line.len() > REMOTE_LINE_BYTES {
             self.requests.forget(&Request::StartTurn);
-            return Err(Untranslatable(format!(
+            return Err(UnsupportedMessage(format!(
                 "it becomes {} bytes, and Codex takes {REMOTE_LINE_BYTES} over a WebSocket",
                 line.len()
             )));
@@ -281,7 +281,7 @@ impl Codex {
                 None
             }
             Phase::Turn if self.stops_by.is_none() => {
-                self.stops_by = Some(now + INTERRUPT_PATIENCE);
+                self.stops_by = Some(now + INTERRUPT_TIMEOUT);
                 // No turn's id: whichever runs. The right one may be over, and
                 // then the request does nothing.
                 let params = json!({ "threadId": self.thread, "turnId": "" });
@@ -308,21 +308,21 @@ impl Codex {
         let params = json!({ "threadId": self.thread });
         let method = "thread/backgroundTerminals/clean";
         let line = self.requests.make(Request::Clear, method, &params, now);
-        self.asides.push_back(Aside::Write(line));
+        self.actions.push_back(ProtocolAction::Write(line));
     }
 
-    /// See [`super::Dialect::lingers`].
+    /// See [`super::Dialect::is_interrupting`].
     #[must_use]
-    pub fn lingers(&self) -> bool {
+    pub fn is_interrupting(&self) -> bool {
         let is_stopping = self.stops_by.is_some()
             || matches!(self.phase, Phase::Asked { interrupt: true } | Phase::Clearing);
         // One of our own ends its commands with its input.
         self.setup.is_remote && is_stopping
     }
 
-    /// See [`super::Dialect::aside`].
-    pub fn aside(&mut self) -> Option<Aside> {
-        self.asides.pop_front()
+    /// See [`super::Dialect::next_action`].
+    pub fn next_action(&mut self) -> Option<ProtocolAction> {
+        self.actions.pop_front()
     }
 
     /// When [`Self::on_time`] has something to do.
@@ -336,27 +336,27 @@ impl Codex {
     pub fn on_time(&mut self, now: Instant) {
         if let Some(late) = self.requests.late(now) {
             self.requests = Requests::default();
-            self.broken(format!("it has not answered {late} within {REQUEST_PATIENCE:?}"));
+            self.broken(format!("it has not answered {late} within {REQUEST_TIMEOUT:?}"));
         }
         if self.stops_by.is_some_and(|by| now >= by) {
             self.stops_by = None;
             self.broken(format!(
-                "its turn has not ended within {INTERRUPT_PATIENCE:?} after the interrupt"
+                "its turn has not ended within {INTERRUPT_TIMEOUT:?} after the interrupt"
             ));
         }
         let limit = self.setup.retry_limit;
         if self.retrying.is_some_and(|since| now >= since + limit) {
             self.retrying = None;
-            self.asides.push_back(Aside::Say(format!(
+            self.actions.push_back(ProtocolAction::Inform(format!(
                 "The model's API has not been reached for {limit:?}; the turn is interrupted"
             )));
             let line = self.interrupt(now);
-            self.asides.extend(line.map(Aside::Write));
+            self.actions.extend(line.map(ProtocolAction::Write));
         }
     }
 
     fn broken(&mut self, reason: String) {
-        self.asides.push_back(Aside::Broken(reason));
+        self.actions.push_back(ProtocolAction::Broken(reason));
     }
 }
 

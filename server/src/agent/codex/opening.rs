@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::requests::{Outcome, Request, Requests};
 use super::{Codex, Phase, confine, requests};
-use crate::agent::protocol::{Aside, Mark, Route};
+use crate::agent::protocol::{ProtocolAction, Route, TurnEvent};
 
 /// The first line of a run.
 pub(super) fn initialize(requests: &mut Requests, now: Instant) -> Bytes {
@@ -32,7 +32,7 @@ impl Codex {
         if let Err(error) = outcome {
             return self.broken(format!("it refused the first request: {error}"));
         }
-        self.asides.push_back(Aside::Write(requests::notification("initialized")));
+        self.actions.push_back(ProtocolAction::Write(requests::notification("initialized")));
         if confine::is_narrow(self.setup.mode) {
             self.read_config(now);
         } else {
@@ -46,7 +46,7 @@ impl Codex {
         // With the directory, which can have a configuration of its own.
         let params = json!({ "cwd": self.setup.thread.get("cwd"), "includeLayers": false });
         let line = self.requests.make(Request::ReadConfig, "config/read", &params, now);
-        self.asides.push_back(Aside::Write(line));
+        self.actions.push_back(ProtocolAction::Write(line));
     }
 
     /// The configuration has been told.
@@ -81,7 +81,7 @@ impl Codex {
             }
         };
         let line = self.requests.make(Request::Open { resume }, method, &params.into(), now);
-        self.asides.push_back(Aside::Write(line));
+        self.actions.push_back(ProtocolAction::Write(line));
     }
 
     /// The thread is open, or cannot be opened.
@@ -94,15 +94,15 @@ impl Codex {
         let result = match (outcome, &resumed) {
             (Ok(result), _) => result,
             (Err(error), Some(id)) if is_unknown_thread(&error) => {
-                self.asides.push_back(Aside::Say(format!(
+                self.actions.push_back(ProtocolAction::Inform(format!(
                     "The session {id} could not be resumed: {error}; a new one is started."
                 )));
                 self.open(None, now);
-                return Route::Hidden(Mark::None);
+                return Route::Hidden(TurnEvent::None);
             }
             (Err(error), _) => {
                 self.broken(format!("it could not open the conversation: {error}"));
-                return Route::Hidden(Mark::None);
+                return Route::Hidden(TurnEvent::None);
             }
         };
         let names = ["thread", "approvalPolicy", "sandbox"];
@@ -110,7 +110,7 @@ impl Codex {
         let found = thread.and_then(|thread| fields(thread.get(), ["id", "status"]).ok());
         let Some([Some(id), status]) = found else {
             self.broken("it opened a conversation without an id".into());
-            return Route::Hidden(Mark::None);
+            return Route::Hidden(TurnEvent::None);
         };
         if let Some(old) = resumed
             && !self.setup.is_as_asked(approval, sandbox)
@@ -118,11 +118,11 @@ impl Codex {
             // Somebody else has it open, with rights of their own. What can
             // only be said of a thread at its opening was not heard.
             if confine::is_narrow(self.setup.mode) {
-                self.asides.push_back(Aside::Say(format!(
+                self.actions.push_back(ProtocolAction::Inform(format!(
                     "The session {old} is open elsewhere with other rights than those of this server; a new one is started."
                 )));
                 self.open(None, now);
-                return Route::Hidden(Mark::None);
+                return Route::Hidden(TurnEvent::None);
             }
             self.next_turn.extend(self.setup.rights());
         }
@@ -137,7 +137,7 @@ impl Codex {
         }
         // Its turn went on while nobody was connected.
         self.phase = Phase::Turn;
-        Route::Hidden(Mark::TurnStarted(self.thread.clone().map(Cow::Owned)))
+        Route::Hidden(TurnEvent::TurnStarted(self.thread.clone().map(Cow::Owned)))
     }
 }
 

@@ -23,10 +23,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::remote_url::RemoteUrl;
 use crate::process::lines::{LINE_LIMIT, LineBuffer};
-use crate::process::{Ended, Ending, Input, Note, Order, Output, Process, ProcessEnds};
+use crate::process::{
+    Ended, Ending, Input, Output, Process, ProcessCommand, ProcessEnds, ProcessEvent,
+};
 
 /// How long connecting may take, handshake included.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers to pings that wait for the socket. More are not needed: each one
 /// answers all pings before it.
@@ -52,15 +54,15 @@ async fn live(
 ) -> (Ending, Vec<Bytes>) {
     let unreachable = |error: &dyn fmt::Display| Ending::Unreachable(format!("{url}: {error}"));
     let opened = tokio::select! {
-        opened = timeout(CONNECT_PATIENCE, open(url, token)) => opened,
+        opened = timeout(CONNECT_TIMEOUT, open(url, token)) => opened,
         // Whatever the order is: there is nothing to stop yet.
-        _ = ends.orders.recv() => return (Ending::Exited(0), left(&mut ends.stdin)),
+        _ = ends.commands.recv() => return (Ending::Exited(0), left(&mut ends.stdin)),
     };
     let how = match opened {
-        Err(_) => unreachable(&format!("no answer within {CONNECT_PATIENCE:?}")),
+        Err(_) => unreachable(&format!("no answer within {CONNECT_TIMEOUT:?}")),
         Ok(Err(error)) => unreachable(&error),
         Ok(Ok(socket)) => {
-            let _ = ends.notes.send(Note::Started(None)).await;
+            let _ = ends.events.send(ProcessEvent::Started(None)).await;
             match converse(socket, ends).await {
                 Ok(()) => Ending::Exited(0),
                 Err(reason) => unreachable(&reason),
@@ -133,9 +135,9 @@ async fn converse(socket: Socket, ends: &mut ProcessEnds) -> Result<(), String> 
                 };
             }
             Some(payload) = pongs.recv() => send(&mut writer, Frame::pong(payload)).await?,
-            order = ends.orders.recv() => match order {
-                Some(Order::Stop(grace)) => until = Some(Instant::now() + grace),
-                Some(Order::Kill) | None => return Ok(()),
+            command = ends.commands.recv() => match command {
+                Some(ProcessCommand::Stop(grace)) => until = Some(Instant::now() + grace),
+                Some(ProcessCommand::Kill) | None => return Ok(()),
             },
             input = ends.stdin.recv(), if !leaving => match input {
                 Some(Input::Message(text) | Input::Control(text)) => {

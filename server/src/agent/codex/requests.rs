@@ -7,7 +7,7 @@ use claude_relay_protocol::json::{fields, string};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::REQUEST_PATIENCE;
+use super::REQUEST_TIMEOUT;
 
 /// What was asked.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Requests {
         now: Instant,
     ) -> Bytes {
         self.count += 1;
-        self.open.push((self.count, request, method, now + REQUEST_PATIENCE));
+        self.open.push((self.count, request, method, now + REQUEST_TIMEOUT));
         line(&json!({ "id": self.count, "method": method, "params": params }))
     }
 

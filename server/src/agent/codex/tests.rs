@@ -1,6 +1,6 @@
 use super::changes::CHANGES_BYTES;
 use super::*;
-use crate::agent::protocol::Asked;
+use crate::agent::protocol::ControlOutcome;
 use proptest::prelude::*;
 
 fn setup() -> Setup {
@@ -44,31 +44,33 @@ impl Run {
     /// What becomes of a line, and the lines and words that follow from it.
     fn hear(&mut self, line: &str) -> String {
         let mut said = match self.codex.classify(line.as_bytes(), self.now) {
-            Route::Forward(Mark::None) => "forward".to_owned(),
-            Route::Forward(Mark::TurnStarted(id)) => format!("turn of {}", id.unwrap_or_default()),
-            Route::Forward(Mark::TurnEnded) => "turn ended".to_owned(),
-            Route::Hidden(Mark::TurnStarted(_)) => "hidden, in a turn".to_owned(),
+            Route::Forward(TurnEvent::None) => "forward".to_owned(),
+            Route::Forward(TurnEvent::TurnStarted(id)) => {
+                format!("turn of {}", id.unwrap_or_default())
+            }
+            Route::Forward(TurnEvent::TurnEnded) => "turn ended".to_owned(),
+            Route::Hidden(TurnEvent::TurnStarted(_)) => "hidden, in a turn".to_owned(),
             Route::Hidden(_) => "hidden".to_owned(),
             Route::Ready { .. } => "ready".to_owned(),
             Route::Withdrawn { id } => format!("withdrawn {id}"),
             Route::Permission(asked) => format!("asked {}", asked.id),
             Route::Refuse(line) => format!("refused {}", text(line)),
-            Route::Noise => "noise".to_owned(),
+            Route::NotJson => "noise".to_owned(),
             Route::Answer { .. } => panic!("Codex answers nothing of a client's"),
         };
-        for aside in self.asides() {
+        for aside in self.actions() {
             said = format!("{said}; {aside}");
         }
         said
     }
 
-    fn asides(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.codex.aside())
+    fn actions(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.codex.next_action())
             .map(|aside| match aside {
-                Aside::Write(line) => text(line),
-                Aside::Say(words) => format!("say {words}"),
-                Aside::TurnRefused(reason) => format!("turn refused: {reason}"),
-                Aside::Broken(reason) => format!("broken: {reason}"),
+                ProtocolAction::Write(line) => text(line),
+                ProtocolAction::Inform(words) => format!("say {words}"),
+                ProtocolAction::TurnRefused(reason) => format!("turn refused: {reason}"),
+                ProtocolAction::Broken(reason) => format!("broken: {reason}"),
             })
             .collect()
     }
@@ -88,7 +90,7 @@ impl Run {
     fn pass(&mut self, time: Duration) -> Vec<String> {
         self.now += time;
         self.codex.on_time(self.now);
-        self.asides()
+        self.actions()
     }
 }
 
@@ -109,23 +111,23 @@ const RETRY: &str = r#"{"method":"error","params":{"threadId":"t","willRetry":tr
 fn a_thread_is_opened_and_takes_one_message_at_a_time() {
     let (mut run, first) = Run::with(setup());
     assert!(first.starts_with(r#"{"id":1,"method":"initialize","params":{"clientInfo":"#));
-    assert_eq!(run.codex.takes(), Takes::Requests);
+    assert_eq!(run.codex.accepts(), Accepts::Requests);
     assert_eq!(
         run.hear(r#"{"id":1,"result":{}}"#),
         r#"hidden; {"method":"initialized"}; {"id":2,"method":"thread/start","params":{"approvalPolicy":"untrusted","sandbox":"workspace-write"}}"#
     );
     assert_eq!(run.hear(r#"{"id":2,"result":{"thread":{"id":"t"}}}"#), "ready");
-    assert_eq!(run.codex.takes(), Takes::Anything);
+    assert_eq!(run.codex.accepts(), Accepts::Anything);
     assert_eq!(
         run.say("hi"),
         r#"{"id":3,"method":"turn/start","params":{"threadId":"t","input":[{"type":"text","text":"hi"}]}}"#
     );
-    assert_eq!(run.codex.takes(), Takes::NoMessage);
+    assert_eq!(run.codex.accepts(), Accepts::NoMessage);
     assert_eq!(run.hear(r#"{"id":3,"result":{"turn":{}}}"#), "hidden");
     assert_eq!(run.hear(STARTED), "turn of t");
-    assert_eq!(run.codex.takes(), Takes::NoMessage);
+    assert_eq!(run.codex.accepts(), Accepts::NoMessage);
     assert_eq!(run.hear(ENDED), "turn ended");
-    assert_eq!(run.codex.takes(), Takes::Anything);
+    assert_eq!(run.codex.accepts(), Accepts::Anything);
     assert_eq!(run.codex.deadline(), None);
 }
 
@@ -167,7 +169,7 @@ fn a_message_is_read_when_it_is_answered() {
         run.hear(r#"{"id":3,"error":{"code":-32602,"message":"too large"}}"#),
         "hidden; turn refused: too large"
     );
-    assert_eq!((run.codex.unanswered(), run.codex.takes()), (None, Takes::Anything));
+    assert_eq!((run.codex.unanswered(), run.codex.accepts()), (None, Accepts::Anything));
 }
 
 #[test]
@@ -183,16 +185,16 @@ fn an_interrupt_waits_for_the_turn_to_begin() {
     assert_eq!(run.hear(r#"{"id":4,"result":{}}"#), "hidden");
     let clear = r#"{"id":5,"method":"thread/backgroundTerminals/clean","params":{"threadId":"t"}}"#;
     assert_eq!(run.hear(STOPPED), format!("turn ended; {clear}"));
-    assert_eq!(run.codex.takes(), Takes::Requests, "the next message would lose its commands");
+    assert_eq!(run.codex.accepts(), Accepts::Requests, "the next message would lose its commands");
     assert_eq!(run.hear(r#"{"id":5,"error":{"message":"whatever"}}"#), "hidden");
-    assert_eq!(run.codex.takes(), Takes::Anything);
+    assert_eq!(run.codex.accepts(), Accepts::Anything);
 }
 
 #[test]
 fn what_takes_too_long_is_given_up() {
     let mut run = Run::opened(setup());
     run.say("hi");
-    assert!(run.pass(REQUEST_PATIENCE - Duration::from_secs(1)).is_empty());
+    assert!(run.pass(REQUEST_TIMEOUT - Duration::from_secs(1)).is_empty());
     assert_eq!(
         run.pass(Duration::from_secs(1)),
         ["broken: it has not answered turn/start within 60s"]
@@ -205,9 +207,9 @@ fn what_takes_too_long_is_given_up() {
     run.hear(STARTED);
     run.interrupt().unwrap();
     run.hear(r#"{"id":4,"result":{}}"#);
-    assert_eq!(run.codex.deadline(), Some(run.now + INTERRUPT_PATIENCE));
+    assert_eq!(run.codex.deadline(), Some(run.now + INTERRUPT_TIMEOUT));
     assert_eq!(
-        run.pass(INTERRUPT_PATIENCE),
+        run.pass(INTERRUPT_TIMEOUT),
         ["broken: its turn has not ended within 10s after the interrupt"]
     );
 }
@@ -264,14 +266,14 @@ fn a_turn_that_went_on_is_taken_up() {
     run.hear(r#"{"id":1,"result":{}}"#);
     let active = r#"{"id":2,"result":{"thread":{"id":"t","status":{"type":"active"}},"approvalPolicy":"untrusted","sandbox":{"type":"workspaceWrite"}}}"#;
     assert_eq!(run.hear(active), "hidden, in a turn");
-    assert_eq!(run.codex.takes(), Takes::NoMessage);
-    assert!(!run.codex.lingers());
+    assert_eq!(run.codex.accepts(), Accepts::NoMessage);
+    assert!(!run.codex.is_interrupting());
     assert!(run.interrupt().is_some());
-    assert!(run.codex.lingers(), "the end of the connection would leave its command");
+    assert!(run.codex.is_interrupting(), "the end of the connection would leave its command");
     run.hear(STOPPED);
-    assert!(run.codex.lingers());
+    assert!(run.codex.is_interrupting());
     run.hear(r#"{"id":4,"result":{}}"#);
-    assert!(!run.codex.lingers());
+    assert!(!run.codex.is_interrupting());
 }
 
 #[test]
@@ -306,7 +308,7 @@ fn what_is_of_other_threads_changes_nothing_here() {
     let other = |method: &str| format!(r#"{{"method":"{method}","params":{{"threadId":"o"}}}}"#);
     assert_eq!(run.hear(&other("turn/completed")), "forward");
     assert_eq!(run.hear(&other("thread/status/changed")), "hidden");
-    assert_eq!(run.codex.takes(), Takes::NoMessage);
+    assert_eq!(run.codex.accepts(), Accepts::NoMessage);
 }
 
 #[test]
@@ -357,8 +359,8 @@ fn lines_and_where_they_go() {
 fn control_requests_are_answered_here_and_take_effect_with_the_next_turn() {
     let mut run = Run::opened(setup());
     let mut ask = |request: &str| match run.codex.control_request("c", request, run.now) {
-        Asked::Answered(answer) => answer.get().to_owned(),
-        Asked::Write(line) => panic!("{line:?}"),
+        ControlOutcome::Answered(answer) => answer.get().to_owned(),
+        ControlOutcome::Write(line) => panic!("{line:?}"),
     };
     let done = r#"{"subtype":"success","request_id":"c","response":{}}"#;
     assert_eq!(ask(r#"{"subtype":"set_model","model":"m"}"#), done);
@@ -382,8 +384,8 @@ fn another_conversation_begins_when_nothing_is_under_way() {
     let ask = |run: &mut Run| {
         let request = r#"{"subtype":"new_conversation"}"#;
         match run.codex.control_request("c", request, run.now) {
-            Asked::Answered(answer) => (answer.get().contains("success"), run.asides()),
-            Asked::Write(line) => panic!("{line:?}"),
+            ControlOutcome::Answered(answer) => (answer.get().contains("success"), run.actions()),
+            ControlOutcome::Write(line) => panic!("{line:?}"),
         }
     };
     let opened = r#"{"id":3,"result":{"thread":{"id":"other"}}}"#;
@@ -391,7 +393,7 @@ fn another_conversation_begins_when_nothing_is_under_way() {
 
     let mut run = Run::opened(setup());
     assert_eq!(ask(&mut run), (true, vec![start.clone()]));
-    assert_eq!(run.codex.takes(), Takes::Requests);
+    assert_eq!(run.codex.accepts(), Accepts::Requests);
     assert_eq!(run.hear(opened), "ready");
     assert!(run.say("hi").contains(r#""threadId":"other""#));
     assert_eq!(ask(&mut run), (false, vec![]), "a turn runs");
@@ -402,9 +404,9 @@ fn another_conversation_begins_when_nothing_is_under_way() {
     assert_eq!(ask(&mut run), (true, vec![]));
     let first = r#"{"id":2,"result":{"thread":{"id":"t"}}}"#;
     assert_eq!(run.hear(first), format!("ready; {start}"));
-    assert_eq!(run.codex.takes(), Takes::Requests);
+    assert_eq!(run.codex.accepts(), Accepts::Requests);
     run.hear(opened);
-    assert_eq!(run.codex.takes(), Takes::Anything);
+    assert_eq!(run.codex.accepts(), Accepts::Anything);
 }
 
 #[test]
@@ -414,7 +416,7 @@ fn what_is_too_long_for_a_websocket_is_refused_by_name() {
     let data = json!({"type": "user", "message": {"role": "user", "content": content}});
     let error = run.codex.message(data.to_string().into(), run.now).unwrap_err();
     assert!(error.0.contains("over a WebSocket"), "{error}");
-    assert_eq!((run.codex.takes(), run.codex.deadline()), (Takes::Anything, None));
+    assert_eq!((run.codex.accepts(), run.codex.deadline()), (Accepts::Anything, None));
 }
 
 proptest! {
@@ -435,7 +437,7 @@ proptest! {
         let (mut run, _) = Run::with(setup());
         for line in lines {
             run.hear(&line);
-            if run.codex.takes() == Takes::Anything {
+            if run.codex.accepts() == Accepts::Anything {
                 run.say("hi");
             }
             run.interrupt();

@@ -354,10 +354,10 @@ mod tests {
             let (told, added) = std::sync::mpsc::sync_channel(1);
             let inbox = &inbox;
             scope.spawn(move || told.send(inbox.add(vec![message(1)])));
-            let patience = std::time::Duration::from_millis(50);
-            assert!(added.recv_timeout(patience).is_err(), "it must wait");
+            let time_limit = std::time::Duration::from_millis(50);
+            assert!(added.recv_timeout(time_limit).is_err(), "it must wait");
             assert_eq!(inbox.wait(None).0.len(), 2);
-            assert!(added.recv_timeout(patience).is_err(), "taken is not done with");
+            assert!(added.recv_timeout(time_limit).is_err(), "taken is not done with");
             inbox.release(1);
             assert_eq!(added.recv(), Ok(true));
         });

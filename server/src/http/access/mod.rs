@@ -58,7 +58,7 @@ pub struct AccessRules {
 
 /// Which door a request knocks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Endpoint {
     /// The test page, its files, and every path that does not exist.
     Page,
     /// `/health`: open, but its details are not.
@@ -73,7 +73,7 @@ pub enum Door {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// Whether it may see and do everything: it brought the token, or none is
-    /// set. At [`Door::Config`] and [`Door::Socket`] always true, but for an
+    /// set. At [`Endpoint::Config`] and [`Endpoint::Socket`] always true, but for an
     /// `OPTIONS` request.
     pub authorized: bool,
 }
@@ -130,7 +130,7 @@ impl From<Cause> for Denial {
 
 /// The doorkeeper.
 #[derive(Debug)]
-pub struct Access {
+pub struct AccessPolicy {
     loopback: bool,
     allow_origins: Vec<AllowedOrigin>,
     allow_hosts: Vec<AllowedHost>,
@@ -138,7 +138,7 @@ pub struct Access {
     token: OnceLock<Secret>,
 }
 
-impl Access {
+impl AccessPolicy {
     /// A doorkeeper with these rules.
     #[must_use]
     pub fn new(rules: AccessRules) -> Self {
@@ -160,7 +160,7 @@ impl Access {
     /// # Errors
     ///
     /// A [`Denial`], to be answered before anything else is read.
-    pub fn check(&self, door: Door, head: &Parts) -> Result<Admission, Denial> {
+    pub fn check(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Denial> {
         let host = host_of(head)?;
         if !self.serves(&host) {
             return Err(Cause::ForeignHost.into());
@@ -170,13 +170,13 @@ impl Access {
             return Err(Cause::ForeignOrigin.into());
         }
         let token = self.check_token(head);
-        let guarded = matches!(door, Door::Config | Door::Socket);
+        let guarded = matches!(endpoint, Endpoint::Config | Endpoint::Socket);
         // A browser's question whether it may ask (a preflight) never carries a
         // token. What it is answered says nothing and changes nothing.
         if guarded && head.method != Method::OPTIONS {
             token?;
         }
-        let posts = door == Door::Config && head.method == Method::POST;
+        let posts = endpoint == Endpoint::Config && head.method == Method::POST;
         if posts && from_browser && !is_json(&head.headers) {
             return Err(Cause::NotJson.into());
         }

@@ -10,14 +10,15 @@ use super::*;
 mod names;
 mod tokens;
 
-const EVERY_DOOR: [Door; 4] = [Door::Page, Door::Health, Door::Config, Door::Socket];
+const EVERY_ENDPOINT: [Endpoint; 4] =
+    [Endpoint::Page, Endpoint::Health, Endpoint::Config, Endpoint::Socket];
 
 fn rules() -> AccessRules {
     AccessRules { loopback: true, ..AccessRules::default() }
 }
 
-fn with_token() -> Access {
-    Access::new(AccessRules { token: Some(secret("correct-horse")), ..rules() })
+fn with_token() -> AccessPolicy {
+    AccessPolicy::new(AccessRules { token: Some(secret("correct-horse")), ..rules() })
 }
 
 fn secret(text: &str) -> Secret {
@@ -37,34 +38,36 @@ fn head(method: Method, uri: &str, headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-fn status(access: &Access, door: Door, head: &Parts) -> u16 {
-    access.check(door, head).map_or_else(|denial| denial.status.as_u16(), |_| 200)
+fn status(access: &AccessPolicy, endpoint: Endpoint, head: &Parts) -> u16 {
+    access.check(endpoint, head).map_or_else(|denial| denial.status.as_u16(), |_| 200)
 }
 
 /// What every door says to a request with this Host and nothing else.
-fn host(access: &Access, host: &str) -> u16 {
+fn host(access: &AccessPolicy, host: &str) -> u16 {
     let head = get("/", &[("host", host)]);
-    let answers = EVERY_DOOR.map(|door| status(access, door, &head));
+    let answers = EVERY_ENDPOINT.map(|endpoint| status(access, endpoint, &head));
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{host}: {answers:?}");
     answers[0]
 }
 
 /// What every door says to this Origin under this Host.
-fn origin(access: &Access, host: &str, origin: &str) -> u16 {
+fn origin(access: &AccessPolicy, host: &str, origin: &str) -> u16 {
     let head = get("/", &[("host", host), ("origin", origin)]);
-    let answers = EVERY_DOOR.map(|door| status(access, door, &head));
+    let answers = EVERY_ENDPOINT.map(|endpoint| status(access, endpoint, &head));
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{origin}: {answers:?}");
     answers[0]
 }
 
 /// What `/config` and `/ws` say, and whether `/health` would tell more.
-fn token(access: &Access, uri: &str, authorizations: &[&str]) -> (u16, bool) {
+fn token(access: &AccessPolicy, uri: &str, authorizations: &[&str]) -> (u16, bool) {
     let mut headers = vec![("host", "localhost")];
     headers.extend(authorizations.iter().map(|value| ("authorization", *value)));
     let head = get(uri, &headers);
-    let guarded = [Door::Config, Door::Socket].map(|door| status(access, door, &head));
+    let guarded =
+        [Endpoint::Config, Endpoint::Socket].map(|endpoint| status(access, endpoint, &head));
     assert_eq!(guarded[0], guarded[1]);
-    let open = [Door::Page, Door::Health].map(|door| access.check(door, &head).unwrap().authorized);
+    let open = [Endpoint::Page, Endpoint::Health]
+        .map(|endpoint| access.check(endpoint, &head).unwrap().authorized);
     assert_eq!(open[0], open[1]);
     (guarded[0], open[0])
 }
@@ -89,23 +92,23 @@ fn near_origin() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn only_the_own_origin_passes(text in near_origin()) {
-        let access = Access::new(rules());
+        let access = AccessPolicy::new(rules());
         let mut head = get("/", &[("host", "localhost:3000")]);
         if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
             head.headers.insert(ORIGIN, value);
             let own = ["http://localhost:3000", "https://localhost:3000"];
             let passes = own.contains(&text.as_str());
-            prop_assert_eq!(status(&access, Door::Socket, &head) == 200, passes, "{}", text);
+            prop_assert_eq!(status(&access, Endpoint::Socket, &head) == 200, passes, "{}", text);
         }
     }
 
     #[test]
     fn a_host_that_passes_is_loopback_and_maybe_a_port(text in near_origin()) {
-        let access = Access::new(rules());
+        let access = AccessPolicy::new(rules());
         let mut head = get("/", &[]);
         if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
             head.headers.insert(HOST, value);
-            if status(&access, Door::Socket, &head) == 200 {
+            if status(&access, Endpoint::Socket, &head) == 200 {
                 let name = text.rsplit_once(':').filter(|(host, _)| !host.ends_with(':'));
                 let name = name.map_or(text.as_str(), |(host, _)| host);
                 let loopback = matches!(name, "localhost" | "localhost." | "[::1]")

@@ -29,7 +29,7 @@ const PROVIDERS: [&str; 3] =
     ["CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_USE_VERTEX"];
 
 /// Ways around that the proxy does not know how to take.
-const DETOURS: [&str; 6] =
+const PROXY_VARIABLES: [&str; 6] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
 /// The header in which an API key travels.
@@ -42,7 +42,7 @@ const SHORTEST: usize = 8;
 /// Why the credentials of an environment cannot be kept from the agent. The
 /// text holds none of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CoverError {
+pub enum SubstituteError {
     /// There is none.
     #[error(
         "--key-proxy has no credential to keep: set ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN or CLAUDE_CODE_OAUTH_TOKEN, or configure one; a login in the CLI's own files is out of its reach"
@@ -55,7 +55,7 @@ pub enum CoverError {
     #[error(
         "--key-proxy connects directly and does not use {0}: unset it, or leave --key-proxy out"
     )]
-    Detour(&'static str),
+    ProxyVariable(&'static str),
     /// An address that is none.
     #[error("--key-proxy: ANTHROPIC_BASE_URL is no http or https address")]
     Address,
@@ -78,14 +78,14 @@ pub struct Upstream {
     authority: Authority,
     /// The path of the base address, without a slash at its end.
     prefix: String,
-    swaps: Vec<Swap>,
+    substitutions: Vec<Substitution>,
     custom: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// A stand-in and what it stands for.
+/// A placeholder key and what it stands for.
 #[derive(Debug)]
-struct Swap {
-    stand_in: Secret,
+struct Substitution {
+    placeholder: Secret,
     /// As the value of `x-api-key`.
     plain: HeaderValue,
     /// As the value of `authorization`.
@@ -94,44 +94,45 @@ struct Swap {
 
 /// A request that does not come from the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stranger;
+pub struct UnknownCredential;
 
 type Environment = Vec<(OsString, OsString)>;
 
 /// Replaces the credentials of `env`. `proxy` is the address for the agent,
-/// `draw` draws a stand-in.
+/// `draw` draws a placeholder key.
 ///
 /// # Errors
 ///
-/// See [`CoverError`].
-pub fn cover(
+/// See [`SubstituteError`].
+pub fn substitute(
     env: Environment,
     proxy: &str,
     draw: impl Fn() -> String,
-) -> Result<(Environment, Upstream), CoverError> {
+) -> Result<(Environment, Upstream), SubstituteError> {
     let value = |name: &str| {
         let found = env.iter().find(|(variable, _)| variable == name);
         found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
     };
     let set = |names: &[&'static str]| names.iter().find(|name| value(name).is_some()).copied();
     if let Some(provider) = set(&PROVIDERS) {
-        return Err(CoverError::Provider(provider));
+        return Err(SubstituteError::Provider(provider));
     }
-    if let Some(detour) = set(&DETOURS) {
-        return Err(CoverError::Detour(detour));
+    if let Some(variable) = set(&PROXY_VARIABLES) {
+        return Err(SubstituteError::ProxyVariable(variable));
     }
     let (scheme, authority, prefix) = base(value(BASE_URL))?;
     let custom = custom_headers(value(CUSTOM_HEADERS))?;
-    let mut swaps = Vec::new();
+    let mut substitutions = Vec::new();
     let mut replaced = Vec::new();
     for name in CREDENTIALS {
         let Some(real) = value(name) else { continue };
-        let stand_in = draw();
-        replaced.push((real.as_bytes().to_owned(), stand_in.clone()));
-        swaps.push(Swap::new(stand_in, real).ok_or(CoverError::Header(name))?);
+        let placeholder = draw();
+        replaced.push((real.as_bytes().to_owned(), placeholder.clone()));
+        substitutions
+            .push(Substitution::new(placeholder, real).ok_or(SubstituteError::Header(name))?);
     }
-    if swaps.is_empty() {
-        return Err(CoverError::NoCredential);
+    if substitutions.is_empty() {
+        return Err(SubstituteError::NoCredential);
     }
     let mut env: Environment = env
         .into_iter()
@@ -139,15 +140,15 @@ pub fn cover(
         .map(|(name, value)| (name, without(&replaced, value)))
         .collect();
     env.push((BASE_URL.into(), proxy.into()));
-    Ok((env, Upstream { scheme, authority, prefix, swaps, custom }))
+    Ok((env, Upstream { scheme, authority, prefix, substitutions, custom }))
 }
 
 /// `value` without the secrets, of which somebody may have made a copy.
 fn without(secrets: &[(Vec<u8>, String)], value: OsString) -> OsString {
-    secrets.iter().fold(value, |value, (secret, stand_in)| {
+    secrets.iter().fold(value, |value, (secret, placeholder)| {
         let bytes = value.as_bytes();
         if bytes == secret {
-            return stand_in.into();
+            return placeholder.into();
         }
         if secret.len() < SHORTEST || memchr::memmem::find(bytes, secret).is_none() {
             return value;
@@ -156,7 +157,7 @@ fn without(secrets: &[(Vec<u8>, String)], value: OsString) -> OsString {
         let mut clean = Vec::new();
         while let Some(at) = memchr::memmem::find(rest, secret) {
             clean.extend_from_slice(&rest[..at]);
-            clean.extend_from_slice(stand_in.as_bytes());
+            clean.extend_from_slice(placeholder.as_bytes());
             rest = &rest[at + secret.len()..];
         }
         clean.extend_from_slice(rest);
@@ -164,26 +165,27 @@ fn without(secrets: &[(Vec<u8>, String)], value: OsString) -> OsString {
     })
 }
 
-fn base(address: Option<&OsStr>) -> Result<(Scheme, Authority, String), CoverError> {
-    let address = address.map_or(Some(DEFAULT_BASE), OsStr::to_str).ok_or(CoverError::Address)?;
-    let uri: Uri = address.trim().parse().map_err(|_| CoverError::Address)?;
+fn base(address: Option<&OsStr>) -> Result<(Scheme, Authority, String), SubstituteError> {
+    let address =
+        address.map_or(Some(DEFAULT_BASE), OsStr::to_str).ok_or(SubstituteError::Address)?;
+    let uri: Uri = address.trim().parse().map_err(|_| SubstituteError::Address)?;
     let parts = uri.into_parts();
     let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-        return Err(CoverError::Address);
+        return Err(SubstituteError::Address);
     };
     if scheme != Scheme::HTTP && scheme != Scheme::HTTPS || authority.as_str().contains('@') {
-        return Err(CoverError::Address);
+        return Err(SubstituteError::Address);
     }
     if scheme == Scheme::HTTPS && !cfg!(feature = "tls") {
-        return Err(CoverError::NoTls);
+        return Err(SubstituteError::NoTls);
     }
     let prefix = parts.path_and_query.map_or(String::new(), |path| path.path().to_owned());
     Ok((scheme, authority, prefix.trim_end_matches('/').to_owned()))
 }
 
 /// The headers in `Name: value` lines, as the agent reads them.
-fn custom_headers(text: Option<&OsStr>) -> Result<Vec<(HeaderName, HeaderValue)>, CoverError> {
-    let bad = CoverError::Header(CUSTOM_HEADERS);
+fn custom_headers(text: Option<&OsStr>) -> Result<Vec<(HeaderName, HeaderValue)>, SubstituteError> {
+    let bad = SubstituteError::Header(CUSTOM_HEADERS);
     let Some(text) = text else { return Ok(Vec::new()) };
     let text = text.to_str().ok_or_else(|| bad.clone())?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -198,14 +200,14 @@ fn custom_headers(text: Option<&OsStr>) -> Result<Vec<(HeaderName, HeaderValue)>
         .collect()
 }
 
-impl Swap {
-    fn new(stand_in: String, real: &OsStr) -> Option<Self> {
+impl Substitution {
+    fn new(placeholder: String, real: &OsStr) -> Option<Self> {
         let real = real.to_str()?.trim();
         let mut plain = HeaderValue::from_str(real).ok()?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {real}")).ok()?;
         plain.set_sensitive(true);
         bearer.set_sensitive(true);
-        Some(Self { stand_in: Secret::new(stand_in), plain, bearer })
+        Some(Self { placeholder: Secret::new(placeholder), plain, bearer })
     }
 }
 
@@ -214,22 +216,22 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// When a credential in them is none of the stand-ins, or there is none.
-    pub fn unmask(&self, headers: &mut HeaderMap) -> Result<(), Stranger> {
+    /// When a credential in them is none of the placeholder keys, or there is none.
+    pub fn restore_credentials(&self, headers: &mut HeaderMap) -> Result<(), UnknownCredential> {
         let mut known = false;
         if let Some(shown) = headers.get(API_KEY) {
-            let swap = self.swap(shown.as_bytes()).ok_or(Stranger)?;
-            headers.insert(API_KEY, swap.plain.clone());
+            let substitution = self.substitution(shown.as_bytes()).ok_or(UnknownCredential)?;
+            headers.insert(API_KEY, substitution.plain.clone());
             known = true;
         }
         if let Some(shown) = headers.get(AUTHORIZATION) {
-            let shown = shown.as_bytes().strip_prefix(b"Bearer ").ok_or(Stranger)?;
-            let swap = self.swap(shown).ok_or(Stranger)?;
-            headers.insert(AUTHORIZATION, swap.bearer.clone());
+            let shown = shown.as_bytes().strip_prefix(b"Bearer ").ok_or(UnknownCredential)?;
+            let substitution = self.substitution(shown).ok_or(UnknownCredential)?;
+            headers.insert(AUTHORIZATION, substitution.bearer.clone());
             known = true;
         }
         if !known {
-            return Err(Stranger);
+            return Err(UnknownCredential);
         }
         for (name, value) in &self.custom {
             headers.insert(name.clone(), value.clone());
@@ -237,8 +239,10 @@ impl Upstream {
         Ok(())
     }
 
-    fn swap(&self, shown: &[u8]) -> Option<&Swap> {
-        self.swaps.iter().find(|swap| swap.stand_in.expose().as_bytes().ct_eq(shown).into())
+    fn substitution(&self, shown: &[u8]) -> Option<&Substitution> {
+        self.substitutions
+            .iter()
+            .find(|substitution| substitution.placeholder.expose().as_bytes().ct_eq(shown).into())
     }
 
     /// The address of `path_and_query` at the API. `None` when it is none.
@@ -268,11 +272,11 @@ mod tests {
         set.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
-    fn covered(set: &[(&str, &str)]) -> Result<(Environment, Upstream), CoverError> {
+    fn covered(set: &[(&str, &str)]) -> Result<(Environment, Upstream), SubstituteError> {
         let drawn = Cell::new(0);
-        cover(environment(set), "http://127.0.0.1:9", || {
+        substitute(environment(set), "http://127.0.0.1:9", || {
             drawn.set(drawn.get() + 1);
-            format!("stand-in-{}", drawn.get())
+            format!("placeholder-{}", drawn.get())
         })
     }
 
@@ -297,7 +301,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             text(&env),
-            "HOME=/h;ANTHROPIC_API_KEY=stand-in-1;CLAUDE_CODE_OAUTH_TOKEN=stand-in-2;MY_COPY=a stand-in-1 and stand-in-1.;ANTHROPIC_BASE_URL=http://127.0.0.1:9;"
+            "HOME=/h;ANTHROPIC_API_KEY=placeholder-1;CLAUDE_CODE_OAUTH_TOKEN=placeholder-2;MY_COPY=a placeholder-1 and placeholder-1.;ANTHROPIC_BASE_URL=http://127.0.0.1:9;"
         );
         assert!(!format!("{upstream:?}").contains("secret"), "{upstream:?}");
         assert_eq!(
@@ -316,21 +320,25 @@ mod tests {
         ])
         .unwrap();
         let mut sent =
-            headers(&[("x-api-key", "stand-in-1"), ("authorization", "Bearer stand-in-2")]);
-        assert_eq!(upstream.unmask(&mut sent), Ok(()));
+            headers(&[("x-api-key", "placeholder-1"), ("authorization", "Bearer placeholder-2")]);
+        assert_eq!(upstream.restore_credentials(&mut sent), Ok(()));
         assert_eq!(sent["x-api-key"], "key");
         assert_eq!(sent["authorization"], "Bearer token");
         assert_eq!(sent["x-gateway"], "gw");
         for strange in [
             &[][..],
             &[("x-api-key", "key")],
-            &[("x-api-key", "stand-in-1 ")],
-            &[("x-api-key", "stand-in-1"), ("authorization", "Bearer token")],
-            &[("authorization", "stand-in-2")],
-            &[("authorization", "Basic stand-in-2")],
+            &[("x-api-key", "placeholder-1 ")],
+            &[("x-api-key", "placeholder-1"), ("authorization", "Bearer token")],
+            &[("authorization", "placeholder-2")],
+            &[("authorization", "Basic placeholder-2")],
             &[("authorization", "Bearer ")],
         ] {
-            assert_eq!(upstream.unmask(&mut headers(strange)), Err(Stranger), "{strange:?}");
+            assert_eq!(
+                upstream.restore_credentials(&mut headers(strange)),
+                Err(UnknownCredential),
+                "{strange:?}"
+            );
         }
     }
 
@@ -340,19 +348,22 @@ mod tests {
         // Without TLS the vendor's own address is a mistake of its own.
         let base = ("ANTHROPIC_BASE_URL", "http://gateway");
         for (set, expected) in [
-            (&[base, ("ANTHROPIC_API_KEY", "")][..], CoverError::NoCredential),
+            (&[base, ("ANTHROPIC_API_KEY", "")][..], SubstituteError::NoCredential),
             (
                 &[base, key, ("CLAUDE_CODE_USE_VERTEX", "1")],
-                CoverError::Provider("CLAUDE_CODE_USE_VERTEX"),
+                SubstituteError::Provider("CLAUDE_CODE_USE_VERTEX"),
             ),
-            (&[base, key, ("https_proxy", "http://p")], CoverError::Detour("https_proxy")),
-            (&[key, ("ANTHROPIC_BASE_URL", "api.example.com")], CoverError::Address),
-            (&[key, ("ANTHROPIC_BASE_URL", "ftp://h/")], CoverError::Address),
-            (&[key, ("ANTHROPIC_BASE_URL", "http://user:pw@h/")], CoverError::Address),
-            (&[base, ("ANTHROPIC_API_KEY", "a\nb")], CoverError::Header("ANTHROPIC_API_KEY")),
+            (
+                &[base, key, ("https_proxy", "http://p")],
+                SubstituteError::ProxyVariable("https_proxy"),
+            ),
+            (&[key, ("ANTHROPIC_BASE_URL", "api.example.com")], SubstituteError::Address),
+            (&[key, ("ANTHROPIC_BASE_URL", "ftp://h/")], SubstituteError::Address),
+            (&[key, ("ANTHROPIC_BASE_URL", "http://user:pw@h/")], SubstituteError::Address),
+            (&[base, ("ANTHROPIC_API_KEY", "a\nb")], SubstituteError::Header("ANTHROPIC_API_KEY")),
             (
                 &[base, key, ("ANTHROPIC_CUSTOM_HEADERS", "no colon")],
-                CoverError::Header(CUSTOM_HEADERS),
+                SubstituteError::Header(CUSTOM_HEADERS),
             ),
         ] {
             assert_eq!(covered(set).map(|_| ()), Err(expected), "{set:?}");

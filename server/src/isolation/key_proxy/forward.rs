@@ -100,7 +100,7 @@ impl Forwarder {
         let (mut head, body) = request.into_parts();
         // The CLI looks whether anybody is there, and shows no credential.
         let greeting = head.method == Method::HEAD && head.uri.path() == "/";
-        if !greeting && upstream.unmask(&mut head.headers).is_err() {
+        if !greeting && upstream.restore_credentials(&mut head.headers).is_err() {
             return refusal(StatusCode::UNAUTHORIZED, "authentication_error", STRANGER);
         }
         if !greeting && !PATHS.contains(&head.uri.path()) {

@@ -1,16 +1,16 @@
 //! Keeps the credential out of the reach of the agent's tools.
 //!
 //! Every tool of the agent inherits its environment, and with it the key. With
-//! `--key-proxy` the agent gets a stand-in instead, and the address of this
+//! `--key-proxy` the agent gets a placeholder key instead, and the address of this
 //! proxy on loopback for its API: the proxy puts the real credential in its
-//! place on the way out. A stand-in is drawn for each start of the agent and
+//! place on the way out. A placeholder key is drawn for each start of the agent and
 //! is good for its life and for the Messages API alone.
 //!
-//! * [`cover`](KeyProxy::cover) turns an environment into one without secrets
+//! * [`substitute`](KeyProxy::substitute) turns an environment into one without secrets
 //! * [`credentials`] is what it does, pure
 //! * [`forward`] passes requests on
 //!
-//! What it does not do: a tool that finds the stand-in can ask the model
+//! What it does not do: a tool that finds the placeholder key can ask the model
 //! questions with it, at the user's cost, as long as the agent lives.
 
 pub mod credentials;
@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use credentials::{CoverError, Upstream};
+use credentials::{SubstituteError, Upstream};
 use forward::Forwarder;
 
 /// How many connections the agent may have open. The CLI has a handful, one
@@ -73,18 +73,21 @@ impl KeyProxy {
         Ok(Self { address, current })
     }
 
-    /// `env` with stand-ins for its credentials, and this proxy as its API.
-    /// From now on the stand-ins of an earlier agent are good for nothing.
+    /// `env` with placeholder keys for its credentials, and this proxy as its API.
+    /// From now on the placeholder keys of an earlier agent are good for nothing.
     ///
     /// # Errors
     ///
     /// When there is nothing to keep, or it goes where the proxy cannot.
-    pub fn cover(
+    pub fn substitute(
         &self,
         env: Vec<(OsString, OsString)>,
-    ) -> Result<Vec<(OsString, OsString)>, CoverError> {
-        let (env, upstream) =
-            credentials::cover(env, &format!("http://{}", self.address), crate::random::stand_in)?;
+    ) -> Result<Vec<(OsString, OsString)>, SubstituteError> {
+        let (env, upstream) = credentials::substitute(
+            env,
+            &format!("http://{}", self.address),
+            crate::random::placeholder,
+        )?;
         // A holder that panicked cannot have left half a value.
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(upstream));
         Ok(env)

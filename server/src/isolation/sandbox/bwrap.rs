@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE, View};
+use super::{MountPlan, STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE};
 use crate::isolation::probe;
 use crate::process::Ending;
 
@@ -33,14 +33,14 @@ pub const SYSTEM: [&str; 13] = [
 ];
 
 /// How long the trial may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The namespaces of every run, the trial included.
 const NAMESPACES: [&str; 3] = ["--unshare-all", "--share-net", "--die-with-parent"];
 
 /// The arguments up to the program. Later ones are mounted over earlier ones.
 #[must_use]
-pub fn arguments(view: &View) -> Vec<OsString> {
+pub fn arguments(plan: &MountPlan) -> Vec<OsString> {
     let mut args = Args(NAMESPACES.into_iter().map(OsString::from).collect());
     for directory in SYSTEM {
         args.mount("--ro-bind-try", directory.as_ref());
@@ -49,11 +49,11 @@ pub fn arguments(view: &View) -> Vec<OsString> {
     args.private("--dev", "/dev".as_ref());
     args.private("--tmpfs", "/tmp".as_ref());
     args.private("--tmpfs", "/var/tmp".as_ref());
-    if let Some(home) = &view.home {
+    if let Some(home) = &plan.home {
         args.private("--tmpfs", home);
     }
-    args.mount(if view.writable { "--bind" } else { "--ro-bind" }, &view.workspace);
-    if let Some(state) = &view.state {
+    args.mount(if plan.writable { "--bind" } else { "--ro-bind" }, &plan.workspace);
+    if let Some(state) = &plan.state {
         args.private("--tmpfs", state);
         for directory in STATE_WRITABLE {
             args.mount("--bind", &state.join(directory));
@@ -63,14 +63,14 @@ pub fn arguments(view: &View) -> Vec<OsString> {
             args.mount("--ro-bind-try", &state.join(entry));
         }
     }
-    if let Some(file) = &view.user_file {
+    if let Some(file) = &plan.user_file {
         args.mount("--ro-bind-try", file);
     }
-    for path in &view.readable {
+    for path in &plan.readable {
         args.mount("--ro-bind", path);
     }
     args.private("--remount-ro", "/".as_ref());
-    args.private("--chdir", &view.cwd);
+    args.private("--chdir", &plan.cwd);
     args.0
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn probe(bwrap: &Path) -> Result<(), String> {
     args.extend(["--tmpfs", "/tmp", "--"].map(OsString::from));
     // The one program that is known to be there.
     args.extend([bwrap.into(), "--version".into()]);
-    let outcome = probe::run(bwrap.into(), args, Vec::new(), PATIENCE).await;
+    let outcome = probe::run(bwrap.into(), args, Vec::new(), PROBE_TIMEOUT).await;
     match outcome {
         Ok(outcome) if outcome.how == Ending::Exited(0) => Ok(()),
         Ok(outcome) => Err(explain(outcome.stderr.trim(), &Kernel::read())),
@@ -152,8 +152,8 @@ fn explain(words: &str, kernel: &Kernel) -> String {
 mod tests {
     use super::*;
 
-    fn view() -> View {
-        View {
+    fn plan() -> MountPlan {
+        MountPlan {
             program: "/home/u/.local/bin/claude".into(),
             cwd: "/home/u/agent-workspace/sub".into(),
             workspace: "/home/u/agent-workspace".into(),
@@ -165,9 +165,9 @@ mod tests {
         }
     }
 
-    fn text(view: &View) -> String {
+    fn text(plan: &MountPlan) -> String {
         let args: Vec<_> =
-            arguments(view).iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+            arguments(plan).iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
         args.join(" ")
     }
 
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_home_is_empty_and_the_workspace_lies_over_it() {
-        let text = text(&view());
+        let text = text(&plan());
         assert!(text.starts_with("--unshare-all --share-net --die-with-parent "), "{text}");
         let home = at(&text, "--tmpfs /home/u ");
         let workspace = at(&text, "--bind /home/u/agent-workspace /home/u/agent-workspace ");
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn nothing_is_writable_in_a_read_only_workspace() {
-        let text = text(&View { writable: false, ..view() });
+        let text = text(&MountPlan { writable: false, ..plan() });
         at(&text, "--ro-bind /home/u/agent-workspace /home/u/agent-workspace ");
         let writable: Vec<_> = text.split(' ').filter(|arg| *arg == "--bind").collect();
         assert_eq!(writable.len(), STATE_WRITABLE.len(), "{text}");
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn without_a_home_there_is_none() {
-        let text = text(&View { home: None, state: None, user_file: None, ..view() });
+        let text = text(&MountPlan { home: None, state: None, user_file: None, ..plan() });
         assert!(!text.contains(".claude.json") && !text.contains("--tmpfs /home/u"), "{text}");
     }
 

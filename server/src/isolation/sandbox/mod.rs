@@ -25,8 +25,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::isolation::program::find_program;
-use crate::process::Plan;
-use option::Choice;
+use crate::process::SpawnSpec;
+use option::SandboxOption;
 
 /// What the agent runs in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,12 +45,12 @@ pub enum Unavailable {
     #[error(
         "--sandbox {0}: bubblewrap (`bwrap`) was not found in PATH: install it (`apt-get install bubblewrap`, `dnf install bubblewrap`), or choose --sandbox none"
     )]
-    Missing(Choice),
+    Missing(SandboxOption),
     /// The program is there and the system does not let it work.
-    #[error("--sandbox {choice}: bubblewrap does not work here: {reason}")]
+    #[error("--sandbox {option}: bubblewrap does not work here: {reason}")]
     Refused {
         /// What was asked for.
-        choice: Choice,
+        option: SandboxOption,
         /// The cause and its mend.
         reason: String,
     },
@@ -66,24 +66,24 @@ pub enum Unavailable {
 ///
 /// # Errors
 ///
-/// See [`Unavailable`]. [`Choice::Auto`] gives the error too; whether to go on
+/// See [`Unavailable`]. [`SandboxOption::Auto`] gives the error too; whether to go on
 /// without is the caller's decision.
-pub async fn open(choice: Choice, path: Option<&OsStr>) -> Result<Sandbox, Unavailable> {
-    match choice {
-        Choice::None => return Ok(Sandbox::None),
-        Choice::Seatbelt => return Err(Unavailable::OtherSystem),
-        Choice::Auto | Choice::Os | Choice::Bwrap => {}
+pub async fn open(option: SandboxOption, path: Option<&OsStr>) -> Result<Sandbox, Unavailable> {
+    match option {
+        SandboxOption::None => return Ok(Sandbox::None),
+        SandboxOption::Seatbelt => return Err(Unavailable::OtherSystem),
+        SandboxOption::Auto | SandboxOption::Os | SandboxOption::Bwrap => {}
     }
-    let found = find_program(Path::new("bwrap"), path).ok_or(Unavailable::Missing(choice))?;
+    let found = find_program(Path::new("bwrap"), path).ok_or(Unavailable::Missing(option))?;
     match bwrap::probe(&found).await {
         Ok(()) => Ok(Sandbox::Bwrap(found)),
-        Err(reason) => Err(Unavailable::Refused { choice, reason }),
+        Err(reason) => Err(Unavailable::Refused { option, reason }),
     }
 }
 
 /// What the server knows about where the agent works.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct SandboxContext<'a> {
     /// The workspace.
     pub workspace: &'a Path,
     /// Whether the agent may write into it.
@@ -93,7 +93,7 @@ pub struct Place<'a> {
     pub environment: &'a [(OsString, OsString)],
 }
 
-impl Place<'_> {
+impl SandboxContext<'_> {
     fn variable(&self, name: &str) -> Option<PathBuf> {
         let found = self.environment.iter().find(|(variable, _)| variable == name);
         found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
@@ -147,19 +147,23 @@ impl Sandbox {
     /// # Errors
     ///
     /// See [`WrapError`].
-    pub fn wrap(&self, plan: Plan, place: &Place<'_>) -> Result<Plan, WrapError> {
-        let Self::Bwrap(bwrap) = self else { return Ok(plan) };
-        let view = view(&plan, place)?;
-        let mut args = bwrap::arguments(&view);
+    pub fn wrap(
+        &self,
+        spec: SpawnSpec,
+        context: &SandboxContext<'_>,
+    ) -> Result<SpawnSpec, WrapError> {
+        let Self::Bwrap(bwrap) = self else { return Ok(spec) };
+        let mount_plan = mount_plan(&spec, context)?;
+        let mut args = bwrap::arguments(&mount_plan);
         args.push("--".into());
-        args.push(view.program.into());
-        args.extend(plan.args);
-        Ok(Plan {
+        args.push(mount_plan.program.into());
+        args.extend(spec.args);
+        Ok(SpawnSpec {
             program: bwrap.into(),
             args,
-            env: environment(plan.env),
-            cwd: plan.cwd,
-            scratch: plan.scratch,
+            env: environment(spec.env),
+            cwd: spec.cwd,
+            scratch: spec.scratch,
         })
     }
 }
@@ -167,7 +171,7 @@ impl Sandbox {
 /// What is to be seen inside. Every path is absolute and, unless said
 /// otherwise, is found at the same place inside and outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
+pub struct MountPlan {
     /// The program to run, links followed.
     pub program: PathBuf,
     /// Where it runs.
@@ -213,18 +217,18 @@ pub const STATE_READABLE: [&str; 10] = [
 const PRIVATE: [&str; 4] = ["/tmp", "/var/tmp", "/home", "/root"];
 
 /// Looks at the disk for what `plan` needs.
-fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
+fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPlan, WrapError> {
     let resolve = |path: &Path| {
         path.canonicalize().map_err(|source| WrapError::Path { path: path.to_owned(), source })
     };
-    let workspace = resolve(place.workspace)?;
-    let home = place.variable("HOME");
+    let workspace = resolve(context.workspace)?;
+    let home = context.variable("HOME");
     for home in home.iter().flat_map(|home| [Some(home.clone()), home.canonicalize().ok()]) {
         if let Some(home) = home.filter(|home| home.starts_with(&workspace)) {
             return Err(WrapError::Home { workspace, home });
         }
     }
-    let (state, user_file) = match (place.variable("CLAUDE_CONFIG_DIR"), &home) {
+    let (state, user_file) = match (context.variable("CLAUDE_CONFIG_DIR"), &home) {
         (Some(directory), _) => (Some(directory), None),
         (None, Some(home)) => (Some(home.join(".claude")), Some(home.join(".claude.json"))),
         (None, None) => (None, None),
@@ -236,7 +240,7 @@ fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
         }
     }
 
-    let path = plan.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| &**value);
+    let path = spec.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| &**value);
     let mut private: Vec<&Path> = PRIVATE.iter().map(Path::new).collect();
     private.push(&workspace);
     private.extend(home.as_deref());
@@ -251,10 +255,10 @@ fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
         }
         Ok(resolved)
     };
-    let program = show(Path::new(&plan.program))?;
-    if plan.program == "node" {
+    let program = show(Path::new(&spec.program))?;
+    if spec.program == "node" {
         // The script is its first argument.
-        if let Some(script) = plan.args.first() {
+        if let Some(script) = spec.args.first() {
             show(Path::new(script))?;
         }
     } else if is_script(&program) {
@@ -264,7 +268,7 @@ fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
     if let Ok(resolver) = Path::new("/etc/resolv.conf").canonicalize() {
         readable.push(resolver);
     }
-    readable.extend(plan.scratch.as_deref().map(Path::to_owned));
+    readable.extend(spec.scratch.as_deref().map(Path::to_owned));
     // What lies in the workspace or the system is there already, and must not
     // become read-only or lose its place.
     readable.retain(|path| {
@@ -272,11 +276,11 @@ fn view(plan: &Plan, place: &Place<'_>) -> Result<View, WrapError> {
             && !bwrap::SYSTEM.iter().any(|directory| path.starts_with(directory))
     });
     readable.dedup();
-    Ok(View {
+    Ok(MountPlan {
         program,
-        cwd: plan.cwd.clone(),
+        cwd: spec.cwd.clone(),
         workspace,
-        writable: place.writable,
+        writable: context.writable,
         home,
         state,
         user_file,
@@ -313,8 +317,8 @@ fn environment(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
 mod tests {
     use super::*;
 
-    fn plan(program: &Path) -> Plan {
-        Plan {
+    fn spec(program: &Path) -> SpawnSpec {
+        SpawnSpec {
             program: program.into(),
             args: vec!["--flag=value".into()],
             env: [("PATH", "/usr/bin:/bin"), ("TMPDIR", "/far")]
@@ -341,19 +345,20 @@ mod tests {
             fs::copy("/bin/true", program).unwrap();
         }
         let environment = set(&home);
-        let place = Place { workspace: &workspace, writable: true, environment: &environment };
-        let neighbours = view(&plan(&bin.join("claude")), &place).unwrap();
+        let context =
+            SandboxContext { workspace: &workspace, writable: true, environment: &environment };
+        let neighbours = mount_plan(&spec(&bin.join("claude")), &context).unwrap();
         assert_eq!(neighbours.program, bin.join("claude"));
         assert!(neighbours.readable.contains(&bin), "{neighbours:?}");
-        let alone = view(&plan(&home.join("claude")), &place).unwrap();
+        let alone = mount_plan(&spec(&home.join("claude")), &context).unwrap();
         assert!(alone.readable.contains(&home.join("claude")), "{alone:?}");
         assert!(!alone.readable.contains(&home), "{alone:?}");
         assert_eq!(alone.state, Some(home.join(".claude")));
         assert!(home.join(".claude/projects").is_dir());
 
-        let system = view(&plan(Path::new("true")), &place).unwrap();
+        let system = mount_plan(&spec(Path::new("true")), &context).unwrap();
         assert!(system.readable.iter().all(|path| !path.starts_with("/usr")), "{system:?}");
-        let missing = view(&plan(Path::new("no-such-program")), &place);
+        let missing = mount_plan(&spec(Path::new("no-such-program")), &context);
         assert!(matches!(missing, Err(WrapError::Program(_))), "{missing:?}");
     }
 
@@ -362,15 +367,15 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let environment = set(home.path());
         for workspace in [home.path(), Path::new("/")] {
-            let place = Place { workspace, writable: true, environment: &environment };
-            let refused = view(&plan(Path::new("true")), &place).unwrap_err();
+            let context = SandboxContext { workspace, writable: true, environment: &environment };
+            let refused = mount_plan(&spec(Path::new("true")), &context).unwrap_err();
             assert!(refused.to_string().contains("--workspace"), "{refused}");
         }
     }
 
     #[test]
     fn temporary_files_have_one_place() {
-        let env = environment(plan(Path::new("x")).env);
+        let env = environment(spec(Path::new("x")).env);
         let names: Vec<_> =
             env.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();
         assert_eq!(names, [(Some("PATH"), Some("/usr/bin:/bin")), (Some("TMPDIR"), Some("/tmp"))]);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// What the operator asks for: `--sandbox`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Choice {
+pub enum SandboxOption {
     /// None.
     #[default]
     None,
@@ -19,7 +19,7 @@ pub enum Choice {
     Seatbelt,
 }
 
-impl Choice {
+impl SandboxOption {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::None, Self::Auto, Self::Os, Self::Bwrap, Self::Seatbelt];
 
@@ -36,24 +36,24 @@ impl Choice {
     }
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for SandboxOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Choice {
-    type Err = UnknownChoice;
+impl FromStr for SandboxOption {
+    type Err = UnknownSandbox;
 
-    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
-        Self::ALL.into_iter().find(|choice| choice.as_str() == text).ok_or(UnknownChoice)
+    fn from_str(text: &str) -> Result<Self, UnknownSandbox> {
+        Self::ALL.into_iter().find(|option| option.as_str() == text).ok_or(UnknownSandbox)
     }
 }
 
 /// A sandbox that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected none, auto, os, bwrap or seatbelt")]
-pub struct UnknownChoice;
+pub struct UnknownSandbox;
 
 #[cfg(test)]
 mod tests {
@@ -61,9 +61,9 @@ mod tests {
 
     #[test]
     fn choices_are_read_as_they_are_written() {
-        for choice in Choice::ALL {
-            assert_eq!(choice.to_string().parse(), Ok(choice));
+        for option in SandboxOption::ALL {
+            assert_eq!(option.to_string().parse(), Ok(option));
         }
-        assert_eq!("OS".parse::<Choice>(), Err(UnknownChoice));
+        assert_eq!("OS".parse::<SandboxOption>(), Err(UnknownSandbox));
     }
 }

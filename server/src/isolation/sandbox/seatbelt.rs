@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE, View};
+use super::{MountPlan, STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE};
 
 /// The system, to be read.
 const SYSTEM: [&str; 12] = [
@@ -28,7 +28,7 @@ const SYSTEM: [&str; 12] = [
 /// The profile. Later rules win over earlier ones, so what is denied for good
 /// comes last.
 #[must_use]
-pub fn profile(view: &View) -> String {
+pub fn profile(view: &MountPlan) -> String {
     let mut profile = Profile(String::from(
         "(version 1)\n(deny default)\n(import \"system.sb\")\n(allow process-fork)\n(allow process-exec)\n(allow signal (target same-sandbox))\n(allow process-info* (target same-sandbox))\n(allow sysctl-read)\n(allow mach-lookup)\n(allow network*)\n(allow file-read-metadata)\n",
     ));
@@ -85,8 +85,8 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn view(writable: bool) -> View {
-        View {
+    fn view(writable: bool) -> MountPlan {
+        MountPlan {
             program: "/opt/claude".into(),
             cwd: "/Users/u/w".into(),
             workspace: "/Users/u/w".into(),

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn on_a_loopback_bind_the_host_is_a_loopback_one() {
-    let access = Access::new(rules());
+    let access = AccessPolicy::new(rules());
     for ours in [
         "localhost",
         "localhost:3000",
@@ -52,7 +52,7 @@ fn on_a_loopback_bind_the_host_is_a_loopback_one() {
 #[test]
 fn a_malformed_host_is_a_bad_request_on_any_bind() {
     for loopback in [true, false] {
-        let access = Access::new(AccessRules { loopback, ..rules() });
+        let access = AccessPolicy::new(AccessRules { loopback, ..rules() });
         for bad in [
             "",
             " ",
@@ -99,16 +99,16 @@ fn a_malformed_host_is_a_bad_request_on_any_bind() {
         head
     };
     for head in [none, two, not_ascii] {
-        for door in EVERY_DOOR {
-            assert_eq!(status(&Access::new(rules()), door, &head), 400, "{head:?}");
+        for endpoint in EVERY_ENDPOINT {
+            assert_eq!(status(&AccessPolicy::new(rules()), endpoint, &head), 400, "{head:?}");
         }
     }
 }
 
 #[test]
 fn an_absolute_target_has_to_agree_with_the_host() {
-    let access = Access::new(rules());
-    let ask = |uri, host| status(&access, Door::Health, &get(uri, &[("host", host)]));
+    let access = AccessPolicy::new(rules());
+    let ask = |uri, host| status(&access, Endpoint::Health, &get(uri, &[("host", host)]));
     assert_eq!(ask("http://localhost:3000/health", "localhost:3000"), 200);
     assert_eq!(ask("http://LOCALHOST:3000/health", "localhost:3000"), 200);
     assert_eq!(ask("http://attacker.example/health", "localhost:3000"), 400);
@@ -122,7 +122,7 @@ fn a_host_can_be_allowed_by_name() {
     let allow_hosts = ["Relay.example", "192.168.1.5", "[fd00::7]", "app.localhost"];
     let allow_hosts: Vec<_> = allow_hosts.map(|host| host.parse().unwrap()).into();
     for loopback in [true, false] {
-        let access = Access::new(AccessRules {
+        let access = AccessPolicy::new(AccessRules {
             loopback,
             allow_hosts: allow_hosts.clone(),
             ..AccessRules::default()
@@ -146,7 +146,7 @@ fn a_host_can_be_allowed_by_name() {
 
 #[test]
 fn bound_to_another_address_every_well_formed_host_passes() {
-    let access = Access::new(AccessRules::default());
+    let access = AccessPolicy::new(AccessRules::default());
     for name in ["3000-isbx0f3k1.e2b.app", "192.168.1.5:3000", "relay_1:3000", "localhost"] {
         assert_eq!(host(&access, name), 200, "{name}");
     }
@@ -173,7 +173,7 @@ fn an_allowed_host_is_a_host_and_nothing_more() {
 
 #[test]
 fn the_origin_is_the_servers_own_or_none() {
-    let access = Access::new(rules());
+    let access = AccessPolicy::new(rules());
     for (host, own) in [
         ("localhost:3000", "http://localhost:3000"),
         ("localhost:3000", "https://localhost:3000"),
@@ -242,7 +242,7 @@ fn the_origin_is_the_servers_own_or_none() {
 
 #[test]
 fn origin_comes_once_and_as_text() {
-    let access = Access::new(rules());
+    let access = AccessPolicy::new(rules());
     let own = ("origin", "http://localhost:3000");
     let two = get("/", &[("host", "localhost:3000"), own, own]);
     let mut not_ascii = get("/", &[("host", "localhost:3000")]);
@@ -250,8 +250,8 @@ fn origin_comes_once_and_as_text() {
         .headers
         .insert(ORIGIN, HeaderValue::from_bytes(b"http://localhost:3000\xff").unwrap());
     for head in [two, not_ascii] {
-        for door in EVERY_DOOR {
-            assert_eq!(status(&access, door, &head), 403, "{head:?}");
+        for endpoint in EVERY_ENDPOINT {
+            assert_eq!(status(&access, endpoint, &head), 403, "{head:?}");
         }
     }
 }
@@ -259,17 +259,19 @@ fn origin_comes_once_and_as_text() {
 #[test]
 fn on_any_bind_a_foreign_origin_is_refused() {
     // A stranger's page that asks a server in the local network by its name.
-    let access = Access::new(AccessRules::default());
+    let access = AccessPolicy::new(AccessRules::default());
     assert_eq!(origin(&access, "relay.lan:3000", "https://evil.example"), 403);
     assert_eq!(origin(&access, "relay.lan:3000", "http://relay.lan:3000"), 200);
-    let token =
-        Access::new(AccessRules { token: Some(secret("correct-horse")), ..AccessRules::default() });
+    let token = AccessPolicy::new(AccessRules {
+        token: Some(secret("correct-horse")),
+        ..AccessRules::default()
+    });
     // Not even with the token: pages are not to have it.
     let head = get(
         "/ws?token=correct-horse",
         &[("host", "relay.lan"), ("origin", "https://evil.example")],
     );
-    assert_eq!(status(&token, Door::Socket, &head), 403);
+    assert_eq!(status(&token, Endpoint::Socket, &head), 403);
 }
 
 #[test]
@@ -280,7 +282,7 @@ fn origins_can_be_allowed() {
         "tauri://localhost",
         "http://b.example:80",
     ];
-    let access = Access::new(AccessRules {
+    let access = AccessPolicy::new(AccessRules {
         allow_origins: allow_origins.map(|origin| origin.parse().unwrap()).into(),
         ..rules()
     });
@@ -335,7 +337,7 @@ fn an_allowed_origin_is_an_origin_and_nothing_more() {
 
 #[test]
 fn cors_is_for_allowed_foreign_origins_alone() {
-    let access = Access::new(AccessRules {
+    let access = AccessPolicy::new(AccessRules {
         allow_origins: vec!["https://app.example".parse().unwrap()],
         ..rules()
     });

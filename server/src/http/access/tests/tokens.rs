@@ -70,16 +70,16 @@ fn anything_but_the_token_opens_nothing() {
 
 #[test]
 fn a_token_may_hold_any_sign() {
-    let access = Access::new(AccessRules { token: Some(secret("a+b/c=%41&d")), ..rules() });
+    let access = AccessPolicy::new(AccessRules { token: Some(secret("a+b/c=%41&d")), ..rules() });
     assert_eq!(token(&access, "/", &["Bearer a+b/c=%41&d"]), (200, true));
     assert_eq!(token(&access, "/?token=a%2Bb%2Fc%3D%2541%26d", &[]), (200, true));
-    let pasted = Access::new(AccessRules { token: Some(secret("a+b/c==")), ..rules() });
+    let pasted = AccessPolicy::new(AccessRules { token: Some(secret("a+b/c==")), ..rules() });
     assert_eq!(token(&pasted, "/?token=a+b/c==", &[]), (200, true));
 }
 
 #[test]
 fn without_a_token_nobody_is_asked_for_one() {
-    let access = Access::new(rules());
+    let access = AccessPolicy::new(rules());
     assert_eq!(token(&access, "/", &[]), (200, true));
     assert_eq!(token(&access, "/?token=x&token=y", &["Bearer z", "Basic z"]), (200, true));
 }
@@ -87,7 +87,7 @@ fn without_a_token_nobody_is_asked_for_one() {
 #[test]
 fn every_refusal_of_a_status_reads_the_same() {
     let access = with_token();
-    let denied = |head: &Parts| access.check(Door::Config, head).unwrap_err();
+    let denied = |head: &Parts| access.check(Endpoint::Config, head).unwrap_err();
     let localhost = ("host", "localhost");
     let unauthorized = [
         get("/", &[localhost]),
@@ -117,21 +117,21 @@ fn a_stranger_is_turned_away_before_the_token_is_looked_at() {
         let authorization = format!("Bearer {token}");
         let evil = ("origin", "https://evil.example");
         let head = get("/", &[("host", "localhost"), evil, ("authorization", &authorization)]);
-        assert_eq!(access.check(Door::Socket, &head).unwrap_err().cause, Cause::ForeignOrigin);
+        assert_eq!(access.check(Endpoint::Socket, &head).unwrap_err().cause, Cause::ForeignOrigin);
         let head = get("/", &[("host", "evil.example"), ("authorization", &authorization)]);
-        assert_eq!(access.check(Door::Socket, &head).unwrap_err().cause, Cause::ForeignHost);
+        assert_eq!(access.check(Endpoint::Socket, &head).unwrap_err().cause, Cause::ForeignHost);
     }
 }
 
 #[test]
 fn a_browser_posts_its_configuration_as_json() {
-    let access = Access::new(rules());
+    let access = AccessPolicy::new(rules());
     let own = ("origin", "http://localhost");
-    let post = |types: &[&str], headers: &[(&str, &str)], door| {
+    let post = |types: &[&str], headers: &[(&str, &str)], endpoint| {
         let mut all = vec![("host", "localhost")];
         all.extend(headers);
         all.extend(types.iter().map(|media_type| ("content-type", *media_type)));
-        status(&access, door, &head(Method::POST, "/", &all))
+        status(&access, endpoint, &head(Method::POST, "/", &all))
     };
     for json in [
         &["application/json"][..],
@@ -139,7 +139,7 @@ fn a_browser_posts_its_configuration_as_json() {
         &["application/json;charset=utf-8"],
         &["application/json ; charset=utf-8"],
     ] {
-        assert_eq!(post(json, &[own], Door::Config), 200, "{json:?}");
+        assert_eq!(post(json, &[own], Endpoint::Config), 200, "{json:?}");
     }
     for other in [
         &[][..],
@@ -155,23 +155,23 @@ fn a_browser_posts_its_configuration_as_json() {
         &["application/json", "text/plain"],
         &["application/json", "application/json"],
     ] {
-        assert_eq!(post(other, &[own], Door::Config), 415, "{other:?}");
+        assert_eq!(post(other, &[own], Endpoint::Config), 415, "{other:?}");
         // Programs may call it what they like, as those of old do.
-        assert_eq!(post(other, &[], Door::Config), 200, "{other:?}");
-        assert_eq!(post(other, &[own], Door::Health), 200, "{other:?}");
+        assert_eq!(post(other, &[], Endpoint::Config), 200, "{other:?}");
+        assert_eq!(post(other, &[own], Endpoint::Health), 200, "{other:?}");
     }
 }
 
 #[test]
 fn a_preflight_needs_no_token_and_gets_no_further() {
-    let access = Access::new(AccessRules {
+    let access = AccessPolicy::new(AccessRules {
         token: Some(secret("correct-horse")),
         allow_origins: vec!["https://app.example".parse().unwrap()],
         ..rules()
     });
     let ask = |origin| {
         let head = head(Method::OPTIONS, "/", &[("host", "localhost"), ("origin", origin)]);
-        access.check(Door::Config, &head)
+        access.check(Endpoint::Config, &head)
     };
     assert_eq!(ask("https://app.example"), Ok(Admission { authorized: false }));
     assert_eq!(ask("https://evil.example").unwrap_err().cause, Cause::ForeignOrigin);
@@ -179,7 +179,7 @@ fn a_preflight_needs_no_token_and_gets_no_further() {
 
 #[test]
 fn the_first_claim_is_the_last() {
-    let access = Access::new(rules());
+    let access = AccessPolicy::new(rules());
     let ask = |text: &str| token(&access, "/", &[&format!("Bearer {text}")]);
     assert!(!access.has_token());
     assert_eq!(token(&access, "/", &[]), (200, true));
@@ -207,7 +207,7 @@ fn a_token_of_the_operator_cannot_be_claimed_away() {
 
 #[test]
 fn of_many_who_claim_at_once_one_wins() {
-    let access = Access::new(rules());
+    let access = AccessPolicy::new(rules());
     let winners: Vec<_> = std::thread::scope(|scope| {
         let claims: Vec<_> = (0..8)
             .map(|n| {
@@ -226,7 +226,7 @@ fn of_many_who_claim_at_once_one_wins() {
 fn nothing_shows_the_token() {
     let access = with_token();
     let head = get("/?token=canary", &[("host", "localhost"), ("authorization", "Bearer canary")]);
-    let denial = access.check(Door::Config, &head).unwrap_err();
+    let denial = access.check(Endpoint::Config, &head).unwrap_err();
     let shown = format!("{access:?} {denial:?} {}", denial.cause);
     assert!(!shown.contains("horse") && !shown.contains("canary"), "{shown}");
 }
