@@ -78,7 +78,7 @@ export async function request(path, { method = "GET", json } = {}) {
   return { status: response.status, body, text };
 }
 
-/** The words of a failed request, as the server gave them. */
+/** The error text of a failed request, as the server gave it. */
 export function failure(answer) {
   if (typeof answer.body?.error === "string") return answer.body.error;
   return answer.text === "" ? `HTTP status ${answer.status}` : answer.text.slice(0, 500);
@@ -91,8 +91,8 @@ export function failure(answer) {
  */
 export async function probeAccess() {
   const answer = await request("config");
-  if (answer.status === 401) return { verdict: "unauthorized", words: failure(answer) };
-  if (answer.status === 403) return { verdict: "forbidden", words: failure(answer) };
-  if (answer.status === 0) return { verdict: "unreachable", words: answer.text };
-  return { verdict: "ok", words: "" };
+  if (answer.status === 401) return { outcome: "unauthorized", words: failure(answer) };
+  if (answer.status === 403) return { outcome: "forbidden", words: failure(answer) };
+  if (answer.status === 0) return { outcome: "unreachable", words: answer.text };
+  return { outcome: "ok", words: "" };
 }

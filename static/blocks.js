@@ -8,7 +8,7 @@ import { count, isObject, oneLine, pretty, visible } from "./text.js";
 // A folded body is laid out when it is opened, and then at most this much of it.
 const MAX_BODY_CHARS = 200_000;
 
-/** A paragraph of the agent's words. */
+/** A paragraph of the agent's text. */
 export class TextBlock {
   type = "text";
   #text = "";
@@ -59,7 +59,7 @@ export class TextBlock {
   }
 }
 
-/** What the model thought, folded. */
+/** The model's thinking, folded. */
 export class ThinkingBlock {
   type = "thinking";
   #text = "";
@@ -159,12 +159,12 @@ export class ToolBlock {
     this.flush();
   }
 
-  /** Whether it waits for the user's permission, or runs. */
+  /** Marks that it waits for the user's permission, or runs. */
   waits(waiting) {
     if (this.node.dataset.status === "running") this.#setStatus("running", waiting ? "waiting for you" : "running");
   }
 
-  /** Where the messages of a sub-agent started by this call go. */
+  /** The place for messages of a sub-agent started by this call. */
   childList() {
     this.children ??= el("div", { class: "sub-agent" });
     if (this.node.open && !this.children.isConnected) this.#body.append(this.children);
@@ -252,7 +252,7 @@ export function setLong(node, text) {
   if (cut) node.append(el("span", { class: "cut-note", text: `\n${count(text.length - MAX_BODY_CHARS)} more characters are not shown here. The whole frame is under Frames.` }));
 }
 
-/** What a tool call is about, in one line. */
+/** A summary of a tool call, in one line. */
 export function gist(input) {
   if (!isObject(input)) return oneLine(String(input ?? ""));
   if (typeof input.questions?.[0]?.question === "string") return oneLine(input.questions[0].question);

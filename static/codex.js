@@ -17,7 +17,7 @@ const QUIET = new Set([
   "turn/diff/updated",
 ]);
 
-/** Whether a line is a notification of Codex. */
+/** True for a notification of Codex. */
 export function isCodex(data) {
   return isObject(data) && typeof data.method === "string" && data.type === undefined;
 }

@@ -30,7 +30,7 @@ export class Composer {
     this.#box.focus();
   }
 
-  /** Names who answers, in the empty box. */
+  /** Names the agent, in the empty box. */
   address(name) {
     this.#box.placeholder = `Message ${name === "" ? "the agent" : name === "demo agent" ? "the demo agent" : name}`;
   }

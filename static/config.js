@@ -37,7 +37,7 @@ export class ConfigPanel {
     byId("config-reload").addEventListener("click", () => this.load());
   }
 
-  /** What the server said of itself: which agents are there, and which modes it allows. */
+  /** The server's capabilities: which agents are there, and which modes it allows. */
   know({ providers, permission_modes: modes }) {
     const codex = byId("config-provider").querySelector("[value=codex]");
     const there = providers?.codex?.installed !== false || providers?.codex?.remote === true;

@@ -53,7 +53,7 @@ export class Connection {
     return this.state.name === "connected";
   }
 
-  /** Connects; with `takeover` the client that holds the place is sent away. */
+  /** Connects; with `takeover` in place of the client that holds the slot. */
   connect({ takeover = false } = {}) {
     clearTimeout(this.#timer);
     this.#drop();
@@ -194,13 +194,13 @@ export class Connection {
     }
   }
 
-  // The connection never came to be. 401 and 403 will not change by trying again.
+  // The connection was never opened. 401 and 403 will not change by trying again.
   async #explainRefusal() {
-    const { verdict, words } = await probeAccess();
+    const { outcome, words } = await probeAccess();
     if (this.#socket !== null || this.state.name !== "connecting") return; // The user was faster.
-    if (verdict === "unauthorized") this.#set("unauthorized", currentToken() === "" ? "" : words);
-    else if (verdict === "forbidden") this.#set("forbidden", words);
-    else this.#retryLater(verdict === "unreachable" ? "The server cannot be reached." : "The server did not open the connection.");
+    if (outcome === "unauthorized") this.#set("unauthorized", currentToken() === "" ? "" : words);
+    else if (outcome === "forbidden") this.#set("forbidden", words);
+    else this.#retryLater(outcome === "unreachable" ? "The server cannot be reached." : "The server did not open the connection.");
   }
 
   #retryLater(words) {

@@ -20,7 +20,7 @@ export class Controls {
   constructor({ send, notice, ask }) {
     this.#send = send;
     this.#notice = notice;
-    // The agent tells its models once it runs, so they are asked for when somebody wants to see them.
+    // The agent tells its models once it runs, so they are requested when the list is opened.
     this.#model.addEventListener("focus", ask);
     byId("model-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -43,7 +43,7 @@ export class Controls {
     if (models.length > 0) byId("models").replaceChildren(...models.map((model) => el("option", { value: model.value, text: oneLine(String(model.displayName ?? model.value), 60) })));
   }
 
-  /** What the server said of itself: which modes it allows. */
+  /** The server's capabilities: which modes it allows. */
   know({ permission_modes: modes }) {
     offerModes(this.#mode, modes);
   }

@@ -1,5 +1,5 @@
 // The conversation as a person reads it: what was said, what the agent did, and what each turn
-// cost. Whatever has no view of its own is shown folded, so nothing the agent sent is left out.
+// cost. Messages without a view of their own are shown folded, so nothing the agent sent is left out.
 
 import { folded, OtherBlock, setLong } from "./blocks.js";
 import { announce, byId, el } from "./dom.js";
@@ -29,7 +29,7 @@ export class Conversation {
   #activityWords = byId("activity-words");
   #empty = byId("empty");
 
-  /** Whether a turn runs, as far as can be told. */
+  /** True while a turn runs, as far as is known. */
   running = false;
 
   /** `changed(what)` is told `turn`, `session` or `result`, with the facts. */

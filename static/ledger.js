@@ -1,4 +1,4 @@
-// What turns cost. The agent's `total_cost_usd` counts from the start of its process, so a turn's
+// The cost of turns. The agent's `total_cost_usd` counts from the start of its process, so a turn's
 // own cost is a difference; tokens and duration come for each turn. Pure.
 
 export class Ledger {

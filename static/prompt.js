@@ -159,7 +159,7 @@ function suggestions(frame, context) {
   const suggestion = { type: "addRules", rules: [{ toolName: String(frame.tool) }], behavior: "allow", destination: "session" };
   // Codex knows one way to go on without asking, and it is about the same call.
   if (typeof context.itemId === "string") return [{ suggestion, words: "Do not ask about the same again, for this session", chosen: true }];
-  // Nobody suggested it, and it is a lot to allow.
+  // It was not suggested, and it is a lot to allow.
   return [{ suggestion, words: describe(suggestion), chosen: false }];
 }
 
@@ -170,7 +170,7 @@ const DESTINATIONS = {
   userSettings: "in all your workspaces",
 };
 
-// What a suggestion of the agent would change, in words.
+// The effect of a suggestion of the agent, in words.
 function describe(suggestion) {
   const where = DESTINATIONS[suggestion?.destination] ?? (suggestion?.destination === undefined ? "" : `in ${visible(String(suggestion.destination))}`);
   const words = (text) => visible(`${text}${where === "" ? "" : `, ${where}`}`);

@@ -57,7 +57,7 @@ class Question {
       ...this.#boxes.map(({ node }) => node), this.#other);
   }
 
-  /** The labels chosen, or the user's own words, which count first where there can be one answer. */
+  /** The labels chosen, or the user's own text, which counts first where there can be one answer. */
   answer() {
     const own = this.#other.value.trim();
     const chosen = this.#boxes.filter(({ box }) => box.checked).map(({ label }) => label);

@@ -1,4 +1,4 @@
-// What the server says about itself: health, capabilities, and who answers.
+// The server's state: health, capabilities, and which agent answers.
 
 import { copyText, byId, el } from "./dom.js";
 import { request } from "./access.js";
@@ -33,7 +33,7 @@ export class StatusPanel {
     this.#timer = setInterval(() => this.refresh(), REFRESH_MS);
   }
 
-  /** Asks for the health, and shows who answers. */
+  /** Asks for the health, and shows which agent answers. */
   async refresh() {
     const answer = await request("health");
     const health = isObject(answer.body) ? answer.body : {};

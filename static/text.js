@@ -1,4 +1,4 @@
-// Words and numbers as a person reads them. Pure.
+// Text and numbers for people. Pure.
 
 // C0 but tab and line feed, DEL, C1, and the marks that reorder what a reader sees. A tool's
 // command must look like what will run, so none of these may act on the page. The marks that

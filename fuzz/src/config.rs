@@ -39,7 +39,7 @@ pub fn config(data: &[u8]) {
         }
         Err(error) => assert!(error.to_string().contains("out of range"), "{error}\n{shown}"),
     }
-    // What is shown can be posted: masks keep what is there.
+    // The echo can be posted back: masks keep the secrets.
     let again = match QueryConfig::parse(shown.as_bytes(), &parsed.config) {
         Ok(again) => again,
         Err(error) => panic!("the echo is refused: {error}\n{shown}"),

@@ -4,9 +4,9 @@ use claude_relay_server::http::head::{Head, find};
 
 const NAMES: [&str; 3] = ["content-length", "transfer-encoding", "upgrade"];
 
-/// The first byte says where the rest is cut. What is said of the first part
-/// is not taken back when all is there, and a head that passes reads in one
-/// way only, with the simplest reader there is.
+/// The first byte is the length of the part that comes first. The answer for
+/// that part does not change when the rest is there, and a head that passes has
+/// one reading only, compared with a simple reader.
 pub fn head(data: &[u8]) {
     let Some((&cut, bytes)) = data.split_first() else { return };
     let part = &bytes[..usize::from(cut).min(bytes.len())];

@@ -6,7 +6,7 @@ use claude_relay_server::agent::protocol::Route;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// How deep `serde_json::Value` reads. What is deeper is not compared.
+/// Depth to which `serde_json::Value` reads. Deeper messages are not compared.
 const COMPARED_DEPTH: usize = 100;
 
 /// A message of a client: what is passed on to an agent is what it takes.
@@ -15,7 +15,7 @@ pub fn client_message(data: &[u8]) {
     let parsed = ClientMessage::parse(text);
     let Some(value) = value(text) else {
         // There is JSON that a `Value` cannot hold: half a surrogate pair, a
-        // number too large, nesting too deep. What is none is no message.
+        // number too large, nesting too deep. Other text is no message.
         let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
         assert!(is_json || parsed.is_err(), "taken, and no JSON");
         return;
