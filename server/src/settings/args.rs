@@ -69,12 +69,9 @@ pub struct Args {
     /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
     #[arg(long, value_name = "DURATION")]
     pub permission_timeout: Option<String>,
-    /// What the kernel keeps the agent from: none, auto, os, bwrap or seatbelt [RELAY_SANDBOX; default none]
+    /// What the kernel keeps the agent from: none, auto, os or bwrap [RELAY_SANDBOX; default none]
     #[arg(long, value_name = "SANDBOX")]
     pub sandbox: Option<String>,
-    /// Refused: no sandbox of today can restrict the network by host [RELAY_ALLOW_NET; default any]
-    #[arg(long, value_name = "HOST", hide = true)]
-    pub allow_net: Vec<String>,
     /// Keep the credential out of the agent's environment, with a placeholder key [RELAY_KEY_PROXY; default off]
     #[arg(long)]
     pub key_proxy: bool,

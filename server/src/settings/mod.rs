@@ -151,14 +151,6 @@ impl Settings {
                 "2s",
             )?,
         };
-        let allow_net: Vec<String> =
-            source.list(args.allow_net, "--allow-net", "RELAY_ALLOW_NET")?;
-        if !allow_net.is_empty() {
-            return Err(bad(
-                "--allow-net (RELAY_ALLOW_NET)",
-                "no sandbox of today restricts the network by host, and one that only seems to is worse than none: let a firewall or an egress proxy do it, and leave this unset",
-            ));
-        }
         let workspace = match source.path(args.workspace, "RELAY_WORKSPACE") {
             Some(path) => path,
             None => source.home()?.join("agent-workspace"),
@@ -223,12 +215,7 @@ impl Settings {
                 "10m",
             )?,
             sandbox: source
-                .parsed(
-                    args.sandbox,
-                    "--sandbox",
-                    "RELAY_SANDBOX",
-                    "none, auto, os, bwrap or seatbelt",
-                )?
+                .parsed(args.sandbox, "--sandbox", "RELAY_SANDBOX", "none, auto, os or bwrap")?
                 .unwrap_or_default(),
             key_proxy: source.flag(args.key_proxy, "RELAY_KEY_PROXY")?,
             demo: source.flag(args.demo, "RELAY_DEMO")?,

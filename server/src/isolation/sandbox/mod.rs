@@ -17,7 +17,6 @@
 
 pub mod bwrap;
 pub mod option;
-pub mod seatbelt;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -56,7 +55,7 @@ pub enum Unavailable {
     },
     /// Another system's sandbox.
     #[error(
-        "--sandbox seatbelt: only macOS has `sandbox-exec`, and this server runs on Linux only: choose --sandbox bwrap"
+        "--sandbox seatbelt: this server runs on Linux only, and `sandbox-exec` is a program of macOS: choose --sandbox bwrap"
     )]
     OtherSystem,
 }

@@ -52,7 +52,7 @@ impl FromStr for SandboxOption {
 
 /// A sandbox that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected none, auto, os, bwrap or seatbelt")]
+#[error("expected none, auto, os or bwrap")]
 pub struct UnknownSandbox;
 
 #[cfg(test)]
