@@ -1,6 +1,5 @@
-//! What becomes of the server when a part of it fails by a defect of its own
-//! (J11). There is no known one, so the tests bring their own: a message that
-//! the reading half panics at, and a log that panics.
+//! Panics inside of the server. No known defect causes one, so the tests have a
+//! log that panics at a line of theirs.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -17,10 +16,16 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use super::*;
 use crate::settings::{Args, Settings};
 
-/// Keeps what is logged, and panics at a line that holds these words.
+/// Keeps the lines of the log, and panics at the first that holds this text.
 struct Log {
     lines: Arc<Mutex<Vec<String>>>,
-    panics_at: &'static str,
+    panics_at: Mutex<Option<&'static str>>,
+}
+
+impl Log {
+    fn panics_at(text: &'static str) -> Self {
+        Self { lines: Arc::default(), panics_at: Mutex::new(Some(text)) }
+    }
 }
 
 impl<S: tracing::Subscriber> Layer<S> for Log {
@@ -29,7 +34,10 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
         event.record(&mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| {
             line.push_str(&format!("{value:?} "));
         });
-        assert!(!line.contains(self.panics_at), "a defect");
+        let text = &mut *self.panics_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if text.take_if(|text| line.contains(*text)).is_some() {
+            panic!("a defect");
+        }
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 }
@@ -56,13 +64,13 @@ async fn client(address: SocketAddr) -> WebSocketStream<TcpStream> {
 
 #[tokio::test]
 async fn panicking_connection_is_logged_and_frees_the_slot() {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let log = Log { lines: Arc::clone(&lines), panics_at: "(nowhere)" };
+    let log = Log::panics_at("client has gone");
+    let lines = Arc::clone(&log.lines);
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
     let (address, serving, stop) = server().await;
     let mut first = client(address).await;
     assert_eq!(first.next().await.unwrap().unwrap(), Message::text(r#"{"type":"connected"}"#));
-    first.send(Message::text("panic")).await.unwrap();
+    first.send(Message::Close(None)).await.unwrap();
     while let Some(Ok(_)) = first.next().await {}
     let mut second = client(address).await;
     assert_eq!(second.next().await.unwrap().unwrap(), Message::text(r#"{"type":"connected"}"#));
@@ -73,11 +81,10 @@ async fn panicking_connection_is_logged_and_frees_the_slot() {
     assert!(logged, "{lines:?}");
 }
 
-/// There is nothing to go on with: the program ends, and whoever started it
-/// starts it again.
+/// Without its session the server cannot work: it ends with an error.
 #[tokio::test]
 async fn panicking_session_ends_the_server() {
-    let log = Log { lines: Arc::default(), panics_at: "client connected" };
+    let log = Log::panics_at("client connected");
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
     let (address, serving, _stop) = server().await;
     let mut client = client(address).await;
