@@ -16,9 +16,9 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["settings/", "agent/demo/", "agent/start.rs"],
     ),
     (
-        "processes are started by process and supervisor; the built-in agent leaves one behind when a test asks for it",
+        "processes are started by process and supervisor",
         &["Command::new"],
-        &["process/", "supervisor/", "agent/demo/"],
+        &["process/", "supervisor/"],
     ),
     (
         "WebSocket frames are known to ws and the Codex client; the handshake is HTTP's",

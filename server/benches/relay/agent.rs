@@ -19,6 +19,11 @@ pub(crate) fn noise(lines: u64, size: usize, stderr_mib: usize) -> String {
     format!("noise {lines} {size} {stderr_mib}")
 }
 
+/// The text of a message that asks for lines, each in a write of its own.
+pub(crate) fn lines(count: u64, size: usize) -> String {
+    format!("lines {count} {size}")
+}
+
 pub(crate) fn run() -> Outcome {
     let mut out = rustix::io::dup(io::stdout()).map(std::fs::File::from)?;
     for line in io::stdin().lock().lines() {
@@ -26,16 +31,21 @@ pub(crate) fn run() -> Outcome {
         if line.contains("control_request") {
             continue;
         }
-        let asked = line.split_once("noise ").and_then(|(_, rest)| rest.split_once('"'));
-        let Some((numbers, _)) = asked else {
+        if let Some(numbers) = numbers(&line, "lines ")? {
+            let [count, size] = numbers[..] else { return Err("lines COUNT SIZE".into()) };
+            let line = line_of(size);
+            for _ in 0..count {
+                out.write_all(line.as_bytes())?;
+            }
+        }
+        let Some(numbers) = numbers(&line, "noise ")? else {
             out.write_all(ECHO.as_bytes())?;
             out.write_all(b"\n")?;
             continue;
         };
-        let numbers: Vec<usize> = numbers.split(' ').map(str::parse).collect::<Result<_, _>>()?;
         let [lines, size, mib] = numbers[..] else { return Err("noise LINES SIZE MIB".into()) };
         let noise = thread::spawn(move || shout(mib));
-        let line = format!("{{\"type\":\"assistant\",\"x\":\"{}\"}}\n", "x".repeat(size - 27));
+        let line = line_of(size);
         let block = line.repeat((64 << 10) / line.len() + 1);
         let in_block = block.len() / line.len();
         let mut left = lines;
@@ -47,6 +57,18 @@ pub(crate) fn run() -> Outcome {
         noise.join().map_err(|_| "the noise has failed")??;
     }
     Ok(())
+}
+
+/// The numbers behind `word` in a message.
+fn numbers(message: &str, word: &str) -> Outcome<Option<Vec<usize>>> {
+    let asked = message.split_once(word).and_then(|(_, rest)| rest.split_once('"'));
+    let Some((numbers, _)) = asked else { return Ok(None) };
+    Ok(Some(numbers.split(' ').map(str::parse).collect::<Result<_, _>>()?))
+}
+
+/// A line of `size` bytes and its newline.
+fn line_of(size: usize) -> String {
+    format!("{{\"type\":\"assistant\",\"x\":\"{}\"}}\n", "x".repeat(size - 27))
 }
 
 fn shout(mib: usize) -> io::Result<()> {

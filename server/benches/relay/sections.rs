@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
-use crate::agent::{ECHO_FRAME_BYTES, noise};
+use crate::agent::{self, ECHO_FRAME_BYTES, noise};
 use crate::client::{Client, ENVELOPE_BYTES};
 use crate::counts::counts;
 use crate::report::{Report, Series};
@@ -59,11 +59,13 @@ struct Run {
 impl Load {
     fn run(self, client: &mut Client, subject: &Subject) -> Outcome<Run> {
         let Self { count, size, by_line, .. } = self;
-        let flush = if by_line { "line" } else { "block" };
         let payload = size + ENVELOPE_BYTES;
         let before = subject.usage()?;
         let started = Instant::now();
-        client.say(&format!(r#"{{"flush":"{flush}","n":{count},"size":{size}}}"#))?;
+        client.say(&match by_line {
+            true => agent::lines(count, size),
+            false => format!(r#"{{"n":{count},"size":{size}}}"#),
+        })?;
         client.count(payload, count)?;
         let took = started.elapsed();
         let used = subject.usage()?.since(before);
@@ -78,7 +80,8 @@ impl Load {
 
     /// In a server of its own, after a little of the same to warm up.
     fn run_fresh(self, server: Server) -> Outcome<Run> {
-        let subject = Subject::start(server, Agent::Demo)?;
+        let agent = if self.by_line { Agent::Bench } else { Agent::Demo };
+        let subject = Subject::start(server, agent)?;
         let mut client = subject.connect()?;
         Self { count: self.count / 20 + 1, ..self }.run(&mut client, &subject)?;
         self.run(&mut client, &subject)

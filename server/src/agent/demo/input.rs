@@ -6,12 +6,11 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, Read};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use claude_relay_protocol::json;
-use rustix::event::{PollFd, PollFlags, poll};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -81,7 +80,6 @@ struct State {
     items: VecDeque<Input>,
     waiting_bytes: usize,
     ended: bool,
-    closed: bool,
 }
 
 impl Inbox {
@@ -121,15 +119,9 @@ impl Inbox {
         self.changed.notify_all();
     }
 
-    /// Makes the reader stop as soon as it looks.
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.changed.notify_all();
-    }
-
     /// Adds what one read brought, all at once: lines written together
-    /// arrive together. False when nobody wants input any more.
-    fn add(&self, items: Vec<Input>) -> bool {
+    /// arrive together. Waits while too much is waiting.
+    fn add(&self, items: Vec<Input>) {
         let mut state = self.lock();
         state.waiting_bytes += items
             .iter()
@@ -137,10 +129,9 @@ impl Inbox {
             .sum::<usize>();
         state.items.extend(items);
         self.changed.notify_all();
-        while state.waiting_bytes >= MAX_WAITING_BYTES && !state.closed {
+        while state.waiting_bytes >= MAX_WAITING_BYTES {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        !state.closed
     }
 
     fn end(&self) {
@@ -149,17 +140,11 @@ impl Inbox {
     }
 }
 
-/// Reads `stdin` to its end, or until the writer of `stop` is dropped. In the
-/// second case input counts as still open: nothing more comes, and no end.
-pub(super) fn read_lines(mut stdin: File, stop: &PipeReader, inbox: &Inbox) {
+/// Reads `stdin` to its end.
+pub(super) fn read_lines(mut stdin: File, inbox: &Inbox) {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut line = Vec::new();
     loop {
-        match wait_for_input(&stdin, stop) {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(_) => break,
-        }
         let count = match stdin.read(&mut chunk) {
             Ok(0) => break,
             Ok(count) => count,
@@ -184,25 +169,10 @@ pub(super) fn read_lines(mut stdin: File, stop: &PipeReader, inbox: &Inbox) {
             items.push(bad("unknown", line.len(), "RangeError"));
             line = Vec::new();
         }
-        if !inbox.add(items) {
-            return;
-        }
+        inbox.add(items);
     }
     inbox.add(parse(&line).into_iter().collect());
     inbox.end();
-}
-
-/// Whether there is input (or its end) rather than a request to stop.
-fn wait_for_input(stdin: &File, stop: &PipeReader) -> io::Result<bool> {
-    let mut fds = [PollFd::new(stdin, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-    loop {
-        match poll(&mut fds, None) {
-            Ok(_) if !fds[1].revents().is_empty() => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// Reads one line as CLI 2.1.329 does: `None` is what it ignores.
@@ -349,20 +319,21 @@ mod tests {
         let message = |bytes| {
             Input::User(UserMessage { text: String::new(), whole: true, uuid: None, bytes })
         };
-        assert!(inbox.add(vec![message(MAX_WAITING_BYTES - 1)]));
+        inbox.add(vec![message(MAX_WAITING_BYTES - 1)]);
         std::thread::scope(|scope| {
             let (told, added) = std::sync::mpsc::sync_channel(1);
             let inbox = &inbox;
-            scope.spawn(move || told.send(inbox.add(vec![message(1)])));
-            let time_limit = std::time::Duration::from_millis(50);
-            assert!(added.recv_timeout(time_limit).is_err(), "it must wait");
+            scope.spawn(move || {
+                inbox.add(vec![message(1)]);
+                told.send(())
+            });
+            let moment = std::time::Duration::from_millis(50);
+            assert!(added.recv_timeout(moment).is_err(), "it must wait");
             assert_eq!(inbox.wait(None).0.len(), 2);
-            assert!(added.recv_timeout(time_limit).is_err(), "taken is not done with");
+            assert!(added.recv_timeout(moment).is_err(), "taken is not done with");
             inbox.release(1);
-            assert_eq!(added.recv(), Ok(true));
+            added.recv().expect("there is room again");
         });
-        inbox.close();
-        assert!(!inbox.add(vec![message(2 * MAX_WAITING_BYTES)]), "closed, it no longer waits");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The built-in scripted agent: it speaks the stream-json and control protocol
 //! of the Claude Code CLI on stdin and stdout, so the relay cannot tell it from
-//! the real one. It is what a newcomer without a key talks to, the double in
-//! tests and the load in benches.
+//! the real one. A new user can try it without a key; it
+//! is also a double in tests and the load in benches.
 //!
 //! It runs in a process of its own (`claude-relay-server demo-agent …`), takes
 //! the flags of the CLI and behaves as CLI 2.1.329 was recorded: nothing on
@@ -20,19 +20,12 @@
 //!
 //! | key | |
 //! |---|---|
-//! | `"flush":"line"` | one write a line, from now on; a number: writes of at most so many bytes; `"block"`: large writes again |
 //! | `"sleep_ms":500` | waits, a day at most |
 //! | `"stderr":"text"` | writes a line to stderr |
-//! | `"spawn":"sleep 1000"` | starts a shell command in a session of its own and leaves it, as the CLI's tools may; tells `spawned PID` |
 //! | `"permission":"Bash"` | asks to use the tool and tells the answer, `permission for Bash: …` |
 //! | `"echo":true` | answers with the message's text; `"note"` may hold anything |
-//! | `"raw":"text"` | writes the text as a line, whatever it is; a list: several lines |
-//! | `"hex":"ff7b"` | the same with bytes in hexadecimal |
 //! | `"n":1000,"size":300` | emits so many `assistant` lines of `size` bytes each **without** the newline, with text that starts with a number of 12 digits, counted from 1. A size below the smallest there is (225 bytes with a session id of 36) is rounded up to it |
 //! | `"rate":100` | so many of them a second |
-//! | `"half":"text"` | writes the text without a newline |
-//! | `"close":"stdout"` | closes stdin, stdout or stderr and lives on |
-//! | `"signal":"SIGKILL"` | sends itself a signal |
 //! | `"exit":3` | exits with this code, without a `result` |
 //!
 //! A script with an unknown key or a bad value runs nothing: its turn ends
@@ -63,12 +56,10 @@ mod turn;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, PipeWriter};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -80,19 +71,12 @@ use options::Options;
 use output::Output;
 use result::{Figures, Outcome, Tokens};
 
-/// The first argument of the process that runs a command of `spawn`.
-const OWN_SESSION: &str = "--in-own-session";
-
 /// Runs the agent on the standard streams until stdin ends, a script ends it
 /// or the input is bad. `args` are those after `demo-agent`.
 ///
 /// The code is the CLI's: 0, or 1 when the last result was an error or the
 /// input was bad; or what a script says.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let mut args = args.peekable();
-    if args.next_if(|arg| arg == OWN_SESSION).is_some() {
-        return run_in_own_session(args.next().unwrap_or_default());
-    }
     let outcome =
         Agent::start(Options::parse(args)).map_err(Stop::Io).and_then(|mut agent| agent.serve());
     match outcome {
@@ -110,19 +94,6 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         // A turn answers its interrupt itself.
         Err(Stop::Interrupted { .. }) => ExitCode::FAILURE,
     }
-}
-
-/// Becomes a shell that runs `command` as the leader of a session, so that a
-/// signal to the agent's process group does not reach it.
-fn run_in_own_session(command: OsString) -> ExitCode {
-    let _ = rustix::process::setsid();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this process becomes the command, it spawns none"
-    )]
-    let error = Command::new("/bin/sh").arg("-c").arg(command).exec();
-    output::stderr(&format!("Error: demo agent: /bin/sh: {error}"));
-    ExitCode::FAILURE
 }
 
 /// Whether the host wants `session_state_changed` lines, as the SDK does.
@@ -164,7 +135,6 @@ struct Agent {
     ids: Ids,
     out: Output,
     inbox: Arc<Inbox>,
-    reader: Option<Reader>,
     /// Taken from the inbox, not yet looked at.
     incoming: VecDeque<Input>,
     /// Messages for the next turn. Their bytes still count in the inbox.
@@ -176,12 +146,6 @@ struct Agent {
     busy: Duration,
     results: u64,
     last_was_error: bool,
-}
-
-/// The thread that reads stdin; dropping `stop` stops it.
-struct Reader {
-    thread: JoinHandle<()>,
-    stop: PipeWriter,
 }
 
 /// What is true during a turn.
@@ -204,10 +168,9 @@ impl Agent {
     fn start(options: Options) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new());
         let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let (stopped, stop) = io::pipe()?;
-        let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn({
+        std::thread::Builder::new().name("stdin".to_owned()).spawn({
             let inbox = Arc::clone(&inbox);
-            move || input::read_lines(stdin, &stopped, &inbox)
+            move || input::read_lines(stdin, &inbox)
         })?;
         Ok(Self {
             model: options.model.clone(),
@@ -219,7 +182,6 @@ impl Agent {
             ids: Ids::default(),
             out: Output::stdout()?,
             inbox,
-            reader: Some(Reader { thread, stop }),
             incoming: VecDeque::new(),
             queue: VecDeque::new(),
             ended: false,

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-use serde::{Deserialize, Deserializer, de};
-
-use super::output::{Cut, Stream};
+use serde::{Deserialize, de};
 
 /// The longest line that `size` can ask for.
 const MAX_SIZE_BYTES: usize = 256 << 20;
@@ -22,26 +19,15 @@ const DIGITS: usize = 12;
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Script {
-    #[serde(deserialize_with = "cut")]
-    pub(super) flush: Option<Cut>,
     pub(super) sleep_ms: u64,
     pub(super) stderr: Option<String>,
-    pub(super) spawn: Option<String>,
     pub(super) permission: Option<String>,
     pub(super) echo: bool,
     /// Anything a host wants to have back with `echo`.
     pub(super) note: de::IgnoredAny,
-    #[serde(deserialize_with = "one_or_many")]
-    pub(super) raw: Vec<String>,
-    #[serde(deserialize_with = "hex")]
-    pub(super) hex: Vec<u8>,
     pub(super) n: u64,
     pub(super) size: usize,
     pub(super) rate: Option<f64>,
-    pub(super) half: String,
-    pub(super) close: Option<Stream>,
-    #[serde(deserialize_with = "signal")]
-    pub(super) signal: Option<Signal>,
     pub(super) exit: Option<u8>,
 }
 
@@ -74,64 +60,6 @@ impl Script {
             script => Ok(script),
         })
     }
-}
-
-fn cut<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cut>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Text {
-        Word(String),
-        Count(usize),
-    }
-    match Text::deserialize(deserializer)? {
-        Text::Word(word) if word == "line" => Ok(Some(Cut::Line)),
-        Text::Word(word) if word == "block" => Ok(Some(Cut::Block)),
-        Text::Count(count) if count > 0 => Ok(Some(Cut::Bytes(count))),
-        _ => Err(de::Error::custom("flush: \"line\", \"block\" or a number of bytes above 0")),
-    }
-}
-
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Lines {
-        One(String),
-        Many(Vec<String>),
-    }
-    Ok(match Lines::deserialize(deserializer)? {
-        Lines::One(line) => vec![line],
-        Lines::Many(lines) => lines,
-    })
-}
-
-fn hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-        &[high, low] => Some((digit(high)? * 16 + digit(low)?) as u8),
-        _ => None,
-    });
-    pairs
-        .collect::<Option<_>>()
-        .ok_or_else(|| de::Error::custom("hex: two hexadecimal digits a byte"))
-}
-
-fn signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Signal>, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    Ok(Some(match name.as_str() {
-        "SIGKILL" => Signal::KILL,
-        "SIGTERM" => Signal::TERM,
-        "SIGINT" => Signal::INT,
-        "SIGHUP" => Signal::HUP,
-        "SIGABRT" => Signal::ABORT,
-        "SIGSEGV" => Signal::SEGV,
-        "SIGSTOP" => Signal::STOP,
-        _ => {
-            return Err(de::Error::custom(
-                "signal: SIGKILL, SIGTERM, SIGINT, SIGHUP, SIGABRT, SIGSEGV or SIGSTOP",
-            ));
-        }
-    }))
 }
 
 /// Numbered `assistant` lines of one exact size, built once and then only
@@ -257,19 +185,11 @@ mod tests {
             (r#"{"n":1000000000000}"#, "n:"),
             (r#"{"size":999999999}"#, "size"),
             (r#"{"rate":0}"#, "rate"),
-            (r#"{"signal":"SIGNOTHING"}"#, "SIGKILL"),
-            (r#"{"flush":0}"#, "flush"),
-            (r#"{"hex":"f"}"#, "hex"),
             (r#"{"exit":256}"#, "256"),
         ] {
             let error = parse(text).err().expect(text);
             assert!(error.contains(word), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn bytes_may_be_written_in_hexadecimal() {
-        assert_eq!(parse(r#"{"hex":"00fF7b"}"#).unwrap().hex, [0, 0xff, 0x7b]);
     }
 
     #[test]

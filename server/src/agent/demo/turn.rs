@@ -1,12 +1,11 @@
 //! What happens in a turn: its scripts, and how it waits.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::input::UserMessage;
-use super::output::{self, Stream};
+use super::output;
 use super::script::{Lines, Pace, Script};
-use super::{Agent, OWN_SESSION, Stop, Turn, lines};
+use super::{Agent, Stop, Turn, lines};
 
 /// The longest wait; a script that asks for more gets this.
 const MAX_SLEEP: Duration = Duration::from_secs(86_400);
@@ -41,22 +40,11 @@ impl Agent {
     }
 
     fn run_script(&mut self, script: Script, text: String) -> Result<(), Stop> {
-        if let Some(cut) = script.flush {
-            self.out.flush()?;
-            self.out.cut = cut;
-        }
         if script.sleep_ms > 0 {
             self.sleep(Duration::from_millis(script.sleep_ms))?;
         }
         if let Some(text) = &script.stderr {
             output::stderr(text);
-        }
-        if let Some(command) = &script.spawn {
-            let told = match spawn_in_own_session(command) {
-                Ok(pid) => format!("spawned {pid}"),
-                Err(error) => format!("not spawned: {error}"),
-            };
-            self.say(&told)?;
         }
         if let Some(tool) = &script.permission {
             self.ask_and_tell(tool)?;
@@ -64,28 +52,8 @@ impl Agent {
         if script.echo {
             self.say(&text)?;
         }
-        for line in &script.raw {
-            self.out.bytes(line.as_bytes())?;
-            self.out.bytes(b"\n")?;
-        }
-        if !script.hex.is_empty() {
-            self.out.bytes(&script.hex)?;
-            self.out.bytes(b"\n")?;
-        }
         if script.n > 0 {
             self.emit(script.n, script.size, script.rate)?;
-        }
-        if !script.half.is_empty() {
-            self.out.bytes(script.half.as_bytes())?;
-            self.out.flush()?;
-        }
-        if let Some(stream) = script.close {
-            self.close(stream)?;
-        }
-        if let Some(signal) = script.signal {
-            self.out.flush()?;
-            rustix::process::kill_process(rustix::process::getpid(), signal)
-                .map_err(|error| Stop::Io(error.into()))?;
         }
         if let Some(code) = script.exit {
             self.out.flush()?;
@@ -110,30 +78,13 @@ impl Agent {
                 continue;
             }
             let (block, count) = lines.next(due - done);
-            self.out.lines(block, line_bytes)?;
+            self.out.lines(block)?;
             done += count;
         }
         let turn = self.turn()?;
         turn.num_turns += 1;
         turn.tokens.output += total;
         turn.said = format!("emitted {total} lines of {} bytes", line_bytes - 1);
-        Ok(())
-    }
-
-    fn close(&mut self, stream: Stream) -> Result<(), Stop> {
-        match stream {
-            Stream::Stdout => self.out.close()?,
-            Stream::Stderr => drop(output::nowhere(Stream::Stderr)?),
-            Stream::Stdin => {
-                self.inbox.close();
-                if let Some(reader) = self.reader.take() {
-                    drop(reader.stop);
-                    // Its descriptor is closed only when it is gone.
-                    let _ = reader.thread.join();
-                }
-                drop(output::nowhere(Stream::Stdin)?);
-            }
-        }
         Ok(())
     }
 
@@ -172,20 +123,4 @@ impl Agent {
     pub(super) fn turn(&mut self) -> Result<&mut Turn, Stop> {
         self.turn.as_mut().ok_or(Stop::Interrupted { tool: false })
     }
-}
-
-/// Starts `command` by way of this program, which makes it the leader of a
-/// session. Nobody waits for it: it is there to be left behind.
-fn spawn_in_own_session(command: &str) -> std::io::Result<u32> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one process that the demo agent itself starts"
-    )]
-    let child = Command::new(std::env::current_exe()?)
-        .args(["demo-agent", OWN_SESSION, command])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    Ok(child.id())
 }
