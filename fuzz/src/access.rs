@@ -4,8 +4,8 @@ use claude_relay_server::http::access::{AccessPolicy, AccessRules, Endpoint};
 use hyper::Request;
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 
-/// A Host, a newline, an Origin. Whatever they are: a Host that passes is this
-/// machine's, and an Origin that passes is that Host behind `http` or `https`.
+/// Takes a Host, a newline and an Origin. A Host that passes is this machine's,
+/// and an Origin that passes is that Host behind `http` or `https`.
 pub fn origin_host(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (Some(host), origin) = (parts.next(), parts.next()) else { return };

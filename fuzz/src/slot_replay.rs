@@ -1,4 +1,4 @@
-//! The one place and the replay buffer, as a sequence of things that happen.
+//! The client slot and the replay buffer under any sequence of events.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,87 +8,87 @@ use claude_relay_protocol::envelope;
 use claude_relay_server::session::replay::ReplayBuffer;
 use claude_relay_server::session::slot::{ConnectionId, Decision, Slot, SlotTimeouts};
 
-/// How much is kept: a few frames.
+/// Bytes that are kept: a few frames.
 const LIMIT: usize = 2000;
 
-/// What can happen.
+/// One event.
 #[derive(Arbitrary, Debug)]
-enum Happening {
-    /// Somebody comes.
-    Arrive { takeover: bool, after: Option<u8>, sequenced: bool },
-    /// One of those that ever came is heard.
-    Heard(u8),
-    /// One of them goes.
-    Left(u8),
+enum Step {
+    /// A client asks for the slot.
+    Acquire { takeover: bool, after: Option<u8>, sequenced: bool },
+    /// A frame of one of the clients so far.
+    Touch(u8),
+    /// The end of one of them.
+    Release(u8),
     /// Time passes, and the timer fires when it is due.
     Time(u16),
-    /// The agent says something of this size.
+    /// A line of the agent with this size.
     Line(u16),
-    /// The client's socket takes what it is owed.
+    /// The client's socket takes all it has not got.
     Deliver,
 }
 
-/// What the holder has been promised.
+/// The delivery that the holder was promised.
 #[derive(Debug)]
 struct Reader {
     cursor: u64,
     sequenced: bool,
 }
 
-/// Any sequence of them: there is never more than one holder, nobody is told
-/// twice, and a client misses nothing, sees nothing twice, and nothing of what
-/// it was not told it would see.
+/// Runs a sequence of events. There is never more than one holder; each client
+/// is accepted or refused once; a holder misses nothing, gets nothing twice, and
+/// gets nothing from before the position that it was promised.
 pub fn slot_replay(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let start = Instant::now();
-    let mut world = World {
+    let mut model = Model {
         now: start,
         slot: Slot::new(SlotTimeouts {
             ping_interval: Duration::from_millis(3000),
             pong_timeout: Duration::from_millis(1000),
             probe_timeout: Duration::from_millis(200),
         }),
-        log: ReplayBuffer::new(LIMIT),
-        came: 0,
+        replay: ReplayBuffer::new(LIMIT),
+        clients: 0,
         waiting: BTreeSet::new(),
-        wishes: Vec::new(),
+        attaches: Vec::new(),
         holder: None,
     };
-    while let Ok(happening) = Happening::arbitrary(&mut input) {
+    while let Ok(step) = Step::arbitrary(&mut input) {
         if input.is_empty() {
             break;
         }
-        world.happen(happening);
-        world.check();
+        model.apply(step);
+        model.check();
     }
 }
 
-struct World {
+struct Model {
     now: Instant,
     slot: Slot,
-    log: ReplayBuffer,
-    came: u64,
+    replay: ReplayBuffer,
+    clients: u64,
     waiting: BTreeSet<u64>,
-    /// How each that came wants to read.
-    wishes: Vec<(Option<u8>, bool)>,
+    /// The delivery that each client asked for.
+    attaches: Vec<(Option<u8>, bool)>,
     holder: Option<(u64, Reader)>,
 }
 
-impl World {
-    fn happen(&mut self, happening: Happening) {
-        let decisions = match happening {
-            Happening::Arrive { takeover, after, sequenced } => {
-                let id = self.came;
-                self.came += 1;
-                self.wishes.push((after, sequenced));
+impl Model {
+    fn apply(&mut self, step: Step) {
+        let decisions = match step {
+            Step::Acquire { takeover, after, sequenced } => {
+                let id = self.clients;
+                self.clients += 1;
+                self.attaches.push((after, sequenced));
                 self.waiting.insert(id);
                 self.slot.acquire(ConnectionId(id), takeover, self.now)
             }
-            Happening::Heard(who) => match self.one_of_them(who) {
+            Step::Touch(who) => match self.client(who) {
                 Some(id) => self.slot.touch(id, self.now),
                 None => Vec::new(),
             },
-            Happening::Left(who) => match self.one_of_them(who) {
+            Step::Release(who) => match self.client(who) {
                 Some(id) => {
                     self.waiting.remove(&id.0);
                     if self.holder.as_ref().is_some_and(|(holder, _)| *holder == id.0) {
@@ -98,18 +98,18 @@ impl World {
                 }
                 None => Vec::new(),
             },
-            Happening::Time(ms) => {
+            Step::Time(ms) => {
                 self.now += Duration::from_millis(u64::from(ms));
                 match self.slot.deadline() {
                     Some(deadline) if deadline <= self.now => self.slot.on_time(self.now),
                     _ => Vec::new(),
                 }
             }
-            Happening::Line(bytes) => {
-                self.say(usize::from(bytes % 700));
+            Step::Line(bytes) => {
+                self.push_line(usize::from(bytes % 700));
                 Vec::new()
             }
-            Happening::Deliver => {
+            Step::Deliver => {
                 self.deliver();
                 Vec::new()
             }
@@ -124,16 +124,16 @@ impl World {
             Decision::Accept(ConnectionId(id)) => {
                 assert!(self.holder.is_none(), "a second holder");
                 assert!(self.waiting.remove(&id), "{id} does not wait");
-                let (after, sequenced) = self.wishes[id as usize];
+                let (after, sequenced) = self.attaches[id as usize];
                 let cursor = match after {
-                    Some(after) if u64::from(after) < self.log.next() => {
+                    Some(after) if u64::from(after) < self.replay.next() => {
                         let after = u64::from(after);
-                        let gap = self.log.gap_after(after);
-                        let from = self.log.first().max(after + 1);
+                        let gap = self.replay.gap_after(after);
+                        let from = self.replay.first().max(after + 1);
                         assert_eq!(gap.map_or(after + 1, |gap| gap.to + 1), from);
                         from
                     }
-                    _ => self.log.next(),
+                    _ => self.replay.next(),
                 };
                 self.holder = Some((id, Reader { cursor, sequenced }));
             }
@@ -151,30 +151,30 @@ impl World {
         }
     }
 
-    /// The agent says a line that holds its own number.
-    fn say(&mut self, bytes: usize) {
-        let unread = self.holder.as_ref().map_or(self.log.next(), |(_, reader)| reader.cursor);
-        if !self.log.has_room(unread) {
+    /// Appends a line that holds its own number.
+    fn push_line(&mut self, bytes: usize) {
+        let unread = self.holder.as_ref().map_or(self.replay.next(), |(_, reader)| reader.cursor);
+        if !self.replay.has_room(unread) {
             return;
         }
-        let line = format!(r#"{{"n":{},"x":"{}"}}"#, self.log.next(), "x".repeat(bytes));
-        self.log.push([
+        let line = format!(r#"{{"n":{},"x":"{}"}}"#, self.replay.next(), "x".repeat(bytes));
+        self.replay.push([
             envelope::SDK_MESSAGE_PREFIX,
             line.as_bytes(),
             envelope::SDK_MESSAGE_SUFFIX,
         ]);
         let keep = self.holder.as_ref().map_or(u64::MAX, |(_, reader)| reader.cursor);
-        self.log.evict(keep);
+        self.replay.evict(keep);
     }
 
-    /// Everything that the holder is owed comes, in order and once.
+    /// Delivers all that the holder has not got, and checks order and number.
     fn deliver(&mut self) {
         let Some((_, reader)) = &mut self.holder else { return };
         let mut batch = Vec::new();
         let end = if reader.sequenced {
-            self.log.batch_from_sequenced(reader.cursor, &mut batch)
+            self.replay.batch_from_sequenced(reader.cursor, &mut batch)
         } else {
-            self.log.batch_from(reader.cursor, &mut batch)
+            self.replay.batch_from(reader.cursor, &mut batch)
         };
         let mut stream: Vec<u8> = batch.iter().flat_map(|piece| piece.to_vec()).collect();
         while !stream.is_empty() {
@@ -195,8 +195,8 @@ impl World {
         assert_eq!(reader.cursor, end);
     }
 
-    fn one_of_them(&self, who: u8) -> Option<ConnectionId> {
-        u64::from(who).checked_rem(self.came).map(ConnectionId)
+    fn client(&self, who: u8) -> Option<ConnectionId> {
+        u64::from(who).checked_rem(self.clients).map(ConnectionId)
     }
 
     fn check(&self) {
@@ -204,9 +204,9 @@ impl World {
         assert!(self.holder.is_some() || self.waiting.is_empty(), "somebody waits for nobody");
         assert!(self.slot.deadline().is_some() == self.holder.is_some());
         // The bound, and the one frame that may be over it.
-        assert!(self.log.bytes() <= 2 * LIMIT + 1000, "{} bytes", self.log.bytes());
+        assert!(self.replay.bytes() <= 2 * LIMIT + 1000, "{} bytes", self.replay.bytes());
         if let Some((_, reader)) = &self.holder {
-            assert!(reader.cursor >= self.log.first(), "forgotten before it was delivered");
+            assert!(reader.cursor >= self.replay.first(), "forgotten before it was delivered");
         }
     }
 }
