@@ -240,6 +240,13 @@ mod tests {
     }
 
     #[test]
+    fn the_template_holds_a_version_that_is_tested() {
+        let pinned = include_str!("../../testing/pinned-tools");
+        let line = format!("@anthropic-ai/claude-code {CLI_VERSION}");
+        assert!(pinned.lines().any(|pinned| pinned == line), "{line} is not pinned");
+    }
+
+    #[test]
     fn a_package_cannot_become_an_option_or_a_command() {
         for bad in ["-y", "a b", "a;b", "$(x)", "", "A"] {
             assert!(bad.parse::<Package>().is_err(), "{bad}");
