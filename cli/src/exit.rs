@@ -63,8 +63,8 @@ impl From<Error> for Exit {
                 1
             }
             Error::Address { .. }
-            | Error::Setting { .. }
-            | Error::Plaintext { .. }
+            | Error::InvalidOption { .. }
+            | Error::InsecureTransport { .. }
             | Error::ConfigurationRefused { .. }
             | Error::InvalidMessage(_)
             | Error::NoSandbox => 2,

@@ -18,11 +18,11 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A setting of the builder cannot be used. Nothing was sent.
-    #[error("{setting}: {reason}")]
-    Setting {
-        /// The setting's name.
-        setting: &'static str,
+    /// An option of the builder cannot be used. Nothing was sent.
+    #[error("{option}: {reason}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
         /// What is wrong with it.
         reason: String,
     },
@@ -33,7 +33,7 @@ pub enum Error {
     #[error(
         "a secret would be sent to {host} unencrypted: use https or wss, or allow it expressly"
     )]
-    Plaintext {
+    InsecureTransport {
         /// The host that is not this machine.
         host: String,
     },
@@ -130,7 +130,7 @@ pub enum Error {
         reason: String,
     },
     /// The connection broke. The client comes back by itself; this is only
-    /// seen when it may not, or inside [`Error::GaveUp`].
+    /// seen when it may not, or inside [`Error::ReconnectFailed`].
     #[error("the connection is lost: {reason}")]
     Lost {
         /// What was noticed.
@@ -138,7 +138,7 @@ pub enum Error {
     },
     /// The connection could not be restored within its time.
     #[error("gave up after {attempts} attempts to reconnect in {elapsed:?}: {last}")]
-    GaveUp {
+    ReconnectFailed {
         /// How many attempts there were.
         attempts: u32,
         /// How long they took.
@@ -149,7 +149,7 @@ pub enum Error {
     /// The program does not read its messages, so an answer behind them cannot
     /// be read either. Read them, or drop the subscription.
     #[error("messages that nobody reads are in the way")]
-    Unread,
+    SlowConsumer,
     /// The message is not one that a server takes; it was not sent.
     #[error("the message cannot be sent: {0}")]
     InvalidMessage(String),

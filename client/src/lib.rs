@@ -50,7 +50,7 @@ pub use e2b::workspace::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
 pub use error::Error;
 pub use net::{Applies, Configured, Health};
 pub use types::{
-    Agent, Block, Configuration, Connection, Decision, Exit, Gap, MalformedMessage,
+    Agent, Block, Configuration, ConnectionState, Decision, Exit, Gap, MalformedMessage,
     PermissionRequest, Preset, RawJson, SdkMessage, Secret, ServerMessage, SessionStarted,
     SystemPrompt, Todo, TurnFinished, Usage, UserMessage, View,
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use claude_relay_client::{Client, Connection, Error, UserMessage};
+use claude_relay_client::{Client, ConnectionState, Error, UserMessage};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -178,7 +178,7 @@ impl Chat<'_> {
 
     /// A failed turn is no reason to leave; the end of the client is.
     fn failed(&self, exit: Exit) -> Next {
-        if matches!(*self.client.connection().borrow(), Connection::Ended(_)) {
+        if matches!(*self.client.connection().borrow(), ConnectionState::Ended(_)) {
             return Next::Leave(exit);
         }
         if let Some(message) = exit.message() {

@@ -4,7 +4,7 @@ mod e2b;
 
 use std::path::Path;
 
-use claude_relay_client::{Client, ClientBuilder, Configuration, Connection, Decision};
+use claude_relay_client::{Client, ClientBuilder, Configuration, ConnectionState, Decision};
 
 use crate::args::ServerArgs;
 use crate::ask::prompt::read_file;
@@ -80,12 +80,12 @@ pub(crate) async fn leave(client: &Client, args: &ServerArgs, terminal: &Termina
 }
 
 /// Tells of a connection that breaks and comes back.
-pub(crate) fn describe(connection: &Connection) -> Option<String> {
+pub(crate) fn describe(connection: &ConnectionState) -> Option<String> {
     match connection {
-        Connection::Reconnecting { attempt: 1, cause } => {
+        ConnectionState::Reconnecting { attempt: 1, cause } => {
             Some(format!("the connection broke, coming back: {cause}"))
         }
-        Connection::Reconnecting { attempt, cause } => {
+        ConnectionState::Reconnecting { attempt, cause } => {
             Some(format!("attempt {attempt} to reconnect: {cause}"))
         }
         _ => None,

@@ -9,12 +9,12 @@ use tokio::task::AbortHandle;
 
 use crate::driver::pending::{Desk, Outgoing};
 use crate::driver::sequence::Position;
-use crate::e2b::Home;
+use crate::e2b::SandboxHost;
 use crate::error::Error;
 use crate::net::http::Http;
 use crate::net::routes::{self, Configured, Health};
 use crate::types::config::Configuration;
-use crate::types::connection::Connection;
+use crate::types::connection::ConnectionState;
 use crate::types::permission::{Decision, PermissionRequest};
 use crate::types::raw_json::RawJson;
 use crate::types::user_message::UserMessage;
@@ -38,13 +38,13 @@ pub(crate) struct Inner {
     pub(crate) _outgoing: mpsc::Sender<Outgoing>,
     pub(crate) http: Http,
     pub(crate) stop: watch::Sender<bool>,
-    pub(crate) connection: watch::Receiver<Connection>,
+    pub(crate) connection: watch::Receiver<ConnectionState>,
     pub(crate) task: AbortHandle,
     /// Makes the ids of control requests: a random part, and a number.
     pub(crate) control_prefix: u32,
     pub(crate) next_control: AtomicU64,
     /// What the server runs in, if it ends with this client.
-    pub(crate) home: Option<Arc<Home>>,
+    pub(crate) host: Option<Arc<SandboxHost>>,
 }
 
 impl Drop for Inner {
@@ -180,7 +180,7 @@ impl Client {
 
     /// The state of the connection, and every change of it.
     #[must_use]
-    pub fn connection(&self) -> watch::Receiver<Connection> {
+    pub fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.inner.connection.clone()
     }
 
@@ -201,19 +201,19 @@ impl Client {
     /// If the server runs in a sandbox, this ends the sandbox and waits until
     /// that is done.
     pub async fn stop(&self) {
-        self.say_goodbye().await;
-        if let Some(home) = &self.inner.home {
+        self.close_connection().await;
+        if let Some(host) = &self.inner.host {
             // `kill` tells of a failure; here there is nobody to tell. The
             // sandbox's time ends it then.
-            let _ = home.end().await;
+            let _ = host.end().await;
         }
     }
 
     /// Closes the connection for good.
-    pub(crate) async fn say_goodbye(&self) {
+    pub(crate) async fn close_connection(&self) {
         self.inner.stop.send_replace(true);
         let mut connection = self.inner.connection.clone();
         // An error means that the task is gone, which is the end as well.
-        let _ = connection.wait_for(|state| matches!(state, Connection::Ended(_))).await;
+        let _ = connection.wait_for(|state| matches!(state, ConnectionState::Ended(_))).await;
     }
 }

@@ -28,7 +28,7 @@ impl Client {
     }
 
     pub(crate) fn subscribe(&self, held: bool) -> Messages {
-        let queue = self.inner.desk.hub.subscribe(held);
+        let queue = self.inner.desk.subscribers.subscribe(held);
         Messages { queue, taken: VecDeque::new(), client: self.clone() }
     }
 }
@@ -68,7 +68,7 @@ impl Stream for Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
-        self.client.inner.desk.hub.unsubscribe(&self.queue);
+        self.client.inner.desk.subscribers.unsubscribe(&self.queue);
     }
 }
 

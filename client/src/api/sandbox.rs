@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::api::builder::ClientBuilder;
 use crate::api::client::Client;
-use crate::e2b::Home;
+use crate::e2b::SandboxHost;
 use crate::e2b::workspace::Files;
 use crate::error::Error;
 
@@ -28,7 +28,7 @@ impl Client {
     /// The sandbox that the server runs in; `None` for a client of an address.
     #[must_use]
     pub fn sandbox(&self) -> Option<&claude_relay_e2b::Sandbox> {
-        self.home().ok().map(|home| home.place().sandbox())
+        self.host().ok().map(|host| host.sandbox_ref().sandbox())
     }
 
     /// The sandbox's files.
@@ -37,7 +37,7 @@ impl Client {
     ///
     /// [`Error::NoSandbox`] for a client of an address.
     pub fn files(&self) -> Result<Files, Error> {
-        Files::of(self.home()?.place())
+        Files::of(self.host()?.sandbox_ref())
     }
 
     /// Says goodbye as [`stop`](Self::stop) does, but leaves the sandbox
@@ -49,10 +49,10 @@ impl Client {
     ///
     /// [`Error::NoSandbox`] for a client of an address.
     pub async fn detach(&self) -> Result<String, Error> {
-        let home = self.home()?;
-        self.say_goodbye().await;
-        home.leave().await;
-        Ok(home.place().id().to_string())
+        let host = self.host()?;
+        self.close_connection().await;
+        host.leave().await;
+        Ok(host.sandbox_ref().id().to_string())
     }
 
     /// Says goodbye and pauses the sandbox with all that runs in it; gives its
@@ -64,10 +64,10 @@ impl Client {
     /// [`Error::NoSandbox`] for a client of an address, [`Error::E2b`] if it
     /// could not be paused: it is then ended with the client.
     pub async fn pause(&self) -> Result<String, Error> {
-        let home = self.home()?;
-        self.say_goodbye().await;
-        home.pause().await?;
-        Ok(home.place().id().to_string())
+        let host = self.host()?;
+        self.close_connection().await;
+        host.pause().await?;
+        Ok(host.sandbox_ref().id().to_string())
     }
 
     /// As [`stop`](Self::stop), and tells if the sandbox could not be ended.
@@ -77,12 +77,12 @@ impl Client {
     /// [`Error::NoSandbox`] for a client of an address, [`Error::E2b`] if it
     /// could not be ended: its time ends it then.
     pub async fn kill(&self) -> Result<(), Error> {
-        let home = self.home()?;
-        self.say_goodbye().await;
-        home.end().await
+        let host = self.host()?;
+        self.close_connection().await;
+        host.end().await
     }
 
-    fn home(&self) -> Result<&Arc<Home>, Error> {
-        self.inner.home.as_ref().ok_or(Error::NoSandbox)
+    fn host(&self) -> Result<&Arc<SandboxHost>, Error> {
+        self.inner.host.as_ref().ok_or(Error::NoSandbox)
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::driver::pending::Desk;
-use crate::driver::subscribers::HeldUp;
+use crate::driver::subscribers::Stalled;
 use crate::driver::writer::Link;
 use crate::error::Error;
 use crate::types::message::{Gap, ServerMessage};
@@ -18,7 +18,7 @@ pub(crate) const OVERFLOW_BYTES: usize = 16 << 20;
 #[derive(Default)]
 pub(crate) struct Delivery {
     /// Some subscribers have it.
-    held_up: Option<HeldUp>,
+    stalled: Option<Stalled>,
     /// Nobody has these.
     next: VecDeque<(ServerMessage, usize)>,
 }
@@ -37,28 +37,28 @@ impl Delivery {
     /// Hands everything on. Cancelling it loses nothing.
     pub(crate) async fn settle(&mut self, desk: &Desk, link: &Link) {
         loop {
-            if let Some(held_up) = &mut self.held_up {
+            if let Some(stalled) = &mut self.stalled {
                 // While a subscriber holds it up, silence of the server means
                 // nothing.
                 link.set_blocked(true);
-                hold(held_up, desk, link).await;
+                hold(stalled, desk, link).await;
                 link.set_blocked(false);
-                self.held_up = None;
+                self.stalled = None;
             }
             if self.next.is_empty() {
                 return;
             }
-            self.held_up = desk.try_deliver(&mut self.next).err();
+            self.stalled = desk.try_deliver(&mut self.next).err();
         }
     }
 
     /// Hands everything on without waiting: there is no more to come.
     pub(crate) fn abandon(&mut self, desk: &Desk) {
-        if let Some(mut held_up) = self.held_up.take() {
-            held_up.deliver_over(usize::MAX);
+        if let Some(mut stalled) = self.stalled.take() {
+            stalled.deliver_over(usize::MAX);
         }
-        while let Err(mut held_up) = desk.try_deliver(&mut self.next) {
-            held_up.deliver_over(usize::MAX);
+        while let Err(mut stalled) = desk.try_deliver(&mut self.next) {
+            stalled.deliver_over(usize::MAX);
         }
     }
 }
@@ -67,17 +67,17 @@ impl Delivery {
 /// answer of the server, which is behind the messages, the queues may grow to
 /// reach it, up to a bound; beyond it the answer is given up. Otherwise a
 /// program that sends and reads in one task could wait for itself.
-async fn hold(held_up: &mut HeldUp, desk: &Desk, link: &Link) {
+async fn hold(stalled: &mut Stalled, desk: &Desk, link: &Link) {
     loop {
         if link.is_wanted() || desk.is_wanted() {
-            if held_up.deliver_over(OVERFLOW_BYTES) {
+            if stalled.deliver_over(OVERFLOW_BYTES) {
                 return;
             }
-            link.fail_unconfirmed(&Error::Unread);
-            desk.fail_controls(&Error::Unread);
+            link.fail_unconfirmed(&Error::SlowConsumer);
+            desk.fail_controls(&Error::SlowConsumer);
         }
         tokio::select! {
-            () = held_up.deliver() => return,
+            () = stalled.deliver() => return,
             () = link.wanted() => {}
         }
     }

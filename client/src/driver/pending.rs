@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::driver::sequence::Position;
-use crate::driver::subscribers::{HeldUp, Hub};
+use crate::driver::subscribers::{Stalled, Subscribers};
 use crate::error::Error;
 use crate::types::message::ServerMessage;
 use crate::types::permission::{Decision, Handler, PermissionRequest};
@@ -41,7 +41,7 @@ pub(crate) struct Outgoing {
 }
 
 pub(crate) struct Desk {
-    pub(crate) hub: Hub,
+    pub(crate) subscribers: Subscribers,
     stream: Mutex<Option<String>>,
     seq: AtomicU64,
     next: AtomicU64,
@@ -68,7 +68,7 @@ impl Desk {
         outgoing: mpsc::WeakSender<Outgoing>,
     ) -> Self {
         Self {
-            hub: Hub::new(buffer_bytes),
+            subscribers: Subscribers::new(buffer_bytes),
             stream: Mutex::default(),
             seq: AtomicU64::new(0),
             next: AtomicU64::new(0),
@@ -112,12 +112,12 @@ impl Desk {
         }
     }
 
-    /// See [`Hub::try_deliver`].
+    /// See [`Subscribers::try_deliver`].
     pub(crate) fn try_deliver(
         &self,
         messages: &mut VecDeque<(ServerMessage, usize)>,
-    ) -> Result<(), HeldUp> {
-        self.hub.try_deliver(messages)
+    ) -> Result<(), Stalled> {
+        self.subscribers.try_deliver(messages)
     }
 
     /// Opens a control request; the answer comes through what is returned.
@@ -212,7 +212,7 @@ impl Desk {
 
     /// Queues one frame and waits until the server has read it.
     pub(crate) async fn send(&self, text: String) -> Result<(), Error> {
-        let ended = || Error::not_delivered(self.hub.ended().unwrap_or(Error::Stopped));
+        let ended = || Error::not_delivered(self.subscribers.ended().unwrap_or(Error::Stopped));
         let outgoing = self.outgoing.upgrade().ok_or_else(ended)?;
         let (done, delivered) = oneshot::channel();
         outgoing.send(Outgoing { text, done }).await.map_err(|_| ended())?;
@@ -229,7 +229,7 @@ impl Desk {
 
     /// There will be no other connection.
     pub(crate) fn end(&self, error: &Error) {
-        self.hub.end(error);
+        self.subscribers.end(error);
         self.fail_controls(error);
         let deciding = std::mem::take(&mut lock(&self.permissions).deciding);
         drop(deciding);

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use crate::driver::delivery::Delivery;
 use crate::driver::handshake::closed;
 use crate::driver::pending::{Desk, Direction};
-use crate::driver::replayed::Held;
-use crate::driver::sequence::{Order, Verdict};
+use crate::driver::replayed::ReplayedPermissions;
+use crate::driver::sequence::{SequenceTracker, Verdict};
 use crate::driver::writer::{Control, Link};
 use crate::error::Error;
 use crate::net::socket::{Incoming, Reader};
@@ -20,8 +20,8 @@ pub(crate) async fn read_loop(
     reader: &mut Reader,
     link: &Link,
     control: &mpsc::Sender<Control>,
-    order: &mut Order,
-    held: &mut Held,
+    sequence: &mut SequenceTracker,
+    replayed: &mut ReplayedPermissions,
     delivery: &mut Delivery,
     desk: &Arc<Desk>,
 ) -> Error {
@@ -32,7 +32,7 @@ pub(crate) async fn read_loop(
         // Messages go on together, as many as one system call brought, but
         // before anything else happens, so that nothing overtakes them.
         if !matches!(taken, Ok(Some(Incoming::Text(_)))) {
-            settle(order, delivery, desk, link).await;
+            settle(sequence, delivery, desk, link).await;
         }
         let incoming = match taken {
             Ok(Some(incoming)) => incoming,
@@ -61,33 +61,33 @@ pub(crate) async fn read_loop(
         let (seq, message) = match Frame::read(text) {
             Ok(Frame::Message(seq, message)) => (seq, message),
             Ok(Frame::Gap { from, to }) => {
-                if let Some(gap) = order.gap(from, to) {
+                if let Some(gap) = sequence.gap(from, to) {
                     delivery.add_gap(gap);
-                    ask_open(held, order, delivery, desk);
+                    ask_open(replayed, sequence, delivery, desk);
                 }
                 continue;
             }
             Ok(Frame::ControlResponse { request_id, response }) => {
-                settle(order, delivery, desk, link).await;
+                settle(sequence, delivery, desk, link).await;
                 desk.control_answered(&request_id, response);
                 continue;
             }
             Ok(Frame::Connected(_)) => continue,
             Err(error) => return Error::Protocol(error.to_string()),
         };
-        let verdict = seq.map_or(Verdict::Next, |seq| order.frame(seq));
+        let verdict = seq.map_or(Verdict::Next, |seq| sequence.frame(seq));
         let seen = verdict == Verdict::Seen;
         if let Verdict::After(gap) = verdict {
             delivery.add_gap(gap);
         }
         match message {
-            ServerMessage::PermissionRequest(request) if held.takes(seq) => {
-                held.hold(request, bytes);
+            ServerMessage::PermissionRequest(request) if replayed.takes(seq) => {
+                replayed.hold(request, bytes);
             }
             // A pending request is sent again to a client that comes back:
             // what counts is whether it is known.
             ServerMessage::PermissionRequest(request) => ask(request, bytes, delivery, desk),
-            ServerMessage::PermissionCancelled(id) if held.settle(&id) => {}
+            ServerMessage::PermissionCancelled(id) if replayed.settle(&id) => {}
             _ if seen => continue,
             message => {
                 if let ServerMessage::PermissionCancelled(id) = &message {
@@ -96,14 +96,14 @@ pub(crate) async fn read_loop(
                 delivery.add(message, bytes);
             }
         }
-        ask_open(held, order, delivery, desk);
+        ask_open(replayed, sequence, delivery, desk);
     }
 }
 
 /// Hands on what has come, and says so.
-async fn settle(order: &Order, delivery: &mut Delivery, desk: &Desk, link: &Link) {
+async fn settle(sequence: &SequenceTracker, delivery: &mut Delivery, desk: &Desk, link: &Link) {
     delivery.settle(desk, link).await;
-    desk.set_seq(order.last());
+    desk.set_seq(sequence.last());
 }
 
 /// Puts a permission request to the program, unless it has got it already.
@@ -114,8 +114,13 @@ fn ask(request: Box<PermissionRequest>, bytes: usize, delivery: &mut Delivery, d
 }
 
 /// Asks what a replay has left open, once it is through.
-fn ask_open(held: &mut Held, order: &Order, delivery: &mut Delivery, desk: &Arc<Desk>) {
-    while let Some((request, bytes)) = held.open(order.last()) {
+fn ask_open(
+    replayed: &mut ReplayedPermissions,
+    sequence: &SequenceTracker,
+    delivery: &mut Delivery,
+    desk: &Arc<Desk>,
+) {
+    while let Some((request, bytes)) = replayed.open(sequence.last()) {
         ask(request, bytes, delivery, desk);
     }
 }

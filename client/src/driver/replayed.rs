@@ -12,14 +12,14 @@ const LIMIT_BYTES: usize = 16 << 20;
 
 /// What is held back on one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct ReplayedPermissions {
     /// Frames below this number are from before the connection.
     next: u64,
     requests: VecDeque<(Box<PermissionRequest>, usize)>,
     bytes: usize,
 }
 
-impl Held {
+impl ReplayedPermissions {
     /// A connection was accepted. `next` is the number of its first new frame,
     /// if the server numbers them. What the last connection left open comes
     /// again.
@@ -76,13 +76,13 @@ mod tests {
         })
     }
 
-    fn opened(held: &mut Held, last: u64) -> Vec<String> {
+    fn opened(held: &mut ReplayedPermissions, last: u64) -> Vec<String> {
         std::iter::from_fn(|| held.open(last).map(|(request, _)| request.id)).collect()
     }
 
     #[test]
     fn what_is_open_at_the_end_of_a_replay_is_asked_once() {
-        let mut held = Held::default();
+        let mut held = ReplayedPermissions::default();
         held.connected(Some(6));
         assert!(held.takes(Some(5)) && !held.takes(Some(6)) && !held.takes(None));
         for id in ["a", "b", "a"] {
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn another_connection_begins_anew() {
-        let mut held = Held::default();
+        let mut held = ReplayedPermissions::default();
         held.connected(Some(6));
         held.hold(request("a"), 10);
         held.connected(None);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn too_much_is_asked_and_not_lost() {
-        let mut held = Held::default();
+        let mut held = ReplayedPermissions::default();
         held.connected(Some(u64::MAX));
         for id in ["a", "b", "c"] {
             held.hold(request(id), LIMIT_BYTES / 2);

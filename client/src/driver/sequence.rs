@@ -25,7 +25,7 @@ pub struct Position {
 
 /// The order of one client, over all its connections.
 #[derive(Debug, Default)]
-pub(crate) struct Order {
+pub(crate) struct SequenceTracker {
     stream: Option<String>,
     /// The number of the last frame that counts as received.
     last: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Order {
     restarted: bool,
 }
 
-impl Order {
+impl SequenceTracker {
     pub(crate) fn new(position: Option<Position>) -> Self {
         match position {
             None => Self::default(),
@@ -105,41 +105,41 @@ mod tests {
 
     #[test]
     fn each_frame_counts_once_and_a_hole_is_said() {
-        let mut order = Order::default();
-        order.connected(Some("a"));
-        assert_eq!(order.frame(1), Verdict::Next);
-        assert_eq!(order.frame(1), Verdict::Seen);
-        assert_eq!(order.frame(2), Verdict::Next);
-        assert_eq!(order.frame(5), Verdict::After(gap(3, 4, false)));
-        assert_eq!(order.position(), Some(Position { stream: "a".into(), seq: 5 }));
+        let mut sequence = SequenceTracker::default();
+        sequence.connected(Some("a"));
+        assert_eq!(sequence.frame(1), Verdict::Next);
+        assert_eq!(sequence.frame(1), Verdict::Seen);
+        assert_eq!(sequence.frame(2), Verdict::Next);
+        assert_eq!(sequence.frame(5), Verdict::After(gap(3, 4, false)));
+        assert_eq!(sequence.position(), Some(Position { stream: "a".into(), seq: 5 }));
     }
 
     #[test]
     fn the_servers_gap_moves_the_place() {
-        let mut order = Order::new(Some(Position { stream: "a".into(), seq: 3 }));
-        order.connected(Some("a"));
-        assert_eq!(order.gap(4, 9), Some(gap(4, 9, false)));
-        assert_eq!(order.gap(4, 9), None);
-        assert_eq!(order.frame(10), Verdict::Next);
+        let mut sequence = SequenceTracker::new(Some(Position { stream: "a".into(), seq: 3 }));
+        sequence.connected(Some("a"));
+        assert_eq!(sequence.gap(4, 9), Some(gap(4, 9, false)));
+        assert_eq!(sequence.gap(4, 9), None);
+        assert_eq!(sequence.frame(10), Verdict::Next);
     }
 
     #[test]
     fn a_new_life_of_the_server_is_told_even_when_nothing_of_it_is_missing() {
-        let mut order = Order::new(Some(Position { stream: "a".into(), seq: 3 }));
-        order.connected(Some("b"));
-        assert_eq!(order.frame(1), Verdict::After(gap(1, 0, true)));
-        assert_eq!(order.frame(2), Verdict::Next);
+        let mut sequence = SequenceTracker::new(Some(Position { stream: "a".into(), seq: 3 }));
+        sequence.connected(Some("b"));
+        assert_eq!(sequence.frame(1), Verdict::After(gap(1, 0, true)));
+        assert_eq!(sequence.frame(2), Verdict::Next);
 
-        let mut order = Order::new(Some(Position { stream: "a".into(), seq: 3 }));
-        order.connected(Some("b"));
-        assert_eq!(order.gap(1, 7), Some(gap(1, 7, true)));
-        assert_eq!(order.frame(8), Verdict::Next);
+        let mut sequence = SequenceTracker::new(Some(Position { stream: "a".into(), seq: 3 }));
+        sequence.connected(Some("b"));
+        assert_eq!(sequence.gap(1, 7), Some(gap(1, 7, true)));
+        assert_eq!(sequence.frame(8), Verdict::Next);
     }
 
     #[test]
     fn a_server_without_numbers_has_no_position() {
-        let mut order = Order::default();
-        order.connected(None);
-        assert_eq!(order.position(), None);
+        let mut sequence = SequenceTracker::default();
+        sequence.connected(None);
+        assert_eq!(sequence.position(), None);
     }
 }

@@ -18,36 +18,36 @@ use crate::driver::delivery::Delivery;
 use crate::driver::handshake::hello;
 use crate::driver::pending::{Desk, Outgoing};
 use crate::driver::reader::read_loop;
-use crate::driver::replayed::Held;
-use crate::driver::sequence::{Order, Position};
+use crate::driver::replayed::ReplayedPermissions;
+use crate::driver::sequence::{Position, SequenceTracker};
 use crate::driver::writer::{Control, Link, clock, write_loop};
-use crate::e2b::Place;
+use crate::e2b::SandboxRef;
 use crate::error::Error;
 use crate::net::http::Http;
 use crate::net::socket::{self, CLOSE_WAIT, Reader, Writer};
-use crate::types::connection::{Connection, Options};
+use crate::types::connection::{ConnectionState, Options};
 use crate::types::message::Gap;
 
 pub(crate) struct Session {
     pub(crate) http: Http,
     pub(crate) options: Options,
-    pub(crate) order: Order,
+    pub(crate) sequence: SequenceTracker,
     /// Permission requests from before the connection.
-    pub(crate) held: Held,
+    pub(crate) replayed: ReplayedPermissions,
     /// Whether the server numbers its frames.
     pub(crate) numbered: bool,
     /// Where messages go, and what is open between program and server.
     pub(crate) desk: Arc<Desk>,
     pub(crate) outgoing: mpsc::Receiver<Outgoing>,
     pub(crate) stop: watch::Receiver<bool>,
-    pub(crate) connection: watch::Sender<Connection>,
+    pub(crate) connection: watch::Sender<ConnectionState>,
     /// Taken from the queue and not written whole yet; goes first after a
     /// reconnect.
     pub(crate) unsent: Option<Outgoing>,
     /// Read from the server and not with every subscriber yet.
     pub(crate) delivery: Delivery,
     /// What the server runs in, if that can go away for good.
-    pub(crate) place: Option<Place>,
+    pub(crate) sandbox: Option<SandboxRef>,
 }
 
 impl Session {
@@ -60,23 +60,23 @@ impl Session {
             .await
             .unwrap_or(Err(Error::Timeout { what: "the server's greeting", limit }))?;
         if self.numbered {
-            self.order.connected(greeting.stream.as_deref());
+            self.sequence.connected(greeting.stream.as_deref());
             self.desk.set_next(greeting.next.unwrap_or(0));
-            self.desk.set_position(self.order.position());
+            self.desk.set_position(self.sequence.position());
         }
-        self.held.connected(greeting.next);
+        self.replayed.connected(greeting.next);
         Ok((reader, writer))
     }
 
     fn route(&self, first: bool) -> String {
         let mut query = Vec::new();
-        match self.order.position() {
+        match self.sequence.position() {
             _ if !self.numbered => {}
             Some(Position { stream, seq }) => {
                 query.push(format!("after={seq}"));
                 query.push(format!("stream={}", encode(&stream)));
             }
-            None => query.push(format!("after={}", self.order.last())),
+            None => query.push(format!("after={}", self.sequence.last())),
         }
         if first && self.options.takeover {
             query.push("takeover=true".to_owned());
@@ -109,15 +109,15 @@ impl Session {
     /// Why the end has come: a connection that cannot be had may be so because
     /// there is nothing left to connect to.
     async fn reason(&mut self, error: Error) -> Error {
-        if !error.is_transient() && !matches!(error, Error::GaveUp { .. }) {
+        if !error.is_transient() && !matches!(error, Error::ReconnectFailed { .. }) {
             return error;
         }
-        let Some(place) = &self.place else { return error };
+        let Some(sandbox) = &self.sandbox else { return error };
         let mut stop = self.stop.clone();
         tokio::select! {
             biased;
             () = stopped(&mut stop) => error,
-            there = place.still_there() => there.err().unwrap_or(error),
+            there = sandbox.still_there() => there.err().unwrap_or(error),
         }
     }
 
@@ -128,8 +128,8 @@ impl Session {
             Err(error @ Error::Unavailable { .. }) => error,
             attempted => return attempted,
         };
-        if let Some(place) = &self.place {
-            place.still_there().await?;
+        if let Some(sandbox) = &self.sandbox {
+            sandbox.still_there().await?;
         }
         Err(refused)
     }
@@ -145,10 +145,15 @@ impl Session {
         loop {
             let elapsed = since.elapsed();
             if elapsed >= self.options.reconnect_for {
-                return Err(Error::GaveUp { attempts: attempt, elapsed, last: Box::new(last) });
+                return Err(Error::ReconnectFailed {
+                    attempts: attempt,
+                    elapsed,
+                    last: Box::new(last),
+                });
             }
             attempt += 1;
-            self.connection.send_replace(Connection::Reconnecting { attempt, cause: last.clone() });
+            self.connection
+                .send_replace(ConnectionState::Reconnecting { attempt, cause: last.clone() });
             let wait = backoff.next(rand::random());
             let mut stop = self.stop.clone();
             let attempted = tokio::select! {
@@ -175,7 +180,7 @@ impl Session {
 
     /// Runs one connection until it ends. Says why, and whether anything came.
     async fn drive(&mut self, (mut reader, mut writer): (Reader, Writer)) -> (Error, bool) {
-        self.connection.send_replace(Connection::Connected);
+        self.connection.send_replace(ConnectionState::Connected);
         let link = Link::new();
         let (control, controls) = mpsc::channel(8);
         let mut stop = self.stop.clone();
@@ -184,8 +189,8 @@ impl Session {
                 &mut reader,
                 &link,
                 &control,
-                &mut self.order,
-                &mut self.held,
+                &mut self.sequence,
+                &mut self.replayed,
                 &mut self.delivery,
                 &self.desk
             ));
@@ -220,7 +225,7 @@ impl Session {
             }
             error
         };
-        self.desk.set_position(self.order.position());
+        self.desk.set_position(self.sequence.position());
         link.fail_unconfirmed(&error);
         (error, link.heard() > 0)
     }
@@ -239,9 +244,9 @@ impl Session {
         self.delivery.abandon(&self.desk);
         self.desk.end(&error);
         self.connection.send_if_modified(|connection| {
-            let first = !matches!(connection, Connection::Ended(_));
+            let first = !matches!(connection, ConnectionState::Ended(_));
             if first {
-                *connection = Connection::Ended(error);
+                *connection = ConnectionState::Ended(error);
             }
             first
         });

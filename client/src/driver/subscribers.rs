@@ -16,7 +16,7 @@ pub(crate) type Item = Result<ServerMessage, Error>;
 /// it is lost, and the first subscription begins with a [`Gap`] that says so.
 pub(crate) const HELD_BYTES: usize = 1 << 20;
 
-pub(crate) struct Hub {
+pub(crate) struct Subscribers {
     state: Mutex<State>,
     /// What one subscriber may have waiting.
     limit_bytes: usize,
@@ -62,7 +62,7 @@ impl Held {
     }
 }
 
-impl Hub {
+impl Subscribers {
     pub(crate) fn new(limit_bytes: usize) -> Self {
         let state = State { queues: Vec::new(), held: Some(Held::default()), ended: None };
         Self { state: Mutex::new(state), limit_bytes }
@@ -78,7 +78,7 @@ impl Hub {
     pub(crate) fn try_deliver(
         &self,
         messages: &mut VecDeque<(ServerMessage, usize)>,
-    ) -> Result<(), HeldUp> {
+    ) -> Result<(), Stalled> {
         // What the queue itself takes counts too: messages can be tiny.
         let mut next = || {
             let (message, bytes) = messages.pop_front()?;
@@ -97,7 +97,7 @@ impl Hub {
                 let mut full = state.queues.clone();
                 full.retain(|queue| queue.try_push(Ok(message.clone()), bytes).is_err());
                 if !full.is_empty() {
-                    return Err(HeldUp { message, bytes, full });
+                    return Err(Stalled { message, bytes, full });
                 }
             }
             Ok(())
@@ -148,13 +148,13 @@ impl Hub {
 }
 
 /// A message that not all subscribers have room for.
-pub(crate) struct HeldUp {
+pub(crate) struct Stalled {
     message: ServerMessage,
     bytes: usize,
     full: Vec<Arc<Queue<Item>>>,
 }
 
-impl HeldUp {
+impl Stalled {
     /// Waits for each of them. This is the backpressure: nothing is read from
     /// the server meanwhile. Cancelling it loses nothing: what is left is
     /// still here.
@@ -189,8 +189,8 @@ mod tests {
         ServerMessage::Info(text.into())
     }
 
-    fn deliver(hub: &Hub, text: &str, bytes: usize) -> Result<(), HeldUp> {
-        hub.try_deliver(&mut VecDeque::from([(info(text), bytes)]))
+    fn deliver(subscribers: &Subscribers, text: &str, bytes: usize) -> Result<(), Stalled> {
+        subscribers.try_deliver(&mut VecDeque::from([(info(text), bytes)]))
     }
 
     async fn all(queue: &Queue<Item>) -> Vec<String> {
@@ -208,57 +208,57 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_subscription_has_what_came_before_it_and_later_ones_do_not() {
-        let hub = Hub::new(1000);
-        assert!(deliver(&hub, "1", 1).is_ok());
-        let now = hub.subscribe(false);
-        let first = hub.subscribe(true);
-        let second = hub.subscribe(true);
-        assert!(deliver(&hub, "2", 1).is_ok());
-        hub.end(&Error::Stopped);
+        let subscribers = Subscribers::new(1000);
+        assert!(deliver(&subscribers, "1", 1).is_ok());
+        let now = subscribers.subscribe(false);
+        let first = subscribers.subscribe(true);
+        let second = subscribers.subscribe(true);
+        assert!(deliver(&subscribers, "2", 1).is_ok());
+        subscribers.end(&Error::Stopped);
         assert_eq!(all(&first).await, ["1", "2"]);
         assert_eq!(all(&second).await, ["2"]);
         assert_eq!(all(&now).await, ["2"]);
-        assert!(all(&hub.subscribe(true)).await.is_empty());
+        assert!(all(&subscribers.subscribe(true)).await.is_empty());
     }
 
     #[tokio::test]
     async fn what_is_held_too_long_is_a_gap() {
-        let hub = Hub::new(1000);
+        let subscribers = Subscribers::new(1000);
         for _ in 0..3 {
-            assert!(deliver(&hub, "x", HELD_BYTES / 2).is_ok());
+            assert!(deliver(&subscribers, "x", HELD_BYTES / 2).is_ok());
         }
-        let first = hub.subscribe(true);
-        hub.end(&Error::Stopped);
+        let first = subscribers.subscribe(true);
+        subscribers.end(&Error::Stopped);
         assert_eq!(all(&first).await, ["gap", "x"]);
     }
 
     #[tokio::test]
     async fn what_the_only_subscriber_has_no_room_for_stays_in_its_order() {
-        let hub = Hub::new(size_of::<Item>() + 1);
-        let only = hub.subscribe(true);
+        let subscribers = Subscribers::new(size_of::<Item>() + 1);
+        let only = subscribers.subscribe(true);
         let mut messages: VecDeque<_> = ["1", "2", "3", "4"].map(|text| (info(text), 1)).into();
-        let Err(mut held_up) = hub.try_deliver(&mut messages) else { panic!("room") };
+        let Err(mut stalled) = subscribers.try_deliver(&mut messages) else { panic!("room") };
         assert_eq!(messages.len(), 2, "one went in, one is held up");
-        assert!(held_up.deliver_over(usize::MAX));
-        while let Err(mut held_up) = hub.try_deliver(&mut messages) {
-            assert!(held_up.deliver_over(usize::MAX));
+        assert!(stalled.deliver_over(usize::MAX));
+        while let Err(mut stalled) = subscribers.try_deliver(&mut messages) {
+            assert!(stalled.deliver_over(usize::MAX));
         }
-        hub.end(&Error::Stopped);
+        subscribers.end(&Error::Stopped);
         assert_eq!(all(&only).await, ["1", "2", "3", "4"]);
     }
 
     #[tokio::test]
     async fn one_slow_subscriber_is_named_and_the_others_have_the_message() {
-        let hub = Hub::new(1);
-        let slow = hub.subscribe(true);
-        assert!(deliver(&hub, "1", 1).is_ok());
-        let quick = hub.subscribe(true);
-        let Err(HeldUp { full, .. }) = deliver(&hub, "2", 1) else { panic!("room") };
+        let subscribers = Subscribers::new(1);
+        let slow = subscribers.subscribe(true);
+        assert!(deliver(&subscribers, "1", 1).is_ok());
+        let quick = subscribers.subscribe(true);
+        let Err(Stalled { full, .. }) = deliver(&subscribers, "2", 1) else { panic!("room") };
         assert_eq!(full.len(), 1);
         assert!(Arc::ptr_eq(&full[0], &slow));
-        hub.unsubscribe(&slow);
+        subscribers.unsubscribe(&slow);
         full[0].room().await;
-        hub.end(&Error::Stopped);
+        subscribers.end(&Error::Stopped);
         assert_eq!(all(&quick).await, ["2"]);
     }
 }

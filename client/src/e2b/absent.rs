@@ -3,24 +3,24 @@
 use tokio::sync::watch;
 
 use crate::error::Error;
-use crate::types::connection::Connection;
+use crate::types::connection::ConnectionState;
 
 #[derive(Clone)]
-pub(crate) enum Place {}
-pub(crate) enum Home {}
+pub(crate) enum SandboxRef {}
+pub(crate) enum SandboxHost {}
 
-impl Place {
+impl SandboxRef {
     pub(crate) async fn still_there(&self) -> Result<(), Error> {
         match *self {}
     }
 }
 
-impl Home {
-    pub(crate) fn place(&self) -> &Place {
+impl SandboxHost {
+    pub(crate) fn sandbox_ref(&self) -> &SandboxRef {
         match *self {}
     }
 
-    pub(crate) async fn keep_alive(&self, _: watch::Receiver<Connection>) {
+    pub(crate) async fn keep_alive(&self, _: watch::Receiver<ConnectionState>) {
         match *self {}
     }
 

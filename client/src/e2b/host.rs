@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::keep_alive::keep_alive;
 use crate::error::Error;
-use crate::types::connection::Connection;
+use crate::types::connection::ConnectionState;
 use crate::types::secret::Secret;
 
-/// Where the claim token lies in the sandbox: in the home of a user whose
+/// Where the claim token lies in the sandbox: in the host of a user whose
 /// files E2B opens to those who have a key of the account.
 const TOKEN_FILE: &str = "/root/.claude-relay-token";
 /// The user of that file.
@@ -22,19 +22,19 @@ const TOKEN_USER: &str = "root";
 const MAX_TOKEN_BYTES: usize = 4096;
 /// How long the end of a sandbox whose start has failed is waited for. After
 /// that it goes on by itself.
-const GIVE_UP_PATIENCE: Duration = Duration::from_secs(10);
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A sandbox as the place where a server runs. Cheap to clone; it does not
 /// keep the sandbox.
 #[derive(Clone)]
-pub(crate) struct Place(e2b::Sandbox);
+pub(crate) struct SandboxRef(e2b::Sandbox);
 
 /// A sandbox as the thing that somebody has to end.
-pub(crate) struct Home {
-    place: Place,
+pub(crate) struct SandboxHost {
+    sandbox: SandboxRef,
     time: Duration,
     /// The task that gives it new time.
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    keep_alive: Mutex<Option<JoinHandle<()>>>,
     /// Held while the sandbox is being ended, so that all who end it wait.
     owner: Mutex<Owner>,
 }
@@ -42,14 +42,14 @@ pub(crate) struct Home {
 /// Whose business the end of the sandbox is.
 enum Owner {
     /// It was created for us: it ends with us.
-    Us(Guard),
+    Owned(Guard),
     /// We came back to it: it ends when we are told to end it.
-    Visitor,
+    Attached,
     /// It was ended, or left.
-    Nobody,
+    Released,
 }
 
-impl Home {
+impl SandboxHost {
     pub(crate) async fn create(e2b: &E2b, new: &NewSandbox) -> Result<Self, Error> {
         Self::of(e2b.create_guarded(new).await?, new.timeout)
     }
@@ -66,33 +66,33 @@ impl Home {
         let Some(sandbox) = guard.sandbox().cloned() else {
             return Err(Error::NoSandbox);
         };
-        let owner = Mutex::new(Owner::Us(guard));
-        Ok(Self { place: Place(sandbox), time, keeper: Mutex::default(), owner })
+        let owner = Mutex::new(Owner::Owned(guard));
+        Ok(Self { sandbox: SandboxRef(sandbox), time, keep_alive: Mutex::default(), owner })
     }
 
     /// Comes back to a sandbox, resuming it if it is paused.
-    pub(crate) async fn back_to(e2b: &E2b, id: &SandboxId, time: Duration) -> Result<Self, Error> {
+    pub(crate) async fn reattach(e2b: &E2b, id: &SandboxId, time: Duration) -> Result<Self, Error> {
         let gone = |error| match error {
             e2b::Error::NotFound(_) => Error::SandboxExpired { sandbox: id.to_string() },
             error => error.into(),
         };
         let sandbox = e2b.connect(id, time).await.map_err(gone)?;
-        let owner = Mutex::new(Owner::Visitor);
-        Ok(Self { place: Place(sandbox), time, keeper: Mutex::default(), owner })
+        let owner = Mutex::new(Owner::Attached);
+        Ok(Self { sandbox: SandboxRef(sandbox), time, keep_alive: Mutex::default(), owner })
     }
 
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    pub(crate) fn sandbox_ref(&self) -> &SandboxRef {
+        &self.sandbox
     }
 
     /// Gives the sandbox new time until the client has ended.
-    pub(crate) async fn keep_alive(&self, connection: watch::Receiver<Connection>) {
-        let (sandbox, time) = (self.place.0.clone(), self.time);
-        let visiting = matches!(*self.owner.lock().await, Owner::Visitor);
+    pub(crate) async fn keep_alive(&self, connection: watch::Receiver<ConnectionState>) {
+        let (sandbox, time) = (self.sandbox.0.clone(), self.time);
+        let attached = matches!(*self.owner.lock().await, Owner::Attached);
         let extend = move || {
             let sandbox = sandbox.clone();
             async move {
-                match visiting {
+                match attached {
                     // Others may have given it more time than this, which
                     // setting it would take away again.
                     true => sandbox.e2b().connect(sandbox.id(), time).await.map(drop),
@@ -101,23 +101,23 @@ impl Home {
             }
         };
         let task = tokio::spawn(keep_alive(extend, time, connection));
-        *self.keeper.lock().await = Some(task);
+        *self.keep_alive.lock().await = Some(task);
     }
 
     /// Waits, once the client has ended, until nothing gives the sandbox new
     /// time any more.
-    async fn let_go(&self) {
-        if let Some(keeper) = self.keeper.lock().await.take() {
+    async fn stop_keep_alive(&self) {
+        if let Some(keep_alive) = self.keep_alive.lock().await.take() {
             // That it has panicked would be its end as well.
-            let _ = keeper.await;
+            let _ = keep_alive.await;
         }
     }
 
     /// Pauses the sandbox, whose end is then the business of others.
     pub(crate) async fn pause(&self) -> Result<(), Error> {
         // A request that comes behind the pause could resume it.
-        self.let_go().await;
-        self.place.0.pause().await?;
+        self.stop_keep_alive().await;
+        self.sandbox.0.pause().await?;
         leave(&mut *self.owner.lock().await);
         Ok(())
     }
@@ -126,8 +126,8 @@ impl Home {
     /// tried once more when this is dropped.
     pub(crate) async fn end(&self) -> Result<(), Error> {
         let mut owner = self.owner.lock().await;
-        if !matches!(*owner, Owner::Nobody) {
-            self.place.0.kill().await?;
+        if !matches!(*owner, Owner::Released) {
+            self.sandbox.0.kill().await?;
             leave(&mut owner);
         }
         Ok(())
@@ -136,17 +136,17 @@ impl Home {
     /// Ends the sandbox after a start that has failed.
     pub(crate) async fn give_up(&self) {
         // What is left undone, the guard does.
-        let _ = timeout(GIVE_UP_PATIENCE, self.end()).await;
+        let _ = timeout(CLEANUP_TIMEOUT, self.end()).await;
     }
 
     /// From now on its end is the business of others.
     pub(crate) async fn leave(&self) {
-        self.let_go().await;
+        self.stop_keep_alive().await;
         leave(&mut *self.owner.lock().await);
     }
 }
 
-impl Place {
+impl SandboxRef {
     pub(crate) fn id(&self) -> &SandboxId {
         self.0.id()
     }
@@ -204,7 +204,7 @@ impl Place {
 }
 
 fn leave(owner: &mut Owner) {
-    if let Owner::Us(guard) = std::mem::replace(owner, Owner::Nobody) {
+    if let Owner::Owned(guard) = std::mem::replace(owner, Owner::Released) {
         drop(guard.keep());
     }
 }

@@ -6,7 +6,7 @@ use claude_relay_e2b::Error;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::types::connection::Connection;
+use crate::types::connection::ConnectionState;
 
 /// How often in a sandbox's time it is given new time, so that two failures in
 /// a row do no harm.
@@ -22,7 +22,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 pub(crate) async fn keep_alive<E>(
     extend: impl Fn() -> E,
     time: Duration,
-    mut connection: watch::Receiver<Connection>,
+    mut connection: watch::Receiver<ConnectionState>,
 ) where
     E: Future<Output = Result<(), Error>>,
 {
@@ -31,10 +31,10 @@ pub(crate) async fn keep_alive<E>(
         tokio::select! {
             biased;
             // An error means that the client is gone, which is its end as well.
-            _ = connection.wait_for(|state| matches!(state, Connection::Ended(_))) => return,
+            _ = connection.wait_for(|state| matches!(state, ConnectionState::Ended(_))) => return,
             () = sleep(wait.max(SHORTEST)) => {}
         }
-        let connected = matches!(*connection.borrow(), Connection::Connected);
+        let connected = matches!(*connection.borrow(), ConnectionState::Connected);
         wait = match connected {
             true => match extend().await {
                 Ok(()) => time / EXTENSIONS,
@@ -71,7 +71,7 @@ mod tests {
     async fn run(api: Api, away: &[(u64, u64)], end: u64) -> Vec<u64> {
         let start = Instant::now();
         let api = Rc::new(api);
-        let (state, connection) = watch::channel(Connection::Connected);
+        let (state, connection) = watch::channel(ConnectionState::Connected);
         let extend = || {
             let api = Rc::clone(&api);
             async move {
@@ -90,12 +90,12 @@ mod tests {
         let life = async {
             for (from, to) in away {
                 at(*from).await;
-                state.send_replace(Connection::Reconnecting { attempt: 1, cause: cause() });
+                state.send_replace(ConnectionState::Reconnecting { attempt: 1, cause: cause() });
                 at(*to).await;
-                state.send_replace(Connection::Connected);
+                state.send_replace(ConnectionState::Connected);
             }
             at(end).await;
-            state.send_replace(Connection::Ended(cause()));
+            state.send_replace(ConnectionState::Ended(cause()));
             at(end + 3600).await;
         };
         tokio::join!(keep_alive(extend, Duration::from_secs(180), connection), life);

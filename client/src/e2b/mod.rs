@@ -14,6 +14,6 @@ pub(crate) mod workspace;
 pub use claude_relay_e2b::*;
 
 #[cfg(not(feature = "e2b"))]
-pub(crate) use self::absent::{Home, Place};
+pub(crate) use self::absent::{SandboxHost, SandboxRef};
 #[cfg(feature = "e2b")]
-pub(crate) use self::host::{Home, Place};
+pub(crate) use self::host::{SandboxHost, SandboxRef};

@@ -6,29 +6,29 @@ pub use claude_relay_e2b::files::{Entry, EntryKind};
 use claude_relay_e2b::shipped::WORKSPACE;
 pub use claude_relay_e2b::watch::{Change, ChangeKind};
 
-use super::host::Place;
+use super::host::SandboxRef;
 use crate::error::Error;
 
 /// The files of a sandbox: see [`Client::files`](crate::Client::files).
 ///
 /// An absolute path is taken as it is. Any other is meant in the agent's
-/// workspace, `/home/user/agent-workspace`, and `.` is the workspace itself.
+/// workspace, `/host/user/agent-workspace`, and `.` is the workspace itself.
 #[derive(Clone)]
 pub struct Files {
-    place: Place,
+    sandbox: SandboxRef,
     files: e2b::Files,
 }
 
 impl std::fmt::Debug for Files {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Files").field("sandbox", self.place.id()).finish_non_exhaustive()
+        f.debug_struct("Files").field("sandbox", self.sandbox.id()).finish_non_exhaustive()
     }
 }
 
 impl Files {
-    pub(crate) fn of(place: &Place) -> Result<Self, Error> {
-        let files = place.sandbox().files()?;
-        Ok(Self { place: place.clone(), files })
+    pub(crate) fn of(sandbox: &SandboxRef) -> Result<Self, Error> {
+        let files = sandbox.sandbox().files()?;
+        Ok(Self { sandbox: sandbox.clone(), files })
     }
 
     /// Writes a file, making the directories above it and replacing what was
@@ -93,7 +93,7 @@ impl Files {
         };
         // What the sandbox itself has answered proves that it is there.
         if error.refusal().is_none_or(|refusal| refusal.status >= 500) {
-            self.place.still_there().await?;
+            self.sandbox.still_there().await?;
         }
         Err(error.into())
     }
@@ -142,14 +142,14 @@ mod tests {
         for (path, leads_to) in [
             ("/etc/hosts", "/etc/hosts"),
             ("/", "/"),
-            ("a.txt", "/home/user/agent-workspace/a.txt"),
-            ("./a/b", "/home/user/agent-workspace/a/b"),
-            ("././/a", "/home/user/agent-workspace/a"),
-            (".", "/home/user/agent-workspace"),
-            ("./", "/home/user/agent-workspace"),
-            ("", "/home/user/agent-workspace"),
-            (".hidden", "/home/user/agent-workspace/.hidden"),
-            ("../x", "/home/user/agent-workspace/../x"),
+            ("a.txt", "/host/user/agent-workspace/a.txt"),
+            ("./a/b", "/host/user/agent-workspace/a/b"),
+            ("././/a", "/host/user/agent-workspace/a"),
+            (".", "/host/user/agent-workspace"),
+            ("./", "/host/user/agent-workspace"),
+            ("", "/host/user/agent-workspace"),
+            (".hidden", "/host/user/agent-workspace/.hidden"),
+            ("../x", "/host/user/agent-workspace/../x"),
         ] {
             assert_eq!(resolve(path), leads_to, "{path:?}");
         }

@@ -76,7 +76,7 @@ fn connector(extra: &[Vec<u8>]) -> Result<tokio_rustls::TlsConnector, Error> {
     use tokio_rustls::rustls::pki_types::pem::PemObject;
     use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-    let setting = |reason: String| Error::Setting { setting: "root_certificate", reason };
+    let setting = |reason: String| Error::InvalidOption { option: "root_certificate", reason };
     let mut roots = RootCertStore::empty();
     let platform = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(platform.certs);

@@ -51,8 +51,8 @@ impl Http {
     /// The bearer header for `token`.
     pub(crate) fn set_token(&mut self, token: &str) -> Result<(), Error> {
         let mut value =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Error::Setting {
-                setting: "token",
+            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Error::InvalidOption {
+                option: "token",
                 reason: "it holds characters that no header may hold".into(),
             })?;
         value.set_sensitive(true);
@@ -239,8 +239,8 @@ fn with_cause(error: &hyper::Error) -> String {
 
 /// A header given as text, checked.
 pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
-    let refused = |reason: &str| Error::Setting {
-        setting: "header",
+    let refused = |reason: &str| Error::InvalidOption {
+        option: "header",
         reason: format!("{:?}: {reason}", cut(name, 100)),
     };
     let name = HeaderName::try_from(name).map_err(|_| refused("not the name of a header"))?;

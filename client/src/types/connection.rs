@@ -24,7 +24,7 @@ pub(crate) struct Options {
 /// What a program can see of the connection.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Connection {
+pub enum ConnectionState {
     /// All is well.
     Connected,
     /// The connection broke; the client is coming back.

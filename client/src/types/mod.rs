@@ -10,7 +10,7 @@ pub(crate) mod user_message;
 pub(crate) mod view;
 
 pub use self::config::{Agent, Configuration, Preset, SystemPrompt};
-pub use self::connection::Connection;
+pub use self::connection::ConnectionState;
 pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
 pub use self::permission::{Decision, PermissionRequest};
 pub use self::raw_json::RawJson;

@@ -308,8 +308,11 @@ async fn nobody_there_is_a_connect_error() {
 #[tokio::test]
 async fn a_secret_does_not_leave_this_machine_unencrypted() {
     let far = "http://relay.invalid:3000";
-    assert!(matches!(refused(client(far).token("t")).await, Error::Plaintext { .. }));
-    assert!(matches!(refused(client(far).anthropic_api_key("k")).await, Error::Plaintext { .. }));
+    assert!(matches!(refused(client(far).token("t")).await, Error::InsecureTransport { .. }));
+    assert!(matches!(
+        refused(client(far).anthropic_api_key("k")).await,
+        Error::InsecureTransport { .. }
+    ));
     // Nothing secret, or expressly allowed: it is tried.
     assert!(matches!(refused(client(far)).await, Error::Connect { .. }));
     assert!(matches!(
@@ -322,15 +325,15 @@ async fn a_secret_does_not_leave_this_machine_unencrypted() {
 async fn bad_settings_are_named_before_anything_is_sent() {
     assert!(matches!(
         refused(Client::builder()).await,
-        Error::Setting { setting: "connection_url", .. }
+        Error::InvalidOption { option: "connection_url", .. }
     ));
     assert!(matches!(
         refused(client("localhost").token("a\nb")).await,
-        Error::Setting { setting: "token", .. }
+        Error::InvalidOption { option: "token", .. }
     ));
     assert!(matches!(
         refused(client("localhost").header("a b", "c")).await,
-        Error::Setting { setting: "header", .. }
+        Error::InvalidOption { option: "header", .. }
     ));
     let shown = format!("{:?}", client("localhost").token("hunter2").header("k", "hunter2"));
     assert!(!shown.contains("hunter2"), "{shown}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use claude_relay_client::{Connection, Error, Gap, ServerMessage, View};
+use claude_relay_client::{ConnectionState, Error, Gap, ServerMessage, View};
 use tokio::sync::Notify;
 
 use crate::support::{client, line, n, soon};
@@ -156,7 +156,7 @@ async fn an_answer_behind_too_much_that_nobody_reads_is_given_up() {
     let mut messages = client.messages();
     let error = soon(client.send("x")).await.unwrap_err();
     assert!(
-        matches!(&error, Error::DeliveryUnknown { cause } if matches!(**cause, Error::Unread)),
+        matches!(&error, Error::DeliveryUnknown { cause } if matches!(**cause, Error::SlowConsumer)),
         "{error:?}"
     );
     for seq in 1..=64 {
@@ -172,7 +172,7 @@ async fn a_cut_while_nobody_reads_loses_nothing() {
     // The reading is held up; it is the writing that notices the cut.
     let mut connection = client.connection();
     let cut = async {
-        while !matches!(*connection.borrow_and_update(), Connection::Reconnecting { .. }) {
+        while !matches!(*connection.borrow_and_update(), ConnectionState::Reconnecting { .. }) {
             tokio::select! {
                 changed = connection.changed() => changed.unwrap(),
                 _ = client.send("x") => {}

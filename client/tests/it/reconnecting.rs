@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use claude_relay_client::{Connection, Error, Gap, Position, ServerMessage};
+use claude_relay_client::{ConnectionState, Error, Gap, Position, ServerMessage};
 use tokio::sync::Notify;
 
 use crate::support::{client, line, n, soon};
@@ -48,13 +48,13 @@ async fn it_comes_back_where_it_was_and_says_so() {
     let Some(Ok(ServerMessage::Gap(gap))) = soon(messages.next()).await else { panic!("no gap") };
     assert_eq!(gap, Gap { from: Some(4), to: Some(6), restarted: false });
     assert_eq!(n(&line(&mut messages).await), 7);
-    assert!(matches!(*state.borrow_and_update(), Connection::Connected));
+    assert!(matches!(*state.borrow_and_update(), ConnectionState::Connected));
     assert_eq!(
         *paths.lock().unwrap(),
         ["/ws?after=0", "/ws?after=2&stream=s1", "/ws?after=3&stream=s1"]
     );
     soon(client.stop()).await;
-    assert!(matches!(*state.borrow(), Connection::Ended(Error::Stopped)));
+    assert!(matches!(*state.borrow(), ConnectionState::Ended(Error::Stopped)));
 }
 
 #[tokio::test]
@@ -150,7 +150,9 @@ async fn a_message_sent_while_away_is_sent_once_after_coming_back() {
     let client = soon(client(&fake.url).start()).await.unwrap();
     let mut state = client.connection();
     away.notify_one();
-    soon(state.wait_for(|state| matches!(state, Connection::Reconnecting { .. }))).await.unwrap();
+    soon(state.wait_for(|state| matches!(state, ConnectionState::Reconnecting { .. })))
+        .await
+        .unwrap();
     let withdrawn = client.interrupt();
     assert!(tokio::time::timeout(Duration::from_millis(20), withdrawn).await.is_err());
     let sent = tokio::spawn({
@@ -302,14 +304,16 @@ async fn it_gives_up_after_its_time_and_everybody_learns_why() {
     let client =
         soon(client(&fake.url).reconnect_for(Duration::from_millis(400)).start()).await.unwrap();
     let mut state = client.connection();
-    soon(state.wait_for(|state| matches!(state, Connection::Reconnecting { .. }))).await.unwrap();
+    soon(state.wait_for(|state| matches!(state, ConnectionState::Reconnecting { .. })))
+        .await
+        .unwrap();
     drop(fake);
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.send("x").await }
     });
     let error = soon(client.messages().next()).await.unwrap().unwrap_err();
-    let Error::GaveUp { attempts, elapsed, last } = error else { panic!("{error:?}") };
+    let Error::ReconnectFailed { attempts, elapsed, last } = error else { panic!("{error:?}") };
     assert!(attempts >= 1);
     assert!(elapsed >= Duration::from_millis(400));
     assert!(matches!(*last, Error::Connect { .. } | Error::Lost { .. }), "{last:?}");
@@ -323,9 +327,11 @@ async fn it_can_be_stopped_while_it_is_away() {
     let client = soon(client(&fake.url).start()).await.unwrap();
     drop(fake);
     let mut state = client.connection();
-    soon(state.wait_for(|state| matches!(state, Connection::Reconnecting { attempt: 3.., .. })))
-        .await
-        .unwrap();
+    soon(
+        state.wait_for(|state| matches!(state, ConnectionState::Reconnecting { attempt: 3.., .. })),
+    )
+    .await
+    .unwrap();
     let mut messages = client.messages();
     soon(client.stop()).await;
     assert!(soon(messages.next()).await.is_none());

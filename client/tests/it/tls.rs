@@ -73,7 +73,7 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
     assert!(matches!(error, Error::Tls { .. }), "{error:?}");
     assert!(!error.is_transient());
     let error = refused(client(&url).root_certificate("no PEM at all")).await;
-    assert!(matches!(error, Error::Tls { .. } | Error::Setting { .. }), "{error:?}");
+    assert!(matches!(error, Error::Tls { .. } | Error::InvalidOption { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::{ClientBuilder, Start};
 use crate::api::client::Client;
 use crate::api::environment::Environment;
 use crate::driver::backoff::Backoff;
-use crate::e2b::Home;
+use crate::e2b::SandboxHost;
 use crate::error::Error;
 use crate::net::routes;
 use crate::types::secret::Secret;
@@ -154,17 +154,17 @@ impl ClientBuilder {
         let e2b = wanted.e2b()?;
         match &wanted.which {
             Some(Which::Old(id)) => {
-                let id: SandboxId = id.parse().map_err(|error| Error::Setting {
-                    setting: "sandbox",
+                let id: SandboxId = id.parse().map_err(|error| Error::InvalidOption {
+                    option: "sandbox",
                     reason: format!("{error}"),
                 })?;
-                let home = Home::back_to(&e2b, &id, wanted.time).await?;
+                let host = SandboxHost::reattach(&e2b, &id, wanted.time).await?;
                 let token = match self.token.take() {
                     Some(token) => Some(token),
-                    None => home.place().stored_token().await?,
+                    None => host.sandbox_ref().stored_token().await?,
                 };
                 self.token = token;
-                self.settle_in(Arc::new(home), &wanted).await
+                self.settle_in(Arc::new(host), &wanted).await
             }
             which => {
                 self.complete_for_sandbox()?;
@@ -176,8 +176,8 @@ impl ClientBuilder {
                 for change in &wanted.changes {
                     change(&mut new);
                 }
-                let home = Home::create(&e2b, &new).await?;
-                self.move_in(home, &wanted).await
+                let host = SandboxHost::create(&e2b, &new).await?;
+                self.move_in(host, &wanted).await
             }
         }
     }
@@ -193,20 +193,20 @@ impl ClientBuilder {
     pub async fn start_in(mut self, lease: Lease) -> Result<Client, Error> {
         let wanted = std::mem::take(&mut self.wanted);
         self.complete_for_sandbox()?;
-        let home = Home::take_over(lease.into_guard(), wanted.time).await?;
-        self.move_in(home, &wanted).await
+        let host = SandboxHost::take_over(lease.into_guard(), wanted.time).await?;
+        self.move_in(host, &wanted).await
     }
 
     /// Claims the server in a fresh sandbox and connects to it. The sandbox is
     /// gone before an error is returned.
-    async fn move_in(mut self, home: Home, wanted: &Wanted) -> Result<Client, Error> {
-        let home = Arc::new(home);
-        let settled = match self.claim(&home).await {
-            Ok(()) => self.settle_in(Arc::clone(&home), wanted).await,
+    async fn move_in(mut self, host: SandboxHost, wanted: &Wanted) -> Result<Client, Error> {
+        let host = Arc::new(host);
+        let settled = match self.claim(&host).await {
+            Ok(()) => self.settle_in(Arc::clone(&host), wanted).await,
             Err(error) => Err(error),
         };
         if settled.is_err() {
-            home.give_up().await;
+            host.give_up().await;
         }
         settled
     }
@@ -222,8 +222,8 @@ impl ClientBuilder {
         if configuration.has_credential() || other {
             return Ok(());
         }
-        Err(Error::Setting {
-            setting: "anthropic_api_key",
+        Err(Error::InvalidOption {
+            option: "anthropic_api_key",
             reason: "an agent in a fresh sandbox needs a credential: set ANTHROPIC_API_KEY or \
                      CLAUDE_CODE_OAUTH_TOKEN, or configure one; environment(false) says that the \
                      template has its own"
@@ -233,14 +233,14 @@ impl ClientBuilder {
 
     /// Draws the token with which the server will be claimed, and leaves it
     /// where those who may open the sandbox find it again.
-    async fn claim(&mut self, home: &Home) -> Result<(), Error> {
+    async fn claim(&mut self, host: &SandboxHost) -> Result<(), Error> {
         // In debug mode the server is one that somebody has started here.
-        if home.place().sandbox().e2b().settings().is_debug() {
+        if host.sandbox_ref().sandbox().e2b().settings().is_debug() {
             return Ok(());
         }
         let configured = self.configuration.auth_token.take();
         let token = self.token.take().or(configured).unwrap_or_else(Secret::draw);
-        home.place().store_token(&token).await?;
+        host.sandbox_ref().store_token(&token).await?;
         self.configuration.auth_token = Some(token.clone());
         self.token = Some(token);
         Ok(())
@@ -248,8 +248,8 @@ impl ClientBuilder {
 
     /// Posts the configuration, which claims a fresh server, and connects;
     /// again and again while the server is not up.
-    async fn settle_in(mut self, home: Arc<Home>, wanted: &Wanted) -> Result<Client, Error> {
-        let (url, headers) = home.place().endpoint()?;
+    async fn settle_in(mut self, host: Arc<SandboxHost>, wanted: &Wanted) -> Result<Client, Error> {
+        let (url, headers) = host.sandbox_ref().endpoint()?;
         self.connection_url = Some(url);
         self.headers.extend(headers);
         let http = self.http()?;
@@ -262,7 +262,7 @@ impl ClientBuilder {
                     routes::configure(&http, &self.configuration).await?;
                     configured = true;
                 }
-                self.clone().connect(http.clone(), Some(Arc::clone(&home))).await
+                self.clone().connect(http.clone(), Some(Arc::clone(&host))).await
             };
             let error = match attempt.await {
                 Ok(client) => return Ok(client),
@@ -270,11 +270,11 @@ impl ClientBuilder {
                 Err(error) => return Err(error),
             };
             // Closed is a port that opens later; gone is gone.
-            home.place().still_there().await?;
+            host.sandbox_ref().still_there().await?;
             let wait = backoff.next(rand::random()).min(LONGEST_WAIT);
             if Instant::now() + wait >= deadline {
                 return Err(Error::NotStarted {
-                    sandbox: home.place().id().to_string(),
+                    sandbox: host.sandbox_ref().id().to_string(),
                     limit: wanted.start_timeout,
                     last: Box::new(error),
                 });

@@ -171,7 +171,7 @@ impl ClientBuilder {
 
     /// Allows secrets to be sent unencrypted to another machine, where the
     /// network itself is trusted. Default: refused with
-    /// [`Error::Plaintext`](crate::Error::Plaintext).
+    /// [`Error::InsecureTransport`](crate::Error::InsecureTransport).
     #[must_use]
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;

@@ -12,16 +12,16 @@ use crate::api::client::{Client, Inner};
 use crate::api::environment::Environment;
 use crate::driver::delivery::Delivery;
 use crate::driver::pending::Desk;
-use crate::driver::replayed::Held;
-use crate::driver::sequence::Order;
+use crate::driver::replayed::ReplayedPermissions;
+use crate::driver::sequence::SequenceTracker;
 use crate::driver::session::Session;
-use crate::e2b::Home;
+use crate::e2b::SandboxHost;
 use crate::error::Error;
 use crate::net::address::Address;
 use crate::net::dial::Dialer;
 use crate::net::http::{self, Http};
 use crate::net::routes;
-use crate::types::connection::Connection;
+use crate::types::connection::ConnectionState;
 
 /// How many messages may wait to be sent; more wait in [`Client::send`].
 const OUTGOING: usize = 16;
@@ -54,19 +54,19 @@ impl ClientBuilder {
     pub(super) async fn connect(
         self,
         http: Http,
-        home: Option<Arc<Home>>,
+        host: Option<Arc<SandboxHost>>,
     ) -> Result<Client, Error> {
-        let (order, numbered) = self.place(&http).await?;
+        let (sequence, numbered) = self.starting_point(&http).await?;
         let (outgoing, queue) = mpsc::channel(OUTGOING);
         let desk =
             Arc::new(Desk::new(self.buffer_bytes, self.handler, self.tap, outgoing.downgrade()));
         let (stop, stopped) = watch::channel(false);
-        let (state, connection) = watch::channel(Connection::Connected);
+        let (state, connection) = watch::channel(ConnectionState::Connected);
         let mut session = Session {
             http: http.clone(),
             options: self.options,
-            order,
-            held: Held::default(),
+            sequence,
+            replayed: ReplayedPermissions::default(),
             numbered,
             desk: Arc::clone(&desk),
             outgoing: queue,
@@ -74,11 +74,11 @@ impl ClientBuilder {
             connection: state,
             unsent: None,
             delivery: Delivery::default(),
-            place: home.as_ref().map(|home| home.place().clone()),
+            sandbox: host.as_ref().map(|host| host.sandbox_ref().clone()),
         };
         let socket = session.connect(true).await?;
-        if let Some(home) = &home {
-            home.keep_alive(connection.clone()).await;
+        if let Some(host) = &host {
+            host.keep_alive(connection.clone()).await;
         }
         // Nothing is waited for behind this: it would run on by itself.
         let task = tokio::spawn(session.run(socket)).abort_handle();
@@ -91,7 +91,7 @@ impl ClientBuilder {
             task,
             control_prefix: rand::random(),
             next_control: AtomicU64::new(1),
-            home,
+            host,
         }))
     }
 
@@ -143,8 +143,8 @@ impl ClientBuilder {
 
     /// The settings, checked.
     pub(super) fn http(&self) -> Result<Http, Error> {
-        let url = self.connection_url.as_deref().ok_or_else(|| Error::Setting {
-            setting: "connection_url",
+        let url = self.connection_url.as_deref().ok_or_else(|| Error::InvalidOption {
+            option: "connection_url",
             reason: "it is needed: where is the server?".into(),
         })?;
         let address = Address::parse(url)?;
@@ -164,23 +164,23 @@ impl ClientBuilder {
 
     fn check_plaintext(&self, address: &Address, secrets: bool) -> Result<(), Error> {
         if (secrets || self.token.is_some()) && !self.allow_plaintext && !address.is_private() {
-            return Err(Error::Plaintext { host: address.host.clone() });
+            return Err(Error::InsecureTransport { host: address.host.clone() });
         }
         Ok(())
     }
 
     /// Where to begin, and whether the server numbers its frames.
-    async fn place(&self, http: &Http) -> Result<(Order, bool), Error> {
+    async fn starting_point(&self, http: &Http) -> Result<(SequenceTracker, bool), Error> {
         match &self.start {
-            Start::After(position) => Ok((Order::new(Some(position.clone())), true)),
-            Start::Beginning => Ok((Order::default(), true)),
+            Start::After(position) => Ok((SequenceTracker::new(Some(position.clone())), true)),
+            Start::Beginning => Ok((SequenceTracker::default(), true)),
             Start::Now => {
                 let next = routes::health_if_any(http).await?.and_then(|health| health.next_seq());
-                let mut order = Order::default();
+                let mut sequence = SequenceTracker::default();
                 if let Some(next) = next {
-                    order.start_after(next.saturating_sub(1));
+                    sequence.start_after(next.saturating_sub(1));
                 }
-                Ok((order, next.is_some()))
+                Ok((sequence, next.is_some()))
             }
         }
     }

@@ -77,8 +77,8 @@ async fn a_pause_by_somebody_else_is_told_and_does_not_lock_the_server_up() {
     // The server in the snapshot believes that its client is connected.
     cloud.e2b.pause(&id).await.unwrap();
     let mut connection = client.connection();
-    let ended = |state: &claude_relay_client::Connection| {
-        matches!(state, claude_relay_client::Connection::Ended(Error::SandboxPaused { .. }))
+    let ended = |state: &claude_relay_client::ConnectionState| {
+        matches!(state, claude_relay_client::ConnectionState::Ended(Error::SandboxPaused { .. }))
     };
     soon(connection.wait_for(ended)).await.unwrap();
     // It is still the business of the one who created it; unless it is left.
@@ -120,6 +120,6 @@ async fn a_visitor_leaves_no_harm() {
     let error = failed(cloud.attach(&id)).await;
     assert!(matches!(error, Error::SandboxExpired { .. }), "{error:?}");
     let error = failed(cloud.attach("no/such")).await;
-    assert!(matches!(error, Error::Setting { setting: "sandbox", .. }), "{error:?}");
+    assert!(matches!(error, Error::InvalidOption { option: "sandbox", .. }), "{error:?}");
     cloud.finish().await;
 }
