@@ -41,13 +41,15 @@ impl<'a> Renderer<'a> {
             ServerMessage::Exit(Exit { code, signal, .. }) if self.verbose => {
                 self.terminal.note(&format!("the agent ended: code {code:?}, signal {signal:?}"));
             }
-            ServerMessage::Gap(Gap { from, to, restarted }) => {
-                let what = match (restarted, from, to) {
-                    (true, ..) => "the server was restarted; some messages are lost".to_owned(),
-                    (_, Some(from), Some(to)) => format!("messages {from} to {to} are lost"),
+            ServerMessage::Gap(Gap { from, to }) => {
+                let what = match (from, to) {
+                    (Some(from), Some(to)) => format!("messages {from} to {to} are lost"),
                     _ => "some messages may be lost".to_owned(),
                 };
                 self.terminal.complain(&what);
+            }
+            ServerMessage::Restarted { .. } => {
+                self.terminal.complain("the server was restarted; some messages are lost");
             }
             ServerMessage::PermissionRequest(request) => {
                 let asked = question(request.input.get());

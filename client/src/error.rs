@@ -186,6 +186,10 @@ pub enum Error {
         /// The end of what it wrote to stderr.
         stderr: String,
     },
+    /// The server was restarted in the middle of the turn, and its agent with
+    /// it: no result can come. The next message goes to the new server.
+    #[error("the server was restarted in the middle of the turn")]
+    ServerRestarted,
     /// The server answered a message with an error instead of a turn.
     #[error("the server refuses the message: {0}")]
     MessageRefused(String),

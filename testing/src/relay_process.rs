@@ -60,10 +60,15 @@ impl RelayProcess {
 
     /// Starts it with these arguments and these variables alone.
     pub async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_on(0, arguments, environment).await
+    }
+
+    /// Starts it on a given port, such as that of one that was killed.
+    pub async fn start_on(port: u16, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let program = tokio::task::spawn_blocking(program).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(program)
-            .args(["--port", "0", "--log", "warn", "--workspace"])
+            .args(["--port", &port.to_string(), "--log", "warn", "--workspace"])
             .arg(folder.path().join("workspace"))
             .args(arguments)
             .env_clear()
@@ -97,6 +102,11 @@ impl RelayProcess {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Kills it without warning, and waits until it is gone.
+    pub async fn kill(mut self) {
+        soon(self.child.kill()).await.unwrap();
     }
 
     /// Ends it as a service manager would.

@@ -4,11 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::watch;
 
-use crate::driver::pending::{Desk, Outgoing};
-use crate::driver::sequence::Position;
+use crate::driver::{DriverHandle, Position};
 use crate::e2b::SandboxHost;
 use crate::error::Error;
 use crate::net::http::Http;
@@ -33,13 +31,8 @@ pub struct Client {
 }
 
 pub(crate) struct Inner {
-    pub(crate) desk: Arc<Desk>,
-    /// Keeps the queue of outgoing messages open.
-    pub(crate) _outgoing: mpsc::Sender<Outgoing>,
+    pub(crate) driver: DriverHandle,
     pub(crate) http: Http,
-    pub(crate) stop: watch::Sender<bool>,
-    pub(crate) connection: watch::Receiver<ConnectionState>,
-    pub(crate) task: AbortHandle,
     /// Makes the ids of control requests: a random part, and a number.
     pub(crate) control_prefix: u32,
     pub(crate) next_control: AtomicU64,
@@ -47,17 +40,11 @@ pub(crate) struct Inner {
     pub(crate) host: Option<Arc<SandboxHost>>,
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("address", &self.inner.http.dialer.address.to_string())
-            .field("connection", &*self.inner.connection.borrow())
+            .field("connection", &*self.inner.driver.connection().borrow())
             .finish_non_exhaustive()
     }
 }
@@ -82,7 +69,7 @@ impl Client {
     /// [`Error::TooBig`] for what no server takes.
     pub async fn send(&self, message: impl Into<UserMessage>) -> Result<(), Error> {
         let frame = message.into().frame()?;
-        self.inner.desk.send(frame).await
+        self.inner.driver.send(frame).await
     }
 
     /// Sends any frame, as JSON: for what this version has no method for. The
@@ -92,7 +79,7 @@ impl Client {
     ///
     /// As for [`send`](Self::send). It is not checked before it is sent.
     pub async fn send_frame(&self, frame: &RawJson) -> Result<(), Error> {
-        self.inner.desk.send(frame.get().to_owned()).await
+        self.inner.driver.send(frame.get().to_owned()).await
     }
 
     /// Stops the running turn. What was sent before is not overtaken. Returns
@@ -102,7 +89,7 @@ impl Client {
     ///
     /// As for [`send`](Self::send).
     pub async fn interrupt(&self) -> Result<(), Error> {
-        self.inner.desk.send(r#"{"type":"interrupt"}"#.to_owned()).await
+        self.inner.driver.send(r#"{"type":"interrupt"}"#.to_owned()).await
     }
 
     /// Answers a permission request.
@@ -115,7 +102,7 @@ impl Client {
         request: &PermissionRequest,
         decision: &Decision,
     ) -> Result<(), Error> {
-        self.inner.desk.respond(&request.id, decision).await
+        self.inner.driver.decide(&request.id, decision).await
     }
 
     /// A control request's whole answer.
@@ -130,12 +117,7 @@ impl Client {
         if let Err(error) = claude_relay_protocol::ClientMessage::parse(&frame) {
             return Err(Error::InvalidMessage(error.to_string()));
         }
-        let answer = inner.desk.control_asked(&id);
-        if let Err(error) = inner.desk.send(frame).await {
-            inner.desk.control_withdrawn(&id);
-            return Err(error);
-        }
-        answer.await.unwrap_or(Err(Error::Stopped))
+        inner.driver.control(id, frame).await
     }
 
     /// Asks for the [`Capabilities`], which come among the messages.
@@ -146,7 +128,7 @@ impl Client {
     ///
     /// As for [`send`](Self::send).
     pub async fn request_capabilities(&self) -> Result<(), Error> {
-        self.inner.desk.send(r#"{"type":"capabilities"}"#.to_owned()).await
+        self.inner.driver.send(r#"{"type":"capabilities"}"#.to_owned()).await
     }
 
     /// Replaces the server's configuration as a whole. The answer says when it
@@ -181,7 +163,7 @@ impl Client {
     /// The state of the connection, and every change of it.
     #[must_use]
     pub fn connection(&self) -> watch::Receiver<ConnectionState> {
-        self.inner.connection.clone()
+        self.inner.driver.connection().clone()
     }
 
     /// How far this client has received the server's stream, to go on there
@@ -191,7 +173,7 @@ impl Client {
     /// [`resume_at`]: crate::ClientBuilder::resume_at
     #[must_use]
     pub fn position(&self) -> Option<Position> {
-        self.inner.desk.position()
+        self.inner.driver.position()
     }
 
     /// Says goodbye and waits until the connection is closed, a second at
@@ -211,9 +193,6 @@ impl Client {
 
     /// Closes the connection for good.
     pub(crate) async fn close_connection(&self) {
-        self.inner.stop.send_replace(true);
-        let mut connection = self.inner.connection.clone();
-        // An error means that the task is gone, which is the end as well.
-        let _ = connection.wait_for(|state| matches!(state, ConnectionState::Ended(_))).await;
+        self.inner.driver.stop().await;
     }
 }

@@ -10,7 +10,7 @@ use futures_core::Stream;
 
 use crate::api::client::Client;
 use crate::driver::queue::Queue;
-use crate::driver::subscribers::Item;
+use crate::driver::{Item, Subscription};
 use crate::error::Error;
 use crate::types::message::ServerMessage;
 
@@ -24,12 +24,10 @@ impl Client {
     /// what you do not read.
     #[must_use]
     pub fn messages(&self) -> Messages {
-        self.subscribe(true)
-    }
-
-    pub(crate) fn subscribe(&self, held: bool) -> Messages {
-        let queue = self.inner.desk.subscribers.subscribe(held);
-        Messages { queue, taken: VecDeque::new(), client: self.clone() }
+        let queue = self.inner.driver.queue();
+        let subscription = Subscription { queue: Arc::clone(&queue), backlog: true };
+        let waiting = self.inner.driver.try_subscribe(subscription);
+        Messages { queue, taken: VecDeque::new(), waiting, client: self.clone() }
     }
 }
 
@@ -40,10 +38,18 @@ pub struct Messages {
     queue: Arc<Queue<Item>>,
     /// Taken from the queue in one go, to be given out one by one.
     taken: VecDeque<Item>,
+    /// The subscription, while the driver has too many to take up.
+    waiting: Option<Subscription>,
     client: Client,
 }
 
 impl Messages {
+    /// The messages that the driver puts into `queue` by itself.
+    pub(super) fn of_turn(client: &Client, queue: &Arc<Queue<Item>>) -> Self {
+        let queue = Arc::clone(queue);
+        Self { queue, taken: VecDeque::new(), waiting: None, client: client.clone() }
+    }
+
     /// The next message. Cancelling it loses nothing.
     ///
     /// # Errors
@@ -59,6 +65,14 @@ impl Stream for Messages {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some(subscription) = this.waiting.take() {
+            this.waiting = this.client.inner.driver.try_subscribe(subscription);
+            if this.waiting.is_some() {
+                // The driver takes one up at its next turn of the runtime.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
         if this.taken.is_empty() && !ready!(this.queue.poll_take(&mut this.taken, cx)) {
             return Poll::Ready(None);
         }
@@ -68,7 +82,8 @@ impl Stream for Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
-        self.client.inner.desk.subscribers.unsubscribe(&self.queue);
+        // Frees what is waiting and lets the driver go on.
+        self.queue.abandon();
     }
 }
 

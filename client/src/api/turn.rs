@@ -22,10 +22,11 @@ impl Client {
     pub async fn turn(&self, message: impl Into<UserMessage>) -> Result<Turn, Error> {
         let message = message.into();
         let frame = message.frame()?;
-        let messages = self.subscribe(false);
-        let turn = Turn::new(messages, message.id, self.inner.desk.next());
-        self.inner.desk.send(frame).await?;
-        Ok(turn)
+        // What comes before the message is written is not of its turn.
+        let queue = self.inner.driver.queue();
+        let messages = Messages::of_turn(self, &queue);
+        let receipt = self.inner.driver.send_message(frame, Some(queue)).await?;
+        Ok(Turn::new(messages, message.id, receipt.first_new))
     }
 
     /// Sends a message and waits for the result of its turn.
@@ -192,6 +193,9 @@ impl Turn {
             }
             ServerMessage::Error { text, seq: None } => {
                 self.state = State::Failed(Error::MessageRefused(text.clone()));
+            }
+            ServerMessage::Restarted { .. } => {
+                self.state = State::Failed(Error::ServerRestarted);
             }
             ServerMessage::Gap(_) => {
                 self.state = State::Failed(Error::lost(

@@ -3,20 +3,20 @@
 
 use std::collections::VecDeque;
 
-use crate::driver::pending::Desk;
-use crate::driver::subscribers::Stalled;
-use crate::driver::writer::Link;
+use super::channels::Subscription;
+use super::subscribers::{Stalled, Subscribers};
 use crate::error::Error;
 use crate::types::message::{Gap, ServerMessage};
 
-/// How far beyond its limit a subscriber's queue may grow to reach an answer
-/// that somebody waits for: more than the buffers of two systems hold.
-pub(crate) const OVERFLOW_BYTES: usize = 16 << 20;
+/// The bytes that a subscriber's queue may grow beyond its limit to reach an
+/// answer that somebody waits for: more than the buffers of two systems hold.
+const OVERFLOW_BYTES: usize = 16 << 20;
 
 /// Messages on their way to the subscribers. It outlives the connection they
 /// came on: they count as received, so the server will not send them again.
 #[derive(Default)]
-pub(crate) struct Delivery {
+pub(super) struct Delivery {
+    subscribers: Subscribers,
     /// Some subscribers have it.
     stalled: Option<Stalled>,
     /// Nobody has these.
@@ -24,61 +24,68 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// A gap, behind what is on its way.
-    pub(crate) fn add_gap(&mut self, gap: Gap) {
+    /// Adds a subscription behind what has been delivered.
+    pub(super) fn subscribe(&mut self, subscription: Subscription) {
+        self.subscribers.add(subscription);
+    }
+
+    /// Adds a gap, behind what is on its way.
+    pub(super) fn add_gap(&mut self, gap: Gap) {
         self.add(ServerMessage::Gap(gap), 0);
     }
 
-    /// A message of so many bytes, behind what is on its way.
-    pub(crate) fn add(&mut self, message: ServerMessage, bytes: usize) {
+    /// Adds a message of so many bytes, behind what is on its way.
+    pub(super) fn add(&mut self, message: ServerMessage, bytes: usize) {
         self.next.push_back((message, bytes));
     }
 
-    /// Hands everything on. Cancelling it loses nothing.
-    pub(crate) async fn settle(&mut self, desk: &Desk, link: &Link) {
+    /// Hands on as much as there is room for.
+    pub(super) fn advance(&mut self) {
+        self.advance_over(0);
+    }
+
+    /// Hands on as much as there is room for with the overflow on top, because
+    /// somebody waits for an answer of the server that is behind it. Otherwise
+    /// a program that sends and reads in one task could wait for itself.
+    pub(super) fn advance_to_answer(&mut self) {
+        self.advance_over(OVERFLOW_BYTES);
+    }
+
+    /// Hands everything on: there is no more to come.
+    pub(super) fn finish(&mut self, error: &Error) {
+        self.advance_over(usize::MAX);
+        self.subscribers.end(error);
+    }
+
+    fn advance_over(&mut self, more_bytes: usize) {
         loop {
             if let Some(stalled) = &mut self.stalled {
-                // While a subscriber holds it up, silence of the server means
-                // nothing.
-                link.set_blocked(true);
-                hold(stalled, desk, link).await;
-                link.set_blocked(false);
+                if !stalled.deliver_over(more_bytes) {
+                    return;
+                }
                 self.stalled = None;
             }
             if self.next.is_empty() {
                 return;
             }
-            self.stalled = desk.try_deliver(&mut self.next).err();
-        }
-    }
-
-    /// Hands everything on without waiting: there is no more to come.
-    pub(crate) fn abandon(&mut self, desk: &Desk) {
-        if let Some(mut stalled) = self.stalled.take() {
-            stalled.deliver_over(usize::MAX);
-        }
-        while let Err(mut stalled) = desk.try_deliver(&mut self.next) {
-            stalled.deliver_over(usize::MAX);
-        }
-    }
-}
-
-/// Waits for the subscribers that have no room. If somebody waits for an
-/// answer of the server, which is behind the messages, the queues may grow to
-/// reach it, up to a bound; beyond it the answer is given up. Otherwise a
-/// program that sends and reads in one task could wait for itself.
-async fn hold(stalled: &mut Stalled, desk: &Desk, link: &Link) {
-    loop {
-        if link.is_wanted() || desk.is_wanted() {
-            if stalled.deliver_over(OVERFLOW_BYTES) {
+            self.stalled = self.subscribers.try_deliver(&mut self.next).err();
+            if self.stalled.is_none() {
                 return;
             }
-            link.fail_unconfirmed(&Error::SlowConsumer);
-            desk.fail_controls(&Error::SlowConsumer);
         }
-        tokio::select! {
-            () = stalled.deliver() => return,
-            () = link.wanted() => {}
+    }
+
+    /// Returns true while a subscriber has no room.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// Waits until all subscribers have the message that is stalled.
+    /// Cancelling it loses nothing.
+    pub(super) async fn room(&mut self) {
+        if let Some(stalled) = &mut self.stalled {
+            stalled.deliver().await;
+            self.stalled = None;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a connection begins, and what it means when a server ends it.
+//! The greeting of a server, and the meaning of its close frames.
 
 use tokio::time::timeout;
 
@@ -7,11 +7,11 @@ use crate::net::http::Http;
 use crate::net::socket::{self, CLOSE_WAIT, Incoming, Reader};
 use crate::types::message::{Frame, Greeting, ServerMessage};
 
-/// What the seed's server, and ours, tells a second client.
+/// The text that claude-agent-server, and ours, tells a second client.
 const BUSY: &str = "already has an active connection";
 
-/// Waits for `connected`; what else may come first is a refusal.
-pub(crate) async fn hello(reader: &mut Reader, http: &Http) -> Result<Greeting, Error> {
+/// Waits for `connected`. Anything else that comes first is a refusal.
+pub(crate) async fn greet(reader: &mut Reader, http: &Http) -> Result<Greeting, Error> {
     loop {
         match reader.read().await? {
             Incoming::Ping(_) | Incoming::Pong(_) => {}
@@ -30,7 +30,8 @@ pub(crate) async fn hello(reader: &mut Reader, http: &Http) -> Result<Greeting, 
     }
 }
 
-/// A server that greets with an error is about to close, and the code says more.
+/// The refusal of a server that greets with an error. It is about to close the
+/// connection, and the code says more.
 async fn refused(reader: &mut Reader, message: String) -> Error {
     let close = timeout(CLOSE_WAIT, reader.read()).await;
     match close {
@@ -44,7 +45,7 @@ async fn refused(reader: &mut Reader, message: String) -> Error {
     }
 }
 
-/// What a close frame means.
+/// The error that a close frame stands for.
 pub(crate) fn closed(code: u16, reason: String) -> Error {
     let or = |text: &str| if reason.is_empty() { text.to_owned() } else { reason.clone() };
     match code {

@@ -1,17 +1,26 @@
 //! The state of one connection and the task that owns it: handshake, reading,
 //! writing, replay, delivery to subscribers, reconnecting.
 
+mod acks;
 pub(crate) mod backoff;
-pub(crate) mod delivery;
+pub(crate) mod channels;
+mod delivery;
 mod handshake;
-pub(crate) mod pending;
+mod heartbeat;
+mod pending;
 pub(crate) mod queue;
 mod reader;
-pub(crate) mod replayed;
-pub(crate) mod sequence;
-pub(crate) mod session;
-pub(crate) mod subscribers;
+mod replayed;
+mod sequence;
+mod session;
+mod start;
+mod subscribers;
+mod tap;
 mod writer;
 
-pub use self::pending::Direction;
+pub(crate) use self::channels::{DriverHandle, Subscription};
 pub use self::sequence::Position;
+pub(crate) use self::start::{DriverOptions, StartingPoint};
+pub(crate) use self::subscribers::Item;
+pub use self::tap::Direction;
+pub(crate) use self::tap::Tap;

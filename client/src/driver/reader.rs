@@ -1,126 +1,119 @@
-//! One connection's reading side: what each message is, and who gets it.
+//! The reading side of one connection: what each frame means for the state of
+//! the driver.
 
-use std::sync::Arc;
+use bytestring::ByteString;
 
-use tokio::sync::mpsc;
-
-use crate::driver::delivery::Delivery;
-use crate::driver::handshake::closed;
-use crate::driver::pending::{Desk, Direction};
-use crate::driver::replayed::ReplayedPermissions;
-use crate::driver::sequence::{SequenceTracker, Verdict};
-use crate::driver::writer::{Control, Link};
+use super::handshake::closed;
+use super::sequence::Verdict;
+use super::session::{Driver, OpenConnection};
+use super::tap::Direction;
 use crate::error::Error;
-use crate::net::socket::{Incoming, Reader};
+use crate::net::socket::Incoming;
 use crate::types::message::{Frame, ServerMessage};
 use crate::types::permission::PermissionRequest;
 
-/// Reads until the connection ends, and says why it did.
-pub(crate) async fn read_loop(
-    reader: &mut Reader,
-    link: &Link,
-    control: &mpsc::Sender<Control>,
-    sequence: &mut SequenceTracker,
-    replayed: &mut ReplayedPermissions,
-    delivery: &mut Delivery,
-    desk: &Arc<Desk>,
-) -> Error {
-    // What the last connection left behind.
-    delivery.settle(desk, link).await;
-    loop {
-        let taken = reader.take();
-        // Messages go on together, as many as one system call brought, but
-        // before anything else happens, so that nothing overtakes them.
-        if !matches!(taken, Ok(Some(Incoming::Text(_)))) {
-            settle(sequence, delivery, desk, link).await;
+impl Driver {
+    /// Takes the frames that have been read, as many as the subscribers have
+    /// room for, and hands their messages on.
+    pub(super) fn take_frames(&mut self, open: &mut OpenConnection) -> Result<(), Error> {
+        self.advance(open);
+        while !self.delivery.is_stalled() && !self.pending.is_full() {
+            // An answer goes out when all that came before it has.
+            if let Some((id, response)) = open.answer.take() {
+                self.pending.control_answered(&id, response);
+            }
+            let Some(incoming) = open.reader.take()? else { break };
+            open.heard += 1;
+            match incoming {
+                Incoming::Text(text) => self.on_text(text, open)?,
+                Incoming::Ping(payload) => open.writer.pong(payload),
+                Incoming::Pong(payload) => {
+                    // What came before it is handed on first.
+                    self.advance(open);
+                    let pending = &mut self.pending;
+                    open.acks.confirm(&payload, |id| pending.permission_closed(id));
+                }
+                Incoming::Close { code, reason } => return Err(closed(code, reason)),
+            }
         }
-        let incoming = match taken {
-            Ok(Some(incoming)) => incoming,
-            Ok(None) => match reader.fill().await {
-                Ok(()) => continue,
-                Err(error) => return error,
-            },
-            Err(error) => return error,
-        };
-        link.hear();
-        let text = match incoming {
-            Incoming::Text(text) => text,
-            Incoming::Ping(payload) => {
-                // With so many waiting, one more answer adds nothing.
-                let _ = control.try_send(Control::Pong(payload));
-                continue;
-            }
-            Incoming::Pong(payload) => {
-                link.confirm(&payload);
-                continue;
-            }
-            Incoming::Close { code, reason } => return closed(code, reason),
-        };
-        desk.tap(Direction::Received, &text);
+        self.advance(open);
+        self.publish_position();
+        Ok(())
+    }
+
+    /// Hands on what there is room for. While somebody waits for an answer
+    /// that is behind messages without room, the queues may grow to reach it;
+    /// beyond a bound the answer is given up.
+    pub(super) fn advance(&mut self, open: &mut OpenConnection) {
+        self.delivery.advance();
+        if !self.delivery.is_stalled() || !(open.acks.is_waiting() || self.pending.is_waiting()) {
+            return;
+        }
+        self.delivery.advance_to_answer();
+        if self.delivery.is_stalled() {
+            let pending = &mut self.pending;
+            open.acks.fail(&Error::SlowConsumer, |id| pending.permission_closed(id));
+            self.pending.fail_controls(&Error::SlowConsumer);
+        }
+    }
+
+    fn on_text(&mut self, text: ByteString, open: &mut OpenConnection) -> Result<(), Error> {
+        self.tap.call(Direction::Received, &text);
         let bytes = text.len();
         let (seq, message) = match Frame::read(text) {
             Ok(Frame::Message(seq, message)) => (seq, message),
             Ok(Frame::Gap { from, to }) => {
-                if let Some(gap) = sequence.gap(from, to) {
-                    delivery.add_gap(gap);
-                    ask_open(replayed, sequence, delivery, desk);
+                if let Some(gap) = self.sequence.gap(from, to) {
+                    self.delivery.add_gap(gap);
+                    self.ask_replayed();
                 }
-                continue;
+                return Ok(());
             }
             Ok(Frame::ControlResponse { request_id, response }) => {
-                settle(sequence, delivery, desk, link).await;
-                desk.control_answered(&request_id, response);
-                continue;
+                // What came before it is handed on first.
+                self.advance(open);
+                open.answer = Some((request_id, response));
+                return Ok(());
             }
-            Ok(Frame::Connected(_)) => continue,
-            Err(error) => return Error::Protocol(error.to_string()),
+            Ok(Frame::Connected(_)) => return Ok(()),
+            Err(error) => return Err(Error::Protocol(error.to_string())),
         };
-        let verdict = seq.map_or(Verdict::Next, |seq| sequence.frame(seq));
+        let verdict = seq.map_or(Verdict::Next, |seq| self.sequence.frame(seq));
         let seen = verdict == Verdict::Seen;
         if let Verdict::After(gap) = verdict {
-            delivery.add_gap(gap);
+            self.delivery.add_gap(gap);
         }
         match message {
-            ServerMessage::PermissionRequest(request) if replayed.takes(seq) => {
-                replayed.hold(request, bytes);
+            ServerMessage::PermissionRequest(request) if self.replayed.takes(seq) => {
+                self.replayed.hold(request, bytes);
             }
-            // A pending request is sent again to a client that comes back:
-            // what counts is whether it is known.
-            ServerMessage::PermissionRequest(request) => ask(request, bytes, delivery, desk),
-            ServerMessage::PermissionCancelled(id) if replayed.settle(&id) => {}
-            _ if seen => continue,
+            // A pending request is sent again to a client that comes back: it
+            // is put to the program unless it is known.
+            ServerMessage::PermissionRequest(request) => self.ask(request, bytes),
+            ServerMessage::PermissionCancelled(id) if self.replayed.settle(&id) => {}
+            _ if seen => return Ok(()),
             message => {
                 if let ServerMessage::PermissionCancelled(id) = &message {
-                    desk.permission_closed(id);
+                    self.pending.permission_closed(id);
                 }
-                delivery.add(message, bytes);
+                self.delivery.add(message, bytes);
             }
         }
-        ask_open(replayed, sequence, delivery, desk);
+        self.ask_replayed();
+        Ok(())
     }
-}
 
-/// Hands on what has come, and says so.
-async fn settle(sequence: &SequenceTracker, delivery: &mut Delivery, desk: &Desk, link: &Link) {
-    delivery.settle(desk, link).await;
-    desk.set_seq(sequence.last());
-}
-
-/// Puts a permission request to the program, unless it has got it already.
-fn ask(request: Box<PermissionRequest>, bytes: usize, delivery: &mut Delivery, desk: &Arc<Desk>) {
-    if desk.permission_asked(&request) {
-        delivery.add(ServerMessage::PermissionRequest(request), bytes);
+    /// Puts a permission request to the program, unless it has got it already.
+    fn ask(&mut self, request: Box<PermissionRequest>, bytes: usize) {
+        if self.pending.permission_requested(&request) {
+            self.delivery.add(ServerMessage::PermissionRequest(request), bytes);
+        }
     }
-}
 
-/// Asks what a replay has left open, once it is through.
-fn ask_open(
-    replayed: &mut ReplayedPermissions,
-    sequence: &SequenceTracker,
-    delivery: &mut Delivery,
-    desk: &Arc<Desk>,
-) {
-    while let Some((request, bytes)) = replayed.open(sequence.last()) {
-        ask(request, bytes, delivery, desk);
+    /// Asks what a replay has left open, once it is through.
+    fn ask_replayed(&mut self) {
+        while let Some((request, bytes)) = self.replayed.open(self.sequence.last()) {
+            self.ask(request, bytes);
+        }
     }
 }

@@ -12,7 +12,7 @@ const LIMIT_BYTES: usize = 16 << 20;
 
 /// What is held back on one connection.
 #[derive(Debug, Default)]
-pub(crate) struct ReplayedPermissions {
+pub(super) struct ReplayedPermissions {
     /// Frames below this number are from before the connection.
     next: u64,
     requests: VecDeque<(Box<PermissionRequest>, usize)>,
@@ -23,17 +23,17 @@ impl ReplayedPermissions {
     /// A connection was accepted. `next` is the number of its first new frame,
     /// if the server numbers them. What the last connection left open comes
     /// again.
-    pub(crate) fn connected(&mut self, next: Option<u64>) {
+    pub(super) fn connected(&mut self, next: Option<u64>) {
         *self = Self { next: next.unwrap_or(0), ..Self::default() };
     }
 
     /// Whether a request of this number is one from before.
-    pub(crate) fn takes(&self, seq: Option<u64>) -> bool {
+    pub(super) fn takes(&self, seq: Option<u64>) -> bool {
         seq.is_some_and(|seq| seq < self.next)
     }
 
     /// Holds a request back that came in a frame of `bytes`.
-    pub(crate) fn hold(&mut self, request: Box<PermissionRequest>, bytes: usize) {
+    pub(super) fn hold(&mut self, request: Box<PermissionRequest>, bytes: usize) {
         // It was sent again to a client in between.
         if self.requests.iter().all(|(known, _)| known.id != request.id) {
             self.bytes += bytes;
@@ -42,7 +42,7 @@ impl ReplayedPermissions {
     }
 
     /// A request was settled: whether it was held back here.
-    pub(crate) fn settle(&mut self, id: &str) -> bool {
+    pub(super) fn settle(&mut self, id: &str) -> bool {
         let Some(at) = self.requests.iter().position(|(request, _)| request.id == id) else {
             return false;
         };
@@ -51,7 +51,7 @@ impl ReplayedPermissions {
     }
 
     /// The next request that is to be asked, when the frame `last` has come.
-    pub(crate) fn open(&mut self, last: u64) -> Option<(Box<PermissionRequest>, usize)> {
+    pub(super) fn open(&mut self, last: u64) -> Option<(Box<PermissionRequest>, usize)> {
         if last.saturating_add(1) < self.next && self.bytes <= LIMIT_BYTES {
             return None;
         }

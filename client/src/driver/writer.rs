@@ -1,202 +1,136 @@
-//! One connection's writing side and its clock.
+//! The writing side of one connection: one frame at a time, the ones that keep
+//! the connection alive before messages.
+//!
+//! A frame that is being written is never given up half-way while the
+//! connection is in use: the writing future stays here when a wait for it is
+//! cancelled.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::pin::Pin;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::sleep;
 
-use crate::driver::pending::{Desk, Direction, Outgoing};
 use crate::error::Error;
 use crate::net::socket::Writer;
-use crate::types::connection::Options;
 
-/// A control frame to write. They never wait behind more than one message.
-#[derive(Debug)]
-pub(crate) enum Control {
-    Ping,
-    Pong(Bytes),
-    /// With its code; the last frame.
-    Close(u16),
+type Writing = Pin<Box<dyn Future<Output = (Writer, Result<(), Error>)> + Send>>;
+
+/// A frame that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// A ping or pong.
+    Control,
+    /// A message, whole.
+    Message,
+    /// The close frame, the last one.
+    Close,
 }
 
-/// Messages without a confirmation, by the number of the ping behind them.
-type Unconfirmed = VecDeque<(u64, oneshot::Sender<Result<(), Error>>)>;
-
-/// What the loops of one connection tell each other.
-pub(crate) struct Link {
-    /// How many frames have been read. A count, because looking at the time
-    /// for each would cost more than the rest of the bookkeeping.
-    heard: AtomicU64,
-    /// A subscriber holds up the reading.
-    blocked: AtomicBool,
-    /// An answer is due soon: for the clock.
-    expecting: Notify,
-    /// The same, for a reader that is held up.
-    wanted: Notify,
-    /// Written, each followed by a ping of its number. The pong proves that
-    /// the server has read it.
-    unconfirmed: Mutex<Unconfirmed>,
+enum State {
+    Idle(Writer),
+    Writing(Writing, Written),
+    Done,
 }
 
-impl Link {
-    pub(crate) fn new() -> Self {
-        Self {
-            heard: AtomicU64::new(0),
-            blocked: AtomicBool::new(false),
-            expecting: Notify::new(),
-            wanted: Notify::new(),
-            unconfirmed: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn hear(&self) {
-        // Only the reader counts, so this need not be one step.
-        self.heard.store(self.heard() + 1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_blocked(&self, blocked: bool) {
-        self.blocked.store(blocked, Ordering::Relaxed);
-    }
-
-    /// Whether somebody waits for a pong.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.with(|unconfirmed| !unconfirmed.is_empty())
-    }
-
-    /// Waits until somebody begins to.
-    pub(crate) async fn wanted(&self) {
-        self.wanted.notified().await;
-    }
-
-    fn is_blocked(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed)
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut Unconfirmed) -> R) -> R {
-        f(&mut self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// A pong has come: everything written before its ping has been read.
-    pub(crate) fn confirm(&self, payload: &[u8]) {
-        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return };
-        self.with(|unconfirmed| {
-            while unconfirmed.front().is_some_and(|(first, _)| *first <= number) {
-                if let Some((_, done)) = unconfirmed.pop_front() {
-                    let _ = done.send(Ok(()));
-                }
-            }
-        });
-    }
-
-    pub(crate) fn fail_unconfirmed(&self, error: &Error) {
-        self.with(|unconfirmed| {
-            for (_, done) in unconfirmed.drain(..) {
-                let _ = done.send(Err(Error::delivery_unknown(error.clone())));
-            }
-        });
-    }
+pub(super) struct FrameWriter {
+    state: State,
+    ping: Option<u64>,
+    pong: Option<Bytes>,
+    close: Option<u16>,
 }
 
-/// Writes until the connection breaks or is closed, and says why it ended.
-///
-/// `unsent` holds the message that is being written: if this future is
-/// dropped half way, it is still there for the next connection.
-pub(crate) async fn write_loop(
-    writer: &mut Writer,
-    link: &Link,
-    mut controls: mpsc::Receiver<Control>,
-    outgoing: &mut mpsc::Receiver<Outgoing>,
-    unsent: &mut Option<Outgoing>,
-    desk: &Desk,
-) -> Error {
-    let mut number = 0_u64;
-    loop {
-        let control = tokio::select! {
-            biased;
-            control = controls.recv() => control,
-            next = outgoing.recv(), if unsent.is_none() => {
-                if next.is_none() {
-                    return Error::Stopped;
-                }
-                *unsent = next;
-                None
+impl FrameWriter {
+    pub(super) fn new(writer: Writer) -> Self {
+        Self { state: State::Idle(writer), ping: None, pong: None, close: None }
+    }
+
+    /// Asks for a ping. One that is due already is replaced: the later number
+    /// confirms more.
+    pub(super) fn ping(&mut self, number: u64) {
+        self.ping = Some(number);
+    }
+
+    /// Asks for a pong. Only the last ping needs an answer.
+    pub(super) fn pong(&mut self, payload: Bytes) {
+        self.pong = Some(payload);
+    }
+
+    /// Asks for the close frame, after which nothing is written.
+    pub(super) fn close(&mut self, code: u16) {
+        self.close = Some(code);
+    }
+
+    /// Returns true while a frame is being written.
+    pub(super) fn is_writing(&self) -> bool {
+        matches!(self.state, State::Writing(..))
+    }
+
+    /// Returns true when the close frame was written, or nothing more can be.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Begins the next frame, if none is being written: of what was asked for,
+    /// or else `message`.
+    pub(super) fn start(&mut self, message: Option<&str>) {
+        let mut writer = match std::mem::replace(&mut self.state, State::Done) {
+            State::Idle(writer) => writer,
+            other => {
+                self.state = other;
+                return;
             }
-            () = std::future::ready(()), if unsent.is_some() => None,
         };
-        let written = match control {
-            Some(Control::Ping) => writer.ping(&number.to_be_bytes()).await,
-            Some(Control::Pong(payload)) => writer.pong(&payload).await,
-            Some(Control::Close(code)) => {
-                let _ = writer.close(code).await;
-                let _ = writer.flush().await;
-                return Error::Stopped;
-            }
-            None => write_message(writer, link, unsent, desk, &mut number).await,
+        let (writing, kind): (Writing, _) = if let Some(number) = self.ping.take() {
+            let writing = async move {
+                let written = writer.ping(&number.to_be_bytes()).await;
+                flush(writer, written).await
+            };
+            (Box::pin(writing), Written::Control)
+        } else if let Some(code) = self.close.take() {
+            let writing = async move {
+                let written = writer.close(code).await;
+                flush(writer, written).await
+            };
+            (Box::pin(writing), Written::Close)
+        } else if let Some(payload) = self.pong.take() {
+            let writing = async move {
+                let written = writer.pong(&payload).await;
+                flush(writer, written).await
+            };
+            (Box::pin(writing), Written::Control)
+        } else if let Some(text) = message {
+            let text = text.to_owned();
+            // Not flushed: the ping that follows it is.
+            let writing = async move {
+                let written = writer.text(text).await;
+                (writer, written)
+            };
+            (Box::pin(writing), Written::Message)
+        } else {
+            self.state = State::Idle(writer);
+            return;
         };
-        let flushed = match written {
-            Ok(()) => writer.flush().await,
-            error => error,
+        self.state = State::Writing(writing, kind);
+    }
+
+    /// Waits for the frame that is being written. Cancelling it loses nothing.
+    pub(super) async fn written(&mut self) -> Result<Written, Error> {
+        let State::Writing(writing, kind) = &mut self.state else {
+            return std::future::pending().await;
         };
-        if let Err(error) = flushed {
-            return error;
-        }
+        let kind = *kind;
+        let (writer, written) = writing.as_mut().await;
+        self.state = match kind {
+            Written::Close => State::Done,
+            Written::Control | Written::Message => State::Idle(writer),
+        };
+        written.map(|()| kind)
     }
 }
 
-async fn write_message(
-    writer: &mut Writer,
-    link: &Link,
-    unsent: &mut Option<Outgoing>,
-    desk: &Desk,
-    number: &mut u64,
-) -> Result<(), Error> {
-    // Nobody waits for it any more: it is withdrawn.
-    let Some(message) = unsent.as_ref().filter(|message| !message.done.is_closed()) else {
-        *unsent = None;
-        return Ok(());
+async fn flush(mut writer: Writer, written: Result<(), Error>) -> (Writer, Result<(), Error>) {
+    let flushed = match written {
+        Ok(()) => writer.flush().await,
+        error => error,
     };
-    writer.text(&message.text).await?;
-    if let Some(Outgoing { text, done }) = unsent.take() {
-        desk.tap(Direction::Sent, &text);
-        *number += 1;
-        link.with(|unconfirmed| unconfirmed.push_back((*number, done)));
-        writer.ping(&number.to_be_bytes()).await?;
-        link.expecting.notify_one();
-        link.wanted.notify_one();
-    }
-    Ok(())
-}
-
-/// Notices a server that is gone without a word.
-pub(crate) async fn clock(
-    link: &Link,
-    control: &mpsc::Sender<Control>,
-    options: &Options,
-) -> Error {
-    loop {
-        let before = link.heard();
-        let quiet = tokio::select! {
-            () = sleep(options.ping_interval) => true,
-            () = link.expecting.notified() => false,
-        };
-        if quiet {
-            if link.heard() != before || link.is_blocked() {
-                continue;
-            }
-            // If there is no place for it, one is waiting already.
-            let _ = control.try_send(Control::Ping);
-        }
-        let before = link.heard();
-        sleep(options.pong_timeout).await;
-        if link.heard() == before && !link.is_blocked() && (quiet || link.is_wanted()) {
-            return Error::lost(format!("no sign of life for {:?}", options.pong_timeout));
-        }
-    }
+    (writer, flushed)
 }

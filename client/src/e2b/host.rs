@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::types::connection::ConnectionState;
 use crate::types::secret::Secret;
 
-/// Where the claim token lies in the sandbox: in the host of a user whose
+/// Where the claim token lies in the sandbox: in the home directory of a user whose
 /// files E2B opens to those who have a key of the account.
 const TOKEN_FILE: &str = "/root/.claude-relay-token";
 /// The user of that file.

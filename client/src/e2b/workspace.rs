@@ -12,7 +12,7 @@ use crate::error::Error;
 /// The files of a sandbox: see [`Client::files`](crate::Client::files).
 ///
 /// An absolute path is taken as it is. Any other is meant in the agent's
-/// workspace, `/host/user/agent-workspace`, and `.` is the workspace itself.
+/// workspace, `/home/user/agent-workspace`, and `.` is the workspace itself.
 #[derive(Clone)]
 pub struct Files {
     sandbox: SandboxRef,
@@ -142,14 +142,14 @@ mod tests {
         for (path, leads_to) in [
             ("/etc/hosts", "/etc/hosts"),
             ("/", "/"),
-            ("a.txt", "/host/user/agent-workspace/a.txt"),
-            ("./a/b", "/host/user/agent-workspace/a/b"),
-            ("././/a", "/host/user/agent-workspace/a"),
-            (".", "/host/user/agent-workspace"),
-            ("./", "/host/user/agent-workspace"),
-            ("", "/host/user/agent-workspace"),
-            (".hidden", "/host/user/agent-workspace/.hidden"),
-            ("../x", "/host/user/agent-workspace/../x"),
+            ("a.txt", "/home/user/agent-workspace/a.txt"),
+            ("./a/b", "/home/user/agent-workspace/a/b"),
+            ("././/a", "/home/user/agent-workspace/a"),
+            (".", "/home/user/agent-workspace"),
+            ("./", "/home/user/agent-workspace"),
+            ("", "/home/user/agent-workspace"),
+            (".hidden", "/home/user/agent-workspace/.hidden"),
+            ("../x", "/home/user/agent-workspace/../x"),
         ] {
             assert_eq!(resolve(path), leads_to, "{path:?}");
         }

@@ -44,6 +44,13 @@ pub enum ServerMessage {
     Exit(Exit),
     /// Messages are missing here. Never silent, never implied.
     Gap(Gap),
+    /// The server was restarted: what follows is of another stream, whose
+    /// numbers begin anew. Turns and permission requests of the former stream
+    /// are over, and what it had left to say is lost.
+    Restarted {
+        /// The id of the new stream, if the server says it.
+        stream: Option<String>,
+    },
     /// What server and agent can do, as JSON: the answer to
     /// [`Client::request_capabilities`](crate::Client::request_capabilities).
     Capabilities(RawJson),
@@ -77,9 +84,6 @@ pub struct Gap {
     pub from: Option<u64>,
     /// The number of the last one.
     pub to: Option<u64>,
-    /// The server was started anew and counts from 1 again. What its former
-    /// life had left to say is lost too.
-    pub restarted: bool,
 }
 
 /// One line of the agent, in the frame it came in. Cheap to clone: the bytes
@@ -168,7 +172,7 @@ pub(crate) enum Frame {
 /// What a server that numbers its frames says at the beginning.
 #[derive(Debug)]
 pub(crate) struct Greeting {
-    /// The id of the server's life.
+    /// The id of the stream, which lasts as long as the server process.
     pub(crate) stream: Option<String>,
     /// The number of the first frame that is not from before.
     pub(crate) next: Option<u64>,

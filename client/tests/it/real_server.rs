@@ -94,6 +94,22 @@ async fn a_dying_agent_is_an_error_and_the_next_message_starts_another() {
 }
 
 #[tokio::test]
+async fn every_turn_ends_when_the_server_is_killed_and_started_again() {
+    let mut relay = RelayProcess::demo(&[]).await;
+    let client = soon(client(&relay.url).start()).await.unwrap();
+    for turn in 0..3 {
+        assert!(!soon(client.ask("before")).await.unwrap().is_error);
+        let running = soon(client.turn(r#"{"sleep_ms":60000}"#)).await.unwrap();
+        let port = relay.port;
+        relay.kill().await;
+        relay = RelayProcess::start_on(port, &["--demo"], &[]).await;
+        let error = soon(running.finish()).await.unwrap_err();
+        assert!(matches!(error, Error::ServerRestarted), "turn {turn}: {error:?}");
+    }
+    assert!(!soon(client.ask("after")).await.unwrap().is_error);
+}
+
+#[tokio::test]
 async fn a_second_client_is_told_that_it_is_busy_and_can_take_over() {
     let relay = RelayProcess::demo(&[]).await;
     let first = soon(client(&relay.url).start()).await.unwrap();

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::client::Client;
-use crate::driver::pending::{Direction, Tap};
-use crate::driver::sequence::Position;
+use crate::driver::{Direction, Position, Tap};
 use crate::types::config::{Configuration, SystemPrompt};
 use crate::types::connection::Options;
 use crate::types::permission::{Decision, Handler, PermissionRequest};
@@ -32,7 +31,7 @@ pub struct ClientBuilder {
     roots: Vec<Vec<u8>>,
     start: Start,
     handler: Option<Handler>,
-    tap: Option<Tap>,
+    tap: Tap,
     buffer_bytes: usize,
     options: Options,
     #[cfg(feature = "e2b")]
@@ -67,7 +66,7 @@ impl Default for ClientBuilder {
             roots: Vec::new(),
             start: Start::Now,
             handler: None,
-            tap: None,
+            tap: Tap::default(),
             buffer_bytes: 4 << 20,
             options: Options {
                 connect_timeout: Duration::from_secs(10),
@@ -227,7 +226,7 @@ impl ClientBuilder {
     /// configuration are not part of it.
     #[must_use]
     pub fn on_traffic(mut self, tap: impl Fn(Direction, &str) + Send + Sync + 'static) -> Self {
-        self.tap = Some(Arc::new(tap));
+        self.tap = Tap::new(tap);
         self
     }
 

@@ -5,26 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use hyper::HeaderMap;
-use tokio::sync::{mpsc, watch};
 
 use super::{ClientBuilder, Start};
 use crate::api::client::{Client, Inner};
 use crate::api::environment::Environment;
-use crate::driver::delivery::Delivery;
-use crate::driver::pending::Desk;
-use crate::driver::replayed::ReplayedPermissions;
-use crate::driver::sequence::SequenceTracker;
-use crate::driver::session::Session;
+use crate::driver::{DriverHandle, DriverOptions, StartingPoint};
 use crate::e2b::SandboxHost;
 use crate::error::Error;
 use crate::net::address::Address;
 use crate::net::dial::Dialer;
 use crate::net::http::{self, Http};
 use crate::net::routes;
-use crate::types::connection::ConnectionState;
-
-/// How many messages may wait to be sent; more wait in [`Client::send`].
-const OUTGOING: usize = 16;
 
 impl ClientBuilder {
     /// Posts the configuration, connects, and returns when the server says
@@ -56,39 +47,18 @@ impl ClientBuilder {
         http: Http,
         host: Option<Arc<SandboxHost>>,
     ) -> Result<Client, Error> {
-        let (sequence, numbered) = self.starting_point(&http).await?;
-        let (outgoing, queue) = mpsc::channel(OUTGOING);
-        let desk =
-            Arc::new(Desk::new(self.buffer_bytes, self.handler, self.tap, outgoing.downgrade()));
-        let (stop, stopped) = watch::channel(false);
-        let (state, connection) = watch::channel(ConnectionState::Connected);
-        let mut session = Session {
+        let parts = DriverOptions {
+            starting_point: self.starting_point(&http).await?,
             http: http.clone(),
             options: self.options,
-            sequence,
-            replayed: ReplayedPermissions::default(),
-            numbered,
-            desk: Arc::clone(&desk),
-            outgoing: queue,
-            stop: stopped,
-            connection: state,
-            unsent: None,
-            delivery: Delivery::default(),
-            sandbox: host.as_ref().map(|host| host.sandbox_ref().clone()),
+            handler: self.handler,
+            tap: self.tap,
+            buffer_bytes: self.buffer_bytes,
         };
-        let socket = session.connect(true).await?;
-        if let Some(host) = &host {
-            host.keep_alive(connection.clone()).await;
-        }
-        // Nothing is waited for behind this: it would run on by itself.
-        let task = tokio::spawn(session.run(socket)).abort_handle();
+        let driver = DriverHandle::start(parts, host.as_deref()).await?;
         Ok(Client::from_inner(Inner {
-            desk,
-            _outgoing: outgoing,
+            driver,
             http,
-            stop,
-            connection,
-            task,
             control_prefix: rand::random(),
             next_control: AtomicU64::new(1),
             host,
@@ -169,19 +139,17 @@ impl ClientBuilder {
         Ok(())
     }
 
-    /// Where to begin, and whether the server numbers its frames.
-    async fn starting_point(&self, http: &Http) -> Result<(SequenceTracker, bool), Error> {
-        match &self.start {
-            Start::After(position) => Ok((SequenceTracker::new(Some(position.clone())), true)),
-            Start::Beginning => Ok((SequenceTracker::default(), true)),
+    /// The place in the server's stream to begin at.
+    async fn starting_point(&self, http: &Http) -> Result<StartingPoint, Error> {
+        Ok(match &self.start {
+            Start::After(position) => StartingPoint::Position(position.clone()),
+            Start::Beginning => StartingPoint::After(0),
             Start::Now => {
-                let next = routes::health_if_any(http).await?.and_then(|health| health.next_seq());
-                let mut sequence = SequenceTracker::default();
-                if let Some(next) = next {
-                    sequence.start_after(next.saturating_sub(1));
+                match routes::health_if_any(http).await?.and_then(|health| health.next_seq()) {
+                    Some(next) => StartingPoint::After(next.saturating_sub(1)),
+                    None => StartingPoint::Unnumbered,
                 }
-                Ok((sequence, next.is_some()))
             }
-        }
+        })
     }
 }

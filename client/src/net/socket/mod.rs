@@ -182,9 +182,9 @@ fn close(payload: &[u8]) -> Result<Incoming, Error> {
 
 impl Writer {
     /// Writes one message whole. An error means that the server cannot have
-    /// received all of it. The text is copied: masking changes it.
-    pub(crate) async fn text(&mut self, text: &str) -> Result<(), Error> {
-        self.write(Frame::text(Payload::Owned(text.into()))).await
+    /// received all of it. Masking changes the text in place.
+    pub(crate) async fn text(&mut self, text: String) -> Result<(), Error> {
+        self.write(Frame::text(Payload::Owned(text.into_bytes()))).await
     }
 
     pub(crate) async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {

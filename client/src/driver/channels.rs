@@ -1,0 +1,183 @@
+//! The bounded channels between the API handles and the driver.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+
+use super::queue::Queue;
+use super::sequence::Position;
+use super::subscribers::{Item, last_item};
+use crate::error::Error;
+use crate::types::connection::ConnectionState;
+use crate::types::permission::Decision;
+use crate::types::raw_json::RawJson;
+
+/// The number of messages that may wait to be sent; callers beyond it wait.
+pub(super) const OUTGOING_CAPACITY: usize = 16;
+
+/// The number of subscriptions that the driver may not have taken up yet.
+pub(super) const SUBSCRIPTION_CAPACITY: usize = 64;
+
+/// The confirmation that the server has read a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Receipt {
+    /// The number of the first frame that was new on the connection the
+    /// message was written to; 0 if the server does not number its frames.
+    pub(crate) first_new: u64,
+}
+
+/// The end that waits for a [`Receipt`].
+pub(crate) type ReceiptSender = oneshot::Sender<Result<Receipt, Error>>;
+
+/// A message on its way out. It is withdrawn when nobody waits for its outcome
+/// any more, as long as it has not been written.
+pub(crate) struct Outgoing {
+    pub(crate) text: String,
+    pub(crate) purpose: Purpose,
+}
+
+/// The reason for an outgoing message, and the receiver of its outcome.
+pub(crate) enum Purpose {
+    /// A message. The queue, if any, subscribes at the moment of writing.
+    Message { receipt: ReceiptSender, turn: Option<Arc<Queue<Item>>> },
+    /// A control request. Its answer stands for the receipt.
+    Control { id: String, answer: oneshot::Sender<Result<RawJson, Error>> },
+    /// The decision on a permission request. A handler's has no receiver.
+    Decision { request_id: String, receipt: Option<ReceiptSender> },
+}
+
+impl Outgoing {
+    /// Returns true when the sender no longer waits.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        match &self.purpose {
+            Purpose::Message { receipt, .. } => receipt.is_closed(),
+            Purpose::Control { answer, .. } => answer.is_closed(),
+            Purpose::Decision { receipt, .. } => {
+                receipt.as_ref().is_some_and(oneshot::Sender::is_closed)
+            }
+        }
+    }
+
+    /// Tells the sender that the message was not written.
+    pub(super) fn fail(self, cause: Error) {
+        let error = Error::not_delivered(cause);
+        // A sender that is gone needs no answer, here and below.
+        match self.purpose {
+            Purpose::Message { receipt, .. } => drop(receipt.send(Err(error))),
+            Purpose::Control { answer, .. } => drop(answer.send(Err(error))),
+            Purpose::Decision { receipt: Some(receipt), .. } => drop(receipt.send(Err(error))),
+            Purpose::Decision { receipt: None, .. } => {}
+        }
+    }
+}
+
+/// A subscription that the driver is to take up.
+pub(crate) struct Subscription {
+    pub(crate) queue: Arc<Queue<Item>>,
+    /// Begins with the backlog, if no other subscription has had it.
+    pub(crate) backlog: bool,
+}
+
+/// The handle of a driver task. Dropping it ends the task.
+pub(crate) struct DriverHandle {
+    pub(super) outgoing: mpsc::Sender<Outgoing>,
+    pub(super) subscriptions: mpsc::Sender<Subscription>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) connection: watch::Receiver<ConnectionState>,
+    pub(super) position: watch::Receiver<Option<Position>>,
+    pub(super) buffer_bytes: usize,
+    pub(super) task: AbortHandle,
+}
+
+impl Drop for DriverHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl DriverHandle {
+    pub(crate) fn connection(&self) -> &watch::Receiver<ConnectionState> {
+        &self.connection
+    }
+
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.position.borrow().clone()
+    }
+
+    /// Makes an empty queue for a subscription.
+    pub(crate) fn queue(&self) -> Arc<Queue<Item>> {
+        Arc::new(Queue::new(self.buffer_bytes))
+    }
+
+    /// Hands a subscription over. Gives it back when the driver has too many
+    /// to take up; ends its queue when there is no driver any more.
+    pub(crate) fn try_subscribe(&self, subscription: Subscription) -> Option<Subscription> {
+        match self.subscriptions.try_send(subscription) {
+            Ok(()) => None,
+            Err(mpsc::error::TrySendError::Full(subscription)) => Some(subscription),
+            Err(mpsc::error::TrySendError::Closed(subscription)) => {
+                subscription.queue.end(last_item(&self.end_reason()));
+                None
+            }
+        }
+    }
+
+    /// Sends one frame and waits until the server has read it.
+    pub(crate) async fn send(&self, text: String) -> Result<(), Error> {
+        self.send_message(text, None).await.map(drop)
+    }
+
+    /// Sends one frame. `turn` gets all messages from its writing on.
+    pub(crate) async fn send_message(
+        &self,
+        text: String,
+        turn: Option<Arc<Queue<Item>>>,
+    ) -> Result<Receipt, Error> {
+        let (receipt, received) = oneshot::channel();
+        self.enqueue(Outgoing { text, purpose: Purpose::Message { receipt, turn } }).await?;
+        self.outcome(received).await
+    }
+
+    /// Sends the program's decision on a permission request.
+    pub(crate) async fn decide(&self, request_id: &str, decision: &Decision) -> Result<(), Error> {
+        let text =
+            decision.frame(request_id).map_err(|error| Error::InvalidMessage(error.to_string()))?;
+        let (receipt, received) = oneshot::channel();
+        let request_id = request_id.to_owned();
+        let purpose = Purpose::Decision { request_id, receipt: Some(receipt) };
+        self.enqueue(Outgoing { text, purpose }).await?;
+        self.outcome(received).await.map(drop)
+    }
+
+    /// Sends a control request and waits for its answer.
+    pub(crate) async fn control(&self, id: String, text: String) -> Result<RawJson, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(Outgoing { text, purpose: Purpose::Control { id, answer } }).await?;
+        self.outcome(answered).await
+    }
+
+    /// Stops the driver and waits until it has closed the connection.
+    pub(crate) async fn stop(&self) {
+        self.stop.send_replace(true);
+        let mut connection = self.connection.clone();
+        // An error means that the task is gone, which is the end as well.
+        let _ = connection.wait_for(|state| matches!(state, ConnectionState::Ended(_))).await;
+    }
+
+    async fn enqueue(&self, outgoing: Outgoing) -> Result<(), Error> {
+        let sent = self.outgoing.send(outgoing).await;
+        sent.map_err(|_| Error::not_delivered(self.end_reason()))
+    }
+
+    async fn outcome<T>(&self, received: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
+        received.await.unwrap_or_else(|_| Err(Error::not_delivered(self.end_reason())))
+    }
+
+    fn end_reason(&self) -> Error {
+        match &*self.connection.borrow() {
+            ConnectionState::Ended(error) => error.clone(),
+            _ => Error::Stopped,
+        }
+    }
+}
