@@ -1,9 +1,10 @@
-//! The front door: how many connections there may be, and what each may cost
-//! before it has said anything.
+//! The accept loop, with the bounds on open connections and on what each may
+//! cost before its first request.
 //!
-//! One client is all there is; the rest is health checks, a browser's spare
-//! connections, and strangers. Those who say nothing are cheap and may be
-//! many; those who have begun to speak have buffers and are fewer.
+//! There is one client; the other connections are health checks, spare
+//! connections of browsers, and unauthenticated peers. A connection that has
+//! sent nothing costs little, so many may be open; one that has sent something
+//! has buffers, so fewer are served.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,33 +20,35 @@ use tokio::time::timeout;
 
 use super::{ConnectionPermits, HeadGuard, Routes};
 
-/// How many TCP connections may be open. One that has said nothing yet costs
-/// 1 KiB.
-const OPEN: usize = 8192;
+/// Maximum number of open TCP connections. One that has sent nothing costs 1
+/// KiB.
+const MAX_OPEN: usize = 8192;
 
-/// How many of them may be served, WebSockets included. The head of a request
-/// may fill 64 KiB.
-const SERVED: usize = 1024;
+/// Maximum number of connections that are served at once, WebSockets included.
+/// The head of a request can take 64 KiB.
+const MAX_SERVED: usize = 1024;
 
-/// Descriptors that connections must leave for the agent and its pipes.
+/// File descriptors kept free for the agent and its pipes.
 const RESERVED_DESCRIPTORS: usize = 128;
 
-/// How many connections the system queues for us. With the usual 128 a burst
-/// of strangers makes the next one wait for seconds, until its system tries
-/// again. The system may have a lower bound of its own.
-const QUEUE: u32 = 4096;
+/// Backlog of the listening socket. With the usual 128, a burst of connections
+/// makes the next client wait for seconds until its system sends another SYN.
+/// The kernel may apply a lower limit.
+const BACKLOG: u32 = 4096;
 
-/// How long a connection may take to begin, and to find a place.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// Maximum time until the first byte of a connection arrives and a permit to
+/// serve it is available.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait when the system has no descriptor for a connection.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// Delay before the next accept after one that failed, usually for want of a
+/// file descriptor.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Listens at the first address of `host` that can be had.
+/// Listens on the first address of `host` that can be bound.
 ///
 /// # Errors
 ///
-/// The system's, for the last address tried.
+/// Returns the system's error for the last address tried.
 pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup_host((host, port)).await? {
@@ -62,14 +65,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    // Or a restart would have to wait for what is left of old connections.
+    // Without it, a restart fails while old connections are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(QUEUE)
+    socket.listen(BACKLOG)
 }
 
-/// Accepts connections for ever and serves them. Those that find no place wait
-/// in the system's queue.
+/// Accepts connections and serves them until the listener fails. Connections
+/// beyond the limit wait in the backlog of the kernel.
 pub async fn accept(listener: TcpListener, routes: Routes) {
     let routes = Arc::new(routes);
     let open = Arc::new(Semaphore::new(open_limit()));
@@ -79,38 +82,38 @@ pub async fn accept(listener: TcpListener, routes: Routes) {
     wait_for_requests(listener, open, serve).await;
 }
 
-/// Hands every connection on that has something to ask.
+/// Passes each connection to `serve` once its first request has arrived.
 ///
-/// All that have not are waited for here, one event a turn. As tasks of their
-/// own thousands of them that come or go at once would all have their turn
-/// before the client at work has the next.
+/// Connections that have not sent one are waited for inside this task, one
+/// event at a time. As tasks of their own, thousands that open or close
+/// together would all be polled before the tasks of the active client.
 async fn wait_for_requests(
     listener: TcpListener,
     open: Arc<Semaphore>,
     serve: impl Fn(HeadGuard, ConnectionPermits),
 ) {
-    let served = Arc::new(Semaphore::new(SERVED));
-    let mut silent = FuturesUnordered::new();
+    let served = Arc::new(Semaphore::new(MAX_SERVED));
+    let mut idle = FuturesUnordered::new();
     loop {
-        let newcomer = async {
+        let accepted = async {
             let open = Arc::clone(&open).acquire_owned().await.ok()?;
             Some((listener.accept().await, open))
         };
         tokio::select! {
             biased;
-            // First, as it gives descriptors back.
-            Some(begun) = silent.next() => {
-                if let Some((guard, permits)) = begun {
+            // Polled first, because it releases file descriptors.
+            Some(ready) = idle.next() => {
+                if let Some((guard, permits)) = ready {
                     serve(guard, permits);
                 }
             }
-            newcomer = newcomer => match newcomer {
+            accepted = accepted => match accepted {
                 Some((Ok((stream, _)), open)) => {
-                    silent.push(begin(stream, open, Arc::clone(&served)));
+                    idle.push(first_request(stream, open, Arc::clone(&served)));
                 }
                 Some((Err(error), _)) => {
                     tracing::warn!("a connection could not be accepted: {error}");
-                    tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
                 None => return,
             },
@@ -119,20 +122,20 @@ async fn wait_for_requests(
     }
 }
 
-/// Waits for the first byte, for a place to be served, and for the first
-/// request; none if one of them takes too long.
-async fn begin(
+/// Waits for the first byte, for a permit to be served, and for the first
+/// request. Returns `None` if one of them takes too long.
+async fn first_request(
     stream: TcpStream,
     open: OwnedSemaphorePermit,
     served: Arc<Semaphore>,
 ) -> Option<(HeadGuard, ConnectionPermits)> {
     let ready = async {
-        // Not `readable`: it may be true before anything has come.
+        // `readable` would not do: it may return before data has arrived.
         stream.peek(&mut [0]).await.ok().filter(|bytes| *bytes > 0)?;
         served.acquire_owned().await.ok()
     };
-    let served = timeout(FIRST_BYTE, ready).await.ok()??;
-    // In memory of its own: the silent ones do not need it.
+    let served = timeout(FIRST_BYTE_TIMEOUT, ready).await.ok()??;
+    // Boxed, so that idle connections do not hold the memory for it.
     let guard = Box::pin(HeadGuard::wait_for_head(stream)).await?;
     Some((guard, ConnectionPermits::new(open, served)))
 }
@@ -140,7 +143,7 @@ async fn begin(
 fn open_limit() -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    descriptors.saturating_sub(RESERVED_DESCRIPTORS).clamp(1, OPEN)
+    descriptors.saturating_sub(RESERVED_DESCRIPTORS).clamp(1, MAX_OPEN)
 }
 
 #[cfg(test)]
@@ -148,25 +151,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn thousands_who_go_at_once_do_not_go_before_everybody_else() {
-        const STRANGERS: usize = 300;
+    async fn connections_that_close_together_do_not_starve_other_tasks() {
+        const PEERS: usize = 300;
         let listener = bind("127.0.0.1", 0).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let open = Arc::new(Semaphore::new(OPEN));
-        // One place is taken, most of the time, for whoever comes next.
-        let most = OPEN - 1;
+        let open = Arc::new(Semaphore::new(MAX_OPEN));
+        // The accept loop holds one permit available of the time, for the next
+        // connection.
+        let available = MAX_OPEN - 1;
         tokio::spawn(wait_for_requests(listener, Arc::clone(&open), |_, _| {}));
-        let strangers: Vec<_> =
-            (0..STRANGERS).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-        while open.available_permits() > most - STRANGERS {
+        let peers: Vec<_> =
+            (0..PEERS).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        while open.available_permits() > available - PEERS {
             tokio::task::yield_now().await;
         }
-        drop(strangers);
-        let mut turns_of_another = 0;
-        while open.available_permits() < most {
+        drop(peers);
+        let mut polls_of_another = 0;
+        while open.available_permits() < available {
             tokio::task::yield_now().await;
-            turns_of_another += 1;
+            polls_of_another += 1;
         }
-        assert!(turns_of_another > STRANGERS / 2, "{turns_of_another}");
+        assert!(polls_of_another > PEERS / 2, "{polls_of_another}");
     }
 }

@@ -1,4 +1,4 @@
-//! A request's body: bounded in size and time.
+//! Request bodies, bounded in size and time.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use tokio::time::timeout;
 
 use super::routes::Refusal;
 
-/// The largest body. A configuration with long prompts stays well below.
-const BODY_BYTES: usize = 1 << 20;
+/// Maximum size of a body. A configuration with long prompts is much smaller.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// How long it may take to arrive.
+/// Maximum time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads the whole body. One that says it is too large is not read at all, and
-/// a client that asked whether to send it is not told to.
+/// Reads the whole body. A body whose declared length is too large is not read,
+/// and a client that sent `Expect: 100-continue` gets no 100 for it.
 pub(super) async fn read(head: &Parts, body: Incoming) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB");
-    if body.size_hint().lower() > BODY_BYTES as u64 {
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(too_large());
     }
     let encoded = head.headers.get(header::CONTENT_ENCODING);
@@ -32,7 +32,7 @@ pub(super) async fn read(head: &Parts, body: Incoming) -> Result<Bytes, Refusal>
             "the body must not be compressed",
         ));
     }
-    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES).collect()).await {
+    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
         Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),

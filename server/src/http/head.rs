@@ -1,11 +1,11 @@
-//! The head of a request, judged before hyper sees it.
+//! Validation of request heads before hyper parses them.
 //!
-//! hyper answers a head that it cannot read without a word, and takes what
-//! RFC 9112 lets it take: a bare LF for the end of a line, a body that tells
-//! its length in two ways. Others on the way of a request may read those
-//! otherwise and see other requests in the same bytes, which is how requests
-//! are smuggled. Here a head is read by the same parser, held to narrower
-//! rules, and refused with a reason.
+//! hyper answers an invalid head without a reason in the body, and accepts
+//! input that RFC 9112 allows a recipient to accept: a bare LF as the end of a
+//! line, a body whose length is given twice. An intermediary may parse such
+//! input differently and see other requests in the same bytes, which makes
+//! request smuggling possible. This module uses the same parser with stricter
+//! rules and gives a reason for each refusal.
 
 use std::str::FromStr as _;
 
@@ -13,74 +13,72 @@ use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING, UP
 use hyper::{StatusCode, Uri};
 use memchr::memchr_iter;
 
-/// How many header fields a request may have, and how large they may be
-/// together. Browsers stay below 50 fields and 16 KiB, cookies of others
-/// included.
-pub(super) const FIELDS: usize = 100;
-const FIELDS_BYTES: usize = 32 << 10;
+/// Maximum number of header fields, and their maximum total size. Browsers stay
+/// below 50 fields and 16 KiB, including cookies of other servers on the same
+/// host.
+pub(super) const MAX_FIELDS: usize = 100;
+const MAX_FIELDS_BYTES: usize = 32 << 10;
 
-/// How long the path and query of a request may be. A token and a stream id
-/// fit many times.
-const URL_BYTES: usize = 16 << 10;
+/// Maximum length of path and query. A token and a stream id need far less.
+const MAX_URL_BYTES: usize = 16 << 10;
 
-/// Where reading ends, whatever of a head has come: it holds a URL and fields
-/// of the longest, and some more, so that each can be named when it is too
-/// long.
-pub(super) const HEAD_BYTES: usize = 64 << 10;
+/// Maximum size of a head. It is larger than the longest URL and fields
+/// together, so that the error can name the one that is too long.
+pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// Behind a head with one of these something else may come than the next head.
+/// Header fields after which bytes other than the next head may follow.
 const ENDS_KEEP_ALIVE: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
-/// Whether something else than the next head may follow this one. Then the
-/// connection is not used for another request, because the end of what follows
-/// is known to hyper alone.
+/// Returns true if something other than another head may follow this one. The
+/// connection is then closed after the response, because only hyper knows the
+/// end of what follows.
 pub(super) fn closes_connection(headers: &HeaderMap) -> bool {
     ENDS_KEEP_ALIVE.iter().any(|name| headers.contains_key(name))
 }
 
-/// A head that is whole.
+/// A complete head.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Head {
-    /// How long it is, its empty line included.
+    /// Length, including the empty line.
     pub bytes: usize,
-    /// Whether something else than the next head may follow it.
+    /// True if something other than another head may follow.
     pub ends_keep_alive: bool,
 }
 
-/// Why a head is refused.
+/// Reason for refusing a head.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
-    /// It is not what RFC 9112 calls a request.
+    /// The head violates the grammar of RFC 9112.
     #[error("malformed request: {0}")]
     Syntax(#[from] httparse::Error),
     /// A line ends with LF alone.
     #[error("malformed request: a line must end with CR and LF")]
     BareLineFeed,
-    /// The target is no URL.
+    /// The target is not a URL.
     #[error("malformed request: invalid URL")]
     Url,
-    /// A length that is no number, or several of them.
+    /// The length is not a number, or is given more than once.
     #[error("Content-Length: expected one whole number")]
     Length,
-    /// An encoding of the body other than chunks, or chunks in HTTP/1.0.
+    /// The transfer encoding is not `chunked`, or the request is HTTP/1.0.
     #[error("Transfer-Encoding: expected chunked, once, in HTTP/1.1")]
     Encoding,
-    /// The body tells its end in two ways.
+    /// Both length and transfer encoding are given.
     #[error("Content-Length and Transfer-Encoding must not come together")]
     TwoLengths,
-    /// The URL is over its bound.
+    /// The URL is too long.
     #[error("the URL is too long")]
     UrlTooLong,
-    /// The fields together are over theirs.
+    /// The fields together are too large.
     #[error("the header fields are too large")]
     FieldsTooLarge,
-    /// So is their number.
-    #[error("there are more than {FIELDS} header fields")]
+    /// There are too many fields.
+    #[error("there are more than {MAX_FIELDS} header fields")]
     TooManyFields,
 }
 
 impl BadHead {
-    /// The status that tells it.
+    /// Returns the status code of the response.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::UrlTooLong => StatusCode::URI_TOO_LONG,
@@ -92,13 +90,15 @@ impl BadHead {
     }
 }
 
-/// The head at the beginning of `bytes`; none while it is not whole.
+/// Finds the head at the beginning of `bytes`. Returns `None` while it is
+/// incomplete.
 ///
 /// # Errors
 ///
-/// When it is none, or over a bound; as soon as what has come shows it.
+/// Returns an error as soon as `bytes` cannot become a valid head within the
+/// limits.
 pub fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let whole = match request.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => Some(length),
@@ -110,12 +110,12 @@ pub fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
         return Err(BadHead::BareLineFeed);
     }
     let url_bytes = request.path.map(str::len);
-    if url_bytes.is_some_and(|bytes| bytes > URL_BYTES) {
+    if url_bytes.is_some_and(|bytes| bytes > MAX_URL_BYTES) {
         return Err(BadHead::UrlTooLong);
     }
     let Some(length) = whole else {
         return match url_bytes {
-            _ if bytes.len() < HEAD_BYTES => Ok(None),
+            _ if bytes.len() < MAX_HEAD_BYTES => Ok(None),
             None => Err(BadHead::UrlTooLong),
             Some(_) => Err(BadHead::FieldsTooLarge),
         };
@@ -126,16 +126,17 @@ pub fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
     Ok(Some(Head { bytes: length, ends_keep_alive }))
 }
 
-/// Whether a line ends otherwise than with CR and LF.
+/// Returns true if a line does not end with CR and LF.
 fn has_bare_line_feed(head: &[u8]) -> bool {
     memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
-/// Checks a whole head for what the parser leaves to others.
+/// Checks what the parser does not: the URL, the size of the fields, and the
+/// framing of the body.
 fn check(request: &httparse::Request<'_, '_>) -> Result<(), BadHead> {
     Uri::from_str(request.path.unwrap_or_default()).map_err(|_| BadHead::Url)?;
     let sizes = request.headers.iter().map(|field| field.name.len() + field.value.len());
-    if sizes.map(|bytes| bytes + ": \r\n".len()).sum::<usize>() > FIELDS_BYTES {
+    if sizes.map(|bytes| bytes + ": \r\n".len()).sum::<usize>() > MAX_FIELDS_BYTES {
         return Err(BadHead::FieldsTooLarge);
     }
     let mut lengths = values(request, &CONTENT_LENGTH);
@@ -152,14 +153,14 @@ fn check(request: &httparse::Request<'_, '_>) -> Result<(), BadHead> {
     if length.is_some() {
         return Err(BadHead::TwoLengths);
     }
-    let is_spoken = request.version == Some(1) && encoding.eq_ignore_ascii_case(b"chunked");
-    if !is_spoken || encodings.next().is_some() {
+    let is_supported = request.version == Some(1) && encoding.eq_ignore_ascii_case(b"chunked");
+    if !is_supported || encodings.next().is_some() {
         return Err(BadHead::Encoding);
     }
     Ok(())
 }
 
-/// The values of all fields of this name.
+/// Returns the values of all fields with this name.
 fn values<'a>(
     request: &'a httparse::Request<'_, '_>,
     name: &HeaderName,
@@ -182,17 +183,21 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_waited_for_and_ends_with_its_empty_line() {
+    fn a_head_ends_with_its_empty_line() {
         let head = "GET /ws?a=b HTTP/1.1\r\nHost: x\r\nX: content-length:\r\n\r\n";
         for end in 0..head.len() {
             assert_eq!(find(&head.as_bytes()[..end]), Ok(None), "{end}");
         }
         assert_eq!(length(head), head.len());
-        assert_eq!(length(&format!("{head}GET / HTTP/1.1\n")), head.len(), "the next is not seen");
+        assert_eq!(
+            length(&format!("{head}GET / HTTP/1.1\n")),
+            head.len(),
+            "the next head is not included"
+        );
     }
 
     #[test]
-    fn what_else_may_follow_is_known() {
+    fn a_body_or_an_upgrade_ends_keep_alive() {
         let ends_keep_alive = |fields: &str| {
             let text = format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\n\n");
             find(text.as_bytes()).unwrap().unwrap().ends_keep_alive
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_line_feed_is_refused_as_soon_as_it_is_there() {
+    fn a_bare_line_feed_is_refused_at_once() {
         for text in [
             "GET / HTTP/1.1\n",
             "GET / HTTP/1.1\r\nHost: x\n",
@@ -221,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_is_refused_as_soon_as_it_is_there() {
+    fn input_other_than_http_is_refused_at_once() {
         for text in ["\x16\x03\x01", "SSH-2.0-x\r\n", "GET / HTTP/2", "GET / HTTP/1.1\r\n a"] {
             assert!(matches!(refused(text), BadHead::Syntax(_)), "{text:?}");
         }
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_says_once_how_long_it_is() {
+    fn the_length_of_a_body_is_given_once() {
         let head = |fields: &str| format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
         for (fields, bad) in [
             ("Content-Length: +1", BadHead::Length),
@@ -259,24 +264,24 @@ mod tests {
             let fields = "Y:\r\n".repeat(fields - 1);
             find(format!("GET /{url} HTTP/1.1\r\n{fields}X: {field}\r\n\r\n").as_bytes())
         };
-        assert!(of(URL_BYTES, 1, FIELDS_BYTES).is_ok_and(|head| head.is_some()));
-        assert!(of(1, FIELDS, 100).is_ok_and(|head| head.is_some()));
-        assert_eq!(of(URL_BYTES + 1, 1, 100), Err(BadHead::UrlTooLong));
-        assert_eq!(of(1, 1, FIELDS_BYTES + 1), Err(BadHead::FieldsTooLarge));
-        assert_eq!(of(1, FIELDS + 1, 600), Err(BadHead::TooManyFields));
-        // What has no end is not waited for.
+        assert!(of(MAX_URL_BYTES, 1, MAX_FIELDS_BYTES).is_ok_and(|head| head.is_some()));
+        assert!(of(1, MAX_FIELDS, 100).is_ok_and(|head| head.is_some()));
+        assert_eq!(of(MAX_URL_BYTES + 1, 1, 100), Err(BadHead::UrlTooLong));
+        assert_eq!(of(1, 1, MAX_FIELDS_BYTES + 1), Err(BadHead::FieldsTooLarge));
+        assert_eq!(of(1, MAX_FIELDS + 1, 600), Err(BadHead::TooManyFields));
+        // Endless input is refused at the limit.
         let endless = |start: &str, bytes| find(&[start.as_bytes(), &vec![b'x'; bytes]].concat());
         let field = "GET / HTTP/1.1\r\nX: ";
-        assert_eq!(endless(field, HEAD_BYTES - field.len() - 1), Ok(None));
-        assert_eq!(endless(field, HEAD_BYTES - field.len()), Err(BadHead::FieldsTooLarge));
-        assert_eq!(endless("GET /", HEAD_BYTES), Err(BadHead::UrlTooLong));
+        assert_eq!(endless(field, MAX_HEAD_BYTES - field.len() - 1), Ok(None));
+        assert_eq!(endless(field, MAX_HEAD_BYTES - field.len()), Err(BadHead::FieldsTooLarge));
+        assert_eq!(endless("GET /", MAX_HEAD_BYTES), Err(BadHead::UrlTooLong));
     }
 
     proptest! {
-        /// However the bytes are cut on their way: what is said of some is
-        /// never taken back when more have come.
+        /// For every split of the input, a result is not revised when more
+        /// bytes arrive.
         #[test]
-        fn what_has_been_judged_stays_judged(
+        fn a_result_is_not_revised(
             pieces in proptest::collection::vec(
                 prop_oneof![
                     Just("GET / HTTP/1.1\r\n".to_owned()),
@@ -289,12 +294,12 @@ mod tests {
             ),
         ) {
             let bytes = pieces.concat().into_bytes();
-            let mut judged = Ok(None);
+            let mut result = Ok(None);
             for end in 0..=bytes.len() {
                 let now = find(&bytes[..end]);
-                match &judged {
-                    Ok(None) => judged = now,
-                    Ok(Some(_)) => prop_assert_eq!(&now, &judged),
+                match &result {
+                    Ok(None) => result = now,
+                    Ok(Some(_)) => prop_assert_eq!(&now, &result),
                     Err(_) => prop_assert!(now.is_err()),
                 }
             }

@@ -1,5 +1,5 @@
-//! A socket while HTTP is spoken on it: a head goes in when it is whole and
-//! good, and the end of a connection waits for the client to have read it.
+//! Wrapper around a client's socket that validates request heads before hyper
+//! reads them, and closes the connection with a lingering close.
 
 use std::future::{Future as _, poll_fn};
 use std::io::{self, IoSlice};
@@ -15,77 +15,79 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::head::{self, BadHead, HEAD_BYTES};
+use super::head::{self, BadHead, MAX_HEAD_BYTES};
 
-/// How long a client may take for the head of a request, and how long an idle
-/// connection is kept. An honest one needs a fraction of a second.
+/// Maximum time for the head of a request, and for an idle connection. An
+/// ordinary client needs a fraction of a second.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much room there is at least for the next bytes of a head. Most heads
-/// are smaller; whoever sends one byte at a time holds no more than this.
-const STEP_BYTES: usize = 1 << 10;
+/// Minimum free capacity of the read buffer. Most heads are smaller, and a
+/// client that sends single bytes occupies no more than this.
+const READ_BYTES: usize = 1 << 10;
 
-/// How long the server reads on after its last answer. A socket that is closed
-/// with something unread resets the connection, and a client that is still
-/// sending a body that was refused (413) would see that in place of the answer.
-const LINGER: Duration = Duration::from_secs(2);
+/// Maximum time of a lingering close: the server reads and discards input after
+/// its last response. Closing a socket with unread input resets the connection,
+/// and a client that is still sending a refused body (413) would see the reset
+/// instead of the response.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much is read at once then, to be thrown away.
-const SCRATCH_BYTES: usize = 16 << 10;
+/// Size of the buffer for discarded input.
+const DISCARD_BYTES: usize = 16 << 10;
 
-/// What hyper gets in the place of a head that is refused, so that the answer
-/// has its turn behind those that are under way.
+/// A request that hyper gets in place of a refused head, so that the error
+/// response is sent after those of earlier requests.
 const REFUSED_METHOD: &str = "REFUSED";
 const REFUSED_HEAD: &[u8] = b"REFUSED / HTTP/1.1\r\nconnection: close\r\n\r\n";
 
-/// A [`TcpStream`] behind which hyper listens.
+/// A [`TcpStream`] whose request heads have been validated.
 #[derive(Debug)]
 pub struct HeadGuard {
     stream: TcpStream,
-    /// What has been read and not handed on.
+    /// Bytes read from the socket and not yet passed on.
     buffered: BytesMut,
-    /// How much of what is held may be handed on.
+    /// Number of buffered bytes that may be passed on.
     deliverable: usize,
-    /// How much of what is held has been found to be no whole head.
+    /// Number of buffered bytes that are known to hold no complete head.
     searched: usize,
-    /// What is held beyond `whole`, and what comes after it.
-    expected: Expected,
-    refused: Refused,
+    /// Interpretation of the bytes after `deliverable`.
+    state: ReadState,
+    refused: RefusedHead,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-/// What comes next on a connection.
+/// State of the reading side of a connection.
 #[derive(Debug)]
-enum Expected {
+enum ReadState {
     Head,
-    /// A body or another protocol, which ends with the connection.
-    Anything,
-    /// Nothing that counts: a head has been refused.
-    Nothing,
+    /// The body of a request or another protocol, until the connection ends.
+    PassThrough,
+    /// A head has been refused; further input is ignored.
+    Refused,
 }
 
-/// Why a head of this connection was refused, once one was.
+/// The reason for which a head of this connection was refused.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Refused(Arc<OnceLock<BadHead>>);
+pub(super) struct RefusedHead(Arc<OnceLock<BadHead>>);
 
-impl Refused {
-    /// Why this request is refused, if it stands for a head that was.
-    pub(super) fn of<B>(&self, request: &Request<B>) -> Option<&BadHead> {
+impl RefusedHead {
+    /// Returns the reason if this request stands for a refused head.
+    pub(super) fn error_for<B>(&self, request: &Request<B>) -> Option<&BadHead> {
         self.0.get().filter(|_| request.method() == REFUSED_METHOD)
     }
 }
 
 impl HeadGuard {
-    /// Waits for the first request; none if it does not come, or not in time.
-    /// What it costs until then is the bytes of its head.
+    /// Waits for the first complete head. Returns `None` if the connection ends
+    /// first or the time is up. Until then the connection costs only the bytes
+    /// of its head.
     pub async fn wait_for_head(stream: TcpStream) -> Option<Self> {
         let mut guard = Self {
             stream,
             buffered: BytesMut::new(),
             deliverable: 0,
             searched: 0,
-            expected: Expected::Head,
-            refused: Refused::default(),
+            state: ReadState::Head,
+            refused: RefusedHead::default(),
             linger: None,
         };
         let head = poll_fn(|cx| guard.poll_head(cx));
@@ -93,27 +95,28 @@ impl HeadGuard {
         (guard.deliverable > 0).then_some(guard)
     }
 
-    /// Tells the requests that stand for refused heads.
-    pub(super) fn refused(&self) -> Refused {
+    /// Returns a handle that recognizes requests that stand for refused heads.
+    pub(super) fn refused(&self) -> RefusedHead {
         self.refused.clone()
     }
 
-    /// The socket, when something else than HTTP is spoken on it, and what has
-    /// been read of that.
+    /// Returns the socket for use with another protocol, with the bytes that
+    /// were read ahead.
     pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
         (self.stream, self.buffered.freeze())
     }
 
-    /// Reads until a head is whole; or to the end, and then none is.
+    /// Reads until a head is complete or the input ends.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.find_head();
             if self.deliverable > 0 {
-                // Who has reset the connection meanwhile wants no answer. hyper
-                // would make one, as it does not look (see `half_close`).
+                // A client that has reset the connection gets no response.
+                // hyper would send one, because it does not notice the reset
+                // (see `half_close`).
                 return Poll::Ready(self.stream.take_error()?.map_or(Ok(()), Err));
             }
-            self.buffered.reserve(STEP_BYTES);
+            self.buffered.reserve(READ_BYTES);
             ready!(self.stream.poll_read_ready(cx))?;
             match self.stream.try_read_buf(&mut self.buffered) {
                 Ok(0) => return Poll::Ready(Ok(())),
@@ -124,18 +127,18 @@ impl HeadGuard {
         }
     }
 
-    /// Looks for a head in what has come.
+    /// Searches the buffered bytes for a head.
     fn find_head(&mut self) {
-        // Empty lines before a head are nothing.
+        // Empty lines before a head are ignored (RFC 9112, 2.2).
         while self.buffered.starts_with(b"\r\n") {
             self.buffered.advance(2);
             self.searched = 0;
         }
         let new = &self.buffered[self.searched..];
-        // The middle of a line tells nothing new, and whoever sends it byte by
-        // byte is not to be paid for with a reading each.
-        let goes_on = self.searched > 0 && memchr(b'\n', new).is_none();
-        if new.is_empty() || (goes_on && self.buffered.len() < HEAD_BYTES) {
+        // Parse again only at the end of a line, so that a client that sends
+        // single bytes does not cause one parse per byte.
+        let is_same_line = self.searched > 0 && memchr(b'\n', new).is_none();
+        if new.is_empty() || (is_same_line && self.buffered.len() < MAX_HEAD_BYTES) {
             return;
         }
         self.searched = self.buffered.len();
@@ -144,23 +147,23 @@ impl HeadGuard {
             Ok(Some(head)) => {
                 self.deliverable = head.bytes;
                 if head.ends_keep_alive {
-                    self.expected = Expected::Anything;
+                    self.state = ReadState::PassThrough;
                 }
             }
-            Err(bad) => {
+            Err(error) => {
                 self.buffered = REFUSED_HEAD.into();
                 self.deliverable = REFUSED_HEAD.len();
-                self.expected = Expected::Nothing;
-                // There is one at most: nothing is read after it.
-                let _ = self.refused.0.set(bad);
+                self.state = ReadState::Refused;
+                // Set once at most: nothing is read after a refusal.
+                let _ = self.refused.0.set(error);
             }
         }
         self.searched = 0;
     }
 
-    /// Throws away what still comes, until the client ends or time is up.
+    /// Discards input until the client closes its side or the deadline passes.
     fn poll_drain(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; SCRATCH_BYTES];
+        let mut scratch = [0; DISCARD_BYTES];
         while Instant::now() < deadline {
             let mut buffer = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
@@ -180,14 +183,14 @@ impl AsyncRead for HeadGuard {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.deliverable == 0 {
-            match this.expected {
-                Expected::Head => ready!(this.poll_head(cx))?,
-                Expected::Anything if this.buffered.is_empty() => {
+            match this.state {
+                ReadState::Head => ready!(this.poll_head(cx))?,
+                ReadState::PassThrough if this.buffered.is_empty() => {
                     return Pin::new(&mut this.stream).poll_read(cx, buffer);
                 }
-                Expected::Anything => this.deliverable = this.buffered.len(),
-                // The answer, which is under way, ends the connection.
-                Expected::Nothing => return Poll::Pending,
+                ReadState::PassThrough => this.deliverable = this.buffered.len(),
+                // The connection ends after the error response.
+                ReadState::Refused => return Poll::Pending,
             }
         }
         let bytes = this.deliverable.min(buffer.remaining());
@@ -227,7 +230,7 @@ impl AsyncWrite for HeadGuard {
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         }
-        let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER_TIMEOUT)));
         let deadline = linger.deadline();
         if linger.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
@@ -244,16 +247,16 @@ mod tests {
 
     const HEAD: &[u8] = b"GET /ws HTTP/1.1\r\nUpgrade: x\r\n\r\n";
 
-    /// Both ends of a connection; the first has said `words`.
-    async fn connection(words: &[u8]) -> (TcpStream, TcpStream) {
+    /// Both ends of a connection, on which the client has sent `sent`.
+    async fn connection(sent: &[u8]) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        client.write_all(words).await.unwrap();
+        client.write_all(sent).await.unwrap();
         (client, listener.accept().await.unwrap().0)
     }
 
     #[tokio::test]
-    async fn what_follows_a_head_is_not_lost() {
+    async fn bytes_after_a_head_are_kept() {
         let (_client, server) = connection(&[HEAD, b"more than is taken"].concat()).await;
         let mut guard = HeadGuard::wait_for_head(server).await.unwrap();
         let mut taken = vec![0; HEAD.len()];
@@ -263,19 +266,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_leaves_before_the_end_of_a_head_is_not_met() {
+    async fn a_connection_closed_within_a_head_is_dropped() {
         let (client, server) = connection(&HEAD[..HEAD.len() - 1]).await;
         drop(client);
         assert!(HeadGuard::wait_for_head(server).await.is_none());
     }
 
     #[tokio::test]
-    async fn whoever_has_reset_the_connection_is_not_met() {
+    async fn a_reset_connection_is_dropped() {
         let (client, server) = connection(HEAD).await;
         client.set_zero_linger().unwrap();
         drop(client);
         assert!(HeadGuard::wait_for_head(server).await.is_none());
-        // Whoever has closed it may still read.
+        // A client that has closed its side may still read.
         let (client, server) = connection(HEAD).await;
         drop(client);
         assert!(HeadGuard::wait_for_head(server).await.is_some());

@@ -1,4 +1,4 @@
-//! HTTP: accepted connections, guarded request heads, the routes, and the
+//! HTTP: the accept loop, validation of request heads, the routes, and the
 //! upgrade to a WebSocket.
 
 pub mod accept;

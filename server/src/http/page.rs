@@ -1,13 +1,13 @@
-//! The files of the page, embedded in the binary.
+//! Files of the test page, embedded in the binary.
 
-/// One file.
+/// A file of the page.
 #[derive(Debug)]
 pub struct File {
-    /// Its path in a URL.
+    /// Path in the URL.
     pub path: &'static str,
-    /// Its media type.
+    /// Media type.
     pub content_type: &'static str,
-    /// What is in it.
+    /// Content.
     pub content: &'static str,
 }
 
@@ -25,7 +25,8 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// All of them. Flat names, so that the page also works below a path.
+/// All files. They have no directories, so that the page also works below a
+/// path of a reverse proxy.
 const FILES: &[File] = files! {
     "/", HTML, "index.html";
     "/page.css", CSS, "page.css";
@@ -54,13 +55,13 @@ const FILES: &[File] = files! {
     "/transcript.js", JS, "transcript.js";
 };
 
-/// What the page may load: its own files and its own server. No inline
-/// script, no foreign origin, no frame around it.
+/// Content security policy of the page: its own files and its own server,
+/// without inline scripts, foreign origins or frames.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// The file at `path`.
+/// Returns the file at `path`.
 #[must_use]
 pub fn file(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)

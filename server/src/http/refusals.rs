@@ -1,4 +1,4 @@
-//! What the log says of those who were turned away.
+//! Log of refused requests, with a rate limit.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,48 +6,50 @@ use std::time::{Duration, Instant};
 
 use super::access::Cause;
 
-/// How often a cause is logged at most. A page or a guesser can be refused
-/// thousands of times in a second.
+/// Minimum interval between two log lines for the same cause. A page or an
+/// attacker can cause thousands of refusals per second.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Counts refusals, and tells of each cause once in a while how many there
-/// were: the operator who forgot `--allow-origin` sees it at once, and nobody
-/// can fill the log.
+/// Counts refusals and logs each cause at most once per interval, with the
+/// number of refusals since. An operator who forgot `--allow-origin` sees it at
+/// once, and nobody can fill the log.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<BTreeMap<Cause, Told>>);
+pub(super) struct Refusals(Mutex<BTreeMap<Cause, LoggedCause>>);
 
 #[derive(Debug)]
-struct Told {
-    at: Instant,
-    since: u64,
+struct LoggedCause {
+    logged_at: Instant,
+    suppressed: u64,
 }
 
 impl Refusals {
-    /// Logs a refusal, or counts it for later.
+    /// Logs a refusal, or counts it for the next log line.
     pub(super) fn log(&self, cause: Cause) {
         match self.count(cause, Instant::now()) {
             Some(0) => tracing::warn!("a request was refused: {cause}"),
             Some(more) => {
                 tracing::warn!(
-                    "a request was refused, and {more} like it since last told: {cause}"
+                    "a request was refused, and {more} more since the last report: {cause}"
                 );
             }
             None => {}
         }
     }
 
-    /// How many were kept quiet, if it is time to tell.
+    /// Returns the number of refusals since the last log line if one is due
+    /// now.
     fn count(&self, cause: Cause, now: Instant) -> Option<u64> {
-        // Counting does not panic; and if it did, the counts are still numbers.
+        // Counting does not panic; and counts of a poisoned lock are still
+        // valid.
         let mut causes = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match causes.get_mut(&cause) {
-            Some(told) if now.duration_since(told.at) < INTERVAL => {
-                told.since += 1;
+            Some(logged) if now.duration_since(logged.logged_at) < INTERVAL => {
+                logged.suppressed += 1;
                 None
             }
-            told => {
-                let quiet = told.map_or(0, |told| told.since);
-                causes.insert(cause, Told { at: now, since: 0 });
+            logged => {
+                let quiet = logged.map_or(0, |logged| logged.suppressed);
+                causes.insert(cause, LoggedCause { logged_at: now, suppressed: 0 });
                 Some(quiet)
             }
         }
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_at_once_and_then_once_in_a_while() {
+    fn a_cause_is_logged_at_once_and_then_once_per_interval() {
         let refusals = Refusals::default();
         let start = Instant::now();
         assert_eq!(refusals.count(Cause::NoToken, start), Some(0));

@@ -1,7 +1,7 @@
-//! The routes: the page, `/config`, `/health`, `/ws`.
+//! Routes: the page, `/config`, `/health`, `/ws`.
 //!
-//! Whether a request may come in is decided by [`access`](super::access) from its head
-//! alone, before a body is read or a connection upgraded.
+//! [`access`](super::access) decides from the head alone whether a request is
+//! served, before a body is read or a connection upgraded.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,29 +28,30 @@ use super::upgrade::{self, Upgraded};
 use super::{body, page};
 use crate::session::{ConfigureError, SessionHandle};
 
-/// How long one connection is served before it is asked to come anew, and how
-/// long it may take to finish then. A WebSocket is none any more. It ends those
-/// that ask and never read the answers, which no other bound does.
+/// Maximum time for which a connection is served before it is shut down
+/// gracefully, and the time that the shutdown may take. A WebSocket is not
+/// counted. This is the only bound on clients that send requests and never read
+/// the responses.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(120);
-const FINAL_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What every request needs.
+/// State shared by all requests.
 #[derive(Debug, Clone)]
 pub struct Routes {
-    /// Who may come in.
+    /// Access policy.
     pub access: Arc<AccessPolicy>,
-    /// The session.
+    /// Handle of the session.
     pub session: SessionHandle,
-    /// Where upgraded connections go on.
+    /// Receives upgraded connections.
     upgraded: mpsc::Sender<Upgraded>,
-    /// One configuration is taken at a time.
+    /// Admits one configuration at a time.
     configuring: Arc<Semaphore>,
-    /// What the log says of those who were turned away.
+    /// Log of refused requests.
     refusals: Arc<Refusals>,
 }
 
-/// What a connection holds until it ends: its place among those that are open,
-/// and among those that are served.
+/// Permits of a connection, held until it ends: one of those for open
+/// connections and one of those for served connections.
 #[derive(Debug)]
 pub struct ConnectionPermits {
     _open: OwnedSemaphorePermit,
@@ -58,37 +59,39 @@ pub struct ConnectionPermits {
 }
 
 impl ConnectionPermits {
-    /// Both places, to be given back together.
+    /// Combines both permits.
     #[must_use]
     pub fn new(open: OwnedSemaphorePermit, served: OwnedSemaphorePermit) -> Self {
         Self { _open: open, _served: served }
     }
 }
 
-/// hyper has no name for it: no page of another origin may load what is here
-/// as a picture or a script.
+/// Keeps pages of other origins from embedding the files, as images or scripts.
+/// hyper has no constant for this header.
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Serves one connection until it ends or is upgraded. The place goes with it.
+/// Serves a connection until it ends or is upgraded. The permits are released
+/// with it.
 pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, permits: ConnectionPermits) {
     let permits = Arc::new(permits);
     let refused = guard.refused();
     let service = service_fn(move |request| {
         let routes = Arc::clone(&routes);
         let permits = Arc::clone(&permits);
-        let bad = refused.of(&request).cloned();
+        let bad = refused.error_for(&request).cloned();
         async move { Ok::<_, Infallible>(routes.answer(request, bad, permits).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        // Who says no more than a request still wants its answer.
+        // A client that closes its side after a request still gets the
+        // response.
         .half_close(true)
-        .max_headers(head::FIELDS)
-        .max_buf_size(head::HEAD_BYTES)
+        .max_headers(head::MAX_FIELDS)
+        .max_buf_size(head::MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(guard), service)
         .with_upgrades();
     tokio::pin!(serving);
@@ -96,17 +99,18 @@ pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, permits: ConnectionPer
         Ok(served) => served,
         Err(_) => {
             serving.as_mut().graceful_shutdown();
-            timeout(FINAL_ANSWER_TIMEOUT, serving).await.unwrap_or(Ok(()))
+            timeout(SHUTDOWN_TIMEOUT, serving).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = served {
-        // Anybody can cause these; they are no news.
+        // Any client can cause these, so they are not worth a warning.
         tracing::debug!("a connection ended early: {error}");
     }
 }
 
 impl Routes {
-    /// Routes to `session`; connections that are upgraded go to `upgraded`.
+    /// Creates routes to `session`; upgraded connections are sent to
+    /// `upgraded`.
     #[must_use]
     pub fn new(
         access: AccessPolicy,
@@ -187,20 +191,20 @@ impl Routes {
             Endpoint::Config if head.method == Method::POST => {
                 let body = body::read(&head, body).await?;
                 let routes = self.clone();
-                // Whoever hangs up while it is being done does not leave a
-                // server behind that is configured and not claimed.
+                // A task of its own: a client that disconnects meanwhile must
+                // not leave the server configured but not claimed.
                 tokio::spawn(async move { routes.configure(head, body).await })
                     .await
-                    .unwrap_or_else(|_| Err(Refusal::over()))
+                    .unwrap_or_else(|_| Err(Refusal::shutting_down()))
             }
             Endpoint::Config => {
-                let config = self.session.config().await.map_err(|_| Refusal::over())?;
+                let config = self.session.config().await.map_err(|_| Refusal::shutting_down())?;
                 Ok(json_answer(StatusCode::OK, &json!({ "config": config })))
             }
             Endpoint::Health => self.health(admission.authorized).await,
             Endpoint::Socket => {
                 let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body), permits)?;
-                self.upgraded.send(upgraded).await.map_err(|_| Refusal::over())?;
+                self.upgraded.send(upgraded).await.map_err(|_| Refusal::shutting_down())?;
                 Ok(answer)
             }
         }
@@ -213,14 +217,15 @@ impl Routes {
             .inspect_err(|denial| self.refusals.log(denial.cause))?)
     }
 
-    /// Configures the session, and claims the server if the configuration says
-    /// so: one request at a time.
+    /// Configures the session, and claims the server if the configuration has a
+    /// token: one request at a time.
     async fn configure(&self, head: Parts, body: Bytes) -> Result<Answer, Refusal> {
-        let _one = self.configuring.acquire().await;
-        // Somebody may have claimed the server while this body was on its way.
+        let _permit = self.configuring.acquire().await;
+        // Another client may have claimed the server while this body was
+        // arriving.
         self.admit(Endpoint::Config, &head)?;
         let mut configured = self.session.configure(body).await.map_err(|error| match error {
-            ConfigureError::SessionClosed(_) => Refusal::over(),
+            ConfigureError::SessionClosed(_) => Refusal::shutting_down(),
             error => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
         })?;
         if let Some(token) = configured.auth_token {
@@ -245,7 +250,7 @@ impl Routes {
     async fn health(&self, authorized: bool) -> Result<Answer, Refusal> {
         let mut health = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
         if authorized {
-            let details = self.session.health().await.map_err(|_| Refusal::over())?;
+            let details = self.session.health().await.map_err(|_| Refusal::shutting_down())?;
             if let (Value::Object(health), Value::Object(details)) = (&mut health, details) {
                 health.extend(details);
             }
@@ -254,8 +259,8 @@ impl Routes {
     }
 }
 
-/// Why a request is not served. Internal causes stay in the log; this is what
-/// the client is told.
+/// Reason for not serving a request, as the client sees it. Internal causes are
+/// logged only.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
@@ -268,7 +273,7 @@ impl Refusal {
         Self { status, error: error.into(), headers: Vec::new() }
     }
 
-    fn over() -> Self {
+    fn shutting_down() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
     }
 
@@ -291,7 +296,7 @@ impl From<Denial> for Refusal {
     }
 }
 
-/// The answer to a browser that asks for an allowed page whether it may ask.
+/// Response to a CORS preflight from an allowed origin.
 fn preflight(refusal: Refusal) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -319,7 +324,7 @@ fn page(file: &'static page::File) -> Answer {
     let mut answer = Response::new(Full::from(file.content));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.content_type));
-    // The files change with the binary, and nothing tells the browser when.
+    // The files change with the binary, and browsers are not told when.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
         header::CONTENT_SECURITY_POLICY,

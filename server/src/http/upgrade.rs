@@ -1,4 +1,4 @@
-//! From a request to a WebSocket.
+//! Upgrade from an HTTP request to a WebSocket.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use super::head_guard::HeadGuard;
@@ -18,10 +19,10 @@ use crate::session::SessionHandle;
 use crate::session::channels::{Attach, Replay};
 use crate::ws;
 
-/// How long the answer to the handshake may take to get out.
+/// Maximum time for the handshake response to be sent.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A handshake that has been accepted.
+/// An accepted handshake.
 #[derive(Debug)]
 pub struct Upgraded {
     on_upgrade: OnUpgrade,
@@ -29,7 +30,7 @@ pub struct Upgraded {
     permits: Arc<ConnectionPermits>,
 }
 
-/// Judges a handshake and makes the answer to it.
+/// Validates a handshake and builds the response.
 pub(super) fn accept(
     mut request: Request<Incoming>,
     permits: Arc<ConnectionPermits>,
@@ -54,7 +55,7 @@ pub(super) fn accept(
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "a handshake has no body"));
     }
     let attach = attach(request.uri().query().unwrap_or_default())?;
-    // Taken first: the library would take it for itself, without a way to the
+    // Taken before `fastwebsockets` takes it, because it gives no access to the
     // plain socket.
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (answer, _) = fastwebsockets::upgrade::upgrade(&mut request)
@@ -62,15 +63,15 @@ pub(super) fn accept(
     Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, attach, permits }))
 }
 
-/// Serves the connection once it has been upgraded, to its end.
+/// Serves an upgraded connection until it ends.
 pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
     let Upgraded { on_upgrade, attach, permits: _permits } = upgraded;
     let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, on_upgrade).await else {
         tracing::debug!("a handshake was not completed");
         return;
     };
-    // The plain socket spares a lock between the two directions. What the
-    // client sent behind its handshake has been read already.
+    // The plain socket avoids a lock between the two directions. Frames that
+    // the client sent right after the handshake may have been read already.
     match connection.downcast::<TokioIo<HeadGuard>>() {
         Ok(parts) => {
             let (stream, unread) = parts.io.into_inner().into_parts();
@@ -97,13 +98,13 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
     if values.next().is_some() { None } else { first }
 }
 
-/// Frames follow the head at once: a body would be taken for some.
+/// Returns true for a request with a body, which would be read as frames.
 fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
-/// 16 bytes are 22 digits and two signs of padding in Base64.
+/// Checks the key: 16 bytes are 22 Base64 digits and two padding characters.
 fn is_key(value: &HeaderValue) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     matches!(value.as_bytes().split_last_chunk::<2>(), Some((digits, b"==")) if digits.len() == 22 && digits.iter().all(digit))
@@ -127,35 +128,16 @@ fn attach(query: &str) -> Result<Attach, Refusal> {
                     _ => return Err(bad("takeover: expected true or false")),
                 }
             }
-            // The token is the door's business; anything else is not ours.
+            // `AccessPolicy` checks the token. Unknown parameters are ignored.
             _ => {}
         }
     }
     Ok(Attach { replay: after.map(|after| Replay { after, stream }), takeover })
 }
 
-/// Takes percent signs out of a value. Ours hold none that mean anything.
+/// Decodes a value. Percent signs that begin no valid escape stay.
 fn decode(value: &str) -> Cow<'_, str> {
-    if !value.contains('%') {
-        return Cow::Borrowed(value);
-    }
-    let mut bytes = Vec::new();
-    let mut rest = value.as_bytes();
-    while let [first, after @ ..] = rest {
-        let hex = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *first == b'%')
-        {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    percent_decode_str(value).decode_utf8_lossy()
 }
 
 #[cfg(test)]
@@ -163,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_query_says_how_to_attach() {
+    fn the_query_is_parsed() {
         assert_eq!(attach("").unwrap(), Attach::default());
         assert_eq!(
             attach("token=x&after=5&stream=a%62c&takeover=true").unwrap(),
@@ -202,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn percent_signs_are_taken_out() {
+    fn percent_escapes_are_decoded() {
         assert_eq!(decode("a%20b%"), "a b%");
         assert_eq!(decode("%zz%2"), "%zz%2");
     }

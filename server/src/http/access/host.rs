@@ -1,13 +1,13 @@
-//! Host and port as they stand in a `Host` header, an origin, a request target.
+//! Host and port as in a `Host` header, an origin or a request target.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A host: a name in lower case, or an address.
 ///
-/// A trailing dot belongs to the name, as it does for browsers: `localhost.`
-/// is another origin than `localhost`. What only some programs take for an
-/// address (`127.1`, `0x7f.1`, `0127.0.0.1`) is a name here, and no loopback.
+/// A trailing dot is part of the name, as in browsers: `localhost.` is another
+/// origin than `localhost`. Spellings that only some programs take for an
+/// address (`127.1`, `0x7f.1`, `0127.0.0.1`) are names here, and not loopback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     Name(String),
@@ -15,8 +15,8 @@ pub(super) enum Host {
 }
 
 impl Host {
-    /// `None` for what is no host. No user, no percent sign, no zone of IPv6,
-    /// no empty label.
+    /// Parses a host; `None` if `text` is not one. User names, percent signs,
+    /// IPv6 zones and empty labels are refused.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             return inner.parse::<Ipv6Addr>().ok().map(|address| Self::Address(address.into()));
@@ -32,11 +32,11 @@ impl Host {
         named.then(|| Self::Name(text.to_ascii_lowercase()))
     }
 
-    /// Whether this can only be the machine itself: `localhost`, `127.0.0.0/8`,
-    /// `::1`, also written as IPv6.
+    /// Returns true for hosts that can only be this machine: `localhost`,
+    /// `127.0.0.0/8` and `::1`, also as IPv4-mapped IPv6.
     ///
-    /// Not `app.localhost`: not every resolver keeps such names on the machine.
-    /// `--allow-host` lets one in.
+    /// `app.localhost` is not among them, because some resolvers do not keep
+    /// such names on the machine. `--allow-host` admits one.
     pub(super) fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => matches!(name.as_str(), "localhost" | "localhost."),
@@ -45,7 +45,7 @@ impl Host {
     }
 }
 
-/// A host and the port behind it, if one is named.
+/// A host and the optional port after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Authority {
     pub(super) host: Host,
@@ -53,10 +53,10 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// `None` for what is none: a user before an `@`, a path, white space, a
-    /// port that is empty or no number from 0 to 65535.
+    /// Parses an authority; `None` for a user before an `@`, a path, white
+    /// space, or a port that is empty or not a number from 0 to 65535.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        // The colons of an IPv6 address are all before its closing bracket.
+        // In an IPv6 address, all colons are before the closing bracket.
         let end = text.find(']').map_or(0, |at| at + 1);
         match text.get(end..)?.split_once(':') {
             None => Some(Self { host: Host::parse(text)?, port: None }),
@@ -69,34 +69,34 @@ impl Authority {
 }
 
 fn parse_port(text: &str) -> Option<u16> {
-    // `u16::from_str` also takes a plus sign.
+    // `u16::from_str` also accepts a plus sign.
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// A host that may be asked for on a loopback bind: a name, compared without
-/// case, or an address. Any port of it.
+/// A host that requests may name on a loopback bind, with any port: a name,
+/// compared without case, or an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHost(Host);
 
 impl AllowedHost {
-    pub(super) fn is(&self, host: &Host) -> bool {
+    pub(super) fn matches(&self, host: &Host) -> bool {
         self.0 == *host
     }
 }
 
-/// Why a text is no [`AllowedHost`].
+/// Parse error of [`AllowedHost`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllowedHostError {
-    /// A scheme or a path is in it.
+    /// The text contains a scheme or a path.
     #[error("{0:?} is not a host but an address of a page: leave out scheme and path")]
     Url(String),
-    /// A port is in it.
+    /// The text contains a port.
     #[error("{0:?} names a port: leave it out, every port of an allowed host passes")]
     Port(String),
-    /// An asterisk is in it.
+    /// The text contains an asterisk.
     #[error("{0:?}: there are no wildcards, name each host")]
     Wildcard(String),
-    /// Anything else.
+    /// The text is malformed in another way.
     #[error("{0:?} is not a host name or address (IPv6 goes in brackets)")]
     Malformed(String),
 }

@@ -1,26 +1,26 @@
-//! Who may come in: Host, Origin, token, claim.
+//! Access control: Host, Origin, token and claim.
 //!
-//! Whoever reaches the agent can run commands as the server's user, so this is
-//! the lock of a shell. It is decided from the head of a request alone: before
-//! an upgrade and before any of a body is read. No I/O, no clock.
+//! A client of the agent can run commands as the server's user, so these checks
+//! protect a shell. They read the head of a request alone, before an upgrade
+//! and before any byte of a body is read. The module has no I/O and no clock.
 //!
-//! The rules, in the order in which they are looked at:
+//! The rules, in the order of evaluation:
 //!
-//! 1. **Host** names whom the request is for: exactly one, well-formed, and in
-//!    agreement with an absolute request target. Else 400. Bound to a loopback
-//!    address, it has to be a loopback name or address, or be allowed by name:
-//!    a page of a stranger whose name was pointed at 127.0.0.1 (DNS rebinding)
-//!    still carries the stranger's name here. Else 403. Bound to another
-//!    address every Host passes, unless `--allow-host` names some.
-//! 2. **Origin** tells that a browser asks, and for which page. It is the
-//!    server's own or an allowed one, compared after parsing, never by prefix.
-//!    Else 403. Programs send none, which is fine.
-//! 3. **Token**: when there is one, the configuration and the WebSocket need
-//!    it. Else 401. The page and the short answer of `/health` do not.
-//! 4. A browser's `POST /config` is `application/json`, which no page can send
-//!    across origins without asking first. Else 415.
+//! 1. **Host** names the server that the request is for. It must be present
+//!    once, well-formed, and equal to the authority of an absolute request
+//!    target. Otherwise 400. On a loopback bind it must be a loopback name or
+//!    address, or an allowed host: with DNS rebinding, a foreign page sends its
+//!    own name here. Otherwise 403. On another bind every Host passes, unless
+//!    `--allow-host` names some.
+//! 2. **Origin** is sent by browsers and names the page. It must be the
+//!    server's own or an allowed one; both are parsed and compared, never by
+//!    prefix. Otherwise 403. Other programs send none and pass.
+//! 3. **Token**: if one is set, `/config` and `/ws` need it. Otherwise 401. The
+//!    page and the short answer of `/health` do not need it.
+//! 4. A browser's `POST /config` must be `application/json`, which a page
+//!    cannot send across origins without a preflight. Otherwise 415.
 //!
-//! Every refusal of one status has one text. The cause is for the log.
+//! All refusals with the same status have the same text. The log has the cause.
 
 mod host;
 mod origin;
@@ -41,27 +41,27 @@ use origin::Origin;
 pub use host::{AllowedHost, AllowedHostError};
 pub use origin::{AllowedOrigin, AllowedOriginError};
 
-/// What the operator decided.
+/// Access rules set by the operator.
 #[derive(Debug, Default)]
 pub struct AccessRules {
-    /// Whether the server is bound to a loopback address. Then `Host` has to
-    /// be one too, or an allowed one.
+    /// True if the server is bound to a loopback address. `Host` must then be a
+    /// loopback name or address, or an allowed one.
     pub loopback: bool,
-    /// The token that requests need: visible ASCII, or nobody could show it.
-    /// Without one the first claim sets it.
+    /// Token that requests need, in visible ASCII. If there is none, the first
+    /// claim sets it.
     pub token: Option<Secret>,
-    /// Pages of other origins that may use this server.
+    /// Origins whose pages may use this server.
     pub allow_origins: Vec<AllowedOrigin>,
-    /// Names under which this server may be asked beside loopback ones.
+    /// Hosts that requests may name, besides loopback ones.
     pub allow_hosts: Vec<AllowedHost>,
 }
 
-/// Which door a request knocks at.
+/// The endpoint that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// The test page, its files, and every path that does not exist.
     Page,
-    /// `/health`: open, but its details are not.
+    /// `/health`: open, except for its details.
     Health,
     /// `/config`.
     Config,
@@ -69,47 +69,46 @@ pub enum Endpoint {
     Socket,
 }
 
-/// The request may go on.
+/// Result of a request that passed the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// Whether it may see and do everything: it brought the token, or none is
-    /// set. At [`Endpoint::Config`] and [`Endpoint::Socket`] always true, but for an
-    /// `OPTIONS` request.
+    /// True if the request has the token, or no token is set. Always true at
+    /// [`Endpoint::Config`] and [`Endpoint::Socket`], except for `OPTIONS`
+    /// requests.
     pub authorized: bool,
 }
 
-/// The request ends here.
+/// Result of a request that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// 400, 401, 403 or 415.
     pub status: StatusCode,
-    /// The text for the one who asked: the same for every cause of a status.
+    /// Text for the client: the same for every cause of a status.
     pub error: &'static str,
-    /// Why, for the log of the operator. Its text holds nothing of what the
-    /// stranger sent.
+    /// Cause, for the operator's log. Its text holds no data from the request.
     pub cause: Cause,
 }
 
-/// Why a request was refused, and what the operator can do about it.
+/// Cause of a refusal, with advice for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Cause {
-    /// `Host` is missing, double, empty or malformed, or the request target
-    /// names another.
+    /// `Host` is missing, repeated, empty or malformed, or differs from the
+    /// request target.
     #[error("the Host header is missing, double or malformed")]
     BadHost,
     /// `Host` is neither a loopback name or address nor allowed.
     #[error("the Host is neither loopback nor allowed: name it with --allow-host if it is yours")]
     ForeignHost,
-    /// A page of another origin asks.
+    /// The request comes from a page of another origin.
     #[error("the Origin is a foreign one: name it with --allow-origin if it is yours")]
     ForeignOrigin,
-    /// There is a token and none came.
+    /// A token is set and the request has none.
     #[error("no token was given")]
     NoToken,
-    /// A wrong token, or several that are not all right.
+    /// The token is wrong, or given twice.
     #[error("the token is wrong, or given twice and not the same")]
     WrongToken,
-    /// A browser posts a configuration as something else than JSON.
+    /// A browser sent a configuration that is not JSON.
     #[error("a browser posted a configuration that is not application/json")]
     NotJson,
 }
@@ -128,18 +127,18 @@ impl From<Cause> for Denial {
     }
 }
 
-/// The doorkeeper.
+/// Checks requests against the access rules and the token.
 #[derive(Debug)]
 pub struct AccessPolicy {
     loopback: bool,
     allow_origins: Vec<AllowedOrigin>,
     allow_hosts: Vec<AllowedHost>,
-    /// Set at the start or by the first claim, and never again.
+    /// Set at the start or by the first claim, and never changed.
     token: OnceLock<Secret>,
 }
 
 impl AccessPolicy {
-    /// A doorkeeper with these rules.
+    /// Creates a policy with these rules.
     #[must_use]
     pub fn new(rules: AccessRules) -> Self {
         let AccessRules { loopback, token, allow_origins, allow_hosts } = rules;
@@ -151,15 +150,15 @@ impl AccessPolicy {
         }
     }
 
-    /// Whether a request may come in by `door`.
+    /// Checks a request to `endpoint`.
     ///
     /// A server without a token can be claimed while the body of a request is
-    /// still on its way: who is to be trusted after that has to be asked here
-    /// once more when the body is there.
+    /// still arriving, so a caller that reads a body has to check again
+    /// afterwards.
     ///
     /// # Errors
     ///
-    /// A [`Denial`], to be answered before anything else is read.
+    /// Returns a [`Denial`], which is to be sent before anything else is read.
     pub fn check(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Denial> {
         let host = host_of(head)?;
         if !self.serves(&host) {
@@ -171,8 +170,8 @@ impl AccessPolicy {
         }
         let token = self.check_token(head);
         let guarded = matches!(endpoint, Endpoint::Config | Endpoint::Socket);
-        // A browser's question whether it may ask (a preflight) never carries a
-        // token. What it is answered says nothing and changes nothing.
+        // A preflight never carries a token, and its answer reveals and changes
+        // nothing.
         if guarded && head.method != Method::OPTIONS {
             token?;
         }
@@ -183,26 +182,26 @@ impl AccessPolicy {
         Ok(Admission { authorized: token.is_ok() })
     }
 
-    /// Takes `token` for the server's if it has none yet. Gives whether it is
-    /// the server's now: so whoever repeats a claim is told the same, and of
-    /// two that race one is told no.
+    /// Sets `token` as the server's if it has none. Returns true if it is the
+    /// server's token now: repeating a claim returns true again, and of two
+    /// competing claims one returns false.
     ///
-    /// From then on new requests need it. A client that is already connected
-    /// stays: whoever was in before the claim could have claimed as well.
-    #[must_use = "false: the server is somebody else's"]
+    /// New requests need the token from then on. A client that is already
+    /// connected stays, because it could have claimed the server itself.
+    #[must_use = "false: another client has claimed the server"]
     pub fn claim(&self, token: Secret) -> bool {
         let offered = token.clone();
         token::equal(self.token.get_or_init(|| token), offered.expose().as_bytes())
     }
 
-    /// Whether requests need a token.
+    /// Returns true if requests need a token.
     #[must_use]
     pub fn has_token(&self) -> bool {
         self.token.get().is_some()
     }
 
-    /// What `Access-Control-Allow-Origin` says: the origin of the request when
-    /// it is a foreign one that is allowed. To everybody else, nothing.
+    /// Value of `Access-Control-Allow-Origin`: the origin of the request if it
+    /// is an allowed foreign one. Otherwise `None`.
     #[must_use]
     pub fn cors_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let value = only(headers, ORIGIN)?;
@@ -214,21 +213,22 @@ impl AccessPolicy {
         let restricted = self.loopback || !self.allow_hosts.is_empty();
         !restricted
             || host.host.is_loopback()
-            || self.allow_hosts.iter().any(|allowed| allowed.is(&host.host))
+            || self.allow_hosts.iter().any(|allowed| allowed.matches(&host.host))
     }
 
     fn trusts(&self, headers: &HeaderMap, host: &Authority) -> bool {
         only(headers, ORIGIN)
             .and_then(|value| Origin::parse(value.to_str().ok()?))
-            .is_some_and(|origin| origin.is_of(host) || self.allows(&origin))
+            .is_some_and(|origin| origin.is_own(host) || self.allows(&origin))
     }
 
     fn allows(&self, origin: &Origin) -> bool {
-        self.allow_origins.iter().any(|allowed| allowed.is(origin))
+        self.allow_origins.iter().any(|allowed| allowed.matches(origin))
     }
 
-    /// Every place where a token stands has to hold the right one, and no place
-    /// twice: two that differ show that somebody in between read the other.
+    /// Checks the tokens of the header and of the query. Each may hold at most
+    /// one, and every one given must be right: a repeated token shows that an
+    /// intermediary may have read the other one.
     fn check_token(&self, head: &Parts) -> Result<(), Cause> {
         let Some(token) = self.token.get() else { return Ok(()) };
         let in_headers: Vec<_> =
@@ -249,13 +249,13 @@ impl AccessPolicy {
     }
 }
 
-/// Whom the request is for.
+/// Returns the host that the request is for.
 fn host_of(head: &Parts) -> Result<Authority, Cause> {
     let host = only(&head.headers, HOST)
         .and_then(|value| Authority::parse(value.to_str().ok()?))
         .ok_or(Cause::BadHost)?;
-    // `GET http://name/ HTTP/1.1`: then the target counts, says RFC 9112. Two
-    // names for one request are an attempt at something.
+    // For `GET http://name/ HTTP/1.1`, RFC 9112 gives the target precedence
+    // over the header. Two different names are treated as an attack.
     match head.uri.authority() {
         Some(target) if Authority::parse(target.as_str()).as_ref() != Some(&host) => {
             Err(Cause::BadHost)
@@ -264,7 +264,7 @@ fn host_of(head: &Parts) -> Result<Authority, Cause> {
     }
 }
 
-/// The value of a header that comes exactly once.
+/// The value of a header that is present exactly once.
 fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())

@@ -1,11 +1,11 @@
-//! Origins: which page of which site a browser asks for.
+//! Origins of web pages.
 
 use std::str::FromStr;
 
 use super::host::Authority;
 
-/// Scheme, host and port (RFC 6454), with the port that the scheme implies
-/// filled in, so that equal origins are equal values.
+/// Scheme, host and port (RFC 6454). The default port of the scheme is filled
+/// in, so that equal origins are equal values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: String,
@@ -13,8 +13,9 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// `None` for what no browser names a page with, and for `null`, which
-    /// stands for every page that has no name: sandboxed frames, files.
+    /// Parses an origin. `None` if it is malformed, and for `null`, which
+    /// browsers send for pages without an origin, such as sandboxed frames and
+    /// files.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let named = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -28,17 +29,17 @@ impl Origin {
         Some(Self { scheme, authority })
     }
 
-    /// Whether this is the origin of a page that the server itself gave out
-    /// under the name `host`. Of the scheme only that it is one of HTTP: behind
-    /// an edge that speaks TLS the server cannot know.
-    pub(super) fn is_of(&self, host: &Authority) -> bool {
+    /// Returns true if this is the origin of a page that this server delivers
+    /// under the name `host`. Both schemes of HTTP pass: behind a proxy that
+    /// terminates TLS, the server does not know which one the browser used.
+    pub(super) fn is_own(&self, host: &Authority) -> bool {
         default_port(&self.scheme).is_some()
             && self.authority.host == host.host
             && self.authority.port == host.port.or(default_port(&self.scheme))
     }
 }
 
-/// `Some` for the two schemes of HTTP alone.
+/// Default port of the two HTTP schemes; `None` for all others.
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
@@ -47,33 +48,33 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// An origin whose pages may use this server: `https://app.example`, also one
-/// of a desktop shell or an extension (`tauri://localhost`).
+/// An origin whose pages may use this server: `https://app.example`, or that of
+/// a desktop shell or an extension (`tauri://localhost`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedOrigin(Origin);
 
 impl AllowedOrigin {
-    pub(super) fn is(&self, origin: &Origin) -> bool {
+    pub(super) fn matches(&self, origin: &Origin) -> bool {
         self.0 == *origin
     }
 }
 
-/// Why a text is no [`AllowedOrigin`].
+/// Parse error of [`AllowedOrigin`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllowedOriginError {
-    /// `null`.
+    /// The text is `null`.
     #[error("\"null\" cannot be allowed: it stands for every sandboxed frame and every file")]
     Null,
-    /// An asterisk is in it.
+    /// The text contains an asterisk.
     #[error("{0:?}: there are no wildcards, name each origin")]
     Wildcard(String),
-    /// No scheme stands before it.
+    /// The text has no scheme.
     #[error("{0:?} has no scheme: write https://host or http://host:port")]
     NoScheme(String),
-    /// Something follows the port.
+    /// The text continues after the port.
     #[error("{0:?} goes on after host and port: an origin has no path, not even a slash")]
     Path(String),
-    /// Anything else.
+    /// The text is malformed in another way.
     #[error("{0:?} is not an origin such as https://app.example or http://localhost:5173")]
     Malformed(String),
 }

@@ -1,6 +1,6 @@
-//! The rules as tables. What the cases were taken from is known: pages that
-//! opened a WebSocket to localhost, names pointed at 127.0.0.1, prefixes that
-//! passed for hosts.
+//! Tests of the access rules, as tables. The cases come from known attacks:
+//! pages that opened a WebSocket to localhost, DNS names that resolve to
+//! 127.0.0.1, prefixes that passed for hosts.
 
 use hyper::http::Request;
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn status(access: &AccessPolicy, endpoint: Endpoint, head: &Parts) -> u16 {
     access.check(endpoint, head).map_or_else(|denial| denial.status.as_u16(), |_| 200)
 }
 
-/// What every door says to a request with this Host and nothing else.
+/// Status of every endpoint for a request with this Host and nothing else.
 fn host(access: &AccessPolicy, host: &str) -> u16 {
     let head = get("/", &[("host", host)]);
     let answers = EVERY_ENDPOINT.map(|endpoint| status(access, endpoint, &head));
@@ -50,7 +50,7 @@ fn host(access: &AccessPolicy, host: &str) -> u16 {
     answers[0]
 }
 
-/// What every door says to this Origin under this Host.
+/// Status of every endpoint for this Origin under this Host.
 fn origin(access: &AccessPolicy, host: &str, origin: &str) -> u16 {
     let head = get("/", &[("host", host), ("origin", origin)]);
     let answers = EVERY_ENDPOINT.map(|endpoint| status(access, endpoint, &head));
@@ -58,7 +58,7 @@ fn origin(access: &AccessPolicy, host: &str, origin: &str) -> u16 {
     answers[0]
 }
 
-/// What `/config` and `/ws` say, and whether `/health` would tell more.
+/// Status of `/config` and `/ws`, and true if `/health` would give its details.
 fn token(access: &AccessPolicy, uri: &str, authorizations: &[&str]) -> (u16, bool) {
     let mut headers = vec![("host", "localhost")];
     headers.extend(authorizations.iter().map(|value| ("authorization", *value)));
@@ -72,7 +72,7 @@ fn token(access: &AccessPolicy, uri: &str, authorizations: &[&str]) -> (u16, boo
     (guarded[0], open[0])
 }
 
-/// Texts near the ones that pass.
+/// Texts similar to those that pass.
 fn near_origin() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => proptest::collection::vec(

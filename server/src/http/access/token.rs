@@ -1,4 +1,4 @@
-//! The token: where one is shown, and how two are compared.
+//! Tokens in requests, and their comparison.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,12 @@ use hyper::header::HeaderValue;
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq as _;
 
-/// Compares in a time that tells nothing but whether the lengths are equal.
+/// Compares in constant time for tokens of equal length.
 pub(super) fn equal(token: &Secret, offered: &[u8]) -> bool {
     token.expose().as_bytes().ct_eq(offered).into()
 }
 
-/// What `Authorization: Bearer …` offers: nothing for another scheme.
+/// The token in `Authorization: Bearer …`; empty for another scheme.
 pub(super) fn in_header(value: &HeaderValue) -> &[u8] {
     const SCHEME: &[u8] = b"bearer ";
     let value = value.as_bytes();
@@ -22,8 +22,8 @@ pub(super) fn in_header(value: &HeaderValue) -> &[u8] {
     }
 }
 
-/// What each `token=…` of a query offers. A plus sign is one: the tokens of
-/// many generators hold some, and people paste them as they are.
+/// The values of all `token=…` pairs of a query. A plus sign stands for itself,
+/// because many generated tokens contain some and are pasted unescaped.
 pub(super) fn in_query(query: &str) -> impl Iterator<Item = Cow<'_, [u8]>> {
     query
         .split('&')

@@ -1,4 +1,4 @@
-//! Who is asked for and who asks: Host, Origin, and what a foreign page may read.
+//! Host, Origin, and CORS.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn on_a_loopback_bind_the_host_is_a_loopback_one() {
         "126.255.255.255",
         "128.0.0.1",
         "[::ffff:10.0.0.1]",
-        // Only some programs take these for 127.0.0.1. No browser sends them.
+        // Only some programs read these as 127.0.0.1. Browsers never send them.
         "127.1",
         "2130706433",
         "0x7f.0.0.1",
@@ -181,7 +181,7 @@ fn the_origin_is_the_servers_own_or_none() {
         ("127.0.0.1:3000", "http://127.0.0.1:3000"),
         ("[::1]:3000", "http://[::1]:3000"),
         ("localhost.:3000", "http://localhost.:3000"),
-        // A port that the scheme implies is named by neither, or by one.
+        // The default port may be named by either side, or by neither.
         ("localhost", "http://localhost"),
         ("localhost", "https://localhost"),
         ("localhost:80", "http://localhost"),
@@ -235,7 +235,7 @@ fn the_origin_is_the_servers_own_or_none() {
     ] {
         assert_eq!(origin(&access, "localhost:3000", foreign), 403, "{foreign}");
     }
-    // A port that is not the scheme's own.
+    // A port that is not the default of the scheme.
     assert_eq!(origin(&access, "localhost", "http://localhost:443"), 403);
     assert_eq!(origin(&access, "localhost:80", "https://localhost"), 403);
 }
@@ -258,7 +258,7 @@ fn origin_comes_once_and_as_text() {
 
 #[test]
 fn on_any_bind_a_foreign_origin_is_refused() {
-    // A stranger's page that asks a server in the local network by its name.
+    // A foreign page that addresses a server in the local network by name.
     let access = AccessPolicy::new(AccessRules::default());
     assert_eq!(origin(&access, "relay.lan:3000", "https://evil.example"), 403);
     assert_eq!(origin(&access, "relay.lan:3000", "http://relay.lan:3000"), 200);
@@ -266,7 +266,7 @@ fn on_any_bind_a_foreign_origin_is_refused() {
         token: Some(secret("correct-horse")),
         ..AccessRules::default()
     });
-    // Not even with the token: pages are not to have it.
+    // The right token does not help: pages must not have it.
     let head = get(
         "/ws?token=correct-horse",
         &[("host", "relay.lan"), ("origin", "https://evil.example")],
@@ -309,7 +309,7 @@ fn origins_can_be_allowed() {
     ] {
         assert_eq!(origin(&access, "localhost:3000", foreign), 403, "{foreign}");
     }
-    // An allowed page does not make a stranger's name ours.
+    // An allowed origin does not make a foreign host acceptable.
     assert_eq!(origin(&access, "attacker.example", "https://app.example"), 403);
 }
 

@@ -1,9 +1,9 @@
-//! The token, what it opens, and how a server is claimed.
+//! The token, the endpoints that need it, and the claim.
 
 use super::*;
 
 #[test]
-fn the_token_opens_configuration_socket_and_details() {
+fn the_token_admits_to_configuration_socket_and_details() {
     let access = with_token();
     for (uri, authorizations) in [
         ("/", &["Bearer correct-horse"][..]),
@@ -19,7 +19,7 @@ fn the_token_opens_configuration_socket_and_details() {
 }
 
 #[test]
-fn anything_but_the_token_opens_nothing() {
+fn a_wrong_token_is_unauthorized() {
     let access = with_token();
     for (uri, authorizations) in [
         ("/", &[][..]),
@@ -50,13 +50,13 @@ fn anything_but_the_token_opens_nothing() {
         ("/", &["Bearercorrect-horse"]),
         ("/", &["Token correct-horse"]),
         ("/", &["Digest correct-horse"]),
-        // Twice, even if both are right: somebody in between may have read one.
+        // Repeated tokens are refused even if both are right.
         ("/", &["Bearer correct-horse", "Bearer correct-horse"]),
         ("/", &["Bearer correct-horse", "Bearer wrong"]),
         ("/?token=correct-horse&token=correct-horse", &[]),
         ("/?token=wrong&token=correct-horse", &[]),
         ("/?token=correct-horse&token=wrong", &[]),
-        // Header and query that disagree.
+        // Header and query disagree.
         ("/?token=wrong", &["Bearer correct-horse"]),
         ("/?token=correct-horse", &["Bearer wrong"]),
         ("/?token=correct-horse", &["Basic eDp5"]),
@@ -69,7 +69,7 @@ fn anything_but_the_token_opens_nothing() {
 }
 
 #[test]
-fn a_token_may_hold_any_sign() {
+fn a_token_may_hold_any_character() {
     let access = AccessPolicy::new(AccessRules { token: Some(secret("a+b/c=%41&d")), ..rules() });
     assert_eq!(token(&access, "/", &["Bearer a+b/c=%41&d"]), (200, true));
     assert_eq!(token(&access, "/?token=a%2Bb%2Fc%3D%2541%26d", &[]), (200, true));
@@ -78,7 +78,7 @@ fn a_token_may_hold_any_sign() {
 }
 
 #[test]
-fn without_a_token_nobody_is_asked_for_one() {
+fn without_a_token_every_request_is_authorized() {
     let access = AccessPolicy::new(rules());
     assert_eq!(token(&access, "/", &[]), (200, true));
     assert_eq!(token(&access, "/?token=x&token=y", &["Bearer z", "Basic z"]), (200, true));
@@ -110,8 +110,9 @@ fn every_refusal_of_a_status_reads_the_same() {
 }
 
 #[test]
-fn a_stranger_is_turned_away_before_the_token_is_looked_at() {
-    // Or the answers would tell a foreign page whether it has guessed it.
+fn host_and_origin_are_checked_before_the_token() {
+    // Otherwise the answer would tell a foreign page that it has guessed the
+    // token.
     let access = with_token();
     for token in ["correct-horse", "wrong"] {
         let authorization = format!("Bearer {token}");
@@ -156,14 +157,15 @@ fn a_browser_posts_its_configuration_as_json() {
         &["application/json", "application/json"],
     ] {
         assert_eq!(post(other, &[own], Endpoint::Config), 415, "{other:?}");
-        // Programs may call it what they like, as those of old do.
+        // Other programs may send any content type, as clients of
+        // claude-agent-server do.
         assert_eq!(post(other, &[], Endpoint::Config), 200, "{other:?}");
         assert_eq!(post(other, &[own], Endpoint::Health), 200, "{other:?}");
     }
 }
 
 #[test]
-fn a_preflight_needs_no_token_and_gets_no_further() {
+fn a_preflight_needs_no_token_and_is_not_authorized() {
     let access = AccessPolicy::new(AccessRules {
         token: Some(secret("correct-horse")),
         allow_origins: vec!["https://app.example".parse().unwrap()],
@@ -193,7 +195,7 @@ fn the_first_claim_is_the_last() {
     assert_eq!(ask("first-token"), (200, true));
     assert_eq!(ask("second-token"), (401, false));
 
-    // A client that posts its configuration once more is told the same.
+    // Repeating the claim with the same token succeeds.
     assert!(access.claim(secret("first-token")));
 }
 
@@ -206,7 +208,7 @@ fn a_token_of_the_operator_cannot_be_claimed_away() {
 }
 
 #[test]
-fn of_many_who_claim_at_once_one_wins() {
+fn of_concurrent_claims_one_succeeds() {
     let access = AccessPolicy::new(rules());
     let winners: Vec<_> = std::thread::scope(|scope| {
         let claims: Vec<_> = (0..8)
@@ -223,7 +225,7 @@ fn of_many_who_claim_at_once_one_wins() {
 }
 
 #[test]
-fn nothing_shows_the_token() {
+fn debug_output_does_not_show_the_token() {
     let access = with_token();
     let head = get("/?token=canary", &[("host", "localhost"), ("authorization", "Bearer canary")]);
     let denial = access.check(Endpoint::Config, &head).unwrap_err();
