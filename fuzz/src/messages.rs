@@ -21,7 +21,7 @@ pub fn client_message(data: &[u8]) {
         return;
     };
     match parsed {
-        Ok(ClientMessage::UserMessage { data }) => {
+        Ok(ClientMessage::UserMessage { data, .. }) => {
             let inner: Value = serde_json::from_str(data.get()).expect("data is JSON");
             assert_eq!(value["type"], "user_message");
             assert_eq!(inner, value["data"]);

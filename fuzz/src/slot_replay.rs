@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use claude_relay_protocol::envelope;
-use claude_relay_server::session::replay::ReplayBuffer;
+use claude_relay_server::session::replay::{Features, ReplayBuffer};
 use claude_relay_server::session::slot::{ConnectionId, Decision, Slot, SlotTimeouts};
 
 /// Bytes that are kept: a few frames.
@@ -172,9 +172,9 @@ impl Model {
         let Some((_, reader)) = &mut self.holder else { return };
         let mut batch = Vec::new();
         let end = if reader.sequenced {
-            self.replay.batch_from_sequenced(reader.cursor, &mut batch)
+            self.replay.batch_from_sequenced(reader.cursor, Features::default(), &mut batch)
         } else {
-            self.replay.batch_from(reader.cursor, &mut batch)
+            self.replay.batch_from(reader.cursor, Features::default(), &mut batch)
         };
         let mut stream: Vec<u8> = batch.iter().flat_map(|piece| piece.to_vec()).collect();
         while !stream.is_empty() {

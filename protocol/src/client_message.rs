@@ -21,6 +21,8 @@ pub enum ClientMessage<'a> {
     UserMessage {
         /// The SDK user message, with the bytes it came with.
         data: &'a RawValue,
+        /// The name by which the agent tells of it.
+        uuid: Option<Cow<'a, str>>,
     },
     /// Stop the running turn.
     Interrupt,
@@ -100,8 +102,9 @@ impl<'a> ClientMessage<'a> {
     fn user_message(text: &'a str) -> Result<Self, ClientMessageError> {
         let [data] = read(text, ["data"])?;
         let data = data.ok_or_else(|| ClientMessageError::invalid("missing field `data`"))?;
-        check_user_data(data).map_err(ClientMessageError::invalid)?;
-        Ok(Self::UserMessage { data })
+        let uuid = check_user_data(data).map_err(ClientMessageError::invalid)?;
+        let uuid = uuid.filter(|uuid| uuid.len() <= REQUEST_ID_BYTES);
+        Ok(Self::UserMessage { data, uuid })
     }
 
     fn permission_response(text: &'a str) -> Result<Self, ClientMessageError> {
@@ -134,15 +137,15 @@ impl<'a> ClientMessage<'a> {
     }
 }
 
-/// Whether `data` is a user message that the agent survives. The real CLI
-/// exits at once on a wrong role, a content that is neither a string nor an
+/// Checks that `data` is a user message that the agent survives, and gives its
+/// `uuid`. The real CLI exits at once on a wrong role, a content that is neither a string nor an
 /// array of objects, or a text block without a text.
-fn check_user_data(data: &RawValue) -> Result<(), String> {
+fn check_user_data(data: &RawValue) -> Result<Option<Cow<'_, str>>, String> {
     if !is_object(data) {
         return Err("data: expected an object".into());
     }
-    let [kind, message] =
-        fields(data.get(), ["type", "message"]).map_err(|error| format!("data: {error}"))?;
+    let [kind, message, uuid] = fields(data.get(), ["type", "message", "uuid"])
+        .map_err(|error| format!("data: {error}"))?;
     if kind.and_then(string).as_deref() != Some("user") {
         return Err("data.type: expected \"user\"".into());
     }
@@ -157,7 +160,17 @@ fn check_user_data(data: &RawValue) -> Result<(), String> {
     let content = content
         .filter(|content| is_string(content) || is_array(content))
         .ok_or("data.message.content: expected a string or an array of blocks")?;
-    if is_array(content) { check_blocks(content) } else { Ok(()) }
+    if is_array(content) {
+        check_blocks(content)?;
+    }
+    Ok(uuid.and_then(string))
+}
+
+/// The `uuid` of the user message `data`, a JSON object.
+#[must_use]
+pub fn message_uuid(data: &str) -> Option<String> {
+    let [uuid] = fields(data, ["uuid"]).ok()?;
+    uuid.and_then(string).filter(|uuid| uuid.len() <= REQUEST_ID_BYTES).map(Cow::into_owned)
 }
 
 fn check_blocks(content: &RawValue) -> Result<(), String> {
@@ -232,7 +245,7 @@ mod tests {
     fn a_user_message_keeps_its_bytes() {
         let data = "{ \"type\":\"user\",\n\"message\":{\"content\":\"h\\u00e9\",\"role\":\"user\"},\"x\":1.0 }";
         let text = format!("{{\"data\":{data},\"type\":\"user_message\"}}");
-        let Ok(ClientMessage::UserMessage { data: got }) = ClientMessage::parse(&text) else {
+        let Ok(ClientMessage::UserMessage { data: got, .. }) = ClientMessage::parse(&text) else {
             panic!("refused");
         };
         assert_eq!(got.get(), data);

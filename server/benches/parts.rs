@@ -4,7 +4,7 @@ use bytes::Bytes;
 use claude_relay_protocol::envelope;
 use claude_relay_server::agent::claude;
 use claude_relay_server::process::lines::{Line, LineBuffer, READ_BYTES};
-use claude_relay_server::session::replay::ReplayBuffer;
+use claude_relay_server::session::replay::{Features, ReplayBuffer};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 
@@ -75,7 +75,7 @@ fn envelope(bencher: Bencher<'_, '_>, size: usize) {
             ]);
         }
         batch.clear();
-        cursor = log.batch_from(cursor, &mut batch);
+        cursor = log.batch_from(cursor, Features::default(), &mut batch);
         log.evict(cursor);
     });
 }
@@ -95,7 +95,7 @@ fn replay(bencher: Bencher<'_, '_>, size: usize) {
         let mut cursor = 1;
         while cursor < log.next() {
             batch.clear();
-            cursor = log.batch_from_sequenced(cursor, &mut batch);
+            cursor = log.batch_from_sequenced(cursor, Features::default(), &mut batch);
         }
     });
 }

@@ -9,7 +9,7 @@ use claude_relay_protocol::envelope;
 use claude_relay_server::agent::claude;
 use claude_relay_server::agent::protocol::Route;
 use claude_relay_server::process::lines::{Line, LineBuffer, READ_BYTES};
-use claude_relay_server::session::replay::ReplayBuffer;
+use claude_relay_server::session::replay::{Features, ReplayBuffer};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -40,7 +40,7 @@ impl Path {
         }
         // What one read brings is more than a batch, with its envelopes.
         while self.cursor < self.log.next() {
-            self.cursor = self.log.batch_from(self.cursor, &mut self.batch);
+            self.cursor = self.log.batch_from(self.cursor, Features::default(), &mut self.batch);
             self.batch.clear();
         }
         self.log.evict(self.cursor);

@@ -170,6 +170,12 @@ impl Turns {
         self.sent.iter().filter_map(|message| message.uuid.as_deref())
     }
 
+    /// Whether there are such messages, with a name or without.
+    #[must_use]
+    pub fn has_sent(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
     /// How many background tasks run.
     #[must_use]
     pub fn background_tasks(&self) -> usize {
@@ -210,6 +216,11 @@ impl Turns {
     /// A message was handed to the agent.
     pub fn on_message_sent(&mut self, uuid: Option<&str>) {
         self.sent.push(uuid);
+    }
+
+    /// The message that was handed over last was not taken.
+    pub fn on_message_refused(&mut self) {
+        self.sent.pop_last();
     }
 
     /// The agent wrote a line.

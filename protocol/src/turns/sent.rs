@@ -33,6 +33,10 @@ impl Sent {
         self.queue.push_back(Message { uuid, ended: self.turns_ended });
     }
 
+    pub(super) fn pop_last(&mut self) {
+        self.queue.pop_back();
+    }
+
     /// The agent has read a message. One that somebody else has sent is taken
     /// note of.
     pub(super) fn queued(&mut self, uuid: &str) {

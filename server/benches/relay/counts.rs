@@ -9,7 +9,7 @@ use bytes::Bytes;
 use claude_relay_protocol::envelope;
 use claude_relay_server::agent::claude;
 use claude_relay_server::process::lines::{Line, LineBuffer, READ_BYTES};
-use claude_relay_server::session::replay::ReplayBuffer;
+use claude_relay_server::session::replay::{Features, ReplayBuffer};
 
 use crate::Outcome;
 use crate::report::Report;
@@ -104,7 +104,7 @@ fn frame(line: &[u8], lines: usize) {
         log.push([envelope::SDK_MESSAGE_PREFIX, line, envelope::SDK_MESSAGE_SUFFIX]);
         if number % in_batch == 0 {
             batch.clear();
-            cursor = log.batch_from(cursor, &mut batch);
+            cursor = log.batch_from(cursor, Features::default(), &mut batch);
             black_box(&batch);
             log.evict(cursor);
         }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use claude_relay_protocol::turns::Signal;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -52,6 +53,8 @@ pub enum TurnEvent<'a> {
     TurnStarted(Option<Cow<'a, str>>),
     /// A turn has ended.
     TurnEnded,
+    /// A line that tells of turns in more detail.
+    Signal(Signal<'a>),
 }
 
 /// A question about a tool.

@@ -17,6 +17,7 @@ use super::head_guard::HeadGuard;
 use super::routes::{Answer, ConnectionPermits, Refusal};
 use crate::session::SessionHandle;
 use crate::session::channels::{Attach, Replay};
+use crate::session::replay::Features;
 use crate::ws;
 
 /// Maximum time for the handshake response to be sent.
@@ -113,6 +114,7 @@ fn is_key(value: &HeaderValue) -> bool {
 fn attach(query: &str) -> Result<Attach, Refusal> {
     let bad = |error: &'static str| Refusal::new(StatusCode::BAD_REQUEST, error);
     let (mut after, mut stream, mut takeover) = (None, None, false);
+    let mut features = Features::default();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decode(value);
@@ -123,16 +125,17 @@ fn attach(query: &str) -> Result<Attach, Refusal> {
             "stream" => stream = Some(value.into_owned()),
             "takeover" => {
                 takeover = match &*value {
-                    "" | "true" | "1" => true,
-                    "false" | "0" => false,
+                    "true" => true,
+                    "false" => false,
                     _ => return Err(bad("takeover: expected true or false")),
                 }
             }
+            "supports" => features = Features::parse(&value),
             // `AccessPolicy` checks the token. Unknown parameters are ignored.
             _ => {}
         }
     }
-    Ok(Attach { replay: after.map(|after| Replay { after, stream }), takeover })
+    Ok(Attach { replay: after.map(|after| Replay { after, stream }), takeover, features })
 }
 
 /// Decodes a value. Percent signs that begin no valid escape stay.
@@ -143,6 +146,7 @@ fn decode(value: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::replay::Feature;
 
     #[test]
     fn the_query_is_parsed() {
@@ -151,10 +155,14 @@ mod tests {
             attach("token=x&after=5&stream=a%62c&takeover=true").unwrap(),
             Attach {
                 replay: Some(Replay { after: 5, stream: Some("abc".into()) }),
-                takeover: true
+                takeover: true,
+                features: Features::default(),
             }
         );
         assert_eq!(attach("stream=x").unwrap().replay, None);
+        let features = attach("supports=agent_state,%69nput,x").unwrap().features;
+        assert!(features.has(Feature::AgentState) && features.has(Feature::Input));
+        assert!(!features.has(Feature::Questions));
         for query in [
             "after=",
             "after=-1",
@@ -162,6 +170,9 @@ mod tests {
             "after=1e3",
             "after=99999999999999999999",
             "takeover=maybe",
+            "takeover",
+            "takeover=",
+            "takeover=1",
         ] {
             assert_eq!(attach(query).unwrap_err().status, StatusCode::BAD_REQUEST, "{query}");
         }

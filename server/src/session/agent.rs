@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use claude_relay_protocol::QueryConfig;
+use claude_relay_protocol::turns::{Init, QUIET, Signal, Turns};
 use serde_json::Value;
 use tracing::info;
 
@@ -31,6 +32,9 @@ pub(super) struct Agent {
     pub(super) rejoin: bool,
     /// When it is to be started again.
     pub(super) start_at: Option<Instant>,
+    /// The model and the permission mode of the last turn.
+    pub(super) model: Option<String>,
+    pub(super) permission_mode: Option<String>,
     pub(super) turns: u64,
     /// How often it has been started.
     pub(super) starts: u64,
@@ -54,7 +58,7 @@ pub(super) struct Running {
     pub(super) offers: Value,
     /// It is connected to again after it was lost in a turn.
     pub(super) rejoins: bool,
-    pub(super) in_turn: bool,
+    pub(super) turns: Turns,
     pub(super) heard: Instant,
     pub(super) stop_reason: Option<StopReason>,
     /// When its input ends at the latest.
@@ -106,23 +110,33 @@ impl Agent {
     pub(super) fn mark(&mut self, mark: TurnEvent<'_>) {
         match mark {
             TurnEvent::None => {}
-            TurnEvent::TurnStarted(session) => {
-                if let Some(session) = session
-                    && self.session_id.as_deref() != Some(&*session)
-                {
-                    self.session_id = Some(session.into_owned());
-                }
-                if let Some(running) = &mut self.running {
-                    running.in_turn = true;
-                }
+            TurnEvent::TurnStarted(session_id) => {
+                self.on_signal(&Signal::Init(Init { session_id, ..Init::default() }));
             }
             TurnEvent::TurnEnded => {
+                self.on_signal(&Signal::Result { uuids: Vec::new(), own: false })
+            }
+            TurnEvent::Signal(signal) => self.on_signal(&signal),
+        }
+    }
+
+    fn on_signal(&mut self, signal: &Signal<'_>) {
+        match signal {
+            Signal::Init(init) => {
+                update(&mut self.session_id, init.session_id.as_deref());
+                update(&mut self.model, init.model.as_deref());
+                update(&mut self.permission_mode, init.permission_mode.as_deref());
+            }
+            Signal::PermissionMode(mode) => update(&mut self.permission_mode, Some(mode)),
+            Signal::Result { .. } => {
                 self.turns += 1;
                 self.backoff.succeeded();
-                if let Some(running) = &mut self.running {
-                    running.in_turn = false;
-                }
             }
+            _ => {}
+        }
+        if let Some(running) = &mut self.running {
+            // What follows from it is read from the model itself.
+            let _ = running.turns.on_signal(signal);
         }
     }
 
@@ -151,7 +165,17 @@ impl Agent {
         let closed_stream = running.and_then(|running| Some(running.closed_stream.as_ref()?.0));
         let dialect = running.and_then(|running| running.dialect.deadline());
         let parting = running.and_then(|running| running.close_stdin_by);
-        [self.start_at, closed_stream, dialect, parting].into_iter().flatten().min()
+        let quiet = running.and_then(Running::quiet_at);
+        [self.start_at, closed_stream, dialect, parting, quiet].into_iter().flatten().min()
+    }
+}
+
+/// Keeps a name in place unless it is another one.
+fn update(name: &mut Option<String>, new: Option<&str>) {
+    if let Some(new) = new
+        && name.as_deref() != Some(new)
+    {
+        *name = Some(new.to_owned());
     }
 }
 
@@ -174,7 +198,7 @@ impl Running {
             initialized: false,
             offers: Value::Null,
             rejoins,
-            in_turn: false,
+            turns: Turns::default(),
             heard: now,
             stop_reason: None,
             close_stdin_by: None,
@@ -183,15 +207,34 @@ impl Running {
     }
 
     /// A message was handed to it.
-    pub(super) fn on_message_sent(&mut self, now: Instant) {
-        self.in_turn = true;
+    pub(super) fn on_message_sent(&mut self, uuid: Option<&str>, now: Instant) {
+        self.turns.on_message_sent(uuid);
         self.heard = now;
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_reason.is_some()
+    }
+
+    /// Whether it has answered the first request, or begun a turn without.
+    pub(super) fn is_ready(&self) -> bool {
+        self.initialized || self.turns.current().is_some()
+    }
+
+    /// Whether a turn runs or is about to begin.
+    pub(super) fn in_turn(&self) -> bool {
+        self.turns.current().is_some() || self.turns.has_sent()
+    }
+
+    /// When its silence says that nothing more follows from the last turn.
+    fn quiet_at(&self) -> Option<Instant> {
+        (self.initialized && self.turns.wants_quiet()).then(|| self.heard + QUIET)
     }
 
     /// The first step of the ladder: a running turn is interrupted, then the
     /// input ends.
     fn stop(&mut self, why: StopReason, grace: Duration, now: Instant) {
-        if self.in_turn
+        if self.in_turn()
             && let Some(stdin) = &self.process.stdin
             && let Some(line) = self.dialect.interrupt(now)
         {
@@ -234,7 +277,7 @@ impl Session {
         let Some(running) = &mut self.agent.running else { return };
         running.initialized = true;
         running.offers = offers;
-        if std::mem::take(&mut running.rejoins) && !running.in_turn {
+        if std::mem::take(&mut running.rejoins) && !running.in_turn() {
             self.error("The turn has ended while the agent could not be reached; its end is lost");
         }
     }
@@ -291,6 +334,9 @@ impl Session {
         let grace = self.runtime.settings.stop_grace;
         let Some(running) = &mut self.agent.running else { return };
         running.dialect.on_time(now);
+        if running.quiet_at().is_some_and(|at| now >= at) {
+            let _ = running.turns.on_quiet();
+        }
         if let Some((_, reason)) = running.closed_stream.take_if(|(at, _)| now >= *at)
             && running.stop_reason.is_none()
         {
@@ -308,7 +354,7 @@ impl Session {
                 ProtocolAction::Write(line) => self.inbox.push_control(line),
                 ProtocolAction::Inform(text) => self.error(&text),
                 ProtocolAction::TurnRefused(reason) => {
-                    running.in_turn = false;
+                    running.turns.on_message_refused();
                     self.error(&format!("The message was not taken: {reason}"));
                 }
                 ProtocolAction::Broken(reason) => {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::protocol::PermissionAnswer;
+use crate::session::replay::Features;
 use crate::session::slot::ConnectionId;
 
 /// The largest message of a client, however it is fragmented.
@@ -24,6 +25,8 @@ pub struct Attach {
     pub replay: Option<Replay>,
     /// Whether to take the place of a live client.
     pub takeover: bool,
+    /// What the client understands beyond the first version.
+    pub features: Features,
 }
 
 /// `?after=N&stream=S`
@@ -118,7 +121,12 @@ pub enum ClientEvent {
 pub enum Request {
     /// The line for the agent: the `data` of the message with its own bytes,
     /// on one line, and a newline.
-    UserMessage(Bytes),
+    UserMessage {
+        /// The line.
+        line: Bytes,
+        /// The name by which the agent tells of it.
+        uuid: Option<String>,
+    },
     /// Stop the running turn.
     Interrupt,
     /// The answer to a permission request.

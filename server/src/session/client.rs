@@ -7,6 +7,8 @@ use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
 
 use super::Session;
+use super::agent_state::StateFeed;
+use super::replay::{Feature, Features};
 use crate::session::channels::{
     ClientChannels, ClientEvent, Close, ConnectRequest, PriorityMessage, Replay,
 };
@@ -35,6 +37,9 @@ pub(super) struct Client {
     spent_batch: Option<Vec<Bytes>>,
     /// Complaints since its socket took a batch.
     unread_errors: usize,
+    /// What it understands beyond the first version.
+    pub(super) features: Features,
+    pub(super) state: StateFeed,
 }
 
 impl Client {
@@ -46,6 +51,11 @@ impl Client {
     /// Frames from this number on must be kept for it.
     pub(super) fn keeps_from(&self) -> u64 {
         self.written
+    }
+
+    /// Whether it has been handed all there is, and its socket is free.
+    pub(super) fn may_get_state(&self, replay: &ReplayBuffer) -> bool {
+        self.cursor >= replay.next() && self.spent_batch.is_some()
     }
 
     fn has_pending(&self, replay: &ReplayBuffer) -> bool {
@@ -144,7 +154,7 @@ impl Session {
             next: sequenced.then(|| self.replay.next()),
         };
         let spent_batch = Some(Vec::new());
-        let client = Client {
+        let mut client = Client {
             id,
             channels,
             sequenced,
@@ -152,10 +162,19 @@ impl Session {
             written: cursor,
             spent_batch,
             unread_errors: 0,
+            features: attach.features,
+            state: StateFeed::default(),
         };
         client.send(PriorityMessage::Text(connected.to_json()));
         if let Some(Gap { from, to }) = gap {
             client.send(PriorityMessage::Text(ServerMessage::Gap { from, to }.to_json()));
+        }
+        if client.features.has(Feature::AgentState) {
+            let state = client.state.first(self.agent_state(), now);
+            client.send(PriorityMessage::Text(state));
+            if client.has_pending(&self.replay) {
+                client.state.say_again();
+            }
         }
         self.client = Some(client);
         if accepted.send(true).is_err() {
@@ -167,17 +186,26 @@ impl Session {
     }
 
     /// Hands the client what it is owed, if its socket is free.
-    pub(super) fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self, now: Instant) {
         let Some(client) = &mut self.client else { return };
-        if client.cursor >= self.replay.next() {
+        let Some(batch) = &mut client.spent_batch else { return };
+        if client.cursor < self.replay.next() {
+            client.cursor = if client.sequenced {
+                self.replay.batch_from_sequenced(client.cursor, client.features, batch)
+            } else {
+                self.replay.batch_from(client.cursor, client.features, batch)
+            };
+        }
+        let state = self.state_frame(now);
+        let Some(client) = &mut self.client else { return };
+        let Some(mut batch) = client.spent_batch.take() else { return };
+        batch.extend(state);
+        if batch.is_empty() {
+            // All of it was for others.
+            client.written = client.cursor;
+            client.spent_batch = Some(batch);
             return;
         }
-        let Some(mut batch) = client.spent_batch.take() else { return };
-        client.cursor = if client.sequenced {
-            self.replay.batch_from_sequenced(client.cursor, &mut batch)
-        } else {
-            self.replay.batch_from(client.cursor, &mut batch)
-        };
         // A connection that has ended says so by its news.
         let _ = client.channels.data.try_send(batch);
     }

@@ -22,8 +22,8 @@ const OWN_REQUESTS: [&str; 1] = ["initialize"];
 impl Session {
     pub(super) fn on_request(&mut self, from: ConnectionId, request: Request, now: Instant) {
         match request {
-            Request::UserMessage(line) => {
-                if self.inbox.push_message(line).is_err() {
+            Request::UserMessage { line, uuid } => {
+                if self.inbox.push_message(line, uuid).is_err() {
                     let error = format!(
                         "The message was not taken: {} messages wait for the agent, which does not read them. Send it again later, or interrupt",
                         self.inbox.messages()
@@ -115,9 +115,9 @@ impl Session {
             None => None,
             Some(Waiting::Control(line)) => Some(Input::Control(line)),
             Some(Waiting::Interrupt) => running.dialect.interrupt(now).map(Input::Control),
-            Some(Waiting::Message(data)) => match running.dialect.message(data, now) {
+            Some(Waiting::Message { line, uuid }) => match running.dialect.message(line, now) {
                 Ok(input) => {
-                    running.on_message_sent(now);
+                    running.on_message_sent(uuid.as_deref(), now);
                     Some(input)
                 }
                 Err(error) => {

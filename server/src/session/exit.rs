@@ -78,7 +78,7 @@ impl Session {
         let delay = self.agent.backoff.delay();
         // Where it runs, its turn goes on.
         self.agent.rejoin = matches!(how, Ending::Unreachable(_))
-            && (running.in_turn || running.rejoins)
+            && (running.in_turn() || running.rejoins)
             && self.agent.backoff.failures() < REJOINS;
         let next = if let Some(session) = &unknown_session {
             format!("The session {session} could not be resumed; a new one is started.")

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use claude_relay_protocol::client_message;
 
 use crate::agent::protocol::Accepts;
 
@@ -24,8 +25,8 @@ pub(super) struct Inbox {
 /// One thing that waits.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    /// A line of the client.
-    Message(Bytes),
+    /// A line of the client, and the name by which the agent tells of it.
+    Message { line: Bytes, uuid: Option<String> },
     /// The running turn is to stop.
     Interrupt,
     /// A request of the relay or the client, or an answer, as a line.
@@ -35,7 +36,7 @@ pub(super) enum Waiting {
 impl Waiting {
     fn bytes(&self) -> usize {
         match self {
-            Self::Message(line) | Self::Control(line) => line.len(),
+            Self::Message { line, .. } | Self::Control(line) => line.len(),
             Self::Interrupt => 0,
         }
     }
@@ -43,7 +44,7 @@ impl Waiting {
 
 impl Waiting {
     fn is_message(&self) -> bool {
-        matches!(self, Self::Message(_))
+        matches!(self, Self::Message { .. })
     }
 
     fn fits(&self, accepts: Accepts) -> bool {
@@ -65,12 +66,20 @@ impl Inbox {
         self.queue.len() - self.others
     }
 
+    /// The names of the messages that wait.
+    pub(super) fn uuids(&self) -> impl Iterator<Item = &str> {
+        self.queue.iter().filter_map(|waiting| match waiting {
+            Waiting::Message { uuid, .. } => uuid.as_deref(),
+            _ => None,
+        })
+    }
+
     /// Takes a message, or gives it back when there is no room for it.
-    pub(super) fn push_message(&mut self, line: Bytes) -> Result<(), Full> {
+    pub(super) fn push_message(&mut self, line: Bytes, uuid: Option<String>) -> Result<(), Full> {
         if self.bytes + line.len() > INBOX_BYTES || self.queue.len() >= INBOX_ENTRIES {
             return Err(Full);
         }
-        self.push(Waiting::Message(line));
+        self.push(Waiting::Message { line, uuid });
         Ok(())
     }
 
@@ -110,7 +119,8 @@ impl Inbox {
     pub(super) fn put_back(&mut self, unread: Vec<Bytes>) {
         for line in unread.into_iter().rev() {
             self.bytes += line.len();
-            self.queue.push_front(Waiting::Message(line));
+            let uuid = uuid_of(&line);
+            self.queue.push_front(Waiting::Message { line, uuid });
         }
     }
 
@@ -128,6 +138,11 @@ impl Inbox {
     }
 }
 
+/// The name of a message, read from its line.
+pub(super) fn uuid_of(line: &[u8]) -> Option<String> {
+    std::str::from_utf8(line).ok().and_then(client_message::message_uuid)
+}
+
 /// There is no room.
 #[derive(Debug)]
 pub(super) struct Full;
@@ -139,7 +154,7 @@ mod tests {
     fn drain(inbox: &mut Inbox) -> Vec<String> {
         std::iter::from_fn(|| inbox.pop(Accepts::Anything))
             .map(|waiting| match waiting {
-                Waiting::Message(line) => String::from_utf8(line.to_vec()).unwrap(),
+                Waiting::Message { line, .. } => String::from_utf8(line.to_vec()).unwrap(),
                 Waiting::Interrupt => "!".to_owned(),
                 Waiting::Control(line) => format!("?{}", String::from_utf8(line.to_vec()).unwrap()),
             })
@@ -149,9 +164,9 @@ mod tests {
     #[test]
     fn order_is_kept_and_unread_messages_come_first() {
         let mut inbox = Inbox::default();
-        inbox.push_message("3".into()).unwrap();
+        inbox.push_message("3".into(), None).unwrap();
         inbox.push_control("i".into());
-        inbox.push_message("4".into()).unwrap();
+        inbox.push_message("4".into(), None).unwrap();
         inbox.put_back(vec!["1".into(), "2".into()]);
         assert_eq!(inbox.messages(), 4);
         assert_eq!(drain(&mut inbox), ["1", "2", "3", "?i", "4"]);
@@ -161,12 +176,12 @@ mod tests {
     #[test]
     fn what_the_agent_does_not_take_stays_where_it_is() {
         let mut inbox = Inbox::default();
-        inbox.push_message("1".into()).unwrap();
+        inbox.push_message("1".into(), None).unwrap();
         assert!(!inbox.has(Accepts::NoMessage) && inbox.pop(Accepts::NoMessage).is_none());
         inbox.push_interrupt();
         assert!(inbox.has(Accepts::NoMessage) && !inbox.has(Accepts::Requests));
         inbox.push_control("a".into());
-        inbox.push_message("2".into()).unwrap();
+        inbox.push_message("2".into(), None).unwrap();
         assert!(matches!(inbox.pop(Accepts::Requests), Some(Waiting::Control(_))));
         assert!(matches!(inbox.pop(Accepts::NoMessage), Some(Waiting::Interrupt)));
         assert_eq!(drain(&mut inbox), ["1", "2"]);
@@ -176,9 +191,9 @@ mod tests {
     fn it_is_bounded_and_requests_still_find_a_place() {
         let mut inbox = Inbox::default();
         let large = Bytes::from(vec![b'x'; INBOX_BYTES / 2]);
-        inbox.push_message(large.clone()).unwrap();
-        inbox.push_message(large.clone()).unwrap();
-        assert!(inbox.push_message("x".into()).is_err());
+        inbox.push_message(large.clone(), None).unwrap();
+        inbox.push_message(large.clone(), None).unwrap();
+        assert!(inbox.push_message("x".into(), None).is_err());
         inbox.push_control("i".into());
         inbox.push_interrupt();
         inbox.push_interrupt();
@@ -188,8 +203,8 @@ mod tests {
         assert_eq!(inbox.messages(), 2);
         let mut inbox = Inbox::default();
         for _ in 0..INBOX_ENTRIES {
-            inbox.push_message(Bytes::new()).unwrap();
+            inbox.push_message(Bytes::new(), None).unwrap();
         }
-        assert!(inbox.push_message(Bytes::new()).is_err());
+        assert!(inbox.push_message(Bytes::new(), None).is_err());
     }
 }

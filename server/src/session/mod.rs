@@ -19,6 +19,7 @@ pub mod replay;
 pub mod slot;
 
 mod agent;
+mod agent_state;
 mod client;
 mod configure;
 mod control;
@@ -206,7 +207,7 @@ impl Session {
             }
         }
         self.run_protocol_actions(now);
-        self.deliver();
+        self.deliver(now);
         self.replay.evict(self.keeps_from());
         if self.drain_deadline.is_some() {
             self.finish_drain(now);
@@ -333,11 +334,18 @@ impl Session {
 
     /// When something is to be done next.
     fn deadline(&self) -> Option<Instant> {
+        let state = self.client.as_ref().and_then(|client| client.state.deadline());
         let drain_deadline = self.drain_deadline.filter(|_| self.client.is_some());
-        [self.slot.deadline(), self.permissions.deadline(), self.agent.deadline(), drain_deadline]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.slot.deadline(),
+            self.permissions.deadline(),
+            self.agent.deadline(),
+            drain_deadline,
+            state,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Appends a frame to what clients are owed.

@@ -56,6 +56,54 @@ pub struct ReplayBuffer {
     open: BytesMut,
     /// The number of the first frame in `open`.
     open_first: u64,
+    /// Frames that only clients with a feature get, oldest first.
+    optional: VecDeque<(u64, Feature)>,
+}
+
+/// A part of the protocol that a client says it understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// `agent_state` and `undelivered`.
+    AgentState,
+    /// `input`.
+    Input,
+    /// `agent_request` for dialogues with a person.
+    Questions,
+    /// `agent_request` for hooks.
+    Hooks,
+    /// `agent_request` for tools that the client runs.
+    HostTools,
+}
+
+/// The features of one client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features(u8);
+
+impl Features {
+    /// Reads the list in a URL; names that are not known are left out.
+    #[must_use]
+    pub fn parse(list: &str) -> Self {
+        list.split(',').fold(Self::default(), |features, name| match name.trim() {
+            "agent_state" => features.with(Feature::AgentState),
+            "input" => features.with(Feature::Input),
+            "questions" => features.with(Feature::Questions),
+            "hooks" => features.with(Feature::Hooks),
+            "host_tools" => features.with(Feature::HostTools),
+            _ => features,
+        })
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, feature: Feature) -> Self {
+        Self(self.0 | 1 << feature as u8)
+    }
+
+    /// Whether `feature` is one of them.
+    #[must_use]
+    pub fn has(self, feature: Feature) -> bool {
+        self.0 & (1 << feature as u8) != 0
+    }
 }
 
 #[derive(Debug)]
@@ -88,6 +136,7 @@ impl ReplayBuffer {
             segments: VecDeque::new(),
             open: BytesMut::new(),
             open_first: 1,
+            optional: VecDeque::new(),
         }
     }
 
@@ -134,6 +183,12 @@ impl ReplayBuffer {
         }
     }
 
+    /// Appends a frame that only clients with `feature` get.
+    pub fn push_for(&mut self, feature: Feature, frame: &str) {
+        self.optional.push_back((self.next, feature));
+        self.push([frame.as_bytes(), &[], &[]]);
+    }
+
     /// Whether another block of frames may come in, given the number of the
     /// first frame that a connected client has not got yet. At most half of
     /// the buffer is for those: the other half is what was sent last and may
@@ -163,6 +218,9 @@ impl ReplayBuffer {
         let length = (end - self.begin) as usize;
         self.begin = end;
         self.first += 1;
+        while self.optional.front().is_some_and(|(seq, _)| *seq < self.first) {
+            self.optional.pop_front();
+        }
         self.bytes -= length + FRAME_OVERHEAD_BYTES;
         if segment.bytes.len() > length {
             segment.bytes.advance(length);
@@ -181,23 +239,56 @@ impl ReplayBuffer {
         (after + 1 < self.first).then(|| Gap { from: after + 1, to: self.first - 1 })
     }
 
-    /// Appends to `batch` the frames from `cursor` on, up to [`BATCH_BYTES`],
-    /// and gives the cursor behind them.
-    pub fn batch_from(&mut self, cursor: u64, batch: &mut Vec<Bytes>) -> u64 {
+    /// Appends to `batch` the frames from `cursor` on that a client with
+    /// `features` gets, up to [`BATCH_BYTES`], and gives the cursor behind
+    /// them.
+    pub fn batch_from(&mut self, cursor: u64, features: Features, batch: &mut Vec<Bytes>) -> u64 {
         self.seal();
         let mut cursor = cursor.max(self.first);
         let mut bytes = 0;
+        loop {
+            let hidden = self.hidden_from(cursor, features);
+            let until = hidden.unwrap_or(self.next);
+            cursor = self.slices(cursor, until, &mut bytes, batch);
+            if cursor < until {
+                return cursor;
+            }
+            match hidden {
+                Some(hidden) => cursor = hidden + 1,
+                None => return cursor,
+            }
+        }
+    }
+
+    /// The first frame from `cursor` on that a client with `features` does not
+    /// get.
+    fn hidden_from(&self, cursor: u64, features: Features) -> Option<u64> {
+        let at = self.optional.partition_point(|(seq, _)| *seq < cursor);
+        let hidden = self.optional.iter().skip(at).find(|(_, feature)| !features.has(*feature));
+        hidden.map(|(seq, _)| *seq)
+    }
+
+    /// Appends the frames from `cursor` to `until` as far as there is room.
+    fn slices(
+        &self,
+        mut cursor: u64,
+        until: u64,
+        bytes: &mut usize,
+        batch: &mut Vec<Bytes>,
+    ) -> u64 {
         let mut at =
             self.segments.partition_point(|segment| segment.first <= cursor).saturating_sub(1);
-        while let Some(segment) = self.segments.get(at) {
-            let end = self.segments.get(at + 1).map_or(self.next, |next| next.first);
+        while cursor < until
+            && let Some(segment) = self.segments.get(at)
+        {
+            let end = self.segments.get(at + 1).map_or(self.next, |next| next.first).min(until);
             if cursor < end {
-                let skipped = (self.begin_of(cursor) - self.begin_of(segment.first)) as usize;
-                let owed = segment.bytes.slice(skipped..);
-                if bytes > 0 && bytes + owed.len() > BATCH_BYTES {
+                let offset = |seq| (self.begin_of(seq) - self.begin_of(segment.first)) as usize;
+                let owed = segment.bytes.slice(offset(cursor)..offset(end));
+                if *bytes > 0 && *bytes + owed.len() > BATCH_BYTES {
                     break;
                 }
-                bytes += owed.len();
+                *bytes += owed.len();
                 batch.push(owed);
                 cursor = end;
             }
@@ -208,10 +299,15 @@ impl ReplayBuffer {
 
     /// The same for a client that wants numbers: each frame is built anew
     /// with its `seq`. This is the slower path.
-    pub fn batch_from_sequenced(&mut self, cursor: u64, batch: &mut Vec<Bytes>) -> u64 {
-        let mut plain = Vec::new();
+    pub fn batch_from_sequenced(
+        &mut self,
+        cursor: u64,
+        features: Features,
+        batch: &mut Vec<Bytes>,
+    ) -> u64 {
         let mut seq = cursor.max(self.first);
-        let end = self.batch_from(seq, &mut plain);
+        let mut plain = Vec::new();
+        let end = self.batch_from(seq, features, &mut plain);
         let mut out = Vec::with_capacity(
             plain.iter().map(Bytes::len).sum::<usize>()
                 + (end - seq) as usize * (envelope::SEQ_FIELD_BYTES + frame::HEADER_BYTES),
@@ -219,6 +315,9 @@ impl ReplayBuffer {
         for segment in plain {
             let mut rest = &segment[..];
             while !rest.is_empty() {
+                while self.hidden_from(seq, features) == Some(seq) {
+                    seq += 1;
+                }
                 let length = (self.begin_of(seq + 1) - self.begin_of(seq)) as usize;
                 let (whole, after) = rest.split_at(length);
                 let payload = frame::payload(whole);
@@ -286,7 +385,7 @@ mod tests {
 
     fn batch_from(buffer: &mut ReplayBuffer, cursor: u64) -> (Vec<String>, u64) {
         let mut batch = Vec::new();
-        let next = buffer.batch_from(cursor, &mut batch);
+        let next = buffer.batch_from(cursor, Features::default(), &mut batch);
         (payloads(&batch), next)
     }
 
@@ -313,7 +412,7 @@ mod tests {
         push(&mut buffer, "1");
         push(&mut buffer, "2");
         let mut batch = Vec::new();
-        assert_eq!(buffer.batch_from_sequenced(2, &mut batch), 3);
+        assert_eq!(buffer.batch_from_sequenced(2, Features::default(), &mut batch), 3);
         assert_eq!(payloads(&batch), [r#"{"type":"sdk_message","seq":2,"data":2}"#]);
     }
 
@@ -375,7 +474,7 @@ mod tests {
             push(&mut buffer, &"1".repeat(100_000));
         }
         let mut batch = Vec::new();
-        let next = buffer.batch_from(1, &mut batch);
+        let next = buffer.batch_from(1, Features::default(), &mut batch);
         assert!(next < 101);
         assert!(batch.iter().map(Bytes::len).sum::<usize>() <= BATCH_BYTES);
     }
@@ -418,9 +517,9 @@ mod tests {
                         let mut batch = Vec::new();
                         let sequenced = matches!(step, Step::ReadSequenced);
                         let next = if sequenced {
-                            buffer.batch_from_sequenced(cursor, &mut batch)
+                            buffer.batch_from_sequenced(cursor, Features::default(), &mut batch)
                         } else {
-                            buffer.batch_from(cursor, &mut batch)
+                            buffer.batch_from(cursor, Features::default(), &mut batch)
                         };
                         for (index, frame) in payloads(&batch).into_iter().enumerate() {
                             let seq = cursor + index as u64;

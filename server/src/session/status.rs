@@ -40,7 +40,7 @@ impl Session {
                 "pid": running.and_then(|running| running.pid),
                 "session_id": self.agent.session_id,
                 "idle_ms": running.map(|running| now.saturating_duration_since(running.heard).as_millis() as u64),
-                "in_turn": running.is_some_and(|running| running.in_turn),
+                "in_turn": running.is_some_and(|running| running.in_turn()),
                 "turns": self.agent.turns,
                 "restarts": self.agent.starts.saturating_sub(1),
                 "last_exit": self.agent.last_exit,
@@ -48,7 +48,12 @@ impl Session {
                 "open_permissions": self.permissions.len(),
             }),
         );
+        let mut agent_state = self.agent_state();
+        if let Some(fields) = agent_state.as_object_mut() {
+            fields.shift_remove("type");
+        }
         let mut health = json!({
+            "agent_state": agent_state,
             "client": if self.client.is_some() { "connected" } else { "none" },
             "agent": agent,
         });

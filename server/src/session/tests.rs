@@ -73,7 +73,11 @@ impl Bench {
         let (_news, events) = mpsc::channel(8);
         let (accepted, mut answer) = oneshot::channel();
         let channels = ClientChannels { priority: control_to, data: data_to, spent, events };
-        let attach = Attach { replay: Some(Replay { after, stream: None }), takeover: true };
+        let attach = Attach {
+            replay: Some(Replay { after, stream: None }),
+            takeover: true,
+            ..Attach::default()
+        };
         self.on(Event::Command(Command::Connect(ConnectRequest {
             id,
             attach,
@@ -160,7 +164,10 @@ impl Bench {
         }
         let line = Bytes::from(format!("message {}\n", self.taken.len()));
         self.taken.push(line.clone());
-        self.on(Event::Client(Some(ClientEvent::Request(Ok(Request::UserMessage(line))))));
+        self.on(Event::Client(Some(ClientEvent::Request(Ok(Request::UserMessage {
+            line,
+            uuid: None,
+        })))));
     }
 
     /// The agent's stdin takes what is next, if anything is.

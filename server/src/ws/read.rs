@@ -4,6 +4,8 @@
 //! a client's frames are masked, that every control frame is short, that a
 //! message as a whole stays within its bound, and that its text is UTF-8.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, BytesMut};
 use claude_relay_protocol::ClientMessage;
 use claude_relay_protocol::client_message::PermissionResponse;
@@ -207,14 +209,15 @@ fn request(mut message: BytesMut) -> Result<Request, String> {
     };
     let parsed = ClientMessage::parse(text).map_err(|error| error.to_string())?;
     Ok(match parsed {
-        ClientMessage::UserMessage { data } => {
+        ClientMessage::UserMessage { data, uuid } => {
+            let uuid = uuid.map(Cow::into_owned);
             let start = data.get().as_ptr() as usize - text.as_ptr() as usize;
             let end = start + data.get().len();
             let mut line = message.split_off(start);
             line.truncate(end - start);
             one_line(&mut line);
             line.put_u8(b'\n');
-            Request::UserMessage(line.freeze())
+            Request::UserMessage { line: line.freeze(), uuid }
         }
         ClientMessage::Interrupt => Request::Interrupt,
         ClientMessage::PermissionResponse(response) => permission(response),
@@ -258,7 +261,7 @@ mod tests {
 
     fn line(text: &str) -> String {
         match request(BytesMut::from(text)) {
-            Ok(Request::UserMessage(line)) => String::from_utf8(line.to_vec()).unwrap(),
+            Ok(Request::UserMessage { line, .. }) => String::from_utf8(line.to_vec()).unwrap(),
             other => panic!("{other:?}"),
         }
     }

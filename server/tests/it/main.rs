@@ -34,4 +34,5 @@ mod replay;
 mod sandbox;
 mod sandbox_cli;
 mod slot;
+mod turns;
 mod verbatim;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use claude_relay_protocol::json::{entries, fields, string};
+use claude_relay_protocol::turns::Signal;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -47,7 +48,7 @@ pub fn classify(line: &[u8]) -> Route<'_> {
     });
     match kind.as_deref() {
         Some("system") => system(text),
-        Some("result") => Route::Forward(TurnEvent::TurnEnded),
+        Some(kind @ ("result" | "command_lifecycle")) => Route::Forward(signal(kind, text)),
         Some("control_response") => answer(text),
         Some("control_request") => question(text),
         Some("control_cancel_request") => match fields(text, ["request_id"]) {
@@ -62,19 +63,17 @@ pub fn classify(line: &[u8]) -> Route<'_> {
     }
 }
 
+fn signal<'a>(kind: &str, text: &'a str) -> TurnEvent<'a> {
+    Signal::parse(kind, text).map_or(TurnEvent::None, TurnEvent::Signal)
+}
+
 fn system(text: &str) -> Route<'_> {
-    let Ok([subtype, session, host_only]) =
-        fields(text, ["subtype", "session_id", "sdk_host_only"])
-    else {
-        return Route::Forward(TurnEvent::None);
-    };
-    match subtype.and_then(string).as_deref() {
-        Some("init") => Route::Forward(TurnEvent::TurnStarted(session.and_then(string))),
-        Some("session_state_changed") if host_only.map(RawValue::get) == Some("true") => {
-            Route::Hidden(TurnEvent::None)
-        }
-        _ => Route::Forward(TurnEvent::None),
-    }
+    let mark = signal("system", text);
+    let host_only = fields(text, ["subtype", "sdk_host_only"]).is_ok_and(|[subtype, flag]| {
+        flag.map(RawValue::get) == Some("true")
+            && subtype.and_then(string).as_deref() == Some("session_state_changed")
+    });
+    if host_only { Route::Hidden(mark) } else { Route::Forward(mark) }
 }
 
 fn answer(text: &str) -> Route<'_> {
@@ -231,11 +230,11 @@ mod tests {
 
     fn route(line: &str) -> String {
         match classify(line.as_bytes()) {
-            Route::Forward(TurnEvent::None) => "forward".into(),
-            Route::Forward(TurnEvent::TurnStarted(session)) => {
-                format!("forward, start {session:?}")
+            Route::Forward(TurnEvent::Signal(Signal::Init(init))) => {
+                format!("forward, start {:?}", init.session_id)
             }
-            Route::Forward(TurnEvent::TurnEnded) => "forward, end".into(),
+            Route::Forward(TurnEvent::Signal(Signal::Result { .. })) => "forward, end".into(),
+            Route::Forward(_) => "forward".into(),
             Route::Hidden(_) => "hidden".into(),
             Route::Ready { .. } => "ready".into(),
             Route::Answer { id, response } => format!("answer {id} {response}"),

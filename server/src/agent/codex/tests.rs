@@ -49,6 +49,7 @@ impl Run {
                 format!("turn of {}", id.unwrap_or_default())
             }
             Route::Forward(TurnEvent::TurnEnded) => "turn ended".to_owned(),
+            Route::Forward(TurnEvent::Signal(signal)) => format!("{signal:?}"),
             Route::Hidden(TurnEvent::TurnStarted(_)) => "hidden, in a turn".to_owned(),
             Route::Hidden(_) => "hidden".to_owned(),
             Route::Ready { .. } => "ready".to_owned(),
