@@ -23,11 +23,10 @@
 //!   error says which of "not delivered" and "not known" it is.
 //! * Every failure is a variant of [`Error`] that says what to do.
 //!
-//! * Instead of an address, [`ClientBuilder::template`] runs the server in a
+//! * With the feature `e2b`, `ClientBuilder::template` runs the server in a
 //!   sandbox of E2B's cloud, which ends with the client.
 //!
-//! Features: `tls` (default) for `https` and `wss`; `e2b` (default) for
-//! sandboxes.
+//! Features: `tls` (default) for `https` and `wss`; `e2b` for sandboxes.
 //!
 //! [claude-relay]: ClientBuilder::connection_url
 

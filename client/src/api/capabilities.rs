@@ -46,6 +46,17 @@ impl Client {
     /// The commands that the agent has. An agent that was just started is
     /// waited for, up to 20 s.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for command in client.supported_commands().await? {
+    ///     println!("/{}: {}", command.name, command.description);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::ControlRefused`] when the agent does not tell: Codex does not;
@@ -56,6 +67,17 @@ impl Client {
 
     /// The models that the agent can use. Waits as
     /// [`supported_commands`](Self::supported_commands) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for model in client.supported_models().await? {
+    ///     println!("{}: {}", model.value, model.display_name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

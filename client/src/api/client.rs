@@ -61,6 +61,15 @@ impl Client {
     /// restored it waits, and is sent once when that is done. Dropping the
     /// future before that withdraws the message.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.send("Tidy up the notes.").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NotDelivered`] if it was not sent, for certain;
@@ -75,6 +84,18 @@ impl Client {
     /// Sends any frame, as JSON: for what this version has no method for. The
     /// answer, if there is one, is among the messages.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::RawJson;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let frame = RawJson::new(r#"{"type":"capabilities"}"#)?;
+    /// client.send_frame(&frame).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`send`](Self::send). It is not checked before it is sent.
@@ -85,6 +106,17 @@ impl Client {
     /// Stops the running turn. What was sent before is not overtaken. Returns
     /// when the server has read it; the turn's result says the rest.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let turn = client.turn("Count to a million.").await?;
+    /// client.interrupt().await?;
+    /// assert!(turn.finish().await?.interrupted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`send`](Self::send).
@@ -93,6 +125,22 @@ impl Client {
     }
 
     /// Answers a permission request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Decision, PermissionRequest, ServerMessage};
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut messages = client.messages();
+    /// while let Some(message) = messages.next().await {
+    ///     if let ServerMessage::PermissionRequest(request) = message? {
+    ///         client.respond(&request, &Decision::deny("not today")).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -124,6 +172,24 @@ impl Client {
     ///
     /// [`Capabilities`]: crate::ServerMessage::Capabilities
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::ServerMessage;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut messages = client.messages();
+    /// client.request_capabilities().await?;
+    /// while let Some(message) = messages.next().await {
+    ///     if let ServerMessage::Capabilities(capabilities) = message? {
+    ///         println!("{}", capabilities.get());
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`send`](Self::send).
@@ -133,6 +199,19 @@ impl Client {
 
     /// Replaces the server's configuration as a whole. The answer says when it
     /// takes effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Configuration;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let configuration = Configuration { model: Some("opus".into()), ..Default::default() };
+    /// let configured = client.configure(&configuration).await?;
+    /// println!("{:?}", configured.applies);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -144,6 +223,15 @@ impl Client {
 
     /// The server's configuration, without its secrets.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{}", client.configuration().await?.get());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// About the connection and the token.
@@ -153,6 +241,15 @@ impl Client {
 
     /// How the server is.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{:?}", client.health().await?.version);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// About the connection and the token.
@@ -161,6 +258,22 @@ impl Client {
     }
 
     /// The state of the connection, and every change of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::ConnectionState;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut connection = client.connection();
+    /// while connection.changed().await.is_ok() {
+    ///     if let ConnectionState::Reconnecting { attempt, .. } = &*connection.borrow_and_update() {
+    ///         println!("attempt {attempt} to reconnect");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn connection(&self) -> watch::Receiver<ConnectionState> {
         self.inner.driver.connection().clone()
@@ -171,6 +284,17 @@ impl Client {
     /// its frames.
     ///
     /// [`resume_at`]: crate::ClientBuilder::resume_at
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Some(position) = client.position() {
+    ///     println!("{} of {}", position.seq, position.stream);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.inner.driver.position()
@@ -182,6 +306,15 @@ impl Client {
     ///
     /// If the server runs in a sandbox, this ends the sandbox and waits until
     /// that is done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stop(&self) {
         self.close_connection().await;
         if let Some(host) = &self.inner.host {

@@ -12,6 +12,18 @@ impl Client {
     /// Sends a control request, such as `{"subtype":"mcp_status"}`, and waits
     /// for the agent's answer: the `response` in it, or `{}`.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::RawJson;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = RawJson::new(r#"{"subtype":"mcp_status"}"#)?;
+    /// println!("{}", client.control(&request).await?.get());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::ControlRefused`] with the agent's words;
@@ -39,6 +51,15 @@ impl Client {
 
     /// Changes the model for the turns to come; `None` for the agent's default.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.set_model(Some("opus")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`control`](Self::control), here and below.
@@ -52,6 +73,15 @@ impl Client {
 
     /// Changes the permission mode: `default`, `acceptEdits`, `plan`,
     /// `bypassPermissions`. The server's mode is the ceiling.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.set_permission_mode("plan").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn set_permission_mode(&self, mode: &str) -> Result<(), Error> {
         self.control_value(&json!({ "subtype": "set_permission_mode", "mode": mode }))
             .await
@@ -60,11 +90,29 @@ impl Client {
 
     /// Begins another conversation with Codex, in the same process. Claude Code
     /// does not know it: there the message `/clear` does this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.new_conversation().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn new_conversation(&self) -> Result<(), Error> {
         self.control_value(&json!({ "subtype": "new_conversation" })).await.map(drop)
     }
 
     /// Bounds the tokens for thinking; `None` for the model's default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.set_max_thinking_tokens(Some(4096)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn set_max_thinking_tokens(&self, tokens: Option<u64>) -> Result<(), Error> {
         let request =
             json!({ "subtype": "set_max_thinking_tokens", "max_thinking_tokens": tokens });
@@ -72,11 +120,29 @@ impl Client {
     }
 
     /// The state of the MCP servers, as JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{}", client.mcp_status().await?.get());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn mcp_status(&self) -> Result<RawJson, Error> {
         self.control_value(&json!({ "subtype": "mcp_status" })).await
     }
 
     /// Connects an MCP server anew.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.mcp_reconnect("database").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn mcp_reconnect(&self, server: &str) -> Result<(), Error> {
         self.control_value(&json!({ "subtype": "mcp_reconnect", "serverName": server }))
             .await
@@ -84,6 +150,15 @@ impl Client {
     }
 
     /// Turns an MCP server on or off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.mcp_toggle("database", false).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn mcp_toggle(&self, server: &str, enabled: bool) -> Result<(), Error> {
         let request = json!({ "subtype": "mcp_toggle", "serverName": server, "enabled": enabled });
         self.control_value(&request).await.map(drop)
@@ -92,6 +167,20 @@ impl Client {
     /// Puts the files back to where they were at a user message, given by its
     /// id; with `dry_run` only says what that would change. Needs the agent's
     /// file checkpoints.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::UserMessage;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let message = UserMessage::text("Rename the module.");
+    /// client.send(message).await?;
+    /// let changes = client.rewind_files("id-of-a-user-message", true).await?;
+    /// println!("{}", changes.get());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn rewind_files(
         &self,
         user_message_id: &str,
@@ -105,11 +194,29 @@ impl Client {
     }
 
     /// What fills the model's context, as JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{}", client.context_usage().await?.get());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn context_usage(&self) -> Result<RawJson, Error> {
         self.control_value(&json!({ "subtype": "get_context_usage" })).await
     }
 
     /// Ends a task in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.stop_task("id-of-a-task").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stop_task(&self, task_id: &str) -> Result<(), Error> {
         self.control_value(&json!({ "subtype": "stop_task", "task_id": task_id })).await.map(drop)
     }

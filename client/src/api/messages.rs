@@ -22,6 +22,19 @@ impl Client {
     /// Several can exist; each gets everything. One that is not read holds up
     /// the others, and in the end the agent, once its buffer is full: drop
     /// what you do not read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut messages = client.messages();
+    /// client.send("What is here?").await?;
+    /// while let Some(message) = messages.next().await {
+    ///     println!("{:?}", message?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn messages(&self) -> Messages {
         let queue = self.inner.driver.queue();
@@ -51,6 +64,17 @@ impl Messages {
     }
 
     /// The next message. Cancelling it loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut messages = client.messages();
+    /// let first = messages.next().await.transpose()?;
+    /// println!("{first:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

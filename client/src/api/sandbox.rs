@@ -20,18 +20,50 @@ impl Client {
     ///
     /// A failed start leaves the sandbox as it is. So does dropping the client
     /// later: only [`stop`](Self::stop) ends a sandbox one has come back to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::attach("id-of-a-sandbox").start().await?;
+    /// client.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn attach(id: impl Into<String>) -> ClientBuilder {
         ClientBuilder::attached(id.into())
     }
 
     /// The sandbox that the server runs in; `None` for a client of an address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Some(sandbox) = client.sandbox() {
+    ///     println!("{}", sandbox.id());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn sandbox(&self) -> Option<&claude_relay_e2b::Sandbox> {
         self.host().ok().map(|host| host.sandbox_ref().sandbox())
     }
 
     /// The sandbox's files.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.files()?.write("report.csv", "a,b\n1,2\n").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -44,6 +76,18 @@ impl Client {
     /// running and gives its id, to [`attach`](Self::attach) to it later, from
     /// anywhere. It lives for what is left of its time, which is two thirds of
     /// it at least.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let id = client.detach().await?;
+    /// let client = Client::attach(id).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -59,6 +103,16 @@ impl Client {
     /// id, as [`detach`](Self::detach) does. A paused sandbox has no time that
     /// runs out.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let id = client.pause().await?;
+    /// println!("paused: {id}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::NoSandbox`] for a client of an address, [`Error::E2b`] if it
@@ -71,6 +125,15 @@ impl Client {
     }
 
     /// As [`stop`](Self::stop), and tells if the sandbox could not be ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.kill().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -16,6 +16,19 @@ impl Client {
     /// messages that a result answers, that is how the turn's end is found;
     /// older ones do not, and then the next result ends it.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut turn = client.turn("What is in this directory?").await?;
+    /// while let Some(message) = turn.next().await {
+    ///     println!("{:?}", message?);
+    /// }
+    /// println!("{}", turn.answer().text);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`send`](Self::send).
@@ -30,6 +43,16 @@ impl Client {
     }
 
     /// Sends a message and waits for the result of its turn.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = client.ask("What is in this directory?").await?;
+    /// println!("{}", answer.text);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -117,6 +140,22 @@ impl Turn {
 
     /// The next message of the turn; `None` after its result.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::ServerMessage;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut turn = client.turn("What is here?").await?;
+    /// while let Some(message) = turn.next().await {
+    ///     if let ServerMessage::Sdk(message) = message? {
+    ///         println!("{}", message.frame());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The reason why no result can come any more: the connection ended, the
@@ -163,12 +202,35 @@ impl Turn {
     }
 
     /// What the turn has come to so far; whole after its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut turn = client.turn("What is here?").await?;
+    /// while let Some(message) = turn.next().await {
+    ///     message?;
+    /// }
+    /// println!("{}", turn.answer().usage.output_tokens);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn answer(&self) -> &Answer {
         &self.answer
     }
 
     /// Waits for the result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = client.turn("What is here?").await?.finish().await?;
+    /// assert!(!answer.is_error);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

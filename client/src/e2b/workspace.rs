@@ -34,6 +34,15 @@ impl Files {
     /// Writes a file, making the directories above it and replacing what was
     /// there.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.files()?.write("notes/today.md", "# Today\n").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::SandboxExpired`] if the sandbox is gone; otherwise
@@ -45,6 +54,16 @@ impl Files {
 
     /// Reads a whole file of at most 256 MiB.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bytes = client.files()?.read("notes/today.md").await?;
+    /// println!("{} bytes", bytes.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`write`](Self::write).
@@ -54,6 +73,17 @@ impl Files {
     }
 
     /// What is in a directory, without what is below it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for entry in client.files()?.list(".").await? {
+    ///     println!("{}", entry.path);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -65,6 +95,15 @@ impl Files {
 
     /// Removes a file, or a directory with all that is in it.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.files()?.remove("notes").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`write`](Self::write).
@@ -75,6 +114,18 @@ impl Files {
 
     /// Tells of every change in a directory from now on; with `recursive` also
     /// below it. The watch is set when this returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut watch = client.files()?.watch(".", true).await?;
+    /// while let Some(change) = watch.next().await? {
+    ///     println!("{change:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -108,6 +159,16 @@ pub struct Watch {
 
 impl Watch {
     /// The next change; `None` when the watch has come to its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut watch = client.files()?.watch("notes", false).await?;
+    /// println!("{:?}", watch.next().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

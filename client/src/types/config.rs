@@ -136,6 +136,15 @@ pub enum SystemPrompt {
 
 impl SystemPrompt {
     /// Claude Code's own prompt with `more` after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Configuration, SystemPrompt};
+    ///
+    /// let prompt = SystemPrompt::claude_code(Some("Be brief.".into()));
+    /// let configuration = Configuration { system_prompt: Some(prompt), ..Default::default() };
+    /// ```
     #[must_use]
     pub fn claude_code(more: Option<String>) -> Self {
         Self::Preset(Preset { kind: "preset", preset: "claude_code", append: more })
@@ -160,6 +169,14 @@ pub struct Preset {
 
 impl Configuration {
     /// Whether it says nothing at all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Configuration;
+    ///
+    /// assert!(Configuration::default().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -101,12 +101,30 @@ pub struct SdkMessage {
 
 impl SdkMessage {
     /// Its number in the server's stream, if the server numbers its frames.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(message: claude_relay_client::SdkMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{:?}", message.seq());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn seq(&self) -> Option<u64> {
         self.seq
     }
 
     /// The whole frame, `{"type":"sdk_message",…}`, byte for byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(message: claude_relay_client::SdkMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("data: {}\n", message.frame());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn frame(&self) -> &ByteString {
         &self.frame
@@ -115,6 +133,15 @@ impl SdkMessage {
     /// The line of the agent, byte for byte: key order, the spelling of
     /// numbers and unknown fields are as they came. Checks the frame, so keep
     /// the result rather than asking twice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(message: claude_relay_client::SdkMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// println!("{}", message.json()?.get());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -126,6 +153,20 @@ impl SdkMessage {
 
     /// Reads the line as a type of the caller's choice.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(message: claude_relay_client::SdkMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// #[derive(serde::Deserialize)]
+    /// struct Line {
+    ///     r#type: String,
+    /// }
+    ///
+    /// println!("{}", message.parse::<Line>()?.r#type);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`json`](Self::json), or when the line does not have that
@@ -136,6 +177,21 @@ impl SdkMessage {
 
     /// What the line means: the texts, tool calls, results and so on that are
     /// in it, in their order. Empty for a line this version has no view of.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::View;
+    ///
+    /// # async fn example(message: claude_relay_client::SdkMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// for view in message.views() {
+    ///     if let View::Text { text, .. } = view {
+    ///         println!("{text}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn views(&self) -> Vec<View<'_>> {
         self.json().map(views).unwrap_or_default()

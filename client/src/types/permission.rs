@@ -34,6 +34,16 @@ impl PermissionRequest {
     /// a rule into the settings that it names, which count from its next start
     /// and only where they are read at all, so it is added for the session,
     /// too. `None` when nothing is suggested.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Decision;
+    ///
+    /// # fn example(request: claude_relay_client::PermissionRequest) -> claude_relay_client::Decision {
+    /// Decision::Allow { updated_input: None, updated_permissions: request.always() }
+    /// # }
+    /// ```
     #[must_use]
     pub fn always(&self) -> Option<RawJson> {
         let suggestions: Vec<Value> = serde_json::from_str(self.suggestions()?.get()).ok()?;
@@ -53,6 +63,19 @@ impl PermissionRequest {
     ///
     /// Codex knows no rules and suggests none; where it can go without asking
     /// for the rest of the session, what is given here says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Decision;
+    ///
+    /// # fn example(request: claude_relay_client::PermissionRequest) -> claude_relay_client::Decision {
+    /// if let Some(suggestions) = request.suggestions() {
+    ///     println!("{}", suggestions.get());
+    /// }
+    /// Decision::allow()
+    /// # }
+    /// ```
     #[must_use]
     pub fn suggestions(&self) -> Option<RawJson> {
         let names = ["permission_suggestions", "method", "_meta"];
@@ -89,12 +112,30 @@ pub enum Decision {
 
 impl Decision {
     /// The tool may run, as asked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Decision;
+    ///
+    /// let decision = Decision::allow();
+    /// assert!(matches!(decision, Decision::Allow { updated_input: None, .. }));
+    /// ```
     #[must_use]
     pub fn allow() -> Self {
         Self::Allow { updated_input: None, updated_permissions: None }
     }
 
     /// The tool may not run; the turn goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Decision;
+    ///
+    /// let decision = Decision::deny("only look, do not touch");
+    /// assert!(matches!(decision, Decision::Deny { interrupt: false, .. }));
+    /// ```
     #[must_use]
     pub fn deny(message: impl Into<String>) -> Self {
         Self::Deny { message: message.into(), interrupt: false }

@@ -13,6 +13,15 @@ pub struct RawJson(ByteString);
 impl RawJson {
     /// Checks that `text` is one JSON value and keeps it as it is.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::RawJson;
+    ///
+    /// assert!(RawJson::new(r#"{"n":1.0}"#).is_ok());
+    /// assert!(RawJson::new("oops").is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// When it is not JSON.
@@ -42,12 +51,30 @@ impl RawJson {
     }
 
     /// The text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::RawJson;
+    ///
+    /// let json = RawJson::new("[1.0]").unwrap();
+    /// assert_eq!(json.get(), "[1.0]");
+    /// ```
     #[must_use]
     pub fn get(&self) -> &str {
         &self.0
     }
 
     /// Reads it as a type of the caller's choice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::RawJson;
+    ///
+    /// let json = RawJson::new("[1,2]").unwrap();
+    /// assert_eq!(json.parse::<Vec<u8>>().unwrap(), [1, 2]);
+    /// ```
     ///
     /// # Errors
     ///

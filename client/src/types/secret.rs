@@ -18,6 +18,16 @@ impl Secret {
     }
 
     /// The text itself, for where it is used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Secret;
+    ///
+    /// let secret = Secret::from("a key");
+    /// assert_eq!(secret.expose(), "a key");
+    /// assert_eq!(format!("{secret:?}"), "Secret(…)");
+    /// ```
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

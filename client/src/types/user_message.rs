@@ -24,12 +24,28 @@ pub struct UserMessage {
 
 impl UserMessage {
     /// A message of plain text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::UserMessage;
+    ///
+    /// let message = UserMessage::text("What is here?");
+    /// ```
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::with_content(&Value::from(text))
     }
 
     /// A message of several parts, such as images and then a text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Block, UserMessage};
+    ///
+    /// let message = UserMessage::blocks([Block::text("Compare"), Block::text("these.")]);
+    /// ```
     #[must_use]
     pub fn blocks(blocks: impl IntoIterator<Item = Block>) -> Self {
         Self::with_content(&blocks.into_iter().map(|block| block.0).collect())
@@ -50,6 +66,15 @@ impl UserMessage {
 
     /// A whole SDK user message, `{"type":"user","message":{…},…}`. Its bytes
     /// reach the agent as they are. It is checked when it is sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{RawJson, UserMessage};
+    ///
+    /// let json = r#"{"type":"user","message":{"role":"user","content":"hi"}}"#;
+    /// let message = UserMessage::raw(RawJson::new(json).unwrap());
+    /// ```
     #[must_use]
     pub fn raw(data: RawJson) -> Self {
         let id = claude_relay_protocol::json::fields(data.get(), ["uuid"])
@@ -101,6 +126,14 @@ pub struct Block(Value);
 
 impl Block {
     /// Text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Block, UserMessage};
+    ///
+    /// let message = UserMessage::from([Block::text("What is here?")]);
+    /// ```
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self(serde_json::json!({ "type": "text", "text": text }))
@@ -108,6 +141,15 @@ impl Block {
 
     /// An image of a kind that models read: PNG, JPEG, GIF or WebP, known by
     /// its first bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Block, UserMessage};
+    ///
+    /// let png = b"\x89PNG\r\n\x1a\n";
+    /// let message = UserMessage::from([Block::image(png).unwrap(), Block::text("What is it?")]);
+    /// ```
     ///
     /// # Errors
     ///
@@ -131,6 +173,14 @@ impl Block {
     }
 
     /// Any block, as JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Block;
+    ///
+    /// let block = Block::json(serde_json::json!({ "type": "text", "text": "hi" }));
+    /// ```
     #[must_use]
     pub fn json(value: Value) -> Self {
         Self(value)

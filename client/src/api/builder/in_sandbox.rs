@@ -88,6 +88,19 @@ impl ClientBuilder {
     /// configuration. The sandbox's time is extended as long as the client
     /// is connected; [`Client::stop`] and dropping the client end the sandbox,
     /// [`Client::detach`] and [`Client::pause`] do not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder().template("claude-agent-server").start().await?;
+    /// println!("{}", client.ask("What is in this machine?").await?.text);
+    /// client.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn template(mut self, template: impl Into<String>) -> Self {
         let template = template.into();
@@ -99,6 +112,18 @@ impl ClientBuilder {
 
     /// The E2B account to use, made with settings of its own. Default: one
     /// from the environment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let account = claude_relay_client::e2b::E2b::from_environment()?;
+    /// let client = Client::builder().template("").e2b(account).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn e2b(mut self, e2b: E2b) -> Self {
         self.wanted.e2b = Some(e2b);
@@ -106,6 +131,14 @@ impl ClientBuilder {
     }
 
     /// The key of E2B's API. Default: `E2B_API_KEY`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().template("").e2b_api_key("a key");
+    /// ```
     #[must_use]
     pub fn e2b_api_key(mut self, key: impl Into<Secret>) -> Self {
         self.wanted.api_key = Some(key.into());
@@ -116,6 +149,17 @@ impl ClientBuilder {
     /// ended it; while it is connected, the time is extended again and again.
     /// Default: 5 min. A part of a second counts as a whole one; the plan sets
     /// the most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder()
+    ///     .template("").sandbox_timeout(Duration::from_secs(900));
+    /// ```
     #[must_use]
     pub fn sandbox_timeout(mut self, time: Duration) -> Self {
         self.wanted.time = time;
@@ -124,6 +168,17 @@ impl ClientBuilder {
 
     /// Changes what is asked for when the sandbox is created: marks, what it
     /// may reach, whether it is paused at the end of its time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder()
+    ///     .template("").configure_sandbox(|sandbox| {
+    ///         sandbox.metadata.insert("purpose".into(), "review".into());
+    ///     });
+    /// ```
     #[must_use]
     pub fn configure_sandbox(
         mut self,
@@ -135,6 +190,16 @@ impl ClientBuilder {
 
     /// How long the server may take, from the sandbox's creation or return on,
     /// until it has let this client in. Default: 60 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().template("").start_timeout(Duration::from_secs(120));
+    /// ```
     #[must_use]
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.wanted.start_timeout = limit;
@@ -186,6 +251,18 @@ impl ClientBuilder {
     /// [pool](claude_relay_e2b::SandboxPool) has handed out, which is up
     /// already. From here on it is the client's as one that it has created:
     /// its end frees the place in the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example(pool: claude_relay_client::e2b::SandboxPool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder().start_in(pool.take().await?).await?;
+    /// client.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -40,6 +40,18 @@ pub struct ClientBuilder {
 
 impl Client {
     /// Begins with a [`ClientBuilder`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder().connection_url("http://localhost:3000").start().await?;
+    /// client.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
@@ -97,6 +109,14 @@ impl ClientBuilder {
     /// Where the server is: `http`, `https`, `ws` or `wss`. A base path is
     /// kept: `https://host/base` means `https://host/base/ws`. Required,
     /// unless the server is to run in a sandbox.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().connection_url("https://relay.example/base");
+    /// ```
     #[must_use]
     pub fn connection_url(mut self, url: impl Into<String>) -> Self {
         self.connection_url = Some(url.into());
@@ -105,6 +125,14 @@ impl ClientBuilder {
 
     /// The server's token. It goes into the `Authorization` header and
     /// nowhere else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().token("the server's token");
+    /// ```
     #[must_use]
     pub fn token(mut self, token: impl Into<Secret>) -> Self {
         self.token = Some(token.into());
@@ -112,6 +140,14 @@ impl ClientBuilder {
     }
 
     /// One more header for every request, such as a gateway's own token.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().header("X-Gateway-Key", "a key");
+    /// ```
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -121,6 +157,15 @@ impl ClientBuilder {
     /// The agent's configuration. [`start`](Self::start) posts it, which
     /// replaces the server's as a whole. With nothing set, the server's is
     /// left as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Client, Configuration};
+    ///
+    /// let builder = Client::builder()
+    ///     .configuration(Configuration { max_turns: Some(8), ..Default::default() });
+    /// ```
     #[must_use]
     pub fn configuration(mut self, configuration: Configuration) -> Self {
         self.configuration = configuration;
@@ -128,6 +173,15 @@ impl ClientBuilder {
     }
 
     /// Changes one thing of the [`configuration`](Self::configuration).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder()
+    ///     .configure(|configuration| configuration.include_partial_messages = Some(true));
+    /// ```
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut Configuration)) -> Self {
         change(&mut self.configuration);
@@ -135,18 +189,42 @@ impl ClientBuilder {
     }
 
     /// Configures the model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().model("opus");
+    /// ```
     #[must_use]
     pub fn model(self, model: impl Into<String>) -> Self {
         self.configure(|configuration| configuration.model = Some(model.into()))
     }
 
     /// Configures what the agent is told about itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Answer, Client};
+    ///
+    /// let builder = Client::builder().system_prompt("Answer in one sentence.");
+    /// ```
     #[must_use]
     pub fn system_prompt(self, prompt: impl Into<SystemPrompt>) -> Self {
         self.configure(|configuration| configuration.system_prompt = Some(prompt.into()))
     }
 
     /// Configures the tools that run without asking.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().allowed_tools(["Read", "Glob", "Grep"]);
+    /// ```
     #[must_use]
     pub fn allowed_tools<T: Into<String>>(self, tools: impl IntoIterator<Item = T>) -> Self {
         let tools = tools.into_iter().map(Into::into).collect();
@@ -154,6 +232,14 @@ impl ClientBuilder {
     }
 
     /// Configures the key of the Anthropic API.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().anthropic_api_key("a key");
+    /// ```
     #[must_use]
     pub fn anthropic_api_key(self, key: impl Into<Secret>) -> Self {
         self.configure(|configuration| configuration.anthropic_api_key = Some(key.into()))
@@ -162,6 +248,14 @@ impl ClientBuilder {
     /// Whether `ANTHROPIC_API_KEY` of this program's environment is posted
     /// when no credential is configured. Default: yes, as the original client
     /// does. The server's own credential then no longer counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().environment(false);
+    /// ```
     #[must_use]
     pub fn environment(mut self, use_it: bool) -> Self {
         self.environment = use_it;
@@ -171,6 +265,14 @@ impl ClientBuilder {
     /// Allows secrets to be sent unencrypted to another machine, where the
     /// network itself is trusted. Default: refused with
     /// [`Error::InsecureTransport`](crate::Error::InsecureTransport).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().allow_plaintext(true);
+    /// ```
     #[must_use]
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;
@@ -178,6 +280,14 @@ impl ClientBuilder {
     }
 
     /// A certificate, in PEM, to trust beside the platform's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().root_certificate("-----BEGIN CERTIFICATE-----\n…");
+    /// ```
     #[must_use]
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
@@ -186,6 +296,14 @@ impl ClientBuilder {
 
     /// Begins with everything the server still keeps, instead of what comes
     /// from now on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().from_beginning();
+    /// ```
     #[must_use]
     pub fn from_beginning(mut self) -> Self {
         self.start = Start::Beginning;
@@ -194,6 +312,15 @@ impl ClientBuilder {
 
     /// Goes on where another client left off: [`Client::position`]. What is
     /// no longer kept is a [`Gap`](crate::ServerMessage::Gap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Client, Position};
+    ///
+    /// let builder = Client::builder()
+    ///     .resume_at(Position { stream: "a stream".into(), seq: 41 });
+    /// ```
     #[must_use]
     pub fn resume_at(mut self, position: Position) -> Self {
         self.start = Start::After(position);
@@ -202,6 +329,14 @@ impl ClientBuilder {
 
     /// Throws another client out, if one is connected. Default: the server
     /// refuses, which is [`Error::Busy`](crate::Error::Busy).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().takeover(true);
+    /// ```
     #[must_use]
     pub fn takeover(mut self, takeover: bool) -> Self {
         self.options.takeover = takeover;
@@ -211,6 +346,20 @@ impl ClientBuilder {
     /// Decides about every [`PermissionRequest`]. Several can be asked at
     /// once. A decision is given up when the agent withdraws the request; a
     /// handler that panics denies.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Client, Decision};
+    ///
+    /// let builder = Client::builder()
+    ///     .on_permission(|request| async move {
+    ///         match request.tool.as_str() {
+    ///             "Read" => Decision::allow(),
+    ///             tool => Decision::deny(format!("{tool} is not allowed here")),
+    ///         }
+    ///     });
+    /// ```
     #[must_use]
     pub fn on_permission<F, D>(mut self, decide: F) -> Self
     where
@@ -224,6 +373,15 @@ impl ClientBuilder {
     /// Sees every message as it is sent and received, for a trace. It runs in
     /// the middle of the traffic, so it must be quick. Secrets of the
     /// configuration are not part of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder()
+    ///     .on_traffic(|direction, text| println!("{direction:?} {text}"));
+    /// ```
     #[must_use]
     pub fn on_traffic(mut self, tap: impl Fn(Direction, &str) + Send + Sync + 'static) -> Self {
         self.tap = Tap::new(tap);
@@ -231,6 +389,16 @@ impl ClientBuilder {
     }
 
     /// How long each step of connecting may take. Default: 10 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().connect_timeout(Duration::from_secs(3));
+    /// ```
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.options.connect_timeout = limit;
@@ -239,6 +407,16 @@ impl ClientBuilder {
 
     /// How long to go on trying when the connection is lost; zero: not at
     /// all. Default: 5 min.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().reconnect_for(Duration::from_secs(60));
+    /// ```
     #[must_use]
     pub fn reconnect_for(mut self, limit: Duration) -> Self {
         self.options.reconnect_for = limit;
@@ -247,6 +425,17 @@ impl ClientBuilder {
 
     /// How long nothing may be heard before the server is asked whether it is
     /// there, and how long its answer may take. Default: 30 s and 10 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder()
+    ///     .keep_alive(Duration::from_secs(10), Duration::from_secs(5));
+    /// ```
     #[must_use]
     pub fn keep_alive(mut self, interval: Duration, answer: Duration) -> Self {
         self.options.ping_interval = interval;
@@ -257,6 +446,14 @@ impl ClientBuilder {
     /// The largest message that is read. A larger one ends the connection
     /// with [`Error::TooBig`](crate::Error::TooBig). Default:
     /// [`MAX_MESSAGE_BYTES`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().max_message_bytes(1 << 20);
+    /// ```
     #[must_use]
     pub fn max_message_bytes(mut self, limit: usize) -> Self {
         self.options.max_message_bytes = limit;
@@ -265,6 +462,14 @@ impl ClientBuilder {
 
     /// How much may wait for each subscriber before the server is made to
     /// wait; one message may go over it. Default: 4 MiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().buffer_bytes(1 << 20);
+    /// ```
     #[must_use]
     pub fn buffer_bytes(mut self, limit: usize) -> Self {
         self.buffer_bytes = limit;

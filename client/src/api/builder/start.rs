@@ -22,6 +22,19 @@ impl ClientBuilder {
     /// `connected`. Dropping the future leaves nothing behind; a sandbox that
     /// was created for it is killed.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder().connection_url("http://localhost:3000").start().await?;
+    /// println!("{}", client.ask("Hello!").await?.text);
+    /// client.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// A variant of its own for each refusal: [`Error::Busy`],
@@ -67,6 +80,18 @@ impl ClientBuilder {
 
     /// Asks how the server is, without connecting to it.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Client::builder().connection_url("http://localhost:3000");
+    /// println!("{:?}", builder.health().await?.version);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// About the settings, the connection and the token.
@@ -75,6 +100,18 @@ impl ClientBuilder {
     }
 
     /// The server's configuration, without connecting to it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Client::builder().connection_url("http://localhost:3000");
+    /// println!("{}", builder.get_configuration().await?.get());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -85,6 +122,19 @@ impl ClientBuilder {
 
     /// Replaces the server's configuration, without connecting to it, by any
     /// JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Client, RawJson};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Client::builder().connection_url("http://localhost:3000");
+    /// let configuration = RawJson::new(r#"{"model":"opus"}"#)?;
+    /// println!("{:?}", builder.post_configuration(configuration).await?.applies);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

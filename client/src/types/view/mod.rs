@@ -218,6 +218,21 @@ pub struct TurnFinished<'a> {
 
 impl TurnFinished<'_> {
     /// Whether it ended because somebody interrupted it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::View;
+    ///
+    /// # async fn example(message: claude_relay_client::SdkMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// for view in message.views() {
+    ///     if let View::TurnFinished(finished) = view {
+    ///         println!("interrupted: {}", finished.is_interrupted());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
         match self.terminal_reason.as_deref() {
