@@ -255,6 +255,15 @@ fn stderr_suffix(stderr: &str) -> String {
 impl Error {
     /// Whether trying the same again can help without anybody changing
     /// anything. Busy, refused, too big and broken are not of this kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Error;
+    ///
+    /// assert!(Error::Unavailable { status: 503, message: "starting".into() }.is_transient());
+    /// assert!(!Error::Busy { message: "taken".into() }.is_transient());
+    /// ```
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

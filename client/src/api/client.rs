@@ -34,7 +34,7 @@ pub(crate) struct Inner {
     pub(crate) driver: DriverHandle,
     pub(crate) http: Http,
     /// Makes the ids of control requests: a random part, and a number.
-    pub(crate) control_prefix: u32,
+    pub(crate) control_prefix: String,
     pub(crate) next_control: AtomicU64,
     /// What the server runs in, if it ends with this client.
     pub(crate) host: Option<Arc<SandboxHost>>,
@@ -157,7 +157,7 @@ impl Client {
     pub(crate) async fn control_raw(&self, request: &RawJson) -> Result<RawJson, Error> {
         let inner = &*self.inner;
         let number = inner.next_control.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:08x}-{number}", inner.control_prefix);
+        let id = format!("{}-{number}", inner.control_prefix);
         let frame = format!(
             r#"{{"type":"control_request","requestId":"{id}","request":{}}}"#,
             request.get()

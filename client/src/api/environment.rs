@@ -1,6 +1,6 @@
 //! The one place of the library that reads the environment.
 
-use crate::types::secret::Secret;
+use crate::types::Secret;
 
 /// The variables that stand in for settings.
 pub(crate) struct Environment;

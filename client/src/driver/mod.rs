@@ -2,7 +2,6 @@
 //! writing, replay, delivery to subscribers, reconnecting.
 
 mod acks;
-pub(crate) mod backoff;
 pub(crate) mod channels;
 mod delivery;
 mod handshake;
@@ -20,6 +19,7 @@ mod writer;
 
 pub(crate) use self::channels::{DriverHandle, Subscription};
 pub use self::sequence::Position;
+pub(crate) use self::session::new_backoff;
 pub(crate) use self::start::{DriverOptions, StartingPoint};
 pub(crate) use self::subscribers::Item;
 pub use self::tap::Direction;

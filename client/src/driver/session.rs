@@ -9,12 +9,12 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use claude_relay_protocol::Backoff;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::acks::{Acks, Unconfirmed};
-use super::backoff::Backoff;
 use super::channels::{Outgoing, Purpose, Receipt, Subscription};
 use super::delivery::Delivery;
 use super::handshake::greet;
@@ -68,6 +68,17 @@ pub(super) struct OpenConnection {
     pub(super) heard: u64,
     /// The answer to a control request, behind messages without room.
     pub(super) answer: Option<(String, RawJson)>,
+}
+
+/// The first wait before another attempt to connect, before the jitter.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// The longest wait before another attempt to connect.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Returns the waits between attempts to connect.
+pub(crate) fn new_backoff() -> Backoff {
+    Backoff::new(FIRST_WAIT, LONGEST_WAIT)
 }
 
 /// A connection right after its greeting.
@@ -124,11 +135,11 @@ impl Driver {
     /// Runs until the end. `first` is the connection that is already open.
     pub(super) async fn run(mut self, first: OpenConnection) {
         let mut open = first;
-        let mut backoff = Backoff::default();
+        let mut backoff = new_backoff();
         let error = loop {
             let (error, progressed) = self.run_connection(open).await;
             if progressed {
-                backoff = Backoff::default();
+                backoff.reset();
             }
             if !error.is_transient() || self.options.reconnect_for.is_zero() {
                 break error;
@@ -292,7 +303,9 @@ impl Driver {
             attempt += 1;
             let state = ConnectionState::Reconnecting { attempt, cause: last.clone() };
             self.connection.send_replace(state);
-            let wait = backoff.next(rand::random()).min(self.options.reconnect_for - elapsed);
+            let wait = backoff
+                .next_jittered(claude_relay_random::number())
+                .min(self.options.reconnect_for - elapsed);
             let attempted = reattempt(
                 wait,
                 self.http.clone(),

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::keep_alive::keep_alive;
 use crate::error::Error;
+use crate::types::Secret;
 use crate::types::connection::ConnectionState;
-use crate::types::secret::Secret;
 
 /// Where the claim token lies in the sandbox: in the home directory of a user whose
 /// files E2B opens to those who have a key of the account.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use claude_relay_protocol::text::head_bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{
@@ -197,7 +198,7 @@ impl Http {
             status @ (409 | 429 | 500 | 502 | 503 | 504) => Error::Unavailable { status, message },
             300..=399 => self.not_a_relay(match &answer.location {
                 Some(location) => {
-                    format!("it redirects to {}", cut(location, ERROR_TEXT_BYTES))
+                    format!("it redirects to {}", head_bytes(location, ERROR_TEXT_BYTES))
                 }
                 None => format!("it answers {}", answer.status),
             }),
@@ -215,19 +216,13 @@ impl Answer {
             .and_then(|[error]| error)
             .and_then(claude_relay_protocol::json::string);
         match error {
-            Some(error) => cut(&error, ERROR_TEXT_BYTES).to_owned(),
+            Some(error) => head_bytes(&error, ERROR_TEXT_BYTES).to_owned(),
             None => {
                 let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-                cut(&line, ERROR_TEXT_BYTES).to_owned()
+                head_bytes(&line, ERROR_TEXT_BYTES).to_owned()
             }
         }
     }
-}
-
-/// The first `bytes` of `text`, on a character's edge.
-pub(crate) fn cut(text: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
-    &text[..end.unwrap_or(0)]
 }
 
 fn with_cause(error: &hyper::Error) -> String {
@@ -241,7 +236,7 @@ fn with_cause(error: &hyper::Error) -> String {
 pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
     let refused = |reason: &str| Error::InvalidOption {
         option: "header",
-        reason: format!("{:?}: {reason}", cut(name, 100)),
+        reason: format!("{:?}: {reason}", head_bytes(name, 100)),
     };
     let name = HeaderName::try_from(name).map_err(|_| refused("not the name of a header"))?;
     let mut value = HeaderValue::try_from(value)
@@ -256,14 +251,6 @@ pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_is_cut_on_a_characters_edge() {
-        assert_eq!(cut("aé", 2), "a");
-        assert_eq!(cut("aé", 3), "aé");
-        assert_eq!(cut("aé", 100), "aé");
-        assert_eq!(cut("é", 0), "");
-    }
 
     #[test]
     fn headers_that_would_break_the_connection_are_refused() {

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use claude_relay_protocol::secret::{Secret, exposed};
 use serde::Serialize;
 use serde_json::{Map, Value};
-
-use crate::types::secret::Secret;
 
 /// The agent's configuration. What is `None` is left to the server.
 ///
@@ -81,16 +80,16 @@ pub struct Configuration {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
     /// Variables laid over the agent's environment. Every value is secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed::option_map")]
     pub env: Option<BTreeMap<String, Secret>>,
     /// A key of the Anthropic API.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed::option")]
     pub anthropic_api_key: Option<Secret>,
     /// A token of a Claude subscription.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed::option")]
     pub claude_code_oauth_token: Option<Secret>,
     /// A bearer token for a gateway in front of the API.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed::option")]
     pub anthropic_auth_token: Option<Secret>,
     /// Where the API is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +98,7 @@ pub struct Configuration {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// Claims a server that has no token: from then on it wants this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed::option")]
     pub auth_token: Option<Secret>,
     /// Fields this version does not know, sent as they are.
     #[serde(flatten)]

@@ -5,7 +5,6 @@ pub(crate) mod connection;
 pub(crate) mod message;
 pub(crate) mod permission;
 pub(crate) mod raw_json;
-pub(crate) mod secret;
 pub(crate) mod user_message;
 pub(crate) mod view;
 
@@ -14,6 +13,6 @@ pub use self::connection::ConnectionState;
 pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
 pub use self::permission::{Decision, PermissionRequest};
 pub use self::raw_json::RawJson;
-pub use self::secret::Secret;
 pub use self::user_message::{Block, UserMessage};
 pub use self::view::{SessionStarted, Todo, TurnFinished, Usage, View};
+pub use claude_relay_protocol::Secret;

@@ -1,7 +1,5 @@
 //! What a program says to the agent.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use claude_relay_protocol::ClientMessage;
@@ -53,7 +51,7 @@ impl UserMessage {
 
     fn with_content(content: &Value) -> Self {
         // With an id the agent can say which result answers it.
-        let id = random_uuid();
+        let id = claude_relay_random::uuid();
         let data = serde_json::json!({
             "type": "user",
             "message": { "role": "user", "content": content },
@@ -187,25 +185,6 @@ impl Block {
     }
 }
 
-/// A version 4 UUID.
-fn random_uuid() -> String {
-    let random: [u8; 16] = rand::random();
-    let mut text = String::with_capacity(36);
-    for (at, byte) in random.into_iter().enumerate() {
-        let byte = match at {
-            6 => byte & 0x0f | 0x40,
-            8 => byte & 0x3f | 0x80,
-            _ => byte,
-        };
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,14 +210,5 @@ mod tests {
         assert!(message.frame().unwrap().contains(data));
         let wrong = UserMessage::raw(RawJson::new("{\"type\":\"assistant\"}").unwrap());
         assert!(matches!(wrong.frame(), Err(Error::InvalidMessage(_))));
-    }
-
-    #[test]
-    fn an_id_is_a_uuid_of_version_4() {
-        let id = random_uuid();
-        assert_eq!(id.len(), 36);
-        assert_eq!(id.as_bytes()[14], b'4');
-        assert!(matches!(id.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
-        assert_ne!(id, random_uuid());
     }
 }

@@ -10,11 +10,11 @@ use tokio::time::sleep;
 use super::{ClientBuilder, Start};
 use crate::api::client::Client;
 use crate::api::environment::Environment;
-use crate::driver::backoff::Backoff;
+use crate::driver::new_backoff;
 use crate::e2b::SandboxHost;
 use crate::error::Error;
 use crate::net::routes;
-use crate::types::secret::Secret;
+use crate::types::Secret;
 
 /// How long a server may take until it answers in its sandbox, by default.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -316,7 +316,11 @@ impl ClientBuilder {
             return Ok(());
         }
         let configured = self.configuration.auth_token.take();
-        let token = self.token.take().or(configured).unwrap_or_else(Secret::draw);
+        let token = self
+            .token
+            .take()
+            .or(configured)
+            .unwrap_or_else(|| claude_relay_random::hexadecimal::<32>().into());
         host.sandbox_ref().store_token(&token).await?;
         self.configuration.auth_token = Some(token.clone());
         self.token = Some(token);
@@ -331,7 +335,7 @@ impl ClientBuilder {
         self.headers.extend(headers);
         let http = self.http()?;
         let deadline = Instant::now() + wanted.start_timeout;
-        let mut backoff = Backoff::default();
+        let mut backoff = new_backoff();
         let mut configured = self.configuration.is_empty();
         loop {
             let attempt = async {
@@ -348,7 +352,7 @@ impl ClientBuilder {
             };
             // Closed is a port that opens later; gone is gone.
             host.sandbox_ref().still_there().await?;
-            let wait = backoff.next(rand::random()).min(LONGEST_WAIT);
+            let wait = backoff.next_jittered(claude_relay_random::number()).min(LONGEST_WAIT);
             if Instant::now() + wait >= deadline {
                 return Err(Error::NotStarted {
                     sandbox: host.sandbox_ref().id().to_string(),

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::api::client::Client;
 use crate::driver::{Direction, Position, Tap};
+use crate::types::Secret;
 use crate::types::config::{Configuration, SystemPrompt};
 use crate::types::connection::Options;
 use crate::types::permission::{Decision, Handler, PermissionRequest};
-use crate::types::secret::Secret;
 
 /// The largest message that is read by default: the server's 64 MiB for a
 /// line of the agent, and the frame around it.

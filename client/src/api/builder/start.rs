@@ -72,7 +72,7 @@ impl ClientBuilder {
         Ok(Client::from_inner(Inner {
             driver,
             http,
-            control_prefix: rand::random(),
+            control_prefix: claude_relay_random::hexadecimal::<4>(),
             next_control: AtomicU64::new(1),
             host,
         }))
