@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::json::{elements, fields, is_array, is_object, is_string, string};
+use crate::text;
 
 /// How much of an unknown `type` is repeated in the error that names it.
 pub const UNKNOWN_TYPE_CHARS: usize = 50;
@@ -94,7 +95,7 @@ impl<'a> ClientMessage<'a> {
             "control_request" => Self::control_request(text),
             "capabilities" => Ok(Self::Capabilities),
             other => Err(ClientMessageError::UnknownType(
-                other.chars().take(UNKNOWN_TYPE_CHARS).collect(),
+                text::head(other, UNKNOWN_TYPE_CHARS).to_owned(),
             )),
         }
     }

@@ -21,7 +21,7 @@ mod parse;
 #[cfg(test)]
 mod properties;
 mod raw;
-mod servers;
+pub(crate) mod servers;
 mod value;
 
 use std::borrow::Cow;

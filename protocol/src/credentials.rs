@@ -5,7 +5,7 @@
 //! agent's environment, the redaction of its stderr, the key proxy, the checks
 //! of a configuration, and the client that brings credentials of its own.
 
-use crate::config::QueryConfig;
+use crate::config::{QueryConfig, servers};
 use crate::secret::Secret;
 
 /// The variable of the Messages API's address.
@@ -156,11 +156,39 @@ impl QueryConfig {
         CREDENTIALS.iter().filter_map(|row| Some((row, self.credential(row)?)))
     }
 
+    /// Returns every secret text of the configuration: credentials, the values
+    /// of `env`, and what MCP servers hold in headers, variables and addresses.
+    #[must_use]
+    pub fn secret_values(&self) -> Vec<Secret> {
+        let mut secrets = Vec::new();
+        for (row, value) in self.credential_variables() {
+            secrets.extend(row.secrets_in(value.expose()).into_iter().map(Secret::from));
+        }
+        for (name, value) in self.env.iter().flatten() {
+            secrets.push(value.clone());
+            secrets.extend(secrets_of_variable(name, value.expose()).into_iter().map(Secret::from));
+        }
+        if let Some(servers) = &self.mcp_servers {
+            servers::collect_secrets(servers, &mut secrets);
+        }
+        if let Some(agents) = &self.agents {
+            servers::collect_agents_secrets(agents, &mut secrets);
+        }
+        secrets
+    }
+
     /// Returns whether a field of the configuration logs the agent in.
     #[must_use]
     pub fn has_login(&self) -> bool {
         logins().any(|row| self.credential(row).is_some())
     }
+}
+
+/// Returns the secret parts of a variable: those of its row in
+/// [`CREDENTIALS`], or a password if it holds an address.
+#[must_use]
+pub fn secrets_of_variable<'v>(name: &str, value: &'v str) -> Vec<&'v str> {
+    by_variable(name).map_or_else(|| user_info(value), |row| row.secrets_in(value))
 }
 
 /// Returns the values of `Name: value` lines, and for `Authorization` and the
@@ -189,6 +217,14 @@ pub fn user_info(address: &str) -> Vec<&str> {
     let Some((user_info, _)) = authority.rsplit_once('@') else { return Vec::new() };
     let password = user_info.split_once(':').map(|(_, password)| password);
     [Some(user_info), password].into_iter().flatten().filter(|text| !text.is_empty()).collect()
+}
+
+/// Returns the values of an address's query.
+pub fn query_values(address: &str) -> impl Iterator<Item = &str> {
+    let address = address.split_once('#').map_or(address, |(address, _)| address);
+    let query = address.split_once('?').map(|(_, query)| query);
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    pairs.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value))
 }
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ pub mod isolation;
 pub mod json;
 pub mod log;
 pub mod process;
-pub mod random;
 pub mod runtime;
 pub mod session;
 pub mod settings;

@@ -7,6 +7,7 @@ use super::env::no_previous;
 use super::raw;
 use super::value::{self, Path};
 use super::{ConfigError, MASK, Secret};
+use crate::credentials;
 use crate::json::{self, Entries};
 
 const KEPT: &str =
@@ -190,6 +191,49 @@ fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Adds what is secret in `mcpServers` to `secrets`.
+pub(crate) fn collect_secrets(servers: &Secret, secrets: &mut Vec<Secret>) {
+    collect_from_servers(&known(parsed(servers)), secrets);
+}
+
+/// Adds what is secret in `agents` to `secrets`.
+pub(crate) fn collect_agents_secrets(agents: &Secret, secrets: &mut Vec<Secret>) {
+    for (_, agent) in known(parsed(agents)) {
+        let servers = find(&known(Some(agent)), "mcpServers");
+        let elements = servers.and_then(|servers| json::elements(servers).ok());
+        for element in elements.into_iter().flatten() {
+            collect_from_servers(&known(Some(element)), secrets);
+        }
+    }
+}
+
+fn collect_from_servers(servers: &Entries<'_>, secrets: &mut Vec<Secret>) {
+    let mut add = |text: &str| secrets.push(text.into());
+    for (_, server) in servers {
+        for (field, value) in known(Some(server)) {
+            match &*field {
+                "headers" => {
+                    for (_, value) in known(Some(value)) {
+                        let value = json::string(value).unwrap_or_default();
+                        credentials::header_secrets(&value).for_each(&mut add);
+                    }
+                }
+                "env" => {
+                    for (_, value) in known(Some(value)) {
+                        add(&json::string(value).unwrap_or_default());
+                    }
+                }
+                "url" => {
+                    let url = json::string(value).unwrap_or_default();
+                    credentials::user_info(&url).into_iter().for_each(&mut add);
+                    credentials::query_values(&url).for_each(&mut add);
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// `mcpServers` as it may be shown.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::raw::HALF_A_PAIR;
 use super::{ConfigError, MAX_ARGUMENT_BYTES};
 use crate::json::{self, Entries};
+use crate::text;
 
 /// How many characters of a name that a client chose an error repeats.
 const MAX_NAME_CHARS: usize = 50;
@@ -51,11 +52,7 @@ impl fmt::Display for Path<'_> {
 /// A name that a client chose, fit to be shown: cut, and with control
 /// characters escaped.
 pub(super) fn shown(name: &str) -> String {
-    let mut text: String = name.chars().take(MAX_NAME_CHARS).flat_map(char::escape_debug).collect();
-    if name.chars().nth(MAX_NAME_CHARS).is_some() {
-        text.push('…');
-    }
-    text
+    text::cut(name, MAX_NAME_CHARS).escape_debug().to_string()
 }
 
 /// A string without NUL.

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use claude_relay_protocol::config::MAX_ARGUMENT_BYTES;
+use claude_relay_protocol::text;
 
 /// How long one argument or variable may be: Linux's `MAX_ARG_STRLEN` less its
 /// closing NUL. A configuration is held to less; this catches the rest, such
@@ -49,7 +50,7 @@ pub(in crate::agent) fn check(
         };
         let name = name.to_string_lossy();
         let name = name.split('=').next().unwrap_or_default();
-        Err(ArgumentError { name: name.chars().take(50).collect(), reason })
+        Err(ArgumentError { name: text::head(name, 50).to_owned(), reason })
     };
     let nul = |text: &OsStr| text.as_encoded_bytes().contains(&0);
     for arg in args {

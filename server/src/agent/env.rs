@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use claude_relay_protocol::config::QueryConfig;
+use claude_relay_protocol::credentials;
 
 /// Variables of the server that the agent does not get, each with the reason.
 /// A `*` at the end stands for any rest.
@@ -42,27 +43,17 @@ pub const SET: [(&str, &str, &str); 3] = [
     ("CLAUDE_CODE_SDK_READS_SESSION_STATE", "1", "as the SDK: asks for session state frames"),
 ];
 
-/// Variables by which the agent logs in or chooses where. When the
-/// configuration brings a credential, none of the server's may win over it:
-/// the agent prefers some kinds to others, and a cloud provider to all.
-const LOGIN: [&str; 8] = [
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "CLAUDE_CODE_OAUTH_TOKEN",
+/// Variables beside the credentials by which the agent logs in or chooses
+/// where. When the configuration brings a credential, neither these nor the
+/// server's credentials may win over it: the agent prefers some kinds to
+/// others, and a cloud provider to all.
+const LOGIN_CHOICES: [&str; 5] = [
     "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR",
     "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR",
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_FOUNDRY",
     "CLAUDE_CODE_USE_VERTEX",
 ];
-
-/// The first so many of [`LOGIN`] are credentials that a configuration's `env`
-/// may hold.
-const CREDENTIALS: usize = 3;
-
-/// Headers for the server's own gateway; an address from the configuration is
-/// another one.
-const GATEWAY_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
 
 /// The whole environment, sorted by name. `root_in_sandbox`: the agent runs as
 /// root without permission checks, which it does only when told that it is in
@@ -72,24 +63,25 @@ pub(in crate::agent) fn environment(
     inherited: &[(OsString, OsString)],
     root_in_sandbox: bool,
 ) -> Vec<(OsString, OsString)> {
-    let configured: Vec<(&str, &str)> = [
-        ("ANTHROPIC_API_KEY", &config.anthropic_api_key),
-        ("CLAUDE_CODE_OAUTH_TOKEN", &config.claude_code_oauth_token),
-        ("ANTHROPIC_AUTH_TOKEN", &config.anthropic_auth_token),
-        ("ANTHROPIC_BASE_URL", &config.anthropic_base_url),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value.as_ref()?.expose())))
-    .chain(config.env.iter().flatten().map(|(name, value)| (name.as_str(), value.expose())))
-    .collect();
-    let own_address = configured.iter().any(|(name, _)| *name == "ANTHROPIC_BASE_URL");
-    let own_login = configured.iter().any(|(name, _)| LOGIN[..CREDENTIALS].contains(name));
+    let configured: Vec<(&str, &str)> = config
+        .credential_variables()
+        .map(|(credential, value)| (credential.variable, value.expose()))
+        .chain(config.env.iter().flatten().map(|(name, value)| (name.as_str(), value.expose())))
+        .collect();
+    let own_address = configured.iter().any(|(name, _)| *name == credentials::BASE_URL);
+    let own_login =
+        configured.iter().any(|(name, _)| credentials::logins().any(|row| row.variable == *name));
+    let is_login = |name: &OsStr| {
+        LOGIN_CHOICES.iter().any(|choice| name == *choice)
+            || credentials::logins().any(|row| name == row.variable)
+    };
 
     let mut env: BTreeMap<OsString, OsString> = inherited
         .iter()
         .filter(|(name, _)| !is_removed(name))
-        .filter(|(name, _)| !own_address || name != GATEWAY_HEADERS)
-        .filter(|(name, _)| !own_login || !LOGIN.iter().any(|login| name == login))
+        // Headers for the server's own gateway are not for another address.
+        .filter(|(name, _)| !own_address || name != credentials::CUSTOM_HEADERS)
+        .filter(|(name, _)| !own_login || !is_login(name))
         .cloned()
         .collect();
     // An update would replace the program under a process that lives for days.
@@ -108,4 +100,18 @@ pub(in crate::agent) fn is_removed(name: &OsStr) -> bool {
         Some(prefix) => name.starts_with(prefix.as_bytes()),
         None => name == pattern.as_bytes(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use claude_relay_protocol::credentials::{CREDENTIALS, Receiver};
+
+    use super::*;
+
+    #[test]
+    fn credentials_of_e2b_are_removed() {
+        for row in CREDENTIALS.iter().filter(|row| row.receiver == Receiver::E2b) {
+            assert!(is_removed(row.variable.as_ref()), "{}", row.variable);
+        }
+    }
 }

@@ -21,7 +21,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use claude_relay_protocol::config::{PermissionMode, QueryConfig, Secret, SettingSource, Tools};
+use claude_relay_protocol::config::{PermissionMode, QueryConfig, SettingSource, Tools};
 use claude_relay_protocol::json::{elements, fields, string};
 use serde_json::value::RawValue;
 
@@ -156,7 +156,7 @@ impl Mode {
         if !env.is_empty() {
             return refuse("env", "variables can name programs to run (GIT_SSH_COMMAND, SHELL)");
         }
-        if config.anthropic_base_url.is_some() && !has_credential(config) {
+        if config.anthropic_base_url.is_some() && !config.has_login() {
             return refuse(
                 "anthropicBaseUrl",
                 "the server's credential would go there; give one along with it",
@@ -185,13 +185,6 @@ impl Mode {
             _ => "only Read, Write, Edit, Glob and Grep exist, without rules of their own",
         }
     }
-}
-
-/// Whether `config` brings something to log in with.
-fn has_credential(config: &QueryConfig) -> bool {
-    let given: [&Option<Secret>; 3] =
-        [&config.anthropic_api_key, &config.claude_code_oauth_token, &config.anthropic_auth_token];
-    given.into_iter().any(Option::is_some)
 }
 
 impl fmt::Display for Mode {

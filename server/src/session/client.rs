@@ -138,7 +138,7 @@ impl Session {
         let ConnectRequest { id, attach, channels, accepted } = request;
         let sequenced = attach.replay.is_some();
         tracing::info!(connection = id.0, sequenced, "client connected");
-        let stream = self.stream.get_or_insert_with(crate::random::stream_id).clone();
+        let stream = self.stream.get_or_insert_with(claude_relay_random::hexadecimal::<16>).clone();
         let (cursor, gap) = match &attach.replay {
             None => (self.replay.next(), None),
             Some(replay) => starting_point(&self.replay, replay, &stream),

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use claude_relay_protocol::text;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
@@ -53,7 +54,7 @@ impl Session {
                         }
                     }
                     None => {
-                        let id: String = request_id.chars().take(QUOTED_CHARS).collect();
+                        let id = text::head(&request_id, QUOTED_CHARS);
                         let error = format!(
                             "No permission request {id:?} is open: it was answered, withdrawn or never made"
                         );

@@ -1,48 +1,43 @@
-//! Secrets the agent was given, taken out of what it writes to stderr.
+//! Redaction: secrets that the agent was given are masked in its stderr.
 //!
-//! A program that dies over its credentials likes to print them, and its last
-//! words go to the client and into the log. Its stdout is the conversation and
-//! is never touched.
+//! A program that fails over its credentials often prints them, and its stderr
+//! goes to the client and into the log. Its stdout is the conversation and is
+//! never touched.
 
 use std::ffi::OsString;
 
 use claude_relay_protocol::config::MASK;
+use claude_relay_protocol::credentials::secrets_of_variable;
 use claude_relay_protocol::{QueryConfig, Secret};
+use percent_encoding::percent_decode_str;
 
-/// Variables of the server's environment that hold a credential.
-const CREDENTIALS: [&str; 4] =
-    ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY"];
+/// Shorter values are not masked: they would be found inside ordinary words.
+const MIN_SECRET_BYTES: usize = 8;
 
-/// Shorter values are no secrets worth the name, and would blot out words.
-const SHORTEST: usize = 8;
-
-/// What must not be repeated.
+/// The texts to mask, the longest first.
 #[derive(Debug, Default)]
 pub(super) struct Redactor {
     secrets: Vec<Secret>,
 }
 
 impl Redactor {
-    /// For an agent with this configuration and environment.
+    /// Collects the secrets of an agent's configuration and environment.
     pub(super) fn new(config: &QueryConfig, environment: &[(OsString, OsString)]) -> Self {
-        let configured = [
-            &config.anthropic_api_key,
-            &config.claude_code_oauth_token,
-            &config.anthropic_auth_token,
-        ];
-        let laid_over = config.env.iter().flatten().map(|(_, value)| value);
         let inherited = environment
             .iter()
-            .filter(|(name, _)| CREDENTIALS.iter().any(|credential| name == credential))
-            .filter_map(|(_, value)| value.to_str())
-            .map(|value| Secret::new(value.to_owned()));
+            .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
+            .flat_map(|(name, value)| secrets_of_variable(name, value))
+            .map(Secret::from);
         let mut secrets: Vec<Secret> =
-            configured.into_iter().flatten().chain(laid_over).cloned().chain(inherited).collect();
-        secrets.retain(|secret| secret.expose().len() >= SHORTEST);
+            config.secret_values().into_iter().chain(inherited).flat_map(spellings).collect();
+        secrets.retain(|secret| secret.expose().len() >= MIN_SECRET_BYTES);
+        // A secret can be part of a longer one, which is masked whole.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        secrets.dedup();
         Self { secrets }
     }
 
-    /// `text` with a mask in place of every secret.
+    /// Returns `text` with a mask in place of every secret.
     pub(super) fn redact(&self, text: String) -> String {
         self.secrets.iter().fold(text, |text, secret| {
             if text.contains(secret.expose()) { text.replace(secret.expose(), MASK) } else { text }
@@ -50,23 +45,71 @@ impl Redactor {
     }
 }
 
+/// Returns a secret as programs may print it: whole, line by line, and without
+/// its percent encoding.
+fn spellings(secret: Secret) -> Vec<Secret> {
+    let text = secret.expose();
+    let mut spellings: Vec<Secret> = Vec::new();
+    if text.contains('\n') {
+        spellings.extend(text.lines().map(|line| Secret::from(line.trim())));
+    }
+    if text.contains('%') {
+        let decoded = percent_decode_str(text).decode_utf8_lossy();
+        spellings.push(Secret::from(decoded));
+    }
+    spellings.push(secret);
+    spellings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn redactor(config: &str, environment: &[(&str, &str)]) -> Redactor {
+        let config = QueryConfig::parse(config.as_bytes(), &QueryConfig::default()).unwrap().config;
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Redactor::new(&config, &environment)
+    }
+
     #[test]
-    fn secrets_are_masked_wherever_they_came_from() {
-        let config =
-            br#"{"anthropicApiKey":"sk-configured","env":{"A":"laid-over-value","B":"x"}}"#;
-        let config = QueryConfig::parse(config, &QueryConfig::default()).unwrap().config;
-        let environment = [
-            ("CLAUDE_CODE_OAUTH_TOKEN".into(), "inherited-token".into()),
-            ("HOME".into(), "/home/user".into()),
-        ];
-        let redactor = Redactor::new(&config, &environment);
+    fn credentials_are_masked_wherever_they_came_from() {
+        let redactor = redactor(
+            r#"{"anthropicApiKey":"sk-configured","env":{"A":"laid-over-value","B":"x"}}"#,
+            &[("CLAUDE_CODE_OAUTH_TOKEN", "inherited-token"), ("HOME", "/home/user")],
+        );
         assert_eq!(
             redactor.redact("sk-configured laid-over-value x inherited-token /home/user".into()),
             "*** *** x *** /home/user"
         );
+    }
+
+    #[test]
+    fn headers_and_passwords_in_addresses_are_masked() {
+        let redactor = redactor(
+            r#"{"mcpServers":{"s":{"type":"http","url":"http://u:mcp-password@h/?k=query-value","headers":{"Authorization":"Bearer mcp-token"}}},
+                "agents":{"a":{"mcpServers":[{"t":{"command":"c","env":{"K":"deep-value"}}}]}}}"#,
+            &[
+                ("ANTHROPIC_CUSTOM_HEADERS", "X-A: first-value\nAuthorization: Basic second-value"),
+                ("ANTHROPIC_BASE_URL", "https://user:p%40ssword@host/path"),
+                ("https_proxy", "http://user:proxy-password@host"),
+            ],
+        );
+        for (text, masked) in [
+            ("mcp-password query-value mcp-token", "*** *** ***"),
+            ("deep-value", "***"),
+            ("first-value, second-value", "***, ***"),
+            ("Basic second-value", "***"),
+            ("https://user:p%40ssword@host/path p@ssword", "https://***@host/path ***"),
+            ("proxy-password http://host", "*** http://host"),
+        ] {
+            assert_eq!(redactor.redact(text.into()), masked);
+        }
+    }
+
+    #[test]
+    fn a_secret_of_several_lines_is_masked_line_by_line() {
+        let redactor = redactor(r#"{"env":{"PEM":"first-line\nsecond-line"}}"#, &[]);
+        assert_eq!(redactor.redact("at second-line".into()), "at ***");
     }
 }

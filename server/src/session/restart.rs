@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// The wait after the second failure in a row; it doubles from there.
-const FIRST: Duration = Duration::from_secs(1);
+use claude_relay_protocol as protocol;
 
-/// The longest wait.
-const LONGEST: Duration = Duration::from_secs(30);
+/// The waits from the second failure in a row on.
+const WAITS: protocol::Backoff =
+    protocol::Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// Counts failures in a row. Pure.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Backoff {
     pub(super) fn delay(&self) -> Duration {
         match self.failures {
             0 | 1 => Duration::ZERO,
-            more => FIRST.saturating_mul(1 << (more - 2).min(16)).min(LONGEST),
+            more => WAITS.nth(more - 2),
         }
     }
 }
@@ -66,7 +66,7 @@ mod tests {
         backoff.succeeded();
         assert_eq!(backoff.delay(), Duration::ZERO);
         (0..100).for_each(|_| backoff.failed(now));
-        assert_eq!(backoff.delay(), LONGEST);
+        assert_eq!(backoff.delay(), Duration::from_secs(30));
     }
 
     #[test]

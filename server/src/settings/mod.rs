@@ -311,13 +311,9 @@ mod tests {
             (
                 &["--stop-grace", "5"],
                 &[],
-                "--stop-grace: expected a duration such as 500ms, 30s or 10m, got \"5\"",
+                "--stop-grace: expected a duration with a unit, got \"5\": did you mean 5s?",
             ),
-            (
-                &["--ping-interval", "0s"],
-                &[],
-                "--ping-interval: expected a duration such as 500ms, 30s or 10m, got \"0s\"",
-            ),
+            (&["--ping-interval", "0s"], &[], "--ping-interval: expected a duration above 0"),
             (&[], &[("RELAY_DEMO", "maybe")], "RELAY_DEMO: expected true or false, got \"maybe\""),
             (&["--log-format", "xml"], &[], "--log-format: expected text or json"),
             (&["--replay-bytes", "-1"], &[], "unexpected argument"),

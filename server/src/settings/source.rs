@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use claude_relay_protocol::Secret;
+use claude_relay_protocol::{Secret, duration};
 
 use super::SettingsError;
 
@@ -110,12 +110,12 @@ impl Source {
         let found = self
             .text(flag, flag_name, variable)?
             .unwrap_or(Found { name: flag_name, value: default.to_owned() });
-        match humantime::parse_duration(&found.value) {
-            Ok(duration) if !duration.is_zero() => Ok(duration),
-            _ => Err(bad(
-                found.name,
-                format!("expected a duration such as 500ms, 30s or 10m, got {:?}", found.value),
-            )),
+        match duration::parse(&found.value) {
+            Ok(duration) if duration.is_zero() => {
+                Err(bad(found.name, "expected a duration above 0"))
+            }
+            Ok(duration) => Ok(duration),
+            Err(error) => Err(bad(found.name, error.to_string())),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A user message in Claude's words as the input of a turn.
 
 use claude_relay_protocol::json::{elements, fields, is_string, string};
+use claude_relay_protocol::text;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ fn translate_block(block: &RawValue, at: &str) -> Result<Value, UnsupportedMessa
         (Some("image"), _, Some(source)) => image(source, at),
         (kind, ..) => Err(UnsupportedMessage(format!(
             "{at}: Codex takes text and images, no block of type {:?}",
-            kind.unwrap_or_default().chars().take(50).collect::<String>()
+            text::head(kind.unwrap_or_default(), 50)
         ))),
     }
 }

@@ -1,40 +1,27 @@
-//! Random uuids.
+//! UUIDs of the built-in agent's messages.
 
-use std::fs::File;
-use std::io::{self, Read};
+use claude_relay_random::{bytes, uuid_of};
 
-/// Random bytes read at once: 16 uuids.
+/// UUIDs that are drawn at once: a system call for each would be a large part
+/// of the work for a small message.
 const POOL_BYTES: usize = 256;
 
-/// Draws version 4 uuids. Nothing is drawn before the first is asked for: a
-/// snapshot of an idle machine would give every copy of it the same ones.
+/// A small supply of random bytes. Empty until the first UUID is asked for: a
+/// copy of an idle machine must not draw the same ones.
 #[derive(Default)]
 pub(super) struct Ids {
     pool: Vec<u8>,
 }
 
 impl Ids {
-    /// A new uuid.
-    ///
-    /// # Errors
-    ///
-    /// When the system gives no random bytes.
-    pub(super) fn uuid(&mut self) -> io::Result<String> {
+    /// Returns a new UUID.
+    pub(super) fn uuid(&mut self) -> String {
         if self.pool.len() < 16 {
-            self.pool.resize(POOL_BYTES, 0);
-            File::open("/dev/urandom")?.read_exact(&mut self.pool)?;
+            self.pool = bytes::<POOL_BYTES>().into();
         }
         let rest = self.pool.split_off(self.pool.len() - 16);
-        let random = rest.iter().fold(0_u128, |all, byte| all << 8 | u128::from(*byte));
-        Ok(version_4(random))
+        uuid_of(rest.try_into().unwrap_or_else(|_| bytes()))
     }
-}
-
-/// `random` with the version and the variant of RFC 9562 put in.
-fn version_4(random: u128) -> String {
-    let bits = random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let hex = format!("{bits:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]
@@ -42,15 +29,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_and_the_variant_are_in_their_places() {
-        assert_eq!(version_4(0), "00000000-0000-4000-8000-000000000000");
-        assert_eq!(version_4(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-    }
-
-    #[test]
     fn uuids_differ() {
         let mut ids = Ids::default();
-        let drawn: std::collections::HashSet<_> = (0..100).map(|_| ids.uuid().unwrap()).collect();
+        let drawn: std::collections::HashSet<_> = (0..100).map(|_| ids.uuid()).collect();
         assert_eq!(drawn.len(), 100);
     }
 }

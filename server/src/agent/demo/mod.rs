@@ -332,9 +332,9 @@ impl Agent {
     /// Prints a line that needs the facts of the session and a uuid.
     fn line(&mut self, build: impl FnOnce(&Facts<'_>, &str) -> Value) -> Result<(), Stop> {
         if self.session_id.is_none() {
-            self.session_id = Some(self.ids.uuid()?);
+            self.session_id = Some(self.ids.uuid());
         }
-        let uuid = self.ids.uuid()?;
+        let uuid = self.ids.uuid();
         let line = build(&self.facts(), &uuid);
         Ok(self.out.line(&line)?)
     }

@@ -44,7 +44,7 @@ impl Agent {
         if !self.options.prompts || self.permission_mode == "dontAsk" {
             return Ok(Verdict::Denied(format!("{tool} was blocked: there is nobody to ask.")));
         }
-        let id = self.ids.uuid()?;
+        let id = self.ids.uuid();
         self.turn()?.asked = Some(id.clone());
         self.state("requires_action")?;
         self.line(|facts, _| lines::can_use_tool(facts, tool, tool_use_id, input, &id))?;

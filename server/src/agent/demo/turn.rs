@@ -64,7 +64,7 @@ impl Agent {
 
     /// Emits numbered lines, at a pace if there is one.
     fn emit(&mut self, total: u64, size: usize, rate: Option<f64>) -> Result<(), Stop> {
-        let run = self.ids.uuid()?;
+        let run = self.ids.uuid();
         let session_id = self.session_id.as_deref().unwrap_or_default();
         let mut lines = Lines::new(size, total, session_id, &run[..8]);
         let line_bytes = lines.line_bytes();

@@ -2,15 +2,8 @@
 
 use std::borrow::Cow;
 
-use claude_relay_protocol::Secret;
 use hyper::header::HeaderValue;
 use percent_encoding::percent_decode_str;
-use subtle::ConstantTimeEq as _;
-
-/// Compares in constant time for tokens of equal length.
-pub(super) fn equal(token: &Secret, offered: &[u8]) -> bool {
-    token.expose().as_bytes().ct_eq(offered).into()
-}
 
 /// The token in `Authorization: Bearer …`; empty for another scheme.
 pub(super) fn in_header(value: &HeaderValue) -> &[u8] {

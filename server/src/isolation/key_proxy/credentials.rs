@@ -5,21 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use claude_relay_protocol::Secret;
+use claude_relay_protocol::credentials::{BASE_URL, CUSTOM_HEADERS, logins};
 use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, Scheme};
-use subtle::ConstantTimeEq as _;
-
-/// The variables that hold a credential. Each keeps its name, because the
-/// agent behaves differently for each kind.
-const CREDENTIALS: [&str; 3] =
-    ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"];
-
-/// Headers for a gateway, which can hold a credential of it: the proxy adds
-/// them itself.
-const CUSTOM_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
-
-const BASE_URL: &str = "ANTHROPIC_BASE_URL";
 
 /// Where the API is when nothing else is said.
 const DEFAULT_BASE: &str = "https://api.anthropic.com";
@@ -124,7 +113,8 @@ pub fn substitute(
     let custom = custom_headers(value(CUSTOM_HEADERS))?;
     let mut substitutions = Vec::new();
     let mut replaced = Vec::new();
-    for name in CREDENTIALS {
+    // Each variable keeps its name: the agent behaves differently for each.
+    for name in logins().map(|credential| credential.variable) {
         let Some(real) = value(name) else { continue };
         let placeholder = draw();
         replaced.push((real.as_bytes().to_owned(), placeholder.clone()));
@@ -240,9 +230,7 @@ impl Upstream {
     }
 
     fn substitution(&self, shown: &[u8]) -> Option<&Substitution> {
-        self.substitutions
-            .iter()
-            .find(|substitution| substitution.placeholder.expose().as_bytes().ct_eq(shown).into())
+        self.substitutions.iter().find(|substitution| substitution.placeholder.matches(shown))
     }
 
     /// The address of `path_and_query` at the API. `None` when it is none.

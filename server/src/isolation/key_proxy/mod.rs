@@ -83,15 +83,18 @@ impl KeyProxy {
         &self,
         env: Vec<(OsString, OsString)>,
     ) -> Result<Vec<(OsString, OsString)>, SubstituteError> {
-        let (env, upstream) = credentials::substitute(
-            env,
-            &format!("http://{}", self.address),
-            crate::random::placeholder,
-        )?;
+        let (env, upstream) =
+            credentials::substitute(env, &format!("http://{}", self.address), random_placeholder)?;
         // A holder that panicked cannot have left half a value.
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(upstream));
         Ok(env)
     }
+}
+
+/// Draws what the agent gets in place of a credential; its prefix says where
+/// it comes from.
+fn random_placeholder() -> String {
+    format!("sk-ant-relay-{}", claude_relay_random::hexadecimal::<32>())
 }
 
 async fn serve(listener: TcpListener, forwarder: Arc<Forwarder>, current: Current) {

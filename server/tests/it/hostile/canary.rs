@@ -119,6 +119,68 @@ fn bad_configurations() -> Vec<String> {
     ]
 }
 
+/// An agent that prints all it was given to stderr, whole and in parts, and
+/// ends.
+fn printing_agent(env: &TestEnv) -> std::path::PathBuf {
+    let path = env.file("agent");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && exit 0\n\
+         for argument in \"$@\"; do [ -f \"$argument\" ] && cat \"$argument\" > '{0}'; done\n\
+         read -r line\nread -r line\n\
+         {{ env; cat '{0}'; echo; tr '\":@, ' '\\n\\n\\n\\n\\n' < '{0}'; env | tr '=:@ ' '\\n\\n\\n\\n'; }} >&2\n\
+         exit 3\n",
+        env.file("mcp").display()
+    );
+    std::fs::write(&path, script).expect("a script in the temp directory");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("a mode for our own file");
+    path
+}
+
+#[tokio::test]
+async fn secrets_that_the_agent_prints_are_masked() {
+    let env = TestEnv::new();
+    let agent = printing_agent(&env);
+    let relay = Launch::new(&env)
+        .argument("--claude-path")
+        .argument(&agent)
+        .argument("--log=trace")
+        .variable("ANTHROPIC_API_KEY", &secret("inherited-key"))
+        .variable(
+            "ANTHROPIC_CUSTOM_HEADERS",
+            &format!("X-Gateway: {}\nAuthorization: Bearer {}", secret("one"), secret("two")),
+        )
+        .variable("ANTHROPIC_BASE_URL", &format!("http://user:{}@127.0.0.1:1/", secret("base")))
+        .variable("HTTPS_PROXY", &format!("http://user:{}@127.0.0.1:1/", secret("proxy")))
+        .start();
+    let configuration = json!({
+        "env": { "PEM": format!("{}\n{}", secret("first-line"), secret("second-line")) },
+        "mcpServers": {
+            "web": {
+                "type": "http",
+                "url": format!("http://user:{}@127.0.0.1:1/?key={}", secret("url"), secret("query")),
+                "headers": { "Authorization": format!("Bearer {}", secret("header")) },
+            },
+            "own": { "command": "true", "env": { "KEY": secret("mcp-env") } },
+        },
+        "agents": { "sub": { "description": "d", "prompt": "p", "mcpServers": [
+            { "deep": { "type": "http", "url": "http://h/", "headers": { "X-Key": secret("deep") } } },
+        ] } },
+    });
+    let mut watch = Watch::default();
+    watch.ask(&relay, "POST", "/config", "", &configuration.to_string()).await;
+    let mut client = Client::open(relay.address(), "/ws").await;
+    watch.frames_until(&mut client, |frame| frame["type"] == "connected").await;
+    client.say("a message on which the agent prints and ends").await;
+    watch.frames_until(&mut client, |frame| frame["type"] == "exit").await;
+    client.close().await;
+    let mcp = std::fs::read_to_string(env.file("mcp")).expect("the agent saw its MCP servers");
+    assert!(mcp.contains(&secret("header")) && mcp.contains(&secret("mcp-env")), "{mcp}");
+    watch.saw("the log", relay.stderr());
+    relay.stop();
+    watch.assert_clean();
+}
+
 #[tokio::test]
 async fn no_secret_is_visible_outside() {
     let env = TestEnv::new();
