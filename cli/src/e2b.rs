@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use claude_relay_client::Error;
-use claude_relay_client::e2b::{E2b, Filter, Killed, Paused, SandboxId, SandboxInfo, strays};
+use claude_relay_client::e2b::{E2b, Filter, Killed, Paused, SandboxId, SandboxInfo, orphans};
 
 use crate::args::{E2bCommand, KillArgs};
 use crate::exit::Exit;
@@ -47,7 +47,7 @@ pub(crate) async fn run(command: E2bCommand, terminal: &Terminal) -> Result<Exit
 /// Which sandboxes are listed, and killed as `--all`: those that claude-relay
 /// has started, or every one of the account.
 fn filter(everybodys: bool) -> Filter {
-    if everybodys { Filter::default() } else { strays::ours(None) }
+    if everybodys { Filter::default() } else { orphans::owned(None) }
 }
 
 async fn ls(e2b: &E2b, everybodys: bool, terminal: &Terminal) -> Result<Exit, Exit> {

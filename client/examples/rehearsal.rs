@@ -74,7 +74,7 @@ async fn main() -> Result<(), Failure> {
     expect("the second answer", second.text == "And so did the rest.")?;
     expect("in the same conversation", first.session_id == second.session_id)?;
     client.kill().await?;
-    expect("all is cleaned up", e2b.settled(TURN_TIMEOUT).await)?;
+    expect("all is cleaned up", e2b.wait_for_cleanup(TURN_TIMEOUT).await)?;
     fake.finish();
     Ok(())
 }

@@ -33,13 +33,13 @@ async fn main() {
     ]);
     let e2b = E2b::new(Options::default().resolve_with(&variables).unwrap()).unwrap();
     let mut out = std::io::stdout();
-    let mut settled = 0;
+    let mut steady = 0;
     for round in 1..=ROUNDS {
         let started = Instant::now();
         let options = PoolOptions {
             name: "bench".into(),
             new: NewSandbox::new("base"),
-            most: SANDBOXES,
+            max_size: SANDBOXES,
             warm: SANDBOXES / 10,
             starting: 50,
         };
@@ -60,9 +60,9 @@ async fn main() {
         writeln!(out, "round {round}: {alive} alive after {taken:.2?}, all ended after {all:.2?}, {resident} KiB resident").unwrap();
         assert_eq!(alive, SANDBOXES);
         if round == WARM_UP {
-            settled = resident;
+            steady = resident;
         }
-        let grown = resident.saturating_sub(settled);
+        let grown = resident.saturating_sub(steady);
         assert!(round <= WARM_UP || grown <= MAX_GROWTH_KIB, "grown by {grown} KiB");
     }
 }

@@ -4,7 +4,7 @@
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
-/// How many kills of strays and of dropped guards are under way at a time.
+/// How many kills of orphans and of dropped guards are under way at a time.
 pub const KILLS_AT_A_TIME: usize = 20;
 
 /// The tasks of one client that nobody holds.

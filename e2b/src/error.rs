@@ -205,10 +205,7 @@ impl Error {
 
 /// Cuts a server's text to what is kept of it.
 pub(crate) fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    claude_relay_protocol::text::cut(text, MAX_MESSAGE_CHARS).into_owned()
 }
 
 #[cfg(test)]

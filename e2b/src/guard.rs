@@ -4,14 +4,13 @@
 //! dropped in the middle, would leave it running and costing until its time
 //! is over. A guard kills it instead.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::http::E2b;
+use crate::orphans::{OWNER, OWNER_MARK, START_MARK};
 use crate::sandbox::{NewSandbox, Sandbox};
 use crate::sandboxes::Filter;
-use crate::strays::{OWNER, OWNER_MARK, START_MARK};
 
 /// When it is looked for a sandbox whose creation was not answered: it may
 /// appear a while after the connection was cut.
@@ -20,7 +19,7 @@ const LOOK_AFTER: [Duration; 3] =
 
 /// Holds a sandbox and kills it when dropped, unless it was taken out with
 /// [`Guard::keep`]. The kill runs as a task of the runtime: wait for it with
-/// [`E2b::settled`] before the process ends.
+/// [`E2b::wait_for_cleanup`] before the process ends.
 pub struct Guard {
     sandbox: Option<Sandbox>,
     /// What the end of the sandbox sets free.
@@ -97,7 +96,7 @@ impl E2b {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let (e2b, mut new) = (self.clone(), new.clone());
         let operation = format!("create a sandbox of {:?}", new.template);
-        let start = unique();
+        let start = claude_relay_random::hexadecimal::<16>();
         new.metadata.insert(OWNER_MARK.to_owned(), OWNER.to_owned());
         new.metadata.insert(START_MARK.to_owned(), start.clone());
         self.cleanup().tasks.spawn(async move {
@@ -142,7 +141,7 @@ impl E2b {
     /// Waits until everything that dropped guards and lost answers set going
     /// is done, at most `patience`. Whether it is done by then. Guards may
     /// still be made and dropped afterwards.
-    pub async fn settled(&self, patience: Duration) -> bool {
+    pub async fn wait_for_cleanup(&self, patience: Duration) -> bool {
         let tasks = &self.cleanup().tasks;
         tasks.close();
         let done = tokio::time::timeout(patience, tasks.wait()).await.is_ok();
@@ -158,11 +157,4 @@ fn may_have_been_made(error: &Error) -> bool {
         Error::TimedOut { .. } | Error::Malformed { .. } | Error::Failed(_) => true,
         _ => false,
     }
-}
-
-/// A text that no other start has. It guards no secret; the standard
-/// library's random seeds are enough for it.
-fn unique() -> String {
-    let part = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", part(), part())
 }

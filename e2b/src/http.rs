@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use claude_relay_protocol::{Backoff, Secret};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -24,6 +24,8 @@ pub const MAX_RETRIES: u32 = 3;
 /// The first wait before a request is repeated for want of capacity; doubled
 /// each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+/// The longest such wait.
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// The longest JSON answer that is read.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// How long making a connection may take.
@@ -163,7 +165,7 @@ impl E2b {
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
         let within = request.within.or(self.inner.settings.request_timeout);
         let deadline = within.map(|wait| Instant::now() + wait);
-        let mut backoff = FIRST_BACKOFF;
+        let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
         let mut retries = 0;
         loop {
             let error = match self.send_once(&request, deadline).await {
@@ -172,7 +174,7 @@ impl E2b {
             };
             let wait = match &error {
                 Error::RateLimited { retry_after: Some(wait), .. } => *wait,
-                Error::Busy(_) => backoff,
+                Error::Busy(_) => backoff.next_wait(),
                 _ => return Err(error),
             };
             let in_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
@@ -182,7 +184,6 @@ impl E2b {
             tracing::debug!(%error, ?wait, "repeating a request");
             tokio::time::sleep(wait).await;
             retries += 1;
-            backoff *= 2;
         }
     }
 
@@ -241,12 +242,11 @@ impl Answer {
 }
 
 /// A secret as a header value that no debug output shows.
-pub(crate) fn secret_header(secret: &SecretString, operation: &str) -> Result<HeaderValue, Error> {
-    let mut value =
-        HeaderValue::from_str(secret.expose_secret()).map_err(|_| Error::Malformed {
-            operation: operation.to_owned(),
-            problem: "a token cannot be a header value".to_owned(),
-        })?;
+pub(crate) fn secret_header(secret: &Secret, operation: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| Error::Malformed {
+        operation: operation.to_owned(),
+        problem: "a token cannot be a header value".to_owned(),
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }

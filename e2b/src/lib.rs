@@ -18,7 +18,7 @@
 //!     println!("{} with {} headers", relay.url, relay.headers.len());
 //! }
 //! drop(guard);
-//! e2b.settled(Duration::from_secs(30)).await;
+//! e2b.wait_for_cleanup(Duration::from_secs(30)).await;
 //! # Ok(())
 //! # }
 //! ```
@@ -29,11 +29,10 @@
 //!   key is attached and a request repeated;
 //! * sandboxes: [`sandbox`], [`sandboxes`] with the calls, [`endpoint`] of
 //!   their ports, [`files`] and [`watch`] through envd;
-//! * many of them: [`guard`], [`strays`], [`pool`];
+//! * many of them: [`guard`], [`orphans`], [`pool`];
 //! * templates: the definition in [`template`], its files in [`context`], the
 //!   calls in [`templates`], a whole [`build`];
-//! * ours: [`relay`] is the template, [`shipped`] what a client must know of
-//!   it, [`checkout`] and [`binary`] what goes in, [`dockerfile`] the same for
+//! * the relay's template: [`relay`], its names in [`template_defaults`], [`checkout`] and [`binary`] what goes in, [`dockerfile`] the same for
 //!   Docker, [`rehearsal`] without a cloud.
 //!
 //! Features: `template` for what is about templates, `cli` (default) for the
@@ -64,7 +63,7 @@ mod glob;
 pub mod guard;
 pub mod http;
 mod multipart;
-pub mod plain;
+pub mod orphans;
 pub mod pool;
 #[cfg(feature = "template")]
 pub mod quote;
@@ -76,10 +75,10 @@ pub mod sandbox;
 pub mod sandbox_id;
 pub mod sandboxes;
 pub mod settings;
-pub mod shipped;
-pub mod strays;
+pub mod strip_ansi;
 #[cfg(feature = "template")]
 pub mod template;
+pub mod template_defaults;
 #[cfg(feature = "template")]
 pub mod template_name;
 #[cfg(feature = "template")]

@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let text = claude_relay_e2b::plain::plain(failure.text());
+            let text = claude_relay_e2b::strip_ansi::strip_ansi(failure.text());
             // Nothing can be done if nobody reads it.
             let _ = writeln!(std::io::stderr(), "claude-relay-e2b: {text}");
             ExitCode::from(failure.code())

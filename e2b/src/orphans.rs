@@ -26,7 +26,7 @@ pub const POOL_MARK: &str = "claude-relay-pool";
 
 /// The sandboxes that claude-relay started, those of one pool only if named.
 #[must_use]
-pub fn ours(pool: Option<&str>) -> Filter {
+pub fn owned(pool: Option<&str>) -> Filter {
     let mut metadata = BTreeMap::from([(OWNER_MARK.to_owned(), OWNER.to_owned())]);
     if let Some(pool) = pool {
         metadata.insert(POOL_MARK.to_owned(), pool.to_owned());

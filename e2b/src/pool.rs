@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use claude_relay_protocol::Backoff;
 use futures_util::future::join_all;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -13,9 +14,9 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::http::E2b;
+use crate::orphans::POOL_MARK;
 use crate::sandbox::{NewSandbox, Sandbox};
 use crate::sandboxes::Killed;
-use crate::strays::POOL_MARK;
 
 /// The wait after a warm sandbox could not be started; doubled each time.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -26,14 +27,14 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
     /// The pool's name, a mark on each of its sandboxes by which
-    /// [`crate::strays::ours`] finds them.
+    /// [`crate::orphans::owned`] finds them.
     pub name: String,
     /// What its sandboxes are. `timeout` is how long one lives after it was
     /// handed out; a warm one is kept alive until then.
     pub new: NewSandbox,
     /// How many may live at once, warm ones included. At least 1.
-    pub most: usize,
-    /// How many are kept warm. At most `most`.
+    pub max_size: usize,
+    /// How many are kept warm. At most `max_size`.
     pub warm: usize,
     /// How many are started at a time. At least 1.
     pub starting: usize,
@@ -58,7 +59,7 @@ pub struct PoolCounts {
 }
 
 /// A sandbox that was handed out. Killed when dropped: wait for that with
-/// [`E2b::settled`]. Its place in the pool is free when it is gone.
+/// [`E2b::wait_for_cleanup`]. Its place in the pool is free when it is gone.
 #[derive(Debug)]
 pub struct Lease {
     guard: Guard,
@@ -138,16 +139,16 @@ impl SandboxPool {
     /// # Errors
     /// [`Error::Argument`] if the numbers make no sense.
     pub fn open(e2b: E2b, mut options: PoolOptions) -> Result<Self, Error> {
-        if options.most == 0 || options.starting == 0 || options.warm > options.most {
+        if options.max_size == 0 || options.starting == 0 || options.warm > options.max_size {
             return Err(Error::Argument(format!(
                 "a pool of {} sandboxes cannot keep {} warm and start {} at a time",
-                options.most, options.warm, options.starting
+                options.max_size, options.warm, options.starting
             )));
         }
         options.new.metadata.insert(POOL_MARK.to_owned(), options.name.clone());
         let shared = Arc::new(Shared {
             e2b,
-            places: Arc::new(Semaphore::new(options.most)),
+            places: Arc::new(Semaphore::new(options.max_size)),
             starts: Semaphore::new(options.starting),
             options,
             warm: Mutex::default(),
@@ -204,7 +205,7 @@ impl SandboxPool {
     pub fn counts(&self) -> PoolCounts {
         PoolCounts {
             warm: self.shared.warm().len(),
-            alive: self.shared.options.most - self.shared.places.available_permits(),
+            alive: self.shared.options.max_size - self.shared.places.available_permits(),
         }
     }
 
@@ -215,7 +216,7 @@ impl SandboxPool {
         let e2b = self.shared.e2b.clone();
         self.shared.places.close();
         self.keeper.end().await;
-        e2b.settled(patience).await
+        e2b.wait_for_cleanup(patience).await
     }
 }
 
@@ -230,7 +231,7 @@ impl Lease {
     ///
     /// # Errors
     /// As [`E2b::kill`]; the kill is tried once more in the background then.
-    pub async fn retire(self) -> Result<Killed, Error> {
+    pub async fn kill(self) -> Result<Killed, Error> {
         let guard = self.guard;
         let killed = match guard.sandbox() {
             Some(sandbox) => sandbox.kill().await,
@@ -289,7 +290,7 @@ impl Shared {
 
 /// Keeps as many warm as there shall be, and alive while they wait.
 async fn keep_warm(shared: Arc<Shared>) {
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
     loop {
         extend_due(&shared).await;
         let missing = shared.options.warm.saturating_sub(shared.warm().len());
@@ -308,10 +309,9 @@ async fn keep_warm(shared: Arc<Shared>) {
         let failed = join_all(starts).await.contains(&false);
         if failed {
             // Not so long that those that are warm come to their end.
-            tokio::time::sleep(backoff.min(shared.options.new.timeout / 3)).await;
-            backoff = (backoff * 2).min(MAX_BACKOFF);
+            tokio::time::sleep(backoff.next_wait().min(shared.options.new.timeout / 3)).await;
         } else {
-            backoff = FIRST_BACKOFF;
+            backoff.reset();
         }
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::context::FileSet;
 use crate::quote::quote;
-pub use crate::shipped::{DEFAULT_NAME, PORT, WORKSPACE};
 use crate::template::{Copy, CopyFrom, DEFAULT_USER, Template, url_answers};
+pub use crate::template_defaults::{DEFAULT_NAME, PORT, WORKSPACE};
 
 /// The version of the Claude Code CLI that goes in.
 pub const CLI_VERSION: &str = "2.1.329";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use claude_relay_protocol::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -128,8 +128,8 @@ pub struct Sandbox {
     id: SandboxId,
     domain: String,
     envd_version: String,
-    pub(crate) envd_token: Option<SecretString>,
-    traffic_token: Option<SecretString>,
+    pub(crate) envd_token: Option<Secret>,
+    traffic_token: Option<Secret>,
 }
 
 /// What the API answers to create and connect.
@@ -140,9 +140,9 @@ struct Created {
     #[serde(rename = "envdVersion")]
     envd_version: String,
     #[serde(rename = "envdAccessToken")]
-    envd_token: Option<SecretString>,
+    envd_token: Option<Secret>,
     #[serde(rename = "trafficAccessToken")]
-    traffic_token: Option<SecretString>,
+    traffic_token: Option<Secret>,
     domain: Option<String>,
 }
 
@@ -179,7 +179,7 @@ impl Sandbox {
         &self.domain
     }
 
-    pub(crate) fn token_for(&self, port: u16) -> Option<&SecretString> {
+    pub(crate) fn token_for(&self, port: u16) -> Option<&Secret> {
         // envd has its own token and asks for no other.
         (port != ENVD_PORT).then_some(self.traffic_token.as_ref()).flatten()
     }

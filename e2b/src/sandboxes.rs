@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
@@ -105,8 +106,8 @@ impl std::fmt::Display for SandboxLog {
     /// terminal.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let time = humantime::format_rfc3339_millis(self.timestamp);
-        let message = crate::plain::plain(&self.message);
-        write!(f, "{time} {:5} {}", crate::plain::plain(&self.level), message.trim_end())
+        let message = crate::strip_ansi::strip_ansi(&self.message);
+        write!(f, "{time} {:5} {}", crate::strip_ansi::strip_ansi(&self.level), message.trim_end())
     }
 }
 
@@ -308,12 +309,7 @@ impl SandboxState {
 /// The marks as one value. The server takes a query string out of it after
 /// decoding it once, and decodes each name and value again.
 fn metadata_query(metadata: &BTreeMap<String, String>) -> String {
-    let encode = |text: &str| {
-        reqwest::Url::parse_with_params("x:", [("", text)])
-            .ok()
-            .and_then(|url| url.query().map(|query| query[1..].to_owned()))
-            .unwrap_or_default()
-    };
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let pairs = metadata
         .iter()
         .map(|(name, value)| format!("{}={}", encode(&encode(name)), encode(&encode(value))));
@@ -332,19 +328,17 @@ pub(crate) fn timestamp<'de, D: serde::Deserializer<'de>>(
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::percent_decode_str;
+
     use super::*;
 
     #[test]
     fn marks_survive_being_decoded_twice() {
         let marks = BTreeMap::from([("a b".to_owned(), "x=&y%".to_owned())]);
-        let once = percent_decode(&metadata_query(&marks));
+        let decode = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
+        let once = decode(&metadata_query(&marks));
         let (name, value) = once.split_once('=').unwrap();
-        assert_eq!((percent_decode(name), percent_decode(value)), ("a b".into(), "x=&y%".into()));
-    }
-
-    fn percent_decode(text: &str) -> String {
-        let url = reqwest::Url::parse(&format!("x:?k={}", text.replace('&', "%26"))).unwrap();
-        url.query_pairs().next().unwrap().1.into_owned()
+        assert_eq!((decode(name), decode(value)), ("a b".into(), "x=&y%".into()));
     }
 
     #[test]

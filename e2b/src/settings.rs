@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use claude_relay_protocol::Secret;
 use reqwest::Url;
-use secrecy::SecretString;
 
 /// The variable with the API key.
-pub const API_KEY: &str = "E2B_API_KEY";
+pub const API_KEY: &str = claude_relay_protocol::credentials::E2B_API_KEY;
 /// The variable with the address of the control plane.
 pub const API_URL: &str = "E2B_API_URL";
 /// The variable with the domain that the other addresses are built from.
@@ -39,7 +39,7 @@ const SHARED_ADDRESS_DOMAINS: [&str; 4] = ["e2b.app", "e2b.dev", "e2b.pro", "e2b
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The API key. Default: `E2B_API_KEY`; there is no other.
-    pub api_key: Option<SecretString>,
+    pub api_key: Option<Secret>,
     /// The address of the control plane. Default: `E2B_API_URL`, then
     /// `http://localhost:3000` in debug mode, then `https://api.<domain>`.
     pub api_url: Option<String>,
@@ -59,7 +59,7 @@ pub struct Options {
 /// The settings of a client: whole, checked, never changed.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub(crate) api_key: SecretString,
+    pub(crate) api_key: Secret,
     pub(crate) api_url: Url,
     pub(crate) domain: String,
     pub(crate) sandbox_url: Option<Url>,
@@ -176,11 +176,11 @@ impl Options {
 
         let api_key = self
             .api_key
-            .filter(|key| !secrecy::ExposeSecret::expose_secret(key).is_empty())
-            .or_else(|| environment.get(API_KEY).map(SecretString::from))
+            .filter(|key| !key.is_empty())
+            .or_else(|| environment.get(API_KEY).map(Secret::from))
             .ok_or(SettingsError::MissingApiKey)?;
         let visible = |byte: u8| (0x21..=0x7e).contains(&byte);
-        if !secrecy::ExposeSecret::expose_secret(&api_key).bytes().all(visible) {
+        if !api_key.expose().bytes().all(visible) {
             return Err(SettingsError::ApiKey);
         }
 

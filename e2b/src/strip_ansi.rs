@@ -4,8 +4,8 @@
 /// characters but for line breaks and tabs. A carriage return, with which
 /// progress bars overwrite themselves, starts a new line.
 #[must_use]
-pub fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
+pub fn strip_ansi(text: &str) -> String {
+    let mut stripped = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(char) = rest.next() {
         match char {
@@ -23,15 +23,15 @@ pub fn plain(text: &str) -> String {
             },
             '\r' => {
                 if rest.peek() != Some(&'\n') {
-                    plain.push('\n');
+                    stripped.push('\n');
                 }
             }
-            '\n' | '\t' => plain.push(char),
+            '\n' | '\t' => stripped.push(char),
             char if char.is_control() => {}
-            char => plain.push(char),
+            char => stripped.push(char),
         }
     }
-    plain
+    stripped
 }
 
 #[cfg(test)]
@@ -41,18 +41,18 @@ mod tests {
 
     #[test]
     fn nothing_that_steers_a_terminal_is_left() {
-        assert_eq!(plain("\u{1b}[1;31mred\u{1b}[0m"), "red");
-        assert_eq!(plain("\u{1b}]0;title\u{7}text"), "text");
-        assert_eq!(plain("\u{1b}]8;;http://x\u{1b}\\link"), "link");
-        assert_eq!(plain("10%\r20%\r\nend\u{8}\u{9b}x"), "10%\n20%\nendx");
-        assert_eq!(plain("ä\tb\n"), "ä\tb\n");
+        assert_eq!(strip_ansi("\u{1b}[1;31mred\u{1b}[0m"), "red");
+        assert_eq!(strip_ansi("\u{1b}]0;title\u{7}text"), "text");
+        assert_eq!(strip_ansi("\u{1b}]8;;http://x\u{1b}\\link"), "link");
+        assert_eq!(strip_ansi("10%\r20%\r\nend\u{8}\u{9b}x"), "10%\n20%\nendx");
+        assert_eq!(strip_ansi("ä\tb\n"), "ä\tb\n");
     }
 
     proptest! {
         #[test]
         fn no_control_character_comes_through(text in ".{0,200}") {
-            let plain = plain(&text);
-            prop_assert!(!plain.chars().any(|char| char.is_control() && !"\n\t".contains(char)));
+            let stripped = strip_ansi(&text);
+            prop_assert!(!stripped.chars().any(|char| char.is_control() && !"\n\t".contains(char)));
         }
     }
 }

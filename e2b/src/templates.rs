@@ -103,7 +103,7 @@ pub struct BuildLog {
     pub timestamp: SystemTime,
     /// How grave it is.
     pub level: Level,
-    /// The line. May hold control characters: see [`crate::plain::plain`].
+    /// The line. May hold control characters: see [`crate::strip_ansi::strip_ansi`].
     pub message: String,
     /// The step that it belongs to: `base`, `finalize`, or its number from 1.
     pub step: Option<String>,

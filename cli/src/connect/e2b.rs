@@ -56,7 +56,7 @@ pub(super) async fn connect(
             Ok(client)
         }
         Err(exit) => {
-            if !e2b.settled(CLEANUP).await {
+            if !e2b.wait_for_cleanup(CLEANUP).await {
                 terminal.complain("a sandbox may be left: see `claude-relay e2b ls`");
             }
             Err(exit)

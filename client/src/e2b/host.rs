@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use claude_relay_e2b as e2b;
-use claude_relay_e2b::{E2b, Guard, NewSandbox, SandboxId, SandboxState, shipped};
+use claude_relay_e2b::{E2b, Guard, NewSandbox, SandboxId, SandboxState, template_defaults};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -157,7 +157,7 @@ impl SandboxRef {
 
     /// The server's address, and what every request to it must carry.
     pub(crate) fn endpoint(&self) -> Result<(String, Vec<(String, String)>), Error> {
-        let endpoint = self.0.endpoint(shipped::PORT)?;
+        let endpoint = self.0.endpoint(template_defaults::PORT)?;
         let headers = endpoint.headers.iter().filter_map(|(name, value)| {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         });

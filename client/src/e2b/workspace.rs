@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use claude_relay_e2b as e2b;
 pub use claude_relay_e2b::files::{Entry, EntryKind};
-use claude_relay_e2b::shipped::WORKSPACE;
+use claude_relay_e2b::template_defaults::WORKSPACE;
 pub use claude_relay_e2b::watch::{Change, ChangeKind};
 
 use super::host::SandboxRef;

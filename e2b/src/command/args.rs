@@ -74,7 +74,7 @@ pub(crate) struct Build {
     #[arg(long)]
     pub(crate) no_cache: bool,
     /// How long to wait for the build
-    #[arg(long, value_name = "DURATION", default_value = "75m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "75m", value_parser = claude_relay_protocol::duration::parse)]
     pub(crate) patience: Duration,
     /// Show the details of the log too
     #[arg(long, short)]

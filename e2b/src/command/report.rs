@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
-use claude_relay_e2b::plain::plain;
+use claude_relay_e2b::strip_ansi::strip_ansi;
 
 /// Where the lines go.
 pub(crate) struct Report {
@@ -46,7 +46,7 @@ impl Report {
             true => format!("[{:>7}] ", self.elapsed()),
             false => String::new(),
         };
-        for line in plain(text).trim_end().split('\n') {
+        for line in strip_ansi(text).trim_end().split('\n') {
             writeln!(self.out, "{stamp}{line}")?;
         }
         self.out.flush()

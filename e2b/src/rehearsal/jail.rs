@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use claude_relay_protocol::text;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -128,9 +129,7 @@ pub(super) async fn lines(
     let run = async {
         let mut output = BufReader::new(output).split(b'\n');
         while let Ok(Some(line)) = output.next_segment().await {
-            let line: String =
-                String::from_utf8_lossy(&line).chars().take(MAX_LINE_CHARS).collect();
-            tell(&line);
+            tell(text::head(&String::from_utf8_lossy(&line), MAX_LINE_CHARS));
         }
         child.wait().await
     };

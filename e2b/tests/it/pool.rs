@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use claude_relay_e2b::error::Error;
 use claude_relay_e2b::http::E2b;
+use claude_relay_e2b::orphans::owned;
 use claude_relay_e2b::pool::{PoolOptions, SandboxPool};
-use claude_relay_e2b::strays::ours;
 use claude_relay_e2b::{Killed, NewSandbox};
 use claude_relay_testing::e2b::{FakeE2b, Fault};
 
 use crate::support::{SOON, fake};
 
-fn options(most: usize, warm: usize) -> PoolOptions {
+fn options(max_size: usize, warm: usize) -> PoolOptions {
     let new = NewSandbox::new("base");
-    PoolOptions { name: "test".into(), new, most, warm, starting: 4 }
+    PoolOptions { name: "test".into(), new, max_size, warm, starting: 4 }
 }
 
-async fn pool(most: usize, warm: usize) -> (FakeE2b, E2b, SandboxPool) {
+async fn pool(max_size: usize, warm: usize) -> (FakeE2b, E2b, SandboxPool) {
     let (fake, e2b) = fake().await;
-    let pool = SandboxPool::open(e2b.clone(), options(most, warm)).unwrap();
+    let pool = SandboxPool::open(e2b.clone(), options(max_size, warm)).unwrap();
     (fake, e2b, pool)
 }
 
@@ -41,7 +41,7 @@ async fn some_are_kept_warm_and_replaced_when_they_are_taken() {
     assert!(lease.sandbox().is_some());
     warm(&pool, 2).await;
     assert_eq!((fake.counts().0, pool.counts().alive), (3, 3));
-    assert_eq!(lease.retire().await.unwrap(), Killed::Now);
+    assert_eq!(lease.kill().await.unwrap(), Killed::Now);
     assert_eq!(pool.counts().alive, 2);
     assert!(pool.close(SOON).await);
     fake.finish();
@@ -55,16 +55,16 @@ async fn never_more_than_the_most_are_alive_and_the_others_wait_their_turn() {
         let pool = pool.clone();
         takers.spawn(async move {
             let lease = pool.take().await.unwrap();
-            // Some retire theirs, some just drop it.
+            // Some kill theirs, some just drop it.
             if number % 2 == 0 {
-                lease.retire().await.unwrap();
+                lease.kill().await.unwrap();
             }
         });
     }
     while let Some(taken) = takers.join_next().await {
         taken.unwrap();
     }
-    assert!(e2b.settled(SOON).await);
+    assert!(e2b.wait_for_cleanup(SOON).await);
     let (created, at_once) = fake.counts();
     assert!(created == 20 && at_once <= 3, "{created} made, {at_once} at once");
     assert!(pool.close(SOON).await);
@@ -125,7 +125,7 @@ async fn a_taker_that_gives_up_leaves_nothing() {
         let _ = tokio::time::timeout(Duration::from_millis(millis % 7), pool.take()).await;
     }
     assert!(pool.close(SOON).await);
-    assert!(e2b.settled(SOON).await);
+    assert!(e2b.wait_for_cleanup(SOON).await);
     fake.finish();
 }
 
@@ -137,7 +137,7 @@ async fn a_lost_answer_is_cleaned_up_by_its_mark() {
         pool.take().await.unwrap_err();
     }
     assert_eq!(fake.alive().len(), 2);
-    assert!(e2b.settled(SOON).await, "it is looked for and found");
+    assert!(e2b.wait_for_cleanup(SOON).await, "it is looked for and found");
     fake.finish();
 }
 
@@ -147,7 +147,7 @@ async fn a_kept_one_is_the_callers() {
     let kept = pool.take().await.unwrap().keep().unwrap();
     assert!(pool.close(SOON).await);
     assert_eq!(fake.alive(), [kept.id().as_str()]);
-    assert_eq!(e2b.list(&ours(Some("test"))).await.unwrap().len(), 1);
+    assert_eq!(e2b.list(&owned(Some("test"))).await.unwrap().len(), 1);
     kept.kill().await.unwrap();
     fake.finish();
 }
@@ -163,13 +163,13 @@ async fn orphans_of_a_process_that_died_are_found_by_age_and_killed() {
     for id in &ids[..12] {
         fake.age(id.as_str(), Duration::from_secs(7200));
     }
-    let old = e2b.list_older_than(&ours(None), Duration::from_secs(3600)).await.unwrap();
+    let old = e2b.list_older_than(&owned(None), Duration::from_secs(3600)).await.unwrap();
     assert_eq!(old.len(), 12);
     let killed = e2b.kill_all(old.into_iter().map(|info| info.id)).await;
     assert!(killed.len() == 12 && killed.iter().all(|(_, killed)| killed.is_ok()));
-    let rest = e2b.list(&ours(Some("test"))).await.unwrap();
+    let rest = e2b.list(&owned(Some("test"))).await.unwrap();
     assert_eq!(rest.len(), 3);
-    assert!(e2b.list(&ours(Some("another-pool"))).await.unwrap().is_empty());
+    assert!(e2b.list(&owned(Some("another-pool"))).await.unwrap().is_empty());
     e2b.kill_all(rest.into_iter().map(|info| info.id)).await;
     assert_eq!(fake.alive(), [other.id().as_str()]);
     other.kill().await.unwrap();
@@ -179,8 +179,8 @@ async fn orphans_of_a_process_that_died_are_found_by_age_and_killed() {
 #[tokio::test]
 async fn numbers_that_make_no_sense_are_refused() {
     let (_fake, e2b) = fake().await;
-    for (most, warm, starting) in [(0, 0, 1), (1, 2, 1), (1, 0, 0)] {
-        let options = PoolOptions { starting, ..options(most, warm) };
+    for (max_size, warm, starting) in [(0, 0, 1), (1, 2, 1), (1, 0, 0)] {
+        let options = PoolOptions { starting, ..options(max_size, warm) };
         let refused = SandboxPool::open(e2b.clone(), options);
         assert!(matches!(refused, Err(Error::Argument(_))));
     }
@@ -200,7 +200,7 @@ async fn five_hundred() {
         leases.push(lease.unwrap());
     }
     assert!(fake.counts().1 <= 500, "{:?}", fake.counts());
-    assert_eq!(e2b.list(&ours(Some("test"))).await.unwrap().len(), fake.alive().len());
+    assert_eq!(e2b.list(&owned(Some("test"))).await.unwrap().len(), fake.alive().len());
     drop(leases);
     assert!(pool.close(Duration::from_secs(30)).await);
     fake.finish();

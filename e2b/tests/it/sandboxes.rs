@@ -205,12 +205,12 @@ async fn a_guard_kills_what_nobody_holds_any_more() {
     let guard = e2b.create_guarded(&NewSandbox::new("base")).await.unwrap();
     assert_eq!(fake.alive().len(), 1);
     drop(guard);
-    assert!(e2b.settled(SOON).await);
+    assert!(e2b.wait_for_cleanup(SOON).await);
     fake.finish();
 
     let guard = e2b.create_guarded(&NewSandbox::new("base")).await.unwrap();
     let kept = guard.keep().unwrap();
-    assert!(e2b.settled(SOON).await);
+    assert!(e2b.wait_for_cleanup(SOON).await);
     assert_eq!(fake.alive(), [kept.id().as_str()]);
     kept.kill().await.unwrap();
     fake.finish();
@@ -230,7 +230,7 @@ async fn a_create_that_is_dropped_in_the_middle_leaves_nothing() {
         let start = e2b.create_guarded(&new);
         let _ = tokio::time::timeout(Duration::from_millis(millis), start).await;
     }
-    assert!(e2b.settled(SOON).await);
+    assert!(e2b.wait_for_cleanup(SOON).await);
     assert!(fake.counts().0 > 0, "the test is of no use if no sandbox was ever made");
     fake.finish();
 }

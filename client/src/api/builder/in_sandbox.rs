@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use claude_relay_e2b::{E2b, Lease, NewSandbox, Options, SandboxId, shipped};
+use claude_relay_e2b::{E2b, Lease, NewSandbox, Options, SandboxId, template_defaults};
 use tokio::time::sleep;
 
 use super::{ClientBuilder, Start};
@@ -105,7 +105,7 @@ impl ClientBuilder {
     pub fn template(mut self, template: impl Into<String>) -> Self {
         let template = template.into();
         let template =
-            if template.is_empty() { shipped::DEFAULT_NAME.to_owned() } else { template };
+            if template.is_empty() { template_defaults::DEFAULT_NAME.to_owned() } else { template };
         self.wanted.which = Some(Which::New(template));
         self
     }
@@ -235,7 +235,7 @@ impl ClientBuilder {
                 self.complete_for_sandbox()?;
                 let mut new = NewSandbox::new(match which {
                     Some(Which::New(template)) => template,
-                    _ => shipped::DEFAULT_NAME,
+                    _ => template_defaults::DEFAULT_NAME,
                 });
                 new.timeout = wanted.time;
                 for change in &wanted.changes {

@@ -131,7 +131,7 @@ async fn a_start_that_is_dropped_at_any_step_leaves_no_sandbox() {
         let start = cloud.client().start();
         drop(tokio::time::timeout(Duration::from_millis(millis), start).await);
     }
-    assert!(cloud.e2b.settled(CLEANUP).await);
+    assert!(cloud.e2b.wait_for_cleanup(CLEANUP).await);
     assert!(cloud.fake.counts().0 > 0, "the test is of no use if no sandbox was ever made");
     cloud.finish().await;
 }

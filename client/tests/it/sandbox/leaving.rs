@@ -57,7 +57,7 @@ async fn a_pause_is_resumed_with_all_that_was_said() {
     soon(client.ask("before")).await.unwrap();
     let id = soon(client.pause()).await.unwrap();
     drop(client);
-    assert!(cloud.e2b.settled(CLEANUP).await);
+    assert!(cloud.e2b.wait_for_cleanup(CLEANUP).await);
     let info = cloud.e2b.info(&id.parse().unwrap()).await.unwrap();
     assert_eq!(info.state.word(), "paused");
 
@@ -99,7 +99,7 @@ async fn a_visitor_leaves_no_harm() {
     // Dropped without a word, it is as if the program had crashed.
     let visitor = soon(cloud.attach(&id).start()).await.unwrap();
     drop(visitor);
-    assert!(cloud.e2b.settled(CLEANUP).await);
+    assert!(cloud.e2b.wait_for_cleanup(CLEANUP).await);
     assert_eq!(cloud.only_one(), id);
     // Its time is not cut short by a shorter one.
     let builder = cloud.attach(&id).sandbox_timeout(Duration::from_secs(3));

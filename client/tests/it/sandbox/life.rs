@@ -62,7 +62,7 @@ async fn a_sandbox_is_created_claimed_asked_and_ended() {
 async fn from_the_build_of_the_template_to_the_end() {
     use claude_relay_client::e2b::build::{BuildRequest, DEFAULT_PATIENCE, build};
     use claude_relay_client::e2b::relay::{RelayTemplate, ServerFrom};
-    use claude_relay_client::e2b::shipped::DEFAULT_NAME;
+    use claude_relay_client::e2b::template_defaults::DEFAULT_NAME;
     use claude_relay_client::e2b::templates::Size;
 
     let cloud = Cloud::start().await;
@@ -103,7 +103,7 @@ async fn a_sandbox_of_a_pool_is_claimed_when_it_is_handed_out_and_gives_its_plac
     let options = PoolOptions {
         name: "conversations".into(),
         new: NewSandbox::new("claude-agent-server"),
-        most: 1,
+        max_size: 1,
         warm: 1,
         starting: 1,
     };
@@ -235,7 +235,7 @@ async fn with_the_real_cli(cli: Cli) {
     assert_eq!(first.session_id, second.session_id);
     soon(client.stop()).await;
     cloud.relay.stop().await;
-    assert!(cloud.e2b.settled(CLEANUP).await);
+    assert!(cloud.e2b.wait_for_cleanup(CLEANUP).await);
     cloud.fake.finish();
 }
 

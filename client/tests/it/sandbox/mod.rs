@@ -67,7 +67,7 @@ impl Cloud {
     /// Nothing is under way any more, nothing lives, every request was as the
     /// specification says, and the key was seen by the API alone.
     async fn finish(self) {
-        assert!(self.e2b.settled(CLEANUP).await, "something is still being cleaned up");
+        assert!(self.e2b.wait_for_cleanup(CLEANUP).await, "something is still being cleaned up");
         self.fake.finish();
     }
 
