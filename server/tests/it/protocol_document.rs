@@ -1,8 +1,9 @@
 //! `docs/protocol.md` against a real server: its requests are sent, its
 //! messages are sent or seen.
 //!
-//! Fenced blocks are marked `json client`, `json server`, `http` and
-//! `http token`. In them `"…"` stands for any value.
+//! Fenced blocks are marked `json client`, `json server` or `http`; `http token`
+//! and `http claim` are for servers of their own, `http raw` holds all of a head.
+//! In them `"…"` stands for any value.
 
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
@@ -55,6 +56,31 @@ async fn every_request_of_the_document_gets_its_answer() {
     let guarded = Launch::demo(&env).argument(format!("--auth-token={TOKEN}")).start();
     for block in blocks("http token") {
         check_request(&guarded, &block).await;
+    }
+    let claimed = demo(&env);
+    for block in blocks("http claim") {
+        check_request(&claimed, &block).await;
+    }
+}
+
+#[tokio::test]
+async fn every_raw_request_of_the_document_gets_its_answer() {
+    let env = TestEnv::new();
+    let relay = demo(&env);
+    for block in blocks("http raw") {
+        let (head, answer) = block.split_once("\n\n").expect("a head and an answer");
+        let (head_of_answer, body) = answer.split_once("\n\n").unwrap_or((answer, ""));
+        let mut lines = head_of_answer.lines();
+        let request = format!("{}\r\n\r\n", head.replace('\n', "\r\n"));
+        let response = http::exchange(relay.address(), request.as_bytes(), body.is_empty()).await;
+        assert_eq!(Some(&*response.status.to_string()), lines.next(), "{block}");
+        for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+            assert_eq!(response.header(name), Some(value), "{block}");
+        }
+        if !body.is_empty() {
+            let expected = serde_json::from_str(body).expect("an answer is JSON");
+            assert_like(&response.json(), &expected, &block);
+        }
     }
 }
 
