@@ -1,12 +1,12 @@
-//! The command line: every flag with its help, as it was typed.
+//! The command line: all flags with their help.
 
 use std::ffi::OsString;
 
 use clap::Parser;
 
-/// What was typed. Values are checked in
-/// [`Settings::read`](super::Settings::read), where a variable may stand in for
-/// a flag.
+/// Flags as given. Values are parsed in
+/// [`Settings::read`](super::Settings::read), where a variable can replace a
+/// flag.
 #[derive(Debug, Default, Parser)]
 #[command(
     name = "claude-relay-server",
@@ -30,10 +30,12 @@ pub struct Args {
     /// A Codex app-server that already runs, instead of starting one; RELAY_CODEX_TOKEN is its token [RELAY_CODEX_URL; default none]
     #[arg(long, value_name = "ws://ADDRESS:PORT")]
     pub codex_url: Option<String>,
-    /// How long Codex may try to reach its model in vain [RELAY_CODEX_RETRY_LIMIT; default 2m]
+    /// Maximum time for Codex to reach its model [RELAY_CODEX_RETRY_LIMIT;
+    /// default 2m]
     #[arg(long, value_name = "DURATION")]
     pub codex_retry_limit: Option<String>,
-    /// Where the agent works; created when missing [RELAY_WORKSPACE; default ~/agent-workspace]
+    /// Working directory of the agent; created when missing [RELAY_WORKSPACE;
+    /// default ~/agent-workspace]
     #[arg(long, value_name = "DIRECTORY")]
     pub workspace: Option<OsString>,
     /// Token that clients must present [RELAY_AUTH_TOKEN; default none]
@@ -48,10 +50,12 @@ pub struct Args {
     /// Host name under which the server may be reached on loopback; repeatable [RELAY_ALLOW_HOST, comma separated]
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
-    /// What the agent may do at most: safe, ask, agentic or unrestricted [RELAY_MODE; default ask]
+    /// Ceiling of the permission modes: safe, ask, agentic or unrestricted
+    /// [RELAY_MODE; default ask]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
-    /// How many bytes of output are kept for clients that reconnect [RELAY_REPLAY_BYTES; default 16777216]
+    /// Bytes of output kept for clients that reconnect [RELAY_REPLAY_BYTES;
+    /// default 16777216]
     #[arg(long, value_name = "BYTES")]
     pub replay_bytes: Option<String>,
     /// Time between pings to a silent client [RELAY_PING_INTERVAL; default 30s]
@@ -60,7 +64,8 @@ pub struct Args {
     /// Time for the answer to a ping [RELAY_PONG_TIMEOUT; default 10s]
     #[arg(long, value_name = "DURATION")]
     pub pong_timeout: Option<String>,
-    /// Time for the answer when another client wants in [RELAY_PROBE_TIMEOUT; default 2s]
+    /// Time for the answer to a ping when another client connects
+    /// [RELAY_PROBE_TIMEOUT; default 2s]
     #[arg(long, value_name = "DURATION")]
     pub probe_timeout: Option<String>,
     /// Time between the steps that stop the agent [RELAY_STOP_GRACE; default 5s]
@@ -69,7 +74,8 @@ pub struct Args {
     /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
     #[arg(long, value_name = "DURATION")]
     pub permission_timeout: Option<String>,
-    /// What the kernel keeps the agent from: none, auto, os or bwrap [RELAY_SANDBOX; default none]
+    /// OS sandbox for the agent: none, auto, os or bwrap [RELAY_SANDBOX;
+    /// default none]
     #[arg(long, value_name = "SANDBOX")]
     pub sandbox: Option<String>,
     /// Keep the credential out of the agent's environment, with a placeholder key [RELAY_KEY_PROXY; default off]
@@ -78,10 +84,11 @@ pub struct Args {
     /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO; default off]
     #[arg(long)]
     pub demo: bool,
-    /// What is logged to stderr: error, warn, info, debug, trace, or target=level,... [RELAY_LOG; default info]
+    /// Log filter for stderr: error, warn, info, debug, trace, or
+    /// target=level,... [RELAY_LOG; default info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
-    /// text or json [RELAY_LOG_FORMAT; default text]
+    /// Log format: text or json [RELAY_LOG_FORMAT; default text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
 }

@@ -1,9 +1,9 @@
-//! Flags and environment, read once, into types that cannot be wrong.
+//! Flags and environment, read once and parsed into validated types.
 //!
-//! Nothing else in the server reads the environment. Two stages: [`Args`] is
-//! what was typed, [`Settings`] is what was meant. A flag wins over its
-//! variable, the real environment wins over `.env`, and a variable that is
-//! empty counts as not set.
+//! No other module of the server reads the environment. There are two stages:
+//! [`Args`] holds the flags as given, [`Settings`] the parsed values. A flag
+//! takes precedence over its variable, the real environment over `.env`, and an
+//! empty variable counts as unset.
 
 mod args;
 mod source;
@@ -25,91 +25,92 @@ use crate::session::slot::SlotTimeouts;
 pub use args::Args;
 use source::{Source, bad, dotenv};
 
-/// The file that is read from the working directory before everything else.
+/// File in the working directory with additional variables.
 const DOTENV: &str = ".env";
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What was meant.
+/// Validated settings.
 #[derive(Debug)]
 pub struct Settings {
     /// Address to listen on: a name or an IP address.
     pub host: String,
-    /// Port to listen on; 0 is any.
+    /// Port to listen on; 0 picks a free one.
     pub port: u16,
-    /// The agent's executable: a path, or a name to be found in `PATH`.
+    /// The Claude Code executable: a path, or a name to be found in `PATH`.
     pub claude_path: PathBuf,
-    /// The second agent's executable, likewise.
+    /// The Codex executable: a path, or a name to be found in `PATH`.
     pub codex_path: PathBuf,
-    /// A Codex app-server that already runs.
+    /// Address of a Codex app-server that already runs.
     pub codex_url: Option<RemoteUrl>,
-    /// Its bearer token.
+    /// Bearer token of that server.
     pub codex_token: Option<Secret>,
-    /// How long Codex may try to reach its model in vain.
+    /// Maximum time for Codex to reach its model.
     pub codex_retry_limit: Duration,
-    /// Where the agent works.
+    /// Working directory of the agent.
     pub workspace: PathBuf,
-    /// What clients must present.
+    /// Token that clients must present.
     pub auth_token: Option<Secret>,
-    /// Whether it is meant that a public address has no token.
+    /// True if a public address without a token is intended.
     pub no_auth: bool,
     /// Foreign origins that may connect.
     pub allow_origins: Vec<AllowedOrigin>,
-    /// Names beside the loopback ones.
+    /// Host names that are accepted besides loopback ones.
     pub allow_hosts: Vec<AllowedHost>,
-    /// What the agent may do at most.
+    /// Ceiling of the permission modes.
     pub mode: Mode,
-    /// The bound of the replay buffer.
+    /// Capacity of the replay buffer.
     pub replay_bytes: usize,
-    /// The slot's patience with its holder.
+    /// Timeouts of the client slot.
     pub slot_timeouts: SlotTimeouts,
-    /// Between the steps that stop the agent.
+    /// Time between the steps of the escalation.
     pub stop_grace: Duration,
-    /// For an answer to a permission request.
+    /// Timeout of a permission request.
     pub permission_timeout: Duration,
-    /// What the operator wants around the agent.
+    /// Sandbox requested by the operator.
     pub sandbox: SandboxOption,
-    /// Whether the agent gets a placeholder key for its credential.
+    /// True if the agent gets a placeholder key instead of its credential.
     pub key_proxy: bool,
-    /// Whether the built-in agent runs.
+    /// True for the built-in agent.
     pub demo: bool,
-    /// What is logged.
+    /// Log filter.
     pub log: String,
-    /// How.
+    /// Log format.
     pub log_format: LogFormat,
-    /// The whole environment, `.env` included: the agent's begins with it.
+    /// The whole environment, including `.env`. The agent's environment is
+    /// built from it.
     pub environment: Vec<(OsString, OsString)>,
-    /// Whether the agent would run as root.
+    /// True if the agent would run as root.
     pub is_root: bool,
 }
 
-/// A setting that cannot be used. The text names the flag or the variable and
-/// never holds a secret.
+/// An invalid setting. The text names the flag or variable and never holds a
+/// secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A bad value.
+    /// The value is invalid.
     #[error("{name}: {reason}")]
     Value {
         /// The flag or variable.
         name: String,
-        /// What is wrong with it, and what would be right.
+        /// The error, and the expected format.
         reason: String,
     },
-    /// `.env` is there and cannot be read.
+    /// `.env` exists and cannot be read.
     #[error(".env: {0}")]
     DotEnv(String),
 }
 
 impl Settings {
-    /// Reads flags, `.env` and the environment of this process.
+    /// Reads the flags, `.env` and the environment of this process.
     ///
     /// # Errors
     ///
@@ -120,7 +121,7 @@ impl Settings {
         Self::read(args, environment, rustix::process::geteuid().is_root())
     }
 
-    /// The same, from whatever is given.
+    /// Reads the given flags and environment.
     ///
     /// # Errors
     ///
@@ -235,19 +236,19 @@ impl Settings {
         })
     }
 
-    /// Where the CLI is, if it is there and can be run.
+    /// Returns the path of the Claude Code executable, if it exists.
     #[must_use]
     pub fn claude(&self) -> Option<PathBuf> {
         find_program(&self.claude_path, self.variable("PATH"))
     }
 
-    /// Where the second agent is, likewise.
+    /// Returns the path of the Codex executable, if it exists.
     #[must_use]
     pub fn codex(&self) -> Option<PathBuf> {
         find_program(&self.codex_path, self.variable("PATH"))
     }
 
-    /// A variable of the server's environment.
+    /// Returns a variable of the server's environment.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_os_str())
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_wins_over_its_variable_and_an_empty_variable_is_none() {
+    fn a_flag_has_precedence_and_an_empty_variable_is_unset() {
         assert_eq!(read(&["--port", "1"], &[("PORT", "2")]).unwrap().port, 1);
         assert_eq!(read(&[], &[("PORT", "2")]).unwrap().port, 2);
         assert_eq!(read(&[], &[("PORT", "")]).unwrap().port, 3000);

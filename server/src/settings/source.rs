@@ -1,4 +1,4 @@
-//! One setting: its flag, else its variable, else nothing.
+//! Lookup of one setting: its flag, or its variable.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,21 +9,21 @@ use claude_relay_protocol::{Secret, duration};
 
 use super::SettingsError;
 
-/// The shortest token that is taken. Shorter ones can be guessed.
-const TOKEN_BYTES: usize = 8;
+/// Minimum length of a token. Shorter ones can be guessed.
+const MIN_TOKEN_BYTES: usize = 8;
 
-/// Where a value comes from: flags first, then variables.
+/// Source of values. Flags take precedence over variables.
 pub(super) struct Source {
     pub(super) environment: BTreeMap<OsString, OsString>,
 }
 
-/// A value and the name to blame for it.
+/// A value and the name of its flag or variable, for error messages.
 pub(super) struct Found<T> {
     pub(super) name: &'static str,
     pub(super) value: T,
 }
 
-/// The variables of a file; none when there is none.
+/// Reads the variables of a file; an empty map if it does not exist.
 pub(super) fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, SettingsError> {
     let lines = match dotenvy::from_path_iter(file) {
         Ok(lines) => lines,
@@ -37,7 +37,8 @@ pub(super) fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, Settin
         .map(|(index, line)| match line {
             Ok((name, value)) => Ok((name.into(), value.into())),
             Err(dotenvy::Error::Io(error)) => Err(SettingsError::DotEnv(error.to_string())),
-            // The library's own words repeat the line, and with it a key.
+            // The library's error message repeats the line, which may hold a
+            // key.
             Err(_) => Err(SettingsError::DotEnv(format!(
                 "entry {} cannot be read: expected NAME=value",
                 index + 1
@@ -57,10 +58,7 @@ impl Source {
 
     pub(super) fn home(&self) -> Result<PathBuf, SettingsError> {
         self.variable("HOME").map(PathBuf::from).ok_or_else(|| {
-            bad(
-                "--workspace (RELAY_WORKSPACE)",
-                "there is no HOME to put a workspace into; name one",
-            )
+            bad("--workspace (RELAY_WORKSPACE)", "HOME is not set; name a workspace")
         })
     }
 
@@ -156,7 +154,7 @@ impl Source {
             .collect()
     }
 
-    /// A token for somebody else's door: whatever fits into a header.
+    /// Token for another server: any visible ASCII.
     pub(super) fn bearer(&self, variable: &'static str) -> Result<Option<Secret>, SettingsError> {
         let Some(found) = self.text(None, variable, variable)? else { return Ok(None) };
         let value = found.value.trim();
@@ -166,11 +164,11 @@ impl Source {
         Ok(Some(Secret::new(value.to_owned())))
     }
 
-    /// The token: from the flag it may be weak only by being short, and its
-    /// value never shows up in an error.
+    /// Token for this server. Its value never appears in an error.
     pub(super) fn token(&self, flag: Option<String>) -> Result<Option<Secret>, SettingsError> {
         let found = match flag {
-            // Given and empty is a mistake that would leave the server open.
+            // An empty token is an error, because ignoring it would leave the
+            // server open.
             Some(value) => Found { name: "--auth-token", value },
             None => match self.environment.get(OsStr::new("RELAY_AUTH_TOKEN")) {
                 None => return Ok(None),
@@ -180,13 +178,13 @@ impl Source {
                 },
             },
         };
-        if found.value.len() < TOKEN_BYTES
+        if found.value.len() < MIN_TOKEN_BYTES
             || !found.value.bytes().all(|byte| byte.is_ascii_graphic())
         {
             return Err(bad(
                 found.name,
                 format!(
-                    "a token has at least {TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"
+                    "a token has at least {MIN_TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"
                 ),
             ));
         }

@@ -1,17 +1,19 @@
-//! Keeps the credential out of the reach of the agent's tools.
+//! Key proxy: keeps the credential out of the agent's environment.
 //!
 //! Every tool of the agent inherits its environment, and with it the key. With
-//! `--key-proxy` the agent gets a placeholder key instead, and the address of this
-//! proxy on loopback for its API: the proxy puts the real credential in its
-//! place on the way out. A placeholder key is drawn for each start of the agent and
-//! is good for its life and for the Messages API alone.
+//! `--key-proxy` the agent gets a placeholder key instead, and the address of
+//! this proxy on loopback as its API. The proxy replaces the placeholder key by
+//! the real credential in each request. A new placeholder key is drawn for each
+//! start of the agent; it is valid while that agent runs, and for the Messages
+//! API only.
 //!
-//! * [`substitute`](KeyProxy::substitute) turns an environment into one without secrets
-//! * [`credentials`] is what it does, pure
-//! * [`forward`] passes requests on
+//! * [`substitute`](KeyProxy::substitute) replaces the secrets of an
+//!   environment
+//! * [`credentials`] is the pure part of it
+//! * [`forward`] forwards requests
 //!
-//! What it does not do: a tool that finds the placeholder key can ask the model
-//! questions with it, at the user's cost, as long as the agent lives.
+//! Not prevented: a tool that finds the placeholder key can send requests to
+//! the model, at the user's cost, while the agent runs.
 
 pub mod credentials;
 pub mod forward;
@@ -28,30 +30,31 @@ use tokio::sync::Semaphore;
 use credentials::{SubstituteError, Upstream};
 use forward::Forwarder;
 
-/// How many connections the agent may have open. The CLI has a handful, one
-/// for each request under way.
-const CONNECTIONS: usize = 64;
+/// Maximum number of connections from the agent. The CLI has a handful, one for
+/// each request in progress.
+const MAX_CONNECTIONS: usize = 64;
 
-/// How long to wait when the system has no descriptor for a connection.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// Delay before the next accept after one that failed, usually for want of a
+/// file descriptor.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Where requests of the running agent go; nowhere before the first start.
+/// Upstream of the running agent; `None` before the first start.
 type Current = Arc<Mutex<Option<Arc<Upstream>>>>;
 
-/// The proxy, which runs in a task of its own until the server ends.
+/// Handle of the proxy, whose task runs until the server ends.
 #[derive(Debug, Clone)]
 pub struct KeyProxy {
     address: SocketAddr,
     current: Current,
 }
 
-/// Why there is no proxy.
+/// Reason for which the proxy cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No port on loopback.
-    #[error("--key-proxy: no port of 127.0.0.1 can be had: {0}")]
+    /// No port of 127.0.0.1 is available.
+    #[error("--key-proxy: no port of 127.0.0.1 is available: {0}")]
     Listen(#[from] io::Error),
-    /// The system's certificates.
+    /// The system's root certificates cannot be read.
     #[error(
         "--key-proxy: the system's root certificates cannot be read: {0}; install them (`apt-get install ca-certificates`) or name them with SSL_CERT_FILE"
     )]
@@ -59,7 +62,7 @@ pub enum StartError {
 }
 
 impl KeyProxy {
-    /// Listens on a free port of loopback and serves it.
+    /// Listens on a free port of loopback and starts the proxy.
     ///
     /// # Errors
     ///
@@ -73,51 +76,51 @@ impl KeyProxy {
         Ok(Self { address, current })
     }
 
-    /// `env` with placeholder keys for its credentials, and this proxy as its API.
-    /// From now on the placeholder keys of an earlier agent are good for nothing.
+    /// Returns `env` with placeholder keys for its credentials and this proxy
+    /// as its API. The placeholder keys of an earlier agent become invalid.
     ///
     /// # Errors
     ///
-    /// When there is nothing to keep, or it goes where the proxy cannot.
+    /// Returns an error if there is no credential, or the proxy does not
+    /// support the configuration.
     pub fn substitute(
         &self,
         env: Vec<(OsString, OsString)>,
     ) -> Result<Vec<(OsString, OsString)>, SubstituteError> {
         let (env, upstream) =
-            credentials::substitute(env, &format!("http://{}", self.address), random_placeholder)?;
-        // A holder that panicked cannot have left half a value.
+            credentials::substitute(env, &format!("http://{}", self.address), placeholder)?;
+        // The value is replaced in one step, so it is valid after a panic.
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(upstream));
         Ok(env)
     }
 }
 
-/// Draws what the agent gets in place of a credential; its prefix says where
-/// it comes from.
-fn random_placeholder() -> String {
-    format!("sk-ant-relay-{}", claude_relay_random::hexadecimal::<32>())
-}
-
 async fn serve(listener: TcpListener, forwarder: Arc<Forwarder>, current: Current) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (forwarder, current) = (Arc::clone(&forwarder), Arc::clone(&current));
                 tokio::spawn(async move {
                     forwarder.serve(stream, &current).await;
-                    drop(place);
+                    drop(permit);
                 });
             }
             Err(error) => {
                 tracing::warn!("a connection to the key proxy could not be accepted: {error}");
-                tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// The upstream of the running agent.
+/// Draws a placeholder key of 256 bits, whose prefix names its origin.
+fn placeholder() -> String {
+    format!("sk-ant-relay-{}", claude_relay_random::hexadecimal::<32>())
+}
+
+/// Returns the upstream of the running agent.
 fn upstream(current: &Current) -> Option<Arc<Upstream>> {
     current.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
