@@ -310,7 +310,7 @@ impl ReplayBuffer {
         let end = self.batch_from(seq, features, &mut plain);
         let mut out = Vec::with_capacity(
             plain.iter().map(Bytes::len).sum::<usize>()
-                + (end - seq) as usize * (envelope::SEQ_FIELD_BYTES + frame::HEADER_BYTES),
+                + (end - seq) as usize * (envelope::SEQ_FIELD_BYTES + frame::MAX_HEADER_BYTES),
         );
         for segment in plain {
             let mut rest = &segment[..];

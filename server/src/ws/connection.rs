@@ -1,11 +1,11 @@
-//! One WebSocket: a loop that reads, a loop that writes, and their end.
+//! A WebSocket connection: a read loop, a write loop, and their end.
 //!
-//! Only this module knows WebSocket frames. `read_frame` of fastwebsockets
-//! must not be dropped half-way (it takes the header before it waits for the
-//! rest), so reading and writing are two loops that meet over channels.
+//! Only this module knows WebSocket frames. `read_frame` of fastwebsockets is
+//! not cancel-safe (it consumes the header before it waits for the payload), so
+//! reading and writing are two loops that communicate over channels.
 //!
-//! The session decides who may stay. A connection asks, and until it is
-//! accepted nothing it sends is read; one that is refused never gets further.
+//! The session accepts or refuses a connection. Nothing that the client sends
+//! is processed before that, or after a refusal.
 
 use std::time::Duration;
 
@@ -23,18 +23,18 @@ use crate::session::channels::{
     PriorityMessage,
 };
 
-/// How long either side may take for the last words: to finish a frame that is
-/// under way, to answer a close frame.
+/// Maximum time for closing: for finishing the frame in progress, and for the
+/// answer to a close frame.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves one upgraded connection to its end. `early` is what the client sent
-/// behind its handshake.
+/// Serves one upgraded connection until it ends. `early` holds the bytes that
+/// the client sent right after its handshake.
 pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, attach: Attach) {
-    // Small frames must not wait for more; a socket that refuses works as well.
+    // Nagle's algorithm would delay small frames. An error here is harmless.
     let _ = stream.set_nodelay(true);
     let (from_client, to_client) = stream.into_split();
     let from_client = std::io::Cursor::new(early).chain(from_client);
-    // The writing half of the library has nothing to do: frames come ready.
+    // The library does not write: the frames arrive encoded.
     let (reader, _) = after_handshake_split(from_client, tokio::io::sink(), Role::Server);
 
     let (priority_to, priority) = mpsc::channel(PRIORITY_CAPACITY);
@@ -66,8 +66,9 @@ pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, atta
                 writer.abort();
             }
         }
-        // The last frame is out. A client that still sends would see a reset
-        // instead of it if nobody read on.
+        // The last frame has been sent. Reading continues, because closing the
+        // socket with unread input would reset the connection before the client
+        // has read it.
         closed = &mut writer => if closed.unwrap_or(false) {
             let _ = timeout(CLOSE_TIMEOUT, reading).await;
         },

@@ -1,19 +1,19 @@
-//! The header of a WebSocket frame from a server: final, unmasked.
+//! Headers of WebSocket frames from a server: final, unmasked.
 //!
-//! The replay buffer keeps frames ready to be written, so that what a client
-//! is owed is a slice of it. Reading frames is `connection.rs`'s business.
+//! The replay buffer stores encoded frames, so that replaying sends slices of
+//! it. Frames from clients are read in `read.rs`.
 
-/// The longest header.
-pub const HEADER_BYTES: usize = 10;
+/// Maximum length of a header.
+pub const MAX_HEADER_BYTES: usize = 10;
 
 /// Opcode of a text frame.
 pub const TEXT: u8 = 0x1;
 
-/// A header and how much of it counts.
+/// Returns a header, and the number of bytes of it that are in use.
 #[must_use]
-pub fn header(opcode: u8, payload: usize) -> ([u8; HEADER_BYTES], usize) {
+pub fn header(opcode: u8, payload: usize) -> ([u8; MAX_HEADER_BYTES], usize) {
     const FINAL: u8 = 0x80;
-    let mut head = [0; HEADER_BYTES];
+    let mut head = [0; MAX_HEADER_BYTES];
     head[0] = FINAL | opcode;
     let length = header_bytes(payload);
     match length {
@@ -30,25 +30,25 @@ pub fn header(opcode: u8, payload: usize) -> ([u8; HEADER_BYTES], usize) {
     (head, length)
 }
 
-/// How long the header of a payload is.
+/// Returns the length of the header for a payload of this size.
 #[must_use]
 pub fn header_bytes(payload: usize) -> usize {
     match payload {
         0..=125 => 2,
         126..=65_535 => 4,
-        _ => HEADER_BYTES,
+        _ => MAX_HEADER_BYTES,
     }
 }
 
-/// The payload of a whole frame that [`header`] began. Lengths of 126 and
-/// 65,536 make the header grow by more than one byte, so that the length of a
-/// frame tells that of its header.
+/// Returns the payload of a complete frame with a header of [`header`]. At
+/// payloads of 126 and 65,536 bytes the header grows by more than one byte, so
+/// the length of a frame determines the length of its header.
 #[must_use]
 pub fn payload(frame: &[u8]) -> &[u8] {
     let header = match frame.len() {
         0..=127 => 2,
         128..=65_539 => 4,
-        _ => HEADER_BYTES,
+        _ => MAX_HEADER_BYTES,
     };
     frame.get(header..).unwrap_or_default()
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_payload_is_found_again_at_every_edge() {
+    fn the_payload_is_found_at_every_boundary() {
         for length in [0, 1, 125, 126, 127, 128, 65_535, 65_536, 65_537, 100_000] {
             let (head, used) = header(TEXT, length);
             let mut frame = head[..used].to_vec();

@@ -1,4 +1,4 @@
-//! WebSocket connections: one loop that reads, one that writes, and their end.
+//! WebSocket connections: a read loop, a write loop, and their end.
 //!
 //! Only this module and the Codex client know WebSocket frames.
 

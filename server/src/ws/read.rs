@@ -1,8 +1,8 @@
-//! The reading half of a connection.
+//! The read loop of a connection.
 //!
-//! fastwebsockets reads frames; what it leaves to its user is done here: that
-//! a client's frames are masked, that every control frame is short, that a
-//! message as a whole stays within its bound, and that its text is UTF-8.
+//! fastwebsockets parses frames. This module checks what the library does not:
+//! masking, the length of control frames, the size of fragmented messages, and
+//! their UTF-8.
 
 use std::borrow::Cow;
 
@@ -16,31 +16,31 @@ use tokio::sync::mpsc;
 use crate::agent::protocol::PermissionAnswer;
 use crate::session::channels::{ClientEvent, Close, MESSAGE_LIMIT, PriorityMessage, Request};
 
-/// [`MESSAGE_LIMIT`] for a client that was refused: what it says is read only so that
-/// it gets to read why, and many can be refused at once.
+/// [`MESSAGE_LIMIT`] for refused clients. Their input is read only so that they
+/// can read the close frame, and there can be many of them.
 const REFUSED_LIMIT: usize = 64 << 10;
 
-/// How many empty fragments one message may have. They cost nothing to send
-/// and never end.
-const EMPTY_FRAGMENTS: usize = 1024;
+/// Maximum number of empty fragments in a message. They have no size, so the
+/// size limit does not bound them.
+const MAX_EMPTY_FRAGMENTS: usize = 1024;
 
-/// The longest payload of a control frame.
-const CONTROL_PAYLOAD: usize = 125;
+/// Maximum payload of a control frame (RFC 6455, 5.5).
+const MAX_CONTROL_PAYLOAD: usize = 125;
 
-/// How reading ended.
+/// Reason for which reading ended.
 #[derive(Debug)]
 pub(super) enum End {
     /// The client sent a close frame with this code.
     Closed(Option<u16>),
-    /// It broke a rule.
+    /// The client violated the protocol.
     Violation(Close),
-    /// The socket ended without a word, or the session does not listen any
-    /// more.
+    /// The socket ended without a close frame, or the session dropped its
+    /// channel.
     Gone,
 }
 
 impl End {
-    /// The close frame to send, if one is due.
+    /// Returns the close frame to send, if any.
     pub(super) fn answer(&self) -> Option<Close> {
         match self {
             Self::Closed(code) => Some(Close { code: *code, reason: "" }),
@@ -50,8 +50,8 @@ impl End {
     }
 }
 
-/// Reads to the end of the connection. Without `news` the connection was
-/// refused: its frames are read and thrown away until it closes.
+/// Reads until the connection ends. Without `events` the connection was
+/// refused, and its frames are discarded.
 pub(super) async fn read_loop<S: AsyncRead + Unpin>(
     mut reader: WebSocketRead<S>,
     events: Option<mpsc::Sender<ClientEvent>>,
@@ -60,7 +60,7 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin>(
     reader.set_auto_close(false);
     reader.set_auto_pong(false);
     let limit = if events.is_some() { MESSAGE_LIMIT } else { REFUSED_LIMIT };
-    // The library refuses what is this long.
+    // The library refuses messages of this size and above.
     reader.set_max_message_size(limit + 1);
     let mut message = Assembly::new(limit);
     loop {
@@ -72,14 +72,15 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin>(
             return End::Violation(Close::PROTOCOL_ERROR);
         }
         let is_control = matches!(frame.opcode, OpCode::Close | OpCode::Ping | OpCode::Pong);
-        if is_control && frame.payload.len() > CONTROL_PAYLOAD {
+        if is_control && frame.payload.len() > MAX_CONTROL_PAYLOAD {
             return End::Violation(Close::PROTOCOL_ERROR);
         }
-        let heard = match frame.opcode {
+        let event = match frame.opcode {
             OpCode::Close => return close_frame(&frame.payload),
             OpCode::Ping => {
                 let payload = into_bytes(frame.payload).freeze();
-                // A client that asks faster than it reads waits here.
+                // Backpressure: a client that sends pings faster than it reads
+                // pongs is not read here.
                 if priority.send(PriorityMessage::Pong(payload)).await.is_err() {
                     return End::Gone;
                 }
@@ -94,20 +95,22 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin>(
             },
         };
         if let Some(events) = &events
-            && events.send(heard).await.is_err()
+            && events.send(event).await.is_err()
         {
             return End::Gone;
         }
     }
 }
 
-/// The library would answer pings and close frames by this; it is told not to.
+/// Discards the library's replies to pings and close frames; automatic replies
+/// are off.
 async fn no_reply(_: Frame<'_>) -> Result<(), WebSocketError> {
     Ok(())
 }
 
-/// A client must mask. The library takes the mask off but keeps it, and tells
-/// it only in a header it writes.
+/// Returns true if the frame was masked, as RFC 6455 requires of clients. The
+/// library unmasks frames and exposes the mask bit only in a header that it
+/// writes.
 fn is_masked(frame: &mut Frame<'_>) -> bool {
     const MASK_BIT: u8 = 0x80;
     let mut head = [0; 16];
@@ -132,8 +135,7 @@ fn close_frame(payload: &[u8]) -> End {
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
         [_] => return End::Violation(Close::PROTOCOL_ERROR),
     };
-    // 1004 to 1006 and 1015 stand for what was never sent; what is not defined
-    // is not for either side to use.
+    // 1004 to 1006 and 1015 must not be sent, and undefined codes are reserved.
     let defined = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
     if !defined {
         return End::Violation(Close::PROTOCOL_ERROR);
@@ -144,7 +146,7 @@ fn close_frame(payload: &[u8]) -> End {
     End::Closed(Some(code))
 }
 
-/// Fragments on their way to a message.
+/// Fragments of an incomplete message.
 #[derive(Debug)]
 struct Assembly {
     limit: usize,
@@ -159,7 +161,7 @@ impl Assembly {
         Self { limit, parts: BytesMut::new(), open: false, is_text: false, empty: 0 }
     }
 
-    /// Takes a data frame; gives the message when it is whole.
+    /// Adds a data frame. Returns the message when it is complete.
     fn add(&mut self, frame: Frame<'_>) -> Result<Option<BytesMut>, Close> {
         let continues = frame.opcode == OpCode::Continuation;
         if continues != self.open {
@@ -177,7 +179,7 @@ impl Assembly {
         }
         if frame.payload.is_empty() {
             self.empty += 1;
-            if self.empty > EMPTY_FRAGMENTS {
+            if self.empty > MAX_EMPTY_FRAGMENTS {
                 return Err(Close::PROTOCOL_ERROR);
             }
         }
@@ -187,7 +189,7 @@ impl Assembly {
         }
         self.empty = 0;
         let message = std::mem::take(&mut self.parts);
-        // The library has looked at text that came in one frame.
+        // The library has validated text that came in one frame.
         if self.is_text && simdutf8::basic::from_utf8(&message).is_err() {
             return Err(Close::NOT_UTF8);
         }
@@ -202,7 +204,7 @@ fn into_bytes(payload: Payload<'_>) -> BytesMut {
     }
 }
 
-/// Reads a whole message. The text for the agent stays where it lies.
+/// Parses a message. The line for the agent is a slice of it, without a copy.
 fn request(mut message: BytesMut) -> Result<Request, String> {
     let Ok(text) = simdutf8::basic::from_utf8(&message) else {
         return Err("Invalid message format: not UTF-8".into());
@@ -246,7 +248,8 @@ fn permission(response: PermissionResponse<'_>) -> Request {
     Request::Permission { request_id: response.request_id.into_owned(), answer }
 }
 
-/// A raw CR or LF in valid JSON stands between tokens; a space means the same.
+/// Replaces line breaks by spaces. In valid JSON, a raw CR or LF is white space
+/// between tokens.
 fn one_line(json: &mut [u8]) {
     for byte in json {
         if matches!(byte, b'\n' | b'\r') {
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn close_frames_are_judged() {
+    fn close_frames_are_validated() {
         let code = |payload: &[u8]| match close_frame(payload) {
             End::Closed(code) => Ok(code),
             End::Violation(close) => Err(close.code),
@@ -308,12 +311,12 @@ mod tests {
         assert_eq!(assembly.add(part(OpCode::Continuation, true, 1)), Err(Close::TOO_BIG));
     }
 
-    /// The close code that answers a client, `accepted` or not, which sends
-    /// `payload` bytes in fragments of `piece` and then closes without one.
+    /// Close code sent to a client, accepted or not, that sends `payload` bytes
+    /// in fragments of `piece` bytes and then a close frame without a code.
     async fn end_after(payload: usize, piece: usize, accepted: bool) -> Option<u16> {
         let mut frames = Vec::new();
         for (number, bytes) in vec![b' '; payload].chunks(piece).enumerate() {
-            // Not final, masked with nothing, a length of 64 bits.
+            // Not final, a mask of zeros, a length of 64 bits.
             frames.extend([u8::from(number == 0), 0xff]);
             frames.extend((bytes.len() as u64).to_be_bytes());
             frames.extend([0; 4]);
@@ -326,7 +329,7 @@ mod tests {
             fastwebsockets::Role::Server,
         );
         let (priority, _receiver) = mpsc::channel(1);
-        let (events, _news) = mpsc::channel(8);
+        let (events, _receiver_of_events) = mpsc::channel(8);
         match read_loop(reader, accepted.then_some(events), &priority).await {
             End::Closed(code) => code,
             End::Violation(close) => close.code,
@@ -335,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_was_refused_may_say_little() {
+    async fn a_refused_client_has_a_smaller_limit() {
         for piece in [REFUSED_LIMIT + 1, 1000] {
             assert_eq!(end_after(REFUSED_LIMIT, piece, false).await, None);
             assert_eq!(end_after(REFUSED_LIMIT + 1, piece, false).await, Close::TOO_BIG.code);
@@ -344,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_have_an_order() {
+    fn fragments_must_be_in_order() {
         let part = |opcode, fin| Frame::new(fin, opcode, None, Payload::Borrowed(b"x"));
         let mut assembly = Assembly::new(MESSAGE_LIMIT);
         assert_eq!(assembly.add(part(OpCode::Continuation, true)), Err(Close::PROTOCOL_ERROR));
@@ -354,12 +357,12 @@ mod tests {
     }
 
     #[test]
-    fn empty_fragments_end() {
+    fn empty_fragments_are_bounded() {
         let empty = |opcode| Frame::new(false, opcode, None, Payload::Borrowed(b""));
         let mut assembly = Assembly::new(MESSAGE_LIMIT);
         assert_eq!(assembly.add(empty(OpCode::Text)), Ok(None));
         let refused =
-            (0..EMPTY_FRAGMENTS).find_map(|_| assembly.add(empty(OpCode::Continuation)).err());
+            (0..MAX_EMPTY_FRAGMENTS).find_map(|_| assembly.add(empty(OpCode::Continuation)).err());
         assert_eq!(refused, Some(Close::PROTOCOL_ERROR));
     }
 }

@@ -1,4 +1,4 @@
-//! The writing half of a connection.
+//! The write loop of a connection.
 
 use std::io::IoSlice;
 
@@ -12,17 +12,17 @@ use super::connection::CLOSE_TIMEOUT;
 use super::frame;
 use crate::session::channels::{Close, PriorityMessage};
 
-/// How many pieces go into one system call.
-const SLICES: usize = 64;
+/// Maximum number of slices per system call.
+const MAX_SLICES: usize = 64;
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
-/// Writes what the session hands over: pieces of whole frames, as many as are
-/// owed, then `ready` for more. Between two of them the control lane goes
-/// first. Ends after a close frame, and then gives true; or when the session
-/// has let go or the socket is dead.
+/// Writes batches of encoded frames from the session and returns each spent
+/// batch for reuse, which asks for the next one. Priority messages are sent
+/// between batches. Returns true after a close frame, and false when the
+/// session has dropped its channel or the socket has failed.
 pub(super) async fn write_loop(
     mut socket: OwnedWriteHalf,
     mut priority: mpsc::Receiver<PriorityMessage>,
@@ -56,13 +56,14 @@ pub(super) async fn write_loop(
         }
         batch.clear();
         if spent.send(batch).await.is_err() {
-            // The session has let go; a close frame may be on its way.
+            // The session has released this client; a close frame may be on its
+            // way.
             data.close();
         }
     }
 }
 
-/// Writes all pieces of a batch, many in one call.
+/// Writes all frames of a batch, many per system call.
 async fn write_batch(
     socket: &mut OwnedWriteHalf,
     batch: &mut [Bytes],
@@ -71,7 +72,7 @@ async fn write_batch(
     let mut first = 0;
     let mut drain = DrainTimer::default();
     while first < batch.len() {
-        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let mut used = 0;
         for (slice, piece) in slices.iter_mut().zip(&batch[first..]) {
             *slice = IoSlice::new(piece);
@@ -80,7 +81,7 @@ async fn write_batch(
         let mut written = tokio::select! {
             biased;
             written = socket.write_vectored(&slices[..used]) => written?,
-            () = drain.run_out(data) => return Err(std::io::ErrorKind::TimedOut.into()),
+            () = drain.expired(data) => return Err(std::io::ErrorKind::TimedOut.into()),
         };
         if written == 0 {
             return Err(std::io::ErrorKind::WriteZero.into());
@@ -107,33 +108,34 @@ async fn write_small(
     tokio::select! {
         biased;
         written = socket.write_all(bytes) => written,
-        () = drain.run_out(data) => Err(std::io::ErrorKind::TimedOut.into()),
+        () = drain.expired(data) => Err(std::io::ErrorKind::TimedOut.into()),
     }
 }
 
-/// A client that does not read may take for ever, as long as the session holds
-/// on to it. Once it has let go, the frame under way gets a little time.
+/// Deadline for a write after the session has released the client. Before that,
+/// a client that does not read may block a write without limit.
 #[derive(Default)]
 struct DrainTimer {
-    until: Option<Instant>,
+    deadline: Option<Instant>,
 }
 
 impl DrainTimer {
-    /// Waits until the session has let go and the patience is over. No batch
-    /// comes on `data` while one is under way: the next is asked for.
-    async fn run_out(&mut self, data: &mut mpsc::Receiver<Vec<Bytes>>) {
-        let until = match self.until {
-            Some(until) => until,
+    /// Waits until the session has dropped its channel and the timeout has
+    /// passed. No batch arrives on `data` during a write, because the session
+    /// sends the next one only on request.
+    async fn expired(&mut self, data: &mut mpsc::Receiver<Vec<Bytes>>) {
+        let deadline = match self.deadline {
+            Some(deadline) => deadline,
             None => {
                 while data.recv().await.is_some() {}
-                *self.until.insert(Instant::now() + CLOSE_TIMEOUT)
+                *self.deadline.insert(Instant::now() + CLOSE_TIMEOUT)
             }
         };
-        sleep_until(until).await;
+        sleep_until(deadline).await;
     }
 }
 
-/// Appends the frame; whether it is the last one.
+/// Appends the frame. Returns true for a close frame, which is the last one.
 fn encode(message: &PriorityMessage, out: &mut Vec<u8>) -> bool {
     match message {
         PriorityMessage::Text(text) => push(out, frame::TEXT, text.as_bytes()),
