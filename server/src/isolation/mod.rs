@@ -1,5 +1,5 @@
-//! Isolation of the agent: the OS sandbox around it, the proxy that keeps its
-//! credential, and the small programs that tell what works here.
+//! Isolation of the agent: the OS sandbox, the key proxy, and probes of what
+//! works on this system.
 
 pub mod key_proxy;
 pub mod probe;

@@ -1,8 +1,8 @@
-//! Runs a small program to its end and gives what it said: whether a sandbox
-//! works, which version a CLI has.
+//! Runs a short program to its end and returns its output: a sandbox probe, the
+//! version of a CLI.
 //!
-//! By way of a [`Process`], because the server reaps every child it has, and a
-//! status taken that way is lost to anybody else who waits for it.
+//! It uses [`Process`], because the server reaps all its children, so that
+//! nobody else could wait for one.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,39 +11,40 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::process::{Ending, Output, Process, SpawnSpec};
+use crate::process::{ExitReason, Output, Process, SpawnSpec};
 
-/// How much of the output is kept. The programs asked here say a line.
+/// Maximum size of the output. The programs print one line.
 const OUTPUT_BYTES: usize = 4096;
 
-/// What came of it.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How it ended.
-    pub how: Ending,
-    /// The beginning of its stdout.
+    /// Reason of its end.
+    pub reason: ExitReason,
+    /// Beginning of stdout.
     pub stdout: String,
-    /// The end of its stderr.
+    /// End of stderr.
     pub stderr: String,
 }
 
-/// Why nothing came of it.
+/// Reason for which there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// It took too long and was ended.
+    /// The program exceeded the time limit and was killed.
     #[error("it did not end within {0:?}")]
-    Late(Duration),
-    /// No process can be made.
+    TimedOut(Duration),
+    /// No process can be created.
     #[error("no process can be started: {0}")]
     System(#[from] io::Error),
 }
 
-/// Runs `program` with `args` and the environment `env`, for at most `patience`.
+/// Runs `program` with `args` and the environment `env`, for at most
+/// `time_limit`.
 ///
 /// # Errors
 ///
-/// See [`ProbeError`]. That the program cannot be started or fails is an
-/// outcome.
+/// See [`ProbeError`]. A program that cannot be started or fails is a result,
+/// not an error.
 pub async fn run(
     program: OsString,
     args: Vec<OsString>,
@@ -52,36 +53,38 @@ pub async fn run(
 ) -> Result<Outcome, ProbeError> {
     let spec = SpawnSpec { program, args, env, cwd: PathBuf::from("/"), scratch: None };
     let mut process = Process::spawn(spec)?;
-    // It has nothing to read.
+    // The program gets no input.
     process.stdin = None;
-    let mut said = Vec::new();
-    let listen = async {
+    let mut stdout = Vec::new();
+    let read = async {
         loop {
-            // Its notes are news of no use here, but they must not fill up.
+            // Events are discarded, because a full channel would block the
+            // process.
             tokio::select! {
                 output = process.output.recv() => match output {
                     Some(Output::Lines(block)) => {
                         for line in block.lines() {
                             if let crate::process::lines::Line::Whole(line) = line
-                                && said.len() + line.len() < OUTPUT_BYTES
+                                && stdout.len() + line.len() < OUTPUT_BYTES
                             {
-                                said.extend_from_slice(line);
-                                said.push(b'\n');
+                                stdout.extend_from_slice(line);
+                                stdout.push(b'\n');
                             }
                         }
                     }
-                    Some(Output::Ended(ended)) => return Some(ended),
+                    Some(Output::Exited(ended)) => return Some(ended),
                     None => return None,
                 },
                 Some(_) = process.events.recv() => {}
             }
         }
     };
-    let ended = timeout(time_limit, listen).await.map_err(|_| ProbeError::Late(time_limit))?;
-    let (how, stderr) = ended.map_or((Ending::Lost, Vec::new()), |ended| (ended.how, ended.stderr));
+    let ended = timeout(time_limit, read).await.map_err(|_| ProbeError::TimedOut(time_limit))?;
+    let (reason, stderr) =
+        ended.map_or((ExitReason::Lost, Vec::new()), |ended| (ended.reason, ended.stderr));
     Ok(Outcome {
-        how,
-        stdout: String::from_utf8_lossy(&said).into_owned(),
+        reason,
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
     })
 }

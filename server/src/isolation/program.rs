@@ -1,10 +1,10 @@
-//! The search for an executable, as a shell does it.
+//! Search for an executable in `PATH`, as a shell does it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The executable that `program` names: a path with a separator as it is, a bare
-/// name in `path`, which is the value of `PATH`.
+/// Returns the executable for `program`: a path with a separator is used as it
+/// is, a bare name is searched in `path`, the value of `PATH`.
 #[must_use]
 pub fn find_program(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
     let runs = |candidate: &Path| {

@@ -1,3 +1,3 @@
-//! JSON as bytes: proven, searched, and never built.
+//! JSON as bytes: validated and searched, without building values.
 
 pub mod scan;

@@ -1,33 +1,31 @@
-//! One pass over a line of JSON: proves that it is an object and finds some of
-//! its fields.
+//! Single pass over a line of JSON: validates that it is an object and finds
+//! some of its fields.
 //!
-//! Every line of the agent goes through here, and it is most of what the relay
-//! does for one, so it is written out by hand. What makes it fast:
+//! Every line of the agent is scanned, and this is most of the relay's work per
+//! line, hence the hand-written code. The performance comes from these choices:
 //!
-//! * Most bytes of a line stand in strings. Those are skipped a word of eight
-//!   bytes at a time, and once a string turns out to be long, 64 bytes at a
-//!   time with the widest vectors of this processor, which need some bytes to
-//!   pay off.
-//! * Where we are is the rest of the text, handed from function to function in
+//! * Most bytes are inside strings. They are skipped in words of eight bytes,
+//!   and in long strings in blocks of 64 bytes with the widest vectors of the
+//!   processor, which have a start-up cost.
+//! * The position is the rest of the text, passed between functions in
 //!   registers. An index in a struct took half as long again.
-//! * Nothing is built, copied or allocated. What a value stands in is a depth
-//!   and one bit a level, object or array. So depth costs no stack: a line of
-//!   nothing but brackets ends like any other.
-//! * UTF-8 is the caller's business, who has vector code for it.
+//! * Nothing is built, copied or allocated. Nesting is a depth and one bit per
+//!   level, object or array, so deep nesting needs no stack.
+//! * UTF-8 is validated by the caller, with vector code.
 //!
-//! The grammar is that of RFC 8259 without a byte of leniency: what passes is
-//! pasted into a frame.
+//! The grammar is strictly that of RFC 8259, because the text is pasted into a
+//! frame.
 
 use fearless_simd::{Level, dispatch, prelude::*, u8x64};
 
-/// The values of `names` among the fields of the JSON object `text`, each as
-/// its raw text, in the order of `names`. Of duplicate names the last counts,
-/// and a name may be written with escapes, as in every parser. Lone surrogates
-/// are no fault: JSON can spell them.
+/// Returns the values of `names` in the JSON object `text`, each as its raw
+/// text, in the order of `names`. Of duplicate names the last counts, and names
+/// may be written with escapes, as in other parsers. Lone surrogates are
+/// accepted, because JSON can express them.
 ///
-/// `names` must not hold a character that has a short escape: quotes, slashes,
-/// control characters. `None` when `text` is not one JSON object with nothing
-/// but white space around it.
+/// `names` must not contain a character with a short escape: quotes, slashes,
+/// control characters. Returns `None` if `text` is not exactly one JSON object,
+/// with optional white space around it.
 #[must_use]
 pub fn fields<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<[Option<&'a str>; N]> {
     let mut found = [None; N];
@@ -52,7 +50,7 @@ pub fn fields<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Option<[Op
     token(rest).is_none().then_some(found)
 }
 
-/// The next byte that is no white space, and what is behind it.
+/// Returns the next byte that is not white space, and the rest after it.
 #[inline(always)]
 fn token(mut rest: &[u8]) -> Option<(u8, &[u8])> {
     loop {
@@ -64,7 +62,7 @@ fn token(mut rest: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-/// What is behind one value, whatever stands in it.
+/// Returns the rest after one value of any kind.
 fn skip_value(mut rest: &[u8]) -> Option<&[u8]> {
     let mut nesting = NestingStack::default();
     loop {
@@ -92,7 +90,7 @@ fn skip_value(mut rest: &[u8]) -> Option<&[u8]> {
             b'n' => after.strip_prefix(b"ull")?,
             _ => skip_number(first, after)?,
         };
-        // A value has ended, and perhaps what it stands in.
+        // A value has ended, and possibly the array or object around it.
         loop {
             if nesting.depth == 0 {
                 return Some(rest);
@@ -113,8 +111,8 @@ fn skip_value(mut rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The name of a field as it is written, without its quotes, and what is
-/// behind its colon. `first` is what it begins with.
+/// Returns the name of a field as written, without quotes, and the rest after
+/// its colon. `first` is its first byte.
 #[inline(always)]
 fn name(first: u8, rest: &[u8]) -> Option<(&[u8], &[u8])> {
     if first != b'"' {
@@ -128,7 +126,7 @@ fn name(first: u8, rest: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// What is behind a string whose opening quote is behind us.
+/// Returns the rest after a string whose opening quote has been consumed.
 #[inline(always)]
 fn skip_string(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
@@ -188,13 +186,14 @@ fn skip_digits(mut rest: &[u8]) -> &[u8] {
     rest
 }
 
-/// What is left from the first byte on that means more than itself in a
-/// string: a quote, a backslash, a control character.
+/// Returns the rest from the first byte that is special in a string: a quote, a
+/// backslash, or a control character.
 #[inline(always)]
 fn skip_plain(mut rest: &[u8]) -> &[u8] {
-    /// Names, ids and numbers in quotes are done after this many words.
-    const WORDS: usize = 6;
-    for _ in 0..WORDS {
+    /// Number of words before the switch to vectors. Most names, ids and
+    /// numbers in quotes end before it.
+    const MAX_WORDS: usize = 6;
+    for _ in 0..MAX_WORDS {
         let Some((word, after)) = rest.split_first_chunk() else {
             return skip_plain_bytes(rest);
         };
@@ -211,7 +210,7 @@ fn skip_long_plain(rest: &[u8]) -> &[u8] {
     dispatch!(Level::new(), simd => skip_plain_blocks(simd, rest))
 }
 
-/// Compiled once for each kind of vectors there is, hence the inlining.
+/// Inlined, because it is compiled once for each instruction set.
 #[inline(always)]
 fn skip_plain_blocks<S: Simd>(simd: S, mut rest: &[u8]) -> &[u8] {
     while let Some((block, after)) = rest.split_first_chunk::<64>() {
@@ -232,9 +231,9 @@ fn skip_plain_bytes(rest: &[u8]) -> &[u8] {
     rest.get(end..).unwrap_or_default()
 }
 
-/// The highest bit of each byte that is a quote, a backslash or a control
-/// character. Bytes behind the first of them may be marked wrongly, because a
-/// borrow runs from it into them; so only the first mark counts.
+/// Returns the highest bit of each byte that is a quote, a backslash or a
+/// control character. Bytes after the first one may be marked wrongly, because
+/// a borrow propagates into them, so only the first mark is valid.
 #[inline(always)]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
@@ -247,18 +246,18 @@ fn special_bytes(word: u64) -> u64 {
     (equal(b'"') | equal(b'\\') | control) & HIGH
 }
 
-/// Whether a name as it is written is `wanted`.
+/// Returns true if a name as written is `wanted`.
 #[inline(always)]
 fn is_name(written: &[u8], wanted: &str) -> bool {
     let (written_first, wanted_first) = (written.first(), wanted.as_bytes().first());
     written == wanted.as_bytes()
-        // Nearly every other name is told apart by how it begins.
+        // The first byte rules out nearly all other names.
         || ((written_first == wanted_first || written_first == Some(&b'\\'))
             && written.contains(&b'\\')
             && is_escaped_name(written, wanted))
 }
 
-/// The same for a name with escapes in it, known to be well formed.
+/// Compares a well-formed name that contains escapes.
 #[cold]
 fn is_escaped_name(written: &[u8], wanted: &str) -> bool {
     let mut written = written.iter().copied();
@@ -267,7 +266,7 @@ fn is_escaped_name(written: &[u8], wanted: &str) -> bool {
             Some(b'u') => (0..4).try_fold(0, |value, _| {
                 Some(value * 16 + char::from(written.next()?).to_digit(16)?)
             }),
-            // Short escapes stand for what no wanted name holds.
+            // Short escapes stand for characters that no wanted name contains.
             _ => Some(0),
         },
         byte => byte.map(u32::from),
@@ -278,13 +277,13 @@ fn is_escaped_name(written: &[u8], wanted: &str) -> bool {
 const OBJECT: u64 = 1;
 const ARRAY: u64 = 0;
 
-/// What we are in: one bit for each open object or array.
+/// Open objects and arrays, one bit each.
 #[derive(Default)]
 struct NestingStack {
     depth: usize,
-    /// The innermost ones, the last in the lowest bit.
+    /// The innermost levels, the last one in the lowest bit.
     bits: u64,
-    /// Those around them, 64 each. Nobody but an attacker gets here.
+    /// Outer levels, 64 per word. Only hostile input needs them.
     outer: Vec<u64>,
 }
 

@@ -1,22 +1,23 @@
-//! How much noise of the agent may pass.
+//! Rate limit for diagnostic output of the agent.
 //!
-//! What it writes to stderr, and lines of its stdout that are no JSON, go to
-//! the client as `info`. A person reads a few of them; a flood must not push
-//! the conversation out of the replay buffer.
+//! Its stderr, and lines of its stdout that are not JSON, are sent to the
+//! client as `info`. Some of them help a person, but a flood must not evict the
+//! conversation from the replay buffer.
 
 use std::time::Instant;
 
-/// What may pass at once, and what comes on top each second.
+/// Capacity of the token bucket, and its refill rate.
 const BURST_BYTES: u64 = 256 << 10;
 const BYTES_PER_SECOND: u64 = 64 << 10;
 
-/// With less than this left, lines are not even looked at.
+/// Below this level, output is dropped without being split into lines.
 const LOW_BYTES: u64 = 16 << 10;
 
-/// What a line costs beside its bytes: an empty one is a frame too.
+/// Cost of a line in addition to its bytes, because an empty line is a frame
+/// too.
 const LINE_COST_BYTES: u64 = 64;
 
-/// Lets through what its rate allows and counts the rest.
+/// Token bucket that counts the lines it drops.
 #[derive(Debug)]
 pub struct Limiter {
     allowance: u64,
@@ -25,13 +26,14 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// One that lets a full burst through at first.
+    /// Creates a limiter with a full bucket.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self { allowance: BURST_BYTES, since: now, dropped: 0 }
     }
 
-    /// Whether a line of `bytes` may pass now. One that may not is counted.
+    /// Returns true if a line of `bytes` may pass now, and counts it as dropped
+    /// otherwise.
     pub fn admit(&mut self, bytes: usize, now: Instant) -> bool {
         self.refill(now);
         let cost = bytes as u64 + LINE_COST_BYTES;
@@ -43,18 +45,19 @@ impl Limiter {
         true
     }
 
-    /// Counts lines that were not even looked at.
+    /// Counts lines that were dropped without a call of [`admit`](Self::admit).
     pub fn drop_lines(&mut self, lines: u64) {
         self.dropped += lines;
     }
 
-    /// Whether so little may pass now that looking is not worth it.
+    /// Returns true if the bucket is below the level at which output is split
+    /// into lines.
     pub fn is_exhausted(&mut self, now: Instant) -> bool {
         self.refill(now);
         self.allowance < LOW_BYTES
     }
 
-    /// How many were dropped since this was asked last.
+    /// Returns the number of lines dropped since the last call.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_cut_and_counted_and_passes_again_later() {
+    fn a_flood_is_dropped_and_counted_until_the_bucket_refills() {
         let start = Instant::now();
         let mut limiter = Limiter::new(start);
         let passed = (0..10_000).filter(|_| limiter.admit(1000, start)).count();

@@ -1,36 +1,36 @@
-//! Whole lines out of the chunks a pipe gives.
+//! Splits the bytes of a pipe into lines.
 //!
-//! Lines end at byte 0x0A and nowhere else: U+2028 and a lone CR are part of a
-//! line. Whole lines leave together in a [`Block`], however many one read
-//! brought, so that the cost of a hand-over is paid once for all of them.
+//! Only byte 0x0A ends a line: U+2028 and a lone CR are part of it. All
+//! complete lines of one read are passed on together in a [`Block`], so that
+//! the cost per channel message is shared.
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memrchr};
 
-/// The longest line that is passed on, in bytes without its newline. The same
-/// bound as for a message of a client.
+/// Maximum length of a line, without its newline. The same limit applies to
+/// messages of a client.
 pub const LINE_LIMIT: usize = 64 << 20;
 
-/// The most that is read at once: all of the pipe. Whoever reads less comes
-/// back while the agent fills what has become free, and each waits for the
-/// other with the pipe's lock: with 512 KiB, lines of 64 KiB went through at
-/// 90 % of the limit's rate and of 1 MiB at 66 %, with this at 98 % and 72 %.
+/// Maximum size of a read: the capacity of the pipe. A smaller read returns
+/// while the agent refills the freed part, and both compete for the pipe's
+/// lock. With 512 KiB, lines of 64 KiB went through at 90 % of the attainable
+/// rate and lines of 1 MiB at 66 %; with 1 MiB, at 98 % and 72 %.
 pub const READ_BYTES: usize = 1 << 20;
 
-/// What a read may leave of the next line without a larger buffer.
+/// Capacity for the beginning of the next line, beyond one read.
 const REST_BYTES: usize = 64 << 10;
 
-/// A line of which so much had been read before its end came is long.
+/// A line is long if this many bytes of it were read before its end arrived.
 const LONG_BYTES: usize = 128 << 10;
 
-/// Collects what was read until a line is whole.
+/// Buffer that collects reads until a line is complete.
 #[derive(Debug)]
 pub struct LineBuffer {
     buffer: BytesMut,
-    /// What stands before this is known to hold no newline.
+    /// Number of bytes at the beginning that are known to hold no newline.
     scanned: usize,
-    /// The line that is being read is over the limit, and this much of it has
-    /// been thrown away.
+    /// Number of bytes discarded from the current line, which is over the
+    /// limit.
     discarded: usize,
     limit: usize,
 }
@@ -42,23 +42,23 @@ impl Default for LineBuffer {
 }
 
 impl LineBuffer {
-    /// A buffer whose lines have at most `limit` bytes.
+    /// Creates a buffer for lines of at most `limit` bytes.
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
-        // It is touched, and then counts as used, where something was read.
+        // The memory is not touched, and so not resident, before something is
+        // read into it.
         let buffer = BytesMut::with_capacity(READ_BYTES + REST_BYTES);
         Self { buffer, scanned: 0, discarded: 0, limit }
     }
 
-    /// Where to read into; at least [`READ_BYTES`] are free, and more may be.
-    /// After the blocks taken before have been dropped their memory is used
-    /// again.
+    /// Returns the buffer to read into, with at least [`READ_BYTES`] free. The
+    /// memory of earlier blocks is reused once they have been dropped.
     pub fn spare(&mut self) -> &mut BytesMut {
         self.buffer.reserve(READ_BYTES);
         &mut self.buffer
     }
 
-    /// The lines that have become whole since the last call.
+    /// Takes the lines that have become complete since the last call.
     pub fn take(&mut self) -> Option<Block> {
         let Some(newline) = memrchr(b'\n', &self.buffer[self.scanned..]) else {
             self.scanned = self.buffer.len();
@@ -75,7 +75,7 @@ impl LineBuffer {
         Some(Block { bytes, scanned, discarded, limit: self.limit })
     }
 
-    /// What is left at the end: a last line without a newline.
+    /// Takes the rest at the end of input: a last line without a newline.
     #[must_use]
     pub fn finish(mut self) -> Option<Block> {
         let bytes = self.buffer.split().freeze();
@@ -87,14 +87,14 @@ impl LineBuffer {
     }
 }
 
-/// Whole lines, one behind the other.
+/// Complete lines, in one buffer.
 #[derive(Debug)]
 pub struct Block {
     bytes: Bytes,
-    /// What stands before this is known to hold no newline: the beginning of a
-    /// long line is not looked through again.
+    /// Number of bytes at the beginning that are known to hold no newline, so
+    /// that the beginning of a long line is not searched again.
     scanned: usize,
-    /// How much of the first line was thrown away before these bytes.
+    /// Number of bytes discarded from the first line before these.
     discarded: usize,
     limit: usize,
 }
@@ -102,15 +102,15 @@ pub struct Block {
 /// One line of a [`Block`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// Its bytes, without the newline and a CR before it.
+    /// The bytes without the newline and a CR before it.
     Whole(&'a [u8]),
-    /// It was over the limit; this many bytes long.
+    /// A line over the limit, with its length.
     TooLong(usize),
 }
 
 impl Block {
-    /// The lines in order. Blank ones are left out, as the agent's own
-    /// protocol does.
+    /// Returns the lines in order, without blank ones, which the agent's
+    /// protocol ignores too.
     pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let mut rest: &[u8] = &self.bytes;
         let mut scanned = self.scanned;
@@ -140,19 +140,19 @@ impl Block {
         })
     }
 
-    /// Whether the first line is a long one that took several reads.
+    /// Returns true if the first line is long and took several reads.
     #[must_use]
     pub fn begins_long(&self) -> bool {
         self.scanned >= LONG_BYTES
     }
 
-    /// How many bytes the block holds, newlines included.
+    /// Returns the size of the block, newlines included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether it holds none.
+    /// Returns true if the block is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -164,11 +164,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Feeds `chunks` and gives every line as text, `>N` for one too long.
+    /// Feeds `chunks` and returns every line as text, `>N` for one that is too
+    /// long.
     fn split(chunks: &[&[u8]], limit: usize) -> Vec<String> {
         let mut buffer = LineBuffer::with_limit(limit);
         let mut lines = Vec::new();
-        let mut note = |block: Option<Block>| {
+        let mut collect = |block: Option<Block>| {
             for line in block.iter().flat_map(Block::lines) {
                 lines.push(match line {
                     Line::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -178,9 +179,9 @@ mod tests {
         };
         for chunk in chunks {
             buffer.spare().extend_from_slice(chunk);
-            note(buffer.take());
+            collect(buffer.take());
         }
-        note(buffer.finish());
+        collect(buffer.finish());
         lines
     }
 
@@ -193,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_come_in_any_pieces() {
+    fn a_line_may_arrive_in_pieces() {
         assert_eq!(split(&[b"a", b"b\nc", b"\n", b"d"], 100), ["ab", "c", "d"]);
     }
 
     #[test]
-    fn a_line_is_long_when_much_of_it_came_before_its_end() {
+    fn a_line_is_long_if_much_of_it_was_read_before_its_end() {
         let long = "x".repeat(LONG_BYTES);
         for (chunks, expected) in [
             ([&long[..], "\nshort\n"], true),
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_limit_is_named_and_the_next_is_fine() {
+    fn a_line_over_the_limit_is_reported_and_the_next_one_passes() {
         assert_eq!(split(&[b"123456\nok\n"], 5), [">6", "ok"]);
         assert_eq!(split(&[b"12345\nok\n"], 5), ["12345", "ok"]);
         assert_eq!(split(&[b"1234", b"56789", b"0", b"1\nok\n"], 5), [">11", "ok"]);
@@ -236,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunking_makes_no_difference(
+        fn chunking_does_not_change_the_lines(
             text in "[a-c\n\r ]{0,200}",
             cuts in proptest::collection::vec(0usize..200, 0..20),
             limit in 1usize..20,

@@ -1,10 +1,10 @@
-//! One run of the agent: its start, its three pipes, its end.
+//! One process of the agent: its start, its three pipes, its exit.
 //!
 //! Reading stdout, reading stderr and writing stdin are three loops that never
-//! wait for each other; anything else deadlocks once a pipe is full. Nothing
-//! here knows what a line means.
+//! wait for each other; otherwise a full pipe could cause a deadlock. This
+//! module does not interpret lines.
 //!
-//! What comes out is in order: the last line of stdout, then [`Output::Ended`].
+//! Output is in order: the last line of stdout comes before [`Output::Exited`].
 
 pub mod limiter;
 pub mod lines;
@@ -37,115 +37,118 @@ use lines::Block;
 
 pub use stdin::Input;
 
-/// The size asked for the agent's stdout and stderr pipes. More room means
-/// fewer switches between the two; the kernel's own bound for ordinary users is
-/// 1 MiB. With the usual 64 KiB for stderr, 200 MiB of noise there slowed
-/// stdout by 17 %, with this and reads to match by 7 %.
+/// Requested capacity of the agent's stdout and stderr pipes, which is the
+/// kernel's maximum for ordinary users. Larger pipes mean fewer context
+/// switches: with the default 64 KiB for stderr, 200 MiB of diagnostics slowed
+/// stdout by 17 %; with this and reads of a matching size, by 7 %.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// How long the supervisor may take to end what the agent left, and how long the
-/// pipes may stay open after it. Somebody outside the agent's tree may hold
-/// one; that must not hold up a restart.
+/// Maximum time for the supervisor to end the agent's descendants, and for the
+/// pipes to close afterwards. A process outside the agent's tree may hold a
+/// pipe, which must not delay a restart.
 const REAP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many notes wait for the session. Those who write them wait then.
+/// Maximum number of events that wait for the session.
 const EVENT_CAPACITY: usize = 16;
 
-/// What to run.
+/// Command to run.
 #[derive(Debug)]
 pub struct SpawnSpec {
-    /// The executable.
+    /// Executable.
     pub program: OsString,
-    /// Its arguments.
+    /// Arguments.
     pub args: Vec<OsString>,
-    /// Its whole environment.
+    /// Whole environment.
     pub env: Vec<(OsString, OsString)>,
-    /// Where it runs.
+    /// Working directory.
     pub cwd: PathBuf,
-    /// A file that goes away with the process.
+    /// Temporary file that is removed with the process.
     pub scratch: Option<tempfile::TempPath>,
 }
 
-/// What comes out of stdout, in order.
+/// Output of the process, in order.
 #[derive(Debug)]
 pub enum Output {
-    /// Whole lines.
+    /// Complete lines of stdout.
     Lines(Block),
-    /// It is over; nothing comes after this.
-    Ended(Ended),
+    /// The process has ended. The last output.
+    Exited(ProcessExit),
 }
 
-/// The end of a process.
+/// End of a process.
 #[derive(Debug)]
-pub struct Ended {
-    /// How it ended.
-    pub how: Ending,
-    /// The last 4 KiB of its stderr.
+pub struct ProcessExit {
+    /// Reason.
+    pub reason: ExitReason,
+    /// The last 4 KiB of stderr.
     pub stderr: Vec<u8>,
-    /// Messages that it was handed and never read, oldest first.
+    /// Messages that were sent to the process and not read by it, oldest first.
     pub unread: Vec<Bytes>,
 }
 
-/// How a process ended.
+/// Reason for which a process has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum ExitReason {
     /// It exited with this code.
     Exited(i32),
-    /// This signal ended it.
+    /// It was ended by this signal.
     Signalled(i32),
-    /// It could not be started; the system's words.
+    /// It could not be started, with the system's error.
     NotStarted(String),
-    /// It runs elsewhere and cannot be reached, or not any more; in words.
+    /// A remote agent could not be reached or the connection was lost, with the
+    /// error.
     Unreachable(String),
-    /// Its supervisor was killed, and it with it.
+    /// Its supervisor was killed, and the process with it.
     Lost,
 }
 
-/// News of a process that have no place in the order of its output.
+/// Events of a process that are not ordered with its output.
 #[derive(Debug)]
 pub enum ProcessEvent {
-    /// It runs, under this process id if it is one of ours.
+    /// The process runs, with its id if it is a child of this server.
     Started(Option<u32>),
-    /// A line of its stderr.
+    /// A line of stderr.
     Stderr(String),
-    /// This many lines of its stderr were left out to keep the rate bounded.
+    /// Number of stderr lines that were dropped by the rate limit.
     StderrDropped(u64),
-    /// It has closed its stdout. It may be about to end, or not.
+    /// The process has closed its stdout. It may go on running.
     StdoutClosed,
-    /// It has closed its stdin. The same.
+    /// The process has closed its stdin. It may go on running.
     StdinClosed,
 }
 
-/// What the process is to do.
+/// Commands to a process.
 #[derive(Debug)]
 pub enum ProcessCommand {
-    /// End within two graces: by itself, by SIGTERM, by SIGKILL.
+    /// Stop by escalation: SIGTERM after the grace period, SIGKILL after a
+    /// second one.
     Stop(Duration),
-    /// End now.
+    /// Send SIGKILL now.
     Kill,
 }
 
-/// The far ends of the channels of a [`Process`].
+/// The other ends of the channels of a [`Process`].
 #[derive(Debug)]
-pub struct ProcessEnds {
-    /// Lines for the agent; closed once it is to stop.
+pub struct ProcessChannels {
+    /// Lines for the agent; closed when it is to stop.
     pub stdin: mpsc::Receiver<Input>,
-    /// Orders of the session.
+    /// Commands of the session.
     pub commands: mpsc::Receiver<ProcessCommand>,
-    /// Output, in order.
+    /// Receives output, in order.
     pub output: mpsc::Sender<Output>,
-    /// Everything else.
+    /// Receives all other events.
     pub events: mpsc::Sender<ProcessEvent>,
 }
 
-/// One run of the agent. Dropping it ends everything under it.
+/// One process of the agent. Dropping it ends the process and its descendants.
 #[derive(Debug)]
 pub struct Process {
-    /// Its output, in order. Not taking from here makes it wait.
+    /// Output, in order. Backpressure: the agent blocks while nothing is taken
+    /// from here.
     pub output: mpsc::Receiver<Output>,
-    /// Everything else.
+    /// All other events.
     pub events: mpsc::Receiver<ProcessEvent>,
-    /// Its stdin, one line at a time; gone once it is to stop.
+    /// Stdin, one line at a time; `None` once the process is to stop.
     pub stdin: Option<mpsc::Sender<Input>>,
     commands: mpsc::Sender<ProcessCommand>,
     _tasks: JoinSet<()>,
@@ -153,19 +156,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `plan`. Must be called on the thread that lives as long as the
-    /// program: children are told when the thread that made them ends.
+    /// Starts `spec`. Must be called on the main thread, because the
+    /// parent-death signal of a child is sent when the thread that spawned it
+    /// ends.
     ///
     /// # Errors
     ///
-    /// When no process or pipe can be made at all. That the program itself
-    /// cannot be started comes as [`Ending::NotStarted`].
+    /// Returns an error if no process or pipe can be created. If the program
+    /// itself cannot be started, the result is [`ExitReason::NotStarted`].
     pub fn spawn(spec: SpawnSpec) -> io::Result<Self> {
         let (stdin_read, stdin_write) = io::pipe()?;
         let (stdout_read, stdout_write) = io::pipe()?;
         let (stderr_read, stderr_write) = io::pipe()?;
         for pipe in [&stdout_read, &stderr_read] {
-            // A smaller pipe is slower, nothing else.
+            // A smaller pipe only costs speed.
             let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
         }
         let control = start_supervisor(&spec)?;
@@ -187,19 +191,25 @@ impl Process {
         let (commands, commands_from) = mpsc::channel(4);
         let (unread_to, unread) = oneshot::channel();
         let (tail_to, tail) = oneshot::channel();
-        let (ended_to, ended) = oneshot::channel();
-        let (over, over_stdin) = oneshot::channel();
+        let (exit_to, exit) = oneshot::channel();
+        let (exited, exited_for_stdin) = oneshot::channel();
         let mut loops = JoinSet::new();
-        loops.spawn(stdin::write_loop(stdin_pipe, lines, events_to.clone(), over_stdin, unread_to));
+        loops.spawn(stdin::write_loop(
+            stdin_pipe,
+            lines,
+            events_to.clone(),
+            exited_for_stdin,
+            unread_to,
+        ));
         loops.spawn(stderr::read_loop(stderr_pipe, events_to.clone(), tail_to));
-        loops.spawn(stdout::read_loop(stdout_pipe, output_to, events_to.clone(), ended));
+        loops.spawn(stdout::read_loop(stdout_pipe, output_to, events_to.clone(), exit));
         loops.spawn(async move {
-            let how = escalation::supervise(control, commands_from, events_to).await;
-            let _ = over.send(matches!(how, Ending::Exited(_)));
+            let reason = escalation::supervise(control, commands_from, events_to).await;
+            let _ = exited.send(matches!(reason, ExitReason::Exited(_)));
             let unread = unread.await.unwrap_or_default();
             let stderr =
                 timeout(REAP_TIMEOUT, tail).await.ok().and_then(Result::ok).unwrap_or_default();
-            let _ = ended_to.send(Ended { how, stderr, unread });
+            let _ = exit_to.send(ProcessExit { reason, stderr, unread });
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(run_all(loops));
@@ -213,9 +223,9 @@ impl Process {
         })
     }
 
-    /// A run that is no child process: the task that `run` makes serves the
-    /// far ends of its channels, for as long as the run is not dropped.
-    pub fn with_task<F>(run: impl FnOnce(ProcessEnds) -> F) -> Self
+    /// Creates a process that is not a child: the task that `run` returns
+    /// serves the other ends of its channels until the process is dropped.
+    pub fn with_task<F>(run: impl FnOnce(ProcessChannels) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -224,7 +234,7 @@ impl Process {
         let (stdin, lines) = mpsc::channel(1);
         let (commands, commands_from) = mpsc::channel(4);
         let mut tasks = JoinSet::new();
-        tasks.spawn(run(ProcessEnds {
+        tasks.spawn(run(ProcessChannels {
             stdin: lines,
             commands: commands_from,
             output: output_to,
@@ -233,28 +243,30 @@ impl Process {
         Self { output, events, stdin: Some(stdin), commands, _tasks: tasks, _scratch: None }
     }
 
-    /// Lets it end: its stdin is closed behind what was handed to it, and
-    /// after `grace` comes SIGTERM, after another SIGKILL.
+    /// Stops the process: closes its stdin after the lines already sent, and
+    /// sends SIGTERM after `grace` and SIGKILL after another `grace`.
     pub fn stop(&mut self, grace: Duration) {
         self.stdin = None;
-        // Full means that it has been told already.
+        // If the channel is full, the process has been told already.
         let _ = self.commands.try_send(ProcessCommand::Stop(grace));
     }
 
-    /// Ends it at once.
+    /// Kills the process.
     pub fn kill(&mut self) {
         self.stdin = None;
         let _ = self.commands.try_send(ProcessCommand::Kill);
     }
 }
 
-/// Waits for the loops of a process. One that fails by a defect of its own
-/// takes the others along: the session then hears of the end of a process in
-/// the place of waiting for a loop that is no more.
+/// Waits for the loops of a process. If one panics, the others are ended, and
+/// the session sees the end of the process instead of waiting for a loop that
+/// no longer runs.
 async fn run_all(mut loops: JoinSet<()>) {
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended {
-            tracing::error!("the agent is given up; this is a defect of the server: {error}");
+            tracing::error!(
+                "a task of the agent's process panicked, which is a defect of the server: {error}"
+            );
             return;
         }
     }
@@ -262,10 +274,7 @@ async fn run_all(mut loops: JoinSet<()>) {
 
 fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that starts the supervisor"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the only place that starts the supervisor")]
     let mut command = Command::new(supervisor::SELF);
     let scratch = spec.scratch.as_deref().map(|path| path.as_os_str().to_owned());
     command
@@ -280,7 +289,8 @@ fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStre
         .stdin(OwnedFd::from(theirs))
         .stdout(Standard::null())
         .stderr(Standard::null());
-    // Its end is heard on the socket; the program's reaper takes its status.
+    // The control socket reports its end, and the reaper of the program
+    // collects its status.
     command.spawn()?;
     Ok(ours)
 }

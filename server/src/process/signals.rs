@@ -1,6 +1,6 @@
-//! Names of signals, as people look them up.
+//! Names of signals.
 
-/// `SIGKILL` for 9; `signal 40` for one without a name.
+/// Returns `SIGKILL` for 9, and `signal 40` for a signal without a name.
 #[must_use]
 pub fn name(number: i32) -> String {
     use rustix::process::Signal as S;

@@ -1,4 +1,4 @@
-//! Reading the agent's stderr: always, at any rate, passing on a bounded part.
+//! Reading the agent's stderr at any rate, and passing on a bounded part of it.
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,21 @@ use tokio::time::timeout;
 use super::ProcessEvent;
 use crate::process::limiter::Limiter;
 
-/// How much of the end is kept for the frame that tells of an exit.
+/// Size of the tail that is reported when the agent exits.
 const TAIL_BYTES: usize = 4 << 10;
 
-/// A longer line is passed on in pieces of this size.
-const LINE_BYTES: usize = 8 << 10;
+/// Maximum length of a line. Longer ones are split.
+const MAX_LINE_BYTES: usize = 8 << 10;
 
-/// A line without its newline is passed on after this: it may be a question,
-/// or the last words.
-const UNFINISHED: Duration = Duration::from_millis(200);
+/// Timeout after which an incomplete line is passed on: it may be a prompt, or
+/// the last output.
+const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How much is read at once. Four times the usual pipe: this one is larger, and
-/// noise is to cost few turns.
+/// Maximum size of a read: four times the default pipe. Large reads keep
+/// diagnostics from taking many turns of the executor.
 const READ_BYTES: usize = 256 << 10;
 
-/// Reads to the end; then `tail` gets the last [`TAIL_BYTES`].
+/// Reads to the end, then sends the last [`TAIL_BYTES`] to `tail`.
 pub(super) async fn read_loop(
     mut stderr: pipe::Receiver,
     events: mpsc::Sender<ProcessEvent>,
@@ -40,7 +40,7 @@ pub(super) async fn read_loop(
         let before = pending.len();
         let read = stderr.read_buf(&mut pending);
         let read = if before > 0 {
-            match timeout(UNFINISHED, read).await {
+            match timeout(PARTIAL_LINE_TIMEOUT, read).await {
                 Ok(read) => read,
                 Err(_) => {
                     pass(&pending, &mut limiter, &events).await;
@@ -62,9 +62,9 @@ pub(super) async fn read_loop(
         }
         while let Some(end) = memchr(b'\n', &pending)
             .map(|newline| newline + 1)
-            .or_else(|| (pending.len() >= LINE_BYTES).then_some(LINE_BYTES))
+            .or_else(|| (pending.len() >= MAX_LINE_BYTES).then_some(MAX_LINE_BYTES))
         {
-            for piece in pending[..end].chunks(LINE_BYTES) {
+            for piece in pending[..end].chunks(MAX_LINE_BYTES) {
                 pass(piece, &mut limiter, &events).await;
             }
             pending.advance(end);
@@ -80,8 +80,8 @@ pub(super) async fn read_loop(
     let _ = tail.send(last);
 }
 
-/// Passes a line on if the rate allows it, and before it the count of those
-/// that were dropped.
+/// Passes a line on if the rate limit allows it, preceded by the number of
+/// dropped lines.
 async fn pass(line: &[u8], limiter: &mut Limiter, events: &mpsc::Sender<ProcessEvent>) {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -95,7 +95,7 @@ async fn pass(line: &[u8], limiter: &mut Limiter, events: &mpsc::Sender<ProcessE
     let _ = events.send(ProcessEvent::Stderr(String::from_utf8_lossy(line).into_owned())).await;
 }
 
-/// Keeps the last [`TAIL_BYTES`] of all that was ever given.
+/// Appends to the tail and keeps its last [`TAIL_BYTES`].
 fn keep_tail(tail: &mut Vec<u8>, more: &[u8]) {
     let more = &more[more.len().saturating_sub(TAIL_BYTES)..];
     let surplus = (tail.len() + more.len()).saturating_sub(TAIL_BYTES);

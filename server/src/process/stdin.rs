@@ -1,5 +1,4 @@
-//! Writing to the agent: a line at a time, whole, and remembering what it has
-//! not read.
+//! Writing lines to the agent, and tracking those that it has not read.
 
 use std::collections::VecDeque;
 
@@ -10,21 +9,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::ProcessEvent;
 
-/// One line for the agent, its newline included.
+/// One line for the agent, with its newline.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A message of the client: handed on if the agent ends without reading it.
+    /// A message of the client, which is sent to the next agent if this one
+    /// ends without reading it.
     Message(Bytes),
-    /// Something of the relay's own, of no use to another process.
+    /// A message of the relay, which is meaningless to another process.
     Control(Bytes),
 }
 
-/// What has been written and may lie in the pipe unread.
+/// Lines that have been written and may still be in the pipe.
 #[derive(Debug, Default)]
 struct Written {
-    /// Bytes written in all.
+    /// Total number of bytes written.
     total: u64,
-    /// Messages and where each one ends, oldest first.
+    /// Messages with the stream position of their end, oldest first.
     messages: VecDeque<(u64, Bytes)>,
 }
 
@@ -37,7 +37,7 @@ impl Written {
             }
             Input::Control(line) => self.total += line.len() as u64,
         }
-        // What lies further back than the pipe holds has been read.
+        // Bytes further back than the capacity of the pipe have been read.
         while self.messages.front().is_some_and(|(end, _)| end + capacity <= self.total) {
             self.messages.pop_front();
         }
@@ -49,40 +49,40 @@ impl Written {
     }
 }
 
-/// Writes each line whole before it takes the next, until there is none, the
-/// agent has closed its end, or `over` says that it has ended, and whether by
-/// exiting. Then `unread` gets the messages that the agent has not read to
-/// their end.
+/// Writes each line completely before it takes the next. Ends when the channel
+/// is closed, the agent has closed its end, or `exited` reports the end of the
+/// process (true if it exited by itself). Then sends the messages that the
+/// agent has not read completely to `unread`.
 pub(super) async fn write_loop(
     mut stdin: pipe::Sender,
     mut lines: mpsc::Receiver<Input>,
     events: mpsc::Sender<ProcessEvent>,
-    mut over: oneshot::Receiver<bool>,
+    mut exited: oneshot::Receiver<bool>,
     unread: oneshot::Sender<Vec<Bytes>>,
 ) {
     let capacity = rustix::pipe::fcntl_getpipe_size(&stdin).unwrap_or(1 << 20) as u64;
     let mut written = Written::default();
     let mut current = None;
     let ended = tokio::select! {
-        _ = &mut over => true,
+        _ = &mut exited => true,
         () = write(&mut stdin, &mut lines, &mut written, &mut current, capacity) => false,
     };
     let in_pipe = |stdin: &pipe::Sender| rustix::io::ioctl_fionread(stdin).unwrap_or(0);
     let left = if ended {
         in_pipe(&stdin)
     } else if current.is_some() {
-        // The agent has closed its end. What it will do next shows itself;
-        // until then the pipe stays as it is.
+        // The agent has closed its end. The pipe is kept until the process
+        // ends, to count the unread bytes.
         let _ = events.send(ProcessEvent::StdinClosed).await;
-        let _ = over.await;
+        let _ = exited.await;
         in_pipe(&stdin)
     } else {
-        // It is to stop: the end of its input is the first step. One that
-        // then exits has read what was before that end; one that had to be
-        // killed has not.
-        let before_the_end = in_pipe(&stdin);
+        // The agent is to stop, and closing its stdin is the first step. If it
+        // exits by itself, it has read everything; if it had to be killed, it
+        // has not.
+        let at_close = in_pipe(&stdin);
         drop(stdin);
-        if over.await == Ok(true) { 0 } else { before_the_end }
+        if exited.await == Ok(true) { 0 } else { at_close }
     };
     let mut messages: Vec<Bytes> = written.unread(left).collect();
     if let Some(Input::Message(line)) = current {
@@ -125,19 +125,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_to_its_end_is_unread() {
+    fn a_message_that_was_not_read_completely_is_unread() {
         let mut written = Written::default();
         written.record(message("one\n"), 100);
         written.record(Input::Control(Bytes::from_static(b"control\n")), 100);
         written.record(message("two\n"), 100);
         written.record(message("three\n"), 100);
-        // "three" whole and the end of "two" are still in the pipe.
+        // All of "three" and the end of "two" are still in the pipe.
         let unread: Vec<Bytes> = written.unread(7).collect();
         assert_eq!(unread, [&b"two\n"[..], b"three\n"]);
     }
 
     #[test]
-    fn only_what_the_pipe_can_hold_is_remembered() {
+    fn only_messages_that_fit_in_the_pipe_are_kept() {
         let mut written = Written::default();
         for _ in 0..1000 {
             written.record(message("0123456789"), 100);

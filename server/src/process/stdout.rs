@@ -1,5 +1,4 @@
-//! Reading the agent's stdout: whole lines, a block at a time, and its end
-//! behind the last.
+//! Reading the agent's stdout: complete lines in blocks, then its end.
 
 use bytes::BufMut as _;
 use tokio::io::AsyncReadExt as _;
@@ -7,22 +6,22 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Ended, Output, ProcessEvent, REAP_TIMEOUT};
+use super::{Output, ProcessEvent, ProcessExit, REAP_TIMEOUT};
 use crate::process::lines::{LineBuffer, READ_BYTES};
 
-/// Reads stdout: one permit, one read, one block. Asking for the permit first
-/// means that the block before has been dealt with and dropped, so the memory
-/// it lay in is free again.
+/// Reads stdout: one permit, one read, one block. Once the permit is available,
+/// the block before has been processed and dropped, so its memory can be
+/// reused.
 ///
-/// After a long line the client is written to before more is read. The line is
-/// then still in the processor's cache, and the agent, which writes all of the
-/// next one at once, has the time to do so: who reads at once waits for the
-/// pipe's lock meanwhile. With short lines nothing was gained.
+/// After a long line, the client's write goes before the next read. The line is
+/// then still in the processor's cache, and the agent, which writes the next
+/// line in one call, can do so without competing for the pipe's lock. For short
+/// lines this gained nothing.
 pub(super) async fn read_loop(
     mut stdout: pipe::Receiver,
     output: mpsc::Sender<Output>,
     events: mpsc::Sender<ProcessEvent>,
-    mut ended: oneshot::Receiver<Ended>,
+    mut ended: oneshot::Receiver<ProcessExit>,
 ) {
     let mut buffer = LineBuffer::default();
     let mut end = None;
@@ -30,7 +29,7 @@ pub(super) async fn read_loop(
     'read: while let Ok(permit) = output.reserve().await {
         if after_long {
             // This task is woken when the session takes the block, so before
-            // the writer, which now goes first.
+            // the task of the writer. Yielding lets the writer run first.
             tokio::task::yield_now().await;
         }
         loop {
@@ -38,14 +37,14 @@ pub(super) async fn read_loop(
             let read = if end.is_none() {
                 tokio::select! {
                     read = stdout.read_buf(&mut spare) => read,
-                    news = &mut ended => {
-                        end = news.ok();
+                    exit = &mut ended => {
+                        end = exit.ok();
                         continue;
                     }
                 }
             } else {
-                // What it said last is in the pipe; an end that stays open
-                // belongs to somebody else.
+                // The last output is in the pipe. If the pipe stays open,
+                // another process holds it.
                 timeout(REAP_TIMEOUT, stdout.read_buf(&mut spare)).await.unwrap_or(Ok(0))
             };
             match read {
@@ -67,6 +66,6 @@ pub(super) async fn read_loop(
         end = ended.await.ok();
     }
     if let Some(end) = end {
-        let _ = output.send(Output::Ended(end)).await;
+        let _ = output.send(Output::Exited(end)).await;
     }
 }

@@ -17,7 +17,7 @@ use crate::agent::describe::{self, Versions};
 use crate::isolation::probe;
 use crate::isolation::sandbox;
 use crate::isolation::sandbox::option::SandboxOption;
-use crate::process::Ending;
+use crate::process::ExitReason;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 
@@ -114,9 +114,9 @@ async fn version(
         settings.variable(name).map(|value| (OsString::from(name), value.to_owned()))
     });
     match probe::run(program.into(), args, env.collect(), VERSION_TIMEOUT).await {
-        Ok(outcome) if outcome.how == Ending::Exited(0) => read_version(&outcome.stdout)
+        Ok(outcome) if outcome.reason == ExitReason::Exited(0) => read_version(&outcome.stdout)
             .ok_or_else(|| "`--version` says something else than a version".to_owned()),
-        Ok(outcome) => Err(format!("`--version` failed: {:?}", outcome.how)),
+        Ok(outcome) => Err(format!("`--version` failed: {:?}", outcome.reason)),
         Err(error) => Err(format!("`--version`: {error}")),
     }
 }

@@ -11,7 +11,7 @@ use super::Session;
 use super::agent::{Running, StopReason};
 use crate::agent::StartError;
 use crate::process::signals;
-use crate::process::{Ended, Ending};
+use crate::process::{ExitReason, ProcessExit};
 
 /// How many failures in a row it takes to give up a turn that runs elsewhere.
 const REJOINS: u32 = 6;
@@ -24,7 +24,7 @@ const RESUMES: u32 = 5;
 
 impl Session {
     /// It is over, and everything it said before has been dealt with.
-    pub(super) fn on_ended(&mut self, ended: Ended, now: Instant) {
+    pub(super) fn on_ended(&mut self, ended: ProcessExit, now: Instant) {
         // What it wrote to stderr comes before its end.
         while let Some(note) =
             self.agent.running.as_mut().and_then(|running| running.process.events.try_recv().ok())
@@ -32,8 +32,8 @@ impl Session {
             self.on_process_event(note, now);
         }
         let Some(mut running) = self.agent.running.take() else { return };
-        let Ended { how, stderr, unread } = ended;
-        info!(?how, unread = unread.len(), "the agent has ended");
+        let ProcessExit { reason, stderr, unread } = ended;
+        info!(?reason, unread = unread.len(), "the agent has ended");
         self.report_dropped_lines();
         self.inbox.put_back(unread);
         self.inbox.put_back(running.dialect.unanswered().into_iter().collect());
@@ -47,24 +47,26 @@ impl Session {
         match running.stop_reason {
             Some(StopReason::ShuttingDown) => {}
             Some(StopReason::Reconfigured) => self.start_agent(now),
-            None | Some(StopReason::ClosedStream) => self.on_failure(&running, &how, &stderr, now),
+            None | Some(StopReason::ClosedStream) => {
+                self.on_failure(&running, &reason, &stderr, now)
+            }
         }
     }
 
     /// It ended by itself: says so, and starts it again if something waits.
-    fn on_failure(&mut self, running: &Running, how: &Ending, stderr: &[u8], now: Instant) {
+    fn on_failure(&mut self, running: &Running, reason: &ExitReason, stderr: &[u8], now: Instant) {
         let stderr = self.agent.redact(String::from_utf8_lossy(stderr).into_owned());
-        let (words, code, signal) = match how {
-            Ending::Exited(code) => (format!("exited with code {code}"), Some(*code), None),
-            Ending::Signalled(number) => {
+        let (words, code, signal) = match reason {
+            ExitReason::Exited(code) => (format!("exited with code {code}"), Some(*code), None),
+            ExitReason::Signalled(number) => {
                 let name = signals::name(*number);
                 (format!("was ended by signal {name}"), None, Some(name))
             }
-            Ending::Unreachable(reason) => (format!("cannot be reached: {reason}"), None, None),
-            Ending::Lost => {
+            ExitReason::Unreachable(reason) => (format!("cannot be reached: {reason}"), None, None),
+            ExitReason::Lost => {
                 ("was killed together with its supervisor".to_owned(), None, Some("SIGKILL".into()))
             }
-            Ending::NotStarted(reason) => {
+            ExitReason::NotStarted(reason) => {
                 let error = StartError::of_program(&self.runtime.settings, &running.config, reason);
                 return self.not_started(&error);
             }
@@ -72,12 +74,12 @@ impl Session {
         self.agent.backoff.failed(now);
         let unknown_session = running.resumed.clone().filter(|session| {
             !running.initialized
-                && matches!(how, Ending::Exited(1..))
+                && matches!(reason, ExitReason::Exited(1..))
                 && (stderr.contains(session.as_str()) || self.agent.backoff.failures() >= RESUMES)
         });
         let delay = self.agent.backoff.delay();
         // Where it runs, its turn goes on.
-        self.agent.rejoin = matches!(how, Ending::Unreachable(_))
+        self.agent.rejoin = matches!(reason, ExitReason::Unreachable(_))
             && (running.in_turn() || running.rejoins)
             && self.agent.backoff.failures() < REJOINS;
         let next = if let Some(session) = &unknown_session {
@@ -131,6 +133,6 @@ fn ordinal(number: u32) -> String {
 
 /// The end of a process whose tasks are gone, which a defect of theirs brings
 /// about, or a shutdown of the whole runtime.
-pub(super) fn lost_process() -> Ended {
-    Ended { how: Ending::Lost, stderr: Vec::new(), unread: Vec::<Bytes>::new() }
+pub(super) fn lost_process() -> ProcessExit {
+    ProcessExit { reason: ExitReason::Lost, stderr: Vec::new(), unread: Vec::<Bytes>::new() }
 }

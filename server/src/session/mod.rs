@@ -180,7 +180,7 @@ impl Session {
             },
             output = recv(&mut output) => match output {
                 Some(output) => Event::Output(output),
-                None => Event::Output(Output::Ended(exit::lost_process())),
+                None => Event::Output(Output::Exited(exit::lost_process())),
             },
             Some(event) = recv(&mut process_events) => Event::Process(event),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
@@ -196,7 +196,7 @@ impl Session {
             Event::Command(command) => self.on_command(command, now),
             Event::Written(spent_batch) => self.on_written(spent_batch),
             Event::Output(Output::Lines(block)) => self.on_lines(&block, now),
-            Event::Output(Output::Ended(ended)) => self.on_ended(ended, now),
+            Event::Output(Output::Exited(ended)) => self.on_ended(ended, now),
             Event::Process(event) => self.on_process_event(event, now),
             Event::StdinFree(permit) => self.write_to_agent(permit, now),
             Event::Client(events) => self.on_client_event(events, now),

@@ -12,7 +12,7 @@ use super::agent::Running;
 use super::*;
 use crate::agent::{Dialect, Started};
 use crate::process::lines::LineBuffer;
-use crate::process::{Ended, Ending, Process, ProcessCommand, ProcessEnds};
+use crate::process::{ExitReason, Process, ProcessChannels, ProcessCommand, ProcessExit};
 use crate::session::channels::{Attach, ClientChannels, Close, Replay, Request};
 use crate::settings::{Args, Settings};
 
@@ -31,7 +31,7 @@ struct Far {
 struct Bench {
     session: Session,
     now: Instant,
-    agent: Option<ProcessEnds>,
+    agent: Option<ProcessChannels>,
     client: Option<Far>,
     connections: u64,
     lines: u64,
@@ -184,14 +184,14 @@ impl Bench {
     }
 
     /// The agent ends, and has not read the last `unread` of what it got.
-    fn end(&mut self, unread: usize, how: Ending) {
+    fn end(&mut self, unread: usize, reason: ExitReason) {
         if self.agent.take().is_none() {
             return;
         }
         let unread = self.got.split_off(self.got.len().saturating_sub(unread));
         self.read.append(&mut self.got);
-        let ended = Ended { how, stderr: b"last words".to_vec(), unread };
-        self.on(Event::Output(Output::Ended(ended)));
+        let ended = ProcessExit { reason, stderr: b"last words".to_vec(), unread };
+        self.on(Event::Output(Output::Exited(ended)));
     }
 
     fn leave(&mut self) {
@@ -240,7 +240,7 @@ fn run(steps: &[Step], replay_bytes: usize) {
             Step::Message => bench.message(),
             Step::Start => bench.start_agent(),
             Step::Feed => bench.write_to_agent(),
-            Step::End(unread) => bench.end(unread, Ending::Signalled(9)),
+            Step::End(unread) => bench.end(unread, ExitReason::Signalled(9)),
             Step::Wait(millis) => {
                 bench.now += Duration::from_millis(millis);
                 bench.on(Event::Time);
@@ -302,7 +302,7 @@ async fn what_the_agent_said_on_stderr_comes_before_its_end() {
     bench.start_agent();
     let agent = bench.agent.as_ref().unwrap();
     agent.events.try_send(ProcessEvent::Stderr("why it ended".into())).unwrap();
-    bench.end(0, Ending::Exited(3));
+    bench.end(0, ExitReason::Exited(3));
     let told = frames(&mut bench);
     let (why, exit) = (told.find("why it ended").unwrap(), told.find("\"exit\"").unwrap());
     assert!(why < exit, "{told}");
@@ -314,7 +314,7 @@ async fn failures_in_a_row_are_waited_for_and_said() {
     bench.connect(0);
     for (failure, words) in [(1, "next message starts it"), (2, "before 1 s"), (3, "before 2 s")] {
         bench.start_agent();
-        bench.end(0, Ending::Exited(1));
+        bench.end(0, ExitReason::Exited(1));
         let told = frames(&mut bench);
         assert!(told.contains(words), "{failure}: {told}");
     }
@@ -356,6 +356,6 @@ async fn a_shutdown_says_goodbye_waits_for_the_agent_and_is_over() {
     bench.now += Duration::from_secs(1);
     bench.on(Event::Time);
     assert!(bench.session.client.is_none() && !bench.session.is_over());
-    bench.end(0, Ending::Exited(0));
+    bench.end(0, ExitReason::Exited(0));
     assert!(bench.session.is_over());
 }

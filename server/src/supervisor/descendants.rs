@@ -1,9 +1,8 @@
-//! Every process below this one, found in `/proc`, and their end.
+//! Finding and ending all descendants of this process, by `/proc`.
 //!
-//! The CLI starts its tools in sessions of their own, so no process group
-//! reaches them. What does is the tree of parents, if the process at its root
-//! is a child subreaper: whoever loses its parent then hangs under the root,
-//! not under pid 1.
+//! The CLI starts its tools in sessions of their own, so process groups do not
+//! cover them. The tree of parents does, because the process at its root is a
+//! child subreaper: orphans become children of the root instead of pid 1.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,25 +11,25 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 
-/// Between two looks at what is left. A killed process is usually gone sooner.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Interval between two scans. A killed process usually ends sooner.
+const SCAN_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Kills every descendant of this process and reaps it; returns when none is
-/// left. Blocks: for the supervisor, or a thread of its own.
+/// Kills and reaps all descendants of this process. Blocks until none is left,
+/// so it runs in the supervisor or on a thread of its own.
 pub fn sweep() {
     while reap() {
         for pid in descendants(getpid()) {
-            // It may be gone already, which is what is wanted.
+            // The process may have ended already.
             let _ = kill_process(pid, Signal::KILL);
         }
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::sleep(SCAN_INTERVAL);
     }
 }
 
-/// Reaps every child that has ended; whether any child is left.
+/// Reaps all children that have ended. Returns true if any child is left.
 pub fn reap() -> bool {
     loop {
-        // Not `waitpid(None, …)`, which means this process's group only.
+        // Not `waitpid(None, …)`, which waits only for this process group.
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
             Ok(None) => return true,
@@ -40,7 +39,7 @@ pub fn reap() -> bool {
     }
 }
 
-/// The processes below `root`, without it.
+/// Returns all processes below `root`, without `root`.
 fn descendants(root: Pid) -> Vec<Pid> {
     let children = children_by_parent().unwrap_or_default();
     let mut found = Vec::new();
@@ -60,7 +59,7 @@ fn children_by_parent() -> io::Result<HashMap<i32, Vec<i32>>> {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // One that ends while we look has no parent to be found by.
+        // A process that has just ended has no entry any more.
         if let Some(parent) = parent(pid) {
             children.entry(parent).or_default().push(pid);
         }
@@ -68,12 +67,12 @@ fn children_by_parent() -> io::Result<HashMap<i32, Vec<i32>>> {
     Ok(children)
 }
 
-/// The parent of `pid`: the second field behind the name, which stands in
-/// parentheses and may hold anything, parentheses included.
+/// Returns the parent of `pid`: the second field after the name. The name is in
+/// parentheses and may contain any character, parentheses included.
 fn parent(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, behind_name) = stat.rsplit_once(')')?;
-    behind_name.split_ascii_whitespace().nth(1)?.parse().ok()
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

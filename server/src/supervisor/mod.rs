@@ -1,19 +1,19 @@
-//! The small parent of the agent that leaves no orphan.
+//! The supervisor: the agent's parent process, which leaves no orphans.
 //!
-//! The server starts itself again as `supervisor`, passes it the agent's pipes and
-//! reads from it how the agent fares. The supervisor is a child subreaper: whatever
-//! the agent starts, in whatever session, ends up below it and is killed and
-//! reaped when the agent has ended. When the server dies, its end of the
-//! socket closes, and the supervisor ends the agent in steps. When the supervisor is
-//! killed, the agent gets a parent-death signal and what it had started falls
-//! to the server, which is a subreaper too.
+//! The server executes itself as `supervisor`, passes it the agent's pipes, and
+//! reads the state of the agent from it. The supervisor is a child subreaper:
+//! every descendant of the agent, in any session, ends up below it, and is
+//! killed and reaped when the agent has ended. When the server dies, its end of
+//! the socket closes, and the supervisor stops the agent by escalation. When
+//! the supervisor is killed, the agent gets a parent-death signal, and its
+//! descendants become children of the server, which is a subreaper too.
 //!
-//! The supervisor uses no runtime and touches none of the agent's bytes.
+//! The supervisor uses no async runtime and copies none of the agent's bytes.
 //!
-//! On the socket, one line each. To the supervisor: `T` and `K` for SIGTERM and
-//! SIGKILL to the agent. From it: `P<pid>` once the agent runs, `F<error>` if
-//! it could not be started, `X<code>` or `G<signal>` when it has ended. The
-//! socket closes when nothing is left of it.
+//! The messages on the socket: to the supervisor, `T` and `K` for SIGTERM and
+//! SIGKILL to the agent; from it, one line each, `P<pid>` when the agent runs,
+//! `F<error>` if it could not be started, `X<code>` or `G<signal>` when it has
+//! ended. The socket closes when no descendant is left.
 
 pub mod descendants;
 pub mod fd_passing;
@@ -35,35 +35,35 @@ use rustix::process::{
 
 use fd_passing::Stdio;
 
-/// The subcommand under which the server runs as a supervisor.
+/// Subcommand that runs the supervisor.
 pub const SUPERVISOR: &str = "supervisor";
 
-/// The subcommand that turns into the agent.
+/// Subcommand that executes the agent.
 pub const EXEC: &str = "exec-agent";
 
-/// This very program, also after its file was replaced or removed.
+/// The running executable, even if its file was replaced or removed.
 pub const SELF: &str = "/proc/self/exe";
 
-/// To the supervisor: send the agent SIGTERM.
+/// Command to the supervisor: send SIGTERM to the agent.
 pub const TERM: &[u8] = b"T";
-/// To the supervisor: send the agent SIGKILL.
+/// Command to the supervisor: send SIGKILL to the agent.
 pub const KILL: &[u8] = b"K";
 
-/// What the supervisor does to the agent after the server's death, and how long it
-/// waits before. The agent's stdin has closed by then, and it flushes its
-/// session. All of it stays below the 8 s in which nothing may be left.
-const SERVER_DIED: [(Duration, Signal); 2] =
+/// Escalation after the server's death, with the delay before each signal. The
+/// agent's stdin has been closed by then, and the agent saves its session. The
+/// sum is below the 8 s after which no process may be left.
+const ORPHAN_ESCALATION: [(Duration, Signal); 2] =
     [(Duration::from_secs(3), Signal::TERM), (Duration::from_secs(2), Signal::KILL)];
 
-/// The stack of the thread that hears the server: it calls nothing deep.
+/// Stack size of the command thread, whose call depth is small.
 const COMMAND_STACK_BYTES: usize = 64 << 10;
 
-/// `supervisor REMOVE PROGRAM ARGS…`: starts the program and outlives what it
-/// leaves. REMOVE is a file to remove at the end, or empty.
+/// `supervisor REMOVE PROGRAM ARGS…`: runs the program and ends all its
+/// descendants after it. REMOVE is a file to remove at the end, or empty.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match supervise(args) {
         Ok(()) => ExitCode::SUCCESS,
-        // The server sees the socket close without a word and says so.
+        // The server sees the socket close without a message and reports it.
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -71,8 +71,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let mut args = args.into_iter();
     let remove = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
-    // Out of the terminal's process group: Ctrl-C is for the server, which
-    // then stops the agent in an orderly way.
+    // A new session, so that Ctrl-C in the terminal reaches only the server,
+    // which then stops the agent gracefully.
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
     rustix::thread::set_name(c"relay-superv")?;
@@ -81,22 +81,22 @@ fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     match start(args, stdio) {
         Ok(agent) => {
             writeln!(control, "P{}", agent.id())?;
-            watch(agent, control)?;
+            report_exit(agent, control)?;
         }
         Err(error) => writeln!(control, "F{error}")?,
     }
     if let Some(path) = remove {
-        // Gone already is as good.
+        // It may have been removed already.
         let _ = fs::remove_file(path);
     }
     descendants::sweep();
     Ok(())
 }
 
-/// Starts the agent by way of [`exec`], which tells whether it could.
+/// Starts the agent through [`exec`], which reports a failure.
 fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child> {
     let (mut ours, theirs) = UnixStream::pair()?;
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts the agent")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that starts the agent")]
     let mut command = Command::new(SELF);
     command
         .arg0("claude-relay-agent")
@@ -107,7 +107,8 @@ fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child
         .stdout(Standard::null())
         .stderr(Standard::null());
     let mut agent = command.spawn()?;
-    // The command holds the other end too; while it does, nothing closes.
+    // The command holds the other end of the socket, which must close before
+    // its end can be read.
     drop(command);
     let failure = stdio.send(&ours).and_then(|()| {
         let mut failure = String::new();
@@ -123,18 +124,18 @@ fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child
     }
 }
 
-/// Waits for the agent's end and reports it. Everything else that ends below
-/// is buried on the way: what the agent's tools leave behind falls to the
-/// supervisor, and a long life would fill the process table with it.
-fn watch(agent: Child, control: UnixStream) -> io::Result<()> {
+/// Waits for the agent's end and reports it. Reaps all other descendants that
+/// end meanwhile: orphans of the agent's tools become children of the
+/// supervisor, and would fill the process table of a long-running server.
+fn report_exit(agent: Child, control: UnixStream) -> io::Result<()> {
     let pid = Pid::from_child(&agent);
-    // Names the agent and nobody else, also after it was reaped.
-    let named = pidfd_open(pid, PidfdFlags::empty())?;
+    // A pidfd refers to this process only, even after it has been reaped.
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     let bytes = control.try_clone()?;
-    // It waits for the server's words until this process ends.
+    // The thread reads commands until this process ends.
     std::thread::Builder::new()
         .stack_size(COMMAND_STACK_BYTES)
-        .spawn(move || handle_commands(bytes, &named))?;
+        .spawn(move || handle_commands(bytes, &pidfd))?;
     let status = loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((ended, status))) if ended == pid => break status,
@@ -142,7 +143,7 @@ fn watch(agent: Child, control: UnixStream) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     };
-    // The server may have died; then there is nobody to tell.
+    // The server may have died, so a failed write is ignored.
     let _ = match status.exit_status() {
         Some(code) => writeln!(&control, "X{code}"),
         None => writeln!(&control, "G{}", status.terminating_signal().unwrap_or_default()),
@@ -150,8 +151,9 @@ fn watch(agent: Child, control: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Does to the agent what the server says, and after the server's death what
-/// is due then. That the agent has ended meanwhile is no failure.
+/// Sends the signals that the server asks for, and after the server's death
+/// those of the escalation. Errors are ignored, because the agent may have
+/// ended.
 fn handle_commands(mut control: UnixStream, agent: &OwnedFd) {
     let mut bytes = [0; 16];
     while let Ok(count @ 1..) = control.read(&mut bytes) {
@@ -160,23 +162,23 @@ fn handle_commands(mut control: UnixStream, agent: &OwnedFd) {
             let _ = pidfd_send_signal(agent, signal);
         }
     }
-    for (wait, signal) in SERVER_DIED {
+    for (wait, signal) in ORPHAN_ESCALATION {
         std::thread::sleep(wait);
         let _ = pidfd_send_signal(agent, signal);
     }
 }
 
-/// `exec-agent SUPERVISOR PROGRAM ARGS…`: becomes the program. It gets SIGKILL
-/// when its supervisor dies: that survives `exec`, so it is set here. If the
-/// program cannot be started, the reason goes to the supervisor; the socket closes
-/// without one when it could.
+/// `exec-agent SUPERVISOR PROGRAM ARGS…`: executes the program. Sets its
+/// parent-death signal to SIGKILL, which survives `exec`. If the program cannot
+/// be executed, the error is written to the socket; on success the socket
+/// closes empty.
 pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else {
         return ExitCode::FAILURE;
     };
     let mut control = UnixStream::from(control);
     let error = become_agent(args, &control);
-    // With the supervisor gone there is nobody to tell.
+    // If the supervisor has ended, nobody reads the error.
     let _ = write!(control, "{error}");
     ExitCode::FAILURE
 }
@@ -201,22 +203,21 @@ fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) 
     if let Err(error) = prepare().and_then(|()| check_machine(&program)) {
         return error;
     }
-    #[expect(clippy::disallowed_methods, reason = "this process turns into the agent here")]
+    #[expect(clippy::disallowed_methods, reason = "this process becomes the agent")]
     Command::new(program).args(args).exec()
 }
 
-/// Refuses a program made for another kind of machine. `exec` hands whatever
-/// the kernel cannot run to a shell, and what that says about the first bytes
-/// of such a program helps nobody.
+/// Refuses a program that was built for another architecture. `exec` would pass
+/// it to a shell, whose error message does not help.
 fn check_machine(program: &OsStr) -> io::Result<()> {
-    // The class, and the machine, of an executable.
+    // Class and machine of an ELF file.
     let kind =
         |head: [u8; 20]| head.starts_with(b"\x7fELF").then_some((head[4], [head[18], head[19]]));
     let head = |path: &OsStr| {
         let mut head = [0; 20];
         fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).map(|()| head)
     };
-    // One that cannot be read may still be run.
+    // A file that cannot be read may still be executable.
     let (Ok(own), Ok(theirs)) = (head(OsStr::new(SELF)), head(program)) else { return Ok(()) };
     if kind(theirs).is_some() && kind(theirs) != kind(own) {
         return Err(rustix::io::Errno::NOEXEC.into());

@@ -1,7 +1,7 @@
 //! A Codex app-server that runs elsewhere, over a WebSocket: the same channels
 //! as a process of our own has, one text frame a line.
 //!
-//! What it is and how it fares is not ours: it is left, not ended.
+//! What it is and reason it fares is not ours: it is left, not ended.
 
 use std::fmt;
 use std::future::Future;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::remote_url::RemoteUrl;
 use crate::process::lines::{LINE_LIMIT, LineBuffer};
 use crate::process::{
-    Ended, Ending, Input, Output, Process, ProcessCommand, ProcessEnds, ProcessEvent,
+    ExitReason, Input, Output, Process, ProcessChannels, ProcessCommand, ProcessEvent, ProcessExit,
 };
 
 /// How long connecting may take, handshake included.
@@ -35,14 +35,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PONGS: usize = 4;
 
 /// Connects to an app-server that already runs. That it cannot be reached comes
-/// as [`Ending::Unreachable`].
+/// as [`ExitReason::Unreachable`].
 #[must_use]
 pub fn connect(url: RemoteUrl, token: Option<Secret>) -> Process {
     Process::with_task(move |mut ends| async move {
-        let (how, unread) = live(&url, token, &mut ends).await;
+        let (reason, unread) = live(&url, token, &mut ends).await;
         // Nobody is left to hear it if this fails.
-        let ended = Ended { how, stderr: Vec::new(), unread };
-        let _ = ends.output.send(Output::Ended(ended)).await;
+        let ended = ProcessExit { reason, stderr: Vec::new(), unread };
+        let _ = ends.output.send(Output::Exited(ended)).await;
     })
 }
 
@@ -50,26 +50,26 @@ pub fn connect(url: RemoteUrl, token: Option<Secret>) -> Process {
 async fn live(
     url: &RemoteUrl,
     token: Option<Secret>,
-    ends: &mut ProcessEnds,
-) -> (Ending, Vec<Bytes>) {
-    let unreachable = |error: &dyn fmt::Display| Ending::Unreachable(format!("{url}: {error}"));
+    ends: &mut ProcessChannels,
+) -> (ExitReason, Vec<Bytes>) {
+    let unreachable = |error: &dyn fmt::Display| ExitReason::Unreachable(format!("{url}: {error}"));
     let opened = tokio::select! {
         opened = timeout(CONNECT_TIMEOUT, open(url, token)) => opened,
         // Whatever the order is: there is nothing to stop yet.
-        _ = ends.commands.recv() => return (Ending::Exited(0), left(&mut ends.stdin)),
+        _ = ends.commands.recv() => return (ExitReason::Exited(0), left(&mut ends.stdin)),
     };
-    let how = match opened {
+    let reason = match opened {
         Err(_) => unreachable(&format!("no answer within {CONNECT_TIMEOUT:?}")),
         Ok(Err(error)) => unreachable(&error),
         Ok(Ok(socket)) => {
             let _ = ends.events.send(ProcessEvent::Started(None)).await;
             match converse(socket, ends).await {
-                Ok(()) => Ending::Exited(0),
+                Ok(()) => ExitReason::Exited(0),
                 Err(reason) => unreachable(&reason),
             }
         }
     };
-    (how, left(&mut ends.stdin))
+    (reason, left(&mut ends.stdin))
 }
 
 fn left(lines: &mut mpsc::Receiver<Input>) -> Vec<Bytes> {
@@ -118,7 +118,7 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawn {
 
 /// Passes lines both ways until one side has had enough; in error, why the
 /// other side had.
-async fn converse(socket: Socket, ends: &mut ProcessEnds) -> Result<(), String> {
+async fn converse(socket: Socket, ends: &mut ProcessChannels) -> Result<(), String> {
     let (reader, mut writer) = socket.split(tokio::io::split);
     let (pongs_to, mut pongs) = mpsc::channel(PONGS);
     let mut reading = JoinSet::new();

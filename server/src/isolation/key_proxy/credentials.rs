@@ -1,5 +1,5 @@
-//! Which variables hold a credential, what stands in for each, and how a
-//! request gets the real one back.
+//! The credentials in an environment, their placeholder keys, and the
+//! restoration of the real ones in requests.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -10,85 +10,87 @@ use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, Scheme};
 
-/// Where the API is when nothing else is said.
+/// Default address of the API.
 const DEFAULT_BASE: &str = "https://api.anthropic.com";
 
-/// Providers that are spoken to in other ways.
+/// Switches to providers with other APIs.
 const PROVIDERS: [&str; 3] =
     ["CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_USE_VERTEX"];
 
-/// Ways around that the proxy does not know how to take.
+/// Variables of HTTP proxies, which the key proxy does not support.
 const PROXY_VARIABLES: [&str; 6] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
-/// The header in which an API key travels.
+/// Header of an API key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Shorter values are not looked for in other variables: they would be found
-/// in words that are no secrets.
-const SHORTEST: usize = 8;
+/// Minimum length of a secret that is replaced inside other variables. Shorter
+/// values would be found in text that is not secret.
+const MIN_SECRET_BYTES: usize = 8;
 
-/// Why the credentials of an environment cannot be kept from the agent. The
-/// text holds none of them.
+/// Reason for which the credentials of an environment cannot be substituted.
+/// The text holds no credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubstituteError {
-    /// There is none.
+    /// There is no credential.
     #[error(
         "--key-proxy has no credential to keep: set ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN or CLAUDE_CODE_OAUTH_TOKEN, or configure one; a login in the CLI's own files is out of its reach"
     )]
     NoCredential,
-    /// Another provider.
+    /// Another provider is selected.
     #[error("--key-proxy knows the Messages API alone: unset {0}, or leave --key-proxy out")]
     Provider(&'static str),
-    /// A way out that is not direct.
+    /// An HTTP proxy is configured.
     #[error(
         "--key-proxy connects directly and does not use {0}: unset it, or leave --key-proxy out"
     )]
     ProxyVariable(&'static str),
-    /// An address that is none.
+    /// The base address is not valid.
     #[error("--key-proxy: ANTHROPIC_BASE_URL is no http or https address")]
     Address,
-    /// A credential or header that cannot be sent.
+    /// A credential or header has characters that cannot be sent.
     #[error("--key-proxy: {0} holds what no HTTP header can")]
     Header(&'static str),
-    /// An address that this build cannot reach.
+    /// The base address needs TLS, which this build lacks.
     #[error(
         "--key-proxy: this server was built without TLS (the feature `tls`), so it cannot reach an https address"
     )]
     NoTls,
 }
 
-/// Where the requests of one agent go, and what they get on the way.
+/// The API that the requests of one agent are sent to, with the credentials and
+/// headers to set.
 ///
-/// `Debug` shows no secret: `HeaderValue`s of secrets are marked sensitive.
+/// `Debug` shows no secret: their `HeaderValue`s are marked sensitive.
 #[derive(Debug)]
 pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
-    /// The path of the base address, without a slash at its end.
+    /// Path of the base address, without a trailing slash.
     prefix: String,
     substitutions: Vec<Substitution>,
     custom: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// A placeholder key and what it stands for.
+/// A placeholder key and the real credential.
 #[derive(Debug)]
 struct Substitution {
     placeholder: Secret,
-    /// As the value of `x-api-key`.
+    /// Value of `x-api-key`.
     plain: HeaderValue,
-    /// As the value of `authorization`.
+    /// Value of `authorization`.
     bearer: HeaderValue,
 }
 
-/// A request that does not come from the agent.
+/// Error for a request that does not carry a placeholder key of the running
+/// agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownCredential;
 
 type Environment = Vec<(OsString, OsString)>;
 
-/// Replaces the credentials of `env`. `proxy` is the address for the agent,
-/// `draw` draws a placeholder key.
+/// Replaces the credentials of `env`. `proxy` is the API address for the agent,
+/// `draw` returns a new placeholder key.
 ///
 /// # Errors
 ///
@@ -127,20 +129,20 @@ pub fn substitute(
     let mut env: Environment = env
         .into_iter()
         .filter(|(name, _)| name != CUSTOM_HEADERS && name != BASE_URL)
-        .map(|(name, value)| (name, without(&replaced, value)))
+        .map(|(name, value)| (name, replace_secrets(&replaced, value)))
         .collect();
     env.push((BASE_URL.into(), proxy.into()));
     Ok((env, Upstream { scheme, authority, prefix, substitutions, custom }))
 }
 
-/// `value` without the secrets, of which somebody may have made a copy.
-fn without(secrets: &[(Vec<u8>, String)], value: OsString) -> OsString {
+/// Replaces the secrets in `value`, which may hold a copy of one.
+fn replace_secrets(secrets: &[(Vec<u8>, String)], value: OsString) -> OsString {
     secrets.iter().fold(value, |value, (secret, placeholder)| {
         let bytes = value.as_bytes();
         if bytes == secret {
             return placeholder.into();
         }
-        if secret.len() < SHORTEST || memchr::memmem::find(bytes, secret).is_none() {
+        if secret.len() < MIN_SECRET_BYTES || memchr::memmem::find(bytes, secret).is_none() {
             return value;
         }
         let mut rest = bytes;
@@ -173,7 +175,7 @@ fn base(address: Option<&OsStr>) -> Result<(Scheme, Authority, String), Substitu
     Ok((scheme, authority, prefix.trim_end_matches('/').to_owned()))
 }
 
-/// The headers in `Name: value` lines, as the agent reads them.
+/// Parses headers in `Name: value` lines, as the agent does.
 fn custom_headers(text: Option<&OsStr>) -> Result<Vec<(HeaderName, HeaderValue)>, SubstituteError> {
     let bad = SubstituteError::Header(CUSTOM_HEADERS);
     let Some(text) = text else { return Ok(Vec::new()) };
@@ -202,21 +204,22 @@ impl Substitution {
 }
 
 impl Upstream {
-    /// Puts the real credentials into `headers`.
+    /// Replaces the placeholder keys in `headers` by the real credentials.
     ///
     /// # Errors
     ///
-    /// When a credential in them is none of the placeholder keys, or there is none.
+    /// Returns an error if `headers` holds no credential, or one that is not a
+    /// placeholder key.
     pub fn restore_credentials(&self, headers: &mut HeaderMap) -> Result<(), UnknownCredential> {
         let mut known = false;
-        if let Some(shown) = headers.get(API_KEY) {
-            let substitution = self.substitution(shown.as_bytes()).ok_or(UnknownCredential)?;
+        if let Some(offered) = headers.get(API_KEY) {
+            let substitution = self.substitution(offered.as_bytes()).ok_or(UnknownCredential)?;
             headers.insert(API_KEY, substitution.plain.clone());
             known = true;
         }
-        if let Some(shown) = headers.get(AUTHORIZATION) {
-            let shown = shown.as_bytes().strip_prefix(b"Bearer ").ok_or(UnknownCredential)?;
-            let substitution = self.substitution(shown).ok_or(UnknownCredential)?;
+        if let Some(offered) = headers.get(AUTHORIZATION) {
+            let offered = offered.as_bytes().strip_prefix(b"Bearer ").ok_or(UnknownCredential)?;
+            let substitution = self.substitution(offered).ok_or(UnknownCredential)?;
             headers.insert(AUTHORIZATION, substitution.bearer.clone());
             known = true;
         }
@@ -229,11 +232,12 @@ impl Upstream {
         Ok(())
     }
 
-    fn substitution(&self, shown: &[u8]) -> Option<&Substitution> {
-        self.substitutions.iter().find(|substitution| substitution.placeholder.matches(shown))
+    fn substitution(&self, offered: &[u8]) -> Option<&Substitution> {
+        self.substitutions.iter().find(|substitution| substitution.placeholder.matches(offered))
     }
 
-    /// The address of `path_and_query` at the API. `None` when it is none.
+    /// Returns the address of `path_and_query` at the API, or `None` if it is
+    /// not valid.
     #[must_use]
     pub fn address(&self, path_and_query: &str) -> Option<Uri> {
         Uri::builder()
@@ -244,7 +248,7 @@ impl Upstream {
             .ok()
     }
 
-    /// The value of `host`.
+    /// Returns the value of `host`.
     #[must_use]
     pub fn host(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(self.authority.as_str()).ok()
@@ -260,7 +264,7 @@ mod tests {
         set.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
-    fn covered(set: &[(&str, &str)]) -> Result<(Environment, Upstream), SubstituteError> {
+    fn substituted(set: &[(&str, &str)]) -> Result<(Environment, Upstream), SubstituteError> {
         let drawn = Cell::new(0);
         substitute(environment(set), "http://127.0.0.1:9", || {
             drawn.set(drawn.get() + 1);
@@ -278,7 +282,7 @@ mod tests {
 
     #[test]
     fn no_secret_is_left_in_the_environment() {
-        let (env, upstream) = covered(&[
+        let (env, upstream) = substituted(&[
             ("HOME", "/h"),
             ("ANTHROPIC_API_KEY", "sk-secret-1"),
             ("CLAUDE_CODE_OAUTH_TOKEN", "oat-secret-2"),
@@ -299,8 +303,8 @@ mod tests {
     }
 
     #[test]
-    fn a_stand_in_becomes_the_real_one_in_its_header() {
-        let (_, upstream) = covered(&[
+    fn a_placeholder_key_is_replaced_in_its_header() {
+        let (_, upstream) = substituted(&[
             ("ANTHROPIC_API_KEY", "key"),
             ("ANTHROPIC_AUTH_TOKEN", "token"),
             ("ANTHROPIC_CUSTOM_HEADERS", "X-Gateway: gw"),
@@ -313,7 +317,7 @@ mod tests {
         assert_eq!(sent["x-api-key"], "key");
         assert_eq!(sent["authorization"], "Bearer token");
         assert_eq!(sent["x-gateway"], "gw");
-        for strange in [
+        for unknown in [
             &[][..],
             &[("x-api-key", "key")],
             &[("x-api-key", "placeholder-1 ")],
@@ -323,17 +327,17 @@ mod tests {
             &[("authorization", "Bearer ")],
         ] {
             assert_eq!(
-                upstream.restore_credentials(&mut headers(strange)),
+                upstream.restore_credentials(&mut headers(unknown)),
                 Err(UnknownCredential),
-                "{strange:?}"
+                "{unknown:?}"
             );
         }
     }
 
     #[test]
-    fn what_cannot_be_kept_is_said() {
+    fn an_unsupported_configuration_is_refused() {
         let key = ("ANTHROPIC_API_KEY", "key");
-        // Without TLS the vendor's own address is a mistake of its own.
+        // A build without TLS refuses the default address.
         let base = ("ANTHROPIC_BASE_URL", "http://gateway");
         for (set, expected) in [
             (&[base, ("ANTHROPIC_API_KEY", "")][..], SubstituteError::NoCredential),
@@ -354,14 +358,14 @@ mod tests {
                 SubstituteError::Header(CUSTOM_HEADERS),
             ),
         ] {
-            assert_eq!(covered(set).map(|_| ()), Err(expected), "{set:?}");
+            assert_eq!(substituted(set).map(|_| ()), Err(expected), "{set:?}");
         }
     }
 
     #[cfg(feature = "tls")]
     #[test]
-    fn the_api_is_the_vendors_unless_said_otherwise() {
-        let (_, upstream) = covered(&[("ANTHROPIC_API_KEY", "key")]).unwrap();
+    fn the_default_api_is_the_vendors() {
+        let (_, upstream) = substituted(&[("ANTHROPIC_API_KEY", "key")]).unwrap();
         assert_eq!(
             upstream.address("/v1/messages").unwrap(),
             "https://api.anthropic.com/v1/messages"

@@ -1,5 +1,5 @@
-//! Requests of the agent to the API and answers back: heads with another
-//! credential, bodies piece by piece as they come.
+//! Forwarding of requests to the API, and of responses to the agent: heads with
+//! the credential replaced, bodies as they arrive.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,21 +21,21 @@ use tokio::net::TcpStream;
 use super::credentials::Upstream;
 use super::{Current, upstream};
 
-/// How long a connection to the API may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Timeout for connecting to the API.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the agent may take for the head of a request.
+/// Timeout for the head of a request from the agent.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a connection to the API is kept for the next request, and how
-/// many are.
-const IDLE: Duration = Duration::from_secs(60);
-const IDLE_CONNECTIONS: usize = 8;
+/// Idle timeout of a connection to the API, and the maximum number of idle
+/// connections.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_IDLE_CONNECTIONS: usize = 8;
 
-/// What the agent may ask for: the Messages API.
+/// Paths that the agent may request: the Messages API.
 const PATHS: [&str; 3] = ["/v1/messages", "/v1/messages/count_tokens", "/v1/models"];
 
-/// Headers that are about one connection only.
+/// Headers that apply to a single connection (hop-by-hop).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -53,35 +53,37 @@ type Connector = HttpConnector;
 
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
 
-/// The client of the API.
+/// HTTP client for the API.
 #[derive(Debug)]
 pub struct Forwarder {
     client: Client<Connector, Incoming>,
 }
 
 impl Forwarder {
-    /// A client with no connection yet.
+    /// Creates a client without connections.
     ///
     /// # Errors
     ///
-    /// When the system's root certificates cannot be read.
+    /// Returns an error if the system's root certificates cannot be read.
     pub fn new() -> io::Result<Self> {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .build(connector()?);
         Ok(Self { client })
     }
 
     /// Serves one connection of the agent until it ends.
     pub(super) async fn serve(&self, stream: TcpStream, current: &Current) {
-        // Without it small events would wait for each other.
+        // Nagle's algorithm would delay small events.
         let _ = stream.set_nodelay(true);
         let service = service_fn(|request| async move {
             let answer = match upstream(current) {
                 Some(upstream) => self.forward(request, &upstream).await,
-                None => refusal(StatusCode::UNAUTHORIZED, "authentication_error", STRANGER),
+                None => {
+                    refusal(StatusCode::UNAUTHORIZED, "authentication_error", UNKNOWN_CREDENTIAL)
+                }
             };
             Ok::<_, Infallible>(answer)
         });
@@ -91,19 +93,19 @@ impl Forwarder {
             .serve_connection(TokioIo::new(stream), service)
             .await;
         if let Err(error) = served {
-            // An interrupted turn ends this way.
+            // Usual for an interrupted turn.
             tracing::debug!("a connection of the key proxy ended early: {error}");
         }
     }
 
     async fn forward(&self, request: Request<Incoming>, upstream: &Upstream) -> Answer {
         let (mut head, body) = request.into_parts();
-        // The CLI looks whether anybody is there, and shows no credential.
-        let greeting = head.method == Method::HEAD && head.uri.path() == "/";
-        if !greeting && upstream.restore_credentials(&mut head.headers).is_err() {
-            return refusal(StatusCode::UNAUTHORIZED, "authentication_error", STRANGER);
+        // The CLI probes the server with a request that carries no credential.
+        let is_probe = head.method == Method::HEAD && head.uri.path() == "/";
+        if !is_probe && upstream.restore_credentials(&mut head.headers).is_err() {
+            return refusal(StatusCode::UNAUTHORIZED, "authentication_error", UNKNOWN_CREDENTIAL);
         }
-        if !greeting && !PATHS.contains(&head.uri.path()) {
+        if !is_probe && !PATHS.contains(&head.uri.path()) {
             let message = "the relay's key proxy serves the Messages API only";
             return refusal(StatusCode::NOT_FOUND, "not_found_error", message);
         }
@@ -111,7 +113,7 @@ impl Forwarder {
         let (Some(address), Some(host)) = (address, upstream.host()) else {
             return refusal(StatusCode::BAD_REQUEST, "invalid_request_error", "no valid path");
         };
-        one_connection_less(&mut head.headers);
+        remove_hop_by_hop(&mut head.headers);
         head.headers.insert(header::HOST, host);
         let mut onward = Request::new(body);
         *onward.method_mut() = head.method;
@@ -120,25 +122,25 @@ impl Forwarder {
         match self.client.request(onward).await {
             Ok(answer) => {
                 let (mut head, body) = answer.into_parts();
-                one_connection_less(&mut head.headers);
+                remove_hop_by_hop(&mut head.headers);
                 Response::from_parts(head, Either::Left(body))
             }
             Err(error) => {
                 tracing::warn!("the API could not be reached: {}", causes(&error));
                 let message = format!("the relay could not reach the API: {}", causes(&error));
-                // The agent tries again, as after a failed connection of its own.
+                // The agent retries, as after a failed connection of its own.
                 refusal(StatusCode::BAD_GATEWAY, "api_error", &message)
             }
         }
     }
 }
 
-const STRANGER: &str = "the relay's key proxy does not know this credential";
+const UNKNOWN_CREDENTIAL: &str = "the relay's key proxy does not know this credential";
 
 fn connector() -> io::Result<Connector> {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT));
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
     #[cfg(feature = "tls")]
     {
         http.enforce_http(false);
@@ -153,8 +155,8 @@ fn connector() -> io::Result<Connector> {
     Ok(http)
 }
 
-/// Takes away what is about the connection it came on.
-fn one_connection_less(headers: &mut HeaderMap) {
+/// Removes the hop-by-hop headers.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -167,7 +169,7 @@ fn one_connection_less(headers: &mut HeaderMap) {
     }
 }
 
-/// An error and what caused it, in one line.
+/// Formats an error and its causes on one line.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -178,7 +180,7 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// An answer of the proxy's own, in the API's form.
+/// An error response in the API's format.
 fn refusal(status: StatusCode, kind: &str, message: &str) -> Answer {
     let body = json!({ "type": "error", "error": { "type": kind, "message": message } });
     let mut answer = Response::new(Either::Right(Full::from(body.to_string())));
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_about_one_connection_goes_no_further() {
+    fn hop_by_hop_headers_are_removed() {
         let mut headers: HeaderMap = [
             ("connection", "close, X-Own"),
             ("x-own", "1"),
@@ -204,7 +206,7 @@ mod tests {
         .into_iter()
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
         .collect();
-        one_connection_less(&mut headers);
+        remove_hop_by_hop(&mut headers);
         let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["content-type", "retry-after"]);
     }

@@ -1,10 +1,9 @@
 //! Bubblewrap: mount and process namespaces around the agent.
 //!
-//! The wrapper stays outside as the agent's parent and hands on its exit code.
-//! What follows for stopping the agent: the end of stdin and the interrupt
-//! request pass through the wrapper as they are, so the polite steps work. A
-//! signal meets the wrapper alone, and with it ends everything inside, at
-//! once: SIGTERM is then as hard as SIGKILL.
+//! The wrapper is the agent's parent outside the sandbox and returns its exit
+//! code. The end of stdin and the interrupt request reach the agent as usual,
+//! so a graceful stop works. A signal reaches only the wrapper, whose end kills
+//! everything inside at once: SIGTERM acts like SIGKILL.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,9 +12,9 @@ use std::time::Duration;
 
 use super::{MountPlan, STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE};
 use crate::isolation::probe;
-use crate::process::Ending;
+use crate::process::ExitReason;
 
-/// The system, read-only inside. What is not there is left out.
+/// Directories of the system, mounted read-only. Missing ones are skipped.
 pub const SYSTEM: [&str; 13] = [
     "/usr",
     "/bin",
@@ -32,13 +31,13 @@ pub const SYSTEM: [&str; 13] = [
     "/snap",
 ];
 
-/// How long the trial may take.
+/// Maximum time for the probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The namespaces of every run, the trial included.
+/// Namespaces of every run, including the probe.
 const NAMESPACES: [&str; 3] = ["--unshare-all", "--share-net", "--die-with-parent"];
 
-/// The arguments up to the program. Later ones are mounted over earlier ones.
+/// Returns the arguments before the program. Later mounts cover earlier ones.
 #[must_use]
 pub fn arguments(plan: &MountPlan) -> Vec<OsString> {
     let mut args = Args(NAMESPACES.into_iter().map(OsString::from).collect());
@@ -77,37 +76,37 @@ pub fn arguments(plan: &MountPlan) -> Vec<OsString> {
 struct Args(Vec<OsString>);
 
 impl Args {
-    /// What is outside, at the same place inside.
-    fn mount(&mut self, how: &str, path: &Path) {
-        self.0.extend([how.into(), path.into(), path.into()]);
+    /// Mounts a path of the host at the same path inside.
+    fn mount(&mut self, option: &str, path: &Path) {
+        self.0.extend([option.into(), path.into(), path.into()]);
     }
 
-    /// What exists inside only.
-    fn private(&mut self, how: &str, path: &Path) {
-        self.0.extend([how.into(), path.into()]);
+    /// Adds a path that exists only inside.
+    fn private(&mut self, option: &str, path: &Path) {
+        self.0.extend([option.into(), path.into()]);
     }
 }
 
-/// Whether the program at this path can make a sandbox here; the reason and
-/// the mend if not.
+/// Checks that this bwrap can create a sandbox. The error holds the reason and
+/// a remedy.
 pub(super) async fn probe(bwrap: &Path) -> Result<(), String> {
     let mut args: Vec<OsString> = NAMESPACES.into_iter().map(OsString::from).collect();
     args.extend(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"].map(OsString::from));
     args.extend(["--tmpfs", "/tmp", "--"].map(OsString::from));
-    // The one program that is known to be there.
+    // The only program that is known to exist.
     args.extend([bwrap.into(), "--version".into()]);
     let outcome = probe::run(bwrap.into(), args, Vec::new(), PROBE_TIMEOUT).await;
     match outcome {
-        Ok(outcome) if outcome.how == Ending::Exited(0) => Ok(()),
+        Ok(outcome) if outcome.reason == ExitReason::Exited(0) => Ok(()),
         Ok(outcome) => Err(explain(outcome.stderr.trim(), &Kernel::read())),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// The switches by which a system forbids user namespaces.
+/// Kernel settings that forbid user namespaces.
 #[derive(Debug, Default)]
 struct Kernel {
-    /// Ubuntu, from 23.10 on.
+    /// Ubuntu since 23.10.
     apparmor_restricts: bool,
     /// Debian before 11, and hardened kernels.
     clone_forbidden: bool,
@@ -129,22 +128,22 @@ impl Kernel {
     }
 }
 
-/// What bubblewrap's own words mean on this system, and what helps.
-fn explain(words: &str, kernel: &Kernel) -> String {
-    let mend = if kernel.apparmor_restricts {
+/// Explains an error message of bubblewrap on this system, with a remedy.
+fn explain(message: &str, kernel: &Kernel) -> String {
+    let remedy = if kernel.apparmor_restricts {
         "Ubuntu restricts unprivileged user namespaces by AppArmor: give bwrap a profile that allows `userns` (in /etc/apparmor.d/bwrap), or `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
     } else if kernel.clone_forbidden {
         "this kernel forbids unprivileged user namespaces: `sysctl -w kernel.unprivileged_userns_clone=1`"
     } else if kernel.none_allowed {
         "this system allows no user namespaces: `sysctl -w user.max_user_namespaces=15000`"
-    } else if words.contains("mount proc") {
+    } else if message.contains("mount proc") {
         "the surrounding container does not let a new /proc be mounted: run the server outside of it, or let the container be the sandbox with --sandbox none"
     } else {
         "a container or a security module may forbid it: run the server outside of it, or choose --sandbox none"
     };
-    match words {
-        "" => mend.to_owned(),
-        words => format!("{mend} (it said: {words:.500})"),
+    match message {
+        "" => remedy.to_owned(),
+        message => format!("{remedy} (its message: {message:.500})"),
     }
 }
 
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_home_is_empty_and_the_workspace_lies_over_it() {
+    fn the_home_is_empty_and_the_workspace_is_mounted_over_it() {
         let text = text(&plan());
         assert!(text.starts_with("--unshare-all --share-net --die-with-parent "), "{text}");
         let home = at(&text, "--tmpfs /home/u ");
@@ -188,7 +187,7 @@ mod tests {
         assert!(home < workspace && workspace < state && state < sessions && sessions < settings);
         assert!(settings < program);
         assert!(text.ends_with("--remount-ro / --chdir /home/u/agent-workspace/sub"), "{text}");
-        // The one home is bound nowhere as a whole, and neither is the disk.
+        // Neither the home nor the disk is bound as a whole.
         for whole in ["bind /home/u /home/u ", "bind / / ", "bind /tmp /tmp ", "bind /proc /proc "]
         {
             assert!(!text.contains(whole), "{whole} in {text}");
@@ -210,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn the_mend_is_named() {
-        let said = "bwrap: setting up uid map: Permission denied";
+    fn the_reason_has_a_remedy() {
+        let message = "bwrap: setting up uid map: Permission denied";
         let ubuntu = Kernel { apparmor_restricts: true, ..Kernel::default() };
-        let reason = explain(said, &ubuntu);
+        let reason = explain(message, &ubuntu);
         assert!(reason.contains("Ubuntu restricts unprivileged user namespaces"), "{reason}");
         assert!(reason.contains("kernel.apparmor_restrict_unprivileged_userns=0"), "{reason}");
-        assert!(reason.ends_with("(it said: bwrap: setting up uid map: Permission denied)"));
+        assert!(reason.ends_with("(its message: bwrap: setting up uid map: Permission denied)"));
         let hardened = Kernel { clone_forbidden: true, ..Kernel::default() };
         assert!(explain("", &hardened).contains("kernel.unprivileged_userns_clone=1"));
         let none = Kernel { none_allowed: true, ..Kernel::default() };

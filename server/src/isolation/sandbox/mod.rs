@@ -1,19 +1,20 @@
-//! The OS sandbox: what the agent and all that it starts can see and touch.
+//! The OS sandbox: the files and processes that the agent and its descendants
+//! can access.
 //!
-//! A mode says what the agent is asked to do; a sandbox is what the kernel
-//! lets it do, whatever it or one of its tools makes of the mode:
+//! A mode is enforced by the agent; a sandbox is enforced by the kernel,
+//! whatever the agent or its tools do:
 //!
-//! * the system read-only, and nothing of `/srv`, `/mnt`, `/var` or other homes
-//! * the workspace, writable (read-only in mode `safe`)
-//! * a private `/tmp` and a private, empty home
-//! * of the CLI's own state what it needs to resume a conversation and to stay
-//!   logged in; its settings read-only, so that no hook or MCP server can be
-//!   planted there for a later run outside
-//! * no process but its own; the first one's end is the end of all
-//! * the whole network: no backend can restrict it by host name
+//! * the system is read-only; `/srv`, `/mnt`, `/var` and other homes are hidden
+//! * the workspace is writable (read-only in mode `safe`)
+//! * `/tmp` is private, and the home is private and empty
+//! * of the CLI's state, it sees what it needs to resume a conversation and to
+//!   stay logged in; its settings are read-only, so that no hook or MCP server
+//!   can be planted for a later run outside the sandbox
+//! * it sees only its own processes, and all of them end with the first one
+//! * the network is not restricted: no backend can filter by host name
 //!
-//! [`Sandbox::wrap`] turns a plan into one that runs inside; what it is made
-//! of is pure ([`bwrap::arguments`]). [`open`] finds out what works here.
+//! [`Sandbox::wrap`] turns a command into one that runs inside; its pure part
+//! is [`bwrap::arguments`]. [`open`] detects the available sandbox.
 
 pub mod bwrap;
 pub mod option;
@@ -27,46 +28,45 @@ use crate::isolation::program::find_program;
 use crate::process::SpawnSpec;
 use option::SandboxOption;
 
-/// What the agent runs in.
+/// The sandbox of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Sandbox {
-    /// Nothing but its own restraint.
+    /// No sandbox.
     #[default]
     None,
-    /// The bubblewrap at this path, which has been seen to work.
+    /// Bubblewrap at this path, which has passed the probe.
     Bwrap(PathBuf),
 }
 
-/// Why a sandbox cannot be had. The text says what to do.
+/// Reason for which a sandbox is not available, with a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
-    /// The program is not there.
+    /// The program is not installed.
     #[error(
         "--sandbox {0}: bubblewrap (`bwrap`) was not found in PATH: install it (`apt-get install bubblewrap`, `dnf install bubblewrap`), or choose --sandbox none"
     )]
     Missing(SandboxOption),
-    /// The program is there and the system does not let it work.
+    /// The program is installed and the system forbids it.
     #[error("--sandbox {option}: bubblewrap does not work here: {reason}")]
     Refused {
-        /// What was asked for.
+        /// The requested option.
         option: SandboxOption,
-        /// The cause and its mend.
+        /// The cause and a remedy.
         reason: String,
     },
-    /// Another system's sandbox.
+    /// The sandbox of another operating system.
     #[error(
         "--sandbox seatbelt: this server runs on Linux only, and `sandbox-exec` is a program of macOS: choose --sandbox bwrap"
     )]
     OtherSystem,
 }
 
-/// Finds what `choice` means here. `path` is the `PATH` to look for programs
-/// in.
+/// Detects the sandbox for `option`. `path` is the `PATH` to search.
 ///
 /// # Errors
 ///
-/// See [`Unavailable`]. [`SandboxOption::Auto`] gives the error too; whether to go on
-/// without is the caller's decision.
+/// See [`Unavailable`]. [`SandboxOption::Auto`] returns the error too; the
+/// caller decides about running without a sandbox.
 pub async fn open(option: SandboxOption, path: Option<&OsStr>) -> Result<Sandbox, Unavailable> {
     match option {
         SandboxOption::None => return Ok(Sandbox::None),
@@ -80,15 +80,15 @@ pub async fn open(option: SandboxOption, path: Option<&OsStr>) -> Result<Sandbox
     }
 }
 
-/// What the server knows about where the agent works.
+/// Facts about the server that the sandbox needs.
 #[derive(Debug, Clone, Copy)]
 pub struct SandboxContext<'a> {
     /// The workspace.
     pub workspace: &'a Path,
-    /// Whether the agent may write into it.
+    /// True if the agent may write to the workspace.
     pub writable: bool,
-    /// The server's environment: whose home it is. Not the agent's, to which a
-    /// client can add.
+    /// The server's environment, which names the home. The agent's is not used,
+    /// because a client can add to it.
     pub environment: &'a [(OsString, OsString)],
 }
 
@@ -99,13 +99,13 @@ impl SandboxContext<'_> {
     }
 }
 
-/// Why nothing can be started inside the sandbox.
+/// Reason for which a command cannot run inside the sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum WrapError {
-    /// The program is not there.
+    /// The program does not exist.
     #[error("{0:?} was not found")]
     Program(PathBuf),
-    /// The home would be inside too.
+    /// The workspace contains the home.
     #[error(
         "the workspace {workspace:?} holds the home directory {home:?}, so a sandbox would hide nothing: choose a directory of its own with --workspace (RELAY_WORKSPACE)"
     )]
@@ -115,18 +115,18 @@ pub enum WrapError {
         /// The home.
         home: PathBuf,
     },
-    /// Something that is to be shown inside is not there.
+    /// A path to mount is not usable.
     #[error("{path:?} cannot be used in the sandbox: {source}")]
     Path {
-        /// What.
+        /// The path.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Sandbox {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -135,13 +135,13 @@ impl Sandbox {
         }
     }
 
-    /// Whether there is one.
+    /// Returns true if there is a sandbox.
     #[must_use]
     pub fn is_active(&self) -> bool {
         *self != Self::None
     }
 
-    /// `plan` inside this sandbox.
+    /// Returns `spec` as a command that runs inside this sandbox.
     ///
     /// # Errors
     ///
@@ -167,37 +167,38 @@ impl Sandbox {
     }
 }
 
-/// What is to be seen inside. Every path is absolute and, unless said
-/// otherwise, is found at the same place inside and outside.
+/// The paths that are visible inside. Each is absolute and, unless stated
+/// otherwise, the same inside and outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountPlan {
-    /// The program to run, links followed.
+    /// The program to run, with links resolved.
     pub program: PathBuf,
-    /// Where it runs.
+    /// Working directory.
     pub cwd: PathBuf,
-    /// The workspace, links followed.
+    /// The workspace, with links resolved.
     pub workspace: PathBuf,
-    /// Whether it may be written into.
+    /// True if the workspace is writable.
     pub writable: bool,
     /// The home, which is empty inside.
     pub home: Option<PathBuf>,
-    /// The directory of the CLI's state.
+    /// Directory of the CLI's state.
     pub state: Option<PathBuf>,
-    /// The CLI's file beside it.
+    /// The CLI's configuration file beside it.
     pub user_file: Option<PathBuf>,
-    /// Files and directories to be read: the program's and the MCP file.
+    /// Read-only files and directories: the program's and the MCP file.
     pub readable: Vec<PathBuf>,
 }
 
-/// Directories of the CLI's state that it writes and that must outlive it:
-/// conversations, task lists, plans, and files to go back to.
+/// Directories of the CLI's state that must persist: conversations, task lists,
+/// plans, and file checkpoints.
 pub const STATE_WRITABLE: [&str; 5] = ["projects", "todos", "tasks", "plans", "file-history"];
 
-/// The file by which the CLI stays logged in: it draws new tokens from it and
-/// must keep them.
+/// File with the CLI's login, which must be writable, because the CLI refreshes
+/// its tokens.
 pub const STATE_CREDENTIALS: &str = ".credentials.json";
 
-/// What the CLI reads there. Everything else it writes is private to one run.
+/// Files that the CLI reads there. All other files that it writes are private
+/// to one run.
 pub const STATE_READABLE: [&str; 10] = [
     ".claude.json",
     "settings.json",
@@ -211,11 +212,11 @@ pub const STATE_READABLE: [&str; 10] = [
     "rules",
 ];
 
-/// Directories that are private inside. A program that lies right in one of
-/// them is shown alone, without its neighbours.
+/// Directories that are private inside. A program directly in one of them is
+/// mounted without the files beside it.
 const PRIVATE: [&str; 4] = ["/tmp", "/var/tmp", "/home", "/root"];
 
-/// Looks at the disk for what `plan` needs.
+/// Collects the paths that `spec` needs, from the file system.
 fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPlan, WrapError> {
     let resolve = |path: &Path| {
         path.canonicalize().map_err(|source| WrapError::Path { path: path.to_owned(), source })
@@ -245,31 +246,31 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
     private.extend(home.as_deref());
     private.extend(state.as_deref());
     let mut readable = Vec::new();
-    let mut show = |program: &Path| {
+    let mut mount = |program: &Path| {
         let found =
             find_program(program, path).ok_or_else(|| WrapError::Program(program.into()))?;
         let resolved = resolve(&found)?;
         for file in [&found, &resolved] {
-            readable.push(with_neighbours(file, &private).to_owned());
+            readable.push(with_siblings(file, &private).to_owned());
         }
         Ok(resolved)
     };
-    let program = show(Path::new(&spec.program))?;
+    let program = mount(Path::new(&spec.program))?;
     if spec.program == "node" {
-        // The script is its first argument.
+        // The script is the first argument.
         if let Some(script) = spec.args.first() {
-            show(Path::new(script))?;
+            mount(Path::new(script))?;
         }
     } else if is_script(&program) {
-        // Its interpreter may be installed in the home too.
-        let _ = show(Path::new("node"));
+        // The interpreter may be installed in the home too.
+        let _ = mount(Path::new("node"));
     }
     if let Ok(resolver) = Path::new("/etc/resolv.conf").canonicalize() {
         readable.push(resolver);
     }
     readable.extend(spec.scratch.as_deref().map(Path::to_owned));
-    // What lies in the workspace or the system is there already, and must not
-    // become read-only or lose its place.
+    // Paths in the workspace or the system are mounted already; mounting them
+    // again would make them read-only or cover them.
     readable.retain(|path| {
         !path.starts_with(&workspace)
             && !bwrap::SYSTEM.iter().any(|directory| path.starts_with(directory))
@@ -287,9 +288,9 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
     })
 }
 
-/// The directory of `program`, whose files it may need; the program alone if
-/// its directory holds one of `private`.
-fn with_neighbours<'a>(program: &'a Path, private: &[&Path]) -> &'a Path {
+/// Returns the directory of `program`, whose other files it may need, or the
+/// program alone if the directory contains one of `private`.
+fn with_siblings<'a>(program: &'a Path, private: &[&Path]) -> &'a Path {
     match program.parent() {
         Some(directory) if !private.iter().any(|path| path.starts_with(directory)) => directory,
         _ => program,
@@ -302,7 +303,8 @@ fn is_script(program: &Path) -> bool {
         && &start == b"#!"
 }
 
-/// The environment inside, where there is one place for temporary files.
+/// Returns the environment inside, where `/tmp` is the only directory for
+/// temporary files.
 fn environment(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
     let mut env: Vec<_> = env
         .into_iter()
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_in_the_home_is_shown_with_its_neighbours_and_nothing_else() {
+    fn a_program_in_the_home_is_mounted_with_the_files_beside_it() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().canonicalize().unwrap();
         let (home, workspace) = (root.join("home"), root.join("workspace"));
@@ -373,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_files_have_one_place() {
+    fn temporary_files_go_to_tmp() {
         let env = environment(spec(Path::new("x")).env);
         let names: Vec<_> =
             env.iter().map(|(name, value)| (name.to_str(), value.to_str())).collect();

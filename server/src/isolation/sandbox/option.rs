@@ -3,15 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What the operator asks for: `--sandbox`.
+/// Sandbox requested by the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SandboxOption {
-    /// None.
+    /// No sandbox.
     #[default]
     None,
-    /// The system's own if it works, else none, with a warning.
+    /// The system's sandbox if it works, otherwise none, with a warning.
     Auto,
-    /// The system's own; without it the server does not start.
+    /// The system's sandbox; without it the server does not start.
     Os,
     /// Bubblewrap, on Linux.
     Bwrap,
@@ -20,10 +20,10 @@ pub enum SandboxOption {
 }
 
 impl SandboxOption {
-    /// All of them.
+    /// All options.
     pub const ALL: [Self; 5] = [Self::None, Self::Auto, Self::Os, Self::Bwrap, Self::Seatbelt];
 
-    /// The name on the command line.
+    /// Returns the name on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl FromStr for SandboxOption {
     }
 }
 
-/// A sandbox that does not exist.
+/// Parse error of [`SandboxOption`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected none, auto, os or bwrap")]
 pub struct UnknownSandbox;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn choices_are_read_as_they_are_written() {
+    fn options_parse_as_they_are_displayed() {
         for option in SandboxOption::ALL {
             assert_eq!(option.to_string().parse(), Ok(option));
         }

@@ -1,4 +1,4 @@
-//! The scan against serde_json, which is slower and in use everywhere.
+//! Tests of the scan against serde_json.
 
 use std::collections::HashMap;
 
@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 
 use super::*;
 
-/// What serde_json makes of `text`: whether it is an object, and the last
-/// value of `name`. Names with lone surrogates, which no Rust string can hold,
-/// are told apart by their raw text.
+/// Result of serde_json for `text`: `None` if it is not an object, else the
+/// last value of `name`. Names with lone surrogates, which a Rust string cannot
+/// hold, are compared by their raw text.
 fn reference(text: &str, name: &str) -> Option<Option<String>> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     if !text.trim_ascii_start().starts_with('{') {
@@ -19,7 +19,8 @@ fn reference(text: &str, name: &str) -> Option<Option<String>> {
     }
     match json::fields(text, [name]) {
         Ok([value]) => Some(value.map(|value| value.get().to_owned())),
-        // Valid as JSON, so what is in the way is a lone surrogate in a name.
+        // The text is valid JSON, so the obstacle is a lone surrogate in a
+        // name.
         Err(_) => {
             let text = text.replace("\\ud", "\\u1").replace("\\uD", "\\u1");
             let map: HashMap<String, &RawValue> = serde_json::from_str(&text).unwrap();
@@ -41,7 +42,7 @@ fn agree(text: &str) {
 }
 
 #[test]
-fn every_corner_of_the_grammar() {
+fn edge_cases_of_the_grammar() {
     for text in [
         "",
         " ",
@@ -140,7 +141,7 @@ fn every_corner_of_the_grammar() {
     }
 }
 
-/// The edges of the words and of the hand-over to vector code.
+/// Covers the boundaries of the words and of the switch to vector code.
 #[test]
 fn strings_of_every_length_with_every_byte_everywhere() {
     for length in (0..70).chain([127, 128, 129, 1000]) {
@@ -171,7 +172,7 @@ fn strings_of_every_length_with_every_byte_everywhere() {
 }
 
 #[test]
-fn depth_costs_no_stack() {
+fn deep_nesting_needs_no_stack() {
     for depth in [1, 2, 62, 63, 64, 65, 66, 127, 128, 129, 192, 193, 100_000] {
         let (open, close) = ("[".repeat(depth), "]".repeat(depth));
         agree(&format!("{{\"a\":{open}{close},\"type\":1}}"));
@@ -184,7 +185,7 @@ fn depth_costs_no_stack() {
 }
 
 #[test]
-fn the_longest_line_there_is() {
+fn the_longest_line() {
     let limit = crate::process::lines::LINE_LIMIT;
     for filling in ["[", "{\"a\":", "x", "\\n", "1", " "] {
         let line = filling.repeat(limit / filling.len());
@@ -205,7 +206,7 @@ fn each_name_has_its_value() {
     );
 }
 
-/// JSON as odd as JSON can be.
+/// Arbitrary JSON, with unusual names, escapes and white space.
 fn value() -> impl Strategy<Value = String> {
     let string = prop_oneof![
         Just("\"type\"".to_owned()),
@@ -253,7 +254,7 @@ proptest! {
         agree(&text);
     }
 
-    /// Bytes exchanged, taken out, put in, cut off.
+    /// Replaces, removes, inserts and truncates bytes.
     #[test]
     fn mutated_json(
         text in object("\"[a-z]{0,12}\"", value()),

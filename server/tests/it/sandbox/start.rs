@@ -42,7 +42,7 @@ async fn a_sandbox_that_cannot_be_had_ends_the_start_with_the_mend() {
     );
     let (code, said) = refused(&env, &["--sandbox=os", &token], &bin);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("it said: bwrap: setting up uid map: Permission denied"), "{said}");
+    assert!(said.contains("its message: bwrap: setting up uid map: Permission denied"), "{said}");
 
     let (code, said) = refused(&env, &["--sandbox=seatbelt", &token], Path::new("/usr/bin"));
     assert_eq!(code, Some(1), "{said}");
