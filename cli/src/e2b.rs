@@ -44,8 +44,8 @@ pub(crate) async fn run(command: E2bCommand, terminal: &Terminal) -> Result<Exit
     }
 }
 
-/// Which sandboxes are listed, and killed as `--all`: those that claude-relay
-/// has started, or every one of the account.
+/// The filter for `ls` and `kill --all`: sandboxes that claude-relay has
+/// started, or every one of the account.
 fn filter(everybodys: bool) -> Filter {
     if everybodys { Filter::default() } else { orphans::owned(None) }
 }

@@ -1,4 +1,4 @@
-//! How the program ends.
+//! The ends of the program.
 
 use claude_relay_client::Error;
 
@@ -11,7 +11,11 @@ pub(crate) struct Exit {
 
 impl Exit {
     pub(crate) const OK: Self = Self { code: 0, message: None };
-    pub(crate) const INTERRUPTED: Self = Self { code: 130, message: None };
+
+    /// The signal of this number ended the program, in order.
+    pub(crate) fn by_signal(number: u8) -> Self {
+        Self { code: 128 + number, message: None }
+    }
 
     fn new(code: u8, message: impl Into<String>) -> Self {
         Self { code, message: Some(message.into()) }
@@ -35,6 +39,17 @@ impl Exit {
     /// Something was read that makes no sense.
     pub(crate) fn not_understood(message: impl Into<String>) -> Self {
         Self::new(5, message)
+    }
+
+    /// Something may have been left running.
+    pub(crate) fn left_running(message: impl Into<String>) -> Self {
+        Self::new(6, message)
+    }
+
+    /// The same end, where something may have been left running as well. A
+    /// failure stays what it is.
+    pub(crate) fn and_left_running(self) -> Self {
+        if self.code == 0 || self.code > 128 { Self { code: 6, ..self } } else { self }
     }
 
     pub(crate) fn code(&self) -> u8 {
@@ -82,7 +97,8 @@ impl From<Error> for Exit {
     }
 }
 
-fn innermost(error: &Error) -> &Error {
+/// The error inside those that say what it meant for a message.
+pub(crate) fn innermost(error: &Error) -> &Error {
     match error {
         Error::NotDelivered { cause } | Error::DeliveryUnknown { cause } => innermost(cause),
         error => error,

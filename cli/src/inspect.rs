@@ -1,12 +1,14 @@
-//! What needs no agent: configuration, health, completions, the manual page.
+//! Subcommands that need no agent: configuration, health, completions, the
+//! manual page.
 
 use clap::CommandFactory as _;
 use claude_relay_client::{Applies, RawJson};
+use claude_relay_protocol::config::fields::FIELDS;
 use serde_json::{Map, Value};
 
 use crate::args::{Args, ConfigCommand, ServerArgs};
 use crate::ask::prompt::read_file;
-use crate::connect::builder;
+use crate::connect::{builder, explain};
 use crate::exit::Exit;
 use crate::terminal::Terminal;
 
@@ -17,7 +19,9 @@ pub(crate) async fn config(
 ) -> Result<Exit, Exit> {
     let builder = builder(server)?;
     let config = match command {
-        ConfigCommand::Get => builder.get_configuration().await?,
+        ConfigCommand::Get => {
+            builder.get_configuration().await.map_err(|error| explain(error, server))?
+        }
         ConfigCommand::Set { file, fields } => {
             let json = match file {
                 Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())
@@ -28,7 +32,8 @@ pub(crate) async fn config(
             };
             let json = RawJson::new(json)
                 .map_err(|error| Exit::not_understood(format!("it is not JSON: {error}")))?;
-            let configured = builder.post_configuration(json).await?;
+            let configured =
+                builder.post_configuration(json).await.map_err(|error| explain(error, server))?;
             if configured.applies == Applies::NextStart {
                 terminal.note("it takes effect when the next client connects");
             }
@@ -45,7 +50,8 @@ pub(crate) async fn config(
 }
 
 pub(crate) async fn health(server: &ServerArgs, terminal: &Terminal) -> Result<Exit, Exit> {
-    print_json(&builder(server)?.health().await?.details, terminal)
+    let health = builder(server)?.health().await.map_err(|error| explain(error, server))?;
+    print_json(&health.details, terminal)
 }
 
 /// `name=value` pairs as an object.
@@ -56,12 +62,31 @@ fn object(fields: &[String]) -> Result<Value, Exit> {
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
             .ok_or_else(|| Exit::usage(format!("{field:?}: expected NAME=VALUE")))?;
+        if let Some(near) = nearest_field(name) {
+            return Err(Exit::usage(format!("there is no field {name:?}: did you mean {near:?}?")));
+        }
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
         if object.insert(name.to_owned(), value).is_some() {
             return Err(Exit::usage(format!("{name}: given twice")));
         }
     }
     Ok(Value::Object(object))
+}
+
+/// The known field that a mistyped name resembles. Other unknown names are for
+/// the server to judge, which may know more fields.
+fn nearest_field(name: &str) -> Option<&'static str> {
+    let mut best: Option<(f64, &'static str)> = None;
+    for field in FIELDS {
+        if field.name == name {
+            return None;
+        }
+        let likeness = strsim::jaro_winkler(&field.name.to_lowercase(), &name.to_lowercase());
+        if likeness > 0.9 && best.is_none_or(|(most, _)| likeness > most) {
+            best = Some((likeness, field.name));
+        }
+    }
+    best.map(|(_, name)| name)
 }
 
 fn print_json(json: &RawJson, terminal: &Terminal) -> Result<Exit, Exit> {
@@ -103,6 +128,14 @@ mod tests {
             object.to_string(),
             r#"{"model":"opus","maxTurns":3,"allowedTools":["Read"],"cwd":"a=b"}"#
         );
+        for (typed, meant) in [
+            ("modle", Some("model")),
+            ("maxturns", Some("maxTurns")),
+            ("debug", None),
+            ("model", None),
+        ] {
+            assert_eq!(nearest_field(typed), meant, "{typed}");
+        }
         for wrong in [vec!["model"], vec!["=x"], vec!["a=1", "a=2"]] {
             let wrong: Vec<_> = wrong.into_iter().map(String::from).collect();
             assert!(super::object(&wrong).is_err());

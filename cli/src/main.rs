@@ -2,31 +2,37 @@
 //!
 //! Answers go to stdout, everything else to stderr.
 
-mod approvals;
 mod args;
 mod ask;
 mod chat;
 mod connect;
+mod console;
+mod dialog;
 mod e2b;
 mod exit;
 mod inspect;
+mod person;
 mod render;
+mod signals;
 mod terminal;
 mod trace;
 mod turn;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::args::{Args, Command};
+use crate::args::{Args, Color, Command};
 use crate::exit::Exit;
 use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let terminal = Terminal::new(args.server.color);
-    let exit = run(args, &terminal).unwrap_or_else(|exit| exit);
+    let (terminal, exit) = match Args::read() {
+        Ok(args) => {
+            let terminal = Terminal::new(args.server.color);
+            let exit = run(args, &terminal).unwrap_or_else(|exit| exit);
+            (terminal, exit)
+        }
+        Err(exit) => (Terminal::new(Color::Auto), exit),
+    };
     if let Some(message) = exit.message() {
         terminal.complain(message);
     }
@@ -35,7 +41,6 @@ fn main() -> ExitCode {
 
 /// `Ok` and `Err` are both ends of the program; `?` leads to one at once.
 fn run(args: Args, terminal: &Terminal) -> Result<Exit, Exit> {
-    args.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,4 +1,4 @@
-//! What of a turn is shown, and where.
+//! The text that is shown of a turn.
 
 use std::io;
 
@@ -6,16 +6,16 @@ use claude_relay_client::{Exit, Gap, SdkMessage, ServerMessage, View};
 
 use crate::terminal::Terminal;
 
-/// How much of a tool's input is shown.
+/// The most characters shown of a tool's input.
 const INPUT_CHARS: usize = 100;
 
-/// How much of it where somebody is to decide about it.
+/// The most characters shown to somebody who is to decide about it.
 const QUESTION_CHARS: usize = 10_000;
 
 /// Shows one turn as it goes.
 pub(crate) struct Renderer<'a> {
     terminal: &'a Terminal,
-    /// Whether the answer's text is shown as it comes.
+    /// The answer's text is shown as it comes.
     stream: bool,
     verbose: bool,
     /// Pieces of a block of text have been shown, and the block is still to
@@ -32,7 +32,7 @@ impl<'a> Renderer<'a> {
 
     /// # Errors
     ///
-    /// When stdout cannot be written to.
+    /// Fails if stdout cannot be written to.
     pub(crate) fn show(&mut self, message: &ServerMessage) -> io::Result<()> {
         match message {
             ServerMessage::Sdk(message) => return self.line(message),
@@ -115,7 +115,8 @@ fn summary(input: &str) -> String {
     cut(telling.as_deref().unwrap_or(input), INPUT_CHARS)
 }
 
-/// What somebody is to decide about: the input, or the diffs in it.
+/// Returns the text that somebody is to decide about: the input, or the diffs
+/// in it.
 fn question(input: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Input {

@@ -1,4 +1,4 @@
-//! What is written to the terminal, or to what stands in for it.
+//! Output to the terminal, or to the file in its place.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -8,7 +8,7 @@ use crate::args::Color;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// How often the spinner turns.
+/// The interval of the spinner.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Stdout for answers, stderr for everything else.
@@ -61,6 +61,11 @@ impl Terminal {
     /// Ends the line of the answer, if one is open.
     pub(crate) fn end_line(&self) -> io::Result<()> {
         if self.at_line_start.get() { Ok(()) } else { self.answer("\n") }
+    }
+
+    /// Returns true if nothing stands on the last line of the answer.
+    pub(crate) fn is_at_line_start(&self) -> bool {
+        self.at_line_start.get()
     }
 
     /// A remark in passing.
@@ -121,7 +126,7 @@ impl Terminal {
     }
 }
 
-/// What an agent writes must not steer the terminal it is shown on: control
+/// Text of an agent must not steer the terminal it is shown on: control
 /// characters other than line ends and tabs are shown as `\u{fffd}`.
 fn printable(text: &str) -> String {
     text.chars()

@@ -1,168 +1,236 @@
-//! Running one turn: messages, Ctrl-C, the clock, approvals.
+//! One turn from its message to its end: the deadline, interrupts, how it
+//! counts.
 
 use std::time::{Duration, Instant};
 
-use claude_relay_client::{Answer, Client, ServerMessage, Turn, UserMessage};
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use claude_relay_client::{Answer, Client, Error, ServerMessage, Turn, UserMessage};
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
 
-use crate::approvals::Approvals;
 use crate::args::TurnArgs;
-use crate::connect::describe;
 use crate::exit::Exit;
-use crate::render::Renderer;
-use crate::terminal::{TICK, Terminal};
+use crate::signals::Signal;
+use crate::terminal::Terminal;
 
-/// How long the agent may take to end a turn that was interrupted.
-const INTERRUPT_PATIENCE: Duration = Duration::from_secs(10);
+/// The most time that the agent may take to end a turn that was interrupted.
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a turn ended.
+/// The end of a turn.
 pub(crate) struct Ended {
-    /// What it came to, whole or in part.
+    /// The answer, whole or in part.
     pub(crate) answer: Answer,
-    /// How it counts.
+    /// The end that it means for the program.
     pub(crate) exit: Exit,
     /// In one word, for programs.
     pub(crate) status: &'static str,
-    /// Ctrl-C was pressed twice: the program ends, whatever it is.
-    pub(crate) leave: bool,
 }
 
 impl Ended {
-    fn early(answer: Answer, exit: Exit) -> Self {
-        Self { answer, exit, status: "failed", leave: false }
+    /// The end of a turn for which there was no connection.
+    pub(crate) fn without_connection(exit: Exit) -> Self {
+        Self { answer: Answer::default(), exit, status: "failed" }
     }
 }
 
-/// Why a turn is being ended from here.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    CtrlC,
+/// The reason why a turn is being ended from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Signal(Signal),
     Timeout,
     /// It is of another conversation than the one to go on with.
-    Stray,
+    OtherConversation,
+    /// The answer cannot be written.
+    Unread,
 }
 
-/// Runs one turn to its end and shows it. In another conversation than
-/// `resumed` it is stopped: what was asked makes no sense there.
-pub(crate) async fn run(
-    client: &Client,
-    message: UserMessage,
-    args: &TurnArgs,
-    resumed: Option<&str>,
-    renderer: &mut Renderer<'_>,
-    terminal: &Terminal,
-) -> Ended {
-    let started = Instant::now();
-    let deadline = (!args.timeout.is_zero()).then(|| started + args.timeout);
-    let mut turn = tokio::select! {
-        turn = client.turn(message) => match turn {
-            Ok(turn) => turn,
-            Err(error) => return Ended::early(Answer::default(), error.into()),
-        },
-        () = at(deadline) => {
-            return Ended { status: "timeout", ..Ended::early(Answer::default(), timed_out(args)) };
+/// An event of a running turn.
+pub(crate) enum Event {
+    Message(ServerMessage),
+    Ended(Box<Ended>),
+}
+
+/// A turn under way.
+pub(crate) struct Running {
+    client: Client,
+    state: State,
+    pub(crate) started: Instant,
+    limit: Duration,
+    /// The conversation that it has to belong to.
+    resumed: Option<String>,
+    /// The reason why it is being ended, and the time limit for that.
+    ending: Option<(Ending, Instant)>,
+    /// The last error that the server has told, which may have ended the turn.
+    remark: Option<String>,
+}
+
+enum State {
+    /// The server has not confirmed the message yet.
+    Sending(JoinHandle<Result<Turn, Error>>),
+    Turn(Box<Turn>),
+}
+
+impl Running {
+    /// Sends the message, without waiting until the server has it.
+    pub(crate) fn start(
+        client: &Client,
+        message: UserMessage,
+        args: &TurnArgs,
+        resumed: Option<&str>,
+    ) -> Self {
+        let to = client.clone();
+        Self {
+            client: client.clone(),
+            state: State::Sending(tokio::spawn(async move { to.turn(message).await })),
+            started: Instant::now(),
+            limit: args.timeout,
+            resumed: resumed.map(str::to_owned),
+            ending: None,
+            remark: None,
         }
-        _ = tokio::signal::ctrl_c() => {
-            let early = Ended::early(Answer::default(), Exit::INTERRUPTED);
-            return Ended { status: "interrupted", leave: true, ..early };
+    }
+
+    /// Returns the reason why it is being ended, if it is.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.ending.map(|(why, _)| why)
+    }
+
+    /// Asks the agent to stop, without waiting for it.
+    pub(crate) fn stop(&mut self, why: Ending) {
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            // If it cannot be said, the time limit ends it.
+            let _ = client.interrupt().await;
+        });
+        self.ending = Some((why, Instant::now() + INTERRUPT_TIMEOUT));
+    }
+
+    /// The next message of the turn, or its end. Cancelling it loses nothing.
+    pub(crate) async fn next(&mut self) -> Event {
+        loop {
+            let deadline =
+                (!self.limit.is_zero() && self.ending.is_none()).then(|| self.started + self.limit);
+            let unanswered = self.ending.map(|(_, until)| until);
+            tokio::select! {
+                biased;
+                () = at(deadline) => self.stop(Ending::Timeout),
+                () = at(unanswered) => {
+                    let exit = match self.ending() {
+                        Some(Ending::Timeout) => timed_out(self.limit),
+                        _ => Exit::left_running(
+                            "the agent does not end the turn, which may still run at the server",
+                        ),
+                    };
+                    return Event::Ended(Box::new(self.ended(exit)));
+                }
+                message = self.state.next() => return match message {
+                    None => Event::Ended(Box::new(self.finished())),
+                    Some(Err(error)) => {
+                        let exit = self.early_exit().unwrap_or_else(|| error.into());
+                        Event::Ended(Box::new(self.ended(exit)))
+                    }
+                    Some(Ok(message)) => {
+                        if self.ending.is_none() && self.is_of_another_conversation() {
+                            self.stop(Ending::OtherConversation);
+                        }
+                        if let ServerMessage::Error { text, .. } = &message {
+                            self.remark = Some(text.clone());
+                        }
+                        Event::Message(message)
+                    }
+                },
+            }
         }
-    };
-    let mut approvals = Approvals::default();
-    let mut connection = client.connection();
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut quiet_since = started;
-    let mut ending: Option<(Ending, Instant)> = None;
-    // What the server has said of the turn, which may have ended it.
-    let mut remark = None;
-    loop {
-        tokio::select! {
-            biased;
-            pressed = tokio::signal::ctrl_c() => {
-                if pressed.is_err() || ending.is_some_and(|(why, _)| why == Ending::CtrlC) {
-                    let ended = ended(&turn, ending, Exit::INTERRUPTED);
-                    return Ended { leave: true, ..ended };
-                }
-                ending = Some((Ending::CtrlC, interrupt(client)));
-                terminal.note("interrupting; Ctrl-C again leaves at once");
+    }
+
+    /// The end of a turn that is given up.
+    pub(crate) fn abandoned(&self, exit: Exit) -> Ended {
+        self.ended(exit)
+    }
+
+    fn is_of_another_conversation(&self) -> bool {
+        let session = self.answer().and_then(|answer| answer.session_id.as_deref());
+        let resumed = self.resumed.as_deref();
+        resumed.is_some_and(|resumed| session.is_some_and(|session| session != resumed))
+    }
+
+    /// The exit code of a turn that was ended from here.
+    fn early_exit(&self) -> Option<Exit> {
+        self.ending().map(|why| match why {
+            Ending::Signal(signal) => signal.exit(),
+            Ending::Timeout => timed_out(self.limit),
+            Ending::OtherConversation => other_conversation(),
+            Ending::Unread => Exit::failed("the answer could not be written"),
+        })
+    }
+
+    /// The turn has a result.
+    fn finished(&mut self) -> Ended {
+        let answer = self.answer().cloned().unwrap_or_default();
+        let (exit, status) = match self.early_exit() {
+            Some(exit) => (exit, self.status()),
+            // Somebody else interrupted it.
+            None if answer.interrupted => {
+                let why = self.remark.take().map_or_else(String::new, |why| format!(": {why}"));
+                (Exit::failed(format!("the turn was interrupted{why}")), "interrupted")
             }
-            () = at(deadline.filter(|_| ending.is_none())) => {
-                ending = Some((Ending::Timeout, interrupt(client)));
-            }
-            () = at(ending.map(|(_, until)| until)) => {
-                return ended(&turn, ending, Exit::failed("the agent does not end the turn"));
-            }
-            message = turn.next() => match message {
-                None => {
-                    terminal.clear();
-                    return finished(&turn, ending, remark, args);
+            None if answer.is_error => {
+                let mut why = answer.errors.join("; ");
+                if why.is_empty() {
+                    why.clone_from(&answer.text);
                 }
-                Some(Err(error)) => return ended(&turn, ending, error.into()),
-                Some(Ok(message)) => {
-                    quiet_since = Instant::now();
-                    if ending.is_none() && is_stray(&turn, resumed) {
-                        ending = Some((Ending::Stray, interrupt(client)));
-                    }
-                    if let Err(error) = renderer.show(&message) {
-                        // Nobody reads the answer: the agent need not go on.
-                        let _ = client.interrupt().await;
-                        let exit = Exit::failed(format!("cannot write the answer: {error}"));
-                        let exit = match error.kind() {
-                            std::io::ErrorKind::BrokenPipe => exit.silent(),
-                            _ => exit,
-                        };
-                        return ended(&turn, ending, exit);
-                    }
-                    match message {
-                        ServerMessage::PermissionRequest(request) if args.interactive_approvals => {
-                            approvals.add(*request, terminal);
-                        }
-                        ServerMessage::PermissionRequest(_) => {
-                            terminal.complain("denied; --interactive-approvals would ask you");
-                        }
-                        ServerMessage::Error { text, .. } => remark = Some(text),
-                        ServerMessage::PermissionCancelled(id) => approvals.withdraw(&id, terminal),
-                        _ => {}
-                    }
-                }
-            },
-            (request, decision) = approvals.decided(terminal) => {
-                if let Err(error) = client.respond(&request, &decision).await {
-                    terminal.complain(&error.to_string());
-                }
+                (Exit::failed(format!("the turn failed: {why}")), "failed")
             }
-            changed = connection.changed() => {
-                let text = describe(&connection.borrow_and_update());
-                match (changed, text) {
-                    (Ok(()), Some(text)) => terminal.complain(&text),
-                    (Ok(()), None) => {}
-                    // The end of the client is the end of the turn, above.
-                    (Err(_), _) => connection = client.connection(),
-                }
-            }
-            _ = ticks.tick() => {
-                if !approvals.is_asking() && quiet_since.elapsed() > TICK * 3 {
-                    terminal.spin(started.elapsed());
-                }
-            }
+            None => (Exit::OK, "completed"),
+        };
+        Ended { answer, exit, status }
+    }
+
+    /// The turn ends without one.
+    fn ended(&self, exit: Exit) -> Ended {
+        let answer = self.answer().cloned().unwrap_or_default();
+        Ended { answer, exit, status: self.status() }
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        match &self.state {
+            State::Sending(_) => None,
+            State::Turn(turn) => Some(turn.answer()),
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        match self.ending() {
+            Some(Ending::Signal(_)) => "interrupted",
+            Some(Ending::Timeout) => "timeout",
+            Some(Ending::OtherConversation | Ending::Unread) | None => "failed",
         }
     }
 }
 
-/// Whether the turn is of another conversation than `resumed`.
-fn is_stray(turn: &Turn, resumed: Option<&str>) -> bool {
-    let session = turn.answer().session_id.as_deref();
-    resumed.is_some_and(|resumed| session.is_some_and(|session| session != resumed))
+impl State {
+    /// The next message of the turn. Cancelling it loses nothing.
+    async fn next(&mut self) -> Option<Result<ServerMessage, Error>> {
+        if let Self::Sending(sending) = self {
+            match sending.await {
+                Ok(Ok(turn)) => *self = Self::Turn(Box::new(turn)),
+                Ok(Err(error)) => return Some(Err(error)),
+                Err(_) => return Some(Err(Error::Stopped)),
+            }
+        }
+        match self {
+            Self::Turn(turn) => turn.next().await,
+            Self::Sending(_) => None,
+        }
+    }
 }
 
-/// Asks the agent to stop, without waiting; says until when it may take.
-fn interrupt(client: &Client) -> Instant {
-    let client = client.clone();
-    tokio::spawn(async move {
-        // If it cannot be said, the wait below ends it.
-        let _ = client.interrupt().await;
-    });
-    Instant::now() + INTERRUPT_PATIENCE
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A message that is still here is not sent any more.
+        if let State::Sending(sending) = &self.state {
+            sending.abort();
+        }
+    }
 }
 
 async fn at(deadline: Option<Instant>) {
@@ -172,61 +240,17 @@ async fn at(deadline: Option<Instant>) {
     }
 }
 
-fn timed_out(args: &TurnArgs) -> Exit {
-    Exit::timeout(format!("the turn took longer than {:?}", args.timeout))
+fn timed_out(limit: Duration) -> Exit {
+    Exit::timeout(format!("the turn took longer than {limit:?}"))
 }
 
-fn stray() -> Exit {
+fn other_conversation() -> Exit {
     Exit::failed(
         "--resume: the agent does not know this conversation; the turn it began in another is stopped",
     )
 }
 
-/// The turn has a result.
-fn finished(
-    turn: &Turn,
-    ending: Option<(Ending, Instant)>,
-    remark: Option<String>,
-    args: &TurnArgs,
-) -> Ended {
-    let answer = turn.answer().clone();
-    let (exit, status) = match ending {
-        Some((Ending::CtrlC, _)) => (Exit::INTERRUPTED, "interrupted"),
-        Some((Ending::Timeout, _)) => (timed_out(args), "timeout"),
-        Some((Ending::Stray, _)) => (stray(), "failed"),
-        // Somebody else interrupted it.
-        None if answer.interrupted => {
-            let why = remark.map_or_else(String::new, |remark| format!(": {remark}"));
-            (Exit::failed(format!("the turn was interrupted{why}")), "interrupted")
-        }
-        None if answer.is_error => {
-            let mut why = answer.errors.join("; ");
-            if why.is_empty() {
-                why.clone_from(&answer.text);
-            }
-            (Exit::failed(format!("the turn failed: {why}")), "failed")
-        }
-        None => (Exit::OK, "completed"),
-    };
-    Ended { answer, exit, status, leave: false }
-}
-
-/// The turn ends without one.
-fn ended(turn: &Turn, ending: Option<(Ending, Instant)>, exit: Exit) -> Ended {
-    let status = match ending {
-        Some((Ending::CtrlC, _)) => "interrupted",
-        Some((Ending::Timeout, _)) => "timeout",
-        Some((Ending::Stray, _)) | None => "failed",
-    };
-    let exit = match ending {
-        Some((Ending::CtrlC, _)) => Exit::INTERRUPTED,
-        Some((Ending::Stray, _)) => stray(),
-        _ => exit,
-    };
-    Ended { answer: turn.answer().clone(), exit, status, leave: false }
-}
-
-/// What `--summary` and `--print-session-id` print.
+/// Prints what `--summary` and `--print-session-id` ask for.
 pub(crate) fn report(ended: &Ended, args: &TurnArgs, terminal: &Terminal) {
     let answer = &ended.answer;
     if args.summary {

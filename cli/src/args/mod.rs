@@ -1,6 +1,7 @@
 //! The command line as it is typed.
 
 mod e2b;
+mod refused;
 mod server;
 mod turn;
 mod values;
@@ -16,14 +17,16 @@ use crate::exit::Exit;
 
 /// Talk to an agent behind a relay.
 ///
-/// The answer goes to stdout, everything else to stderr. What is piped in is
-/// part of the prompt.
+/// The answer goes to stdout, everything else to stderr. Text that is piped in
+/// is part of the prompt.
 #[derive(Debug, Parser)]
 #[command(
     name = "claude-relay",
     version,
+    override_usage = "claude-relay [OPTIONS] [PROMPT]\n       claude-relay [OPTIONS] <COMMAND>",
     after_help = "Exit codes: 0 ok, 1 the turn failed, 2 bad arguments, 3 connection, 4 timeout, \
-                  5 not understood, 130 interrupted."
+                  5 not understood, 6 done, but something may have been left running, 129, 130 \
+                  and 143 ended by a signal."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -35,8 +38,35 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Checks what clap cannot: options that do not go with the subcommand.
-    pub(crate) fn check(&self) -> Result<(), Exit> {
+    /// Reads the command line of this program. Help and version are printed
+    /// and end it.
+    pub(crate) fn read() -> Result<Self, Exit> {
+        let words = || std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+        let args = match Self::try_parse() {
+            Ok(args) => args,
+            Err(error) => match refused::explain(&error, words()) {
+                Some(text) => return Err(Exit::usage(text)),
+                None => error.exit(),
+            },
+        };
+        args.check()?;
+        Ok(args)
+    }
+
+    /// Checks what clap cannot: words and options that do not go together.
+    fn check(&self) -> Result<(), Exit> {
+        let ask = match &self.command {
+            Some(Command::Ask(ask)) => ask,
+            _ => &self.ask,
+        };
+        if self.command.is_none() && refused::is_former_command(&ask.words) {
+            return Err(Exit::usage(refused::COMMAND));
+        }
+        if ask.words.len() > 1 || (self.command.is_some() && !self.ask.words.is_empty()) {
+            return Err(Exit::usage(
+                "the prompt is one word: put quotes around it, as in claude-relay \"Hello there\"",
+            ));
+        }
         if self.command.is_some() && self.ask != AskArgs::default() {
             return Err(Exit::usage(
                 "options of `ask` cannot stand before a subcommand: write them after it",
@@ -57,6 +87,7 @@ impl Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Ask one question; this is also what happens without a subcommand
+    #[command(override_usage = "claude-relay ask [OPTIONS] [PROMPT]")]
     Ask(AskArgs),
     /// Talk back and forth
     Chat(ChatArgs),

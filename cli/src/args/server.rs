@@ -30,8 +30,8 @@ pub(crate) struct ServerArgs {
     /// Replace another client that is connected
     #[arg(long, global = true)]
     pub(crate) takeover: bool,
-    /// How long each step of connecting may take, such as 500ms, 10 or 2m
-    #[arg(long, global = true, value_name = "TIME", default_value = "10", value_parser = parse_duration)]
+    /// How long each step of connecting may take, such as 500ms, 10s or 2m
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) connect_timeout: Duration,
     /// Write all traffic, both ways, to this file as lines of JSON
     #[arg(long, global = true, value_name = "FILE")]

@@ -9,10 +9,11 @@ use super::values::parse_duration;
 
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct AskArgs {
-    /// What to ask
-    pub(crate) prompt: Option<String>,
+    /// The prompt, quoted as one word
+    #[arg(value_name = "PROMPT")]
+    pub(crate) words: Vec<String>,
     /// Read the prompt from this file, `-` for stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    #[arg(long, value_name = "FILE", conflicts_with = "words")]
     pub(crate) prompt_file: Option<PathBuf>,
     /// An image that goes with the prompt: PNG, JPEG, GIF or WebP; can be repeated
     #[arg(long = "image", value_name = "FILE")]
@@ -24,13 +25,23 @@ pub(crate) struct AskArgs {
     #[arg(long)]
     pub(crate) no_stream: bool,
     /// Also write the answer to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// The answer must have the form of this JSON schema
     #[arg(long, value_name = "FILE")]
     pub(crate) output_schema: Option<PathBuf>,
+    /// Ignored: the answer is always printed, as `claude -p` does it
+    #[arg(long, short)]
+    pub(crate) print: bool,
     #[command(flatten)]
     pub(crate) turn: TurnArgs,
+}
+
+impl AskArgs {
+    /// The prompt on the command line.
+    pub(crate) fn prompt(&self) -> Option<&str> {
+        self.words.first().map(String::as_str)
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
@@ -52,8 +63,8 @@ pub(crate) struct ChatArgs {
 /// without any of them it is left as it is.
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct TurnArgs {
-    /// The most time for a turn, such as 90 or 5m; 0 for no limit
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse_duration)]
+    /// The most time for a turn, such as 90s or 5m; 0 for no limit
+    #[arg(long, short, value_name = "TIME", default_value = "0", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
     /// Print tokens, cost and time after each turn
     #[arg(long)]
@@ -65,17 +76,17 @@ pub(crate) struct TurnArgs {
     /// answer is no
     #[arg(long)]
     pub(crate) interactive_approvals: bool,
-    /// Which agent answers: claude or codex
+    /// The agent that answers: claude or codex
     #[arg(long, value_name = "NAME", help_heading = "Agent (replaces the configuration)")]
     pub(crate) provider: Option<String>,
     /// Go on with this conversation
-    #[arg(long, value_name = "ID", help_heading = "Agent (replaces the configuration)")]
+    #[arg(long, short, value_name = "ID", help_heading = "Agent (replaces the configuration)")]
     pub(crate) resume: Option<String>,
     /// The model
-    #[arg(long, help_heading = "Agent (replaces the configuration)")]
+    #[arg(long, short, help_heading = "Agent (replaces the configuration)")]
     pub(crate) model: Option<String>,
-    /// What the agent is told about itself
-    #[arg(long, value_name = "TEXT", help_heading = "Agent (replaces the configuration)")]
+    /// The system prompt
+    #[arg(long, short, value_name = "TEXT", help_heading = "Agent (replaces the configuration)")]
     pub(crate) system_prompt: Option<String>,
     /// Show text as it is being written, also with no other option of this group
     #[arg(long, help_heading = "Agent (replaces the configuration)")]

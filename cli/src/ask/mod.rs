@@ -1,26 +1,28 @@
 //! One question, one answer.
 
+mod out;
 pub(crate) mod prompt;
-
-use std::fs;
+mod run;
 
 use claude_relay_client::Answer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::out::OutFile;
 use self::prompt::{message, read_file};
 use crate::args::{AskArgs, ServerArgs};
 use crate::connect::{connect, leave};
 use crate::exit::Exit;
 use crate::render::Renderer;
+use crate::signals::Signals;
 use crate::terminal::Terminal;
-use crate::turn::{self, Ended, report};
+use crate::turn::{Ended, report};
 
-/// What `--json` prints.
+/// The object that `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
     session_id: Option<&'a str>,
-    /// Where the agent names its turns.
+    /// Present where the agent names its turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     turn_id: Option<String>,
     /// `completed`, `failed`, `interrupted` or `timeout`.
@@ -61,12 +63,13 @@ pub(crate) async fn ask(
         return Err(Exit::usage("--interactive-approvals and --json do not go together"));
     }
     let message = message(&args, terminal)?;
+    let out = args.out.as_deref().map(OutFile::open).transpose()?;
     let interactive = args.turn.interactive_approvals;
-    let client = match connect(server, configuration, interactive, terminal).await {
+    let mut signals = Signals::new()?;
+    let client = match connect(server, configuration, interactive, terminal, &mut signals).await {
         Ok(client) => client,
         Err(exit) if args.json && exit.message().is_some() => {
-            let answer = Answer::default();
-            let ended = Ended { answer, exit, status: "failed", leave: false };
+            let ended = Ended::without_connection(exit);
             print_json(&ended, terminal)?;
             return Err(ended.exit.silent());
         }
@@ -75,26 +78,23 @@ pub(crate) async fn ask(
     // With a schema the answer is what fits it, not the text on the way there.
     let stream = !args.json && !args.no_stream && args.output_schema.is_none();
     let mut renderer = Renderer::new(terminal, stream, server.verbose > 0);
-    let resumed = args.turn.resume.as_deref();
-    let ended = turn::run(&client, message, &args.turn, resumed, &mut renderer, terminal).await;
+    let ended = run::run(&client, message, &args.turn, &mut renderer, terminal, &mut signals).await;
     let answer = &ended.answer;
     let text = answer.structured_output.as_deref().unwrap_or(&answer.text);
     let written = if args.json {
         print_json(&ended, terminal)
     } else if stream && renderer.printed {
-        terminal.end_line().map_err(unwritable)
+        terminal.end_line().map_err(|error| unwritable(&error))
     } else {
-        terminal.answer(text).and_then(|()| terminal.end_line()).map_err(unwritable)
+        terminal.answer(text).and_then(|()| terminal.end_line()).map_err(|error| unwritable(&error))
     };
-    if let Some(path) = &args.out
-        && let Err(error) = fs::write(path, text)
-    {
-        terminal.complain(&format!("--out: cannot write {}: {error}", path.display()));
-    }
+    let saved = out.map_or(Ok(()), |out| out.write(text));
     report(&ended, &args.turn, terminal);
-    leave(&client, server, terminal).await;
+    let Ended { exit, .. } = ended;
+    let exit = leave(&client, server, exit, terminal, &mut signals).await;
     written?;
-    Ok(if args.json { ended.exit.silent() } else { ended.exit })
+    saved?;
+    Ok(if args.json { exit.silent() } else { exit })
 }
 
 /// The id in the line that ended the turn.
@@ -135,10 +135,10 @@ fn print_json(ended: &Ended, terminal: &Terminal) -> Result<(), Exit> {
     };
     let text = serde_json::to_string(&report)
         .map_err(|error| Exit::failed(format!("cannot print the answer: {error}")))?;
-    terminal.answer(&format!("{text}\n")).map_err(unwritable)
+    terminal.answer(&format!("{text}\n")).map_err(|error| unwritable(&error))
 }
 
-fn unwritable(error: std::io::Error) -> Exit {
+fn unwritable(error: &std::io::Error) -> Exit {
     let exit = Exit::failed(format!("cannot write the answer: {error}"));
     if error.kind() == std::io::ErrorKind::BrokenPipe { exit.silent() } else { exit }
 }

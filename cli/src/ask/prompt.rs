@@ -1,4 +1,4 @@
-//! What is asked: from the command line, a file, what is piped in, images.
+//! The prompt: from the command line, a file, a pipe, images.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
@@ -17,16 +17,17 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// How long to wait for the first byte of stdin when there is a prompt without
 /// it: a service manager may have left a pipe open that nobody writes to.
-const STDIN_PATIENCE: Duration = Duration::from_secs(3);
+const STDIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) fn message(args: &AskArgs, terminal: &Terminal) -> Result<UserMessage, Exit> {
-    let prompt = match (&args.prompt, &args.prompt_file) {
-        (Some(prompt), _) => Some(prompt.clone()),
+    let prompt = match (args.prompt(), &args.prompt_file) {
+        (Some(prompt), _) => Some(prompt.to_owned()),
         (None, Some(file)) if file.as_os_str() == "-" => None,
         (None, Some(file)) => Some(text(read_file(file, "--prompt-file")?, "--prompt-file")?),
         (None, None) => None,
     };
     let piped = piped(prompt.is_some(), terminal)?;
+    let prompt = prompt.filter(|prompt| piped.is_none() || !prompt.trim().is_empty());
     let text = match (prompt, piped) {
         (Some(prompt), Some(piped)) => format!("{prompt}\n\n{piped}"),
         (Some(text), None) | (None, Some(text)) => text,
@@ -34,6 +35,9 @@ pub(crate) fn message(args: &AskArgs, terminal: &Terminal) -> Result<UserMessage
             return Err(Exit::usage("nothing to ask: give a prompt, see --help"));
         }
     };
+    if text.trim().is_empty() {
+        return Err(Exit::usage("the prompt is empty: say what to ask, see --help"));
+    }
     if args.images.is_empty() {
         return Ok(UserMessage::text(&text));
     }
@@ -48,7 +52,7 @@ pub(crate) fn message(args: &AskArgs, terminal: &Terminal) -> Result<UserMessage
     Ok(UserMessage::from(blocks))
 }
 
-/// What is piped in, unless it is nothing.
+/// Returns the text that is piped in; `None` for no text.
 fn piped(have_prompt: bool, terminal: &Terminal) -> Result<Option<String>, Exit> {
     if io::stdin().is_terminal() {
         return Ok(None);
@@ -68,7 +72,7 @@ fn piped(have_prompt: bool, terminal: &Terminal) -> Result<Option<String>, Exit>
     });
     let failed = |error: io::Error| Exit::usage(format!("cannot read stdin: {error}"));
     if have_prompt {
-        match receiver.recv_timeout(STDIN_PATIENCE) {
+        match receiver.recv_timeout(STDIN_TIMEOUT) {
             Ok(first) => drop(first.map_err(failed)?),
             Err(_) => {
                 terminal.complain("nothing came from stdin in 3 s: going on without it");

@@ -5,9 +5,11 @@ use std::time::Duration;
 use claude_relay_client::e2b::E2b;
 use claude_relay_client::{Client, Configuration, Decision, Error};
 
-use super::{NOBODY_TO_ASK, with_settings};
+use super::with_settings;
 use crate::args::{E2bArgs, ServerArgs};
 use crate::exit::Exit;
+use crate::person::NOBODY_TO_ASK;
+use crate::signals::Signals;
 use crate::terminal::Terminal;
 
 /// How long it is waited for what a failed start has left to clean up: an
@@ -19,6 +21,7 @@ pub(super) async fn connect(
     configuration: Configuration,
     interactive: bool,
     terminal: &Terminal,
+    signals: &mut Signals,
 ) -> Result<Client, Exit> {
     let e2b = E2b::from_environment().map_err(Error::from)?;
     let E2bArgs { template, keep, attach, e2b_timeout, .. } = &args.e2b;
@@ -44,7 +47,7 @@ pub(super) async fn connect(
     }
     let started = tokio::select! {
         started = builder.start() => started.map_err(|error| failed(error, template.as_deref())),
-        _ = tokio::signal::ctrl_c() => Err(Exit::INTERRUPTED),
+        signal = signals.next() => Err(signal.exit()),
     };
     match started {
         Ok(client) => {
@@ -56,8 +59,14 @@ pub(super) async fn connect(
             Ok(client)
         }
         Err(exit) => {
-            if !e2b.wait_for_cleanup(CLEANUP).await {
+            let cleaned_up = tokio::select! {
+                done = e2b.wait_for_cleanup(CLEANUP) => done,
+                // Somebody is in a hurry.
+                _ = signals.next() => false,
+            };
+            if !cleaned_up {
                 terminal.complain("a sandbox may be left: see `claude-relay e2b ls`");
+                return Err(exit.and_left_running());
             }
             Err(exit)
         }
@@ -78,16 +87,31 @@ fn failed(error: Error, template: Option<&str>) -> Exit {
     }
 }
 
-pub(super) async fn leave(client: &Client, args: &E2bArgs, terminal: &Terminal) {
+/// Ends the sandbox, or leaves it. The exit code tells
+/// when neither is certain.
+pub(super) async fn leave(
+    client: &Client,
+    args: &E2bArgs,
+    exit: Exit,
+    terminal: &Terminal,
+    signals: &mut Signals,
+) -> Exit {
     if args.keep || args.attach.is_some() {
         match client.detach().await {
             Ok(id) if args.keep => terminal.fact(&format!("SANDBOX_ID={id}")),
             Ok(_) => {}
             Err(error) => terminal.complain(&error.to_string()),
         }
-        return;
+        return exit;
     }
-    if let Err(error) = client.kill().await {
-        terminal.complain(&format!("the sandbox lives until its time is over: {error}"));
-    }
+    let id = client.sandbox().map(|sandbox| sandbox.id().to_string()).unwrap_or_default();
+    let why = tokio::select! {
+        killed = client.kill() => match killed {
+            Ok(()) => return exit,
+            Err(error) => error.to_string(),
+        },
+        _ = signals.next() => "its end was not waited for".to_owned(),
+    };
+    terminal.complain(&format!("the sandbox {id} lives until its time is over: {why}"));
+    exit.and_left_running()
 }

@@ -1,27 +1,27 @@
 //! From arguments to a client.
 
 mod e2b;
+mod hints;
 
 use std::path::Path;
 
 use claude_relay_client::{Client, ClientBuilder, Configuration, ConnectionState, Decision};
 
+pub(crate) use self::hints::explain;
 use crate::args::ServerArgs;
 use crate::ask::prompt::read_file;
 use crate::exit::Exit;
+use crate::person::NOBODY_TO_ASK;
+use crate::signals::Signals;
 use crate::terminal::Terminal;
 use crate::trace::Trace;
-
-/// What the agent reads when nobody can be asked.
-pub(crate) const NOBODY_TO_ASK: &str =
-    "denied: claude-relay was started without --interactive-approvals, so nobody can be asked";
 
 /// The server's part of the settings.
 pub(crate) fn builder(args: &ServerArgs) -> Result<ClientBuilder, Exit> {
     with_settings(Client::builder().connection_url(&args.url).environment(false), args)
 }
 
-/// What does not depend on where the server is.
+/// Applies the settings that hold for any address.
 fn with_settings(builder: ClientBuilder, args: &ServerArgs) -> Result<ClientBuilder, Exit> {
     let mut builder = builder
         .allow_plaintext(args.allow_plaintext)
@@ -49,9 +49,10 @@ pub(crate) async fn connect(
     configuration: Configuration,
     interactive: bool,
     terminal: &Terminal,
+    signals: &mut Signals,
 ) -> Result<Client, Exit> {
     if args.e2b.is_wanted() {
-        return e2b::connect(args, configuration, interactive, terminal).await;
+        return e2b::connect(args, configuration, interactive, terminal, signals).await;
     }
     let configured = !configuration.is_empty();
     let mut builder = builder(args)?.environment(configured).configuration(configuration);
@@ -62,8 +63,8 @@ pub(crate) async fn connect(
         terminal.note(&format!("connecting to {}", args.url));
     }
     let client = tokio::select! {
-        client = builder.start() => client?,
-        _ = tokio::signal::ctrl_c() => return Err(Exit::INTERRUPTED),
+        client = builder.start() => client.map_err(|error| explain(error, args))?,
+        signal = signals.next() => return Err(signal.exit()),
     };
     if args.verbose > 0 {
         terminal.note("connected");
@@ -71,12 +72,24 @@ pub(crate) async fn connect(
     Ok(client)
 }
 
-/// Says goodbye. A sandbox ends with that, or is left as it was asked for.
-pub(crate) async fn leave(client: &Client, args: &ServerArgs, terminal: &Terminal) {
+/// Closes the connection. A sandbox ends with that, or is left as it was asked
+/// for. Returns the end of the program, which `exit` would be.
+pub(crate) async fn leave(
+    client: &Client,
+    args: &ServerArgs,
+    exit: Exit,
+    terminal: &Terminal,
+    signals: &mut Signals,
+) -> Exit {
     if args.e2b.is_wanted() {
-        return e2b::leave(client, &args.e2b, terminal).await;
+        return e2b::leave(client, &args.e2b, exit, terminal, signals).await;
     }
-    client.stop().await;
+    tokio::select! {
+        () = client.stop() => {}
+        // Somebody is in a hurry; the server sees the end of the connection.
+        _ = signals.next() => {}
+    }
+    exit
 }
 
 /// Tells of a connection that breaks and comes back.

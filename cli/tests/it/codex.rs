@@ -1,6 +1,6 @@
 //! `claude-relay --provider codex`: what a client for Codex alone promises its
-//! users, line by line, with the real Codex. Where that client calls a thing
-//! otherwise, the test says so.
+//! users, line by line, with the real Codex. The tests name the
+//! differences in spelling.
 
 use std::time::Duration;
 

@@ -60,7 +60,21 @@ async fn each_failure_has_its_exit_code() {
     for (code, arguments, says) in [
         (1, &[r#"{"unknown":1}"#][..], "the turn failed"),
         (2, &[][..], "nothing to ask"),
+        (2, &[""], "the prompt is empty"),
+        (2, &["  "], "the prompt is empty"),
+        (2, &["Hello", "there"], "put quotes around it"),
+        (2, &["ask", "Hello", "there"], "put quotes around it"),
+        (2, &["Hello", "chat"], "put quotes around it"),
+        (2, &["--out", "/no/such/folder/f", "hi"], "--out: cannot write /no/such/folder/f"),
         (2, &["--no-such-flag"], "--no-such-flag"),
+        (2, &["--timeout", "90", "hi"], "did you mean 90s"),
+        (2, &["config", "set", "modle=opus"], "did you mean \"model\""),
+        (2, &["--sandbox", "hi"], "now called --e2b"),
+        (2, &["--template", "mine", "hi"], "now called --e2b-template"),
+        (2, &["--template=mine", "hi"], "now called --e2b-template"),
+        (2, &["sandbox"], "now called `e2b`"),
+        (2, &["sandbox", "ls"], "now called `e2b`"),
+        (2, &["sandbox", "kill", "--all"], "now called `e2b`"),
         (2, &["--header", "nonsense", "hi"], "Name: value"),
         (2, &["--timeout", "soon", "hi"], "500ms"),
         (2, &["--url", "ftp://x", "hi"], "expected http"),
@@ -164,13 +178,10 @@ async fn files_and_facts_for_programs() {
     assert!(lines.iter().any(|line| line["data"]["data"]["type"] == "result"));
     assert!(lines.iter().all(|line| line["time"].is_u64()));
 
-    // The file is added to, and a file that cannot be written is only said.
-    let (code, _, stderr) = run(command(&relay.url)
-        .args(["hi", "--out", "/no/such/folder/f", "-vv", "--ndjson-file"])
-        .arg(&trace))
-    .await;
+    // The trace is added to.
+    let (code, _, stderr) =
+        run(command(&relay.url).args(["hi", "-vv", "--ndjson-file"]).arg(&trace)).await;
     assert_eq!(code, 0);
-    assert!(stderr.contains("--out: cannot write"), "{stderr}");
     assert!(
         stderr.contains("> {\"type\":\"user_message\"")
             && stderr.contains("< {\"type\":\"sdk_message\"")
@@ -263,6 +274,33 @@ async fn ctrl_c_once_stops_the_turn_and_twice_the_program() {
 }
 
 #[tokio::test]
+async fn sigterm_and_sighup_interrupt_the_turn_as_ctrl_c_does() {
+    let relay = RelayProcess::demo(&[]).await;
+    for (number, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+        let mut child = command(&relay.url).args(["-v", r#"{"sleep_ms":60000}"#]).spawn().unwrap();
+        wait_for_line(&mut child, "connected").await;
+        // The turn may not have begun; it is interrupted all the same.
+        signal(&child, number);
+        let (got, _, stderr) = told(soon(child.wait_with_output()).await.unwrap());
+        assert_eq!(got, code, "{number:?}: {stderr}");
+        // Nothing of it is left in the way of the next one.
+        let (got, stdout, stderr) = run(command(&relay.url).args(["-t", "20s", "next"])).await;
+        assert!(got == 0 && stdout.contains("“next”"), "{number:?}: {stdout} {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn errors_say_what_to_do() {
+    let (code, _, stderr) = run(command("http://127.0.0.1:1").arg("hi")).await;
+    assert!(code == 3 && stderr.contains("CLAUDE_RELAY_URL"), "{stderr}");
+    let relay = RelayProcess::demo(&["--auth-token", "0123456789"]).await;
+    let (code, _, stderr) = run(command(&relay.url).arg("hi")).await;
+    assert!(code == 3 && stderr.contains("set CLAUDE_RELAY_TOKEN"), "{stderr}");
+    let (code, _, stderr) = run(command(&relay.url).arg("hi").env("CLAUDE_RELAY_TOKEN", "x")).await;
+    assert!(code == 3 && stderr.contains("CLAUDE_RELAY_TOKEN is wrong"), "{stderr}");
+}
+
+#[tokio::test]
 async fn chat_reads_lines_knows_its_commands_and_ends_with_its_input() {
     let relay = RelayProcess::demo(&[]).await;
     let history = tempfile::NamedTempFile::new().unwrap();
@@ -304,6 +342,36 @@ async fn help_version_completions_and_the_manual_page() {
     let (_, stdout, _) =
         run(command(nowhere).arg("--help").env("CLAUDE_RELAY_TOKEN", "hunter2")).await;
     assert!(!stdout.contains("hunter2"));
+}
+
+#[tokio::test]
+async fn the_flags_of_similar_programs_are_taken() {
+    let relay = RelayProcess::demo(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    std::fs::write(&out, "what was there before, which is longer than any answer".repeat(100))
+        .unwrap();
+    let (code, stdout, stderr) = run(command(&relay.url)
+        .args(["-p", "hi", "-m", "some-model", "-s", "Be brief.", "-t", "1m", "-o"])
+        .arg(&out))
+    .await;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), stdout.trim_end());
+    let (_, stdout, _) = run(command(&relay.url).args(["config", "get"])).await;
+    let config: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&config["model"], &config["systemPrompt"]),
+        (&"some-model".into(), &"Be brief.".into())
+    );
+}
+
+#[tokio::test]
+async fn an_output_file_is_left_as_it_was_where_the_turn_never_began() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "before").unwrap();
+    let (code, ..) = run(command("http://127.0.0.1:1").args(["hi", "-o"]).arg(file.path())).await;
+    assert_eq!(code, 3);
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "before");
 }
 
 #[tokio::test]

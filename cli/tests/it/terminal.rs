@@ -69,7 +69,7 @@ async fn what_the_agent_writes_does_not_steer_the_terminal() {
 #[tokio::test]
 async fn tools_are_allowed_edited_and_denied_by_hand() {
     let relay = RelayProcess::demo(&[]).await;
-    let arguments = &["chat", "--no-history", "--interactive-approvals"];
+    let arguments = &["chat", "--no-history"];
     let mut terminal = Terminal::start(&relay.url, arguments, true);
     let ask = "{\"permission\":\"Bash\"}\r";
     terminal.shows("> ").await;

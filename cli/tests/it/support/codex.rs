@@ -45,7 +45,7 @@ impl CodexFixture {
         Self { relay, api, env }
     }
 
-    /// Whether the agent has made this file in its workspace.
+    /// Returns true if the agent has made this file in its workspace.
     pub(crate) fn has_made(&self, file: &str) -> bool {
         self.relay.workspace().join(file).exists()
     }

@@ -1,8 +1,10 @@
 //! The command line's program on a terminal.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitStatus;
 
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 
@@ -14,9 +16,10 @@ pub(crate) const CTRL_D: &str = "\x04";
 /// The program on a terminal of its own.
 pub(crate) struct Terminal {
     child: Child,
+    device: OwnedFd,
     screen: OwnedReadPty,
     keyboard: OwnedWritePty,
-    /// What has been shown and not looked at.
+    /// Text that has been shown and not looked at.
     pub(crate) shown: String,
 }
 
@@ -34,8 +37,9 @@ impl Terminal {
             command = command.env("NO_COLOR", "1");
         }
         let child = command.spawn(pts).unwrap();
+        let device = pty.as_fd().try_clone_to_owned().unwrap();
         let (screen, keyboard) = pty.into_split();
-        Self { child, screen, keyboard, shown: String::new() }
+        Self { child, device, screen, keyboard, shown: String::new() }
     }
 
     pub(crate) async fn types(&mut self, text: &str) {
@@ -59,8 +63,22 @@ impl Terminal {
         found.unwrap_or_else(|_| panic!("{text:?} was not shown"))
     }
 
-    /// Waits for its end; the screen is read on, or it could not end.
+    pub(crate) fn signal(&self, signal: Signal) {
+        super::program::signal(&self.child, signal);
+    }
+
+    /// The local modes of the terminal, by their names.
+    pub(crate) fn modes(&self) -> String {
+        format!("{:?}", rustix::termios::tcgetattr(&self.device).unwrap().local_modes)
+    }
+
+    /// Waits for its end.
     pub(crate) async fn ends(mut self) -> ExitStatus {
+        self.waits_for_its_end().await
+    }
+
+    /// Waits for its end; the screen is read on, or it could not end.
+    pub(crate) async fn waits_for_its_end(&mut self) -> ExitStatus {
         let drain = async {
             let mut buffer = [0; 4096];
             while self.screen.read(&mut buffer).await.is_ok_and(|count| count > 0) {}

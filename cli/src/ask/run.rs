@@ -1,0 +1,115 @@
+//! The one turn of `ask`: its messages, signals and questions.
+
+use std::time::Instant;
+
+use claude_relay_client::{Client, ServerMessage, UserMessage};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::args::TurnArgs;
+use crate::connect::describe;
+use crate::dialog::shows_itself;
+use crate::exit::Exit;
+use crate::person::{Input, Person};
+use crate::render::Renderer;
+use crate::signals::Signals;
+use crate::terminal::{TICK, Terminal};
+use crate::turn::{Ended, Ending, Event, Running};
+
+/// Runs one turn to its end and shows it.
+pub(super) async fn run(
+    client: &Client,
+    message: UserMessage,
+    args: &TurnArgs,
+    renderer: &mut Renderer<'_>,
+    terminal: &Terminal,
+    signals: &mut Signals,
+) -> Ended {
+    let resumed = args.resume.as_deref();
+    let mut running = Running::start(client, message, args, resumed);
+    let mut person = Person::new();
+    let mut connection = client.connection();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut quiet_since = running.started;
+    loop {
+        tokio::select! {
+            biased;
+            signal = signals.next_or_continued() => match signal {
+                None => person.resume(),
+                Some(signal) => {
+                    person.stop(client);
+                    if let Some(Ending::Signal(_)) = running.ending() {
+                        return running.abandoned(signal.exit());
+                    }
+                    running.stop(Ending::Signal(signal));
+                    terminal.note("interrupting; Ctrl-C again leaves at once");
+                }
+            },
+            event = running.next() => match event {
+                Event::Ended(ended) => {
+                    person.hide();
+                    terminal.clear();
+                    return *ended;
+                }
+                Event::Message(message) => {
+                    quiet_since = Instant::now();
+                    person.hide();
+                    if let Err(exit) = show(&message, renderer) {
+                        // Nobody reads the answer: the agent need not go on.
+                        running.stop(Ending::Unread);
+                        let _ = client.interrupt().await;
+                        return running.abandoned(exit);
+                    }
+                    match message {
+                        ServerMessage::Sdk(message) => person.look_at(&message),
+                        ServerMessage::PermissionRequest(request) if args.interactive_approvals => {
+                            // There is no use here for keys typed before.
+                            person.ask(*request, client, terminal);
+                        }
+                        ServerMessage::PermissionRequest(_) => {
+                            terminal.complain("denied; --interactive-approvals would ask you");
+                        }
+                        ServerMessage::PermissionCancelled(id) => {
+                            person.withdraw(&id, terminal);
+                        }
+                        _ => {}
+                    }
+                    person.show();
+                }
+            },
+            input = person.next(true) => match input {
+                Input::Key(key) => {
+                    person.press(key, client, terminal);
+                }
+                Input::ReplyFailed(error) => terminal.complain(&error.to_string()),
+            },
+            changed = connection.changed() => {
+                let text = describe(&connection.borrow_and_update());
+                match (changed, text) {
+                    (Ok(()), Some(text)) => {
+                        person.hide();
+                        terminal.complain(&text);
+                        person.show();
+                    }
+                    (Ok(()), None) => {}
+                    // The end of the client is the end of the turn, above.
+                    (Err(_), _) => connection = client.connection(),
+                }
+            }
+            _ = ticks.tick() => {
+                if !person.is_asked() && quiet_since.elapsed() > TICK * 3 {
+                    terminal.spin(running.started.elapsed());
+                }
+            }
+        }
+    }
+}
+
+fn show(message: &ServerMessage, renderer: &mut Renderer<'_>) -> Result<(), Exit> {
+    if let ServerMessage::PermissionRequest(request) = message
+        && shows_itself(request)
+    {
+        return Ok(());
+    }
+    renderer.show(message).map_err(|error| super::unwritable(&error))
+}

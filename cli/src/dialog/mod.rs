@@ -1,0 +1,135 @@
+//! Requests of the agent to a person, as sequences of prompts and typed lines.
+//!
+//! A [`Dialog`] knows no terminal: it says what to prompt for, takes a line and
+//! says what comes next.
+
+mod choices;
+mod permission;
+mod plan;
+mod questions;
+
+use claude_relay_client::{Decision, PermissionRequest};
+
+use self::choices::Choices;
+use self::permission::Permission;
+use self::plan::Plan;
+pub(crate) use self::questions::Questions;
+
+/// A prompt for one line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prompt {
+    /// Lines above it; may be empty.
+    pub(crate) text: String,
+    /// Stands before what is typed.
+    pub(crate) label: String,
+    /// The line as it is at first.
+    pub(crate) initial: String,
+}
+
+impl Prompt {
+    fn new(label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..Self::default() }
+    }
+
+    fn with_text(self, text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..self }
+    }
+}
+
+/// The next step after a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Ask(Prompt),
+    Done(Decision),
+}
+
+/// One request of the agent being answered.
+#[derive(Debug)]
+pub(crate) enum Dialog {
+    Permission(Permission),
+    Choices(Choices),
+    Plan(Plan),
+}
+
+impl Dialog {
+    /// Begins it. `plan` is what the agent last wrote as its plan, for a
+    /// request that does not hold it.
+    pub(crate) fn begin(request: &PermissionRequest, plan: Option<&str>) -> (Self, Prompt) {
+        if is_question(request)
+            && let Some((choices, prompt)) = Choices::begin(request)
+        {
+            return (Self::Choices(choices), prompt);
+        }
+        if request.tool == "ExitPlanMode" {
+            let (plan, prompt) = Plan::begin(request, plan);
+            return (Self::Plan(plan), prompt);
+        }
+        let (permission, prompt) = Permission::begin(request);
+        (Self::Permission(permission), prompt)
+    }
+
+    pub(crate) fn answer(&mut self, line: &str) -> Step {
+        match self {
+            Self::Permission(permission) => permission.answer(line),
+            Self::Choices(choices) => choices.answer(line),
+            Self::Plan(plan) => plan.answer(line),
+        }
+    }
+}
+
+/// Returns true for the agent's questions with choices.
+fn is_question(request: &PermissionRequest) -> bool {
+    matches!(&*request.tool, "AskUserQuestion" | "requestUserInput")
+}
+
+/// Returns true if the dialog shows all that the request holds, so that the
+/// input need not be shown beside it.
+pub(crate) fn shows_itself(request: &PermissionRequest) -> bool {
+    is_question(request) || request.tool == "ExitPlanMode"
+}
+
+/// The answer of somebody who pressed Ctrl-C.
+pub(crate) fn stopped() -> Decision {
+    Decision::Deny { message: "the user stopped the turn".into(), interrupt: true }
+}
+
+/// The answer where the terminal has ended.
+pub(crate) fn nobody_answered() -> Decision {
+    Decision::deny("nobody answered")
+}
+
+#[cfg(test)]
+mod tests {
+    use claude_relay_client::RawJson;
+
+    use super::*;
+
+    pub(super) fn request(tool: &str, input: &str, context: &str) -> PermissionRequest {
+        PermissionRequest {
+            id: "r".to_owned(),
+            tool: tool.to_owned(),
+            input: RawJson::new(input).unwrap(),
+            context: RawJson::new(context).unwrap(),
+        }
+    }
+
+    pub(super) fn done(step: Step) -> Decision {
+        match step {
+            Step::Done(decision) => decision,
+            Step::Ask(prompt) => panic!("it asks again: {prompt:?}"),
+        }
+    }
+
+    #[test]
+    fn each_tool_has_its_dialog_and_what_is_malformed_is_a_plain_permission() {
+        for (tool, input, label) in [
+            ("Bash", "{}", "Allow Bash?"),
+            ("ExitPlanMode", "{}", "Carry it out?"),
+            ("AskUserQuestion", r#"{"questions":[{"question":"Why?"}]}"#, "Your answer"),
+            ("AskUserQuestion", "{}", "Allow AskUserQuestion?"),
+        ] {
+            let (_, prompt) = Dialog::begin(&request(tool, input, "{}"), None);
+            assert!(prompt.label.starts_with(label), "{prompt:?}");
+        }
+    }
+}
