@@ -192,7 +192,7 @@ async fn every_server_message_of_the_document_is_seen_with_these_fields() {
 /// One message of each type, out of a conversation that has them all.
 async fn one_of_each(relay: &Relay) -> BTreeMap<String, Value> {
     let mut seen = Vec::new();
-    let mut client = Client::open(relay.address(), "/ws?after=0").await;
+    let mut client = Client::open(relay.address(), "/ws?after=0&supports=agent_state").await;
     client.say(json!({ "permission": "Bash" }).to_string()).await;
     seen.extend(client.until(|seen| seen["type"] == "permission_request").await);
     client.interrupt().await;
