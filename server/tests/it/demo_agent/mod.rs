@@ -7,13 +7,15 @@ mod questions;
 mod scripts;
 mod turns;
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+/// Recorded lines of CLI 2.1.329, by scenario.
+const RECORDED: &str = include_str!("../../fixtures/demo.ndjson");
 
 /// A test that waits longer than this for anything has failed.
 const DEADLINE: Duration = claude_relay_testing::wait::DEADLINE;
@@ -169,13 +171,16 @@ fn texts(lines: &[Value]) -> Vec<&str> {
         .collect()
 }
 
+/// The lines of one recorded scenario: those below its heading.
 fn recorded(name: &str) -> Vec<Value> {
-    let path = format!("{}/tests/fixtures/demo/{name}.ndjson", env!("CARGO_MANIFEST_DIR"));
-    fs::read_to_string(path)
-        .unwrap()
-        .lines()
+    let heading = format!("# {name}");
+    let below = RECORDED.lines().skip_while(|line| *line != heading).skip(1);
+    let lines: Vec<Value> = below
+        .take_while(|line| !line.starts_with('#'))
         .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+        .collect();
+    assert!(!lines.is_empty(), "no scenario is called {name}");
+    lines
 }
 
 /// Shape of a line, with its keys in order, down to where they stop being the
