@@ -167,16 +167,18 @@ impl Routes {
         permits: Arc<ConnectionPermits>,
     ) -> Result<Answer, Refusal> {
         let path = request.uri().path();
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let file = page::file(path);
         let (endpoint, allowed): (_, &'static str) = match path {
             "/config" => (Endpoint::Config, "GET, HEAD, POST"),
             "/health" => (Endpoint::Health, "GET, HEAD"),
             "/ws" => (Endpoint::Socket, "GET"),
-            _ => (Endpoint::Page, "GET, HEAD"),
+            _ if file.is_some() && reads => (Endpoint::Page, "GET, HEAD"),
+            _ => (Endpoint::Unknown, "GET, HEAD"),
         };
         let (head, body) = request.into_parts();
         let admission = self.admit(endpoint, &head)?;
-        if endpoint == Endpoint::Page && file.is_none() {
+        if endpoint == Endpoint::Unknown && file.is_none() {
             return Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found"));
         }
         if !allowed.split(", ").any(|method| method == head.method.as_str()) {
@@ -185,8 +187,8 @@ impl Routes {
             return Err(refusal);
         }
         match endpoint {
-            Endpoint::Page => {
-                Ok(file.map_or_else(|| json_answer(StatusCode::NOT_FOUND, &json!({})), page))
+            Endpoint::Page | Endpoint::Unknown => {
+                file.map(page).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "Not Found"))
             }
             Endpoint::Config if head.method == Method::POST => {
                 let body = body::read(&head, body).await?;

@@ -16,11 +16,15 @@
 //!    server's own or an allowed one; both are parsed and compared, never by
 //!    prefix. Otherwise 403. Other programs send none and pass.
 //! 3. **Token**: if one is set, `/config` and `/ws` need it. Otherwise 401. The
-//!    page and the short answer of `/health` do not need it.
+//!    short answer of `/health` does not need it.
 //! 4. A browser's `POST /config` must be `application/json`, which a page
 //!    cannot send across origins without a preflight. Otherwise 415.
 //!
-//! All refusals with the same status have the same text. The log has the cause.
+//! The files of the page are public bytes and are served whatever Host and
+//! Origin say, so that the page can explain a refusal of the other routes.
+//!
+//! A 403 names the rule and the flag that allows the request. All 401 have the
+//! same text. The log has the cause.
 
 mod host;
 mod origin;
@@ -59,8 +63,10 @@ pub struct AccessRules {
 /// The endpoint that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// The test page, its files, and every path that does not exist.
+    /// A file of the page, by `GET` or `HEAD`: open to every Host and Origin.
     Page,
+    /// Every path and method that does not exist.
+    Unknown,
     /// `/health`: open, except for its details.
     Health,
     /// `/config`.
@@ -83,7 +89,7 @@ pub struct Admission {
 pub struct Denial {
     /// 400, 401, 403 or 415.
     pub status: StatusCode,
-    /// Text for the client: the same for every cause of a status.
+    /// Text for the client. All causes of a 401 have the same.
     pub error: &'static str,
     /// Cause, for the operator's log. Its text holds no data from the request.
     pub cause: Cause,
@@ -117,7 +123,14 @@ impl From<Cause> for Denial {
     fn from(cause: Cause) -> Self {
         let (status, error) = match cause {
             Cause::BadHost => (StatusCode::BAD_REQUEST, "Bad request"),
-            Cause::ForeignHost | Cause::ForeignOrigin => (StatusCode::FORBIDDEN, "Forbidden"),
+            Cause::ForeignHost => (
+                StatusCode::FORBIDDEN,
+                "Forbidden: the Host header names neither a loopback address nor an allowed host; the operator can allow it with --allow-host NAME",
+            ),
+            Cause::ForeignOrigin => (
+                StatusCode::FORBIDDEN,
+                "Forbidden: the Origin header names another site than the Host header; the operator can allow it with --allow-origin ORIGIN",
+            ),
             Cause::NoToken | Cause::WrongToken => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Cause::NotJson => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
@@ -161,6 +174,9 @@ impl AccessPolicy {
     /// Returns a [`Denial`], which is to be sent before anything else is read.
     pub fn check(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Denial> {
         let host = host_of(head)?;
+        if endpoint == Endpoint::Page {
+            return Ok(Admission { authorized: self.check_token(head).is_ok() });
+        }
         if !self.serves(&host) {
             return Err(Cause::ForeignHost.into());
         }

@@ -10,8 +10,9 @@ use super::*;
 mod names;
 mod tokens;
 
-const EVERY_ENDPOINT: [Endpoint; 4] =
-    [Endpoint::Page, Endpoint::Health, Endpoint::Config, Endpoint::Socket];
+/// All but the page, which every Host and Origin may read.
+const GUARDED: [Endpoint; 4] =
+    [Endpoint::Unknown, Endpoint::Health, Endpoint::Config, Endpoint::Socket];
 
 fn rules() -> AccessRules {
     AccessRules { loopback: true, ..AccessRules::default() }
@@ -42,18 +43,18 @@ fn status(access: &AccessPolicy, endpoint: Endpoint, head: &Parts) -> u16 {
     access.check(endpoint, head).map_or_else(|denial| denial.status.as_u16(), |_| 200)
 }
 
-/// Status of every endpoint for a request with this Host and nothing else.
+/// Status of every endpoint but the page for a request with this Host alone.
 fn host(access: &AccessPolicy, host: &str) -> u16 {
     let head = get("/", &[("host", host)]);
-    let answers = EVERY_ENDPOINT.map(|endpoint| status(access, endpoint, &head));
+    let answers = GUARDED.map(|endpoint| status(access, endpoint, &head));
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{host}: {answers:?}");
     answers[0]
 }
 
-/// Status of every endpoint for this Origin under this Host.
+/// Status of every endpoint but the page for this Origin under this Host.
 fn origin(access: &AccessPolicy, host: &str, origin: &str) -> u16 {
     let head = get("/", &[("host", host), ("origin", origin)]);
-    let answers = EVERY_ENDPOINT.map(|endpoint| status(access, endpoint, &head));
+    let answers = GUARDED.map(|endpoint| status(access, endpoint, &head));
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{origin}: {answers:?}");
     answers[0]
 }

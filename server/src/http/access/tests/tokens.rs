@@ -85,7 +85,7 @@ fn without_a_token_every_request_is_authorized() {
 }
 
 #[test]
-fn every_refusal_of_a_status_reads_the_same() {
+fn refusal_of_a_token_reads_the_same_and_that_of_a_name_tells_the_flag() {
     let access = with_token();
     let denied = |head: &Parts| access.check(Endpoint::Config, head).unwrap_err();
     let localhost = ("host", "localhost");
@@ -99,14 +99,30 @@ fn every_refusal_of_a_status_reads_the_same() {
         assert_eq!((denial.status.as_u16(), denial.error), (401, "Unauthorized"));
     }
     let forbidden = [
-        get("/", &[("host", "attacker.example")]),
-        get("/", &[localhost, ("origin", "https://evil.example")]),
-        get("/", &[localhost, ("origin", "null")]),
+        (get("/", &[("host", "attacker.example")]), "--allow-host NAME"),
+        (get("/", &[localhost, ("origin", "https://evil.example")]), "--allow-origin ORIGIN"),
+        (get("/", &[localhost, ("origin", "null")]), "--allow-origin ORIGIN"),
     ];
-    for head in forbidden {
+    for (head, flag) in forbidden {
         let denial = denied(&head);
-        assert_eq!((denial.status.as_u16(), denial.error), (403, "Forbidden"));
+        assert_eq!(denial.status.as_u16(), 403);
+        assert!(denial.error.contains(flag), "{}", denial.error);
+        assert!(!denial.error.contains("example"), "{}", denial.error);
     }
+}
+
+#[test]
+fn page_is_served_whatever_host_and_origin_say() {
+    let access = with_token();
+    for (host, origin) in
+        [("attacker.example", None), ("localhost", Some("null")), ("a.example", Some("https://b"))]
+    {
+        let mut fields = vec![("host", host)];
+        fields.extend(origin.map(|origin| ("origin", origin)));
+        assert_eq!(status(&access, Endpoint::Page, &get("/", &fields)), 200, "{fields:?}");
+        assert_eq!(status(&access, Endpoint::Unknown, &get("/x", &fields)), 403, "{fields:?}");
+    }
+    assert_eq!(status(&access, Endpoint::Page, &get("/", &[])), 400);
 }
 
 #[test]
