@@ -3,7 +3,21 @@
 
 const STORED = "claude-relay.token";
 
-let token = readStored();
+let token = takeFragment() || readStored();
+
+// `#token=…` of a link that the server printed. It leaves the address bar at once; a browser sends
+// no fragment to a server.
+function takeFragment() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+  if (given === "") return "";
+  history.replaceState(null, "", location.pathname + location.search);
+  try {
+    sessionStorage.setItem(STORED, given);
+  } catch {
+    // Blocked storage: see readStored.
+  }
+  return given;
+}
 
 function readStored() {
   try {
@@ -85,14 +99,18 @@ export function failure(answer) {
 }
 
 /**
- * Finds out why a WebSocket was refused: browsers hide the status of a failed upgrade, so the same
- * question is asked of a route with the same rules. One of `ok`, `unauthorized`, `forbidden`,
- * `unreachable`.
+ * Finds out why a WebSocket was refused: browsers hide the status of a failed upgrade. `/config`
+ * has the same rules; `OPTIONS` of `/ws` carries the Origin, which a browser leaves out of a `GET`
+ * to the page's own site. One of `ok`, `unauthorized`, `forbidden`, `proxy` (something in between
+ * does not pass such requests on) and `unreachable`.
  */
 export async function probeAccess() {
   const answer = await request("config");
   if (answer.status === 401) return { outcome: "unauthorized", words: failure(answer) };
   if (answer.status === 403) return { outcome: "forbidden", words: failure(answer) };
   if (answer.status === 0) return { outcome: "unreachable", words: answer.text };
+  const upgrade = await request("ws", { method: "OPTIONS" });
+  if (upgrade.status === 403) return { outcome: "forbidden", words: failure(upgrade) };
+  if (upgrade.status !== 0 && upgrade.status !== 405 && upgrade.status !== 204) return { outcome: "proxy", words: "" };
   return { outcome: "ok", words: "" };
 }

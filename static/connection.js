@@ -21,7 +21,7 @@ const CLOSE_GOING_AWAY = 1001;
 /**
  * States: `offline` (by wish), `connecting`, `connected`, `waiting` (lost, tries again by itself),
  * `busy` (another client is connected), `replaced` (another client took over), `unauthorized`,
- * `forbidden`.
+ * `forbidden`, `proxy` (something in between does not pass the connection on).
  */
 export class Connection {
   #socket = null;
@@ -33,6 +33,7 @@ export class Connection {
   #lastSeq = 0;
   #stream = null;
   #behind = false;
+  #suspended = false;
   #handlers;
 
   /**
@@ -46,6 +47,9 @@ export class Connection {
     this.replayUntil = 0;
     addEventListener("online", () => this.#retryNow());
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.#retryNow(); });
+    // A page in the back/forward cache answers the server's pings and would hold the slot.
+    addEventListener("pagehide", () => this.#suspend());
+    addEventListener("pageshow", (event) => { if (event.persisted) this.#resume(); });
   }
 
   /** Whether messages can be sent now. */
@@ -200,6 +204,7 @@ export class Connection {
     if (this.#socket !== null || this.state.name !== "connecting") return; // The user was faster.
     if (outcome === "unauthorized") this.#set("unauthorized", currentToken() === "" ? "" : words);
     else if (outcome === "forbidden") this.#set("forbidden", words);
+    else if (outcome === "proxy") this.#set("proxy");
     else this.#retryLater(outcome === "unreachable" ? "The server cannot be reached." : "The server did not open the connection.");
   }
 
@@ -210,6 +215,19 @@ export class Connection {
     const wait = ceiling / 2 + Math.random() * (ceiling / 2);
     this.#timer = setTimeout(() => this.connect(), wait);
     this.#set("waiting", words, Date.now() + wait);
+  }
+
+  // Leaves the slot to others while the page is not shown by a tab.
+  #suspend() {
+    if (!["connected", "connecting", "waiting"].includes(this.state.name)) return;
+    this.disconnect();
+    this.#suspended = true;
+  }
+
+  #resume() {
+    if (!this.#suspended) return;
+    this.#suspended = false;
+    this.connect();
   }
 
   #retryNow() {

@@ -14,6 +14,7 @@ const PILL = {
   replaced: "Replaced",
   unauthorized: "Token needed",
   forbidden: "Refused",
+  proxy: "Not passed on",
 };
 
 export class Link {
@@ -77,6 +78,7 @@ export class Link {
       case "busy": return [button("Try again", "try-now", () => this.#connection.connect()), takeOver("Take over")];
       case "replaced": return [takeOver("Take it back")];
       case "unauthorized": return [button("Enter the token", "enter-token", () => this.#askToken(), "primary")];
+      case "proxy":
       case "forbidden": return [button("Try again", "try-now", () => this.#connection.connect())];
       default: return [];
     }
@@ -106,7 +108,8 @@ function explain({ name, words, retryAt }) {
     case "busy": return "Another client is connected. The server serves one at a time, so this page does not try again by itself.";
     case "replaced": return "Another client took over the conversation. This page does not come back by itself.";
     case "unauthorized": return words ? "The server did not accept the token." : "This server asks for a token.";
-    case "forbidden": return `The server refuses this page${said === "" ? "" : ` (“${said}”)`}. It takes only its own address: open it as it was printed at its start, or allow this one with --allow-host and --allow-origin.`;
+    case "forbidden": return `The server refuses this page${said === "" ? "" : ` (“${said}”)`}. Open it at the address that the server printed at its start, or allow this one: --allow-host ${location.hostname} --allow-origin ${location.origin}`;
+    case "proxy": return `The page arrived, and its WebSocket did not pass. A proxy in between has to forward the upgrade (Connection, Upgrade) and the Host header; or start the server with --allow-host ${location.hostname} --allow-origin ${location.origin}`;
     default: return "";
   }
 }
