@@ -1,4 +1,5 @@
-//! Questions of the app-server, and their answers in kind.
+//! Requests of the app-server (approvals, user input), and the responses to
+//! them.
 
 use bytes::Bytes;
 use claude_relay_protocol::json::{entries, string};
@@ -10,42 +11,42 @@ use crate::agent::protocol::{
     Permission, PermissionAnswer, PermissionOutcome, PermissionReply, Route,
 };
 
-/// JSON-RPC's code for a method that is not there.
+/// JSON-RPC error code for an unknown method.
 const METHOD_NOT_FOUND: i32 = -32601;
 
-/// How one question is answered.
+/// Builds the response to one request.
 #[derive(Debug)]
 struct Reply {
-    /// The id of the request, with its JSON type: one of another type is not
-    /// matched, and the turn hangs.
+    /// Id of the request, with its JSON type: a response with an id of another
+    /// type is not matched, and the turn hangs.
     id: Box<RawValue>,
     kind: Kind,
-    /// What was asked about.
+    /// Input shown to the client.
     input: Value,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// About a command or a file change.
+    /// Approval of a command or a file change.
     Decision,
-    /// About more permissions than the sandbox gives.
+    /// Request for more permissions than the sandbox gives.
     Permissions,
-    /// Questions that the model has for the user.
+    /// Questions of the model to the user.
     UserInput,
-    /// An MCP server asks.
+    /// Elicitation by an MCP server.
     Elicitation,
 }
 
-/// The id under which a client hears of a request. The app-server counts from
-/// 0 in every process: without the run in it, a late answer to an old question
-/// would decide a new one.
+/// Returns the id under which a client sees a request. The app-server counts
+/// from 0 in every process, so the id includes the run: otherwise a late answer
+/// to an old request would decide a new one.
 pub(super) fn request_id(run: u64, id: &RawValue) -> String {
     format!("codex-{run}-{}", id.get())
 }
 
-/// What to do about a request of the app-server. `changes` finds the changes
-/// of a file change by its item: the question itself does not hold them.
-pub(super) fn question<'a, 'c>(
+/// Routes a request of the app-server. `changes` returns the changes of a file
+/// change by its item, because the request does not contain them.
+pub(super) fn route_request<'a, 'c>(
     method: &str,
     id: &'a RawValue,
     params: Option<&'a RawValue>,
@@ -68,7 +69,7 @@ pub(super) fn question<'a, 'c>(
             "mcpElicitation",
             &["serverName", "mode", "message", "requestedSchema", "url", "elicitationId"],
         ),
-        // The relay offers the model no tools.
+        // The relay offers no tools to the model.
         "item/tool/call" => {
             let text = "claude-relay has no tools of its own";
             let content = json!([{ "type": "inputText", "text": text }]);
@@ -124,11 +125,12 @@ impl PermissionReply for Reply {
         let object = match self.kind {
             Kind::Decision => {
                 let decision = match answer {
-                    // Approving runs the command that was asked about. One
-                    // that the user has changed must not turn into that.
+                    // Approving runs the original command. If the user has
+                    // changed the input, the approval must not run the
+                    // original.
                     PermissionAnswer::Allow { .. } if !given.is_null() && given != self.input => {
                         notice = Some(
-                            "Codex cannot run anything but what it asked about: the changed input counts as a denial",
+                            "Codex cannot run a changed input, so the answer counts as a denial",
                         );
                         "decline"
                     }
@@ -156,7 +158,8 @@ impl PermissionReply for Reply {
                     let content = given.get("content").cloned().unwrap_or_else(|| json!({}));
                     let mut accept = json!({ "action": "accept", "content": content });
                     if permissions.as_ref().is_some_and(|rules| rules != "[]") {
-                        // Of use where the question is whether a tool may run.
+                        // Useful if the request asks for permission to run a
+                        // tool.
                         accept["_meta"] = json!({ "persist": "session" });
                     }
                     accept
@@ -169,15 +172,16 @@ impl PermissionReply for Reply {
     }
 
     fn refuse(&self, _reason: &str) -> Bytes {
-        // An error would fail the turn's item without a word to the model.
+        // An error would fail the turn's item without telling the model.
         self.answer(&PermissionAnswer::Deny { message: None, interrupt: false }).line
     }
 }
 
-/// `answers` by question: each a text or several, or the app-server's own form.
+/// Returns the answers by question: each a text, an array of texts, or the
+/// app-server's own object.
 fn answers(given: &Value) -> Map<String, Value> {
     let given = given.get("answers").and_then(Value::as_object);
-    let in_kind = |answer: &Value| match answer {
+    let to_answer = |answer: &Value| match answer {
         Value::Object(_) => answer.clone(),
         Value::Array(_) => json!({ "answers": answer }),
         one => json!({ "answers": [one] }),
@@ -185,7 +189,7 @@ fn answers(given: &Value) -> Map<String, Value> {
     given
         .into_iter()
         .flatten()
-        .map(|(question, answer)| (question.clone(), in_kind(answer)))
+        .map(|(question, answer)| (question.clone(), to_answer(answer)))
         .collect()
 }
 
@@ -208,7 +212,7 @@ mod tests {
     fn ask<T>(method: &str, params: &str, then: impl FnOnce(Route<'_>) -> T) -> T {
         let (id, params) = (raw("7"), raw(params));
         let changes = raw(r#"[ {"path":"a","diff":"+b"} ]"#);
-        then(question(method, &id, Some(&params), 2, false, |item| {
+        then(route_request(method, &id, Some(&params), 2, false, |item| {
             (item == "i").then_some(&*changes)
         }))
     }
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn other_questions_are_answered_in_their_own_kind() {
+    fn other_requests_are_answered_in_their_own_format() {
         let (_, reply) = permission(
             "item/permissions/requestApproval",
             r#"{"permissions":{"network":{"enabled":true}},"cwd":"/w"}"#,
@@ -307,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_answer_is_refused_at_once() {
+    fn an_unknown_request_is_refused_at_once() {
         let refused = |method| {
             ask(method, "{}", |route| match route {
                 Route::Refuse(line) => String::from_utf8(line.to_vec()).unwrap(),
@@ -319,10 +323,10 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_is_asked_the_answer_is_no() {
+    fn a_narrow_mode_denies_every_request() {
         let (id, params) = (raw("\"x\""), raw("{}"));
         let method = "item/commandExecution/requestApproval";
-        let route = question(method, &id, Some(&params), 1, true, |_| None);
+        let route = route_request(method, &id, Some(&params), 1, true, |_| None);
         let Route::Refuse(line) = route else { panic!("{route:?}") };
         assert_eq!(&line[..], b"{\"id\":\"x\",\"result\":{\"decision\":\"decline\"}}\n");
     }

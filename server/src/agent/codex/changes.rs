@@ -1,20 +1,19 @@
-//! File changes under way. The question about one does not hold it.
+//! Changes of pending file changes. The approval request does not contain them.
 
 use std::collections::VecDeque;
 
 use claude_relay_protocol::json::{fields, string};
 use serde_json::value::RawValue;
 
-/// How many bytes of file changes are remembered until their item ends, to
-/// show them with the question about them. The oldest go first.
-pub(super) const CHANGES_BYTES: usize = 64 << 20;
+/// Maximum size of stored file changes. The oldest are evicted.
+pub(super) const MAX_CHANGES_BYTES: usize = 64 << 20;
 
-/// File changes under way, oldest first.
+/// Pending file changes, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Changes(VecDeque<(String, Box<RawValue>)>);
 
 impl Changes {
-    pub(super) fn note(&mut self, item: Option<&RawValue>) {
+    pub(super) fn insert(&mut self, item: Option<&RawValue>) {
         let found = item.and_then(|item| fields(item.get(), ["type", "id", "changes"]).ok());
         let Some([Some(kind), Some(id), Some(changes)]) = found else { return };
         if string(kind).as_deref() != Some("fileChange") {
@@ -22,12 +21,14 @@ impl Changes {
         }
         let Some(id) = string(id) else { return };
         self.0.push_back((id.into_owned(), changes.to_owned()));
-        while self.0.iter().map(|(_, changes)| changes.get().len()).sum::<usize>() > CHANGES_BYTES {
+        while self.0.iter().map(|(_, changes)| changes.get().len()).sum::<usize>()
+            > MAX_CHANGES_BYTES
+        {
             self.0.pop_front();
         }
     }
 
-    pub(super) fn forget(&mut self, item: Option<&RawValue>) {
+    pub(super) fn remove(&mut self, item: Option<&RawValue>) {
         if self.0.is_empty() {
             return;
         }

@@ -1,11 +1,10 @@
-//! What a narrow mode takes from the model, in the words of Codex's own
-//! configuration.
+//! Restrictions of the narrow modes, as overrides of Codex's configuration.
 //!
-//! Codex has no list of tools to allow. It has a switch for each feature,
-//! and its own terminal program turns them off one by one where it wants an
-//! answer and nothing else; this does the same. What the switches do not reach
-//! (some models bring tools of their own) is held by the missing environment:
-//! without one there is nothing to run a command or to change a file in.
+//! Codex has no allow-list of tools, but a switch for each feature. Its own
+//! terminal program turns them off one by one where it needs a plain answer,
+//! and this module does the same. Tools that the switches do not cover (some
+//! models bring their own) are stopped by the missing environment: without one,
+//! no command can be run and no file changed.
 
 use claude_relay_protocol::json::{entries, fields};
 use serde_json::value::RawValue;
@@ -13,8 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::agent::mode::Mode;
 
-/// Features by which programs and tools come in that nobody here has chosen,
-/// or that reach the network.
+/// Features that load programs and tools of third parties, or use the network.
 const EXTENSION_FEATURES: [&str; 11] = [
     "apps",
     "hooks",
@@ -30,7 +28,7 @@ const EXTENSION_FEATURES: [&str; 11] = [
 ];
 
 /// Features that are tools, or run a program.
-const TOOLS: [&str; 12] = [
+const TOOL_FEATURES: [&str; 12] = [
     "code_mode",
     "code_mode_only",
     "context_management",
@@ -45,13 +43,13 @@ const TOOLS: [&str; 12] = [
     "view_image",
 ];
 
-/// Whether the mode takes the user's MCP servers away. Their names have to be
-/// asked for first: an empty list of servers takes none away.
+/// Returns true if the mode disables the user's MCP servers. Their names have
+/// to be read first, because an empty list disables none.
 pub(super) fn is_narrow(mode: Mode) -> bool {
     matches!(mode, Mode::Safe | Mode::Agentic)
 }
 
-/// What is laid over Codex's configuration in `mode`.
+/// Returns the overrides of Codex's configuration in `mode`.
 pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
     let mut overrides = Map::new();
     let mut off = |features: &[&str]| {
@@ -61,13 +59,13 @@ pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
         off(&EXTENSION_FEATURES);
     }
     if mode == Mode::Safe {
-        off(&TOOLS);
+        off(&TOOL_FEATURES);
     }
     let mut set = |name: &str, value: Value| overrides.insert(name.into(), value);
     if is_narrow(mode) {
         set("web_search", json!("disabled"));
-        // The switch above does not reach the models that bring sub-agents of
-        // their own.
+        // The feature switch does not apply to models that bring their own
+        // sub-agents.
         set("agents.enabled", json!(false));
     }
     match mode {
@@ -78,7 +76,7 @@ pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
             set("tools.update_plan.enabled", json!(false));
         }
         Mode::Agentic => {
-            // Whatever the user's own sandbox lets through.
+            // Overrides the user's sandbox settings.
             set("sandbox_workspace_write.network_access", json!(false));
             set("sandbox_workspace_write.writable_roots", json!([]));
         }
@@ -87,13 +85,13 @@ pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
     overrides
 }
 
-/// Whether the model has anything to run commands and to change files in.
+/// Returns true if the model has an environment for commands and file changes.
 pub(super) fn has_environment(mode: Mode) -> bool {
     mode != Mode::Safe
 }
 
-/// Every MCP server in Codex's configuration, turned off; `read` is the result
-/// of `config/read`. `None` if it is no configuration.
+/// Disables every MCP server of Codex's configuration. `read` is the result of
+/// `config/read`. Returns `None` if it is not a configuration.
 pub(super) fn without_servers(read: &RawValue) -> Option<Map<String, Value>> {
     let [config] = fields(read.get(), ["config"]).ok()?;
     let [servers] = fields(config?.get(), ["mcp_servers"]).ok()?;
@@ -109,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wider_the_mode_the_less_is_taken() {
+    fn a_wider_mode_disables_less() {
         assert!(overrides(Mode::Ask).is_empty() && overrides(Mode::Unrestricted).is_empty());
         let (safe, agentic) = (overrides(Mode::Safe), overrides(Mode::Agentic));
         assert_eq!(
@@ -117,9 +115,9 @@ mod tests {
             (&json!(false), &json!("disabled"))
         );
         assert!(!agentic.contains_key("features.shell_tool"));
-        for door in EXTENSION_FEATURES {
-            let door = format!("features.{door}");
-            assert_eq!((&safe[&door], &agentic[&door]), (&json!(false), &json!(false)));
+        for feature in EXTENSION_FEATURES {
+            let feature = format!("features.{feature}");
+            assert_eq!((&safe[&feature], &agentic[&feature]), (&json!(false), &json!(false)));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Control requests of the client: what of the SDK's Codex can follow.
+//! Control requests of the client, as far as Codex has equivalents.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::{Codex, Phase};
 use crate::agent::protocol::{ControlOutcome, ProtocolAction};
 
 impl Codex {
-    /// See [`crate::agent::Dialect::control_request`].
+    /// Implements [`crate::agent::Dialect::control_request`].
     pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> ControlOutcome {
         let done = match self.control(request, now) {
             Ok(()) => json!({ "subtype": "success", "request_id": id, "response": {} }),
@@ -35,7 +35,7 @@ impl Codex {
                     .and_then(string)
                     .ok_or("model: expected a name; Codex cannot go back to its default")?;
                 self.next_turn.insert("model".into(), json!(model));
-                // Another conversation begins with it, too.
+                // A new conversation uses it too.
                 self.setup.thread.insert("model".into(), json!(model));
                 Ok(())
             }
@@ -45,22 +45,24 @@ impl Codex {
                     .and_then(|mode| PermissionMode::from_name(&mode))
                     .ok_or("mode: expected a permission mode")?;
                 self.setup.policy = policy(self.setup.mode, Some(mode));
-                self.next_turn.extend(self.setup.rights());
+                self.next_turn.extend(self.setup.policy_params());
                 Ok(())
             }
-            // Not one of the SDK's: where Claude Code has a message for it
-            // (`/clear`), Codex would take that for a question.
+            // An extension of the SDK's protocol: Claude Code has the message
+            // `/clear` for it, which Codex would treat as text.
             Some("new_conversation") => match self.phase {
-                Phase::Asked { .. } | Phase::Turn => Err("a turn runs; interrupt it first".into()),
-                Phase::Idle | Phase::Opening | Phase::Clearing => {
-                    self.renew = true;
+                Phase::TurnRequested { .. } | Phase::Turn => {
+                    Err("a turn runs; interrupt it first".into())
+                }
+                Phase::Idle | Phase::Opening | Phase::CleanUp => {
+                    self.new_conversation = true;
                     if self.phase == Phase::Idle {
-                        self.rest(now);
+                        self.enter_idle(now);
                     }
                     Ok(())
                 }
             },
-            other => Err(format!("Codex has nothing like {}", other.unwrap_or_default())),
+            other => Err(format!("Codex has no equivalent of {}", other.unwrap_or_default())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A user message in Claude's words as the input of a turn.
+//! Translation of a user message in Claude's format to the input of a turn.
 
 use claude_relay_protocol::json::{elements, fields, is_string, string};
 use claude_relay_protocol::text;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::agent::protocol::UnsupportedMessage;
 
-/// The `input` of `turn/start` for a line of a client: text blocks and images
-/// that come along with their bytes.
+/// Returns the `input` of `turn/start` for a message of a client: text blocks,
+/// and images with their data.
 ///
 /// # Errors
 ///
-/// The first block that there is nothing like, by its place.
+/// Returns the path of the first block without an equivalent.
 pub(super) fn translate(data: &[u8]) -> Result<Value, UnsupportedMessage> {
     let unread = |what: &str| UnsupportedMessage(format!("message.content: {what}"));
     let text = simdutf8::basic::from_utf8(data).map_err(|_| unread("not UTF-8"))?;
@@ -66,7 +66,7 @@ fn image(source: &RawValue, at: &str) -> Result<Value, UnsupportedMessage> {
     }
 }
 
-/// The id that the client gave its message, if it did: `uuid`, as in the SDK.
+/// Returns the id that the client gave its message: `uuid`, as in the SDK.
 pub(super) fn message_id(data: &[u8]) -> Option<String> {
     let text = simdutf8::basic::from_utf8(data).ok()?;
     let [id] = fields(text, ["uuid"]).ok()?;
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_none_is_named() {
+    fn a_block_without_an_equivalent_is_named() {
         for (content, error) in [
             (
                 r#"[{"type":"text","text":"a"},{"type":"document","source":{}}]"#,

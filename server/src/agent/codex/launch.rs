@@ -1,5 +1,5 @@
-//! What to run and what to ask for: from the configuration to the app-server's
-//! command, its environment and the parameters of a thread.
+//! Launch of Codex: from the configuration to the command of the app-server,
+//! its environment and the parameters of a thread.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -17,58 +17,60 @@ use crate::agent::mode::Mode;
 use crate::agent::workspace::{self, WorkspaceError};
 use crate::settings::Settings;
 
-/// Variables whose names look like secrets, as patterns of Codex. The
-/// app-server needs some of them to reach the model; the commands that the
-/// model runs would inherit them.
-const SECRETS: [&str; 6] =
+/// Patterns of variables that look like secrets, in Codex's syntax. The
+/// app-server needs some of them to reach the model, but commands of the model
+/// must not inherit them.
+const SECRET_PATTERNS: [&str; 6] =
     ["*KEY*", "*TOKEN*", "*SECRET*", "*PASSWORD*", "*PASSWD*", "*CREDENTIAL*"];
 
-/// Variables that are only for the other agent.
-const FOREIGN: [&str; 3] = ["ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_AGENT_"];
+/// Prefixes of variables that are only for Claude Code.
+const FOREIGN_PREFIXES: [&str; 3] = ["ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_AGENT_"];
 
-/// What a run of the dialect is to do.
+/// Parameters of a run of the dialect.
 #[derive(Debug)]
 pub struct Setup {
-    /// The number of the run: no other in the life of the server has it.
+    /// Number of the run, unique within the server process.
     pub run: u64,
-    /// The thread to go on with.
+    /// The thread to resume.
     pub resume: Option<String>,
-    /// The parameters of a thread, less its policy.
+    /// Parameters of a thread, without its policy.
     pub thread: Map<String, Value>,
-    /// The parameters of every `turn/start`, beside those of its message.
+    /// Parameters of every `turn/start`, in addition to those of its message.
     pub turn: Map<String, Value>,
-    /// What the agent may do at most.
+    /// Ceiling of the permission modes.
     pub mode: Mode,
-    /// What is asked about, and what the sandbox lets through.
+    /// Approval and sandbox policy.
     pub policy: Policy,
-    /// Whether every question is denied without asking anybody.
+    /// True if every approval request is denied without asking the client.
     pub denies_all: bool,
-    /// How long the model's API may be tried in vain.
+    /// Maximum time for retries of the model's API.
     pub retry_limit: Duration,
-    /// Whether the app-server is another's, and goes on without the relay.
+    /// True if the app-server was not started by the relay and outlives it.
     pub is_remote: bool,
 }
 
 impl Setup {
-    /// The parameters of `thread/start`, and of `thread/resume` with an id.
+    /// Returns the parameters of `thread/start`, which are also those of
+    /// `thread/resume` with an id.
     pub(super) fn opening(&self) -> Map<String, Value> {
         let mut params = self.thread.clone();
         params.insert("approvalPolicy".into(), json!(self.policy.approval));
-        // Also on resume: a thread does not remember its sandbox.
+        // Also on resume, because a thread does not store its sandbox.
         params.insert("sandbox".into(), json!(self.policy.sandbox));
         params
     }
 
-    /// The policy as the parameters of a turn, from which on it holds.
-    pub(super) fn rights(&self) -> [(String, Value); 2] {
+    /// Returns the policy as parameters of a turn. It applies from that turn
+    /// on.
+    pub(super) fn policy_params(&self) -> [(String, Value); 2] {
         [
             ("approvalPolicy".into(), json!(self.policy.approval)),
             ("sandboxPolicy".into(), json!({ "type": self.policy.sandbox_type() })),
         ]
     }
 
-    /// Whether a thread has the policy that it was to be opened with.
-    pub(super) fn is_as_asked(
+    /// Returns true if a thread has the policy that was requested.
+    pub(super) fn has_policy(
         &self,
         approval: Option<&RawValue>,
         sandbox: Option<&RawValue>,
@@ -79,7 +81,7 @@ impl Setup {
     }
 }
 
-/// What a run is to do for `config` in `cwd`.
+/// Builds the parameters of a run for `config` in `cwd`.
 pub(in crate::agent) fn setup(
     config: &QueryConfig,
     settings: &Settings,
@@ -139,14 +141,14 @@ fn turn(config: &QueryConfig, mode: Mode) -> Map<String, Value> {
         turn.insert("outputSchema".into(), schema);
     }
     if !confine::has_environment(mode) {
-        // Also here: a thread that is taken up again does not remember it.
+        // Also here, because a resumed thread does not store it.
         turn.insert("environments".into(), json!([]));
     }
     turn
 }
 
-/// MCP servers in Codex's words. They travel over standard input, so their
-/// headers stay off the command line.
+/// Translates MCP servers to Codex's format. They are sent on stdin, which
+/// keeps their headers off the command line.
 fn mcp_servers(config: &QueryConfig) -> Map<String, Value> {
     let servers = config.mcp_servers.as_ref().and_then(|servers| entries(servers.expose()).ok());
     let mut known = Map::new();
@@ -157,7 +159,7 @@ fn mcp_servers(config: &QueryConfig) -> Map<String, Value> {
         let given: &[_] = match kind.as_deref() {
             None | Some("stdio") => &[("command", command), ("args", args), ("env", env)],
             Some("http") => &[("url", url), ("http_headers", headers)],
-            // See `ignored`.
+            // Reported by `ignored`.
             Some(_) => continue,
         };
         let entry = given.iter().filter_map(|(name, value)| {
@@ -168,12 +170,13 @@ fn mcp_servers(config: &QueryConfig) -> Map<String, Value> {
     known
 }
 
-/// Configured fields that Codex has nothing like, each with the reason.
+/// Returns the configured fields without an equivalent in Codex, each with the
+/// reason.
 #[must_use]
 pub fn ignored(config: &QueryConfig) -> Vec<String> {
     const MODE: &str = "Codex has no list of tools; permissionMode decides what it may do";
     const KEY: &str = "a credential for Claude; Codex logs in with its own";
-    // Every field is named here, so that a new one cannot be forgotten.
+    // Destructured completely, so that a new field cannot be missed.
     let QueryConfig {
         agents,
         allowed_tools,
@@ -212,7 +215,7 @@ pub fn ignored(config: &QueryConfig) -> Vec<String> {
         .filter_map(|(_, server)| fields(server.get(), ["type"]).ok()?[0].and_then(string))
         .any(|kind| !["stdio", "http"].contains(&&*kind));
     [
-        ("agents", agents.is_some(), "Codex has no sub-agents of a client's making"),
+        ("agents", agents.is_some(), "Codex has no configurable sub-agents"),
         ("allowedTools", allowed_tools.is_some(), MODE),
         (
             "mcpServers",
@@ -223,12 +226,12 @@ pub fn ignored(config: &QueryConfig) -> Vec<String> {
         ("tools", tools.is_some(), MODE),
         ("maxTurns", max_turns.is_some(), "Codex does not count the steps of a turn"),
         ("maxThinkingTokens", max_thinking_tokens.is_some(), "Codex takes effort instead"),
-        ("maxBudgetUsd", max_budget_usd.is_some(), "Codex counts tokens and no money"),
+        ("maxBudgetUsd", max_budget_usd.is_some(), "Codex counts tokens, not money"),
         ("fallbackModel", fallback_model.is_some(), "Codex has one model at a time"),
         (
             "includePartialMessages",
             *include_partial_messages == Some(false),
-            "Codex always sends text while it is being written",
+            "Codex always streams text",
         ),
         ("settingSources", setting_sources.is_some(), "Codex reads its own configuration"),
         (
@@ -246,26 +249,26 @@ pub fn ignored(config: &QueryConfig) -> Vec<String> {
     .into_iter()
     .filter(|(_, given, _)| *given)
     .map(|(field, _, reason)| (field, reason))
-    .chain(other.keys().map(|field| (*field, "an option of Claude Code that Codex has not")))
+    .chain(other.keys().map(|field| (*field, "Codex has no equivalent of this option")))
     .map(|(field, reason)| format!("{field}: {reason}"))
     .collect()
 }
 
-/// The arguments of the app-server. A command line is for everybody to see,
-/// so nothing of the configuration is in them.
+/// Returns the arguments of the app-server. They hold nothing of the
+/// configuration, because other users can see the command line.
 pub(in crate::agent) fn arguments() -> Vec<OsString> {
-    let secrets = json!(SECRETS);
+    let secrets = json!(SECRET_PATTERNS);
     let exclude = format!("shell_environment_policy.exclude={secrets}");
     ["-c", &exclude, "app-server"].map(OsString::from).into()
 }
 
-/// The environment of the app-server, sorted by name.
+/// Returns the environment of the app-server, sorted by name.
 pub(in crate::agent) fn variables(
     config: &QueryConfig,
     inherited: &[(OsString, OsString)],
 ) -> Vec<(OsString, OsString)> {
     let is_foreign = |name: &OsStr| {
-        FOREIGN.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+        FOREIGN_PREFIXES.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
     };
     let mut env: std::collections::BTreeMap<OsString, OsString> = inherited
         .iter()
@@ -277,7 +280,7 @@ pub(in crate::agent) fn variables(
     env.into_iter().collect()
 }
 
-/// Where it works.
+/// Returns the working directory.
 pub(in crate::agent) fn directory(
     config: &QueryConfig,
     settings: &Settings,
@@ -323,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_equivalent_is_named_with_the_reason() {
+    fn ignored_fields_have_reasons() {
         assert!(ignored(&config(r#"{"model":"m","env":{"A":"b"}}"#)).is_empty());
         assert_eq!(
             ignored(&config(r#"{"maxTurns":3,"anthropicApiKey":"sk-secret"}"#)),
@@ -339,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_the_servers_without_what_is_the_others() {
+    fn the_environment_excludes_variables_of_claude_and_the_relay() {
         let inherited = [
             ("ANTHROPIC_API_KEY", "a"),
             ("RELAY_AUTH_TOKEN", "b"),
@@ -354,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_do_not_inherit_what_looks_like_a_secret() {
+    fn commands_do_not_inherit_secrets() {
         assert_eq!(
             arguments()[1],
             r#"shell_environment_policy.exclude=["*KEY*","*TOKEN*","*SECRET*","*PASSWORD*","*PASSWD*","*CREDENTIAL*"]"#

@@ -1,18 +1,18 @@
-//! The dialect of Codex's app-server: JSON-RPC, one object a line.
+//! The dialect of Codex's app-server: JSON-RPC, one object per line.
 //!
-//! What differs from Claude Code, and what follows from it:
+//! Differences from Claude Code, and their consequences:
 //!
-//! * A conversation (`thread`) has to be opened before a message can be
-//!   handed over, and a message given while a turn runs would steer that turn
-//!   and cut its answer off. So one message at a time is taken; the others
-//!   wait in the session's inbox, where an interrupt can pass them.
-//! * A message is an answered request. One without an answer at the end of
-//!   the process was not read and is handed to the next.
-//! * An interrupt leaves the running command alive: what runs in the
-//!   background is cleared away after it, before the next message.
-//! * An interrupt is refused until the turn has begun, and then the turn runs
-//!   on: it is held back until then.
-//! * A model that cannot be reached is asked for ever. The relay sets a limit.
+//! * A conversation (`thread`) has to be opened before the first message, and a
+//!   message sent during a turn would steer that turn and cut off its answer.
+//!   Therefore one message at a time is accepted; the others wait in the
+//!   session's inbox, where an interrupt can overtake them.
+//! * A message counts as read when its request is answered. One without an
+//!   answer at the end of the process is sent to the next process.
+//! * An interrupt does not end the running command: background terminals are
+//!   cleaned up after it, before the next message.
+//! * An interrupt is refused until the turn has begun, and the turn then goes
+//!   on. Therefore it is delayed until then.
+//! * Codex retries an unreachable model without limit. The relay sets a limit.
 
 mod approval;
 mod changes;
@@ -41,57 +41,58 @@ use self::requests::{Request, Requests};
 use super::protocol::{Accepts, ProtocolAction, Route, TurnEvent, UnsupportedMessage};
 use crate::process::Input;
 
-/// How long the app-server may take to answer a request of the relay. The
-/// slowest, opening a long thread on a busy machine, takes seconds.
+/// Timeout for a response of the app-server. The slowest, opening a long thread
+/// on a busy machine, takes seconds.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a turn may take to end after its interrupt; milliseconds were
-/// seen.
+/// Timeout for the end of a turn after its interrupt. Milliseconds are usual.
 pub const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many bytes the app-server takes in one WebSocket message: 15 MiB were
-/// taken, at 17 MiB it cuts the connection.
+/// Maximum size of a WebSocket message to the app-server: it accepted 15 MiB,
+/// and closes the connection at 17 MiB.
 const REMOTE_LINE_BYTES: usize = 15 << 20;
 
-/// One run's side of the conversation.
+/// State of the dialect for one run.
 #[derive(Debug)]
 pub struct Codex {
     setup: Setup,
     phase: Phase,
-    /// The id of the open thread.
+    /// Id of the open thread.
     thread: Option<String>,
     requests: Requests,
     actions: VecDeque<ProtocolAction>,
-    /// A message whose `turn/start` has not been answered.
-    handed: Option<Bytes>,
-    /// File changes by item, until the item ends.
+    /// The message whose `turn/start` has not been answered.
+    unconfirmed: Option<Bytes>,
+    /// Pending file changes.
     changes: Changes,
-    /// Settings that go with the next turn and stay from then on.
+    /// Settings to send with the next turn; they stay in effect.
     next_turn: Map<String, Value>,
-    /// Another conversation is wanted as soon as nothing is under way.
-    renew: bool,
-    /// Since when the model's API has been tried in vain.
-    retrying: Option<Instant>,
-    /// Until when an interrupted turn has to end.
-    stops_by: Option<Instant>,
+    /// A new conversation was requested and is opened when no turn runs.
+    new_conversation: bool,
+    /// Time since which the model's API has been retried.
+    retrying_since: Option<Instant>,
+    /// Deadline for the end of an interrupted turn.
+    interrupt_deadline: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// No thread is open yet.
+    /// No thread is open.
     Opening,
-    /// No turn runs.
+    /// The thread is open and no turn runs.
     Idle,
-    /// A turn was asked for and has not begun. Whether it is to stop.
-    Asked { interrupt: bool },
+    /// A turn was requested and has not begun. `interrupt` is true if it is to
+    /// be interrupted.
+    TurnRequested { interrupt: bool },
     /// A turn runs.
     Turn,
-    /// An interrupted turn has ended, and what it left is cleared away.
-    Clearing,
+    /// An interrupted turn has ended, and its background terminals are cleaned
+    /// up.
+    CleanUp,
 }
 
 impl Codex {
-    /// The dialect of a run, and what is to be written first.
+    /// Creates the dialect of a run. Returns the first line to write with it.
     #[must_use]
     pub fn new(setup: Setup, now: Instant) -> (Self, Bytes) {
         let mut requests = Requests::default();
@@ -102,27 +103,27 @@ impl Codex {
             thread: None,
             requests,
             actions: VecDeque::new(),
-            handed: None,
+            unconfirmed: None,
             changes: Changes::default(),
             next_turn: Map::new(),
-            renew: false,
-            retrying: None,
-            stops_by: None,
+            new_conversation: false,
+            retrying_since: None,
+            interrupt_deadline: None,
         };
         (codex, first)
     }
 
-    /// See [`super::Dialect::accepts`].
+    /// Implements [`super::Dialect::accepts`].
     #[must_use]
     pub fn accepts(&self) -> Accepts {
         match self.phase {
             Phase::Idle => Accepts::Anything,
-            Phase::Asked { .. } | Phase::Turn => Accepts::NoMessage,
-            Phase::Opening | Phase::Clearing => Accepts::Requests,
+            Phase::TurnRequested { .. } | Phase::Turn => Accepts::NoMessage,
+            Phase::Opening | Phase::CleanUp => Accepts::Requests,
         }
     }
 
-    /// See [`super::Dialect::classify`].
+    /// Implements [`super::Dialect::classify`].
     pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
         let Ok(text) = simdutf8::basic::from_utf8(line) else {
             return Route::NotJson;
@@ -132,7 +133,7 @@ impl Codex {
         };
         match (method.and_then(string), id) {
             (Some(method), None) => self.notification(&method, params, now),
-            (Some(method), Some(id)) => approval::question(
+            (Some(method), Some(id)) => approval::route_request(
                 &method,
                 id,
                 params,
@@ -152,48 +153,48 @@ impl Codex {
         now: Instant,
     ) -> Route<'a> {
         let read = |name| params.and_then(|params| fields(params.get(), [name]).ok()?[0]);
-        let is_ours = || {
+        let is_own = || {
             let thread = read("threadId").and_then(string);
             thread.is_some() && thread.as_deref() == self.thread.as_deref()
         };
         match method {
-            "turn/started" if is_ours() => {
-                self.retrying = None;
-                let interrupt = self.phase == Phase::Asked { interrupt: true };
+            "turn/started" if is_own() => {
+                self.retrying_since = None;
+                let interrupt = self.phase == Phase::TurnRequested { interrupt: true };
                 self.phase = Phase::Turn;
                 if interrupt && let Some(line) = self.interrupt(now) {
                     self.actions.push_back(ProtocolAction::Write(line));
                 }
                 Route::Forward(TurnEvent::TurnStarted(self.thread.clone().map(Cow::Owned)))
             }
-            "turn/completed" if is_ours() => {
+            "turn/completed" if is_own() => {
                 self.changes = Changes::default();
-                self.retrying = None;
-                let was_interrupted = self.stops_by.take().is_some()
+                self.retrying_since = None;
+                let was_interrupted = self.interrupt_deadline.take().is_some()
                     || read("turn")
                         .and_then(|turn| fields(turn.get(), ["status"]).ok()?[0])
                         .and_then(string)
                         .is_some_and(|status| status == "interrupted");
                 if was_interrupted {
-                    self.clear(now);
+                    self.clean_up(now);
                 } else {
-                    self.rest(now);
+                    self.enter_idle(now);
                 }
                 Route::Forward(TurnEvent::TurnEnded)
             }
             "item/started" => {
-                self.retrying = None;
-                self.changes.note(read("item"));
+                self.retrying_since = None;
+                self.changes.insert(read("item"));
                 Route::Forward(TurnEvent::None)
             }
             "item/completed" => {
-                self.retrying = None;
-                self.changes.forget(read("item"));
+                self.retrying_since = None;
+                self.changes.remove(read("item"));
                 Route::Forward(TurnEvent::None)
             }
-            "error" if is_ours() => {
+            "error" if is_own() => {
                 if read("willRetry").is_some_and(|retry| retry.get() == "true") {
-                    self.retrying.get_or_insert(now);
+                    self.retrying_since.get_or_insert(now);
                 }
                 Route::Forward(TurnEvent::None)
             }
@@ -203,14 +204,14 @@ impl Codex {
                 }
                 None => Route::Hidden(TurnEvent::None),
             },
-            // An app-server that others use too tells everybody.
-            "thread/status/changed" if self.thread.is_some() && !is_ours() => {
+            // A shared app-server notifies all its clients.
+            "thread/status/changed" if self.thread.is_some() && !is_own() => {
                 Route::Hidden(TurnEvent::None)
             }
             _ => {
-                // What the model says proves that it is there.
-                if self.retrying.is_some() && method.starts_with("item/") {
-                    self.retrying = None;
+                // Output of the model shows that it is reachable.
+                if self.retrying_since.is_some() && method.starts_with("item/") {
+                    self.retrying_since = None;
                 }
                 Route::Forward(TurnEvent::None)
             }
@@ -225,20 +226,20 @@ impl Codex {
             (Request::Initialize, outcome) => self.initialized(outcome, now),
             (Request::ReadConfig, outcome) => self.config_read(outcome, now),
             (Request::Open { resume }, outcome) => return self.opened(outcome, resume, now),
-            (Request::StartTurn, Ok(_)) => self.handed = None,
+            (Request::StartTurn, Ok(_)) => self.unconfirmed = None,
             (Request::StartTurn, Err(error)) => {
-                self.handed = None;
+                self.unconfirmed = None;
                 self.phase = Phase::Idle;
                 self.actions.push_back(ProtocolAction::TurnRefused(error));
             }
-            // The turn's end is what counts, and it has its own deadline.
+            // The end of the turn counts, and it has a deadline of its own.
             (Request::Interrupt, _) => {}
-            (Request::Clear, _) => self.rest(now),
+            (Request::CleanUp, _) => self.enter_idle(now),
         }
         Route::Hidden(TurnEvent::None)
     }
 
-    /// See [`super::Dialect::message`].
+    /// Implements [`super::Dialect::message`].
     ///
     /// # Errors
     ///
@@ -248,42 +249,42 @@ impl Codex {
         params.insert("threadId".into(), json!(self.thread));
         params.extend(self.next_turn.clone());
         if let Some(id) = input::message_id(&data) {
-            // It comes back with the message's item, so that the client knows
-            // which turn is the one for its message.
+            // It is returned with the message's item, so that the client can
+            // match the turn with its message.
             params.insert("clientUserMessageId".into(), json!(id));
         }
         params.extend(self.setup.turn.clone());
         params.insert("input".into(), input::translate(&data)?);
         let line = self.requests.make(Request::StartTurn, "turn/start", &params.into(), now);
         if self.setup.is_remote && line.len() > REMOTE_LINE_BYTES {
-            self.requests.forget(&Request::StartTurn);
+            self.requests.remove(&Request::StartTurn);
             return Err(UnsupportedMessage(format!(
                 "it becomes {} bytes, and Codex takes {REMOTE_LINE_BYTES} over a WebSocket",
                 line.len()
             )));
         }
         self.next_turn.clear();
-        self.handed = Some(data);
-        self.phase = Phase::Asked { interrupt: false };
+        self.unconfirmed = Some(data);
+        self.phase = Phase::TurnRequested { interrupt: false };
         Ok(Input::Control(line))
     }
 
-    /// The message that was handed over and may not have been read.
+    /// Takes the message that was sent and may not have been read.
     pub fn unanswered(&mut self) -> Option<Bytes> {
-        self.handed.take()
+        self.unconfirmed.take()
     }
 
-    /// See [`super::Dialect::interrupt`].
+    /// Implements [`super::Dialect::interrupt`].
     pub fn interrupt(&mut self, now: Instant) -> Option<Bytes> {
         match &mut self.phase {
-            Phase::Asked { interrupt } => {
+            Phase::TurnRequested { interrupt } => {
                 *interrupt = true;
                 None
             }
-            Phase::Turn if self.stops_by.is_none() => {
-                self.stops_by = Some(now + INTERRUPT_TIMEOUT);
-                // No turn's id: whichever runs. The right one may be over, and
-                // then the request does nothing.
+            Phase::Turn if self.interrupt_deadline.is_none() => {
+                self.interrupt_deadline = Some(now + INTERRUPT_TIMEOUT);
+                // An empty turn id means the running turn. The one that was
+                // meant may have ended, and then the request has no effect.
                 let params = json!({ "threadId": self.thread, "turnId": "" });
                 Some(self.requests.make(Request::Interrupt, "turn/interrupt", &params, now))
             }
@@ -291,10 +292,9 @@ impl Codex {
         }
     }
 
-    /// Nothing is under way: the next message can come, in another
-    /// conversation if one is wanted.
-    fn rest(&mut self, now: Instant) {
-        if std::mem::take(&mut self.renew) {
+    /// Enters the idle state, or opens a new conversation if one was requested.
+    fn enter_idle(&mut self, now: Instant) {
+        if std::mem::take(&mut self.new_conversation) {
             self.phase = Phase::Opening;
             self.open(None, now);
         } else {
@@ -302,51 +302,52 @@ impl Codex {
         }
     }
 
-    /// Ends what an interrupted turn has left running.
-    fn clear(&mut self, now: Instant) {
-        self.phase = Phase::Clearing;
+    /// Ends the background terminals of an interrupted turn.
+    fn clean_up(&mut self, now: Instant) {
+        self.phase = Phase::CleanUp;
         let params = json!({ "threadId": self.thread });
         let method = "thread/backgroundTerminals/clean";
-        let line = self.requests.make(Request::Clear, method, &params, now);
+        let line = self.requests.make(Request::CleanUp, method, &params, now);
         self.actions.push_back(ProtocolAction::Write(line));
     }
 
-    /// See [`super::Dialect::is_interrupting`].
+    /// Implements [`super::Dialect::is_interrupting`].
     #[must_use]
     pub fn is_interrupting(&self) -> bool {
-        let is_stopping = self.stops_by.is_some()
-            || matches!(self.phase, Phase::Asked { interrupt: true } | Phase::Clearing);
-        // One of our own ends its commands with its input.
+        let is_stopping = self.interrupt_deadline.is_some()
+            || matches!(self.phase, Phase::TurnRequested { interrupt: true } | Phase::CleanUp);
+        // An app-server that the relay started ends its commands when its stdin
+        // is closed.
         self.setup.is_remote && is_stopping
     }
 
-    /// See [`super::Dialect::next_action`].
+    /// Implements [`super::Dialect::next_action`].
     pub fn next_action(&mut self) -> Option<ProtocolAction> {
         self.actions.pop_front()
     }
 
-    /// When [`Self::on_time`] has something to do.
+    /// Returns the time of the next call of [`Self::on_time`].
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let retries = self.retrying.map(|since| since + self.setup.retry_limit);
-        [self.requests.deadline(), self.stops_by, retries].into_iter().flatten().min()
+        let retries = self.retrying_since.map(|since| since + self.setup.retry_limit);
+        [self.requests.deadline(), self.interrupt_deadline, retries].into_iter().flatten().min()
     }
 
-    /// Gives up what takes too long.
+    /// Handles deadlines that have passed.
     pub fn on_time(&mut self, now: Instant) {
         if let Some(late) = self.requests.late(now) {
             self.requests = Requests::default();
             self.broken(format!("it has not answered {late} within {REQUEST_TIMEOUT:?}"));
         }
-        if self.stops_by.is_some_and(|by| now >= by) {
-            self.stops_by = None;
+        if self.interrupt_deadline.is_some_and(|by| now >= by) {
+            self.interrupt_deadline = None;
             self.broken(format!(
                 "its turn has not ended within {INTERRUPT_TIMEOUT:?} after the interrupt"
             ));
         }
         let limit = self.setup.retry_limit;
-        if self.retrying.is_some_and(|since| now >= since + limit) {
-            self.retrying = None;
+        if self.retrying_since.is_some_and(|since| now >= since + limit) {
+            self.retrying_since = None;
             self.actions.push_back(ProtocolAction::Inform(format!(
                 "The model's API has not been reached for {limit:?}; the turn is interrupted"
             )));

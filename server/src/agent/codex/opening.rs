@@ -1,5 +1,5 @@
-//! How a conversation begins: the greeting, what the configuration says, the
-//! thread that is started or taken up.
+//! Start of a conversation: `initialize`, the configuration if needed, and the
+//! thread that is started or resumed.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::requests::{Outcome, Request, Requests};
 use super::{Codex, Phase, confine, requests};
 use crate::agent::protocol::{ProtocolAction, Route, TurnEvent};
 
-/// The first line of a run.
+/// Returns the first line of a run.
 pub(super) fn initialize(requests: &mut Requests, now: Instant) -> Bytes {
     let params = json!({
         "clientInfo": {
@@ -20,14 +20,14 @@ pub(super) fn initialize(requests: &mut Requests, now: Instant) -> Bytes {
             "title": "claude-relay",
             "version": env!("CARGO_PKG_VERSION"),
         },
-        // For `excludeTurns` and the clearing of background terminals.
+        // Needed for `excludeTurns` and `thread/backgroundTerminals/clean`.
         "capabilities": { "experimentalApi": true },
     });
     requests.make(Request::Initialize, "initialize", &params, now)
 }
 
 impl Codex {
-    /// The first line has been answered.
+    /// Handles the response to `initialize`.
     pub(super) fn initialized(&mut self, outcome: Outcome, now: Instant) {
         if let Err(error) = outcome {
             return self.broken(format!("it refused the first request: {error}"));
@@ -40,22 +40,22 @@ impl Codex {
         }
     }
 
-    /// Asks for the MCP servers in Codex's own configuration: what is not named
-    /// cannot be turned off.
+    /// Reads the MCP servers of Codex's own configuration, because they can
+    /// only be disabled by name.
     fn read_config(&mut self, now: Instant) {
-        // With the directory, which can have a configuration of its own.
+        // The directory may have a configuration of its own.
         let params = json!({ "cwd": self.setup.thread.get("cwd"), "includeLayers": false });
         let line = self.requests.make(Request::ReadConfig, "config/read", &params, now);
         self.actions.push_back(ProtocolAction::Write(line));
     }
 
-    /// The configuration has been told.
+    /// Handles the response to `config/read`.
     pub(super) fn config_read(&mut self, outcome: Outcome, now: Instant) {
         let result = match outcome {
             Ok(result) => result,
-            // Its tools are not known, so they cannot be taken away.
+            // Without the names of the servers, they cannot be disabled.
             Err(error) => {
-                return self.broken(format!("it did not tell its configuration: {error}"));
+                return self.broken(format!("it did not return its configuration: {error}"));
             }
         };
         match confine::without_servers(&result) {
@@ -64,18 +64,19 @@ impl Codex {
                 overrides["mcp_servers"] = servers.into();
                 self.open(self.setup.resume.clone(), now);
             }
-            None => self.broken("it told a configuration that is none".into()),
+            None => self.broken("it returned an invalid configuration".into()),
         }
     }
 
-    /// Starts a thread, or takes up the one of this id.
+    /// Starts a thread, or resumes the one with this id.
     pub(super) fn open(&mut self, resume: Option<String>, now: Instant) {
         let mut params = self.setup.opening();
         let method = match &resume {
             None => "thread/start",
             Some(id) => {
                 params.insert("threadId".into(), json!(id));
-                // The whole history would come back in one line.
+                // Otherwise the response would hold the whole history in one
+                // line.
                 params.insert("excludeTurns".into(), json!(true));
                 "thread/resume"
             }
@@ -84,7 +85,7 @@ impl Codex {
         self.actions.push_back(ProtocolAction::Write(line));
     }
 
-    /// The thread is open, or cannot be opened.
+    /// Handles the response to `thread/start` and `thread/resume`.
     pub(super) fn opened<'a>(
         &mut self,
         outcome: Outcome,
@@ -113,10 +114,10 @@ impl Codex {
             return Route::Hidden(TurnEvent::None);
         };
         if let Some(old) = resumed
-            && !self.setup.is_as_asked(approval, sandbox)
+            && !self.setup.has_policy(approval, sandbox)
         {
-            // Somebody else has it open, with rights of their own. What can
-            // only be said of a thread at its opening was not heard.
+            // Another client has the thread open with its own policy, and
+            // parameters that are only read on opening had no effect.
             if confine::is_narrow(self.setup.mode) {
                 self.actions.push_back(ProtocolAction::Inform(format!(
                     "The session {old} is open elsewhere with other rights than those of this server; a new one is started."
@@ -124,7 +125,7 @@ impl Codex {
                 self.open(None, now);
                 return Route::Hidden(TurnEvent::None);
             }
-            self.next_turn.extend(self.setup.rights());
+            self.next_turn.extend(self.setup.policy_params());
         }
         self.thread = string(id).map(Cow::into_owned);
         let is_active = status
@@ -132,19 +133,19 @@ impl Codex {
             .and_then(string)
             .is_some_and(|kind| kind == "active");
         if !is_active {
-            self.rest(now);
+            self.enter_idle(now);
             return Route::Ready { offers: Value::Null };
         }
-        // Its turn went on while nobody was connected.
+        // The turn went on without a connection.
         self.phase = Phase::Turn;
         Route::Hidden(TurnEvent::TurnStarted(self.thread.clone().map(Cow::Owned)))
     }
 }
 
-/// Whether the app-server does not know the thread, so that asking again is
-/// of no use.
+/// Returns true if the app-server does not know the thread, so that a retry
+/// would fail too.
 fn is_unknown_thread(error: &str) -> bool {
     ["no rollout found", "invalid session id", "thread not found"]
         .iter()
-        .any(|words| error.contains(words))
+        .any(|text| error.contains(text))
 }

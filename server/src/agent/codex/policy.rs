@@ -1,16 +1,16 @@
-//! What Codex asks about and what its sandbox lets through, by the server's
-//! mode and the configured permission mode.
+//! Approval and sandbox policy of Codex, by the server's mode and the
+//! configured permission mode.
 
 use claude_relay_protocol::config::PermissionMode;
 
 use crate::agent::mode::Mode;
 
-/// What is asked about, and what the sandbox lets through.
+/// Approval and sandbox policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// An `approvalPolicy`.
+    /// Value of `approvalPolicy`.
     pub approval: &'static str,
-    /// A `sandbox`.
+    /// Value of `sandbox`.
     pub sandbox: &'static str,
 }
 
@@ -19,7 +19,7 @@ impl Policy {
         Self { approval, sandbox }
     }
 
-    /// The sandbox as a turn names it.
+    /// Returns the type of the `sandboxPolicy` of a turn.
     pub(super) fn sandbox_type(self) -> &'static str {
         match self.sandbox {
             "danger-full-access" => "dangerFullAccess",
@@ -29,16 +29,16 @@ impl Policy {
     }
 }
 
-/// The policy for a mode of the server and a configured permission mode.
+/// Returns the policy for a mode of the server and a configured permission
+/// mode.
 ///
-/// | | approvals | sandbox |
-/// |---|---|---|
-/// | mode `safe` | there is nothing to ask about; what is asked is denied | read-only |
-/// | mode `agentic` | nothing is asked | writes in the workspace, no network |
-/// | `bypassPermissions`; mode `unrestricted` | nothing is asked | none |
-/// | `default`; mode `ask` | every command and change is asked about | as `agentic` |
-/// | `acceptEdits`, `auto` | what the sandbox forbids is asked about | as `agentic` |
-/// | `plan`, `dontAsk` | nothing is asked | read-only |
+/// | | approvals | sandbox | |---|---|---|
+/// | mode `safe` | none possible; requests are denied | read-only |
+/// | mode `agentic` | none | writes in the workspace, no network |
+/// | `bypassPermissions`; mode `unrestricted` | none | none |
+/// | `default`; mode `ask` | every command and change | as `agentic` |
+/// | `acceptEdits`, `auto` | whatever the sandbox forbids | as `agentic` |
+/// | `plan`, `dontAsk` | none | read-only |
 #[must_use]
 pub fn policy(mode: Mode, permission: Option<PermissionMode>) -> Policy {
     use PermissionMode::{AcceptEdits, Auto, BypassPermissions, DontAsk, Plan};
@@ -50,7 +50,7 @@ pub fn policy(mode: Mode, permission: Option<PermissionMode>) -> Policy {
         }
         (_, Some(AcceptEdits | Auto)) => Policy::new("on-request", "workspace-write"),
         (_, Some(Plan | DontAsk)) => Policy::new("never", "read-only"),
-        // The mode does not let the bypass pass; if it did, this asks.
+        // The mode refuses `bypassPermissions` earlier; this is a fallback.
         (_, None | Some(PermissionMode::Default | BypassPermissions)) => {
             Policy::new("untrusted", "workspace-write")
         }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_permission_mode_leads_past_the_servers_mode() {
+    fn no_permission_mode_exceeds_the_servers_mode() {
         use PermissionMode::{AcceptEdits, Auto, BypassPermissions, Default, DontAsk, Plan};
         for permission in [AcceptEdits, Auto, BypassPermissions, Default, DontAsk, Plan] {
             let given = |mode| policy(mode, Some(permission));

@@ -1,7 +1,7 @@
-//! A Codex app-server that runs elsewhere, over a WebSocket: the same channels
-//! as a process of our own has, one text frame a line.
+//! Connection to a Codex app-server that runs elsewhere, over a WebSocket. It
+//! has the same channels as a child process, with one line per text message.
 //!
-//! What it is and reason it fares is not ours: it is left, not ended.
+//! The relay does not own the app-server: it disconnects, and never channels it.
 
 use std::fmt;
 use std::future::Future;
@@ -27,52 +27,54 @@ use crate::process::{
     ExitReason, Input, Output, Process, ProcessChannels, ProcessCommand, ProcessEvent, ProcessExit,
 };
 
-/// How long connecting may take, handshake included.
+/// Timeout for connecting, including the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answers to pings that wait for the socket. More are not needed: each one
-/// answers all pings before it.
-const PONGS: usize = 4;
+/// Capacity for pongs that wait for the socket. A few suffice, because a pong
+/// answers all earlier pings.
+const PONG_CAPACITY: usize = 4;
 
-/// Connects to an app-server that already runs. That it cannot be reached comes
-/// as [`ExitReason::Unreachable`].
+/// Connects to an app-server that already runs. If it cannot be reached, the
+/// process channels with [`ExitReason::Unreachable`].
 #[must_use]
 pub fn connect(url: RemoteUrl, token: Option<Secret>) -> Process {
-    Process::with_task(move |mut ends| async move {
-        let (reason, unread) = live(&url, token, &mut ends).await;
-        // Nobody is left to hear it if this fails.
-        let ended = ProcessExit { reason, stderr: Vec::new(), unread };
-        let _ = ends.output.send(Output::Exited(ended)).await;
+    Process::with_task(move |mut channels| async move {
+        let (reason, unread) = run(&url, token, &mut channels).await;
+        // If this fails, the session has dropped the process.
+        let exit = ProcessExit { reason, stderr: Vec::new(), unread };
+        let _ = channels.output.send(Output::Exited(exit)).await;
     })
 }
 
-/// Gives the end, and the messages that were not sent.
-async fn live(
+/// Runs the connection. Returns the reason of its end, and the messages that
+/// were not sent.
+async fn run(
     url: &RemoteUrl,
     token: Option<Secret>,
-    ends: &mut ProcessChannels,
+    channels: &mut ProcessChannels,
 ) -> (ExitReason, Vec<Bytes>) {
     let unreachable = |error: &dyn fmt::Display| ExitReason::Unreachable(format!("{url}: {error}"));
     let opened = tokio::select! {
         opened = timeout(CONNECT_TIMEOUT, open(url, token)) => opened,
-        // Whatever the order is: there is nothing to stop yet.
-        _ = ends.commands.recv() => return (ExitReason::Exited(0), left(&mut ends.stdin)),
+        // Both commands mean the same here, because nothing has to be stopped
+        // yet.
+        _ = channels.commands.recv() => return (ExitReason::Exited(0), unsent_messages(&mut channels.stdin)),
     };
     let reason = match opened {
         Err(_) => unreachable(&format!("no answer within {CONNECT_TIMEOUT:?}")),
         Ok(Err(error)) => unreachable(&error),
         Ok(Ok(socket)) => {
-            let _ = ends.events.send(ProcessEvent::Started(None)).await;
-            match converse(socket, ends).await {
+            let _ = channels.events.send(ProcessEvent::Started(None)).await;
+            match relay_lines(socket, channels).await {
                 Ok(()) => ExitReason::Exited(0),
                 Err(reason) => unreachable(&reason),
             }
         }
     };
-    (reason, left(&mut ends.stdin))
+    (reason, unsent_messages(&mut channels.stdin))
 }
 
-fn left(lines: &mut mpsc::Receiver<Input>) -> Vec<Bytes> {
+fn unsent_messages(lines: &mut mpsc::Receiver<Input>) -> Vec<Bytes> {
     std::iter::from_fn(|| lines.try_recv().ok())
         .filter_map(|input| match input {
             Input::Message(line) => Some(line),
@@ -83,10 +85,11 @@ fn left(lines: &mut mpsc::Receiver<Input>) -> Vec<Bytes> {
 
 type Socket = WebSocket<TokioIo<Upgraded>>;
 
-/// Connects. No `Origin` is sent: an app-server refuses everybody who has one.
+/// Connects without an `Origin`, because an app-server refuses requests that
+/// have one.
 async fn open(url: &RemoteUrl, token: Option<Secret>) -> Result<Socket, String> {
     let stream = TcpStream::connect(url.authority()).await.map_err(|error| error.to_string())?;
-    // Small frames must not wait for more; a socket that refuses works as well.
+    // Nagle's algorithm would delay small frames. An error here is harmless.
     let _ = stream.set_nodelay(true);
     let mut request = Request::get(url.path())
         .header(HOST, url.authority())
@@ -100,7 +103,7 @@ async fn open(url: &RemoteUrl, token: Option<Secret>) -> Result<Socket, String> 
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
     match handshake::client(&Spawn, request, stream).await {
         Ok((socket, _)) => Ok(socket),
-        Err(WebSocketError::InvalidStatusCode(401)) => Err("it wants another token (401)".into()),
+        Err(WebSocketError::InvalidStatusCode(401)) => Err("it refused the token (401)".into()),
         Err(WebSocketError::InvalidStatusCode(status)) => {
             Err(format!("it refused the connection with status {status}"))
         }
@@ -116,41 +119,41 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawn {
     }
 }
 
-/// Passes lines both ways until one side has had enough; in error, why the
-/// other side had.
-async fn converse(socket: Socket, ends: &mut ProcessChannels) -> Result<(), String> {
+/// Passes lines in both directions until one side channels. Returns an error if the
+/// other side exit, with its reason.
+async fn relay_lines(socket: Socket, channels: &mut ProcessChannels) -> Result<(), String> {
     let (reader, mut writer) = socket.split(tokio::io::split);
-    let (pongs_to, mut pongs) = mpsc::channel(PONGS);
+    let (pongs_to, mut pongs) = mpsc::channel(PONG_CAPACITY);
     let mut reading = JoinSet::new();
-    reading.spawn(read_loop(reader, ends.output.clone(), pongs_to));
-    let mut leaving = false;
-    let mut until: Option<Instant> = None;
+    reading.spawn(read_loop(reader, channels.output.clone(), pongs_to));
+    let mut closing = false;
+    let mut deadline: Option<Instant> = None;
     loop {
         tokio::select! {
             Some(end) = reading.join_next() => {
                 return match end {
-                    _ if leaving => Ok(()),
+                    _ if closing => Ok(()),
                     Ok(reason) => Err(reason),
                     Err(error) => Err(error.to_string()),
                 };
             }
             Some(payload) = pongs.recv() => send(&mut writer, Frame::pong(payload)).await?,
-            command = ends.commands.recv() => match command {
-                Some(ProcessCommand::Stop(grace)) => until = Some(Instant::now() + grace),
+            command = channels.commands.recv() => match command {
+                Some(ProcessCommand::Stop(grace)) => deadline = Some(Instant::now() + grace),
                 Some(ProcessCommand::Kill) | None => return Ok(()),
             },
-            input = ends.stdin.recv(), if !leaving => match input {
+            input = channels.stdin.recv(), if !closing => match input {
                 Some(Input::Message(text) | Input::Control(text)) => {
                     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                         send(&mut writer, Frame::text(Payload::Owned(line.to_vec()))).await?;
                     }
                 }
                 None => {
-                    leaving = true;
+                    closing = true;
                     send(&mut writer, Frame::close(1000, b"")).await?;
                 }
             },
-            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => return Ok(()),
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return Ok(()),
         }
     }
 }
@@ -162,7 +165,7 @@ async fn send<W: AsyncWrite + Unpin>(
     writer.write_frame(frame).await.map_err(|error| error.to_string())
 }
 
-/// Reads to the end of the connection and says why it ended.
+/// Reads until the connection channels. Returns the reason.
 async fn read_loop<R: AsyncRead + Unpin>(
     mut reader: WebSocketRead<R>,
     output: mpsc::Sender<Output>,
@@ -194,12 +197,13 @@ async fn read_loop<R: AsyncRead + Unpin>(
         if let Some(block) = buffer.take()
             && output.send(Output::Lines(block)).await.is_err()
         {
-            return "nobody listens any more".into();
+            return "the session has dropped the connection".into();
         }
     }
 }
 
-/// The library would answer pings and close frames by this; it is told not to.
+/// Discards the library's replies to pings and close frames; automatic replies
+/// are off.
 async fn no_reply(_: Frame<'_>) -> Result<(), WebSocketError> {
     Ok(())
 }

@@ -1,32 +1,32 @@
-//! The address of a Codex app-server.
+//! Address of a Codex app-server.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Where it listens: `ws://HOST:PORT`, with a path if need be.
+/// Address in the form `ws://HOST:PORT`, with an optional path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteUrl {
     authority: String,
     path: String,
 }
 
-/// Not such an address.
+/// Parse error of [`RemoteUrl`].
 #[derive(Debug, thiserror::Error)]
 #[error("expected ws://HOST:PORT")]
-pub struct NoRemoteUrl;
+pub struct InvalidRemoteUrl;
 
 impl FromStr for RemoteUrl {
-    type Err = NoRemoteUrl;
+    type Err = InvalidRemoteUrl;
 
-    fn from_str(text: &str) -> Result<Self, NoRemoteUrl> {
-        let uri: hyper::Uri = text.parse().map_err(|_| NoRemoteUrl)?;
-        let authority = uri.authority().ok_or(NoRemoteUrl)?;
+    fn from_str(text: &str) -> Result<Self, InvalidRemoteUrl> {
+        let uri: hyper::Uri = text.parse().map_err(|_| InvalidRemoteUrl)?;
+        let authority = uri.authority().ok_or(InvalidRemoteUrl)?;
         let is_plain = uri.scheme_str() == Some("ws") && !authority.as_str().contains('@');
         if !is_plain
             || authority.host().is_empty()
             || authority.port_u16().is_none_or(|port| port == 0)
         {
-            return Err(NoRemoteUrl);
+            return Err(InvalidRemoteUrl);
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(Self { authority: authority.to_string(), path: path.to_owned() })
@@ -34,13 +34,13 @@ impl FromStr for RemoteUrl {
 }
 
 impl RemoteUrl {
-    /// Host and port.
+    /// Returns host and port.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The path, with its query.
+    /// Returns the path with its query.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path

@@ -1,4 +1,4 @@
-//! The relay's own requests to the app-server.
+//! Requests of the relay to the app-server.
 
 use std::time::Instant;
 
@@ -9,34 +9,34 @@ use serde_json::{Value, json};
 
 use super::REQUEST_TIMEOUT;
 
-/// What was asked.
+/// Kind of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Initialize,
-    /// The configuration is to be told, before a thread is opened with less than that.
+    /// `config/read`, before a thread is opened with restrictions.
     ReadConfig,
-    /// A thread is to be opened; which one, if it is to be an old one.
+    /// Opening of a thread; the one to resume, if any.
     Open {
         resume: Option<String>,
     },
     StartTurn,
     Interrupt,
-    Clear,
+    CleanUp,
 }
 
-/// The result, or the words of the error.
+/// The result, or the error message.
 pub(super) type Outcome = Result<Box<RawValue>, String>;
 
-/// Requests that have not been answered. A handful at most: each kind is made
-/// only when the one before is over.
+/// Requests without a response. There are only a few: each kind is sent only
+/// when the one before is done.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    open: Vec<(u64, Request, &'static str, Instant)>,
+    pending: Vec<(u64, Request, &'static str, Instant)>,
     count: u64,
 }
 
 impl Requests {
-    /// Takes a request and gives its line.
+    /// Records a request and returns its line.
     pub(super) fn make(
         &mut self,
         request: Request,
@@ -45,15 +45,15 @@ impl Requests {
         now: Instant,
     ) -> Bytes {
         self.count += 1;
-        self.open.push((self.count, request, method, now + REQUEST_TIMEOUT));
+        self.pending.push((self.count, request, method, now + REQUEST_TIMEOUT));
         line(&json!({ "id": self.count, "method": method, "params": params }))
     }
 
-    /// The request of this id is answered by `reply`.
+    /// Matches a response with its request.
     pub(super) fn complete(&mut self, id: &RawValue, reply: &str) -> Option<(Request, Outcome)> {
         let id: u64 = id.get().parse().ok()?;
-        let at = self.open.iter().position(|(known, ..)| *known == id)?;
-        let (_, request, ..) = self.open.remove(at);
+        let at = self.pending.iter().position(|(known, ..)| *known == id)?;
+        let (_, request, ..) = self.pending.remove(at);
         let [result, error] = fields(reply, ["result", "error"]).ok()?;
         let outcome = match (error, result) {
             (None, Some(result)) => Ok(result.to_owned()),
@@ -61,23 +61,23 @@ impl Requests {
                 .ok()
                 .and_then(|[message]| string(message?))
                 .map_or_else(|| error.get().to_owned(), std::borrow::Cow::into_owned)),
-            (None, None) => Err("an answer without a result".into()),
+            (None, None) => Err("a response without a result".into()),
         };
         Some((request, outcome))
     }
 
-    /// The request was not sent after all.
-    pub(super) fn forget(&mut self, request: &Request) {
-        self.open.retain(|(_, open, ..)| open != request);
+    /// Removes a request that was not sent after all.
+    pub(super) fn remove(&mut self, request: &Request) {
+        self.pending.retain(|(_, pending, ..)| pending != request);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.iter().map(|(.., by)| *by).min()
+        self.pending.iter().map(|(.., by)| *by).min()
     }
 
-    /// The method of one that should have been answered by now.
+    /// Returns the method of a request whose deadline has passed.
     pub(super) fn late(&self, now: Instant) -> Option<&'static str> {
-        self.open.iter().find(|(.., by)| now >= *by).map(|(_, _, method, _)| *method)
+        self.pending.iter().find(|(.., by)| now >= *by).map(|(_, _, method, _)| *method)
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn notification(method: &str) -> Bytes {
     line(&json!({ "method": method }))
 }
 
-/// An object on a line of its own.
+/// Formats an object as one line.
 pub(super) fn line(object: &Value) -> Bytes {
     let mut line = object.to_string();
     line.push('\n');
