@@ -1,18 +1,18 @@
-//! The answers to the host's control requests, in the words of CLI 2.1.329.
+//! Responses to the host's control requests, in the format of CLI 2.1.329.
 
 use serde_json::{Value, json};
 
 use super::input::Control;
 use super::{Agent, Stop, lines};
 
-/// The permission modes that the CLI knows.
+/// Permission modes of the CLI.
 const MODES: [&str; 6] = ["acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan"];
 
-/// An error answer: its text and its code.
+/// An error response: its text and its code.
 struct Refusal(String, Option<&'static str>);
 
 impl Agent {
-    /// Answers one control request at once, also in the middle of a turn.
+    /// Answers a control request at once, even during a turn.
     pub(super) fn control(&mut self, control: Control) -> Result<(), Stop> {
         if control.subtype == "interrupt" {
             return self.interrupt(&control);
@@ -31,7 +31,7 @@ impl Agent {
     }
 
     fn interrupt(&mut self, control: &Control) -> Result<(), Stop> {
-        // An open question is withdrawn before the answer.
+        // An open permission request is cancelled before the response.
         if let Some(turn) = &mut self.turn {
             turn.interrupted = true;
             if let Some(asked) = turn.asked.take() {
@@ -58,7 +58,7 @@ impl Agent {
         self.respond(control, Ok(Some(answer)))
     }
 
-    /// What a request other than `interrupt` is answered with; `None` is a
+    /// Returns the response to a request other than `interrupt`; `None` is a
     /// success without a `response`.
     fn answer(&mut self, control: &Control) -> Result<Option<Value>, Refusal> {
         let body = &control.body;
@@ -138,7 +138,8 @@ impl Agent {
         })
     }
 
-    /// Prints a `control_response`. A request without an id gets one without.
+    /// Prints a `control_response`. A request without an id gets one without an
+    /// id.
     fn respond(
         &mut self,
         control: &Control,

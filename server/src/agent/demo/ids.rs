@@ -2,12 +2,12 @@
 
 use claude_relay_random::{bytes, uuid_of};
 
-/// UUIDs that are drawn at once: a system call for each would be a large part
-/// of the work for a small message.
+/// Number of random bytes drawn at once: a system call for each UUID would be a
+/// large part of the work for a small message.
 const POOL_BYTES: usize = 256;
 
-/// A small supply of random bytes. Empty until the first UUID is asked for: a
-/// copy of an idle machine must not draw the same ones.
+/// Pool of random bytes. Empty before the first call, so that copies of an idle
+/// machine do not draw the same UUIDs.
 #[derive(Default)]
 pub(super) struct Ids {
     pool: Vec<u8>,

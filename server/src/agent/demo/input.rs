@@ -1,8 +1,7 @@
-//! What comes in on stdin: a thread that reads lines, and the bounded inbox
-//! it puts them into.
+//! Input on stdin: a thread that reads lines, and the bounded inbox for them.
 //!
-//! A thread of its own, because a host may write while the agent is busy
-//! writing: reading must go on then, or both sides wait for each other.
+//! The thread is needed because the host may write while the agent is blocked
+//! on writing: reading must go on then, or both sides deadlock.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,47 +14,46 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Bytes of input that may wait for their turn. When as many wait, reading
-/// stops until a turn has taken some, so a host that writes without end is
-/// held back by its own pipe, and so is what it writes behind: an interrupt
-/// too, or an answer.
+/// Maximum size of waiting input. At the limit, reading stops until a turn has
+/// taken some, so that a host that writes without end is blocked by its own
+/// pipe. Interrupts and answers written behind it wait too.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
-/// The longest line that is accepted; a longer one is bad input.
+/// Maximum length of a line; a longer one is invalid input.
 const MAX_LINE_BYTES: usize = 256 << 20;
 
-/// Bytes read from stdin at once.
+/// Maximum size of a read from stdin.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// One line of input that means something.
+/// A line of input that is not ignored.
 pub(super) enum Input {
     /// `user`
     User(UserMessage),
     /// `control_request`
     Control(Control),
-    /// `control_response`: the answer to a question of ours
+    /// `control_response`: the response to a request of this agent
     Answer(Answer),
-    /// A line at which the CLI dies. Holds what it says on stderr.
+    /// A line that makes the CLI exit, with its message on stderr.
     Bad(String),
 }
 
 /// A `user` line.
 pub(super) struct UserMessage {
-    /// Its text; of several blocks, all their texts, a line each.
+    /// The text; the texts of several blocks are joined by line breaks.
     pub(super) text: String,
-    /// Whether the text may be a script: it is the whole content.
+    /// True if the text is the whole content, so that it may be a script.
     pub(super) whole: bool,
-    /// The `uuid` that the host gave it.
+    /// The `uuid` given by the host.
     pub(super) uuid: Option<String>,
-    /// What it takes of [`MAX_WAITING_BYTES`].
+    /// Size that counts towards [`MAX_WAITING_BYTES`].
     pub(super) bytes: usize,
 }
 
 /// A `control_request` of the host.
 pub(super) struct Control {
-    /// Its id, whatever it is; absent ones are answered without one.
+    /// Id, of any type. A request without one is answered without one.
     pub(super) id: Option<Value>,
-    /// The request's `subtype`.
+    /// `subtype` of the request.
     pub(super) subtype: String,
     /// The whole `request`.
     pub(super) body: Value,
@@ -63,13 +61,13 @@ pub(super) struct Control {
 
 /// A `control_response` of the host.
 pub(super) struct Answer {
-    /// The id of the request that it answers.
+    /// Id of the request.
     pub(super) id: String,
-    /// The `response` of a success, or the `error` text.
+    /// `response` of a success, or `error` text.
     pub(super) response: Result<Value, String>,
 }
 
-/// What has been read and not yet been taken.
+/// Input that has been read and not yet taken.
 pub(super) struct Inbox {
     state: Mutex<State>,
     changed: Condvar,
@@ -88,21 +86,23 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing here panics with the lock held, so the state is whole.
+        // No code panics while it holds the lock, so the state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that is there, without waiting.
+    /// Takes all input without waiting.
     pub(super) fn take(&self) -> VecDeque<Input> {
         std::mem::take(&mut self.lock().items)
     }
 
-    /// Waits until something is there, input has ended or `until` has come.
-    /// The second value tells whether input has ended.
-    pub(super) fn wait(&self, until: Option<Instant>) -> (VecDeque<Input>, bool) {
+    /// Waits for input, the end of input or the deadline. The second value is
+    /// true if the input has ended.
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> (VecDeque<Input>, bool) {
         let mut state = self.lock();
         while state.items.is_empty() && !state.ended {
-            state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            state = match deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+            {
                 Some(left) if left.is_zero() => break,
                 Some(left) => {
                     self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
@@ -113,14 +113,14 @@ impl Inbox {
         (std::mem::take(&mut state.items), state.ended)
     }
 
-    /// Gives back the place of messages that a turn has taken.
+    /// Releases the space of messages that a turn has taken.
     pub(super) fn release(&self, bytes: usize) {
         self.lock().waiting_bytes -= bytes;
         self.changed.notify_all();
     }
 
-    /// Adds what one read brought, all at once: lines written together
-    /// arrive together. Waits while too much is waiting.
+    /// Adds the input of one read at once: lines written together arrive
+    /// together. Waits while the inbox is full.
     fn add(&self, items: Vec<Input>) {
         let mut state = self.lock();
         state.waiting_bytes += items
@@ -156,7 +156,8 @@ pub(super) fn read_lines(mut stdin: File, inbox: &Inbox) {
         while let Some(end) = memchr::memchr(b'\n', rest) {
             line.extend_from_slice(&rest[..end]);
             items.extend(parse(&line));
-            // A huge line's memory is not kept for the small ones after it.
+            // The memory of a huge line is not kept for the small ones after
+            // it.
             if line.capacity() > CHUNK_BYTES {
                 line = Vec::new()
             } else {
@@ -175,7 +176,7 @@ pub(super) fn read_lines(mut stdin: File, inbox: &Inbox) {
     inbox.end();
 }
 
-/// Reads one line as CLI 2.1.329 does: `None` is what it ignores.
+/// Parses a line as CLI 2.1.329 does. Returns `None` for lines that it ignores.
 fn parse(line: &[u8]) -> Option<Input> {
     let text = String::from_utf8_lossy(line);
     if text.trim().is_empty() {
@@ -244,8 +245,8 @@ fn user_message(
     let (text, whole) = if json::is_string(content) {
         (string(content), true)
     } else {
-        // Content that is neither text nor blocks is ignored, and so is a
-        // block that is no object.
+        // Content that is neither text nor blocks is ignored, and so is a block
+        // that is not an object.
         let blocks = json::elements(content).ok()?;
         let mut texts = Vec::new();
         for block in &blocks {
@@ -262,13 +263,14 @@ fn user_message(
     }))
 }
 
-/// The line's end of the CLI: its length is in JavaScript's characters.
+/// Formats the CLI's error for a line. Its length is counted in UTF-16 units,
+/// as in JavaScript.
 fn bad(kind: &str, length: usize, error: &str) -> Input {
     Input::Bad(format!("Error parsing streaming input line (type={kind}, {length} chars): {error}"))
 }
 
-/// The text of a JSON string; of another value, the value as it was written.
-/// A lone surrogate, which the CLI accepts, becomes U+FFFD.
+/// Returns the text of a JSON string, or the raw text of another value. A lone
+/// surrogate, which the CLI accepts, becomes U+FFFD.
 fn string(value: &RawValue) -> String {
     if !json::is_string(value) {
         return value.get().to_owned();
@@ -276,23 +278,24 @@ fn string(value: &RawValue) -> String {
     if let Some(text) = json::string(value) {
         return text.into_owned();
     }
-    let mut mended = String::with_capacity(value.get().len());
+    let mut replaced = String::with_capacity(value.get().len());
     let mut rest = value.get();
     while let Some(at) = rest.find('\\') {
         let escape = &rest[at..];
-        // Of a pair both halves are replaced: this is an echo, not a relay.
+        // Both halves of a pair are replaced, because this text is only for an
+        // echo.
         let surrogate = escape[1..].starts_with('u')
             && matches!(
                 &escape.as_bytes()[2..4],
                 [b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F']
             );
-        mended.push_str(&rest[..at]);
+        replaced.push_str(&rest[..at]);
         let length = if surrogate { 6 } else { 2 };
-        mended.push_str(if surrogate { "\\ufffd" } else { &escape[..2] });
+        replaced.push_str(if surrogate { "\\ufffd" } else { &escape[..2] });
         rest = &escape[length..];
     }
-    mended.push_str(rest);
-    serde_json::from_str(&mended).unwrap_or_default()
+    replaced.push_str(rest);
+    serde_json::from_str(&replaced).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -314,23 +317,23 @@ mod tests {
     }
 
     #[test]
-    fn reading_waits_while_too_much_is_waiting() {
+    fn reading_waits_while_the_inbox_is_full() {
         let inbox = Inbox::new();
         let message = |bytes| {
             Input::User(UserMessage { text: String::new(), whole: true, uuid: None, bytes })
         };
         inbox.add(vec![message(MAX_WAITING_BYTES - 1)]);
         std::thread::scope(|scope| {
-            let (told, added) = std::sync::mpsc::sync_channel(1);
+            let (done, added) = std::sync::mpsc::sync_channel(1);
             let inbox = &inbox;
             scope.spawn(move || {
                 inbox.add(vec![message(1)]);
-                told.send(())
+                done.send(())
             });
             let moment = std::time::Duration::from_millis(50);
             assert!(added.recv_timeout(moment).is_err(), "it must wait");
             assert_eq!(inbox.wait(None).0.len(), 2);
-            assert!(added.recv_timeout(moment).is_err(), "taken is not done with");
+            assert!(added.recv_timeout(moment).is_err(), "taking does not release space");
             inbox.release(1);
             added.recv().expect("there is room again");
         });
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_cli_ignores_is_ignored() {
+    fn lines_that_the_cli_ignores_are_ignored() {
         for line in [
             "",
             "  \r",
@@ -372,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_cli_dies_of_carries_its_words() {
+    fn invalid_input_has_the_message_of_the_cli() {
         let parsing = "Error parsing streaming input line";
         let role = "Error: Expected message role 'user', got";
         for (line, text) in [

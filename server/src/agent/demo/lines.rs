@@ -1,15 +1,15 @@
-//! The lines of the CLI as it prints them: the keys and their order are those
-//! recorded from version 2.1.329, `result` with its `type` in the middle.
+//! The lines of the CLI: their keys and order are those recorded from version
+//! 2.1.329, with `type` in the middle of `result`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-/// The version that `initialize` and `system/init` tell: a page can see by it
-/// that no model answers.
+/// Version in `initialize` and `system/init`, which tells a page that no model
+/// answers.
 pub(super) const VERSION: &str = concat!("demo-", env!("CARGO_PKG_VERSION"));
 
-/// Facts that many lines repeat.
+/// Facts that many lines contain.
 pub(super) struct Facts<'a> {
     pub(super) session_id: &'a str,
     pub(super) model: &'a str,
@@ -17,7 +17,7 @@ pub(super) struct Facts<'a> {
     pub(super) cwd: &'a str,
 }
 
-/// The `response` of an `initialize`.
+/// Builds the `response` of an `initialize`.
 pub(super) fn initialize(facts: &Facts<'_>, busy: bool) -> Value {
     json!({
         "commands": [],
@@ -48,7 +48,7 @@ fn models() -> Value {
     })
 }
 
-/// `system/init`, the first line of a turn.
+/// Builds `system/init`, the first line of a turn.
 pub(super) fn init(facts: &Facts<'_>, uuid: &str) -> Value {
     json!({
         "type": "system",
@@ -74,7 +74,7 @@ pub(super) fn init(facts: &Facts<'_>, uuid: &str) -> Value {
     })
 }
 
-/// `system/session_state_changed`, for the host only.
+/// Builds `system/session_state_changed`, which is for the host only.
 pub(super) fn state(facts: &Facts<'_>, state: &str, uuid: &str) -> Value {
     json!({
         "type": "system",
@@ -86,7 +86,7 @@ pub(super) fn state(facts: &Facts<'_>, state: &str, uuid: &str) -> Value {
     })
 }
 
-/// `command_lifecycle`, printed for messages that carry a uuid.
+/// Builds `command_lifecycle`, printed for messages with a uuid.
 pub(super) fn lifecycle(facts: &Facts<'_>, command: &str, state: &str, uuid: &str) -> Value {
     json!({
         "type": "command_lifecycle",
@@ -97,7 +97,7 @@ pub(super) fn lifecycle(facts: &Facts<'_>, command: &str, state: &str, uuid: &st
     })
 }
 
-/// `system/status` at the start of an API call.
+/// Builds the `system/status` at the start of an API call.
 pub(super) fn requesting(facts: &Facts<'_>, uuid: &str) -> Value {
     json!({
         "type": "system",
@@ -108,7 +108,7 @@ pub(super) fn requesting(facts: &Facts<'_>, uuid: &str) -> Value {
     })
 }
 
-/// `system/status` after a change of the permission mode.
+/// Builds the `system/status` after a change of the permission mode.
 pub(super) fn mode_changed(facts: &Facts<'_>, uuid: &str) -> Value {
     json!({
         "type": "system",
@@ -120,7 +120,7 @@ pub(super) fn mode_changed(facts: &Facts<'_>, uuid: &str) -> Value {
     })
 }
 
-/// The tokens of a message that is being written.
+/// Builds the token usage of a message that is being written.
 pub(super) fn usage() -> Value {
     json!({
         "input_tokens": 10,
@@ -131,9 +131,9 @@ pub(super) fn usage() -> Value {
     })
 }
 
-/// `stream_event` with one event of the Messages API in it.
+/// Builds a `stream_event` with one event of the Messages API.
 pub(super) fn stream_event(facts: &Facts<'_>, event: Value, message_id: &str, uuid: &str) -> Value {
-    let starts = event["type"] == "message_start";
+    let is_start = event["type"] == "message_start";
     let mut line = json!({
         "type": "stream_event",
         "event": event,
@@ -141,7 +141,7 @@ pub(super) fn stream_event(facts: &Facts<'_>, event: Value, message_id: &str, uu
         "parent_tool_use_id": null,
         "uuid": uuid,
     });
-    if starts {
+    if is_start {
         line["ttft_ms"] = json!(1);
         line["thinking_display"] = json!("updates");
     }
@@ -149,9 +149,9 @@ pub(super) fn stream_event(facts: &Facts<'_>, event: Value, message_id: &str, uu
     line
 }
 
-/// `assistant`, one for each content block.
+/// Builds an `assistant` line, one for each content block.
 pub(super) fn assistant(facts: &Facts<'_>, block: Value, message: u64, uuid: &str) -> Value {
-    let thinks = block["type"] == "thinking";
+    let is_thinking = block["type"] == "thinking";
     let mut line = json!({
         "type": "assistant",
         "message": {
@@ -171,19 +171,19 @@ pub(super) fn assistant(facts: &Facts<'_>, block: Value, message: u64, uuid: &st
         "timestamp": timestamp(),
         "request_id": format!("req_{message}"),
     });
-    if thinks {
+    if is_thinking {
         line["thinking_duration_ms"] = json!(1);
         line["thinking_display"] = json!("updates");
     }
     line
 }
 
-/// The id of the agent's message number `message`.
+/// Returns the id of the agent's message number `message`.
 pub(super) fn message_id(message: u64) -> String {
     format!("msg_{message:06}")
 }
 
-/// `user`: a tool's result or the note of an interrupt.
+/// Builds a `user` line: a tool result, or the note of an interrupt.
 pub(super) fn user(facts: &Facts<'_>, content: Value, uuid: &str) -> Value {
     json!({
         "type": "user",
@@ -195,7 +195,8 @@ pub(super) fn user(facts: &Facts<'_>, content: Value, uuid: &str) -> Value {
     })
 }
 
-/// `user` with `isReplay`: the CLI's way to tell of a changed model.
+/// Builds the `user` line with `isReplay` by which the CLI reports a changed
+/// model.
 pub(super) fn model_changed(facts: &Facts<'_>, uuid: &str) -> Value {
     let text =
         format!("<local-command-stdout>Set model to `{}`</local-command-stdout>", facts.model);
@@ -210,7 +211,7 @@ pub(super) fn model_changed(facts: &Facts<'_>, uuid: &str) -> Value {
     })
 }
 
-/// `control_request` `can_use_tool`.
+/// Builds the `control_request` with subtype `can_use_tool`.
 pub(super) fn can_use_tool(
     facts: &Facts<'_>,
     tool: &str,
@@ -240,20 +241,20 @@ pub(super) fn can_use_tool(
     })
 }
 
-/// Names the user messages that a line answers, if they carried a uuid.
-pub(super) fn name_covered(line: &mut Value, user_uuids: &[String]) {
+/// Adds the uuids of the user messages that a line answers.
+pub(super) fn add_user_uuids(line: &mut Value, user_uuids: &[String]) {
     if let Some(last) = user_uuids.last() {
         line["user_message_uuid"] = json!(last);
         line["user_message_uuids"] = json!(user_uuids);
     }
 }
 
-/// Now, in UTC, as JavaScript prints it.
+/// Returns the current time in UTC, in JavaScript's format.
 fn timestamp() -> String {
     utc(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// The civil date of a time since 1970, by Howard Hinnant's algorithm.
+/// Formats a time since 1970 as a civil date, by Howard Hinnant's algorithm.
 fn utc(since_1970: Duration) -> String {
     let (days, seconds) = (since_1970.as_secs() / 86_400, since_1970.as_secs() % 86_400);
     let days = days + 719_468;
@@ -279,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_right() {
+    fn dates_are_converted() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400, "2000-02-29T00:00:00.000Z"),

@@ -1,5 +1,5 @@
-//! What the agent says: messages, their blocks and, where the host wants
-//! them, the events of their streaming.
+//! Messages of the agent, their blocks and, if the host asked for them, their
+//! stream events.
 
 use std::time::Duration;
 
@@ -7,30 +7,30 @@ use serde_json::{Value, json};
 
 use super::{Agent, Stop, lines};
 
-/// Between two pieces of a streamed reply.
+/// Delay between two pieces of a streamed reply.
 const STREAM_STEP: Duration = Duration::from_millis(12);
 
-/// Words in a piece of a streamed reply.
+/// Number of words per piece of a streamed reply.
 const STREAM_WORDS: usize = 3;
 
-/// Lines of the reply to `long`, about five seconds of them.
+/// Number of lines in the reply to `long`, which takes about five seconds.
 const LONG_LINES: usize = 200;
 
-/// Characters of a message that the reply repeats.
+/// Number of characters of a message that the reply repeats.
 const EXCERPT_CHARS: usize = 80;
 
 impl Agent {
-    /// The reply to plain text, and what its words ask to see.
+    /// Replies to plain text, with the demonstrations that its words ask for.
     pub(super) fn reply(&mut self, text: &str) -> Result<(), Stop> {
         let words = text.to_lowercase();
         if words.contains("permission") {
-            self.ask_and_tell("Bash")?;
+            self.ask_permission("Bash")?;
         } else if words.contains("tool") {
             self.show_tool()?;
         }
         let mut reply = if words.contains("long") {
             (1..=LONG_LINES)
-                .map(|line| format!("Line {line} of {LONG_LINES}, if nobody interrupts.\n"))
+                .map(|line| format!("Line {line} of {LONG_LINES}, unless interrupted.\n"))
                 .collect()
         } else {
             String::new()
@@ -48,14 +48,14 @@ impl Agent {
         self.close_message("end_turn")
     }
 
-    /// A message of one text block, at once.
+    /// Sends a message of one text block, without streaming.
     pub(super) fn say(&mut self, text: &str) -> Result<(), Stop> {
         self.open_message()?;
         self.text_block(0, text, None)?;
         self.close_message("end_turn")
     }
 
-    /// A thought, a tool call and its result. Nothing is really run.
+    /// Sends a thought, a tool call and its result. Nothing is executed.
     fn show_tool(&mut self) -> Result<(), Stop> {
         self.open_message()?;
         self.thinking_block(0, "The user wants to see a tool call. An echo will do.")?;
@@ -91,8 +91,8 @@ impl Agent {
         self.event(|| json!({"type": "message_stop"}))
     }
 
-    /// A text block, in pieces `step` apart or at once. Interrupted between
-    /// them it ends in an `assistant` line marked `aborted`.
+    /// Sends a text block, in pieces with a delay of `step`, or at once. If it
+    /// is interrupted, it ends in an `assistant` line marked `aborted`.
     pub(super) fn text_block(
         &mut self,
         index: u64,
@@ -131,7 +131,7 @@ impl Agent {
         }
         self.assistant(json!({"type": "text", "text": text}), false)?;
         let turn = self.turn()?;
-        text.clone_into(&mut turn.said);
+        text.clone_into(&mut turn.last_text);
         turn.tokens.output += text.split_whitespace().count() as u64;
         self.event(|| stop(index))
     }
@@ -148,7 +148,7 @@ impl Agent {
         self.event(|| stop(index))
     }
 
-    /// A tool call; returns its id.
+    /// Sends a tool call and returns its id.
     pub(super) fn tool_block(
         &mut self,
         index: u64,
@@ -173,12 +173,12 @@ impl Agent {
             if aborted {
                 line["aborted"] = json!(true);
             }
-            lines::name_covered(&mut line, &uuids);
+            lines::add_user_uuids(&mut line, &uuids);
             line
         })
     }
 
-    /// An event of a streamed message, if the host wants them.
+    /// Sends an event of a streamed message, if the host asked for them.
     fn event(&mut self, event: impl FnOnce() -> Value) -> Result<(), Stop> {
         if self.options.partials {
             let id = lines::message_id(self.messages);

@@ -1,45 +1,45 @@
-//! The built-in scripted agent: it speaks the stream-json and control protocol
-//! of the Claude Code CLI on stdin and stdout, so the relay cannot tell it from
-//! the real one. A new user can try it without a key; it
-//! is also a double in tests and the load in benches.
+//! The built-in scripted agent: it implements the stream-json and control
+//! protocol of the Claude Code CLI on stdin and stdout, so that the relay
+//! cannot tell it from the real CLI. New users can try the relay without a key;
+//! tests use it as a double, and benchmarks as a load generator.
 //!
-//! It runs in a process of its own (`claude-relay-server demo-agent …`), takes
-//! the flags of the CLI and behaves as CLI 2.1.329 was recorded: nothing on
-//! stdout before there is input, `system/init` at the start of each turn, the
-//! `assistant` line before its `content_block_stop`, one `result` a turn,
-//! messages that arrive in a turn merged into the next one, an interrupt
-//! answered before its effects. `initialize` and `system/init` carry
+//! It runs in a process of its own (`claude-relay-server demo-agent …`),
+//! accepts the flags of the CLI and behaves as recorded from CLI 2.1.329:
+//! nothing on stdout before there is input, `system/init` at the start of each
+//! turn, the `assistant` line before its `content_block_stop`, one `result` per
+//! turn, messages that arrive during a turn merged into the next one, an
+//! interrupt answered before its effects. `initialize` and `system/init` carry
 //! `"demo":true`, and their `claude_code_version` starts with `demo-`.
 //!
-//! # What it answers
+//! # Replies
 //!
 //! Plain text gets a short streamed reply; the words `tool`, `permission` and
-//! `long` show a tool call, a question and a reply long enough to interrupt.
-//! A message whose whole text is a JSON object is a **script**. Its keys work
-//! together, in this order:
+//! `long` add a tool call, a permission request and a reply that is long enough
+//! to interrupt. A message whose whole text is a JSON object is a **script**.
+//! Its keys can be combined and are executed in this order:
 //!
-//! | key | |
+//! | key | effect |
 //! |---|---|
-//! | `"sleep_ms":500` | waits, a day at most |
+//! | `"sleep_ms":500` | waits, for a day at most |
 //! | `"stderr":"text"` | writes a line to stderr |
-//! | `"permission":"Bash"` | asks to use the tool and tells the answer, `permission for Bash: …` |
+//! | `"permission":"Bash"` | asks for permission to use the tool and reports the answer, `permission for Bash: …` |
 //! | `"echo":true` | answers with the message's text; `"note"` may hold anything |
-//! | `"n":1000,"size":300` | emits so many `assistant` lines of `size` bytes each **without** the newline, with text that starts with a number of 12 digits, counted from 1. A size below the smallest there is (225 bytes with a session id of 36) is rounded up to it |
-//! | `"rate":100` | so many of them a second |
+//! | `"n":1000,"size":300` | emits that many `assistant` lines of `size` bytes each **without** the newline. Their text starts with a number of 12 digits, counted from 1. The minimum size is 225 bytes with a session id of 36; smaller ones are rounded up |
+//! | `"rate":100` | limits the lines per second |
 //! | `"exit":3` | exits with this code, without a `result` |
 //!
-//! A script with an unknown key or a bad value runs nothing: its turn ends
-//! with `is_error` and says why. To make the agent deaf to SIGTERM start it
-//! through `sh -c "trap '' TERM; exec claude-relay-server demo-agent …"`.
+//! A script with an unknown key or an invalid value is not executed: its turn
+//! ends with `is_error` and the reason. To make the agent ignore SIGTERM, start
+//! it through `sh -c "trap '' TERM; exec claude-relay-server demo-agent …"`.
 //!
-//! # In reading order
+//! # Modules, in reading order
 //!
 //! * `options`: the flags; `input`: stdin, its thread and its bound
-//! * this file: the loop, and what surrounds a turn
-//! * `turn`: what happens in a turn; `script`: what scripts say
-//! * `message`: what the agent says; `permission`: what it asks
-//! * `control`: answers to control requests
-//! * `lines`, `result`: every line's keys; `output`: stdout; `ids`: uuids
+//! * this file: the main loop, the start and the end of a turn
+//! * `turn`: the work of a turn; `script`: scripts
+//! * `message`: messages of the agent; `permission`: its permission requests
+//! * `control`: responses to control requests
+//! * `lines`, `result`: the keys of all lines; `output`: stdout; `ids`: uuids
 
 mod control;
 mod ids;
@@ -71,11 +71,11 @@ use options::Options;
 use output::Output;
 use result::{Figures, Outcome, Tokens};
 
-/// Runs the agent on the standard streams until stdin ends, a script ends it
-/// or the input is bad. `args` are those after `demo-agent`.
+/// Runs the agent on the standard streams until stdin ends, a script ends it or
+/// the input is invalid. `args` are those after `demo-agent`.
 ///
-/// The code is the CLI's: 0, or 1 when the last result was an error or the
-/// input was bad; or what a script says.
+/// Returns the exit code of the CLI: 0, or 1 if the last result was an error or
+/// the input was invalid; or that of a script.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let outcome =
         Agent::start(Options::parse(args)).map_err(Stop::Io).and_then(|mut agent| agent.serve());
@@ -85,18 +85,19 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             output::stderr(&text);
             ExitCode::FAILURE
         }
-        // A host that has gone needs no explanation.
+        // The host has closed its end, which is not an error.
         Err(Stop::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(Stop::Io(error)) => {
             output::stderr(&format!("Error: demo agent: {error}"));
             ExitCode::FAILURE
         }
-        // A turn answers its interrupt itself.
+        // A turn handles its own interrupt.
         Err(Stop::Interrupted { .. }) => ExitCode::FAILURE,
     }
 }
 
-/// Whether the host wants `session_state_changed` lines, as the SDK does.
+/// Returns true if the host asked for `session_state_changed` lines, as the SDK
+/// does.
 fn host_reads_state() -> bool {
     #[expect(
         clippy::disallowed_methods,
@@ -106,15 +107,16 @@ fn host_reads_state() -> bool {
     value.is_some_and(|value| value == "1")
 }
 
-/// Why the work at hand ends.
+/// Reason for stopping the current work.
 enum Stop {
-    /// The host interrupted, or denied with `interrupt`; `tool`: a tool call.
+    /// The host interrupted, or denied with `interrupt`. `tool` is true for a
+    /// tool call.
     Interrupted { tool: bool },
     /// A script ends the process.
     Exit(u8),
-    /// A line came of which the CLI dies, with these words.
+    /// Invalid input, with the CLI's message.
     BadInput(String),
-    /// stdout is gone or the system refuses something.
+    /// stdout is closed or a system call failed.
     Io(io::Error),
 }
 
@@ -124,20 +126,20 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// The agent. The main thread owns it; the reader has the inbox alone.
+/// The agent. The main thread owns it; the reader thread has only the inbox.
 struct Agent {
     options: Options,
     model: String,
     permission_mode: String,
     cwd: String,
-    tells_state: bool,
+    reports_state: bool,
     session_id: Option<String>,
     ids: Ids,
     out: Output,
     inbox: Arc<Inbox>,
-    /// Taken from the inbox, not yet looked at.
+    /// Input taken from the inbox and not yet handled.
     incoming: VecDeque<Input>,
-    /// Messages for the next turn. Their bytes still count in the inbox.
+    /// Messages for the next turn. Their size still counts in the inbox.
     queue: VecDeque<UserMessage>,
     ended: bool,
     turn: Option<Turn>,
@@ -148,17 +150,17 @@ struct Agent {
     last_was_error: bool,
 }
 
-/// What is true during a turn.
+/// State of a turn.
 struct Turn {
     started: Instant,
     user_uuids: Vec<String>,
     tokens: Tokens,
     num_turns: u64,
-    /// The last text said: the result's.
-    said: String,
+    /// Last text of the agent, for the result.
+    last_text: String,
     failed: bool,
     interrupted: bool,
-    /// The id of an open `can_use_tool`, and its answer once it is there.
+    /// Id of the open `can_use_tool`, and the answer once it has arrived.
     asked: Option<String>,
     answered: Option<Answer>,
     denials: Vec<Value>,
@@ -176,7 +178,7 @@ impl Agent {
             model: options.model.clone(),
             permission_mode: options.permission_mode.clone(),
             cwd: std::env::current_dir()?.to_string_lossy().into_owned(),
-            tells_state: host_reads_state(),
+            reports_state: host_reads_state(),
             session_id: options.session_id.clone(),
             options,
             ids: Ids::default(),
@@ -194,12 +196,12 @@ impl Agent {
         })
     }
 
-    /// Works until the input ends. The first message of an idle agent is a
-    /// turn alone; all that came meanwhile is the next one, together.
+    /// Works until the input ends. The first message of an idle agent is a turn
+    /// of its own; all that arrive meanwhile form the next one.
     fn serve(&mut self) -> Result<u8, Stop> {
         while let Some(first) = self.next_message()? {
             self.state("running")?;
-            self.told_queued(&first)?;
+            self.report_queued(&first)?;
             let mut batch = vec![first];
             while !batch.is_empty() {
                 self.run_turn(batch)?;
@@ -212,12 +214,13 @@ impl Agent {
         Ok(u8::from(self.last_was_error))
     }
 
-    /// Waits for a message, answering control requests. `None` at the end.
+    /// Waits for a message, and handles control requests. Returns `None` at the
+    /// end of input.
     fn next_message(&mut self) -> Result<Option<UserMessage>, Stop> {
         loop {
             match self.incoming.pop_front() {
-                // What came with it is looked at when its turn has begun: an
-                // interrupt right behind a message interrupts that message.
+                // Input after the message is handled once its turn has begun:
+                // an interrupt right behind a message interrupts that message.
                 Some(Input::User(message)) => return Ok(Some(message)),
                 Some(input) => self.handle(input)?,
                 None if self.ended => return Ok(None),
@@ -229,7 +232,7 @@ impl Agent {
         }
     }
 
-    /// Looks at all input there is, without waiting.
+    /// Handles all available input without waiting.
     fn take_input(&mut self) -> Result<(), Stop> {
         self.incoming.extend(self.inbox.take());
         while let Some(input) = self.incoming.pop_front() {
@@ -241,7 +244,7 @@ impl Agent {
     fn handle(&mut self, input: Input) -> Result<(), Stop> {
         match input {
             Input::User(message) => {
-                self.told_queued(&message)?;
+                self.report_queued(&message)?;
                 self.queue.push_back(message);
             }
             Input::Control(control) => self.control(control)?,
@@ -261,7 +264,7 @@ impl Agent {
         Ok(())
     }
 
-    /// One turn over all of `batch`, with one result.
+    /// Runs one turn for all messages of `batch`, with one result.
     fn run_turn(&mut self, batch: Vec<UserMessage>) -> Result<(), Stop> {
         let user_uuids: Vec<String> =
             batch.iter().filter_map(|message| message.uuid.clone()).collect();
@@ -274,7 +277,7 @@ impl Agent {
             user_uuids,
             tokens: Tokens::default(),
             num_turns: 0,
-            said: String::new(),
+            last_text: String::new(),
             failed: false,
             interrupted: false,
             asked: None,
@@ -306,8 +309,8 @@ impl Agent {
         self.total.output += turn.tokens.output;
         let outcome = match aborted {
             Some(tool) => Outcome::Aborted { tool },
-            None if turn.failed => Outcome::Failure(&turn.said),
-            None => Outcome::Success(&turn.said),
+            None if turn.failed => Outcome::Failure(&turn.last_text),
+            None => Outcome::Success(&turn.last_text),
         };
         self.last_was_error = !matches!(outcome, Outcome::Success(_));
         let figures = Figures {
@@ -329,7 +332,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Prints a line that needs the facts of the session and a uuid.
+    /// Prints a line that contains the facts of the session and a uuid.
     fn line(&mut self, build: impl FnOnce(&Facts<'_>, &str) -> Value) -> Result<(), Stop> {
         if self.session_id.is_none() {
             self.session_id = Some(self.ids.uuid());
@@ -349,7 +352,7 @@ impl Agent {
     }
 
     fn state(&mut self, state: &str) -> Result<(), Stop> {
-        if self.tells_state {
+        if self.reports_state {
             self.line(|facts, uuid| lines::state(facts, state, uuid))?;
         }
         Ok(())
@@ -359,7 +362,7 @@ impl Agent {
         self.line(|facts, uuid| lines::lifecycle(facts, command, state, uuid))
     }
 
-    fn told_queued(&mut self, message: &UserMessage) -> Result<(), Stop> {
+    fn report_queued(&mut self, message: &UserMessage) -> Result<(), Stop> {
         match &message.uuid {
             Some(uuid) => self.lifecycle(uuid, "queued"),
             None => Ok(()),

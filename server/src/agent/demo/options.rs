@@ -1,29 +1,30 @@
-//! The command line, read as loosely as a double has to: what it does not
-//! know it ignores, so every flag the relay sends is accepted.
+//! The command line. Unknown flags are ignored, so that every flag the relay
+//! sends is accepted.
 
 use std::ffi::OsString;
 
-/// The flags that change what the demo agent does.
+/// Flags that change the behaviour of the demo agent.
 pub(super) struct Options {
     /// `--include-partial-messages`: `stream_event` lines are printed.
     pub(super) partials: bool,
-    /// `--permission-prompt-tool=stdio`: permission is asked for on stdout.
+    /// `--permission-prompt-tool=stdio`: permission requests are sent on
+    /// stdout.
     pub(super) prompts: bool,
     /// `--permission-mode`, default `default`.
     pub(super) permission_mode: String,
-    /// Whether `bypassPermissions` may be switched on later.
+    /// True if `bypassPermissions` may be set later.
     pub(super) may_bypass: bool,
     /// `--model`, default `demo`.
     pub(super) model: String,
-    /// The session id that the flags ask for, if they do.
+    /// Session id set by the flags.
     pub(super) session_id: Option<String>,
 }
 
-/// The model that `system/init` names when the flags name none.
+/// Model in `system/init` if the flags name none.
 pub(super) const DEFAULT_MODEL: &str = "demo";
 
 impl Options {
-    /// Reads the flags, both as `--flag=value` and as `--flag value`.
+    /// Parses the flags, both as `--flag=value` and as `--flag value`.
     pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Self {
         let mut options = Self {
             partials: false,

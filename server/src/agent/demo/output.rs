@@ -1,4 +1,4 @@
-//! What goes out on stdout, in blocks as large as they come.
+//! Buffered output on stdout.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,33 +6,33 @@ use std::os::fd::AsFd;
 
 use serde_json::Value;
 
-/// Lines are collected up to this many bytes, then written at once. Whoever
-/// waits for anything flushes first, so nothing lies here for long.
+/// Lines are buffered up to this size and written at once. Every wait is
+/// preceded by a flush, so that no line stays in the buffer for long.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// The size asked for the pipe behind stdout, the most that Linux gives to
-/// everybody: each write then moves as much as possible.
+/// Requested capacity of the pipe at stdout, which is the maximum of Linux for
+/// ordinary users: each write then moves as much as possible.
 #[cfg(target_os = "linux")]
 const PIPE_BYTES: usize = 1 << 20;
 
 /// The agent's stdout.
 pub(super) struct Output {
-    // A duplicate of the descriptor, because the standard library's handle
-    // looks for line ends and writes at each of them.
+    // A duplicate of the descriptor, because the standard library's handle is
+    // line-buffered.
     file: File,
     buffer: Vec<u8>,
 }
 
 impl Output {
-    /// Takes stdout over.
+    /// Duplicates stdout.
     ///
     /// # Errors
     ///
-    /// When stdout cannot be duplicated, which is when it is closed.
+    /// Returns an error if stdout is closed.
     pub(super) fn stdout() -> io::Result<Self> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         #[cfg(target_os = "linux")]
-        // Only a matter of speed, and refused where stdout is no pipe.
+        // Only improves speed, and fails if stdout is not a pipe.
         let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_BYTES);
         Ok(Self { file, buffer: Vec::new() })
     }
@@ -53,7 +53,7 @@ impl Output {
         self.file.write_all(lines)
     }
 
-    /// Writes what has been collected.
+    /// Writes the buffer.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.file.write_all(&self.buffer)?;
         self.buffer.clear();
@@ -62,7 +62,7 @@ impl Output {
     }
 }
 
-/// Writes a line to stderr. That nobody reads it is no reason to stop.
+/// Writes a line to stderr. Errors are ignored.
 pub(super) fn stderr(text: &str) {
     let mut line = text.to_owned();
     if !line.ends_with('\n') {

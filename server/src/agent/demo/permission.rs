@@ -1,48 +1,51 @@
-//! Questions to the host, and what becomes of a tool call.
+//! Permission requests to the host, and the results of tool calls.
 
 use serde_json::{Value, json};
 
 use super::{Agent, Stop, lines};
 
-/// What the CLI tells the model about a tool that the user did not want.
+/// The CLI's text to the model for a tool call that the user rejected.
 const REJECTED: &str = "The user doesn't want to proceed with this tool use. The tool use was rejected (eg. if it was a file edit, the new_string was NOT written to the file). STOP what you are doing and wait for the user to tell you how to proceed.";
 
-/// A host's word on a tool.
-enum Verdict {
+/// Decision of the host about a tool call.
+enum Decision {
     Allowed(Value),
     Denied(String),
 }
 
 impl Agent {
-    /// Asks to use `tool` and tells in a message what became of it.
-    pub(super) fn ask_and_tell(&mut self, tool: &str) -> Result<(), Stop> {
+    /// Asks for permission to use `tool` and reports the result in a message.
+    pub(super) fn ask_permission(&mut self, tool: &str) -> Result<(), Stop> {
         self.open_message()?;
         let input = json!({"command": "touch demo.txt", "description": "Ask for permission"});
         self.text_block(0, &format!("May I use {tool}?"), None)?;
         let id = self.tool_block(1, tool, &input)?;
         self.close_message("tool_use")?;
-        let verdict = self.ask(tool, &id, &input)?;
-        let told = match verdict {
-            Verdict::Allowed(input) => {
+        let decision = self.ask(tool, &id, &input)?;
+        let report = match decision {
+            Decision::Allowed(input) => {
                 self.tool_succeeded(&id, "The demo agent runs nothing.")?;
                 format!("permission for {tool}: allow {input}")
             }
-            Verdict::Denied(why) => {
+            Decision::Denied(reason) => {
                 self.denied(tool, &id, &input)?;
-                self.tool_failed(&id, &why, &format!("Error: {why}"))?;
-                format!("permission for {tool}: deny {why}")
+                self.tool_failed(&id, &reason, &format!("Error: {reason}"))?;
+                format!("permission for {tool}: deny {reason}")
             }
         };
-        self.say(&told)
+        self.say(&report)
     }
 
-    /// The host's answer to `can_use_tool`, or what the mode decides.
-    fn ask(&mut self, tool: &str, tool_use_id: &str, input: &Value) -> Result<Verdict, Stop> {
+    /// Returns the host's answer to `can_use_tool`, or the decision of the
+    /// permission mode.
+    fn ask(&mut self, tool: &str, tool_use_id: &str, input: &Value) -> Result<Decision, Stop> {
         if self.permission_mode == "bypassPermissions" {
-            return Ok(Verdict::Allowed(input.clone()));
+            return Ok(Decision::Allowed(input.clone()));
         }
         if !self.options.prompts || self.permission_mode == "dontAsk" {
-            return Ok(Verdict::Denied(format!("{tool} was blocked: there is nobody to ask.")));
+            return Ok(Decision::Denied(format!(
+                "{tool} was blocked: permission prompts are off."
+            )));
         }
         let id = self.ids.uuid();
         self.turn()?.asked = Some(id.clone());
@@ -64,30 +67,31 @@ impl Agent {
             self.wait(None)?;
         };
         self.state("running")?;
-        let failed =
-            |why: &str| Ok(Verdict::Denied(format!("Tool permission request failed: {why}")));
+        let failed = |reason: &str| {
+            Ok(Decision::Denied(format!("Tool permission request failed: {reason}")))
+        };
         let Some(answer) = answer else {
             return failed("Error: Tool permission stream closed before response received");
         };
         match answer {
             Ok(answer) if answer["behavior"] == "allow" => {
                 let updated = answer.get("updatedInput").filter(|input| input.is_object());
-                Ok(Verdict::Allowed(updated.unwrap_or(input).clone()))
+                Ok(Decision::Allowed(updated.unwrap_or(input).clone()))
             }
             Ok(answer) if answer["behavior"] == "deny" && answer["message"].is_string() => {
                 if answer["interrupt"] == true {
                     return Err(self.rejected(tool, tool_use_id, input)?);
                 }
-                Ok(Verdict::Denied(answer["message"].as_str().unwrap_or_default().to_owned()))
+                Ok(Decision::Denied(answer["message"].as_str().unwrap_or_default().to_owned()))
             }
             Ok(_) => failed(
                 "ZodError: invalid_union: expected behavior \"allow\" or \"deny\" with a message",
             ),
-            Err(why) => failed(&format!("Error: {why}")),
+            Err(reason) => failed(&format!("Error: {reason}")),
         }
     }
 
-    /// Prints what follows on a tool call that the user cut off.
+    /// Prints the lines for a tool call that the user rejected.
     fn rejected(&mut self, tool: &str, tool_use_id: &str, input: &Value) -> Result<Stop, Stop> {
         self.denied(tool, tool_use_id, input)?;
         self.turn()?.num_turns += 1;

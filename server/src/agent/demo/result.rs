@@ -4,23 +4,24 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lines::{Facts, name_covered};
+use super::lines::{Facts, add_user_uuids};
 
-/// How a turn ended.
+/// Outcome of a turn.
 pub(super) enum Outcome<'a> {
-    /// With this last text.
+    /// Success, with the last text.
     Success(&'a str),
-    /// As after an error of the API: `success`, and yet an error.
+    /// Failure as after an API error: the subtype is `success`, and `is_error`
+    /// is set.
     Failure(&'a str),
-    /// By an interrupt.
+    /// Interrupted.
     Aborted {
-        /// In a tool or its permission, rather than in a reply.
+        /// True if it was interrupted in a tool call or its permission request.
         tool: bool,
     },
 }
 
-/// The figures of a turn and of the process so far. Tokens and cost are made
-/// up, but they add up.
+/// Figures of a turn and of the process so far. Tokens and cost are invented,
+/// but their sums are right.
 pub(super) struct Figures {
     pub(super) turn: Tokens,
     pub(super) total: Tokens,
@@ -38,7 +39,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// US dollars at an invented price: 4 for a million in, 20 out.
+    /// Returns US dollars at an invented price: 4 per million in, 20 out.
     fn cost(self) -> f64 {
         (self.input * 4 + self.output * 20) as f64 / 1e6
     }
@@ -63,7 +64,7 @@ impl Tokens {
     }
 }
 
-/// `result`, the last line of a turn.
+/// Builds `result`, the last line of a turn.
 pub(super) fn result(
     facts: &Facts<'_>,
     outcome: &Outcome<'_>,
@@ -140,7 +141,8 @@ pub(super) fn result(
                 "[ede_diagnostic] result_type=user last_content_type=n/a stop_reason={}",
                 stop_reason.as_str().unwrap_or("null")
             )]);
-            // Its place is this one only here; setting it again keeps it.
+            // Only this case has the key at this position; setting it again
+            // keeps the position.
             if let Some(last) = user_uuids.last() {
                 line["user_message_uuid"] = json!(last);
             }
@@ -154,7 +156,7 @@ pub(super) fn result(
         line["time_to_request_ms"] = json!(1);
         line["first_content_frame_ms"] = json!(1);
     }
-    name_covered(&mut line, user_uuids);
+    add_user_uuids(&mut line, user_uuids);
     line["queued_turn_count"] = json!(0);
     line["result_index"] = json!(figures.result_index);
     line["model_usage_since_last_result"] = figures.turn.by_model(facts.model);

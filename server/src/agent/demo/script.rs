@@ -1,21 +1,22 @@
-//! Scripts: what a message that is a JSON object asks for.
+//! Scripts: messages that are JSON objects.
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, de};
 
-/// The longest line that `size` can ask for.
+/// Maximum line length that `size` can ask for.
 const MAX_SIZE_BYTES: usize = 256 << 20;
 
-/// The most lines that `n` can ask for: their numbers have twelve digits.
+/// Maximum number of lines that `n` can ask for: their numbers have twelve
+/// digits.
 const MAX_N: u64 = 10_u64.pow(DIGITS as u32) - 1;
 
-/// Bytes of lines that are built at once and written over and over.
+/// Size of the block of lines that is built once and written repeatedly.
 const BLOCK_BYTES: usize = 256 << 10;
 
 const DIGITS: usize = 12;
 
-/// One script. The keys and their order are in the module's documentation.
+/// A script. The keys and their order are in the module's documentation.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Script {
@@ -23,7 +24,7 @@ pub(super) struct Script {
     pub(super) stderr: Option<String>,
     pub(super) permission: Option<String>,
     pub(super) echo: bool,
-    /// Anything a host wants to have back with `echo`.
+    /// Arbitrary data of the host, returned by `echo`.
     pub(super) note: de::IgnoredAny,
     pub(super) n: u64,
     pub(super) size: usize,
@@ -32,18 +33,18 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// `None` when `text` is no JSON object and so no script.
+    /// Parses a script. Returns `None` if `text` is not a JSON object.
     ///
     /// # Errors
     ///
-    /// In words, when it is one but asks for something that there is not.
+    /// Returns a message if the object is not a valid script.
     pub(super) fn parse(text: &str) -> Option<Result<Self, String>> {
         if !text.trim_start().starts_with('{') {
             return None;
         }
         let script = match serde_json::from_str::<Self>(text) {
             Ok(script) => script,
-            // Whether it is JSON at all is asked only then: it may be huge.
+            // Checked only after a failure, because the text may be huge.
             Err(error) => {
                 serde_json::from_str::<de::IgnoredAny>(text).ok()?;
                 return Some(Err(error.to_string()));
@@ -62,27 +63,27 @@ impl Script {
     }
 }
 
-/// Numbered `assistant` lines of one exact size, built once and then only
-/// renumbered: what makes millions of them a second possible.
+/// Numbered `assistant` lines of one exact size, which are built once and then
+/// only renumbered. This makes millions of lines per second possible.
 pub(super) struct Lines {
     block: Vec<u8>,
     line_bytes: usize,
-    /// Where in a line the number stands.
-    places: [usize; 2],
+    /// Positions of the number in a line.
+    positions: [usize; 2],
     count: usize,
     number: [u8; DIGITS],
 }
 
 impl Lines {
-    /// Lines of `size` bytes without the newline, or of the smallest size
-    /// there is. `total` is how many will be asked for, `run` makes the uuids
-    /// of these lines others than those of the next script: 8 hex digits.
+    /// Creates lines of `size` bytes without the newline, or of the minimum
+    /// size. `total` is the number of lines that will be needed, and `run`
+    /// distinguishes the uuids from those of other scripts: 8 hex digits.
     pub(super) fn new(size: usize, total: u64, session_id: &str, run: &str) -> Self {
-        let (mut line, mut places) = (Vec::new(), [0; 2]);
+        let (mut line, mut positions) = (Vec::new(), [0; 2]);
         line.extend_from_slice(
             br#"{"type":"assistant","message":{"role":"assistant","content":[{"type":"text","text":""#,
         );
-        places[0] = line.len();
+        positions[0] = line.len();
         line.extend_from_slice(&[b'0'; DIGITS]);
         let rest = format!(
             r#""}}]}},"parent_tool_use_id":null,"session_id":{},"uuid":"{run}-0000-4000-8000-"#,
@@ -92,25 +93,26 @@ impl Lines {
         let padding = size.saturating_sub(line.len() + after);
         line.resize(line.len() + padding, b'x');
         line.extend_from_slice(rest.as_bytes());
-        places[1] = line.len();
+        positions[1] = line.len();
         line.extend_from_slice(&[b'0'; DIGITS]);
         line.extend_from_slice(b"\"}\n");
         let count = (BLOCK_BYTES / line.len()).max(1).min(total.max(1) as usize);
         Self {
             line_bytes: line.len(),
             block: line.repeat(count),
-            places,
+            positions,
             count,
             number: [b'0'; DIGITS],
         }
     }
 
-    /// Bytes of a line, its newline included.
+    /// Returns the length of a line, including its newline.
     pub(super) fn line_bytes(&self) -> usize {
         self.line_bytes
     }
 
-    /// The next lines: as many as there is place for, but at most `most`.
+    /// Returns the next lines: as many as fit into the block, but at most
+    /// `most`.
     pub(super) fn next(&mut self, most: u64) -> (&[u8], u64) {
         let count = usize::try_from(most).unwrap_or(usize::MAX).min(self.count);
         let bytes = count * self.line_bytes;
@@ -122,7 +124,7 @@ impl Lines {
                 }
                 *digit = b'0';
             }
-            for at in self.places {
+            for at in self.positions {
                 line[at..at + DIGITS].copy_from_slice(&self.number);
             }
         }
@@ -130,18 +132,18 @@ impl Lines {
     }
 }
 
-/// How many lines are due when.
-pub(super) struct Pace {
+/// Schedule of the lines.
+pub(super) struct Schedule {
     start: Instant,
     rate: Option<f64>,
 }
 
-impl Pace {
+impl Schedule {
     pub(super) fn new(rate: Option<f64>) -> Self {
         Self { start: Instant::now(), rate }
     }
 
-    /// Lines due by now, the first one at once.
+    /// Returns the number of lines due by now; the first one is due at once.
     pub(super) fn due(&self, total: u64) -> u64 {
         match self.rate {
             Some(rate) => {
@@ -151,7 +153,7 @@ impl Pace {
         }
     }
 
-    /// The time until line `number`, counted from 0, is due.
+    /// Returns the time until line `number`, counted from 0, is due.
     pub(super) fn until(&self, number: u64) -> Duration {
         let at = number as f64 / self.rate.unwrap_or(f64::INFINITY);
         let at = Duration::try_from_secs_f64(at).unwrap_or(Duration::MAX);
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_script_is_told_why() {
+    fn an_invalid_script_has_a_reason() {
         for (text, word) in [
             (r#"{"typo":1}"#, "typo"),
             (r#"{"n":-1}"#, "-1"),

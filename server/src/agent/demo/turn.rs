@@ -1,20 +1,20 @@
-//! What happens in a turn: its scripts, and how it waits.
+//! The work of a turn: its scripts and its waiting.
 
 use std::time::{Duration, Instant};
 
 use super::input::UserMessage;
 use super::output;
-use super::script::{Lines, Pace, Script};
+use super::script::{Lines, Schedule, Script};
 use super::{Agent, Stop, Turn, lines};
 
-/// The longest wait; a script that asks for more gets this.
+/// Maximum time of a wait; longer ones are shortened.
 const MAX_SLEEP: Duration = Duration::from_secs(86_400);
 
 impl Agent {
-    /// Answers the messages of one turn: its scripts in their order, then all
-    /// plain text with one reply.
+    /// Answers the messages of one turn: its scripts in order, then all plain
+    /// text with one reply.
     pub(super) fn answer_messages(&mut self, batch: Vec<UserMessage>) -> Result<(), Stop> {
-        // An interrupt that came with the message still lets the turn begin.
+        // An interrupt that arrived with the message still lets the turn begin.
         let early = self.checkpoint();
         if !matches!(early, Err(Stop::BadInput(_))) {
             self.line(lines::init)?;
@@ -27,7 +27,7 @@ impl Agent {
             match script {
                 Some(Ok(script)) => self.run_script(script, message.text)?,
                 Some(Err(error)) => {
-                    self.say(&format!("This script was not understood: {error}"))?;
+                    self.say(&format!("This script is not valid: {error}"))?;
                     self.turn()?.failed = true;
                 }
                 None => plain.push(message.text),
@@ -47,7 +47,7 @@ impl Agent {
             output::stderr(text);
         }
         if let Some(tool) = &script.permission {
-            self.ask_and_tell(tool)?;
+            self.ask_permission(tool)?;
         }
         if script.echo {
             self.say(&text)?;
@@ -62,19 +62,19 @@ impl Agent {
         Ok(())
     }
 
-    /// Emits numbered lines, at a pace if there is one.
+    /// Emits numbered lines, at the rate if there is one.
     fn emit(&mut self, total: u64, size: usize, rate: Option<f64>) -> Result<(), Stop> {
         let run = self.ids.uuid();
         let session_id = self.session_id.as_deref().unwrap_or_default();
         let mut lines = Lines::new(size, total, session_id, &run[..8]);
         let line_bytes = lines.line_bytes();
-        let pace = Pace::new(rate);
+        let schedule = Schedule::new(rate);
         let mut done = 0;
         while done < total {
             self.checkpoint()?;
-            let due = pace.due(total);
+            let due = schedule.due(total);
             if due <= done {
-                self.sleep(pace.until(done))?;
+                self.sleep(schedule.until(done))?;
                 continue;
             }
             let (block, count) = lines.next(due - done);
@@ -84,11 +84,11 @@ impl Agent {
         let turn = self.turn()?;
         turn.num_turns += 1;
         turn.tokens.output += total;
-        turn.said = format!("emitted {total} lines of {} bytes", line_bytes - 1);
+        turn.last_text = format!("emitted {total} lines of {} bytes", line_bytes - 1);
         Ok(())
     }
 
-    /// Looks at the input; an interrupt ends what is being done.
+    /// Handles input. Returns an error if the turn was interrupted.
     fn checkpoint(&mut self) -> Result<(), Stop> {
         self.take_input()?;
         if self.turn()?.interrupted { Err(Stop::Interrupted { tool: false }) } else { Ok(()) }
@@ -103,11 +103,11 @@ impl Agent {
         self.checkpoint()
     }
 
-    /// Waits for input or until the time has come, then looks at the input.
+    /// Waits for input or the deadline, then handles the input.
     pub(super) fn wait(&mut self, until: Option<Instant>) -> Result<(), Stop> {
         self.out.flush()?;
         if self.ended {
-            // Nothing more can come, and what is there has been looked at.
+            // No more input can arrive, and all of it has been handled.
             if let Some(until) = until {
                 std::thread::sleep(until.saturating_duration_since(Instant::now()));
             }
@@ -119,7 +119,7 @@ impl Agent {
         self.take_input()
     }
 
-    /// The running turn. There is one wherever this is asked.
+    /// Returns the running turn. All callers run during one.
     pub(super) fn turn(&mut self) -> Result<&mut Turn, Stop> {
         self.turn.as_mut().ok_or(Stop::Interrupted { tool: false })
     }
