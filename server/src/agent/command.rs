@@ -1,4 +1,4 @@
-//! The program to run, and the bounds of its arguments and variables.
+//! The program to run, and limits of its arguments and variables.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -6,26 +6,26 @@ use std::path::{Path, PathBuf};
 use claude_relay_protocol::config::MAX_ARGUMENT_BYTES;
 use claude_relay_protocol::text;
 
-/// How long one argument or variable may be: Linux's `MAX_ARG_STRLEN` less its
-/// closing NUL. A configuration is held to less; this catches the rest, such
-/// as a list that a mode adds to.
+/// Maximum length of one argument or variable: Linux's `MAX_ARG_STRLEN` without
+/// the closing NUL. Configuration fields have a lower limit; this one also
+/// covers lists that a mode extends.
 const MAX_TOKEN_BYTES: usize = 128 * 1024 - 1;
 const _: () = assert!(MAX_ARGUMENT_BYTES < MAX_TOKEN_BYTES);
 
-/// An argument or variable that no program can be given.
+/// An argument or variable that cannot be passed to a program.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {reason}")]
 pub struct ArgumentError {
-    /// The flag or the variable, without the value.
+    /// The flag or variable, without its value.
     pub name: String,
     /// The reason.
     pub reason: &'static str,
 }
 
-/// The program and the arguments that come before all others.
+/// Returns the program and the arguments that precede all others.
 pub(crate) fn program(claude_path: &Path) -> (PathBuf, Vec<OsString>) {
-    // The working directory is another one than the server's: a relative path
-    // has to be made absolute here, a bare name is looked up in PATH.
+    // The working directory differs from the server's, so a relative path is
+    // made absolute here. A bare name is searched in PATH.
     let is_path = claude_path.components().nth(1).is_some();
     let path = match std::path::absolute(claude_path) {
         Ok(absolute) if is_path => absolute,
@@ -35,7 +35,7 @@ pub(crate) fn program(claude_path: &Path) -> (PathBuf, Vec<OsString>) {
     if script { (PathBuf::from("node"), vec![path.into()]) } else { (path, Vec::new()) }
 }
 
-/// Checks what the system would refuse with an error that names nothing.
+/// Checks what the system would refuse without naming the argument.
 pub(in crate::agent) fn check(
     args: &[OsString],
     env: &[(OsString, OsString)],

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::{INSTALL, INSTALL_CODEX, codex, provider};
 use crate::settings::Settings;
 
-/// What each agent says its version is, or why that is not known.
+/// Version of each agent, or the reason why it is not known.
 pub type Versions = Vec<(Provider, Result<String, String>)>;
 
-/// The executable of each agent, or why there is none to ask.
+/// Returns the executable of each agent, or the reason why there is none.
 pub fn executables(settings: &Settings) -> [(Provider, Result<PathBuf, String>); 2] {
     let found = |found: Option<PathBuf>, path: &Path| {
         found.ok_or_else(|| format!("{} was not found", path.display()))
@@ -24,7 +24,7 @@ pub fn executables(settings: &Settings) -> [(Provider, Result<PathBuf, String>);
     [(Provider::Claude, found(settings.claude(), &settings.claude_path)), (Provider::Codex, codex)]
 }
 
-/// What is known of the configured agent; `versions` once they are known.
+/// Describes the configured agent; `versions` if they are known.
 #[must_use]
 pub fn describe(settings: &Settings, config: &QueryConfig, versions: Option<&Versions>) -> Value {
     if settings.demo {
@@ -46,8 +46,7 @@ pub fn describe(settings: &Settings, config: &QueryConfig, versions: Option<&Ver
     agent
 }
 
-/// Every agent there is, whether it can be started, and its version once that
-/// is known.
+/// Describes all agents: availability, and version if it is known.
 #[must_use]
 pub fn providers(settings: &Settings, versions: Option<&Versions>) -> Value {
     let mut claude = json!({ "installed": settings.claude().is_some() });
@@ -72,7 +71,8 @@ fn add_version(to: &mut Value, provider: Provider, versions: Option<&Versions>) 
     }
 }
 
-/// Fields of a configuration that its agent has nothing like, with reasons.
+/// Returns the fields of a configuration without an equivalent in its agent,
+/// with reasons.
 #[must_use]
 pub fn ignored(settings: &Settings, config: &QueryConfig) -> Vec<String> {
     match provider(settings, config) {

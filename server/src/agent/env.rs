@@ -1,7 +1,7 @@
-//! The agent's environment: the server's, less what must not reach it, plus
-//! what the SDK sets, plus the configuration's.
+//! Environment of the agent: the server's without some variables, plus those
+//! that the SDK sets, plus those of the configuration.
 //!
-//! Every tool that the agent runs inherits all of this.
+//! Every tool of the agent inherits it.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,8 +9,8 @@ use std::ffi::{OsStr, OsString};
 use claude_relay_protocol::config::QueryConfig;
 use claude_relay_protocol::credentials;
 
-/// Variables of the server that the agent does not get, each with the reason.
-/// A `*` at the end stands for any rest.
+/// Variables of the server that the agent does not get, each with the reason. A
+/// `*` at the end matches any suffix.
 pub const REMOVED: [(&str, &str); 21] = [
     ("E2B_API_KEY", "it controls the sandboxes of the whole account"),
     ("E2B_ACCESS_TOKEN", "it controls the account itself"),
@@ -36,17 +36,17 @@ pub const REMOVED: [(&str, &str); 21] = [
 ];
 
 /// Variables that the agent always gets, each with the reason. A configured
-/// `env` still goes over them.
+/// `env` overrides them.
 pub const SET: [(&str, &str, &str); 3] = [
     ("CLAUDE_CODE_ENTRYPOINT", "sdk-ts", "as the SDK: its frames depend on who calls"),
     ("CLAUDE_AGENT_SDK_VERSION", "0.3.329", "as the SDK, whose command line is copied here"),
     ("CLAUDE_CODE_SDK_READS_SESSION_STATE", "1", "as the SDK: asks for session state frames"),
 ];
 
-/// Variables beside the credentials by which the agent logs in or chooses
-/// where. When the configuration brings a credential, neither these nor the
-/// server's credentials may win over it: the agent prefers some kinds to
-/// others, and a cloud provider to all.
+/// Variables besides the credentials that select the agent's login. If the
+/// configuration has a credential, these and the server's credentials are
+/// removed: the agent prefers some kinds to others, and a cloud provider to
+/// all.
 const LOGIN_CHOICES: [&str; 5] = [
     "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR",
     "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR",
@@ -55,9 +55,9 @@ const LOGIN_CHOICES: [&str; 5] = [
     "CLAUDE_CODE_USE_VERTEX",
 ];
 
-/// The whole environment, sorted by name. `root_in_sandbox`: the agent runs as
-/// root without permission checks, which it does only when told that it is in
-/// a sandbox.
+/// Returns the whole environment, sorted by name. `root_in_sandbox` is true if
+/// the agent runs as root without permission checks, which it refuses unless
+/// the environment says that it is in a sandbox.
 pub(in crate::agent) fn environment(
     config: &QueryConfig,
     inherited: &[(OsString, OsString)],
@@ -79,12 +79,13 @@ pub(in crate::agent) fn environment(
     let mut env: BTreeMap<OsString, OsString> = inherited
         .iter()
         .filter(|(name, _)| !is_removed(name))
-        // Headers for the server's own gateway are not for another address.
+        // Headers for the server's own gateway must not be sent to another
+        // address.
         .filter(|(name, _)| !own_address || name != credentials::CUSTOM_HEADERS)
         .filter(|(name, _)| !own_login || !is_login(name))
         .cloned()
         .collect();
-    // An update would replace the program under a process that lives for days.
+    // An update would replace the program of a process that runs for days.
     env.entry("DISABLE_AUTOUPDATER".into()).or_insert_with(|| "1".into());
     if root_in_sandbox {
         env.insert("IS_SANDBOX".into(), "1".into());

@@ -1,7 +1,7 @@
-//! The agent: its start, and the dialect in which the session speaks with it.
+//! The agent: its start, and the dialect between the session and its protocol.
 //!
-//! One [`Dialect`] lives as long as one run of the agent. The set of agents is
-//! closed, so every difference between them is a `match` in this file.
+//! Each run of the agent has one [`Dialect`]. The set of agents is closed, so
+//! the differences between them are `match`es in this file.
 
 pub mod claude;
 pub mod codex;
@@ -28,31 +28,32 @@ use protocol::{Accepts, ControlOutcome, ProtocolAction, Route, UnsupportedMessag
 
 pub use start::{StartError, Started, start};
 
-/// The subcommand under which this program is the built-in agent.
+/// Subcommand that runs the built-in agent.
 pub const DEMO_AGENT: &str = "demo-agent";
 
-/// What installs the CLI.
+/// Command that installs Claude Code.
 pub const INSTALL: &str = "npm install -g @anthropic-ai/claude-code";
 
-/// What installs Codex.
+/// Command that installs Codex.
 pub(crate) const INSTALL_CODEX: &str = "npm install -g @openai/codex";
 
-/// Which agent a configuration starts. The built-in one stands in for all.
+/// Returns the agent that a configuration selects. The built-in one replaces
+/// all.
 pub(in crate::agent) fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
     if settings.demo { Provider::Claude } else { config.provider }
 }
 
-/// One run's side of the conversation.
+/// State of the agent's protocol for one run.
 #[derive(Debug)]
 pub enum Dialect {
-    /// Claude Code's.
+    /// Claude Code.
     Claude,
-    /// Codex's.
+    /// Codex.
     Codex(Box<Codex>),
 }
 
 impl Dialect {
-    /// Looks at one line of the agent.
+    /// Routes one line of the agent.
     pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
         match self {
             Self::Claude => claude::classify(line),
@@ -60,7 +61,7 @@ impl Dialect {
         }
     }
 
-    /// What can be handed over now.
+    /// Returns the kinds of input that the agent accepts now.
     #[must_use]
     pub fn accepts(&self) -> Accepts {
         match self {
@@ -70,11 +71,12 @@ impl Dialect {
         }
     }
 
-    /// What to write for a message of the client: the line of its `data`.
+    /// Returns the line to write for a message of the client. `data` is the
+    /// line of its `data`.
     ///
     /// # Errors
     ///
-    /// When the agent knows nothing like it.
+    /// Returns an error if the agent has no equivalent.
     pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, UnsupportedMessage> {
         match self {
             Self::Claude => Ok(Input::Message(data)),
@@ -82,17 +84,18 @@ impl Dialect {
         }
     }
 
-    /// A message that was handed over and is known not to have been taken;
-    /// asked once the run is over.
+    /// Takes the message that was sent and is known not to have been read.
+    /// Called when the run is over.
     pub fn unanswered(&mut self) -> Option<Bytes> {
         match self {
-            // What it has not read lies in the pipe.
+            // Its unread messages are in the pipe.
             Self::Claude => None,
             Self::Codex(codex) => codex.unanswered(),
         }
     }
 
-    /// What stops the running turn; nothing when there is none to stop.
+    /// Returns the line that interrupts the running turn, if one has to be
+    /// written.
     pub fn interrupt(&mut self, now: Instant) -> Option<Bytes> {
         match self {
             Self::Claude => Some(claude::interrupt()),
@@ -100,9 +103,9 @@ impl Dialect {
         }
     }
 
-    /// Whether an interrupt is still being carried out that the end of its
-    /// input would cut short: an agent that goes on elsewhere keeps running
-    /// what it was not told to end.
+    /// Returns true while an interrupt is in progress that closing the agent's
+    /// input would cut short: an agent that runs elsewhere would go on with its
+    /// command.
     #[must_use]
     pub fn is_interrupting(&self) -> bool {
         match self {
@@ -111,8 +114,8 @@ impl Dialect {
         }
     }
 
-    /// What to do with a control request of the client. `id` is the relay's
-    /// own for it, `request` its object as JSON on one line.
+    /// Handles a control request of the client. `id` is the relay's id for it,
+    /// `request` its object as JSON on one line.
     pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> ControlOutcome {
         match self {
             Self::Claude => ControlOutcome::Write(claude::control_request(id, request)),
@@ -120,8 +123,8 @@ impl Dialect {
         }
     }
 
-    /// The next thing that the protocol itself wants; to be asked for after
-    /// every event until there is none.
+    /// Returns the next action of the protocol. Called after every event until
+    /// there is none.
     pub fn next_action(&mut self) -> Option<ProtocolAction> {
         match self {
             Self::Claude => None,
@@ -129,7 +132,7 @@ impl Dialect {
         }
     }
 
-    /// When [`Self::on_time`] is due.
+    /// Returns the time of the next call of [`Self::on_time`].
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self {
@@ -138,7 +141,8 @@ impl Dialect {
         }
     }
 
-    /// Gives up what takes too long; see [`Self::next_action`] for what follows.
+    /// Handles deadlines that have passed. The consequences are returned by
+    /// [`Self::next_action`].
     pub fn on_time(&mut self, now: Instant) {
         match self {
             Self::Claude => {}

@@ -1,22 +1,22 @@
-//! What the agent may do at most: a ceiling that the operator sets.
+//! Permission ceiling: the most that the agent may do, set by the operator.
 //!
-//! | mode | what the agent may do |
+//! | mode | permissions of the agent |
 //! |---|---|
 //! | `safe` | text only |
-//! | `ask` | anything, after asking |
-//! | `agentic` | read and write files in the workspace; no shell, no network tools |
-//! | `unrestricted` | anything |
+//! | `ask` | everything, after asking |
+//! | `agentic` | reads and writes files in the workspace; no shell, no network tools |
+//! | `unrestricted` | everything |
 //!
-//! A configuration can go below the ceiling and never above it. In `ask` the
-//! client that answers the agent's questions may also answer beforehand
-//! (`allowedTools`, an MCP server of its own); what it may not do is to have
-//! nobody asked at all. In `safe` and `agentic` nobody is asked, so everything
-//! is refused that could run a program or bring a tool in by another door.
+//! A configuration can lower the ceiling but not raise it. In `ask`, the client
+//! that answers permission requests may also answer in advance (`allowedTools`,
+//! its own MCP servers), but it may not turn the requests off. In `safe` and
+//! `agentic` nobody is asked, so every field is refused that could run a
+//! program or add a tool.
 //!
-//! The agent itself enforces all this; a bug in it is a hole here, which the
-//! sandbox is for. Seen in `agentic`: the CLI 2.1.197 lists names outside the
-//! workspace (`Glob` with an absolute pattern) but reads nothing there;
-//! 2.1.329 refuses that, too.
+//! The agent enforces the mode, so a bug in it is a gap, which the sandbox
+//! covers. Observed in `agentic`: CLI 2.1.197 lists names outside the workspace
+//! (`Glob` with an absolute pattern) but reads nothing there; 2.1.329 refuses
+//! that too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,28 +25,28 @@ use claude_relay_protocol::config::{PermissionMode, QueryConfig, SettingSource, 
 use claude_relay_protocol::json::{elements, fields, string};
 use serde_json::value::RawValue;
 
-/// The tools that exist in [`Mode::Agentic`].
+/// Tools that exist in [`Mode::Agentic`].
 pub const AGENTIC_TOOLS: [&str; 5] = ["Read", "Write", "Edit", "Glob", "Grep"];
 
-/// What the agent may do at most.
+/// Ceiling of the agent's permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Text only.
     Safe,
-    /// Anything, after asking.
+    /// Everything, after asking.
     #[default]
     Ask,
     /// Read and write files in the workspace.
     Agentic,
-    /// Anything.
+    /// Everything.
     Unrestricted,
 }
 
 impl Mode {
-    /// All of them, from the narrowest to the widest.
+    /// All modes, from the narrowest to the widest.
     pub const ALL: [Self; 4] = [Self::Safe, Self::Agentic, Self::Ask, Self::Unrestricted];
 
-    /// The name on the command line and on the wire.
+    /// Returns the name on the command line and on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,8 +57,8 @@ impl Mode {
         }
     }
 
-    /// Whether a control request of a client would lead past the ceiling, and
-    /// why. All others are the agent's business.
+    /// Returns the reason if a control request of a client would exceed the
+    /// ceiling. The agent decides about all others.
     #[must_use]
     pub fn refuse_control(self, subtype: &str, request: &str) -> Option<String> {
         match subtype {
@@ -81,8 +81,8 @@ impl Mode {
         }
     }
 
-    /// Whether the rules that come with an approval (`updatedPermissions`, an
-    /// array) would lead past the ceiling, and why.
+    /// Returns the reason if the rules of an approval (`updatedPermissions`, an
+    /// array) would exceed the ceiling.
     #[must_use]
     pub fn refuse_updates(self, updates: &RawValue) -> Option<String> {
         elements(updates).ok()?.into_iter().find_map(|update| {
@@ -92,7 +92,7 @@ impl Mode {
     }
 
     fn refuse_permission_mode(self, asked: &RawValue) -> Option<String> {
-        // The agent knows what to do with a mode that is none.
+        // The agent handles unknown modes.
         let mode = PermissionMode::from_name(&string(asked)?)?;
         (!self.allows(mode)).then(|| {
             format!(
@@ -102,23 +102,24 @@ impl Mode {
         })
     }
 
-    /// Whether the agent may be put into `mode`, at its start or while it runs.
+    /// Returns true if the agent may be put into `mode`, at its start or later.
     #[must_use]
     pub fn allows(self, mode: PermissionMode) -> bool {
         match mode {
-            // "auto" lets a model answer what the user was to be asked.
+            // With "auto", a model answers in place of the user.
             PermissionMode::BypassPermissions | PermissionMode::Auto => self == Self::Unrestricted,
-            // The CLI reads outside the workspace without asking while it plans.
+            // While planning, the CLI reads files outside the workspace without
+            // asking.
             PermissionMode::Plan => self != Self::Agentic,
             PermissionMode::Default | PermissionMode::AcceptEdits | PermissionMode::DontAsk => true,
         }
     }
 
-    /// Checks that `config` stays below this ceiling.
+    /// Checks that `config` does not exceed this ceiling.
     ///
     /// # Errors
     ///
-    /// The first field that does not, with the reason.
+    /// Returns the first field that does, with the reason.
     pub fn check(self, config: &QueryConfig) -> Result<(), Exceeds> {
         let refuse = |field, reason| Err(Exceeds { field, mode: self, reason });
         if let Some(mode) = config.permission_mode
@@ -165,11 +166,11 @@ impl Mode {
         Ok(())
     }
 
-    /// The settings files that count when the configuration names none.
+    /// Returns the settings files that apply if the configuration names none.
     pub(crate) fn setting_sources(self) -> &'static [SettingSource] {
         match self {
-            // Project settings can hold hooks, which are commands, and the
-            // agent may write into the project.
+            // Project settings can contain hooks, which are commands, and the
+            // agent may write to the project.
             Self::Safe | Self::Agentic => &[],
             Self::Ask | Self::Unrestricted => &[SettingSource::Project],
         }
@@ -201,20 +202,20 @@ impl FromStr for Mode {
     }
 }
 
-/// A mode that does not exist.
+/// Parse error of [`Mode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected safe, ask, agentic or unrestricted")]
 pub struct UnknownMode;
 
-/// A configuration that asks for more than the operator lets the agent do.
+/// A configuration that exceeds the ceiling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: not possible in mode {mode} of this server: {reason}")]
 pub struct Exceeds {
-    /// The field that asks for it.
+    /// The field.
     pub field: &'static str,
     /// The ceiling.
     pub mode: Mode,
-    /// Why it would go beyond.
+    /// Reason for which the field exceeds it.
     pub reason: &'static str,
 }
 
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_read_as_they_are_written() {
+    fn modes_parse_as_they_are_displayed() {
         for mode in Mode::ALL {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_unrestricted_goes_unasked() {
+    fn only_unrestricted_turns_permission_requests_off() {
         for permission in ["bypassPermissions", "auto"] {
             let body = format!(r#"{{"permissionMode":"{permission}"}}"#);
             assert!(check(Mode::Unrestricted, &body).is_ok());
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn no_request_and_no_answer_leads_past_the_ceiling() {
+    fn no_request_and_no_answer_exceeds_the_ceiling() {
         let bypass = r#"{"permissions":{"defaultMode":"plan","defaultMode":"bypassPermissions"}}"#;
         let flags = format!(r#"{{"subtype":"apply_flag_settings","settings":{bypass}}}"#);
         let updates = |kind: &str, mode: &str| {
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_narrow_modes_refuse_every_other_door() {
+    fn the_narrow_modes_refuse_every_field_that_adds_programs_or_tools() {
         for body in [
             r#"{"tools":["Bash"]}"#,
             r#"{"tools":["Read,Bash"]}"#,
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_narrow_modes_take_what_stays_below() {
+    fn the_narrow_modes_accept_fields_within_the_ceiling() {
         for body in [
             r#"{"model":"m","systemPrompt":"s","maxTurns":1,"cwd":"a","anthropicApiKey":"k"}"#,
             r#"{"tools":[],"allowedTools":[],"agents":{},"mcpServers":{},"settingSources":[],"env":{}}"#,

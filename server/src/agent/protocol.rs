@@ -1,7 +1,7 @@
-//! The types in which the session and an agent's dialect speak to each other.
+//! The types between the session and the dialects of the agents.
 //!
-//! A dialect turns what the session wants into lines for the agent, and each
-//! line of the agent into a [`Route`]; the session knows neither.
+//! A dialect translates the session's requests into lines for the agent, and
+//! each line of the agent into a [`Route`]. The session knows neither format.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,142 +11,140 @@ use claude_relay_protocol::turns::Signal;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// What is to be done with one line of the agent.
+/// Route of one line of the agent.
 #[derive(Debug)]
 pub enum Route<'a> {
-    /// It goes to the client as it is.
+    /// Sent to the client unchanged.
     Forward(TurnEvent<'a>),
-    /// It is between agent and host only.
+    /// Not sent to the client, because it is meant for the host.
     Hidden(TurnEvent<'a>),
-    /// The agent has taken the first request: it can do its work.
+    /// The response to the first request: the agent can work.
     Ready {
-        /// An object of `commands` and `models`, if the agent tells them.
+        /// Object with `commands` and `models`, if the agent lists them.
         offers: Value,
     },
-    /// It answers a request that was sent to the agent.
+    /// The response to a request that was sent to the agent.
     Answer {
-        /// The id the request was sent with.
+        /// Id of the request.
         id: Cow<'a, str>,
-        /// The whole answer, `subtype` and all.
+        /// The whole response, including `subtype`.
         response: Cow<'a, RawValue>,
     },
-    /// The agent asks whether it may use a tool.
+    /// A permission request.
     Permission(Permission<'a>),
-    /// The agent does not want an answer any more.
+    /// The agent has cancelled a request.
     Withdrawn {
-        /// The id of its request.
+        /// Id of the request.
         id: Cow<'a, str>,
     },
-    /// The agent asks something that nobody here can answer; this is to be
-    /// written to it, so that it does not wait for ever.
+    /// A request that the relay cannot answer. This line refuses it, so that
+    /// the agent does not wait.
     Refuse(Bytes),
-    /// It is no JSON object.
+    /// Not a JSON object.
     NotJson,
 }
 
-/// What a line tells about the state of the agent, beside what it is.
+/// State of the agent's turns according to a line, in addition to its route.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TurnEvent<'a> {
-    /// Nothing.
+    /// No information.
     None,
     /// A turn begins, in this session.
     TurnStarted(Option<Cow<'a, str>>),
     /// A turn has ended.
     TurnEnded,
-    /// A line that tells of turns in more detail.
+    /// A line with details about turns.
     Signal(Signal<'a>),
 }
 
-/// A question about a tool.
+/// A permission request of the agent.
 #[derive(Debug)]
 pub struct Permission<'a> {
-    /// The id under which the client is asked.
+    /// Id under which the client sees the request.
     pub id: Cow<'a, str>,
-    /// The tool.
+    /// Name of the tool.
     pub tool: Cow<'a, str>,
-    /// What it would be called with.
+    /// Input of the tool call.
     pub input: Cow<'a, RawValue>,
-    /// The other fields of the agent's request, as they came.
+    /// The other fields of the agent's request, unchanged.
     pub context: Box<RawValue>,
-    /// How it is answered.
+    /// Builds the response.
     pub reply: Box<dyn PermissionReply>,
 }
 
-/// What the user decided about a tool.
+/// Answer of the user to a permission request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PermissionAnswer {
-    /// It may run.
+    /// The tool may run.
     Allow {
-        /// With this input instead of the one asked for.
+        /// Changed input, if any.
         input: Option<String>,
-        /// And these rules from now on.
+        /// Rules to apply from now on.
         permissions: Option<String>,
     },
-    /// It may not.
+    /// The tool may not run.
     Deny {
-        /// Why; the agent reads it.
+        /// Reason, for the agent.
         message: Option<String>,
-        /// And the turn ends.
+        /// True to end the turn too.
         interrupt: bool,
     },
 }
 
-/// The way in which one permission request is answered. It stays with the
-/// request.
+/// Builds the responses to one permission request, which it is stored with.
 pub trait PermissionReply: fmt::Debug + Send + Sync {
-    /// The line that answers the request.
+    /// Builds the response for an answer.
     fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome;
 
-    /// The line that says that there will be no answer.
+    /// Builds the response that refuses to answer.
     fn refuse(&self, reason: &str) -> Bytes;
 }
 
-/// The answer to a question.
+/// Response to a permission request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PermissionOutcome {
     /// The line for the agent.
     pub line: Bytes,
-    /// What the client has to know: not everything it said can be passed on.
+    /// Notice for the client if a part of its answer cannot be passed on.
     pub notice: Option<&'static str>,
 }
 
-/// What the agent can be handed now. What it cannot waits where it is.
+/// Kinds of input that the agent accepts now. Other input waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepts {
-    /// Whatever comes next.
+    /// All input.
     Anything,
-    /// No message: a turn runs, and it takes one at a time. An interrupt is
-    /// for that turn and does not wait behind the messages.
+    /// No message, because a turn runs and the agent takes one message at a
+    /// time. Interrupts are for that turn and do not wait behind messages.
     NoMessage,
-    /// Only requests and answers: there is no turn to interrupt, and there
-    /// cannot be one yet.
+    /// Only requests and responses. There is no turn to interrupt, and none can
+    /// begin.
     Requests,
 }
 
-/// What becomes of a control request.
+/// Result of a control request.
 #[derive(Debug)]
 pub enum ControlOutcome {
-    /// It is to be written; the agent answers it.
+    /// A line to write; the agent responds.
     Write(Bytes),
-    /// It is answered already.
+    /// The response.
     Answered(Box<RawValue>),
 }
 
-/// A message that this agent cannot be given; the text names what is in the
-/// way.
+/// A message that the agent cannot process. The text names the obstacle.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UnsupportedMessage(pub String);
 
-/// What an agent's protocol has to do or to say of itself.
+/// Action of an agent's protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProtocolAction {
-    /// This is to be written.
+    /// Write this line.
     Write(Bytes),
-    /// The client is to be told.
+    /// Inform the client.
     Inform(String),
-    /// The message that was handed over last was not taken, for this reason.
+    /// The message sent last was refused, for this reason.
     TurnRefused(String),
-    /// The run is of no use any more, for this reason.
+    /// The run cannot continue, for this reason.
     Broken(String),
 }

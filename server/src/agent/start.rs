@@ -1,4 +1,4 @@
-//! The start of the agent: from the configuration to a running process.
+//! Start of the agent: from the configuration to a running process.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,63 +20,64 @@ use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::supervisor;
 
-/// Why the agent did not start.
+/// Reason for which the agent did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The CLI is not there.
+    /// Claude Code is not installed.
     #[error(
         "{program:?} was not found. Install Claude Code with `{INSTALL}`, or name it with --claude-path (CLAUDE_PATH); `--demo` runs the built-in agent instead"
     )]
     Missing {
-        /// What was looked for.
+        /// The configured path.
         program: PathBuf,
     },
-    /// Codex is not there.
+    /// Codex is not installed.
     #[error(
         "{program:?} was not found. Install Codex with `{INSTALL_CODEX}`, or name it with --codex-path (CODEX_PATH)"
     )]
     MissingCodex {
-        /// What was looked for.
+        /// The configured path.
         program: PathBuf,
     },
-    /// The program is there and cannot be run.
+    /// The program exists and cannot be executed.
     #[error("{program:?} cannot be run: {reason}")]
     Program {
-        /// What was to be run.
+        /// The program.
         program: PathBuf,
-        /// The system's words.
+        /// The system's error.
         reason: String,
     },
-    /// The configuration stands in the way.
+    /// The configuration cannot be used.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// The configuration asks for more than the mode allows.
+    /// The configuration exceeds the ceiling.
     #[error(transparent)]
     Exceeds(#[from] mode::Exceeds),
-    /// The workspace or the working directory stands in the way.
+    /// The workspace or the working directory cannot be used.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
-    /// An argument or variable stands in the way.
+    /// An argument or variable cannot be used.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
-    /// The sandbox cannot take it.
+    /// The command cannot run in the sandbox.
     #[error("the agent cannot run in the sandbox: {0}")]
     Sandbox(#[from] WrapError),
-    /// Codex, where the operator wants what only Claude Code can be given.
+    /// Codex was configured together with an option that supports only Claude
+    /// Code.
     #[error(
         "Codex would run outside of what {0} promises, which knows Claude Code alone: configure provider \"claude\", or start the server without it"
     )]
     Codex(&'static str),
-    /// The credential cannot be kept from it.
+    /// The credentials cannot be substituted.
     #[error(transparent)]
     Credentials(#[from] SubstituteError),
-    /// No process can be made.
+    /// No process can be created.
     #[error("no process can be started: {0}")]
     System(#[from] io::Error),
 }
 
 impl StartError {
-    /// What the system's words about the program mean.
+    /// Explains the system's error about the program.
     #[must_use]
     pub fn of_program(settings: &Settings, config: &QueryConfig, reason: &str) -> Self {
         let reason = reason.to_owned();
@@ -93,26 +94,26 @@ impl StartError {
     }
 }
 
-/// An agent that has been started.
+/// A started agent.
 #[derive(Debug)]
 pub struct Started {
-    /// Its process.
+    /// The process.
     pub process: Process,
-    /// How it is spoken to.
+    /// The dialect.
     pub dialect: Dialect,
-    /// What it is to get before everything else.
+    /// The first line to write to it.
     pub first: Bytes,
-    /// The conversation it was told to resume. It ends before it is ready
-    /// when it does not know it.
+    /// The conversation that it was told to resume. If the agent does not know
+    /// it, it exits before it is ready.
     pub resumed: Option<String>,
 }
 
-/// Starts the agent. `run` is a number that no other start has had.
+/// Starts the agent. `run` is a number that no other start has used.
 ///
 /// # Errors
 ///
-/// See [`StartError`]. That the program itself cannot be run comes later, as
-/// the end of the process.
+/// See [`StartError`]. If the program itself cannot be executed, that is
+/// reported later, as the end of the process.
 pub fn start(
     runtime: &Runtime,
     config: &QueryConfig,
@@ -152,7 +153,7 @@ fn start_codex(
         }
     };
     let (codex, first) = codex::Codex::new(setup, Instant::now());
-    // It survives a conversation that it does not know, and says so.
+    // Codex does not exit if the conversation is unknown, but reports it.
     Ok(Started { process, dialect: Dialect::Codex(Box::new(codex)), first, resumed: None })
 }
 
@@ -168,7 +169,7 @@ fn start_claude(
         args.insert(0, OsString::from(DEMO_AGENT));
     }
     let env = match &runtime.key_proxy {
-        // The built-in agent has no use for a credential.
+        // The built-in agent needs no credential.
         Some(proxy) if !settings.demo => proxy.substitute(launch.env)?,
         _ => launch.env,
     };
@@ -187,22 +188,22 @@ fn start_claude(
     })
 }
 
-/// `plan` in the sandbox that is set, if one is.
+/// Returns `spec` in the sandbox, if there is one.
 fn wrap_in_sandbox(runtime: &Runtime, mut spec: SpawnSpec) -> Result<SpawnSpec, StartError> {
     let settings = &runtime.settings;
     if !runtime.sandbox.is_active() {
         return Ok(spec);
     }
     if settings.demo {
-        // Inside, the name of this very program means the wrapper.
+        // Inside the sandbox, `/proc/self/exe` is the wrapper.
         spec.program = std::env::current_exe()?.into();
     }
-    let place = sandbox::SandboxContext {
+    let context = sandbox::SandboxContext {
         workspace: &settings.workspace,
         writable: settings.mode != mode::Mode::Safe,
         environment: &settings.environment,
     };
-    runtime.sandbox.wrap(spec, &place).map_err(|error| match error {
+    runtime.sandbox.wrap(spec, &context).map_err(|error| match error {
         WrapError::Program(program) if settings.claude().is_none() && !settings.demo => {
             StartError::Missing { program }
         }
@@ -223,7 +224,7 @@ fn launch_settings(runtime: &Runtime) -> LaunchSettings {
         mode: settings.mode,
         prompt_tool: true,
         environment: settings.environment.clone(),
-        // The built-in agent runs nothing and refuses nothing.
+        // The built-in agent executes nothing, so it has no check for root.
         is_root: settings.is_root && !settings.demo,
         in_sandbox: runtime.sandbox.is_active(),
     }

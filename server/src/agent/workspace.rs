@@ -1,31 +1,32 @@
-//! The directory that the agent works in: below the workspace, links followed.
+//! The working directory of the agent: inside the workspace, with links
+//! resolved.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a working directory cannot be used.
+/// Reason for which a working directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
-    /// The workspace is not there or cannot be read.
+    /// The workspace does not exist or cannot be read.
     #[error("the workspace {path:?} cannot be used: {source}")]
     Workspace {
-        /// The workspace as set.
+        /// The configured workspace.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The working directory is not there or cannot be read.
+    /// The working directory does not exist or cannot be read.
     #[error("cwd: {path:?} cannot be used: {source}; create it or configure another")]
     Directory {
-        /// The directory as configured, below the workspace if relative.
+        /// The configured directory, joined to the workspace if relative.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The working directory is a file.
     #[error("cwd: {path:?} is not a directory; configure another")]
     NotADirectory {
-        /// The path without links.
+        /// The path with links resolved.
         path: PathBuf,
     },
     /// The working directory is outside the workspace.
@@ -33,14 +34,15 @@ pub enum WorkspaceError {
         "cwd: {path:?} is outside the workspace {workspace:?}, links followed; configure a directory inside it"
     )]
     Outside {
-        /// The directory without links.
+        /// The directory with links resolved.
         path: PathBuf,
-        /// The workspace without links.
+        /// The workspace with links resolved.
         workspace: PathBuf,
     },
 }
 
-/// The directory to run in: `cwd` below the workspace, links followed.
+/// Returns the working directory: `cwd` inside the workspace, with links
+/// resolved.
 pub(in crate::agent) fn directory(
     cwd: Option<&str>,
     workspace: &Path,
@@ -55,7 +57,7 @@ pub(in crate::agent) fn directory(
     if !resolved.starts_with(&inside) {
         return Err(WorkspaceError::Outside { path: resolved, workspace: inside });
     }
-    // Opened, not only looked at: a directory may be there and be closed to us.
+    // Opened, because a directory may exist without being readable.
     match resolved.read_dir() {
         Ok(_) => Ok(resolved),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {

@@ -1,8 +1,8 @@
 //! The command line, flag by flag in the order of the SDK.
 //!
-//! Every value but one stands in the token of its flag, `--flag=value`, so
-//! whatever it starts with, it cannot be taken for a flag. The one is the path
-//! of the MCP file, which is absolute.
+//! All values but one are part of their flag's argument, `--flag=value`, so
+//! that they cannot be taken for a flag. The exception is the path of the MCP
+//! file, which is absolute.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -16,10 +16,10 @@ use crate::agent::mode::{AGENTIC_TOOLS, Mode};
 const BASE: [&str; 5] =
     ["--output-format", "stream-json", "--verbose", "--input-format", "stream-json"];
 
-/// What `agentic` denies on top of there being no tool for it: a shell and the
-/// network, and the files of the workspace that name programs to run. The CLIs
-/// 2.1.197 and 2.1.329 refuse to write those by themselves; it is not left to
-/// them.
+/// Tools and files that `agentic` denies in addition to its allow-list: a
+/// shell, the network, and files in the workspace that can name programs to
+/// run. CLI 2.1.197 and 2.1.329 refuse to write these files themselves; the
+/// relay does not rely on that.
 const AGENTIC_DENIED: [&str; 6] = [
     "Bash",
     "WebFetch",
@@ -29,7 +29,7 @@ const AGENTIC_DENIED: [&str; 6] = [
     "Edit(**/.mcp.json)",
 ];
 
-/// All arguments of the agent.
+/// Returns all arguments of the agent.
 pub(super) fn arguments(
     config: &QueryConfig,
     settings: &LaunchSettings,
@@ -76,7 +76,7 @@ pub(super) fn arguments(
     let sources: Vec<_> = sources.iter().copied().map(SettingSource::as_str).collect();
     args.value("--setting-sources", &sources.join(","));
     if matches!(mode, Mode::Safe | Mode::Agentic) {
-        // Without it the user's and the project's own MCP servers come along.
+        // Otherwise the user's and the project's MCP servers would be loaded.
         args.flag("--strict-mcp-config");
     }
     if let Some(permission) = permission_mode(config, mode) {
@@ -106,7 +106,7 @@ pub(super) fn arguments(
 fn permission_mode(config: &QueryConfig, mode: Mode) -> Option<PermissionMode> {
     config.permission_mode.or(match mode {
         Mode::Safe | Mode::Ask => None,
-        // What is not allowed is denied: nobody would answer a question.
+        // Denies what is not allowed, because nobody would answer a request.
         Mode::Agentic => Some(PermissionMode::DontAsk),
         Mode::Unrestricted => Some(PermissionMode::BypassPermissions),
     })
@@ -116,7 +116,7 @@ fn allowed_tools(config: &QueryConfig, mode: Mode) -> Vec<String> {
     if mode != Mode::Agentic {
         return config.allowed_tools.clone().unwrap_or_default();
     }
-    // A name alone would allow the whole disk; the pattern is relative to the
+    // A name alone would allow the whole disk. The pattern is relative to the
     // working directory, which is in the workspace.
     let inside = |tool: &str| format!("{tool}(**)");
     match &config.allowed_tools {
@@ -126,8 +126,8 @@ fn allowed_tools(config: &QueryConfig, mode: Mode) -> Vec<String> {
 }
 
 fn disallowed_tools(config: &QueryConfig, mode: Mode) -> Vec<String> {
-    // The mode's own come first: the list is joined by commas, and what a
-    // configuration puts after them cannot take them apart.
+    // The mode's own entries come first: the list is joined by commas, and
+    // entries of the configuration after them cannot split them.
     let own: &[&str] = if mode == Mode::Agentic { &AGENTIC_DENIED } else { &[] };
     let own = own.iter().map(|tool| (*tool).to_owned());
     own.chain(config.disallowed_tools.iter().flatten().cloned()).collect()
@@ -154,8 +154,7 @@ impl Args {
         self.0.push(format!("{name}={value}").into());
     }
 
-    /// A value that the relay passes on: by itself a text, a boolean or a
-    /// number, element by element or joined a list, else as JSON.
+    /// Adds a value that the relay passes on.
     fn passed_on(&mut self, flag: &str, value: PassedOn) {
         match value {
             PassedOn::Text(text) => self.text(flag, Some(&text)),
@@ -166,14 +165,14 @@ impl Args {
         }
     }
 
-    /// A text; an empty one counts as none, as in the SDK.
+    /// Adds a text; an empty one counts as absent, as in the SDK.
     fn text(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             self.value(name, value);
         }
     }
 
-    /// A list in one token; nothing when empty, as in the SDK.
+    /// Adds a list as one argument, or nothing if it is empty, as in the SDK.
     fn list(&mut self, name: &str, list: &[String]) {
         if !list.is_empty() {
             self.value(name, &list.join(","));

@@ -1,4 +1,4 @@
-//! The first request to the agent. It decides the system prompt.
+//! The `initialize` request, which sets the system prompt.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use claude_relay_protocol::config::{QueryConfig, SystemPrompt};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// The SDK's fields in the SDK's order. What is absent is left out and never
+/// Fields of the SDK in the SDK's order. Absent ones are left out instead of
 /// `null`, which the agent takes for an empty prompt.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +27,8 @@ struct Initialize<'a> {
     passed_on: BTreeMap<&'static str, &'a RawValue>,
 }
 
-/// The `request` object of the `initialize` control request, on one line.
+/// Returns the `request` object of the `initialize` control request, on one
+/// line.
 pub(super) fn request(config: &QueryConfig) -> Result<String, serde_json::Error> {
     let raw = |text| serde_json::from_str::<&RawValue>(text);
     let mut passed_on = BTreeMap::new();
@@ -46,7 +47,8 @@ pub(super) fn request(config: &QueryConfig) -> Result<String, serde_json::Error>
         passed_on,
     };
     match &config.system_prompt {
-        // No prompt is an empty one. Left out, the agent would take its own.
+        // An absent prompt means an empty one. Without the field, the agent
+        // would use its own.
         None => request.system_prompt = Some(vec![""]),
         Some(SystemPrompt::Text(text)) => request.system_prompt = Some(vec![text]),
         Some(SystemPrompt::Blocks(blocks)) => {

@@ -1,9 +1,11 @@
-//! What to run: from the configuration to a command, its environment and the
-//! first request, as the official SDK (TypeScript, 0.3.329) would make them.
+//! Launch of Claude Code: from the configuration to a command, its environment
+//! and the first request, as the official SDK (TypeScript, 0.3.329) builds
+//! them.
 //!
-//! Nothing is started here. What touches the disk: paths are resolved, so that
-//! a link cannot lead out of the workspace, and the MCP servers are written to
-//! a file, so that their headers stay off the command line.
+//! Nothing is started here. The file system is used for two purposes: paths are
+//! resolved, so that a link cannot lead out of the workspace, and the MCP
+//! servers are written to a file, so that their headers stay off the command
+//! line.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,50 +21,50 @@ use crate::agent::env::environment;
 use crate::agent::mode::{Exceeds, Mode};
 use crate::agent::workspace::{self, WorkspaceError};
 
-/// What the server knows and the configuration does not.
+/// Parameters that come from the server instead of the configuration.
 ///
-/// Without `Debug`: the server's environment holds its secrets.
+/// It has no `Debug`, because the server's environment contains secrets.
 #[derive(Clone)]
 pub struct LaunchSettings {
-    /// The executable of the agent: a name to be found in `PATH`, or a path. A
-    /// path that ends in `.js` or `.mjs` is run by `node`, as the SDK does.
+    /// The agent's executable: a name to be found in `PATH`, or a path. As in
+    /// the SDK, a path that ends in `.js` or `.mjs` is run by `node`.
     pub claude_path: PathBuf,
     /// The workspace. It must exist.
     pub workspace: PathBuf,
-    /// Where the file with the MCP servers goes. The agent must be able to
-    /// read it there, also from inside a sandbox.
+    /// Directory for the file with the MCP servers. The agent must be able to
+    /// read it, also from inside a sandbox.
     pub temp_dir: PathBuf,
-    /// What the agent may do at most.
+    /// Ceiling of the agent's permissions.
     pub mode: Mode,
-    /// Whether somebody answers permission requests on standard input and
-    /// output. Counts in mode `ask`.
+    /// True if permission requests are answered on stdin and stdout. Only used
+    /// in mode `ask`.
     pub prompt_tool: bool,
     /// The server's environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// Whether the agent is going to run as root.
+    /// True if the agent will run as root.
     pub is_root: bool,
-    /// Whether the whole server is known to be in a sandbox that is thrown
-    /// away. `IS_SANDBOX=1` in `environment` says the same.
+    /// True if the whole server is known to run in a disposable sandbox.
+    /// `IS_SANDBOX=1` in `environment` has the same meaning.
     pub in_sandbox: bool,
 }
 
 /// A command that is ready to be started.
 ///
-/// `Debug` leaves out the values of the environment and the first request:
-/// both can hold secrets.
+/// `Debug` omits the values of the environment and the first request, which can
+/// contain secrets.
 pub struct Launch {
     /// The program.
     pub program: PathBuf,
-    /// Its arguments. No secret is in them.
+    /// The arguments, which contain no secret.
     pub args: Vec<OsString>,
-    /// Its whole environment: nothing else is inherited.
+    /// The whole environment; nothing else is inherited.
     pub env: Vec<(OsString, OsString)>,
-    /// Its working directory: absolute, without links.
+    /// The working directory: absolute, with links resolved.
     pub cwd: PathBuf,
     /// The file with the MCP servers, of mode 0600. It is deleted when this is
-    /// dropped, so keep it as long as the process lives.
+    /// dropped, so it must be kept until the process ends.
     pub mcp_config: Option<NamedTempFile>,
-    /// The `request` of the `initialize` control request: JSON on one line.
+    /// The `request` of the `initialize` control request, as JSON on one line.
     pub initialize: String,
 }
 
@@ -79,16 +81,16 @@ impl fmt::Debug for Launch {
     }
 }
 
-/// Why the agent cannot be started with this configuration.
+/// Reason for which the agent cannot be started with this configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// The configuration asks for more than the mode allows.
+    /// The configuration exceeds the ceiling.
     #[error(transparent)]
     Exceeds(#[from] Exceeds),
     /// The workspace or the working directory cannot be used.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
-    /// The agent refuses to run unasked as root.
+    /// The agent refuses to run without permission checks as root.
     #[error(
         "the agent refuses to run without permission checks as root: start the server as another user, \
          or with --mode ask; if this machine is a sandbox that is thrown away, set IS_SANDBOX=1"
@@ -97,36 +99,36 @@ pub enum LaunchError {
     /// The file with the MCP servers cannot be written.
     #[error("the MCP servers cannot be written to a file in {dir:?}: {source}")]
     McpConfig {
-        /// Where it was to go.
+        /// The directory of the file.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// An argument or variable cannot be given to a program.
+    /// An argument or variable cannot be passed to a program.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
-    /// The first request cannot be written as JSON.
+    /// The first request cannot be serialized.
     #[error("the initialize request cannot be written: {0}")]
     Initialize(#[from] serde_json::Error),
 }
 
-/// What to run for `config`.
+/// Builds the command for `config`.
 ///
-/// `resume` is the id of the conversation that the relay goes on with after a
-/// restart. It stands above the configuration's own `resume`, `continue` and
-/// `forkSession`, which say how a conversation begins: taken again at every
-/// restart, a fork would fork anew and lose what was said since.
+/// `resume` is the id of the conversation to continue after a restart. It takes
+/// precedence over the configuration's own `resume`, `continue` and
+/// `forkSession`, which determine how a conversation begins: applied again at
+/// every restart, a fork would lose everything since the first one.
 ///
 /// # Errors
 ///
-/// When the agent could not run so; each error says what to change.
+/// Returns an error if the agent could not run; its text names the remedy.
 pub fn launch(
     config: &QueryConfig,
     settings: &LaunchSettings,
     resume: Option<&str>,
 ) -> Result<Launch, LaunchError> {
     settings.mode.check(config)?;
-    // The agent checks this for the flag that only allows the bypass, too.
+    // The agent also checks this for the flag that only allows bypassing.
     let unasked = settings.mode == Mode::Unrestricted && settings.is_root;
     if unasked && !in_sandbox(settings) {
         return Err(LaunchError::Root);
@@ -151,14 +153,14 @@ fn in_sandbox(settings: &LaunchSettings) -> bool {
         || settings.environment.iter().any(|(name, value)| name == "IS_SANDBOX" && value == "1")
 }
 
-/// The MCP servers in a file of mode 0600, if there are any.
+/// Writes the MCP servers, if any, to a file of mode 0600.
 fn mcp_config(config: &QueryConfig, dir: &Path) -> Result<Option<NamedTempFile>, LaunchError> {
     let Some(servers) = config.mcp_servers.as_ref().filter(|servers| servers.expose() != "{}")
     else {
         return Ok(None);
     };
     let write = || {
-        // An absolute path can never look like a flag.
+        // An absolute path cannot be taken for a flag.
         let dir = std::path::absolute(dir)?;
         let mut file = tempfile::Builder::new()
             .prefix("claude-relay-mcp-")

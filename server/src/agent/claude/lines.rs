@@ -1,4 +1,4 @@
-//! The dialect of Claude Code: what its lines mean, and how it is spoken to.
+//! The dialect of Claude Code: routing of its lines, and the lines for it.
 
 use std::borrow::Cow;
 
@@ -13,26 +13,25 @@ use crate::agent::protocol::{
 };
 use crate::json::scan;
 
-/// The id of the relay's first request.
+/// Id of the relay's first request.
 const INITIALIZE: &str = "relay-initialize";
 
-/// The id of the relay's interrupts.
+/// Id of the relay's interrupts.
 const INTERRUPT: &str = "relay-interrupt";
 
-/// How much of each list of what the agent offers is kept. The CLI says some
-/// 10 kB.
-const OFFERS_BYTES: usize = 1 << 20;
+/// Maximum size of each list of commands and models. The CLI sends about 10 kB.
+const MAX_OFFERS_BYTES: usize = 1 << 20;
 
-/// How a question of the agent is answered.
+/// Builds the response to a permission request.
 #[derive(Debug)]
 struct Reply {
     id: String,
     tool_use_id: Option<String>,
-    /// What the tool would be called with: an approval repeats it.
+    /// Input of the tool call, which an approval repeats.
     input: String,
 }
 
-/// Looks at one line.
+/// Routes one line.
 #[must_use]
 pub fn classify(line: &[u8]) -> Route<'_> {
     let Ok(text) = simdutf8::basic::from_utf8(line) else {
@@ -41,7 +40,7 @@ pub fn classify(line: &[u8]) -> Route<'_> {
     let Some([kind]) = scan::fields(text, ["type"]) else {
         return Route::NotJson;
     };
-    // What a string means is what stands in it, unless it is written oddly.
+    // A string without escapes is its own content.
     let kind = kind.and_then(|kind| match kind.trim_matches('"') {
         plain if !plain.contains('\\') => kind.starts_with('"').then_some(Cow::Borrowed(plain)),
         _ => serde_json::from_str(kind).ok(),
@@ -89,12 +88,12 @@ fn answer(text: &str) -> Route<'_> {
     }
 }
 
-/// What the answer to the first request says of commands and models.
+/// Returns the commands and models of the response to the first request.
 fn offers(answer: &RawValue) -> Value {
     let inner = fields(answer.get(), ["response"]).ok().and_then(|[body]| body);
     let lists = inner.and_then(|body| fields(body.get(), ["commands", "models"]).ok());
     let [commands, models] = lists.unwrap_or_default().map(|raw| {
-        let text = raw.map(RawValue::get).filter(|text| text.len() <= OFFERS_BYTES)?;
+        let text = raw.map(RawValue::get).filter(|text| text.len() <= MAX_OFFERS_BYTES)?;
         serde_json::from_str::<Value>(text).ok().filter(Value::is_array)
     });
     json!({ "commands": commands, "models": models })
@@ -104,7 +103,7 @@ fn question(text: &str) -> Route<'_> {
     let Ok([id, request]) = fields(text, ["request_id", "request"]) else {
         return Route::Hidden(TurnEvent::None);
     };
-    // Without an id there is nothing an answer could name.
+    // Without an id, no response is possible.
     let Some(id) = id.and_then(string) else {
         return Route::Hidden(TurnEvent::None);
     };
@@ -134,7 +133,7 @@ fn question(text: &str) -> Route<'_> {
     }
 }
 
-/// The fields of a request that have no place of their own in the frame.
+/// Returns the fields of a request that the frame has no fields for.
 fn context(request: &RawValue) -> Box<RawValue> {
     let fields = entries(request.get()).unwrap_or_default();
     let mut text = String::from("{");
@@ -151,22 +150,21 @@ fn context(request: &RawValue) -> Box<RawValue> {
     RawValue::from_string(text).unwrap_or_default()
 }
 
-/// The first thing it gets. `request` is the object of the `initialize`
-/// request as JSON on one line.
+/// Builds the first line for the agent. `request` is the object of the
+/// `initialize` request, as JSON on one line.
 #[must_use]
 pub fn initialize(request: &str) -> Bytes {
     control_request(INITIALIZE, request)
 }
 
-/// A control request, ready to be written. `request` is its object as JSON on
-/// one line.
+/// Builds a control request. `request` is its object, as JSON on one line.
 #[must_use]
 pub fn control_request(id: &str, request: &str) -> Bytes {
     let id = json!(id);
     format!("{{\"request_id\":{id},\"type\":\"control_request\",\"request\":{request}}}\n").into()
 }
 
-/// Stops the running turn.
+/// Builds an interrupt of the running turn.
 #[must_use]
 pub fn interrupt() -> Bytes {
     control_request(INTERRUPT, r#"{"subtype":"interrupt"}"#)
@@ -204,7 +202,7 @@ impl PermissionReply for Reply {
     }
 }
 
-/// An answer to a request of the agent; `response` is JSON on one line.
+/// Builds a response to a request of the agent; `response` is JSON on one line.
 #[must_use]
 pub(super) fn response(id: &str, response: &str) -> Bytes {
     let id = json!(id);
@@ -214,7 +212,7 @@ pub(super) fn response(id: &str, response: &str) -> Bytes {
     .into()
 }
 
-/// The answer that there will be none.
+/// Builds a response that refuses a request.
 #[must_use]
 pub(super) fn refusal(id: &str, reason: &str) -> Bytes {
     let (id, reason) = (json!(id), json!(reason));
@@ -241,12 +239,12 @@ mod tests {
             Route::Permission(ask) => format!("ask {} {} {}", ask.id, ask.tool, ask.input),
             Route::Withdrawn { id } => format!("withdrawn {id}"),
             Route::Refuse(line) => format!("refuse {}", String::from_utf8_lossy(&line)),
-            Route::NotJson => "noise".into(),
+            Route::NotJson => "not json".into(),
         }
     }
 
     #[test]
-    fn the_deny_list_is_all_that_is_held_back() {
+    fn only_lines_for_the_host_are_hidden() {
         for (line, expected) in [
             (r#"{"type":"assistant","message":{}}"#, "forward"),
             (r#"{"a":1}"#, "forward"),
@@ -283,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_agent_offers_is_kept_within_bounds() {
+    fn commands_and_models_are_bounded() {
         let offers = |response: &str| {
             let line = format!(
                 r#"{{"type":"control_response","response":{{"request_id":"relay-initialize","response":{response}}}}}"#
@@ -297,14 +295,14 @@ mod tests {
             offers(r#"{"commands":[{"name":"a"}],"models":[],"pid":1}"#),
             json!({ "commands": [{ "name": "a" }], "models": [] })
         );
-        let long = format!(r#"{{"models":["{}"],"commands":7}}"#, "x".repeat(OFFERS_BYTES));
+        let long = format!(r#"{{"models":["{}"],"commands":7}}"#, "x".repeat(MAX_OFFERS_BYTES));
         for nothing in ["null", "{}", &long] {
             assert_eq!(offers(nothing), json!({ "commands": null, "models": null }));
         }
     }
 
     #[test]
-    fn turns_are_seen() {
+    fn turns_are_recognized() {
         assert_eq!(
             route(r#"{"type":"system","subtype":"init","session_id":"s"}"#),
             r#"forward, start Some("s")"#
@@ -316,15 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_noise() {
+    fn a_line_that_is_not_a_json_object_is_recognized() {
         for line in ["x", "[]", "5", "null", "\"a\"", "{", "{}x", "{\"a\":01}", "\u{feff}{}"] {
-            assert_eq!(route(line), "noise", "{line}");
+            assert_eq!(route(line), "not json", "{line}");
         }
         assert!(matches!(classify(b"{\"a\":\"\xff\"}"), Route::NotJson));
     }
 
     #[test]
-    fn control_frames() {
+    fn control_lines_are_routed() {
         assert_eq!(
             route(
                 r#"{"type":"control_response","response":{"subtype":"success","request_id":"r"}}"#

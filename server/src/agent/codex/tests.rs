@@ -58,7 +58,7 @@ impl Run {
             Route::Withdrawn { id } => format!("withdrawn {id}"),
             Route::Permission(asked) => format!("asked {}", asked.id),
             Route::Refuse(line) => format!("refused {}", text(line)),
-            Route::NotJson => "noise".to_owned(),
+            Route::NotJson => "not json".to_owned(),
             Route::Answer { .. } => panic!("Codex answers nothing of a client's"),
         };
         for action in self.actions() {
@@ -245,8 +245,8 @@ fn lines_are_routed() {
             r#"{"method":"item/commandExecution/requestApproval","id":0,"params":{}}"#,
             "asked codex-3-0",
         ),
-        ("[]", "noise"),
-        ("x", "noise"),
+        ("[]", "not json"),
+        ("x", "not json"),
     ] {
         assert_eq!(run.receive(line), expected, "{line}");
     }
