@@ -1,24 +1,20 @@
-//! A server beside one long-lived Claude Code process: one WebSocket client at
-//! a time, its messages in, every line of the agent out, byte for byte.
+//! Server for one long-running coding agent (Claude Code or Codex): one
+//! WebSocket client at a time, its messages in, every line of the agent out,
+//! byte for byte.
 //!
-//! To be read in this order:
+//! The modules, in reading order:
 //!
-//! * [`settings`]: flags and environment, read once
-//! * [`accept`]: how many connections there may be
-//! * [`http`]: the routes; [`access`] decides who may come in, [`page`] holds
-//!   the files of the page
-//! * [`connection`]: one WebSocket; [`frame`] its headers
-//! * [`session`]: the actor that owns all state
-//! * [`slot`]: who holds the one place; [`replay`]: what clients are owed
-//! * [`agent`]: what to run, what to say to it, what its lines mean; [`scan`]
-//!   proves that they are JSON
-//! * [`process`]: its pipes and its end; [`lines`]: whole lines out of chunks;
-//!   [`limiter`]: how much noise may pass
-//! * [`sandbox`]: what the kernel keeps it from
-//! * [`key_proxy`]: keeps the credential out of its tools' reach
-//! * [`capabilities`]: what can be done here; [`probe`] asks other programs
-//! * [`supervisor`]: its parent, which leaves no orphan; [`handover`] and
-//!   [`descendants`] are its tools
+//! * [`settings`]: flags and environment, read once; [`runtime`]: what is
+//!   created from them at the start
+//! * [`http`]: the accept loop, access control, the routes, the test page
+//! * [`ws`]: WebSocket connections and frames
+//! * [`session`]: the actor that owns all state, with the client slot and the
+//!   replay buffer
+//! * [`agent`]: the agents, their launch and their protocols
+//! * [`json`]: validation of the agent's lines
+//! * [`process`]: the agent's process, its pipes and its exit
+//! * [`supervisor`]: the agent's parent process, which leaves no orphans
+//! * [`isolation`]: the OS sandbox and the key proxy
 
 pub mod agent;
 pub mod http;
@@ -47,16 +43,16 @@ use http::access::{AccessPolicy, AccessRules};
 use runtime::Runtime;
 use session::Session;
 
-/// How long connections may take for their last frames at the end.
-const LAST_FRAMES: Duration = Duration::from_secs(3);
+/// Timeout for the last frames of all connections at shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The session has died of a defect of its own. Nothing can go on without it.
+/// The session has panicked. The server cannot continue without it.
 #[derive(Debug, thiserror::Error)]
 #[error("the session has failed; this is a defect of the server: {0}")]
 pub struct SessionPanicked(#[from] JoinError);
 
-/// Serves `listener` until it is told to stop: by the first message on `stop`
-/// everything is brought to an orderly end, by the second at once.
+/// Serves `listener` until it is told to stop: the first message on `stop`
+/// starts a graceful shutdown, the second one stops at once.
 ///
 /// # Errors
 ///
@@ -93,7 +89,7 @@ pub async fn serve(
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(
-                        "a connection is given up; this is a defect of the server: {error}"
+                        "a connection panicked, which is a defect of the server: {error}"
                     );
                 }
             }
@@ -101,8 +97,8 @@ pub async fn serve(
     };
     accepting.abort();
     let last_frames = async { while connections.join_next().await.is_some() {} };
-    if timeout(LAST_FRAMES, last_frames).await.is_err() {
-        tracing::warn!("connections that did not end within {LAST_FRAMES:?} are dropped");
+    if timeout(CLOSE_TIMEOUT, last_frames).await.is_err() {
+        tracing::warn!("connections that did not end within {CLOSE_TIMEOUT:?} are dropped");
     }
     Ok(ended?)
 }

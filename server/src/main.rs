@@ -1,4 +1,5 @@
-//! Arguments, settings, the port, the server, its end.
+//! The server's program: arguments, settings, the listening socket, and the
+//! shutdown.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -21,13 +22,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// A bad flag or variable.
-const USAGE: u8 = 2;
+/// Exit code for an invalid flag or variable.
+const EXIT_USAGE: u8 = 2;
 
-/// How long whatever is left below this process may take to end by SIGKILL.
-const LAST_CHILDREN: Duration = Duration::from_secs(2);
+/// Timeout for the processes that are left below this one to end by SIGKILL.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the server could not start.
+/// Reason for which the server could not start.
 #[derive(Debug, thiserror::Error)]
 enum StartupError {
     #[error("{0}")]
@@ -37,7 +38,7 @@ enum StartupError {
     #[error("the workspace {path} cannot be created: {source}")]
     Workspace { path: String, source: io::Error },
     #[error(
-        "{0} is reachable from other machines: set --auth-token, or say --no-auth if that is meant"
+        "{0} is reachable from other machines: set --auth-token, or pass --no-auth to allow it"
     )]
     Open(SocketAddr),
     #[error(transparent)]
@@ -50,7 +51,7 @@ enum StartupError {
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // The other lives of this program; see their modules.
+    // Subcommands that the server starts itself with; see their modules.
     match args.next() {
         Some(first) if first == supervisor::SUPERVISOR => return supervisor::run(args),
         Some(first) if first == supervisor::EXEC => return supervisor::exec(args),
@@ -60,12 +61,14 @@ fn main() -> ExitCode {
     match start(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A closed stderr leaves the exit code to say it.
+            // If stderr is closed, the exit code reports the failure.
             let _ = writeln!(io::stderr(), "error: {error}");
             match error {
                 StartupError::Settings(_)
                 | StartupError::Open(_)
-                | StartupError::Runtime(RuntimeError::SandboxWithoutToken) => ExitCode::from(USAGE),
+                | StartupError::Runtime(RuntimeError::SandboxWithoutToken) => {
+                    ExitCode::from(EXIT_USAGE)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
@@ -76,22 +79,23 @@ fn start(args: Args) -> Result<(), StartupError> {
     let settings = Settings::from_process(args)?;
     log::start(&settings)?;
     // The environment and the memory of this process hold the real credentials
-    // and the token. Nobody who runs as the same user, such as a tool of the
-    // agent, may read them in /proc. Where that cannot be had, the server is
-    // still of use.
+    // and the token. Processes of the same user, such as tools of the agent,
+    // must not read them in /proc. If this is not supported, the server still
+    // works.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // What the agent leaves when its supervisor is killed falls to this process.
+    // If the supervisor is killed, the agent's descendants become children of
+    // this process.
     set_child_subreaper(Some(getpid())).map_err(io::Error::from)?;
     raise_descriptor_limit();
     std::fs::create_dir_all(&settings.workspace).map_err(|source| StartupError::Workspace {
         path: settings.workspace.display().to_string(),
         source,
     })?;
-    // One thread: the work is moving bytes, and every hand-over between
-    // threads would cost more than it.
+    // One thread: the work is moving bytes, and passing them between threads
+    // would cost more than the work itself.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(run(settings));
-    // What still runs are connections that were given their time.
+    // Connections that have exceeded their shutdown timeout may still run.
     runtime.shutdown_background();
     ended
 }
@@ -115,40 +119,41 @@ async fn run(settings: Settings) -> Result<(), StartupError> {
         return Err(StartupError::Open(bound));
     }
     let runtime = Runtime::start(settings).await?;
-    // These do not end the server; being listened to is what keeps them from it.
+    // With a handler installed, these signals do not end the server.
     let _ignored: [Signal; 2] =
         [signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?];
     tokio::spawn(reap(signal(SignalKind::child())?));
     let (stop_to, stop) = mpsc::channel(1);
-    tokio::spawn(pass_on(signal(SignalKind::terminate())?, stop_to.clone()));
-    tokio::spawn(pass_on(signal(SignalKind::interrupt())?, stop_to));
+    tokio::spawn(forward_signal(signal(SignalKind::terminate())?, stop_to.clone()));
+    tokio::spawn(forward_signal(signal(SignalKind::interrupt())?, stop_to));
     announce(&runtime, bound);
     let served = serve(listener, Arc::new(runtime), stop).await;
-    // The last supervisor is about to end, and nobody may be there to bury it.
-    let _ = timeout(LAST_CHILDREN, tokio::task::spawn_blocking(descendants::sweep)).await;
+    // The last supervisor is about to end, and the reaper may not run any more.
+    let _ = timeout(SWEEP_TIMEOUT, tokio::task::spawn_blocking(descendants::sweep)).await;
     served?;
     tracing::info!("ended");
     Ok(())
 }
 
-/// Every signal asks the server to stop, the second time at once.
-async fn pass_on(mut signal: Signal, stop: mpsc::Sender<()>) {
+/// Forwards every signal as a request to stop; the second request stops at
+/// once.
+async fn forward_signal(mut signal: Signal, stop: mpsc::Sender<()>) {
     while signal.recv().await.is_some() && stop.send(()).await.is_ok() {}
 }
 
-/// Reaps what ends below this process: supervisors, and strangers that fell to it
-/// because it is a subreaper or runs as process 1.
+/// Reaps the processes that end below this one: supervisors, and orphans that
+/// became its children because it is a subreaper or process 1.
 async fn reap(mut child: Signal) {
     while child.recv().await.is_some() {
         descendants::reap();
     }
 }
 
-/// Says where the server is. Programs wait for the first line.
+/// Prints the address of the server. Other programs wait for the first line.
 fn announce(runtime: &Runtime, bound: SocketAddr) {
     let settings = &runtime.settings;
     let mut out = io::stdout().lock();
-    // Nobody has to read it.
+    // A closed stdout is not an error.
     let _ = writeln!(
         out,
         "listening on http://{bound}\n  page:      http://{bound}/\n  config:    http://{bound}/config\n  websocket: ws://{bound}/ws"
@@ -159,14 +164,14 @@ fn announce(runtime: &Runtime, bound: SocketAddr) {
         tracing::info!("the built-in demo agent answers; start without --demo for Claude Code");
     } else if settings.claude().is_none() {
         tracing::warn!(
-            "{} was not found: install Claude Code with `{}`, or name it with --claude-path (CLAUDE_PATH). The server works without it until somebody connects",
+            "{} was not found: install Claude Code with `{}`, or name it with --claude-path (CLAUDE_PATH). The server runs without it until a client connects",
             settings.claude_path.display(),
             agent::INSTALL
         );
     }
     if settings.auth_token.is_none() && !bound.ip().is_loopback() {
         tracing::warn!(
-            "{bound} is open to everybody who can reach it: whoever connects can run commands as this user"
+            "{bound} requires no token: every client that can reach it can run commands as this user"
         );
     }
 }
@@ -175,10 +180,10 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// Lets this process have as many descriptors as the system grants it, so that
-/// idle strangers do not use them up.
+/// Raises the limit of file descriptors to the maximum, so that idle
+/// connections do not exhaust it.
 fn raise_descriptor_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // With the old limit the server works as well, for fewer strangers.
+    // With the old limit the server works too, for fewer connections.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -1,39 +1,40 @@
-//! The settings, and what is made from them when the server starts.
+//! The settings, and the objects that are created from them when the server
+//! starts.
 
 use crate::isolation::key_proxy::{self, KeyProxy};
 use crate::isolation::sandbox::option::SandboxOption;
 use crate::isolation::sandbox::{self, Sandbox, Unavailable};
 use crate::settings::Settings;
 
-/// The settings, with the sandbox and the key proxy that they ask for.
+/// The settings, with the sandbox and the key proxy.
 #[derive(Debug)]
 pub struct Runtime {
     /// The settings, which never change.
     pub settings: Settings,
     /// The sandbox around the agent.
     pub sandbox: Sandbox,
-    /// The proxy that keeps the agent's credential, if there is one.
+    /// The key proxy, if it is enabled.
     pub key_proxy: Option<KeyProxy>,
 }
 
-/// The reason why the server cannot start with its settings.
+/// Reason for which the server cannot start with its settings.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// There is no sandbox.
+    /// The requested sandbox is not available.
     #[error(transparent)]
     Sandbox(#[from] Unavailable),
-    /// The sandbox leaves the server's own port open to the agent.
+    /// The agent in the sandbox could reach the server's own port.
     #[error(
-        "the agent in the sandbox can reach this server's own port, and without a token it could answer its own questions: set --auth-token (RELAY_AUTH_TOKEN), or say --no-auth if that is meant"
+        "the agent in the sandbox can reach this server's own port, and without a token it could answer its own questions: set --auth-token (RELAY_AUTH_TOKEN), or pass --no-auth to allow it"
     )]
     SandboxWithoutToken,
-    /// There is no key proxy.
+    /// The key proxy cannot be started.
     #[error(transparent)]
     KeyProxy(#[from] key_proxy::StartError),
 }
 
 impl Runtime {
-    /// Finds the sandbox and starts the key proxy that `settings` ask for.
+    /// Detects the sandbox and starts the key proxy, according to `settings`.
     ///
     /// # Errors
     ///
@@ -44,7 +45,7 @@ impl Runtime {
         Ok(Self { settings, sandbox, key_proxy })
     }
 
-    /// A runtime with neither sandbox nor key proxy.
+    /// Creates a runtime with neither sandbox nor key proxy.
     #[must_use]
     pub fn without_isolation(settings: Settings) -> Self {
         Self { settings, sandbox: Sandbox::None, key_proxy: None }

@@ -1,5 +1,5 @@
-//! Panics inside of the server. No known defect causes one, so the tests have a
-//! log that panics at a line of theirs.
+//! Panics inside the server. No known defect causes one, so these tests install
+//! a log that panics at a certain line.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use super::*;
 use crate::settings::{Args, Settings};
 
-/// Keeps the lines of the log, and panics at the first that holds this text.
+/// Log that keeps its lines, and panics at the first one that contains a text.
 struct Log {
     lines: Arc<Mutex<Vec<String>>>,
     panics_at: Mutex<Option<&'static str>>,
@@ -42,7 +42,7 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
     }
 }
 
-/// A server without an agent, in this very process.
+/// Starts a server without an agent in this process.
 async fn server() -> (SocketAddr, JoinHandle<Result<(), SessionPanicked>>, mpsc::Sender<()>) {
     let args = ["relay", "--workspace=/proc/no-such-place", "--claude-path=/proc/no-such-program"];
     let environment = [("HOME".into(), "/proc".into())].into();
@@ -64,7 +64,7 @@ async fn client(address: SocketAddr) -> WebSocketStream<TcpStream> {
 
 #[tokio::test]
 async fn panicking_connection_is_logged_and_frees_the_slot() {
-    let log = Log::panics_at("client has gone");
+    let log = Log::panics_at("connection ended");
     let lines = Arc::clone(&log.lines);
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log));
     let (address, serving, stop) = server().await;
@@ -81,7 +81,7 @@ async fn panicking_connection_is_logged_and_frees_the_slot() {
     assert!(logged, "{lines:?}");
 }
 
-/// Without its session the server cannot work: it ends with an error.
+/// Without its session the server cannot work, so it ends with an error.
 #[tokio::test]
 async fn panicking_session_ends_the_server() {
     let log = Log::panics_at("client connected");

@@ -1,5 +1,4 @@
-//! The agent's life within the session: what is known of it, its start, its
-//! stop.
+//! The agent within the session: its state, its start, its stop.
 
 use std::time::{Duration, Instant};
 
@@ -15,65 +14,65 @@ use crate::agent::protocol::{ProtocolAction, TurnEvent};
 use crate::agent::{self, Dialect, StartError, Started};
 use crate::process::{Input, Process};
 
-/// An agent that has closed one of its streams is usually about to end. This
-/// is how long it may take.
+/// Time for an agent to exit after it has closed one of its streams, which
+/// usually means that it is about to.
 const CLOSED_STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The agent, whether it runs or not.
+/// State of the agent, running or not.
 #[derive(Debug, Default)]
 pub(super) struct Agent {
     pub(super) running: Option<Running>,
     /// The conversation to resume.
     pub(super) session_id: Option<String>,
-    /// A configured conversation that could not be resumed.
+    /// The configured conversation that could not be resumed.
     pub(super) refused_resume: Option<String>,
     pub(super) backoff: Backoff,
-    /// The next start goes on with a turn that runs elsewhere.
+    /// The next start continues a turn that runs elsewhere.
     pub(super) rejoin: bool,
-    /// When it is to be started again.
+    /// Time of the next start.
     pub(super) start_at: Option<Instant>,
-    /// The model and the permission mode of the last turn.
+    /// Model and permission mode of the last turn.
     pub(super) model: Option<String>,
     pub(super) permission_mode: Option<String>,
     pub(super) turns: u64,
-    /// How often it has been started.
+    /// Number of starts.
     pub(super) starts: u64,
     pub(super) last_exit: Option<serde_json::Value>,
     redactor: Redactor,
 }
 
-/// One run of it.
+/// State of one run.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) process: Process,
     pub(super) dialect: Dialect,
     pub(super) is_up: bool,
     pub(super) pid: Option<u32>,
-    /// What it was started with.
+    /// The configuration that it was started with.
     pub(super) config: QueryConfig,
-    /// The conversation it was told to resume.
+    /// The conversation that it was told to resume.
     pub(super) resumed: Option<String>,
     pub(super) initialized: bool,
-    /// The commands and models it has, once it has said so.
+    /// Its commands and models, once it has sent them.
     pub(super) offers: Value,
-    /// It is connected to again after it was lost in a turn.
+    /// The run is a reconnection after the connection was lost during a turn.
     pub(super) rejoins: bool,
     pub(super) turns: Turns,
-    pub(super) heard: Instant,
+    pub(super) last_activity: Instant,
     pub(super) stop_reason: Option<StopReason>,
-    /// When its input ends at the latest.
+    /// Latest time to close its stdin.
     close_stdin_by: Option<Instant>,
     closed_stream: Option<(Instant, String)>,
 }
 
-/// Why it is being stopped.
+/// Reason for stopping the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopReason {
-    /// For one with the new configuration.
+    /// A process with the new configuration replaces it.
     Reconfigured,
-    /// The server ends.
+    /// The server is shutting down.
     ShuttingDown,
-    /// It has closed a stream and lives on.
+    /// It has closed a stream and goes on running.
     ClosedStream,
 }
 
@@ -82,7 +81,7 @@ impl Agent {
         self.running.is_some()
     }
 
-    /// `starting`, `running`, `stopping`, `backing_off` or `stopped`.
+    /// Returns `starting`, `running`, `stopping`, `backing_off` or `stopped`.
     pub(super) fn state(&self) -> &'static str {
         match &self.running {
             Some(running) if running.stop_reason.is_some() => "stopping",
@@ -93,9 +92,9 @@ impl Agent {
         }
     }
 
-    pub(super) fn heard(&mut self, now: Instant) {
+    pub(super) fn touch(&mut self, now: Instant) {
         if let Some(running) = &mut self.running {
-            running.heard = now;
+            running.last_activity = now;
         }
     }
 
@@ -107,8 +106,8 @@ impl Agent {
         }
     }
 
-    pub(super) fn mark(&mut self, mark: TurnEvent<'_>) {
-        match mark {
+    pub(super) fn on_turn_event(&mut self, event: TurnEvent<'_>) {
+        match event {
             TurnEvent::None => {}
             TurnEvent::TurnStarted(session_id) => {
                 self.on_signal(&Signal::Init(Init { session_id, ..Init::default() }));
@@ -135,7 +134,7 @@ impl Agent {
             _ => {}
         }
         if let Some(running) = &mut self.running {
-            // What follows from it is read from the model itself.
+            // The consequences are read from the model.
             let _ = running.turns.on_signal(signal);
         }
     }
@@ -144,12 +143,12 @@ impl Agent {
         if let Some(running) = &mut self.running
             && running.stop_reason.is_none()
         {
-            let reason = format!("it has closed its {stream} and lives on");
+            let reason = format!("it has closed its {stream} and still runs");
             running.closed_stream.get_or_insert((now + CLOSED_STREAM_TIMEOUT, reason));
         }
     }
 
-    /// `text` without the secrets that the agent was given.
+    /// Returns `text` without the agent's secrets.
     pub(super) fn redact(&self, text: String) -> String {
         self.redactor.redact(text)
     }
@@ -164,13 +163,13 @@ impl Agent {
         let running = self.running.as_ref();
         let closed_stream = running.and_then(|running| Some(running.closed_stream.as_ref()?.0));
         let dialect = running.and_then(|running| running.dialect.deadline());
-        let parting = running.and_then(|running| running.close_stdin_by);
+        let close_stdin_by = running.and_then(|running| running.close_stdin_by);
         let quiet = running.and_then(Running::quiet_at);
-        [self.start_at, closed_stream, dialect, parting, quiet].into_iter().flatten().min()
+        [self.start_at, closed_stream, dialect, close_stdin_by, quiet].into_iter().flatten().min()
     }
 }
 
-/// Keeps a name in place unless it is another one.
+/// Updates a name, without an allocation if it is unchanged.
 fn update(name: &mut Option<String>, new: Option<&str>) {
     if let Some(new) = new
         && name.as_deref() != Some(new)
@@ -180,12 +179,12 @@ fn update(name: &mut Option<String>, new: Option<&str>) {
 }
 
 impl Running {
-    /// A run that has just been started, with `config`. `rejoins`: it is
-    /// connected to again after it was lost in a turn.
+    /// Creates the state of a new run with `config`. `rejoins` is true if it is
+    /// a reconnection after the connection was lost during a turn.
     pub(super) fn new(started: Started, config: QueryConfig, rejoins: bool, now: Instant) -> Self {
         let Started { process, dialect, first, resumed } = started;
         if let Some(stdin) = &process.stdin {
-            // Nothing can be in the way yet.
+            // The channel is empty, so this cannot fail.
             let _ = stdin.try_send(Input::Control(first));
         }
         Self {
@@ -199,55 +198,57 @@ impl Running {
             offers: Value::Null,
             rejoins,
             turns: Turns::default(),
-            heard: now,
+            last_activity: now,
             stop_reason: None,
             close_stdin_by: None,
             closed_stream: None,
         }
     }
 
-    /// A message was handed to it.
+    /// Records that a message was sent to it.
     pub(super) fn on_message_sent(&mut self, uuid: Option<&str>, now: Instant) {
         self.turns.on_message_sent(uuid);
-        self.heard = now;
+        self.last_activity = now;
     }
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stop_reason.is_some()
     }
 
-    /// Whether it has answered the first request, or begun a turn without.
+    /// Returns true once it has answered the first request, or begun a turn
+    /// without answering.
     pub(super) fn is_ready(&self) -> bool {
         self.initialized || self.turns.current().is_some()
     }
 
-    /// Whether a turn runs or is about to begin.
+    /// Returns true if a turn runs or is about to begin.
     pub(super) fn in_turn(&self) -> bool {
         self.turns.current().is_some() || self.turns.has_sent()
     }
 
-    /// When its silence says that nothing more follows from the last turn.
+    /// Returns the time at which its silence means that the last turn has no
+    /// continuation.
     fn quiet_at(&self) -> Option<Instant> {
-        (self.initialized && self.turns.wants_quiet()).then(|| self.heard + QUIET)
+        (self.initialized && self.turns.wants_quiet()).then(|| self.last_activity + QUIET)
     }
 
-    /// The first step of the ladder: a running turn is interrupted, then the
-    /// input ends.
-    fn stop(&mut self, why: StopReason, grace: Duration, now: Instant) {
+    /// First step of the escalation: interrupts a running turn and then closes
+    /// stdin.
+    fn stop(&mut self, reason: StopReason, grace: Duration, now: Instant) {
         if self.in_turn()
             && let Some(stdin) = &self.process.stdin
             && let Some(line) = self.dialect.interrupt(now)
         {
-            // A stdin that is not free is one the agent does not read.
+            // If the channel is full, the agent does not read its stdin.
             let _ = stdin.try_send(Input::Control(line));
         }
-        self.stop_reason = Some(why);
+        self.stop_reason = Some(reason);
         self.closed_stream = None;
         self.close_stdin_by = Some(now + grace);
         self.close_stdin(now, grace);
     }
 
-    /// The second step, once the interrupt has done its work or had its time.
+    /// Second step: closes stdin, once the interrupt is done or its time is up.
     fn close_stdin(&mut self, now: Instant, grace: Duration) {
         if let Some(by) = self.close_stdin_by
             && (!self.dialect.is_interrupting() || now >= by)
@@ -259,7 +260,7 @@ impl Running {
 }
 
 impl Session {
-    /// A client has come: the agent runs from here on, with what is configured.
+    /// Handles a new client: starts the agent, with the current configuration.
     pub(super) fn on_client_connected(&mut self, now: Instant) {
         let grace = self.runtime.settings.stop_grace;
         match &mut self.agent.running {
@@ -272,7 +273,7 @@ impl Session {
         }
     }
 
-    /// The agent can do its work.
+    /// Handles the response to the first request: the agent can work.
     pub(super) fn on_ready(&mut self, offers: Value) {
         let Some(running) = &mut self.agent.running else { return };
         running.initialized = true;
@@ -282,14 +283,14 @@ impl Session {
         }
     }
 
-    /// There is something to do for the agent: it is started, at once or after
-    /// the wait that its failures have earned.
+    /// Starts the agent because there is work for it: at once, or after the
+    /// backoff of its failures.
     pub(super) fn ensure_agent(&mut self, now: Instant) {
         if self.agent.is_running() || self.agent.start_at.is_some() || self.drain_deadline.is_some()
         {
             return;
         }
-        let delay = self.agent.backoff.left(now);
+        let delay = self.agent.backoff.remaining(now);
         if delay.is_zero() {
             self.start_agent(now);
         } else {
@@ -315,8 +316,8 @@ impl Session {
         self.agent.running = Some(Running::new(started, self.config.clone(), rejoins, now));
     }
 
-    /// It could not be started. That is tried again when somebody asks: the
-    /// next message, the next client.
+    /// Reports that the agent could not be started. The next message or client
+    /// causes another attempt.
     pub(super) fn not_started(&mut self, error: &StartError) {
         let waiting = match self.inbox.messages() {
             0 => String::new(),
@@ -345,7 +346,7 @@ impl Session {
         }
     }
 
-    /// Does what the agent's protocol wants beside answers to events.
+    /// Executes the pending actions of the agent's protocol.
     pub(super) fn run_protocol_actions(&mut self, now: Instant) {
         while let Some(running) = &mut self.agent.running
             && let Some(action) = running.dialect.next_action()
@@ -358,7 +359,7 @@ impl Session {
                     self.error(&format!("The message was not taken: {reason}"));
                 }
                 ProtocolAction::Broken(reason) => {
-                    // Nothing it is asked would be answered in time.
+                    // The agent would not answer further requests in time.
                     running.closed_stream = Some((now, reason));
                     self.on_agent_time(now);
                 }
@@ -381,7 +382,7 @@ impl Session {
         }
     }
 
-    /// Forgets the conversation, because another one has been configured.
+    /// Discards the conversation, because another one has been configured.
     pub(super) fn reset_conversation(&mut self) {
         self.agent.session_id = None;
         self.agent.refused_resume = None;

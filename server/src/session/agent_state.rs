@@ -1,4 +1,5 @@
-//! The `agent_state` message: what the agent does, for clients that ask for it.
+//! The `agent_state` message: the agent's activity, for clients that enable the
+//! feature.
 
 use std::time::{Duration, Instant};
 
@@ -9,55 +10,55 @@ use super::Session;
 use super::replay::Feature;
 use crate::ws::frame;
 
-/// The shortest time between two messages to one client.
+/// Minimum time between two messages to one client.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many names of waiting messages one message holds.
-const QUEUED_NAMES: usize = 1000;
+/// Maximum number of waiting messages that one message names.
+const MAX_QUEUED: usize = 1000;
 
-/// One client's view of the agent's state.
+/// The agent's state as one client knows it.
 #[derive(Debug, Default)]
 pub(super) struct StateFeed {
-    /// What it was told last.
-    told: Option<Value>,
-    told_at: Option<Instant>,
-    /// A change that it has not been told, and when it may be.
+    /// The state sent last.
+    sent: Option<Value>,
+    sent_at: Option<Instant>,
+    /// Time at which a change may be sent.
     due_at: Option<Instant>,
 }
 
 impl StateFeed {
-    /// The first message, behind `connected`.
+    /// Returns the first message, which follows `connected`.
     pub(super) fn first(&mut self, state: Value, now: Instant) -> String {
         let text = state.to_string();
-        self.told = Some(state);
-        self.told_at = Some(now);
+        self.sent = Some(state);
+        self.sent_at = Some(now);
         text
     }
 
-    /// Everything that was to be replayed has been: the state is said again.
-    pub(super) fn say_again(&mut self) {
-        self.told = None;
+    /// Sends the state once more after a replay.
+    pub(super) fn send_again(&mut self) {
+        self.sent = None;
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due_at
     }
 
-    /// Gives the frame if it is time for one and the state is a new one. The
-    /// state is not looked at more often than it may be told.
+    /// Returns a frame if the interval has passed and the state has changed.
+    /// The state is computed at most once per interval.
     fn next(&mut self, now: Instant, state: impl FnOnce() -> Value) -> Option<Bytes> {
-        let due_at = self.told_at.map_or(now, |at| at + INTERVAL);
+        let due_at = self.sent_at.map_or(now, |at| at + INTERVAL);
         if now < due_at {
             self.due_at = Some(due_at);
             return None;
         }
         self.due_at = None;
         let state = state();
-        (self.told.as_ref() != Some(&state)).then(|| framed(&self.first(state, now)))
+        (self.sent.as_ref() != Some(&state)).then(|| framed(&self.first(state, now)))
     }
 }
 
-/// A whole WebSocket frame.
+/// Returns a complete WebSocket frame.
 fn framed(text: &str) -> Bytes {
     let (head, head_bytes) = frame::header(frame::TEXT, text.len());
     let mut bytes = BytesMut::with_capacity(head_bytes + text.len());
@@ -67,22 +68,22 @@ fn framed(text: &str) -> Bytes {
 }
 
 impl Session {
-    /// The state as it is told.
+    /// Returns the state as it is sent.
     pub(super) fn agent_state(&self) -> Value {
         let running = self.agent.running.as_ref();
         let turns = running.map(|running| &running.turns);
         let turn = turns.and_then(|turns| turns.current()).map(|turn| {
-            let mut told = json!({ "origin": turn.origin.as_str() });
+            let mut sent = json!({ "origin": turn.origin.as_str() });
             if let Some(uuid) = turn.uuid() {
-                told["uuid"] = json!(uuid);
+                sent["uuid"] = json!(uuid);
             }
             if turn.uuids.len() > 1 {
-                told["uuids"] = json!(turn.uuids);
+                sent["uuids"] = json!(turn.uuids);
             }
-            told
+            sent
         });
         let sent = turns.into_iter().flat_map(|turns| turns.queued());
-        let queued: Vec<_> = sent.chain(self.inbox.uuids()).take(QUEUED_NAMES).collect();
+        let queued: Vec<_> = sent.chain(self.inbox.uuids()).take(MAX_QUEUED).collect();
         json!({
             "type": "agent_state",
             "state": self.state_name(),
@@ -111,8 +112,8 @@ impl Session {
         }
     }
 
-    /// The frame to put behind what the client has been handed, if its view is
-    /// out of date and it has all that comes before.
+    /// Returns the frame to send after the current batch, if the client's state
+    /// is out of date and it has been sent everything else.
     pub(super) fn state_frame(&mut self, now: Instant) -> Option<Bytes> {
         let client = self.client.as_ref()?;
         if !client.features.has(Feature::AgentState) || !client.may_get_state(&self.replay) {
@@ -138,8 +139,8 @@ mod tests {
         assert_eq!(feed.deadline(), Some(now + INTERVAL));
         assert_eq!(feed.next(now + INTERVAL, || json!(1)), None, "it is the same");
         assert_eq!(feed.deadline(), None);
-        let told = feed.next(now + INTERVAL, || json!(3)).unwrap();
-        assert_eq!(frame::payload(&told), b"3");
+        let sent = feed.next(now + INTERVAL, || json!(3)).unwrap();
+        assert_eq!(frame::payload(&sent), b"3");
         assert_eq!(feed.next(now + INTERVAL, || json!(4)), None);
         assert_eq!(feed.deadline(), Some(now + 2 * INTERVAL));
     }

@@ -1,8 +1,9 @@
-//! What only other programs can tell: the versions of the agents, and which
-//! sandboxes work here.
+//! Facts that only other programs know: the versions of the agents, and the
+//! sandboxes that work here.
 //!
-//! Asked once, when somebody wants to know, and kept for the life of the
-//! server. Never before the first client: a server that waits costs nothing.
+//! They are queried on the first request and kept while the server runs.
+//! Nothing is queried before the first client, so that an idle server costs
+//! nothing.
 
 use std::ffi::OsString;
 use std::future::pending;
@@ -21,72 +22,70 @@ use crate::process::ExitReason;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 
-/// How long the CLI may take to say its version. It needs 50 ms on an idle
-/// machine.
+/// Timeout for the version of a CLI. It needs 50 ms on an idle machine.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a version may be; what is longer is none.
-const VERSION_BYTES: usize = 64;
+/// Maximum length of a version; longer text is not a version.
+const MAX_VERSION_BYTES: usize = 64;
 
-/// Variables that a CLI needs to start. The rest, and every secret in it, is
-/// none of `--version`'s business.
-const NEEDED: [&str; 3] = ["PATH", "HOME", "LANG"];
+/// Variables that a CLI needs to start. `--version` gets no others, and so no
+/// secrets.
+const VARIABLES: [&str; 3] = ["PATH", "HOME", "LANG"];
 
-/// What was found out.
+/// Result of the queries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The version of each agent, or why it is not known.
+    /// Version of each agent, or the reason why it is not known.
     pub versions: Versions,
     /// The sandboxes that work here.
     pub sandboxes: Vec<&'static str>,
 }
 
-/// Whether it has been asked yet.
+/// State of the queries.
 #[derive(Debug, Default)]
 pub enum Capabilities {
-    /// Nobody has wanted to know.
+    /// Not started.
     #[default]
-    Unasked,
-    /// The programs have not answered yet.
-    Asked(oneshot::Receiver<Found>),
-    /// They have.
+    Unknown,
+    /// Running.
+    Pending(oneshot::Receiver<Found>),
+    /// Done.
     Known(Found),
 }
 
 impl Capabilities {
-    /// Sees that it is found out; the first time only.
+    /// Starts the queries, if they have not been started.
     pub fn ask(&mut self, runtime: &Arc<Runtime>) {
-        if !matches!(self, Self::Unasked) {
+        if !matches!(self, Self::Unknown) {
             return;
         }
         let (answer, answered) = oneshot::channel();
         let runtime = Arc::clone(runtime);
         tokio::spawn(async move {
-            // With the session gone nobody wants to know any more.
-            let _ = answer.send(find_out(&runtime).await);
+            // If the session has ended, the result is not needed.
+            let _ = answer.send(query(&runtime).await);
         });
-        *self = Self::Asked(answered);
+        *self = Self::Pending(answered);
     }
 
-    /// Waits for the answer; for ever when nothing is asked. Nothing is lost
-    /// when the wait is given up.
+    /// Waits for the result, or forever if no query is running. Cancel-safe.
     pub async fn found(&mut self) -> Found {
-        let Self::Asked(answered) = self else { return pending().await };
-        // A question that was lost has no answer.
+        let Self::Pending(answered) = self else { return pending().await };
+        // If the query panicked, nothing is known.
         answered.await.unwrap_or_default()
     }
 
-    /// What is known.
+    /// Returns the result, if it is known.
     #[must_use]
     pub fn known(&self) -> Option<&Found> {
         match self {
             Self::Known(found) => Some(found),
-            Self::Unasked | Self::Asked(_) => None,
+            Self::Unknown | Self::Pending(_) => None,
         }
     }
 }
 
-async fn find_out(runtime: &Runtime) -> Found {
+async fn query(runtime: &Runtime) -> Found {
     let settings = &runtime.settings;
     let mut sandboxes = vec!["none"];
     let path = settings.variable("PATH");
@@ -105,30 +104,32 @@ async fn version(
     executable: Result<PathBuf, String>,
 ) -> Result<String, String> {
     if settings.demo {
-        return Err("the built-in agent stands in for it".to_owned());
+        return Err("the built-in agent replaces it".to_owned());
     }
     let found = executable?;
     let (program, mut args): (PathBuf, Vec<OsString>) = command::program(&found);
     args.push("--version".into());
-    let env = NEEDED.into_iter().filter_map(|name| {
+    let env = VARIABLES.into_iter().filter_map(|name| {
         settings.variable(name).map(|value| (OsString::from(name), value.to_owned()))
     });
     match probe::run(program.into(), args, env.collect(), VERSION_TIMEOUT).await {
-        Ok(outcome) if outcome.reason == ExitReason::Exited(0) => read_version(&outcome.stdout)
-            .ok_or_else(|| "`--version` says something else than a version".to_owned()),
+        Ok(outcome) if outcome.reason == ExitReason::Exited(0) => {
+            read_version(&outcome.stdout).ok_or_else(|| "`--version` printed no version".to_owned())
+        }
         Ok(outcome) => Err(format!("`--version` failed: {:?}", outcome.reason)),
         Err(error) => Err(format!("`--version`: {error}")),
     }
 }
 
-/// The version in `2.1.329 (Claude Code)`, with a name before or behind it.
-fn read_version(said: &str) -> Option<String> {
+/// Returns the version in `2.1.329 (Claude Code)`, with an optional name before
+/// it.
+fn read_version(output: &str) -> Option<String> {
     let is_version = |word: &&str| {
         word.starts_with(|first: char| first.is_ascii_digit())
-            && word.len() <= VERSION_BYTES
+            && word.len() <= MAX_VERSION_BYTES
             && word.chars().all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c))
     };
-    said.split_ascii_whitespace().take(2).find(is_version).map(str::to_owned)
+    output.split_ascii_whitespace().take(2).find(is_version).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The channels between the session and a connection: the types that go over
-//! them, and their limits.
+//! The channels between the session and a connection: their messages and
+//! capacities.
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -8,81 +8,83 @@ use crate::agent::protocol::PermissionAnswer;
 use crate::session::replay::Features;
 use crate::session::slot::ConnectionId;
 
-/// The largest message of a client, however it is fragmented.
+/// Maximum size of a client's message, in total over its fragments.
 pub const MESSAGE_LIMIT: usize = 64 << 20;
 
-/// Small frames that wait for the socket: pongs, pings, answers to requests.
+/// Capacity for small frames that wait for the socket: pongs, pings, answers to
+/// requests.
 pub const PRIORITY_CAPACITY: usize = 128;
 
-/// Messages of a client that wait for the session. It always takes them, so
-/// few are enough.
+/// Capacity for messages of a client that wait for the session. A few suffice,
+/// because the session always takes them.
 pub const CLIENT_EVENT_CAPACITY: usize = 8;
 
-/// What a newcomer asks for in its URL.
+/// Options of a new connection, from its URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attach {
-    /// Sequenced delivery, from here on.
+    /// Enables sequence numbers, with the position to replay from.
     pub replay: Option<Replay>,
-    /// Whether to take the place of a live client.
+    /// True if a connected client is to be replaced.
     pub takeover: bool,
-    /// What the client understands beyond the first version.
+    /// Features of the protocol that the client supports.
     pub features: Features,
 }
 
 /// `?after=N&stream=S`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// The last number the client has.
+    /// Sequence number of the last frame that the client has.
     pub after: u64,
-    /// The life of the server it got it from.
+    /// Id of the stream that the number belongs to.
     pub stream: Option<String>,
 }
 
-/// The session's ends of a connection.
+/// The session's ends of the channels to a connection.
 #[derive(Debug)]
 pub struct ClientChannels {
-    /// Frames that do not wait.
+    /// Priority messages.
     pub priority: mpsc::Sender<PriorityMessage>,
     /// Slices of the replay buffer, one batch at a time.
     pub data: mpsc::Sender<Vec<Bytes>>,
-    /// The batch has been written; its empty hull comes back.
+    /// Returns the empty batch after it has been written.
     pub spent: mpsc::Receiver<Vec<Bytes>>,
-    /// What the client sends.
+    /// Events of the client.
     pub events: mpsc::Receiver<ClientEvent>,
 }
 
-/// A connection that wants the place.
+/// A connection that asks for the client slot.
 #[derive(Debug)]
 pub struct ConnectRequest {
-    /// Its number.
+    /// Id of the connection.
     pub id: ConnectionId,
-    /// What it asks for.
+    /// Its options.
     pub attach: Attach,
-    /// How to talk to it.
+    /// The channels to it.
     pub channels: ClientChannels,
-    /// Whether it may stay; nothing it sends is read before.
+    /// Receives true if the connection is accepted; nothing that it sends is
+    /// processed before.
     pub accepted: oneshot::Sender<bool>,
 }
 
-/// A frame that does not wait behind bulk data.
+/// A frame that is sent before bulk data.
 #[derive(Debug)]
 pub enum PriorityMessage {
-    /// A text frame of our own.
+    /// A text frame of the relay.
     Text(String),
     /// A ping.
     Ping,
-    /// The answer to a ping.
+    /// A response to a ping.
     Pong(Bytes),
-    /// The last frame.
+    /// A close frame, which is the last frame.
     Close(Close),
 }
 
-/// Why a connection ends, in the words of the protocol.
+/// Content of a close frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
-    /// The close code; none for an empty close frame.
+    /// Close code; `None` for an empty close frame.
     pub code: Option<u16>,
-    /// A few words, at most 123 bytes.
+    /// Reason, of at most 123 bytes.
     pub reason: &'static str,
 }
 
@@ -93,13 +95,13 @@ impl Close {
     pub const REPLACED: Self = Self::new(4001, "replaced by another client");
     /// The server is shutting down.
     pub const GOING_AWAY: Self = Self::new(1001, "server is shutting down");
-    /// The client broke the protocol.
+    /// The client violated the protocol.
     pub const PROTOCOL_ERROR: Self = Self::new(1002, "protocol error");
     /// A text message was not UTF-8.
     pub const NOT_UTF8: Self = Self::new(1007, "not UTF-8");
-    /// A message was over the bound.
+    /// A message exceeded the limit.
     pub const TOO_BIG: Self = Self::new(1009, "message too big");
-    /// The client does not read what it asked for.
+    /// The client does not read the answers to its requests.
     pub const NOT_READING: Self = Self::new(1008, "answers were not read");
 
     const fn new(code: u16, reason: &'static str) -> Self {
@@ -107,44 +109,44 @@ impl Close {
     }
 }
 
-/// What the session hears from its client.
+/// Event of the client.
 #[derive(Debug)]
 pub enum ClientEvent {
-    /// A message, checked; an error text if it was malformed.
+    /// A parsed message, or an error text if it was malformed.
     Request(Result<Request, String>),
-    /// Something else came: the client is alive.
+    /// Any other frame, which shows that the client is alive.
     Alive,
 }
 
-/// What a client wants, owned.
+/// A request of a client.
 #[derive(Debug)]
 pub enum Request {
-    /// The line for the agent: the `data` of the message with its own bytes,
-    /// on one line, and a newline.
+    /// A message for the agent.
     UserMessage {
-        /// The line.
+        /// The `data` of the message with its original bytes, on one line, with
+        /// a newline.
         line: Bytes,
-        /// The name by which the agent tells of it.
+        /// Id by which the agent refers to the message.
         uuid: Option<String>,
     },
-    /// Stop the running turn.
+    /// Interrupt the running turn.
     Interrupt,
-    /// The answer to a permission request.
+    /// Answer to a permission request.
     Permission {
-        /// Which one.
+        /// Id of the request.
         request_id: String,
-        /// What was decided.
+        /// The answer.
         answer: PermissionAnswer,
     },
     /// A control request for the agent.
     Control {
-        /// The client's id for it.
+        /// The client's id of the request.
         request_id: String,
-        /// Its subtype.
+        /// Subtype.
         subtype: String,
         /// The request object, on one line.
         request: String,
     },
-    /// Asks for the `capabilities` frame.
+    /// Request for the `capabilities` frame.
     Capabilities,
 }

@@ -1,5 +1,5 @@
-//! The session's dealings with clients: who may stay, what it is owed, when it
-//! has to leave.
+//! Clients of the session: their acceptance, delivery to them, and their
+//! removal.
 
 use std::time::{Duration, Instant};
 
@@ -15,45 +15,45 @@ use crate::session::channels::{
 use crate::session::replay::{Gap, ReplayBuffer};
 use crate::session::slot::{ConnectionId, Decision};
 
-/// How long a client is kept during a shutdown, so that it gets the agent's
-/// last words.
+/// Maximum time for which a client is kept during a shutdown, to receive the
+/// last output of the agent.
 const CLIENT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many complaints about its own messages a client may leave unread. They
-/// are frames like all others, kept until it has got them.
+/// Maximum number of error messages about its own messages that a client may
+/// leave unread. They are stored in the replay buffer until it has read them.
 const UNREAD_ERROR_LIMIT: usize = 1024;
 
-/// The one that holds the place.
+/// The client that holds the slot.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: ConnectionId,
     pub(super) channels: ClientChannels,
     sequenced: bool,
-    /// The number of the first frame that has not been handed to its socket.
+    /// Number of the first frame that has not been sent to its connection.
     cursor: u64,
-    /// The number of the first frame that its socket has not taken.
+    /// Number of the first frame that its socket has not accepted.
     written: u64,
-    /// The hull for the next batch; none while one is being written.
+    /// Empty batch for reuse; `None` while a batch is being written.
     spent_batch: Option<Vec<Bytes>>,
-    /// Complaints since its socket took a batch.
+    /// Number of error messages since its socket accepted a batch.
     unread_errors: usize,
-    /// What it understands beyond the first version.
+    /// Features of the protocol that it supports.
     pub(super) features: Features,
     pub(super) state: StateFeed,
 }
 
 impl Client {
-    /// Whether more may come in from the agent.
+    /// Returns true if more output of the agent may be read.
     pub(super) fn has_room(&self, replay: &ReplayBuffer) -> bool {
         replay.has_room(self.written)
     }
 
-    /// Frames from this number on must be kept for it.
+    /// Returns the number of the first frame that must be kept for it.
     pub(super) fn keeps_from(&self) -> u64 {
         self.written
     }
 
-    /// Whether it has been handed all there is, and its socket is free.
+    /// Returns true if it has been sent everything and its socket is free.
     pub(super) fn may_get_state(&self, replay: &ReplayBuffer) -> bool {
         self.cursor >= replay.next() && self.spent_batch.is_some()
     }
@@ -62,8 +62,8 @@ impl Client {
         self.written < replay.next()
     }
 
-    /// Sends a frame that does not wait behind data. The lane can only be full
-    /// of answers the client does not read.
+    /// Sends a priority message. Returns false if the channel is full, which
+    /// happens only if the client does not read its answers.
     fn send(&self, control: PriorityMessage) -> bool {
         self.channels.priority.try_send(control).is_ok()
     }
@@ -82,7 +82,7 @@ impl Session {
         self.decide(decisions, now);
     }
 
-    /// Carries out what the slot has decided.
+    /// Executes the decisions of the slot.
     pub(super) fn decide(&mut self, decisions: Vec<Decision>, now: Instant) {
         for decision in decisions {
             match decision {
@@ -105,8 +105,8 @@ impl Session {
                     }
                 }
                 Decision::Ping(id) => {
-                    // A lane that is full does not help: the answer is missing
-                    // then, and that is what counts.
+                    // A full channel needs no handling: the missing pong
+                    // counts.
                     let holder = self.client.as_ref().filter(|client| client.id == id);
                     holder.map(|client| client.send(PriorityMessage::Ping));
                 }
@@ -143,7 +143,7 @@ impl Session {
             None => (self.replay.next(), None),
             Some(replay) => starting_point(&self.replay, replay, &stream),
         };
-        for frame in self.permissions.end_answered(cursor) {
+        for frame in self.permissions.cancel_answered(cursor) {
             self.push(&frame);
         }
         for frame in self.permissions.send_again(cursor, self.replay.next()) {
@@ -173,19 +173,19 @@ impl Session {
             let state = client.state.first(self.agent_state(), now);
             client.send(PriorityMessage::Text(state));
             if client.has_pending(&self.replay) {
-                client.state.say_again();
+                client.state.send_again();
             }
         }
         self.client = Some(client);
         if accepted.send(true).is_err() {
-            // It has gone meanwhile.
+            // The connection has ended meanwhile.
             self.on_client_event(None, now);
             return;
         }
         self.on_client_connected(now);
     }
 
-    /// Hands the client what it is owed, if its socket is free.
+    /// Sends all pending frames to the client, if its socket is free.
     pub(super) fn deliver(&mut self, now: Instant) {
         let Some(client) = &mut self.client else { return };
         let Some(batch) = &mut client.spent_batch else { return };
@@ -201,12 +201,12 @@ impl Session {
         let Some(mut batch) = client.spent_batch.take() else { return };
         batch.extend(state);
         if batch.is_empty() {
-            // All of it was for others.
+            // All pending frames are for other clients.
             client.written = client.cursor;
             client.spent_batch = Some(batch);
             return;
         }
-        // A connection that has ended says so by its news.
+        // The end of the connection is reported by its event channel.
         let _ = client.channels.data.try_send(batch);
     }
 
@@ -236,7 +236,7 @@ impl Session {
         }
     }
 
-    /// Tells the client what is wrong with what it sent.
+    /// Reports an error in the client's message to it.
     pub(super) fn report_bad_message(&mut self, to: ConnectionId, error: &str, now: Instant) {
         self.push(&ServerMessage::error(error).to_json());
         let Some(client) = &mut self.client else { return };
@@ -246,7 +246,7 @@ impl Session {
         }
     }
 
-    /// Lets go of a client that makes more answers than it reads.
+    /// Disconnects a client that does not read its answers.
     fn drop_unreading(&mut self, id: ConnectionId, now: Instant) {
         tracing::warn!(
             connection = id.0,
@@ -258,7 +258,7 @@ impl Session {
         self.on_client_event(None, now);
     }
 
-    /// Sends a frame that belongs to one connection only, if it is still there.
+    /// Sends a frame to one connection, if it is still the client.
     pub(super) fn answer(&mut self, to: ConnectionId, frame: String, now: Instant) {
         let Some(client) = self.client.as_ref().filter(|client| client.id == to) else { return };
         if !client.send(PriorityMessage::Text(frame)) {
@@ -287,12 +287,12 @@ impl Session {
         self.stop_for_shutdown(now);
     }
 
-    /// Lets the client go once the agent has said its last words and the
-    /// client has them, or the time for it is over.
+    /// Disconnects the client once the agent has ended and the client has
+    /// received everything, or the deadline has passed.
     pub(super) fn finish_drain(&mut self, now: Instant) {
         let Some(client) = &self.client else { return };
-        let all_said = !self.agent.is_running() && !client.has_pending(&self.replay);
-        if all_said || self.drain_deadline.is_some_and(|until| now >= until) {
+        let is_drained = !self.agent.is_running() && !client.has_pending(&self.replay);
+        if is_drained || self.drain_deadline.is_some_and(|until| now >= until) {
             client.send(PriorityMessage::Close(Close::GOING_AWAY));
             self.client = None;
         }
@@ -303,10 +303,10 @@ impl Session {
     }
 }
 
-/// The frame that a client begins with that has `from.after`, and what it has missed for
-/// good.
+/// Returns the first frame for a client that resumes at `from`, and the gap
+/// before it.
 fn starting_point(replay: &ReplayBuffer, from: &Replay, stream: &str) -> (u64, Option<Gap>) {
-    // A number that was never given out comes from another life too.
+    // A number that has not been assigned belongs to another stream too.
     let foreign = from.stream.as_deref().is_some_and(|theirs| theirs != stream)
         || from.after >= replay.next();
     if foreign {
@@ -319,13 +319,13 @@ fn starting_point(replay: &ReplayBuffer, from: &Replay, stream: &str) -> (u64, O
 mod tests {
     use super::*;
 
-    fn log(limit: usize) -> ReplayBuffer {
-        let mut log = ReplayBuffer::new(limit);
+    fn buffer(limit: usize) -> ReplayBuffer {
+        let mut buffer = ReplayBuffer::new(limit);
         for _ in 0..10 {
-            log.push([br#"{"type":"info","data":"0123456789"}"#, b"", b""]);
-            log.evict(u64::MAX);
+            buffer.push([br#"{"type":"info","data":"0123456789"}"#, b"", b""]);
+            buffer.evict(u64::MAX);
         }
-        log
+        buffer
     }
 
     fn start(replay: &ReplayBuffer, after: u64, stream: Option<&str>) -> (u64, Option<(u64, u64)>) {
@@ -335,29 +335,29 @@ mod tests {
     }
 
     #[test]
-    fn a_client_begins_behind_what_it_has() {
-        let log = log(1 << 20);
-        assert_eq!(start(&log, 0, None), (1, None));
-        assert_eq!(start(&log, 7, Some("ours")), (8, None));
-        assert_eq!(start(&log, 10, Some("ours")), (11, None));
+    fn a_client_resumes_after_its_last_frame() {
+        let buffer = buffer(1 << 20);
+        assert_eq!(start(&buffer, 0, None), (1, None));
+        assert_eq!(start(&buffer, 7, Some("ours")), (8, None));
+        assert_eq!(start(&buffer, 10, Some("ours")), (11, None));
     }
 
     #[test]
-    fn what_is_not_kept_is_a_gap() {
-        let log = log(200);
-        let first = log.first();
+    fn evicted_frames_are_a_gap() {
+        let buffer = buffer(200);
+        let first = buffer.first();
         assert!(first > 3);
-        assert_eq!(start(&log, 0, None), (first, Some((1, first - 1))));
-        assert_eq!(start(&log, 2, Some("ours")), (first, Some((3, first - 1))));
-        assert_eq!(start(&log, first - 1, None), (first, None));
+        assert_eq!(start(&buffer, 0, None), (first, Some((1, first - 1))));
+        assert_eq!(start(&buffer, 2, Some("ours")), (first, Some((3, first - 1))));
+        assert_eq!(start(&buffer, first - 1, None), (first, None));
     }
 
     #[test]
-    fn numbers_of_another_life_mean_nothing() {
-        let log = log(200);
-        let first = log.first();
-        assert_eq!(start(&log, 5, Some("theirs")), (first, Some((1, first - 1))));
-        assert_eq!(start(&log, 11, Some("ours")), (first, Some((1, first - 1))));
-        assert_eq!(start(&log, u64::MAX, None), (first, Some((1, first - 1))));
+    fn numbers_of_another_stream_are_ignored() {
+        let buffer = buffer(200);
+        let first = buffer.first();
+        assert_eq!(start(&buffer, 5, Some("theirs")), (first, Some((1, first - 1))));
+        assert_eq!(start(&buffer, 11, Some("ours")), (first, Some((1, first - 1))));
+        assert_eq!(start(&buffer, u64::MAX, None), (first, Some((1, first - 1))));
     }
 }

@@ -1,4 +1,4 @@
-//! Configuration: how it is replaced, checked against the mode, and shown.
+//! Configuration: replacement, check against the ceiling, and display.
 
 use claude_relay_protocol::config::Parsed;
 use claude_relay_protocol::{ConfigError, QueryConfig, Secret};
@@ -10,17 +10,17 @@ use crate::agent;
 use crate::agent::mode::Exceeds;
 use crate::agent::protocol::PermissionAnswer;
 
-/// When a configuration takes effect.
+/// Time at which a configuration takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applies {
-    /// There is no process that was started with another one.
+    /// Now, because no process runs with another configuration.
     Now,
-    /// The next client to connect gets a process that is started with it.
+    /// When the next client connects, which restarts the process.
     NextStart,
 }
 
 impl Applies {
-    /// The word on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,26 +30,26 @@ impl Applies {
     }
 }
 
-/// A configuration was taken.
+/// Result of a configuration.
 #[derive(Debug)]
 pub struct Configured {
-    /// What it is now, without its secrets.
+    /// The new configuration, without its secrets.
     pub config: Value,
-    /// When it takes effect.
+    /// Time at which it takes effect.
     pub applies: Applies,
-    /// Fields that mean nothing here.
+    /// Fields without effect.
     pub ignored: Vec<String>,
-    /// A token for a server that has none.
+    /// Token that claims the server.
     pub auth_token: Option<Secret>,
 }
 
-/// Why a configuration was not taken. The one before stands.
+/// Reason for refusing a configuration. The previous one stays in effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigureError {
-    /// It is no configuration.
+    /// The configuration is malformed.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It asks for more than the operator allows.
+    /// The configuration exceeds the ceiling.
     #[error(transparent)]
     Exceeds(#[from] Exceeds),
     /// The server is shutting down.
@@ -77,16 +77,16 @@ impl Session {
     }
 
     pub(super) fn config_shown(&self) -> Value {
-        // An object of strings and numbers has no way to fail.
+        // Serializing strings and numbers cannot fail.
         serde_json::to_value(self.config.echo()).unwrap_or_default()
     }
 
-    /// Whether the mode forbids a control request, and why.
+    /// Returns the reason if the mode forbids a control request.
     pub(super) fn refuse_by_mode(&self, subtype: &str, request: &str) -> Option<String> {
         self.runtime.settings.mode.refuse_control(subtype, request)
     }
 
-    /// Whether the mode forbids the rules that come with an approval, and why.
+    /// Returns the reason if the mode forbids the rules of an approval.
     pub(super) fn refuse_updates_by_mode(&self, answer: &PermissionAnswer) -> Option<String> {
         let PermissionAnswer::Allow { permissions: Some(updates), .. } = answer else {
             return None;

@@ -1,4 +1,4 @@
-//! Control requests of clients that wait for the agent's answer.
+//! Control requests of clients that wait for the agent's response.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::slot::ConnectionId;
 
-/// How many control requests of a client may wait for the agent.
+/// Maximum number of control requests that wait for the agent.
 pub(super) const CONTROL_LIMIT: usize = 64;
 
-/// Control requests of clients that the agent has not answered.
+/// Control requests without a response.
 #[derive(Debug, Default)]
 pub(super) struct ControlRequests {
     open: HashMap<String, (ConnectionId, String)>,
@@ -20,8 +20,8 @@ pub(super) struct ControlRequests {
 }
 
 impl ControlRequests {
-    /// Takes a request and gives it an id of our own: two clients may use the
-    /// same one. `None` when too many are open.
+    /// Adds a request and returns the relay's id for it, because two clients
+    /// may use the same id. Returns `None` if too many requests are open.
     pub(super) fn register(&mut self, from: ConnectionId, id: String) -> Option<String> {
         if self.open.len() >= CONTROL_LIMIT {
             return None;
@@ -32,8 +32,8 @@ impl ControlRequests {
         Some(own)
     }
 
-    /// The agent has answered: who asked, and the frame for it. `None` when
-    /// nobody asked, or it has been answered before.
+    /// Completes a request. Returns its connection and the frame for it, or
+    /// `None` if no such request is open.
     pub(super) fn complete(
         &mut self,
         id: &str,
@@ -43,13 +43,13 @@ impl ControlRequests {
         Some((from, control_response(&id, response)))
     }
 
-    /// There will be no answers: the frames that say so.
+    /// Fails all open requests. Returns their connections and frames.
     pub(super) fn fail_all(&mut self, reason: &str) -> Vec<(ConnectionId, String)> {
         self.open.drain().map(|(_, (from, id))| (from, failed(&id, reason))).collect()
     }
 }
 
-/// The frame that answers a control request with an error of ours.
+/// Returns the frame that answers a control request with an error of the relay.
 pub(super) fn failed(id: &str, reason: &str) -> String {
     let response = json!({"subtype": "error", "request_id": id, "error": reason}).to_string();
     match serde_json::from_str::<&RawValue>(&response) {

@@ -1,4 +1,4 @@
-//! What a client asks for, and how it gets to the agent.
+//! Requests of clients, and writing to the agent.
 
 use std::time::Instant;
 
@@ -14,10 +14,10 @@ use super::slot::ConnectionId;
 use crate::agent::protocol::{ControlOutcome, PermissionOutcome};
 use crate::process::Input;
 
-/// How much of a client's own words goes into an error.
+/// Maximum number of characters of a client's text in an error.
 const QUOTED_CHARS: usize = 50;
 
-/// Control requests that only the relay makes: it has said its own.
+/// Control requests that only the relay sends.
 const OWN_REQUESTS: [&str; 1] = ["initialize"];
 
 impl Session {
@@ -102,14 +102,14 @@ impl Session {
         self.answer(from, control::failed(&id, &refusal), now);
     }
 
-    /// A control request has been answered.
+    /// Passes on the response to a control request.
     pub(super) fn on_answer(&mut self, id: &str, response: &RawValue, now: Instant) {
         if let Some((from, frame)) = self.controls.complete(id, response) {
             self.answer(from, frame, now);
         }
     }
 
-    /// Something waits for the agent and its stdin is free.
+    /// Writes the next entry of the inbox to the agent, whose stdin is free.
     pub(super) fn write_to_agent(&mut self, permit: mpsc::OwnedPermit<Input>, now: Instant) {
         let Some(running) = &mut self.agent.running else { return };
         let input = match self.inbox.pop(running.dialect.accepts()) {

@@ -1,5 +1,5 @@
-//! The end of a run, and what follows from it: what is taken back, what is
-//! said, whether there is another one.
+//! The end of a run and its consequences: unread messages, reports to the
+//! client, and the restart.
 
 use std::time::Instant;
 
@@ -13,19 +13,20 @@ use crate::agent::StartError;
 use crate::process::signals;
 use crate::process::{ExitReason, ProcessExit};
 
-/// How many failures in a row it takes to give up a turn that runs elsewhere.
-const REJOINS: u32 = 6;
+/// Maximum number of failures in a row for which a turn that runs elsewhere is
+/// rejoined.
+const MAX_REJOINS: u32 = 6;
 
-/// An agent that is told to resume what it does not know names it on stderr and
-/// exits before it has answered the first request. One that says nothing of it
-/// may have other reasons, and a conversation is not given up for those; only
-/// after so many failures in a row, because it would otherwise never end.
-const RESUMES: u32 = 5;
+/// Number of failures in a row after which a conversation is given up. An agent
+/// that does not know the conversation names it on stderr and exits before it
+/// has answered the first request. If it does not name it, it may have another
+/// reason to exit, and the conversation is kept until this limit.
+const MAX_RESUMES: u32 = 5;
 
 impl Session {
-    /// It is over, and everything it said before has been dealt with.
+    /// Handles the end of the process, after all its output.
     pub(super) fn on_ended(&mut self, ended: ProcessExit, now: Instant) {
-        // What it wrote to stderr comes before its end.
+        // Its stderr is reported before its exit.
         while let Some(note) =
             self.agent.running.as_mut().and_then(|running| running.process.events.try_recv().ok())
         {
@@ -37,7 +38,7 @@ impl Session {
         self.report_dropped_lines();
         self.inbox.put_back(unread);
         self.inbox.put_back(running.dialect.unanswered().into_iter().collect());
-        self.inbox.forget_control();
+        self.inbox.remove_control();
         for (from, frame) in self.controls.fail_all("the agent has ended") {
             self.answer(from, frame, now);
         }
@@ -53,10 +54,11 @@ impl Session {
         }
     }
 
-    /// It ended by itself: says so, and starts it again if something waits.
+    /// Handles an unexpected end: reports it, and restarts the agent if
+    /// messages wait.
     fn on_failure(&mut self, running: &Running, reason: &ExitReason, stderr: &[u8], now: Instant) {
         let stderr = self.agent.redact(String::from_utf8_lossy(stderr).into_owned());
-        let (words, code, signal) = match reason {
+        let (description, code, signal) = match reason {
             ExitReason::Exited(code) => (format!("exited with code {code}"), Some(*code), None),
             ExitReason::Signalled(number) => {
                 let name = signals::name(*number);
@@ -75,13 +77,14 @@ impl Session {
         let unknown_session = running.resumed.clone().filter(|session| {
             !running.initialized
                 && matches!(reason, ExitReason::Exited(1..))
-                && (stderr.contains(session.as_str()) || self.agent.backoff.failures() >= RESUMES)
+                && (stderr.contains(session.as_str())
+                    || self.agent.backoff.failures() >= MAX_RESUMES)
         });
         let delay = self.agent.backoff.delay();
-        // Where it runs, its turn goes on.
+        // A turn that runs elsewhere goes on.
         self.agent.rejoin = matches!(reason, ExitReason::Unreachable(_))
             && (running.in_turn() || running.rejoins)
-            && self.agent.backoff.failures() < REJOINS;
+            && self.agent.backoff.failures() < MAX_REJOINS;
         let next = if let Some(session) = &unknown_session {
             format!("The session {session} could not be resumed; a new one is started.")
         } else if !delay.is_zero() {
@@ -99,9 +102,9 @@ impl Session {
         };
         let tail = match stderr.trim() {
             "" => String::new(),
-            said => format!(" Its last words on stderr: {said}"),
+            text => format!(" The end of its stderr: {text}"),
         };
-        self.error(&format!("The agent {words}. {next}{tail}"));
+        self.error(&format!("The agent {description}. {next}{tail}"));
         self.agent.last_exit = Some(serde_json::json!({
             "code": code, "signal": signal, "stderr": stderr,
         }));
@@ -131,8 +134,8 @@ fn ordinal(number: u32) -> String {
     }
 }
 
-/// The end of a process whose tasks are gone, which a defect of theirs brings
-/// about, or a shutdown of the whole runtime.
+/// Returns the exit of a process whose tasks have ended, by a panic or a
+/// shutdown of the runtime.
 pub(super) fn lost_process() -> ProcessExit {
     ProcessExit { reason: ExitReason::Lost, stderr: Vec::new(), unread: Vec::<Bytes>::new() }
 }

@@ -1,4 +1,4 @@
-//! The handle by which everything else talks to the session.
+//! The handle of the session for all other modules.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use super::channels::ConnectRequest;
 use super::configure::{ConfigureError, Configured};
 use super::slot::ConnectionId;
 
-/// Commands that wait for the session.
-pub(super) const COMMANDS: usize = 64;
+/// Capacity of the command channel.
+pub(super) const COMMAND_CAPACITY: usize = 64;
 
-/// What others ask of the session.
+/// Commands to the session.
 #[derive(Debug)]
 pub(super) enum Command {
     Connect(ConnectRequest),
@@ -23,12 +23,12 @@ pub(super) enum Command {
     Shutdown,
 }
 
-/// The session is over: the server is shutting down.
+/// The session has ended, because the server is shutting down.
 #[derive(Debug, thiserror::Error)]
 #[error("the server is shutting down")]
 pub struct SessionClosed;
 
-/// How everything else talks to the session.
+/// Handle of the session.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
@@ -40,17 +40,17 @@ impl SessionHandle {
         Self { commands, connections: Arc::new(AtomicU64::new(1)) }
     }
 
-    /// A number for a connection, never given before.
+    /// Returns a new connection id.
     #[must_use]
     pub fn next_connection_id(&self) -> ConnectionId {
         ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Asks for the place. The answer is the newcomer's verdict.
+    /// Asks for the client slot. The result is sent on `request.accepted`.
     ///
     /// # Errors
     ///
-    /// When the session is over.
+    /// Returns an error if the session has ended.
     pub async fn connect(&self, request: ConnectRequest) -> Result<(), SessionClosed> {
         self.commands.send(Command::Connect(request)).await.map_err(|_| SessionClosed)
     }
@@ -59,36 +59,37 @@ impl SessionHandle {
     ///
     /// # Errors
     ///
-    /// When it is no configuration, or beyond what the mode allows, or the
-    /// session is over. The configuration is then as it was.
+    /// Returns an error if `body` is malformed or exceeds the ceiling, or the
+    /// session has ended. The configuration is then unchanged.
     pub async fn configure(&self, body: Bytes) -> Result<Configured, ConfigureError> {
         let (reply_to, reply) = oneshot::channel();
         self.commands.send(Command::Configure(body, reply_to)).await.map_err(|_| SessionClosed)?;
         reply.await.map_err(|_| SessionClosed)?
     }
 
-    /// The configuration as it may be shown.
+    /// Returns the configuration without its secrets.
     ///
     /// # Errors
     ///
-    /// When the session is over.
+    /// Returns an error if the session has ended.
     pub async fn config(&self) -> Result<serde_json::Value, SessionClosed> {
         self.ask(Command::Config).await
     }
 
-    /// The details of `/health`.
+    /// Returns the details of `/health`.
     ///
     /// # Errors
     ///
-    /// When the session is over.
+    /// Returns an error if the session has ended.
     pub async fn health(&self) -> Result<serde_json::Value, SessionClosed> {
         self.ask(Command::Health).await
     }
 
-    /// Says goodbye to the client and stops the agent; the second time, at
-    /// once. [`Session::run`](super::Session::run) returns when both are gone.
+    /// Starts a graceful shutdown of the client and the agent; the second call
+    /// kills the agent. [`Session::run`](super::Session::run) returns when both
+    /// have ended.
     pub async fn shut_down(&self) {
-        // A closed session needs no telling.
+        // An error means that the session has ended already.
         let _ = self.commands.send(Command::Shutdown).await;
     }
 

@@ -1,4 +1,5 @@
-//! What waits for the agent: messages and interrupts in the order they came.
+//! Queue of input for the agent: messages, interrupts and control lines, in
+//! order.
 
 use std::collections::VecDeque;
 
@@ -7,29 +8,29 @@ use claude_relay_protocol::client_message;
 
 use crate::agent::protocol::Accepts;
 
-/// How many bytes of messages may wait: two of the largest.
+/// Maximum size of the waiting messages: two of the largest.
 pub(super) const INBOX_BYTES: usize = 128 << 20;
 
-/// How many entries may wait, so that empty messages are bounded too.
+/// Maximum number of entries, which bounds empty messages too.
 pub(super) const INBOX_ENTRIES: usize = 100_000;
 
-/// A bounded queue.
+/// Bounded queue.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     queue: VecDeque<Waiting>,
     bytes: usize,
-    /// How many entries are no messages.
+    /// Number of entries other than messages.
     others: usize,
 }
 
-/// One thing that waits.
+/// An entry of the queue.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    /// A line of the client, and the name by which the agent tells of it.
+    /// A line of the client, and the id by which the agent refers to it.
     Message { line: Bytes, uuid: Option<String> },
-    /// The running turn is to stop.
+    /// An interrupt of the running turn.
     Interrupt,
-    /// A request of the relay or the client, or an answer, as a line.
+    /// A request or response, of the relay or the client, as a line.
     Control(Bytes),
 }
 
@@ -61,12 +62,12 @@ impl Inbox {
         self.queue.is_empty()
     }
 
-    /// How many messages wait.
+    /// Returns the number of waiting messages.
     pub(super) fn messages(&self) -> usize {
         self.queue.len() - self.others
     }
 
-    /// The names of the messages that wait.
+    /// Returns the ids of the waiting messages.
     pub(super) fn uuids(&self) -> impl Iterator<Item = &str> {
         self.queue.iter().filter_map(|waiting| match waiting {
             Waiting::Message { uuid, .. } => uuid.as_deref(),
@@ -74,7 +75,7 @@ impl Inbox {
         })
     }
 
-    /// Takes a message, or gives it back when there is no room for it.
+    /// Adds a message, or fails if there is no room for it.
     pub(super) fn push_message(&mut self, line: Bytes, uuid: Option<String>) -> Result<(), Full> {
         if self.bytes + line.len() > INBOX_BYTES || self.queue.len() >= INBOX_ENTRIES {
             return Err(Full);
@@ -83,20 +84,20 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes a request. Requests are small and few: whoever sends them bounds
-    /// how many are under way, so they find a place when messages do not.
+    /// Adds a request. Requests are small and their number is bounded by their
+    /// senders, so they are accepted even if the queue is full.
     pub(super) fn push_control(&mut self, line: Bytes) {
         self.push(Waiting::Control(line));
     }
 
-    /// Takes an interrupt. Two in a row do what one does.
+    /// Adds an interrupt. Consecutive ones are merged.
     pub(super) fn push_interrupt(&mut self) {
         if !matches!(self.queue.back(), Some(Waiting::Interrupt)) {
             self.push(Waiting::Interrupt);
         }
     }
 
-    /// Whether there is something for an agent that takes this.
+    /// Returns true if the queue has an entry that the agent accepts.
     pub(super) fn has(&self, accepts: Accepts) -> bool {
         match accepts {
             Accepts::Anything => !self.is_empty(),
@@ -105,7 +106,7 @@ impl Inbox {
         }
     }
 
-    /// The oldest entry that the agent takes.
+    /// Takes the oldest entry that the agent accepts.
     pub(super) fn pop(&mut self, accepts: Accepts) -> Option<Waiting> {
         let at = self.queue.iter().position(|waiting| waiting.fits(accepts))?;
         let waiting = self.queue.remove(at)?;
@@ -114,8 +115,8 @@ impl Inbox {
         Some(waiting)
     }
 
-    /// Puts messages back at the front, in their order: an agent that ended
-    /// did not read them. They were here before, so there is no bound to ask.
+    /// Returns unread messages of an agent that has ended to the front, in
+    /// order. They were counted before, so the limit is not checked.
     pub(super) fn put_back(&mut self, unread: Vec<Bytes>) {
         for line in unread.into_iter().rev() {
             self.bytes += line.len();
@@ -124,8 +125,8 @@ impl Inbox {
         }
     }
 
-    /// Forgets the requests: they were meant for an agent that has ended.
-    pub(super) fn forget_control(&mut self) {
+    /// Removes the control lines, which were meant for an agent that has ended.
+    pub(super) fn remove_control(&mut self) {
         self.queue.retain(Waiting::is_message);
         self.others = 0;
         self.bytes = self.queue.iter().map(Waiting::bytes).sum();
@@ -138,12 +139,12 @@ impl Inbox {
     }
 }
 
-/// The name of a message, read from its line.
+/// Returns the id of a message, from its line.
 pub(super) fn uuid_of(line: &[u8]) -> Option<String> {
     std::str::from_utf8(line).ok().and_then(client_message::message_uuid)
 }
 
-/// There is no room.
+/// Error for a full queue.
 #[derive(Debug)]
 pub(super) struct Full;
 
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_agent_does_not_take_stays_where_it_is() {
+    fn entries_that_are_not_accepted_stay_in_the_queue() {
         let mut inbox = Inbox::default();
         inbox.push_message("1".into(), None).unwrap();
         assert!(!inbox.has(Accepts::NoMessage) && inbox.pop(Accepts::NoMessage).is_none());
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_requests_still_find_a_place() {
+    fn messages_are_bounded_and_requests_are_always_accepted() {
         let mut inbox = Inbox::default();
         let large = Bytes::from(vec![b'x'; INBOX_BYTES / 2]);
         inbox.push_message(large.clone(), None).unwrap();
@@ -198,7 +199,7 @@ mod tests {
         inbox.push_interrupt();
         inbox.push_interrupt();
         assert_eq!(inbox.queue.len(), 4);
-        inbox.forget_control();
+        inbox.remove_control();
         assert!(!inbox.has(Accepts::NoMessage));
         assert_eq!(inbox.messages(), 2);
         let mut inbox = Inbox::default();

@@ -1,17 +1,17 @@
-//! The session: one conversation, whatever comes and goes around it.
+//! The session: one conversation, independent of connections and processes.
 //!
-//! One actor owns all state. [`Session::next_event`] is the one place that
-//! waits, [`Session::on_event`] the one place that acts, and it never waits.
-//! Backpressure is the list of conditions in `next_event`:
+//! One actor owns all state. [`Session::next_event`] is the only place that
+//! waits, and [`Session::on_event`] the only one that acts; it never waits. The
+//! conditions in `next_event` implement backpressure:
 //!
-//! * a line of the agent, of its stdout or its stderr, is taken when the replay
-//!   buffer has room for what the client has not got yet,
-//! * something waiting for the agent is taken when its stdin is free,
-//! * a frame of the client is taken when there is a place for the answer,
-//! * everything else is always taken.
+//! * output of the agent, stdout or stderr, is taken while the replay buffer
+//!   has room for what the client has not received,
+//! * an entry of the inbox is taken when the agent's stdin is free,
+//! * a message of the client is taken when there is room for the answer,
+//! * all other events are always taken.
 //!
-//! The one path out: every frame that can be replayed goes into the
-//! [`ReplayBuffer`], and the client is a cursor into it.
+//! There is one path to the client: every frame that can be replayed is
+//! appended to the [`ReplayBuffer`], and the client is a cursor into it.
 
 pub mod capabilities;
 pub mod channels;
@@ -25,6 +25,7 @@ mod configure;
 mod control;
 mod dispatch;
 mod exit;
+mod features;
 mod handle;
 mod inbox;
 mod permissions;
@@ -55,7 +56,7 @@ use capabilities::{Capabilities, Found};
 use channels::{ClientEvent, ConnectRequest, PriorityMessage};
 use client::Client;
 use control::ControlRequests;
-use handle::{COMMANDS, Command};
+use handle::{COMMAND_CAPACITY, Command};
 use inbox::Inbox;
 use permissions::Permissions;
 use replay::ReplayBuffer;
@@ -64,33 +65,33 @@ use slot::{ConnectionId, Slot};
 pub use configure::{Applies, ConfigureError, Configured};
 pub use handle::{SessionClosed, SessionHandle};
 
-/// Every cause of work.
+/// Events that the session handles.
 #[derive(Debug)]
 enum Event {
     Command(Command),
-    /// The client's socket has taken the batch.
+    /// The client's socket has accepted the batch.
     Written(Vec<Bytes>),
-    /// The agent said something, or has ended.
+    /// Output of the agent, or its end.
     Output(Output),
-    /// An event of the process, beside its output.
+    /// An event of the process other than output.
     Process(ProcessEvent),
     /// The agent's stdin is free.
     StdinFree(mpsc::OwnedPermit<Input>),
-    /// The client said something, or has gone.
+    /// An event of the client, or its end.
     Client(Option<ClientEvent>),
-    /// Other programs have told what can be done here.
+    /// The capabilities are known.
     Found(Found),
     Time,
 }
 
-/// All state there is.
+/// The actor, with all its state.
 pub struct Session {
     runtime: Arc<Runtime>,
     commands: mpsc::Receiver<Command>,
     config: QueryConfig,
     replay: ReplayBuffer,
     slot: Slot,
-    /// Those that wait for the outcome of a probe.
+    /// Connections that wait for the result of a probe.
     waiting: Vec<ConnectRequest>,
     client: Option<Client>,
     inbox: Inbox,
@@ -98,23 +99,24 @@ pub struct Session {
     controls: ControlRequests,
     permissions: Permissions,
     capabilities: Capabilities,
-    /// The connection that waits for them.
+    /// The connection that waits for the capabilities.
     capabilities_waiter: Option<ConnectionId>,
-    stray_lines: Limiter,
-    /// The id of this life, once a client has connected. Not drawn before: a
-    /// sandbox is a copy of a running server's memory.
+    other_lines: Limiter,
+    /// Id of the stream of frames, drawn when the first client connects. A
+    /// sandbox is a copy of a running server's memory, so an earlier id would
+    /// not be unique.
     stream: Option<String>,
-    /// The server is shutting down; when the client is let go at the latest.
+    /// Deadline for disconnecting the client; set during a shutdown.
     drain_deadline: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
 }
 
 impl Session {
-    /// A session that waits for its first client, and the handle to it.
+    /// Creates a session without a client, and its handle.
     #[must_use]
     pub fn new(runtime: Arc<Runtime>) -> (Self, SessionHandle) {
-        let (commands_to, commands) = mpsc::channel(COMMANDS);
+        let (commands_to, commands) = mpsc::channel(COMMAND_CAPACITY);
         let now = Instant::now();
         let session = Self {
             replay: ReplayBuffer::new(runtime.settings.replay_bytes),
@@ -130,7 +132,7 @@ impl Session {
             permissions: Permissions::default(),
             capabilities: Capabilities::default(),
             capabilities_waiter: None,
-            stray_lines: Limiter::new(now),
+            other_lines: Limiter::new(now),
             stream: None,
             drain_deadline: None,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
@@ -147,8 +149,8 @@ impl Session {
         }
     }
 
-    /// Waits. Nothing but channels and one timer, so nothing is lost when
-    /// another branch wins.
+    /// Waits for the next event. All branches are channels and a timer, so they
+    /// are cancel-safe.
     async fn next_event(&mut self) -> Event {
         let deadline = self.deadline();
         if deadline != self.armed {
@@ -184,13 +186,13 @@ impl Session {
             },
             Some(event) = recv(&mut process_events) => Event::Process(event),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
-            heard = next_client_event(answers, &mut client_events) => Event::Client(heard),
+            last_activity = next_client_event(answers, &mut client_events) => Event::Client(last_activity),
             found = self.capabilities.found() => Event::Found(found),
             () = &mut self.timer, if deadline.is_some() => Event::Time,
         }
     }
 
-    /// Acts, and gives the client what it is owed.
+    /// Handles an event, and sends the client its pending frames.
     fn on_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Command(command) => self.on_command(command, now),
@@ -218,7 +220,8 @@ impl Session {
         match command {
             Command::Connect(request) => self.on_connect_request(request, now),
             Command::Configure(body, reply) => {
-                // Whoever asked may have gone; the configuration stands.
+                // The requester may have disconnected; the configuration stays
+                // in effect.
                 let _ = reply.send(self.configure(&body));
             }
             Command::Config(reply) => {
@@ -231,31 +234,31 @@ impl Session {
         }
     }
 
-    /// Frames from this number on must be kept.
+    /// Returns the number of the first frame that must be kept.
     fn keeps_from(&self) -> u64 {
         self.client.as_ref().map_or(u64::MAX, Client::keeps_from)
     }
 
-    /// The agent's lines: the hot path. Each is looked at once, and pasted
-    /// into its envelope behind the ones before.
+    /// Handles lines of the agent: the hot path. Each line is scanned once and
+    /// copied into its envelope in the replay buffer.
     fn on_lines(&mut self, block: &Block, now: Instant) {
-        self.agent.heard(now);
+        self.agent.touch(now);
         let keep_from = self.keeps_from();
         for line in block.lines() {
-            // Line by line, so that what goes makes place for what comes.
+            // Evicted per line, so that old frames make room for new ones.
             self.replay.evict(keep_from);
             let Some(running) = &mut self.agent.running else { return };
             match line {
                 Line::Whole(line) => match running.dialect.classify(line, now) {
-                    Route::Forward(mark) => {
+                    Route::Forward(event) => {
                         self.replay.push([
                             envelope::SDK_MESSAGE_PREFIX,
                             line,
                             envelope::SDK_MESSAGE_SUFFIX,
                         ]);
-                        self.agent.mark(mark);
+                        self.agent.on_turn_event(event);
                     }
-                    Route::Hidden(mark) => self.agent.mark(mark),
+                    Route::Hidden(event) => self.agent.on_turn_event(event),
                     other => self.on_other_line(line, other, now),
                 },
                 Line::TooLong(bytes) => self.error(&format!(
@@ -266,7 +269,7 @@ impl Session {
         }
     }
 
-    /// The lines that are not for the client as they are.
+    /// Handles lines that are not forwarded unchanged.
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
@@ -285,20 +288,20 @@ impl Session {
                 }
             }
             Route::Refuse(line) => self.inbox.push_control(line),
-            Route::NotJson => self.forward_stray_line(&String::from_utf8_lossy(line), now),
+            Route::NotJson => self.forward_other_line(&String::from_utf8_lossy(line), now),
         }
     }
 
-    /// A line of stdout that is no JSON object.
-    fn forward_stray_line(&mut self, text: &str, now: Instant) {
-        if self.stray_lines.admit(text.len(), now) {
+    /// Forwards a line of stdout that is not a JSON object.
+    fn forward_other_line(&mut self, text: &str, now: Instant) {
+        if self.other_lines.admit(text.len(), now) {
             self.report_dropped_lines();
             self.push(&ServerMessage::info(text).to_json());
         }
     }
 
     fn report_dropped_lines(&mut self) {
-        let dropped = self.stray_lines.take_dropped();
+        let dropped = self.other_lines.take_dropped();
         if dropped > 0 {
             self.info(&format!(
                 "[{dropped} lines of the agent's output that are no JSON were left out]"
@@ -332,7 +335,7 @@ impl Session {
         self.on_agent_time(now);
     }
 
-    /// When something is to be done next.
+    /// Returns the time of the next scheduled work.
     fn deadline(&self) -> Option<Instant> {
         let state = self.client.as_ref().and_then(|client| client.state.deadline());
         let drain_deadline = self.drain_deadline.filter(|_| self.client.is_some());
@@ -348,7 +351,7 @@ impl Session {
         .min()
     }
 
-    /// Appends a frame to what clients are owed.
+    /// Appends a frame to the replay buffer.
     fn push(&mut self, frame: &str) {
         self.replay.push([frame.as_bytes(), &[], &[]]);
     }
@@ -363,7 +366,7 @@ impl Session {
     }
 }
 
-/// Receives, or waits for ever when there is nothing to receive from.
+/// Receives, or waits forever if there is no channel.
 async fn recv<T>(from: &mut Option<&mut mpsc::Receiver<T>>) -> Option<T> {
     match from {
         Some(from) => from.recv().await,
@@ -380,8 +383,8 @@ async fn reserve(
     }
 }
 
-/// Takes a frame of the client once there is a place for an answer to it: a
-/// client that asks and does not read is not asked on.
+/// Receives an event of the client once there is room for an answer: a client
+/// that does not read its answers is not read.
 async fn next_client_event(
     answers: Option<mpsc::Sender<PriorityMessage>>,
     events: &mut Option<&mut mpsc::Receiver<ClientEvent>>,
@@ -389,8 +392,8 @@ async fn next_client_event(
     let (Some(answers), Some(events)) = (answers, events) else {
         return pending().await;
     };
-    let place = answers.reserve().await;
-    if place.is_err() {
+    let permit = answers.reserve().await;
+    if permit.is_err() {
         return None;
     }
     events.recv().await

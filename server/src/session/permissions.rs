@@ -1,7 +1,7 @@
 //! Permission requests of the agent that wait for the client's answer.
 //!
-//! A table without sockets: the open requests, and the line to write when one is
-//! answered, withdrawn or too late.
+//! Pure state: the open requests, and the lines to write when one is answered,
+//! cancelled or expired.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use std::borrow::Cow;
 
 use crate::agent::protocol::{Permission, PermissionAnswer, PermissionOutcome, PermissionReply};
 
-/// How many questions of the agent may wait for the client. The CLI asks one
-/// for each tool it wants to run at the same time.
+/// Maximum number of open permission requests. The CLI sends one for each tool
+/// call that it wants to run concurrently.
 pub(super) const PERMISSION_LIMIT: usize = 256;
 
-/// Questions of the agent that no client has answered.
+/// Permission requests of the agent.
 #[derive(Debug, Default)]
 pub(super) struct Permissions {
     open: Vec<Open>,
-    /// Those that a client has answered, in the order of the answers: the
-    /// number under which each was sent last, and its id. One is forgotten with
-    /// its frame, so there are never more than the replay buffer holds.
+    /// Answered requests, in the order of the answers: the number of the frame
+    /// that carried each last, and its id. An entry is removed with its frame,
+    /// so there are never more than the replay buffer holds.
     answered: VecDeque<(u64, String)>,
 }
 
@@ -31,14 +31,15 @@ struct Open {
     id: String,
     reply: Box<dyn PermissionReply>,
     frame: String,
-    /// The number under which it was sent last.
+    /// Number of the frame that carried it last.
     seq: u64,
     expires: Instant,
 }
 
 impl Permissions {
-    /// Takes a question and gives the frame for the client, which will get the
-    /// number `seq`. Gives a line for the agent instead when too many are open.
+    /// Adds a request. Returns the frame for the client, which will have the
+    /// number `seq`, or a line for the agent that refuses the request if too
+    /// many are open.
     pub(super) fn ask(
         &mut self,
         asked: Permission<'_>,
@@ -63,8 +64,8 @@ impl Permissions {
         Ok(frame)
     }
 
-    /// The answer for the agent, or `None` when no such question is open.
-    /// `kept` is the number of the oldest frame that a client can still get.
+    /// Returns the response for the agent, or `None` if no such request is
+    /// open. `kept` is the number of the oldest frame in the replay buffer.
     pub(super) fn answer(
         &mut self,
         id: &str,
@@ -80,11 +81,10 @@ impl Permissions {
         Some(open.reply.answer(&answer))
     }
 
-    /// Frames that end the questions which a client that begins at `cursor`
-    /// comes across although they were answered: it would take them for open.
-    /// Once they are in the log, whoever comes across a question there comes
-    /// across its end, too.
-    pub(super) fn end_answered(&mut self, cursor: u64) -> Vec<String> {
+    /// Returns frames that cancel the answered requests in a replay from
+    /// `cursor`, because the client would take them for open. Once these frames
+    /// are in the replay buffer, they follow the requests in every replay.
+    pub(super) fn cancel_answered(&mut self, cursor: u64) -> Vec<String> {
         let (seen, unseen) =
             std::mem::take(&mut self.answered).into_iter().partition(|(seq, _)| *seq >= cursor);
         self.answered = unseen;
@@ -92,19 +92,20 @@ impl Permissions {
         seen.iter().map(|(_, id)| cancelled(id)).collect()
     }
 
-    /// The agent does not want an answer; the frame that tells the client.
+    /// Removes a request that the agent has cancelled. Returns the frame for
+    /// the client.
     pub(super) fn withdraw(&mut self, id: &str) -> Option<String> {
         let at = self.open.iter().position(|open| open.id == id)?;
         Some(cancelled(&self.open.remove(at).id))
     }
 
-    /// The agent has ended.
+    /// Removes all requests, because the agent has ended.
     pub(super) fn withdraw_all(&mut self) -> Vec<String> {
         self.open.drain(..).map(|open| cancelled(&open.id)).collect()
     }
 
-    /// Frames to send again to a client that begins at `cursor`, because it
-    /// will not come across them. They get the numbers from `next` on.
+    /// Returns the frames of open requests that a replay from `cursor` does not
+    /// include. They will have the numbers from `next` on.
     pub(super) fn send_again(&mut self, cursor: u64, next: u64) -> Vec<String> {
         let unseen = self.open.iter_mut().filter(|open| open.seq < cursor);
         unseen
@@ -116,13 +117,13 @@ impl Permissions {
             .collect()
     }
 
-    /// When the next one is too old.
+    /// Returns the time at which the next request expires.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.open.iter().map(|open| open.expires).min()
     }
 
-    /// Denies what nobody answered in time: for each the line for the agent
-    /// and the frame for the client.
+    /// Denies expired requests. Returns the line for the agent and the frame
+    /// for the client for each.
     pub(super) fn expire(&mut self, now: Instant, time_limit: Duration) -> Vec<(Bytes, String)> {
         let (late, open) =
             std::mem::take(&mut self.open).into_iter().partition(|open| open.expires <= now);
@@ -139,7 +140,7 @@ impl Permissions {
             .collect()
     }
 
-    /// How many are open.
+    /// Returns the number of open requests.
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
@@ -164,13 +165,13 @@ mod tests {
             r#"{{"type":"control_request","request_id":"{id}","request":{{"subtype":"can_use_tool","tool_name":"Bash","input":{{"a":1.0}},"permission_suggestions":[ {{}} ],"tool_use_id":"t"}}}}"#
         );
         let Route::Permission(asked) = claude::classify(line.as_bytes()) else {
-            panic!("no question");
+            panic!("no permission request");
         };
         permissions.ask(asked, seq, now, Duration::from_secs(600)).unwrap()
     }
 
     #[test]
-    fn a_question_is_asked_with_its_context_and_answered() {
+    fn a_request_is_sent_with_its_context_and_answered() {
         let mut permissions = Permissions::default();
         let now = Instant::now();
         assert_eq!(
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_answers_is_denied() {
+    fn an_expired_request_is_denied() {
         let mut permissions = Permissions::default();
         let now = Instant::now();
         ask(&mut permissions, "q", 1, now);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_sent_again_to_one_that_has_not_seen_it() {
+    fn a_request_is_sent_again_to_a_client_that_has_not_received_it() {
         let mut permissions = Permissions::default();
         let now = Instant::now();
         ask(&mut permissions, "a", 3, now);
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answered_question_is_ended_once_for_whoever_comes_across_it() {
+    fn an_answered_request_is_cancelled_once_in_a_replay() {
         let mut permissions = Permissions::default();
         let now = Instant::now();
         let yes = || PermissionAnswer::Allow { input: None, permissions: None };
@@ -236,21 +237,21 @@ mod tests {
         }
         permissions.answer("b", yes(), 1).unwrap();
         permissions.answer("a", yes(), 1).unwrap();
-        assert_eq!(permissions.end_answered(6), Vec::<String>::new());
+        assert_eq!(permissions.cancel_answered(6), Vec::<String>::new());
         assert_eq!(
-            permissions.end_answered(4),
+            permissions.cancel_answered(4),
             [r#"{"type":"permission_cancelled","requestId":"b"}"#]
         );
         assert_eq!(
-            permissions.end_answered(1),
+            permissions.cancel_answered(1),
             [r#"{"type":"permission_cancelled","requestId":"a"}"#]
         );
-        assert_eq!(permissions.end_answered(1), Vec::<String>::new());
+        assert_eq!(permissions.cancel_answered(1), Vec::<String>::new());
         assert_eq!(permissions.len(), 1);
     }
 
     #[test]
-    fn what_is_remembered_of_answers_goes_with_the_frames() {
+    fn answered_requests_are_evicted_with_their_frames() {
         let mut permissions = Permissions::default();
         let now = Instant::now();
         for seq in 1..=1000 {

@@ -1,14 +1,14 @@
-//! How long to wait before an agent that keeps ending is started again.
+//! Delay before an agent that keeps failing is restarted.
 
 use std::time::{Duration, Instant};
 
 use claude_relay_protocol as protocol;
 
-/// The waits from the second failure in a row on.
-const WAITS: protocol::Backoff =
+/// Delays from the second failure in a row on.
+const DELAYS: protocol::Backoff =
     protocol::Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
-/// Counts failures in a row. Pure.
+/// Counter of failures in a row.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -16,34 +16,33 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The agent has ended by itself without finishing a turn.
+    /// Records that the agent has ended by itself without finishing a turn.
     pub(super) fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.last = Some(now);
     }
 
-    /// It has finished a turn: whatever comes next is a first failure.
+    /// Records that it has finished a turn, which resets the count.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// How many failures there were in a row.
+    /// Returns the number of failures in a row.
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// What is left of the wait after the last failure.
-    pub(super) fn left(&self, now: Instant) -> Duration {
-        let over = self.last.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
-        self.delay().saturating_sub(over)
+    /// Returns the rest of the delay after the last failure.
+    pub(super) fn remaining(&self, now: Instant) -> Duration {
+        let elapsed = self.last.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
+        self.delay().saturating_sub(elapsed)
     }
 
-    /// How long to wait after the last failure. Once is an accident and not
-    /// worth a wait.
+    /// Returns the delay after the last failure. A single failure has none.
     pub(super) fn delay(&self) -> Duration {
         match self.failures {
             0 | 1 => Duration::ZERO,
-            more => WAITS.nth(more - 2),
+            more => DELAYS.nth(more - 2),
         }
     }
 }
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_doubles_from_one_second_to_thirty() {
+    fn the_delay_doubles_from_one_second_to_thirty() {
         let mut backoff = Backoff::default();
         let now = Instant::now();
         let delays: Vec<u64> = (0..9)
@@ -70,13 +69,16 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_is_over_is_not_waited_again() {
+    fn time_that_has_passed_counts_towards_the_delay() {
         let mut backoff = Backoff::default();
         let now = Instant::now();
-        assert_eq!(backoff.left(now), Duration::ZERO);
+        assert_eq!(backoff.remaining(now), Duration::ZERO);
         (0..3).for_each(|_| backoff.failed(now));
-        assert_eq!(backoff.left(now), Duration::from_secs(2));
-        assert_eq!(backoff.left(now + Duration::from_millis(1500)), Duration::from_millis(500));
-        assert_eq!(backoff.left(now + Duration::from_secs(3600)), Duration::ZERO);
+        assert_eq!(backoff.remaining(now), Duration::from_secs(2));
+        assert_eq!(
+            backoff.remaining(now + Duration::from_millis(1500)),
+            Duration::from_millis(500)
+        );
+        assert_eq!(backoff.remaining(now + Duration::from_secs(3600)), Duration::ZERO);
     }
 }

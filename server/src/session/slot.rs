@@ -1,52 +1,54 @@
-//! Who holds the one place for a client. Pure: instants go in, decisions come out.
+//! The client slot, as a pure state machine: times go in, decisions come out.
 //!
-//! A live holder keeps the place, however often others knock; a dead one loses
-//! it. Nobody can be told dead without a ping that went unanswered: the holder
-//! is pinged at an interval, and at once when somebody else wants in.
+//! A live holder keeps the slot, regardless of how many others ask for it; a
+//! dead one loses it. A holder counts as dead only after an unanswered ping: it
+//! is pinged at an interval, and at once when another connection asks for the
+//! slot.
 
 use std::time::{Duration, Instant};
 
-/// One connection in the life of the server. Never used twice, so that late
-/// news of an old one is known for what it is.
+/// Id of a connection, never reused, so that late events of an ended connection
+/// are recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// How long to wait for what.
+/// Timeouts of the slot.
 #[derive(Debug, Clone, Copy)]
 pub struct SlotTimeouts {
-    /// Between two pings to a silent holder.
+    /// Interval between two pings to a silent holder.
     pub ping_interval: Duration,
-    /// For the answer to a ping.
+    /// Timeout for the answer to a ping.
     pub pong_timeout: Duration,
-    /// For the answer when somebody else wants in.
+    /// Timeout for the answer to a probe: a ping because another connection
+    /// asks for the slot.
     pub probe_timeout: Duration,
 }
 
-/// How many newcomers may wait for the outcome of a probe. More are refused
-/// at once; a place is decided within the probe's time anyway.
+/// Maximum number of connections that wait for the result of a probe. More are
+/// refused at once; the result is known within the probe timeout.
 pub const WAITING_LIMIT: usize = 32;
 
-/// A timer that fires this late says that the whole server stood still (a
-/// paused sandbox, a stopped process), and nothing of the holder: its answer
-/// may be there, unread. It is then asked once more.
+/// Delay of a timer from which the whole server must have been stopped (a
+/// paused sandbox, a stopped process). The holder's answer may then be waiting
+/// unread, so it is pinged once more.
 const LATE_TIMER: Duration = Duration::from_millis(250);
 
-/// What is to be done now, in this order.
+/// Decision of the slot. Several are executed in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// This one has the place now.
+    /// The connection has acquired the slot.
     Accept(ConnectionId),
-    /// Tell it that the place is taken.
+    /// The slot is taken; refuse the connection.
     Refuse(ConnectionId),
-    /// Send the holder a ping.
+    /// Send a ping to the holder.
     Ping(ConnectionId),
-    /// The holder is dead and has lost the place.
+    /// The holder is dead and has lost the slot.
     Evict(ConnectionId),
-    /// The holder has lost the place to one that asked to take over.
+    /// The holder has lost the slot to a connection that took over.
     Replace(ConnectionId),
 }
 
-/// The one place.
+/// State of the slot.
 #[derive(Debug)]
 pub struct Slot {
     timeouts: SlotTimeouts,
@@ -57,27 +59,27 @@ pub struct Slot {
 struct Holder {
     id: ConnectionId,
     ping_at: Instant,
-    /// When the ping that is under way counts as unanswered.
+    /// Deadline for the answer to the pending ping.
     answer_by: Option<Instant>,
-    /// The ping under way has been repeated because the timer was late.
+    /// The pending ping has been repeated because the timer was late.
     repeated: bool,
     waiting: Vec<ConnectionId>,
 }
 
 impl Slot {
-    /// A vacant place.
+    /// Creates a free slot.
     #[must_use]
     pub fn new(timeouts: SlotTimeouts) -> Self {
         Self { timeouts, holder: None }
     }
 
-    /// Who holds it.
+    /// Returns the holder.
     #[must_use]
     pub fn holder(&self) -> Option<ConnectionId> {
         self.holder.as_ref().map(|holder| holder.id)
     }
 
-    /// A newcomer wants in.
+    /// Handles a connection that asks for the slot.
     pub fn acquire(&mut self, id: ConnectionId, takeover: bool, now: Instant) -> Vec<Decision> {
         let Some(holder) = &mut self.holder else {
             return self.grant(id, now);
@@ -108,7 +110,7 @@ impl Slot {
         }
     }
 
-    /// Something came from `id`: it lives. Whoever waited for the contrary is
+    /// Records that `id` is alive. Connections that wait for a probe are
     /// refused.
     pub fn touch(&mut self, id: ConnectionId, now: Instant) -> Vec<Decision> {
         let Some(holder) = self.holder.as_mut().filter(|holder| holder.id == id) else {
@@ -119,7 +121,7 @@ impl Slot {
         holder.waiting.drain(..).map(Decision::Refuse).collect()
     }
 
-    /// `id` has gone by itself.
+    /// Handles the end of connection `id`.
     pub fn release(&mut self, id: ConnectionId, now: Instant) -> Vec<Decision> {
         match &mut self.holder {
             Some(holder) if holder.id == id => self.clear(now),
@@ -131,13 +133,13 @@ impl Slot {
         }
     }
 
-    /// When [`Slot::on_time`] is to be called next.
+    /// Returns the time of the next call of [`Slot::on_time`].
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.holder.as_ref().map(|holder| holder.answer_by.unwrap_or(holder.ping_at))
     }
 
-    /// The time has come.
+    /// Handles a deadline that has passed.
     pub fn on_time(&mut self, now: Instant) -> Vec<Decision> {
         let Some(holder) = &mut self.holder else {
             return Vec::new();
@@ -168,7 +170,7 @@ impl Slot {
         }
     }
 
-    /// The holder is gone; the first that waited gets the place.
+    /// Frees the slot; the first waiting connection acquires it.
     fn clear(&mut self, now: Instant) -> Vec<Decision> {
         let waiting = self.holder.take().map(|holder| holder.waiting).unwrap_or_default();
         let mut waiting = waiting.into_iter();
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_gets_the_place_and_a_live_holder_keeps_it() {
+    fn the_first_connection_gets_the_slot_and_a_live_holder_keeps_it() {
         let (mut slot, now) = slot();
         assert_eq!(slot.acquire(A, false, now), [Accept(A)]);
         assert_eq!(slot.acquire(B, false, now), [Ping(A)]);
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_holder_loses_the_place_to_the_first_that_waited() {
+    fn a_dead_holder_loses_the_slot_to_the_first_waiting_connection() {
         let (mut slot, now) = slot();
         slot.acquire(A, false, now);
         slot.acquire(B, false, now);
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ping_clock_drops_a_silent_holder() {
+    fn an_unanswered_ping_evicts_a_silent_holder() {
         let (mut slot, now) = slot();
         slot.acquire(A, false, now);
         assert_eq!(slot.on_time(now + seconds(29)), []);
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_shortens_the_wait_for_a_ping_under_way() {
+    fn a_probe_shortens_the_timeout_of_a_pending_ping() {
         let (mut slot, now) = slot();
         slot.acquire(A, false, now);
         slot.on_time(now + seconds(30));
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_stood_still_asks_once_more() {
+    fn a_late_timer_repeats_the_ping() {
         let (mut slot, now) = slot();
         slot.acquire(A, false, now);
         slot.on_time(now + seconds(30));
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn taking_over_is_asked_for() {
+    fn a_takeover_replaces_a_live_holder() {
         let (mut slot, now) = slot();
         slot.acquire(A, false, now);
         slot.acquire(B, false, now);
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn leaving_makes_room_at_once() {
+    fn a_released_slot_is_granted_at_once() {
         let (mut slot, now) = slot();
         slot.acquire(A, false, now);
         slot.acquire(B, false, now);
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_waiting_are_bounded() {
+    fn waiting_connections_are_bounded() {
         let (mut slot, now) = slot();
         for id in 0..=WAITING_LIMIT as u64 {
             assert_ne!(slot.acquire(ConnectionId(id), false, now), [Refuse(ConnectionId(id))]);
@@ -303,20 +305,21 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        Arrive(bool),
-        Heard(usize),
-        Left(usize),
+        Acquire(bool),
+        Touch(usize),
+        Release(usize),
         Wait(u64),
     }
 
     proptest! {
-        /// Whatever happens: one holder, nobody decided twice, and a holder
-        /// that answers every ping is only ever replaced on request.
+        /// Checks that there is one holder, that no connection gets two
+        /// decisions, and that a holder that answers every ping is replaced
+        /// only by a takeover.
         #[test]
-        fn one_place_one_holder(steps in proptest::collection::vec(prop_oneof![
-            any::<bool>().prop_map(Step::Arrive),
-            (0usize..8).prop_map(Step::Heard),
-            (0usize..8).prop_map(Step::Left),
+        fn the_slot_has_one_holder(steps in proptest::collection::vec(prop_oneof![
+            any::<bool>().prop_map(Step::Acquire),
+            (0usize..8).prop_map(Step::Touch),
+            (0usize..8).prop_map(Step::Release),
             (0u64..20_000).prop_map(Step::Wait),
         ], 0..100)) {
             let (mut slot, mut now) = slot();
@@ -326,17 +329,17 @@ mod tests {
             for (number, step) in steps.into_iter().enumerate() {
                 let mut takeover_asked = false;
                 let decisions = match step {
-                    Step::Arrive(takeover) => {
+                    Step::Acquire(takeover) => {
                         let id = ConnectionId(number as u64);
                         open.push(id);
                         takeover_asked = takeover;
                         slot.acquire(id, takeover, now)
                     }
-                    Step::Heard(index) if index < open.len() => {
+                    Step::Touch(index) if index < open.len() => {
                         if holder == Some(open[index]) { pinged = false; }
                         slot.touch(open[index], now)
                     }
-                    Step::Left(index) if index < open.len() => {
+                    Step::Release(index) if index < open.len() => {
                         let id = open.remove(index);
                         if holder == Some(id) { holder = None; }
                         slot.release(id, now)
@@ -345,7 +348,7 @@ mod tests {
                         now += Duration::from_millis(ms);
                         slot.on_time(now)
                     }
-                    Step::Heard(_) | Step::Left(_) => Vec::new(),
+                    Step::Touch(_) | Step::Release(_) => Vec::new(),
                 };
                 for decision in decisions {
                     match decision {

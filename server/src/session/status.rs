@@ -1,4 +1,4 @@
-//! The state of the session as `/health` and the `capabilities` frame show it.
+//! State of the session in `/health` and the `capabilities` frame.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use super::slot::ConnectionId;
 use crate::agent;
 use crate::process::lines::LINE_LIMIT;
 
-/// The modes of the agent that a client may ask for, if the ceiling lets it.
+/// The permission modes that a client may request, within the ceiling.
 const PERMISSION_MODES: [PermissionMode; 6] = [
     PermissionMode::Default,
     PermissionMode::AcceptEdits,
@@ -27,7 +27,7 @@ const PERMISSION_MODES: [PermissionMode; 6] = [
 
 impl Session {
     pub(super) fn health(&mut self, now: Instant) -> Value {
-        // Nothing is started for a server that nobody has used.
+        // Nothing is started before the first client.
         if self.stream.is_some() {
             self.capabilities.ask(&self.runtime);
         }
@@ -39,7 +39,7 @@ impl Session {
                 "state": self.agent.state(),
                 "pid": running.and_then(|running| running.pid),
                 "session_id": self.agent.session_id,
-                "idle_ms": running.map(|running| now.saturating_duration_since(running.heard).as_millis() as u64),
+                "idle_ms": running.map(|running| now.saturating_duration_since(running.last_activity).as_millis() as u64),
                 "in_turn": running.is_some_and(|running| running.in_turn()),
                 "turns": self.agent.turns,
                 "restarts": self.agent.starts.saturating_sub(1),
@@ -61,8 +61,8 @@ impl Session {
         health
     }
 
-    /// A client asks what can be done here. Asking again before the answer has
-    /// come is the same question.
+    /// Handles a request for the capabilities. A repeated request before the
+    /// answer is merged with it.
     pub(super) fn on_capabilities_request(&mut self, from: ConnectionId, now: Instant) {
         self.capabilities.ask(&self.runtime);
         self.capabilities_waiter = Some(from);
@@ -89,7 +89,7 @@ impl Session {
         }
     }
 
-    /// What is known of the agent, its version included once it is.
+    /// Describes the agent, with its version if it is known.
     fn describe_agent(&self) -> Value {
         agent::describe::describe(&self.runtime.settings, &self.config, self.versions())
     }
@@ -98,7 +98,7 @@ impl Session {
         self.capabilities.known().map(|found| &found.versions)
     }
 
-    /// What the frame and `/health` have in common.
+    /// Returns the fields that the frame and `/health` share.
     fn abilities(&self) -> Value {
         let mode = self.runtime.settings.mode;
         let permission_modes = PERMISSION_MODES.into_iter().filter(|other| mode.allows(*other));
@@ -131,7 +131,7 @@ impl Session {
     }
 }
 
-/// Lays the fields of one object over another's.
+/// Adds the fields of one object to another.
 fn extend(object: &mut Value, more: Value) {
     if let (Value::Object(object), Value::Object(more)) = (object, more) {
         object.extend(more);

@@ -1,5 +1,5 @@
-//! The session as pure code: events and instants go in, and what its places
-//! hold is looked at. No socket, no process.
+//! Tests of the session as pure code: events and times go in, and its state is
+//! checked. No socket, no process.
 
 use std::time::{Duration, Instant};
 
@@ -16,27 +16,27 @@ use crate::process::{ExitReason, Process, ProcessChannels, ProcessCommand, Proce
 use crate::session::channels::{Attach, ClientChannels, Close, Replay, Request};
 use crate::settings::{Args, Settings};
 
-/// The far ends of a connection.
-struct Far {
+/// The other ends of a connection's channels.
+struct TestClient {
     id: ConnectionId,
     control: mpsc::Receiver<PriorityMessage>,
     data: mpsc::Receiver<Vec<Bytes>>,
     _ready: mpsc::Sender<Vec<Bytes>>,
-    _news: mpsc::Sender<ClientEvent>,
-    /// The number of the last frame it has read.
+    _events: mpsc::Sender<ClientEvent>,
+    /// Number of the last frame that it has read.
     last: u64,
 }
 
-/// A session with everything around it in the hands of the test.
+/// A session with simulated agents and clients.
 struct Bench {
     session: Session,
     now: Instant,
     agent: Option<ProcessChannels>,
-    client: Option<Far>,
+    client: Option<TestClient>,
     connections: u64,
     lines: u64,
-    /// Messages the session has taken, those an agent has read for good, and
-    /// those the agent that runs has got.
+    /// Messages that the session has accepted, those that an agent has read for
+    /// good, and those that the running agent has received.
     taken: Vec<Bytes>,
     read: Vec<Bytes>,
     got: Vec<Bytes>,
@@ -44,7 +44,7 @@ struct Bench {
 
 impl Bench {
     fn new(replay_bytes: usize) -> Self {
-        // Without a workspace nothing is ever started: agents are pretended.
+        // Without a workspace no process is started; agents are simulated.
         let args = [
             "relay".to_owned(),
             format!("--replay-bytes={replay_bytes}"),
@@ -63,14 +63,14 @@ impl Bench {
         self.session.on_event(event, self.now);
     }
 
-    /// Another connection for the next one after `after`, taking over.
+    /// Connects a new client that resumes after `after` and takes over.
     fn connect(&mut self, after: u64) {
         self.connections += 1;
         let id = ConnectionId(self.connections);
         let (control_to, control) = mpsc::channel(crate::session::channels::PRIORITY_CAPACITY);
         let (data_to, data) = mpsc::channel(1);
         let (_ready, spent) = mpsc::channel(1);
-        let (_news, events) = mpsc::channel(8);
+        let (_events, events) = mpsc::channel(8);
         let (accepted, mut answer) = oneshot::channel();
         let channels = ClientChannels { priority: control_to, data: data_to, spent, events };
         let attach = Attach {
@@ -85,7 +85,7 @@ impl Bench {
             accepted,
         })));
         assert_eq!(answer.try_recv(), Ok(true));
-        self.client = Some(Far { id, control, data, _ready, _news, last: after });
+        self.client = Some(TestClient { id, control, data, _ready, _events, last: after });
     }
 
     fn start_agent(&mut self) {
@@ -95,22 +95,22 @@ impl Bench {
                 let _ = ends_to.send(far);
                 pending()
             });
-            let mut pretended = ends.try_recv().unwrap();
+            let mut simulated = ends.try_recv().unwrap();
             let started =
                 Started { process, dialect: Dialect::Claude, first: Bytes::new(), resumed: None };
             let mut running = Running::new(started, QueryConfig::default(), false, self.now);
             running.is_up = true;
             running.initialized = true;
             running.pid = Some(1);
-            let _first = pretended.stdin.try_recv();
+            let _first = simulated.stdin.try_recv();
             self.session.agent.start_at = None;
             self.session.agent.running = Some(running);
-            self.agent = Some(pretended);
+            self.agent = Some(simulated);
         }
     }
 
-    /// The agent says `count` lines, if the session takes any.
-    fn say(&mut self, count: u64) {
+    /// The agent sends `count` lines, if the session accepts any.
+    fn output(&mut self, count: u64) {
         let has_room =
             self.session.client.as_ref().is_none_or(|client| client.has_room(&self.session.replay));
         if self.agent.is_none() || !has_room {
@@ -126,8 +126,8 @@ impl Bench {
         self.on(Event::Output(Output::Lines(block)));
     }
 
-    /// The client's socket takes a batch, and the client reads it: numbers
-    /// without a hole but for one that was told.
+    /// The client's socket accepts a batch, and the client reads it. Checks
+    /// that the numbers are consecutive, except for a reported gap.
     fn read(&mut self) -> bool {
         let Some(far) = &mut self.client else { return false };
         while let Ok(control) = far.control.try_recv() {
@@ -170,7 +170,7 @@ impl Bench {
         })))));
     }
 
-    /// The agent's stdin takes what is next, if anything is.
+    /// The agent's stdin accepts the next entry, if there is one.
     fn write_to_agent(&mut self) {
         let Some(agent) = &mut self.agent else { return };
         let stdin = self.session.agent.running.as_ref().and_then(|run| run.process.stdin.clone());
@@ -183,14 +183,15 @@ impl Bench {
         }
     }
 
-    /// The agent ends, and has not read the last `unread` of what it got.
+    /// The agent ends without having read the last `unread` messages it
+    /// received.
     fn end(&mut self, unread: usize, reason: ExitReason) {
         if self.agent.take().is_none() {
             return;
         }
         let unread = self.got.split_off(self.got.len().saturating_sub(unread));
         self.read.append(&mut self.got);
-        let ended = ProcessExit { reason, stderr: b"last words".to_vec(), unread };
+        let ended = ProcessExit { reason, stderr: b"last output".to_vec(), unread };
         self.on(Event::Output(Output::Exited(ended)));
     }
 
@@ -205,7 +206,7 @@ impl Bench {
 enum Step {
     Connect,
     Leave,
-    Say(u64),
+    Output(u64),
     Read,
     Message,
     Start,
@@ -218,7 +219,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => Just(Step::Connect),
         1 => Just(Step::Leave),
-        6 => (1..40_u64).prop_map(Step::Say),
+        6 => (1..40_u64).prop_map(Step::Output),
         4 => Just(Step::Read),
         3 => Just(Step::Message),
         2 => Just(Step::Start),
@@ -235,7 +236,7 @@ fn run(steps: &[Step], replay_bytes: usize) {
         match *step {
             Step::Connect => bench.connect(last),
             Step::Leave => bench.leave(),
-            Step::Say(count) => bench.say(count),
+            Step::Output(count) => bench.output(count),
             Step::Read => _ = bench.read(),
             Step::Message => bench.message(),
             Step::Start => bench.start_agent(),
@@ -244,7 +245,7 @@ fn run(steps: &[Step], replay_bytes: usize) {
             Step::Wait(millis) => {
                 bench.now += Duration::from_millis(millis);
                 bench.on(Event::Time);
-                // A client that was silent for so long may have been dropped.
+                // A client that was silent for too long may have been dropped.
                 let holder = bench.session.client.as_ref().map(|client| client.id);
                 if bench.client.as_ref().map(|far| far.id) != holder {
                     bench.client = None;
@@ -254,11 +255,11 @@ fn run(steps: &[Step], replay_bytes: usize) {
         if let Some(far) = &bench.client {
             last = far.last;
         }
-        // Never more than the bound and one block of lines beside it.
+        // At most the limit and one block of lines.
         assert!(bench.session.replay.bytes() <= replay_bytes + 8_000);
     }
-    // In the end everybody gets what is theirs: the client every frame, an
-    // agent every message, once and in order.
+    // In the end the client has received every frame, and the agents every
+    // message, once and in order.
     bench.connect(last);
     while bench.read() {}
     let far = bench.client.as_ref().unwrap();
@@ -275,7 +276,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn nothing_is_lost_repeated_or_turned_round(
+    fn nothing_is_lost_repeated_or_reordered(
         steps in prop::collection::vec(step(), 1..120),
         replay_bytes in 2_000..20_000_usize,
     ) {
@@ -284,7 +285,7 @@ proptest! {
     }
 }
 
-/// The frames a client has been given, as text.
+/// Returns the frames sent to the client, as text.
 fn frames(bench: &mut Bench) -> String {
     let mut text = String::new();
     while let Some(Ok(mut batch)) = bench.client.as_mut().map(|far| far.data.try_recv()) {
@@ -296,29 +297,29 @@ fn frames(bench: &mut Bench) -> String {
 }
 
 #[tokio::test]
-async fn what_the_agent_said_on_stderr_comes_before_its_end() {
+async fn stderr_is_reported_before_the_exit() {
     let mut bench = Bench::new(1 << 20);
     bench.connect(0);
     bench.start_agent();
     let agent = bench.agent.as_ref().unwrap();
     agent.events.try_send(ProcessEvent::Stderr("why it ended".into())).unwrap();
     bench.end(0, ExitReason::Exited(3));
-    let told = frames(&mut bench);
-    let (why, exit) = (told.find("why it ended").unwrap(), told.find("\"exit\"").unwrap());
-    assert!(why < exit, "{told}");
+    let sent = frames(&mut bench);
+    let (reason, exit) = (sent.find("why it ended").unwrap(), sent.find("\"exit\"").unwrap());
+    assert!(reason < exit, "{sent}");
 }
 
 #[tokio::test]
-async fn failures_in_a_row_are_waited_for_and_said() {
+async fn failures_in_a_row_are_reported_and_delay_the_restart() {
     let mut bench = Bench::new(1 << 20);
     bench.connect(0);
     for (failure, words) in [(1, "next message starts it"), (2, "before 1 s"), (3, "before 2 s")] {
         bench.start_agent();
         bench.end(0, ExitReason::Exited(1));
-        let told = frames(&mut bench);
-        assert!(told.contains(words), "{failure}: {told}");
+        let sent = frames(&mut bench);
+        assert!(sent.contains(words), "{failure}: {sent}");
     }
-    // The next message waits for what is left of the two seconds.
+    // The next message waits for the rest of the two seconds.
     bench.now += Duration::from_millis(500);
     bench.message();
     assert_eq!(bench.session.agent.state(), "backing_off");
@@ -326,7 +327,7 @@ async fn failures_in_a_row_are_waited_for_and_said() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_no_complaints_is_let_go() {
+async fn a_client_that_does_not_read_its_errors_is_disconnected() {
     let mut bench = Bench::new(1 << 20);
     bench.connect(0);
     for _ in 0..=1024 {
@@ -342,7 +343,7 @@ async fn a_client_that_reads_no_complaints_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_shutdown_says_goodbye_waits_for_the_agent_and_is_over() {
+async fn a_shutdown_drains_the_client_and_waits_for_the_agent() {
     let mut bench = Bench::new(1 << 20);
     bench.connect(0);
     bench.start_agent();
@@ -351,7 +352,7 @@ async fn a_shutdown_says_goodbye_waits_for_the_agent_and_is_over() {
     assert!(!bench.session.is_over());
     let order = bench.agent.as_mut().unwrap().commands.try_recv();
     assert!(matches!(order, Ok(ProcessCommand::Stop(_))), "{order:?}");
-    // The client is kept for a second, for the agent's last words.
+    // The client is kept for a second, for the last output of the agent.
     assert!(bench.session.client.is_some());
     bench.now += Duration::from_secs(1);
     bench.on(Event::Time);

@@ -54,7 +54,7 @@ pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, atta
     let reading = async move {
         let accepted = accepted.await.unwrap_or(false);
         let end = read::read_loop(reader, accepted.then_some(events_to), &priority_to).await;
-        tracing::debug!(connection = id.0, ?end, "client has gone");
+        tracing::debug!(connection = id.0, ?end, "connection ended");
         if let Some(close) = end.answer() {
             let _ = timeout(CLOSE_TIMEOUT, priority_to.send(PriorityMessage::Close(close))).await;
         }

@@ -107,7 +107,7 @@ async fn agent_that_closes_stdout_is_replaced() {
     let mut trial = Trial::of(story).await;
     trial.client.say("one").await;
     let told = trial.error().await;
-    assert!(told.contains("closed its standard output and lives on"), "{told}");
+    assert!(told.contains("closed its standard output and still runs"), "{told}");
     trial.told_of_the_end().await;
     trial.turn("two").await;
     assert_eq!(trial.agent.heard(), ["one", "two"]);
@@ -124,7 +124,7 @@ async fn agent_that_closes_stdin_is_replaced() {
         trial.client.say(text).await;
     }
     let told = trial.error().await;
-    assert!(told.contains("closed its standard input and lives on"), "{told}");
+    assert!(told.contains("closed its standard input and still runs"), "{told}");
     for _ in 0..3 {
         trial.client.turn().await;
     }
