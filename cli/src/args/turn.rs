@@ -79,6 +79,9 @@ pub(crate) struct TurnArgs {
     /// The agent that answers: claude or codex
     #[arg(long, value_name = "NAME", help_heading = "Agent (replaces the configuration)")]
     pub(crate) provider: Option<String>,
+    /// Go on with the conversation that is open; without it a new one begins
+    #[arg(long = "continue", short = 'c', conflicts_with = "resume")]
+    pub(crate) go_on: bool,
     /// Go on with this conversation
     #[arg(long, short, value_name = "ID", help_heading = "Agent (replaces the configuration)")]
     pub(crate) resume: Option<String>,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use self::out::OutFile;
 use self::prompt::{message, read_file};
 use crate::args::{AskArgs, ServerArgs};
+use crate::connect::fresh::begin_before_message;
 use crate::connect::{connect, leave};
 use crate::exit::Exit;
 use crate::render::Renderer;
@@ -75,6 +76,19 @@ pub(crate) async fn ask(
         }
         Err(exit) => return Err(exit),
     };
+    let begun = tokio::select! {
+        begun = begin_before_message(&client, &args.turn) => begun,
+        signal = signals.next() => Err(signal.exit()),
+    };
+    if let Err(exit) = begun {
+        let ended =
+            Ended::without_connection(leave(&client, server, exit, terminal, &mut signals).await);
+        if args.json && ended.exit.message().is_some() {
+            print_json(&ended, terminal)?;
+            return Err(ended.exit.silent());
+        }
+        return Err(ended.exit);
+    }
     // With a schema the answer is what fits it, not the text on the way there.
     let stream = !args.json && !args.no_stream && args.output_schema.is_none();
     let mut renderer = Renderer::new(terminal, stream, server.verbose > 0);

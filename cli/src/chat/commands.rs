@@ -2,6 +2,9 @@
 
 use claude_relay_client::{Client, Error};
 
+use crate::args::TurnArgs;
+use crate::connect::fresh::{self, Begun};
+
 pub(super) const HELP: &str = "/new          begin another conversation
 /session      show the conversation's id
 /model [NAME] show or change the model
@@ -32,17 +35,15 @@ pub(super) enum Remote {
     ShowConfig,
     Interrupt,
     NewConversation,
+    /// A new conversation where one is open, at the start.
+    BeginAnew,
 }
 
 /// The outcome of a [`Remote`].
-#[derive(Debug)]
 pub(super) enum Done {
     Model(String),
     Config(String),
-    Anew,
-    /// This server cannot begin another conversation; the agent's own command
-    /// can.
-    ClearInstead,
+    Conversation(Begun),
     Nothing,
 }
 
@@ -81,26 +82,13 @@ impl Remote {
                 client.interrupt().await?;
                 Ok(Done::Nothing)
             }
-            Self::NewConversation => match client.new_conversation().await {
-                Ok(()) => Ok(Done::Anew),
-                Err(Error::ControlRefused { .. }) if !is_codex(&client).await? => {
-                    Ok(Done::ClearInstead)
-                }
-                Err(error) => Err(error),
-            },
+            Self::NewConversation => fresh::begin(&client).await.map(Done::Conversation),
+            Self::BeginAnew => Ok(match fresh::is_wanted(&client, &TurnArgs::default()).await? {
+                true => Done::Conversation(fresh::begin(&client).await?),
+                false => Done::Nothing,
+            }),
         }
     }
-}
-
-/// Returns true if the configured agent is Codex.
-async fn is_codex(client: &Client) -> Result<bool, Error> {
-    #[derive(serde::Deserialize)]
-    struct Config {
-        provider: Option<String>,
-    }
-    let config = client.configuration().await?;
-    let provider = config.parse::<Config>().ok().and_then(|config| config.provider);
-    Ok(provider.as_deref() == Some("codex"))
 }
 
 #[cfg(test)]

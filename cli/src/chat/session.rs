@@ -13,6 +13,7 @@ use super::commands::{Command, Done, HELP, Remote};
 use super::input::{Entry, Input};
 use crate::args::ChatArgs;
 use crate::connect::describe;
+use crate::connect::fresh::Begun;
 use crate::dialog::shows_itself;
 use crate::exit::Exit;
 use crate::person::{self, Person};
@@ -75,6 +76,9 @@ impl<'a> Session<'a> {
         let mut connection = self.client.connection();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        if !self.args.turn.go_on && self.args.turn.resume.is_none() {
+            self.remote(Remote::BeginAnew);
+        }
         loop {
             if !self.is_busy() {
                 if let Some(exit) = self.leaving.take() {
@@ -226,11 +230,14 @@ impl<'a> Session<'a> {
         match done {
             Ok(Done::Model(model)) => self.model = Some(model),
             Ok(Done::Config(config)) => self.terminal.fact(&config),
-            Ok(Done::Anew) => {
+            Ok(Done::Conversation(Begun::Yes)) => {
                 self.session_id = None;
-                self.terminal.note("another conversation begins with the next message");
+                self.terminal.note("a new conversation begins with the next message");
             }
-            Ok(Done::ClearInstead) => self.turn("/clear"),
+            Ok(Done::Conversation(Begun::ByClear)) => self.turn("/clear"),
+            Ok(Done::Conversation(Begun::No)) => {
+                self.terminal.complain("this server is too old to begin another conversation");
+            }
             Ok(Done::Nothing) => {}
             Err(error) => self.failed(Exit::from(error)),
         }

@@ -1,6 +1,7 @@
 //! From arguments to a client.
 
 mod e2b;
+pub(crate) mod fresh;
 mod hints;
 
 use std::path::Path;

@@ -184,12 +184,14 @@ impl LineEditor {
             // The terminal wraps only with the next character.
             screen.push_str("\r\n");
         }
-        if end.row > cursor.row {
-            screen.push_str(&format!("\x1b[{}A", end.row - cursor.row));
-        }
-        screen.push('\r');
-        if cursor.column > 0 {
-            screen.push_str(&format!("\x1b[{}C", cursor.column));
+        if cursor != end {
+            if end.row > cursor.row {
+                screen.push_str(&format!("\x1b[{}A", end.row - cursor.row));
+            }
+            screen.push('\r');
+            if cursor.column > 0 {
+                screen.push_str(&format!("\x1b[{}C", cursor.column));
+            }
         }
         console.write(&screen);
         self.drawn = Some(cursor);

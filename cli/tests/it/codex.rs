@@ -146,11 +146,11 @@ async fn prompts_from_files_and_what_happens_meanwhile() {
     ]);
     let file = fixture.file("prompt", "from a file");
     assert_eq!(fixture.run(&["--prompt-file", &file]).await.0, 0);
-    let mut command = fixture.command(&["--prompt-file", "-"]);
+    let mut command = fixture.command(&["-c", "--prompt-file", "-"]);
     let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"from a pipe").await.unwrap();
     assert_eq!(told(soon(child.wait_with_output()).await.unwrap()).1, "Two.\n");
-    let (_, stdout, stderr) = fixture.run(&["-v", "hi"]).await;
+    let (_, stdout, stderr) = fixture.run(&["-c", "-v", "hi"]).await;
     assert_eq!(stdout, "Three.\n");
     assert!(stderr.contains("connected") && stderr.contains("I think."), "{stderr}");
     let request = fixture.api.request(3).await;

@@ -197,7 +197,7 @@ async fn nothing_is_left_when_the_program_ends_early() {
     assert_eq!(code, 3, "{stderr}");
     assert!(fixture.fake.alive().is_empty());
 
-    // Interrupted while it starts, and in the middle of a turn.
+    // Interrupted while it starts.
     fixture.fake.fail("POST 3000/config", Fault::Hang);
     let before = fixture.asked("POST", "/config").len();
     let child = fixture.command(&["--e2b", "hi"]).spawn().unwrap();
@@ -206,12 +206,30 @@ async fn nothing_is_left_when_the_program_ends_early() {
     signal(&child, Signal::INT);
     assert_eq!(soon(child.wait_with_output()).await.unwrap().status.code(), Some(130));
     assert!(fixture.fake.alive().is_empty());
-
-    let child = fixture.command(&["--e2b", r#"{"sleep_ms":60000}"#]).spawn().unwrap();
-    wait::until("the turn", || (!fixture.asked("GET", "/ws").is_empty()).then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    signal(&child, Signal::INT);
-    assert_eq!(soon(child.wait_with_output()).await.unwrap().status.code(), Some(130));
-    assert!(fixture.fake.alive().is_empty());
     fixture.finish();
+}
+
+#[tokio::test]
+async fn a_sandbox_that_may_be_left_is_named_and_has_an_exit_code() {
+    let fixture = Fixture::start().await;
+    let refused = Fault::refuse(403, "not now");
+    fixture.fake.fail_times(50, "DELETE /sandboxes/{sandboxID}", &refused);
+    let (code, stdout, stderr) = fixture.run(&["--e2b", "hi"]).await;
+    assert!(stdout.contains("“hi”"), "{stdout}");
+    let id = fixture.only_sandbox();
+    assert!(code == 6 && stderr.contains(&id), "{code}: {stderr}");
+}
+
+#[tokio::test]
+async fn a_signal_in_the_middle_of_a_turn_ends_the_sandbox() {
+    for (number, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let fixture = Fixture::start().await;
+        let child = fixture.command(&["--e2b", r#"{"sleep_ms":60000}"#]).spawn().unwrap();
+        wait::until("the turn", || (!fixture.asked("GET", "/ws").is_empty()).then_some(())).await;
+        signal(&child, number);
+        let status = soon(child.wait_with_output()).await.unwrap().status;
+        assert_eq!(status.code(), Some(code), "{number:?}");
+        assert!(fixture.fake.alive().is_empty());
+        fixture.finish();
+    }
 }

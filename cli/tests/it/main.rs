@@ -6,6 +6,7 @@
 mod chat;
 mod codex;
 mod commands;
+mod conversations;
 mod e2b;
 mod support;
 mod terminal;

@@ -1,0 +1,92 @@
+//! A new conversation for a program that does not go on with an old one.
+
+use std::time::Duration;
+
+use claude_relay_client::{Client, Error};
+use serde::Deserialize;
+
+use crate::args::TurnArgs;
+use crate::exit::Exit;
+
+/// The most time that beginning a conversation may take. The agent may have to
+/// start first.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Details of `/health` about the agent.
+#[derive(Deserialize)]
+struct Health {
+    agent: Option<Agent>,
+}
+
+#[derive(Deserialize)]
+struct Agent {
+    provider: Option<String>,
+    #[serde(default)]
+    demo: bool,
+    session_id: Option<String>,
+}
+
+/// The outcome of [`begin`].
+pub(crate) enum Begun {
+    /// The next message begins a conversation.
+    Yes,
+    /// The server cannot do it. The message `/clear` to Claude Code can.
+    ByClear,
+    /// The server cannot do it, and the agent cannot either.
+    No,
+}
+
+/// Returns true if a conversation is open that is not the one to go on with.
+pub(crate) async fn is_wanted(client: &Client, args: &TurnArgs) -> Result<bool, Error> {
+    if args.go_on || args.resume.is_some() {
+        return Ok(false);
+    }
+    Ok(agent(client).await?.is_some_and(|agent| agent.session_id.is_some()))
+}
+
+/// Asks the server to begin another conversation with the next message.
+pub(crate) async fn begin(client: &Client) -> Result<Begun, Error> {
+    match client.new_conversation().await {
+        Ok(()) => Ok(Begun::Yes),
+        Err(error @ Error::ControlRefused { .. }) => match agent(client).await? {
+            // The built-in agent remembers nothing.
+            Some(Agent { demo: true, .. }) => Ok(Begun::Yes),
+            Some(Agent { provider, .. }) if provider.as_deref() == Some("claude") => {
+                Ok(Begun::ByClear)
+            }
+            Some(_) => Err(error),
+            None => Ok(Begun::No),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins another conversation before the one message of this program.
+pub(crate) async fn begin_before_message(client: &Client, args: &TurnArgs) -> Result<(), Exit> {
+    let begin = async {
+        if !is_wanted(client, args).await? {
+            return Ok(true);
+        }
+        match begin(client).await? {
+            Begun::Yes => Ok(true),
+            Begun::ByClear => client.ask("/clear").await.map(|answer| !answer.is_error),
+            Begun::No => Ok(false),
+        }
+    };
+    match tokio::time::timeout(TIMEOUT, begin).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(Exit::failed(
+            "a conversation is open, and this server is too old to begin another: go on with it by -c",
+        )),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Exit::timeout(
+            "the agent did not begin a new conversation: go on with the open one by -c",
+        )),
+    }
+}
+
+async fn agent(client: &Client) -> Result<Option<Agent>, Error> {
+    let health = client.health().await?;
+    // Servers of other kinds tell less.
+    Ok(health.details.parse::<Health>().ok().and_then(|health| health.agent))
+}
