@@ -1,5 +1,4 @@
-//! Waits that double. Pure: the caller brings the randomness and does the
-//! waiting.
+//! Exponential backoff. Pure: the caller supplies random numbers and waits.
 
 use std::time::Duration;
 
@@ -25,8 +24,8 @@ impl Backoff {
         wait
     }
 
-    /// Returns the next wait with its second half random, so that many peers
-    /// of one server do not come back at the same time.
+    /// Returns the next wait with its second half random, so that the clients
+    /// of one server do not all reconnect at the same time.
     pub fn next_jittered(&mut self, random: u64) -> Duration {
         let wait = self.next_wait();
         let half = wait / 2;

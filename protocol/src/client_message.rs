@@ -1,4 +1,4 @@
-//! What a client sends over the WebSocket.
+//! Messages from a client to the server over the WebSocket.
 
 use std::borrow::Cow;
 
@@ -7,31 +7,31 @@ use serde_json::value::RawValue;
 use crate::json::{elements, fields, is_array, is_object, is_string, string};
 use crate::text;
 
-/// How much of an unknown `type` is repeated in the error that names it.
+/// Longest part of an unknown `type` that the error repeats.
 pub const UNKNOWN_TYPE_CHARS: usize = 50;
 
-/// The longest request id that is taken, in bytes. Ids are kept while a
-/// request is open and sent back with its answer.
+/// Longest request id, in bytes. The server keeps an id while its request is
+/// open and sends it back with the answer.
 pub const REQUEST_ID_BYTES: usize = 256;
 
-/// One message of a client, checked. Raw values borrow from its text.
+/// One checked message of a client. Raw values borrow from its text.
 #[derive(Debug)]
 pub enum ClientMessage<'a> {
-    /// A message for the agent. `data` is known to be what the agent takes: an
-    /// agent that is given anything else ends at once.
+    /// A message for the agent. `data` has been checked: the agent exits at
+    /// once on any other form.
     UserMessage {
         /// The SDK user message, with the bytes it came with.
         data: &'a RawValue,
-        /// The name by which the agent tells of it.
+        /// The `uuid` by which the agent refers to it.
         uuid: Option<Cow<'a, str>>,
     },
-    /// Stop the running turn.
+    /// Stops the running turn.
     Interrupt,
     /// The answer to a permission request.
     PermissionResponse(PermissionResponse<'a>),
     /// A control request of the SDK, passed on as it is.
     ControlRequest {
-        /// The client's own id for it; comes back with the answer.
+        /// The client's own id for the request; the answer repeats it.
         request_id: Cow<'a, str>,
         /// Its `subtype`.
         subtype: Cow<'a, str>,
@@ -47,25 +47,26 @@ pub enum ClientMessage<'a> {
 pub struct PermissionResponse<'a> {
     /// The id of the `permission_request` frame.
     pub request_id: Cow<'a, str>,
-    /// Whether the tool may run.
+    /// `true` allows the tool, `false` denies it.
     pub approved: bool,
-    /// The input to run it with; the asked one when absent.
+    /// The input to run the tool with; absent means the requested input.
     pub updated_input: Option<&'a RawValue>,
     /// Permission rules to add, as the agent suggested them.
     pub updated_permissions: Option<&'a RawValue>,
-    /// Why it was denied; the agent reads it.
+    /// The reason of a denial, for the agent to read.
     pub message: Option<Cow<'a, str>>,
-    /// After a denial, end the turn too.
+    /// Ends the turn too after a denial.
     pub interrupt: bool,
 }
 
-/// Why a message of a client was refused. The connection stays open.
+/// Reason for refusing a client's message. The connection stays open.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientMessageError {
-    /// It is not JSON, or no object, or a field is missing or malformed.
+    /// The text is not JSON or not an object, or a field is missing or
+    /// malformed.
     #[error("Invalid message format: {0}")]
     Invalid(String),
-    /// Its `type` is none that a client may send.
+    /// A client cannot send this `type`.
     #[error("Unknown message type: {0}")]
     UnknownType(String),
 }
@@ -77,11 +78,11 @@ impl ClientMessageError {
 }
 
 impl<'a> ClientMessage<'a> {
-    /// Reads one message.
+    /// Parses one message.
     ///
     /// # Errors
     ///
-    /// See [`ClientMessageError`]; its text is what the client is told.
+    /// See [`ClientMessageError`]; the server sends its text to the client.
     pub fn parse(text: &'a str) -> Result<Self, ClientMessageError> {
         let [kind] = fields(text, ["type"])
             .map_err(|error| ClientMessageError::invalid(error.to_string()))?;
@@ -138,9 +139,10 @@ impl<'a> ClientMessage<'a> {
     }
 }
 
-/// Checks that `data` is a user message that the agent survives, and gives its
-/// `uuid`. The real CLI exits at once on a wrong role, a content that is neither a string nor an
-/// array of objects, or a text block without a text.
+/// Checks that the agent accepts the user message `data`, and returns its
+/// `uuid`. The real CLI exits at once on a wrong role, on a content that is
+/// neither a string nor an array of objects, and on a text block without a
+/// text.
 fn check_user_data(data: &RawValue) -> Result<Option<Cow<'_, str>>, String> {
     if !is_object(data) {
         return Err("data: expected an object".into());
@@ -167,7 +169,7 @@ fn check_user_data(data: &RawValue) -> Result<Option<Cow<'_, str>>, String> {
     Ok(uuid.and_then(string))
 }
 
-/// The `uuid` of the user message `data`, a JSON object.
+/// Returns the `uuid` of the user message `data`, a JSON object.
 #[must_use]
 pub fn message_uuid(data: &str) -> Option<String> {
     let [uuid] = fields(data, ["uuid"]).ok()?;
@@ -253,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_agent_would_die_of_is_refused_by_name() {
+    fn a_message_that_would_end_the_agent_is_refused_by_name() {
         let user = |data: &str| refused(&format!(r#"{{"type":"user_message","data":{data}}}"#));
         for (data, reason) in [
             ("null", "data: expected an object"),

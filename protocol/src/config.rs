@@ -2,16 +2,16 @@
 //!
 //! The fields have the names and meanings of the official TypeScript SDK's
 //! options. [`QueryConfig::parse`] reads the body of a `POST`,
-//! [`QueryConfig::patch`] that of a `PATCH`, [`QueryConfig::echo`] is what may
-//! be shown of the result. [`fields`] declares the fields.
+//! [`QueryConfig::patch`] that of a `PATCH`. [`QueryConfig::echo`] returns the
+//! part of the result that may be shown. [`fields`] declares the fields.
 //!
-//! * A field that is `null` is not set. The original's client drops what is
-//!   undefined, so a `null` is somebody's way of saying "nothing".
+//! * A field that is `null` is not set. The original client leaves out
+//!   undefined fields, so `null` has the same meaning here.
 //! * Of duplicate names the last one counts.
-//! * `"***"` ([`MASK`]) stands for the secret that was there before, so what
-//!   the echo shows can be edited and posted back.
+//! * `"***"` ([`MASK`]) stands for the secret that was there before, so a
+//!   client can edit the echo and post it back.
 //! * JSON that is passed on (`agents`, `mcpServers`, a schema) keeps its order
-//!   and its spelling; only white space between tokens goes.
+//!   and its spelling. Only white space between tokens is removed.
 
 mod echo;
 mod env;
@@ -33,24 +33,24 @@ pub use self::echo::Echo;
 pub use self::fields::PassedOn;
 pub use crate::secret::Secret;
 
-/// What stands for a secret where a configuration is shown. Posted back, it
-/// keeps the secret that was there.
+/// Placeholder for a secret in a configuration that is shown. Posted back, it
+/// keeps the previous secret.
 pub const MASK: &str = "***";
 
-/// How deep arrays and objects may lie inside one another. Readers of JSON
-/// commonly stop here, and one of them would be the agent.
+/// Greatest nesting depth of arrays and objects. Common JSON parsers, the
+/// agent's included, have a similar limit.
 pub const MAX_DEPTH: usize = 128;
 
-/// How many bytes a value may have that becomes one argument or environment
-/// variable of the agent. Linux takes 128 KiB with the flag's name and the
-/// closing NUL (`MAX_ARG_STRLEN`); this leaves room for both.
+/// Longest value, in bytes, that becomes one argument or environment variable
+/// of the agent. Linux limits the value to 128 KiB with the flag's name and the
+/// final NUL (`MAX_ARG_STRLEN`); this limit leaves room for both.
 pub const MAX_ARGUMENT_BYTES: usize = 120 * 1024;
 
-/// How many unknown fields [`Parsed::ignored`] names; one more entry counts
-/// the rest.
+/// Number of unknown fields that [`Parsed::ignored`] names; one more entry
+/// counts the rest.
 pub const MAX_IGNORED: usize = 32;
 
-/// How long an `authToken` may be, in bytes: it has to fit into a header.
+/// Longest `authToken`, in bytes: it has to fit into a header.
 pub const MAX_AUTH_TOKEN_BYTES: usize = 4096;
 
 /// Variables of an environment, in the order given, each name once.
@@ -77,36 +77,36 @@ pub struct QueryConfig {
     pub disallowed_tools: Option<Vec<String>>,
     /// The tools that exist.
     pub tools: Option<Tools>,
-    /// What is asked about and what is not.
+    /// The permission mode.
     pub permission_mode: Option<PermissionMode>,
-    /// How many turns one message may take: at least 1.
+    /// The maximum number of turns per message: at least 1.
     pub max_turns: Option<u64>,
-    /// How many tokens thinking may take; 0 turns it off.
+    /// The maximum number of thinking tokens; 0 turns thinking off.
     pub max_thinking_tokens: Option<u64>,
-    /// What the conversation may cost, in US dollars: finite, above 0.
+    /// The maximum cost of the conversation in US dollars: finite, above 0.
     pub max_budget_usd: Option<f64>,
-    /// The model that steps in when the first is overloaded.
+    /// The model that the agent uses when the first is overloaded.
     pub fallback_model: Option<String>,
-    /// How hard the model tries. Not checked: the set grows with the models.
+    /// The effort of the model. Not checked: the set grows with the models.
     pub effort: Option<String>,
-    /// Whether text is sent while it is being written. Default: no.
+    /// Sends text while the model writes it. Default: no.
     pub include_partial_messages: Option<bool>,
-    /// Which settings files count. Default: the project's.
+    /// The settings files that the agent loads. Default: the project's.
     pub setting_sources: Option<Vec<SettingSource>>,
     /// Directories beside the working directory, absolute or relative to it.
     pub additional_directories: Option<Vec<String>>,
-    /// A JSON schema that the final answer has to meet: one compact object.
+    /// A JSON schema for the final answer: one compact object.
     pub output_schema: Option<Json>,
-    /// The id or the title of a conversation to go on with.
+    /// The id or the title of a conversation to resume.
     pub resume: Option<String>,
-    /// Whether to go on with the latest conversation. Default: no.
+    /// Continues the latest conversation. Default: no.
     pub continue_latest: Option<bool>,
-    /// Whether a resumed conversation gets a new id. Default: no.
+    /// Gives a resumed conversation a new id. Default: no.
     pub fork_session: Option<bool>,
     /// The working directory, inside the workspace and relative to it unless
-    /// absolute. Whether it is inside is checked at the start, not here.
+    /// absolute. The server checks at the start of the agent that it is inside.
     pub cwd: Option<String>,
-    /// Variables laid over the inherited environment.
+    /// Variables that override inherited ones.
     pub env: Option<Env>,
     /// An API key: `ANTHROPIC_API_KEY` of the agent.
     pub anthropic_api_key: Option<Secret>,
@@ -117,23 +117,23 @@ pub struct QueryConfig {
     /// The Messages API's address: `ANTHROPIC_BASE_URL` of the agent. A secret
     /// because an address can hold a password; the echo masks only that.
     pub anthropic_base_url: Option<Secret>,
-    /// Which agent runs.
+    /// The agent to run.
     pub provider: Provider,
     /// Values of the fields that have no member above, by the name of their
     /// row in [`fields::FIELDS`]. The relay passes them on as they are.
     pub other: BTreeMap<&'static str, Json>,
 }
 
-/// What [`QueryConfig::parse`] found in a body.
+/// Result of [`QueryConfig::parse`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
     /// The configuration to store.
     pub config: QueryConfig,
-    /// Names of fields that mean nothing here, to be told to the sender. At
-    /// most [`MAX_IGNORED`] names, each cut, and a count of the others.
+    /// Names of unknown fields, to be reported to the sender. At most
+    /// [`MAX_IGNORED`] names, each cut, and a count of the others.
     pub ignored: Vec<String>,
-    /// The `authToken` of the body, which is no part of the configuration:
-    /// a server without a token takes it as its own. Visible ASCII, not empty.
+    /// The `authToken` of the body, which is not part of the configuration: a
+    /// server without a token takes it as its own. Visible ASCII, not empty.
     pub auth_token: Option<Secret>,
 }
 
@@ -148,7 +148,7 @@ pub enum SystemPrompt {
     Preset {
         /// Text that follows it.
         append: Option<String>,
-        /// Whether parts that change from machine to machine are left out.
+        /// Leaves out the parts that differ between machines.
         exclude_dynamic_sections: Option<bool>,
     },
 }
@@ -207,39 +207,39 @@ macro_rules! names {
 }
 
 names! {
-    /// What the agent asks about. The agent exits at once on any other name.
+    /// The permission mode. The agent exits at once on any other name.
     PermissionMode,
     r#"one of "default", "acceptEdits", "bypassPermissions", "plan", "dontAsk", "auto""# {
-        /// Ask about what is neither allowed nor denied.
+        /// Asks about everything that is neither allowed nor denied.
         Default = "default",
-        /// Edit files without asking.
+        /// Edits files without asking.
         AcceptEdits = "acceptEdits",
-        /// Ask about nothing.
+        /// Asks about nothing.
         BypassPermissions = "bypassPermissions",
-        /// Plan, change nothing.
+        /// Plans and changes nothing.
         Plan = "plan",
-        /// Deny what would be asked about.
+        /// Denies every tool that is not allowed.
         DontAsk = "dontAsk",
-        /// Let a model decide.
+        /// Lets a model decide.
         Auto = "auto",
     }
 }
 
 names! {
-    /// A place of settings files. The agent exits at once on any other name.
+    /// A location of settings files. The agent exits at once on any other name.
     SettingSource,
     r#"one of "user", "project", "local""# {
-        /// The user's, in the home directory.
+        /// The user's settings, in the home directory.
         User = "user",
-        /// The project's.
+        /// The project's settings.
         Project = "project",
-        /// The project's that are not checked in.
+        /// The project's settings that are not checked in.
         Local = "local",
     }
 }
 
 names! {
-    /// Which agent runs.
+    /// The agent to run.
     #[derive(Default)]
     Provider,
     r#"one of "claude", "codex""# {
@@ -251,8 +251,8 @@ names! {
     }
 }
 
-/// Why a body is no configuration. The text is the `error` of the answer; it
-/// names the field and holds no value.
+/// Reason for refusing a body. Its text is the `error` of the answer: it names
+/// the field and holds no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The body is not JSON, or not UTF-8.
@@ -261,23 +261,23 @@ pub enum ConfigError {
     /// The body is JSON and no object.
     #[error("expected a JSON object")]
     NotAnObject,
-    /// Arrays and objects lie too deep inside one another.
+    /// Arrays and objects are nested too deeply.
     #[error("arrays and objects lie more than {MAX_DEPTH} deep inside one another")]
     TooDeep,
     /// A known field has another type or is none of the possible values.
     #[error("{path}: expected {expected}")]
     WrongType {
-        /// Where, such as `allowedTools[1]`.
+        /// The path of the value, such as `allowedTools[1]`.
         path: String,
-        /// What should be there, such as `a string`.
+        /// The expected form, such as `a string`.
         expected: &'static str,
     },
-    /// A value of the right type that cannot be taken.
+    /// A value of the right type that cannot be used.
     #[error("{path}: {reason}")]
     Refused {
-        /// Where.
+        /// The path of the value.
         path: String,
-        /// Why, and what to do.
+        /// The reason, and the remedy.
         reason: Cow<'static, str>,
     },
 }

@@ -1,24 +1,24 @@
 //! Credentials: the variables, configuration fields and headers that carry
 //! them.
 //!
-//! Everything that must know a credential by name reads [`CREDENTIALS`]: the
+//! Every part that must know a credential by name reads [`CREDENTIALS`]: the
 //! agent's environment, the redaction of its stderr, the key proxy, the checks
-//! of a configuration, and the client that brings credentials of its own.
+//! of a configuration, and the client that sends credentials of its own.
 
 use crate::config::{QueryConfig, servers};
 use crate::secret::Secret;
 
-/// The variable of the Messages API's address.
+/// Variable of the Messages API's address.
 pub const BASE_URL: &str = "ANTHROPIC_BASE_URL";
 
-/// The variable of headers that are added to every request to the Messages
-/// API, one `Name: value` a line.
+/// Variable of the headers that the agent adds to every request to the Messages
+/// API, one `Name: value` per line.
 pub const CUSTOM_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
 
-/// The variable of the key of E2B's API.
+/// Variable of the key of E2B's API.
 pub const E2B_API_KEY: &str = "E2B_API_KEY";
 
-/// A variable that holds a credential, alone or inside something longer.
+/// A variable that holds a credential, alone or inside a longer text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credential {
     /// The name of the variable.
@@ -53,9 +53,9 @@ pub enum Header {
     ApiKey,
     /// `Authorization: Bearer`.
     Bearer,
-    /// Headers of its own, which the value lists.
+    /// Headers named in the value.
     Listed,
-    /// None: it signs requests, or is part of an address.
+    /// None: the credential signs requests, or is part of an address.
     None,
 }
 
@@ -108,19 +108,21 @@ pub fn by_variable(name: &str) -> Option<&'static Credential> {
     CREDENTIALS.iter().find(|credential| credential.variable == name)
 }
 
-/// The credentials with which the agent logs in to the Messages API.
+/// Credentials with which the agent logs in to the Messages API.
 pub fn logins() -> impl Iterator<Item = &'static Credential> {
     CREDENTIALS.iter().filter(|credential| credential.is_login())
 }
 
 impl Credential {
-    /// Returns whether the agent logs in to the Messages API with it.
+    /// Returns whether the agent logs in to the Messages API with this
+    /// credential.
     #[must_use]
     pub fn is_login(&self) -> bool {
         self.receiver == Receiver::MessagesApi && self.redact == Redact::Whole
     }
 
-    /// Returns whether the agent sends it to the address in [`BASE_URL`].
+    /// Returns whether the agent sends this credential to the address in
+    /// [`BASE_URL`].
     #[must_use]
     pub fn goes_to_base_url(&self) -> bool {
         self.receiver == Receiver::MessagesApi && self.header != Header::None
@@ -138,8 +140,8 @@ impl Credential {
 }
 
 impl QueryConfig {
-    /// Returns the value that the configuration's own field for `credential`
-    /// has. Its `env` is not looked at.
+    /// Returns the value of the configuration's own field for `credential`. Its
+    /// `env` is not read.
     #[must_use]
     pub fn credential(&self, credential: &Credential) -> Option<&Secret> {
         match credential.field? {
@@ -157,7 +159,7 @@ impl QueryConfig {
     }
 
     /// Returns every secret text of the configuration: credentials, the values
-    /// of `env`, and what MCP servers hold in headers, variables and addresses.
+    /// of `env`, and the headers, variables and addresses of MCP servers.
     #[must_use]
     pub fn secret_values(&self) -> Vec<Secret> {
         let mut secrets = Vec::new();
@@ -184,15 +186,15 @@ impl QueryConfig {
     }
 }
 
-/// Returns the secret parts of a variable: those of its row in
-/// [`CREDENTIALS`], or a password if it holds an address.
+/// Returns the secret parts of a variable: those of its row in [`CREDENTIALS`],
+/// or the password if it holds an address.
 #[must_use]
 pub fn secrets_of_variable<'v>(name: &str, value: &'v str) -> Vec<&'v str> {
     by_variable(name).map_or_else(|| user_info(value), |row| row.secrets_in(value))
 }
 
-/// Returns the values of `Name: value` lines, and for `Authorization` and the
-/// like also the part after the scheme.
+/// Returns the values of `Name: value` lines. For `Authorization` and similar
+/// headers, also returns the part after the scheme.
 pub fn header_values(lines: &str) -> impl Iterator<Item = &str> {
     lines
         .lines()

@@ -1,15 +1,15 @@
-//! Durations as flags and variables spell them: `500ms`, `5s`, `1h30m`.
+//! Durations in the spelling of flags and variables: `500ms`, `5s`, `1h30m`.
 
 use std::time::Duration;
 
-/// A short list of valid spellings, for help and error texts.
+/// Short list of valid spellings, for help and error texts.
 pub const EXAMPLES: &str = "500ms, 30s or 10m";
 
-/// The units, each with its length in milliseconds.
+/// Units, each with its length in milliseconds.
 const UNITS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// A text that is no duration.
+/// A text that is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// A number without a unit.
@@ -20,12 +20,13 @@ pub enum DurationError {
     Malformed(String),
 }
 
-/// Reads a duration: numbers, each followed by its unit `ms`, `s`, `m`, `h` or
+/// Parses a duration: numbers, each followed by its unit `ms`, `s`, `m`, `h` or
 /// `d`, without blanks. Zero may be written `0`.
 ///
 /// # Errors
 ///
-/// When `text` is something else or too long for a [`Duration`].
+/// Returns an error if `text` has another form or is too long for a
+/// [`Duration`].
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     let is_number = |c: char| c.is_ascii_digit() || c == '.';
     if text == "0" {

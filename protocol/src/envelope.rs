@@ -1,20 +1,22 @@
-//! How a line of the agent is wrapped for a client without being touched.
+//! Envelope of an agent's line: it wraps the line for a client and leaves it
+//! unchanged.
 //!
-//! Every frame that can be replayed has two forms: as an ordinary client gets
-//! it, and with its sequence number right after its `type`. The first is what
-//! is stored; the second is made from it by [`push_sequenced`].
+//! Every frame that can be replayed has two forms: one for ordinary clients,
+//! and one with its sequence number right after its `type`. The replay buffer
+//! stores the first; [`push_sequenced`] makes the second from it.
 
-/// What stands before a line in a `sdk_message` frame.
+/// Prefix of the line in an `sdk_message` frame.
 pub const SDK_MESSAGE_PREFIX: &[u8] = br#"{"type":"sdk_message","data":"#;
 
-/// What stands after it.
+/// Suffix of the line.
 pub const SDK_MESSAGE_SUFFIX: &[u8] = b"}";
 
-/// The longest text that [`push_sequenced`] adds: the field and a 64-bit number.
+/// Length of the longest text that [`push_sequenced`] adds: the field and a
+/// 64-bit number.
 pub const SEQ_FIELD_BYTES: usize = r#","seq":"#.len() + 20;
 
 /// Appends the frame for one line of the agent. The line must be one JSON
-/// object in UTF-8: it is pasted as it is.
+/// object in UTF-8: it is copied unchanged.
 pub fn push_sdk_message(out: &mut Vec<u8>, line: &[u8]) {
     out.reserve(SDK_MESSAGE_PREFIX.len() + line.len() + SDK_MESSAGE_SUFFIX.len());
     out.extend_from_slice(SDK_MESSAGE_PREFIX);
@@ -22,9 +24,9 @@ pub fn push_sdk_message(out: &mut Vec<u8>, line: &[u8]) {
     out.extend_from_slice(SDK_MESSAGE_SUFFIX);
 }
 
-/// Splits the payload of a frame of ours where its sequence number belongs:
-/// `{"type":"…"` and the rest. Our frames all start with their type, and no
-/// type holds a quote.
+/// Splits the payload of one of the server's frames where its sequence number
+/// belongs: `{"type":"…"` and the rest. These frames all start with their type,
+/// and no type holds a quote.
 #[must_use]
 pub fn seq_position(payload: &[u8]) -> usize {
     const OPENING: usize = r#"{"type":""#.len();
@@ -46,7 +48,7 @@ pub fn push_sequenced(out: &mut Vec<u8>, payload: &[u8], seq: u64) {
     out.extend_from_slice(rest);
 }
 
-/// How many bytes [`push_sequenced`] adds to a payload.
+/// Returns the number of bytes that [`push_sequenced`] adds to a payload.
 #[must_use]
 pub fn seq_field_bytes(seq: u64) -> usize {
     r#","seq":"#.len() + seq.checked_ilog10().unwrap_or(0) as usize + 1

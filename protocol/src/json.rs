@@ -1,9 +1,9 @@
 //! Fields of a JSON object as raw text.
 //!
-//! Everything this project passes on must reach the other side with the bytes
-//! it came with, so values are looked at but never re-printed. Of duplicate
-//! keys the last one counts, as in `JSON.parse`: a check that looked at the
-//! first would let something else through than it checked.
+//! Every value that this project passes on must reach the other side byte for
+//! byte, so the parser reads values but never prints them again. Of duplicate
+//! keys the last one counts, as in `JSON.parse`: a check of the first one could
+//! be circumvented.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use serde::Deserializer as _;
 use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
-/// The values of `names` in the JSON object `text`, each as its raw text, in
-/// the order of `names`. Other fields are checked to be JSON and skipped.
+/// Returns the values of `names` in the JSON object `text`, each as its raw
+/// text, in the order of `names`. Other fields only have to be valid JSON.
 ///
 /// # Errors
 ///
-/// When `text` is not one JSON object.
+/// Returns an error if `text` is not one JSON object.
 pub fn fields<'a, const N: usize>(
     text: &'a str,
     names: [&str; N],
@@ -53,15 +53,16 @@ pub fn fields<'a, const N: usize>(
     Ok(found)
 }
 
-/// An object's entries: names decoded, values as their raw text.
+/// Entries of an object: decoded names, values as their raw text.
 pub type Entries<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
-/// The entries of the JSON object `text`, in order. Of duplicate names the
-/// last value counts and stands where the first did, as in `JSON.parse`.
+/// Returns the entries of the JSON object `text`, in order. Of duplicate names
+/// the last value counts, at the position of the first, as in `JSON.parse`.
 ///
 /// # Errors
 ///
-/// When `text` is not one JSON object, or a name in it holds a lone surrogate.
+/// Returns an error if `text` is not one JSON object, or if a name in it holds
+/// a lone surrogate.
 pub fn entries(text: &str) -> Result<Entries<'_>, serde_json::Error> {
     struct Found;
 
@@ -96,43 +97,44 @@ pub fn entries(text: &str) -> Result<Entries<'_>, serde_json::Error> {
     Ok(found)
 }
 
-/// The error that a string stands where an object should. serde's own repeats
-/// the string, which may be as long as a message; hence also `deserialize_any`
-/// above, as `deserialize_map` makes that error without asking.
+/// Returns the error for a string in place of an object. serde's own error
+/// repeats the string, which may be as long as a message. For the same reason
+/// the code above calls `deserialize_any`: `deserialize_map` builds that error
+/// itself.
 fn a_string<E: de::Error>(expected: &dyn de::Expected) -> E {
     E::invalid_type(Unexpected::Other("string"), expected)
 }
 
-/// The elements of the JSON array `value`, each as its raw text.
+/// Returns the elements of the JSON array `value`, each as its raw text.
 ///
 /// # Errors
 ///
-/// When `value` is not an array.
+/// Returns an error if `value` is not an array.
 pub fn elements(value: &RawValue) -> Result<Vec<&RawValue>, serde_json::Error> {
     serde_json::from_str(value.get())
 }
 
-/// The text of the JSON string `value`, or `None` if it is something else or
-/// holds a lone surrogate, which no Rust string can.
+/// Returns the text of the JSON string `value`. Returns `None` for other values
+/// and for a lone surrogate, which no Rust string can hold.
 #[must_use]
 pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Key<'_>>(value.get()).ok().map(|key| key.0)
 }
 
-/// Whether `value` is an object, judged by its first byte: a [`RawValue`] is
-/// known to be valid and to start without white space.
+/// Returns whether `value` is an object. Its first byte decides: a [`RawValue`]
+/// is valid and starts without white space.
 #[must_use]
 pub fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
-/// Whether `value` is a string, lone surrogates included.
+/// Returns whether `value` is a string, lone surrogates included.
 #[must_use]
 pub fn is_string(value: &RawValue) -> bool {
     value.get().starts_with('"')
 }
 
-/// Whether `value` is an array.
+/// Returns whether `value` is an array.
 #[must_use]
 pub fn is_array(value: &RawValue) -> bool {
     value.get().starts_with('[')
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn text_that_is_no_object_is_refused() {
         for text in ["", "x", "[]", "5", "null", "\"a\"", "{", "{}x", "{} {}", "\u{feff}{}"] {
             assert!(fields(text, ["a"]).is_err(), "{text:?}");
         }

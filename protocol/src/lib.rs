@@ -1,13 +1,14 @@
-//! The wire of claude-relay as types. No I/O, no clock, no runtime.
+//! The wire protocol of claude-relay as types. No I/O, no clock, no async
+//! runtime.
 //!
 //! Read in this order:
 //!
 //! * [`json`]: fields of an object as raw text, the last of duplicates
-//! * [`client_message`]: what a client sends
-//! * [`server_message`]: what a client receives
-//! * [`envelope`]: how an agent's line is wrapped without being touched
-//! * [`turns`]: which turn runs and whose it is, from the agent's lines
-//! * [`config`]: what `POST /config` takes and `GET /config` shows
+//! * [`client_message`]: messages from a client
+//! * [`server_message`]: messages to a client
+//! * [`envelope`]: the wrapping of an agent's line, which stays unchanged
+//! * [`turns`]: the running turn and its author, from the agent's lines
+//! * [`config`]: the body of `POST /config` and the answer of `GET /config`
 //!
 //! Shared by all crates: [`secret`], [`credentials`], [`backoff`], [`duration`],
 //! [`text`].

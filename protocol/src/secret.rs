@@ -9,21 +9,21 @@ use zeroize::Zeroizing;
 /// A key, token or password.
 ///
 /// `Debug` prints `Secret(..)`, there is no `Display` and no `Serialize`, and
-/// the memory is overwritten on drop. Comparison takes the same time wherever
+/// the memory is overwritten on drop. A comparison takes the same time wherever
 /// two texts of the same length differ. To send a secret, call
 /// [`expose`](Self::expose) or name [`exposed`] in a `serialize_with`.
 #[derive(Clone, Default, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes `text` over. Copies that the caller made stay the caller's.
+    /// Takes ownership of `text`. Does not erase copies that the caller made.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// Returns the text, to be put into a child's environment, a header,
-    /// standard input or a file of mode 0600, never into output.
+    /// Returns the text, for a child's environment, a header, standard input or
+    /// a file of mode 0600, never for output.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -86,7 +86,7 @@ pub mod exposed {
     ///
     /// # Errors
     ///
-    /// When the serializer fails.
+    /// Returns the error of the serializer.
     pub fn option<S: Serializer>(
         secret: &Option<Secret>,
         serializer: S,
@@ -98,7 +98,7 @@ pub mod exposed {
     ///
     /// # Errors
     ///
-    /// When the serializer fails.
+    /// Returns the error of the serializer.
     pub fn option_map<S: Serializer>(
         secrets: &Option<BTreeMap<String, Secret>>,
         serializer: S,

@@ -1,9 +1,9 @@
-//! What a client receives over the WebSocket.
+//! Messages from the server to a client over the WebSocket.
 //!
-//! Both ends use this: the server writes its own frames with [`ServerMessage::to_json`],
-//! a client reads every frame with [`ServerMessage::parse`]. The lines of the
-//! agent, which are nearly all there is, never pass through here on the
-//! server: see [`crate::envelope`].
+//! Both ends use this module: the server writes its own frames with
+//! [`ServerMessage::to_json`], a client reads every frame with
+//! [`ServerMessage::parse`]. The lines of the agent, which are most of the
+//! traffic, do not pass through here on the server: see [`crate::envelope`].
 
 use std::borrow::Cow;
 
@@ -12,18 +12,16 @@ use serde_json::value::RawValue;
 
 use crate::json::{fields, string};
 
-/// One frame of the server. A client that meets an unknown type or field can
-/// ignore it.
+/// One frame of the server. A client can ignore unknown types and fields.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage<'a> {
     /// The first frame of every accepted connection.
     Connected {
-        /// The id of this life of the server; only with sequenced delivery.
+        /// The id of this run of the server; only with sequenced delivery.
         #[serde(skip_serializing_if = "Option::is_none")]
         stream: Option<Cow<'a, str>>,
-        /// The number that the next frame to come into being will get; only
-        /// with sequenced delivery.
+        /// The number of the next new frame; only with sequenced delivery.
         #[serde(skip_serializing_if = "Option::is_none")]
         next: Option<u64>,
     },
@@ -35,12 +33,12 @@ pub enum ServerMessage<'a> {
         /// The line, with the bytes the agent wrote.
         data: Cow<'a, RawValue>,
     },
-    /// Something went wrong; the text says what.
+    /// An error; the text describes it.
     Error {
         /// See [`ServerMessage::SdkMessage`].
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
-        /// What happened, to what, and what to do.
+        /// The failure, its object and the remedy.
         error: Cow<'a, str>,
     },
     /// A line of the agent's stderr, or of its stdout that is no JSON object.
@@ -51,22 +49,22 @@ pub enum ServerMessage<'a> {
         /// The text.
         data: Cow<'a, str>,
     },
-    /// The agent asks whether it may use a tool.
+    /// The agent's request for permission to use a tool.
     #[serde(rename_all = "camelCase")]
     PermissionRequest {
         /// See [`ServerMessage::SdkMessage`].
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
-        /// Names the request in the answer.
+        /// The id that the answer repeats.
         request_id: Cow<'a, str>,
         /// The tool's name.
         tool: Cow<'a, str>,
-        /// What it would be called with.
+        /// The input of the tool.
         input: Cow<'a, RawValue>,
-        /// The other fields of the agent's request, as they came.
+        /// The other fields of the agent's request, unchanged.
         context: Cow<'a, RawValue>,
     },
-    /// The agent withdrew a permission request.
+    /// The agent has withdrawn a permission request.
     #[serde(rename_all = "camelCase")]
     PermissionCancelled {
         /// See [`ServerMessage::SdkMessage`].
@@ -83,7 +81,7 @@ pub enum ServerMessage<'a> {
         /// The agent's answer: `subtype` `success` or `error`.
         response: Cow<'a, RawValue>,
     },
-    /// The agent process ended by itself.
+    /// The agent process has exited by itself.
     Exit {
         /// See [`ServerMessage::SdkMessage`].
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,36 +90,37 @@ pub enum ServerMessage<'a> {
         code: Option<i32>,
         /// The name of the signal that ended it, such as `SIGKILL`.
         signal: Option<Cow<'a, str>>,
-        /// The end of what it wrote to stderr.
+        /// The end of its stderr.
         stderr: Cow<'a, str>,
     },
-    /// Frames that are no longer kept: everything from `from` to `to`.
+    /// The frames from `from` to `to`, which are no longer kept.
     Gap {
-        /// The first number that is missing.
+        /// The first missing number.
         from: u64,
-        /// The last one.
+        /// The last missing number.
         to: u64,
     },
-    /// What server and agent can do; see the server's documentation.
+    /// Capabilities of server and agent; see the server's documentation.
     #[serde(skip_serializing)]
     Capabilities(Cow<'a, RawValue>),
-    /// A frame of a later version, kept whole.
+    /// A frame of a later version, complete.
     #[serde(skip_serializing)]
     Unknown {
         /// Its `type`.
         kind: Cow<'a, str>,
-        /// The whole frame.
+        /// The complete frame.
         raw: Cow<'a, RawValue>,
     },
 }
 
-/// Why a frame of a server could not be read.
+/// Reason for failing to parse a server's frame.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerMessageError {
-    /// It is no JSON object with a `type`: this is not a claude-relay server.
+    /// The text is not a JSON object with a `type`: the peer is not a
+    /// claude-relay server.
     #[error("not a frame of claude-relay: {0}")]
     NotAFrame(String),
-    /// A known type without one of its fields, or with one of another kind.
+    /// A known type with a missing or wrong field.
     #[error("malformed `{kind}` frame: {field} is missing or of the wrong type")]
     Malformed {
         /// The frame's type.
@@ -132,27 +131,27 @@ pub enum ServerMessageError {
 }
 
 impl<'a> ServerMessage<'a> {
-    /// An `error` frame without a number.
+    /// Returns an `error` frame without a number.
     pub fn error(text: impl Into<Cow<'a, str>>) -> Self {
         Self::Error { seq: None, error: text.into() }
     }
 
-    /// An `info` frame without a number.
+    /// Returns an `info` frame without a number.
     pub fn info(text: impl Into<Cow<'a, str>>) -> Self {
         Self::Info { seq: None, data: text.into() }
     }
 
-    /// The frame as JSON text, its `type` first.
+    /// Returns the frame as JSON text, its `type` first.
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
             Self::Capabilities(raw) | Self::Unknown { raw, .. } => raw.get().to_owned(),
-            // Strings, numbers and raw JSON have no way to fail.
+            // Strings, numbers and raw JSON cannot fail to serialize.
             other => serde_json::to_string(other).unwrap_or_default(),
         }
     }
 
-    /// Its sequence number, if it has one.
+    /// Returns its sequence number, if it has one.
     #[must_use]
     pub fn seq(&self) -> Option<u64> {
         match self {
@@ -166,7 +165,7 @@ impl<'a> ServerMessage<'a> {
         }
     }
 
-    /// Reads one frame. Unknown types are kept whole; unknown fields are
+    /// Parses one frame. Unknown types are kept completely; unknown fields are
     /// ignored.
     ///
     /// # Errors
@@ -274,7 +273,7 @@ fn raw_field<'a>(
 mod tests {
     use super::*;
 
-    /// What is written is read back and written the same.
+    /// A frame that is written and read back stays the same.
     fn check(text: &str) {
         assert_eq!(ServerMessage::parse(text).unwrap().to_json(), text);
     }
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_an_error() {
+    fn text_that_is_no_frame_is_an_error() {
         for text in ["", "x", "[]", "{}", r#"{"type":1}"#, "<html>"] {
             assert!(
                 matches!(ServerMessage::parse(text), Err(ServerMessageError::NotAFrame(_))),

@@ -1,4 +1,4 @@
-//! Cutting text that somebody else chose to a bounded length.
+//! Cuts text from an untrusted source to a bounded length.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ pub fn head(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Returns the first `chars` characters of `text`, and `…` when that is not
-/// all of it.
+/// Returns the first `chars` characters of `text`, followed by `…` if something
+/// was cut.
 #[must_use]
 pub fn cut(text: &str, chars: usize) -> Cow<'_, str> {
     let head = head(text, chars);

@@ -1,8 +1,8 @@
 //! Random numbers from the operating system, drawn when they are needed.
 //!
 //! An E2B sandbox starts as a copy of a running server's memory. Numbers that
-//! were drawn before the copy would be the same in every sandbox, so nothing
-//! here keeps a state or a seed.
+//! were drawn before the copy would be the same in every sandbox, so this crate
+//! keeps no state and no seed.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 ///
 /// # Panics
 ///
-/// When the operating system has no random numbers, without which no token
-/// and no id is safe to use.
+/// Panics if the operating system has no random numbers: no token and no id
+/// would be safe.
 #[must_use]
 #[allow(clippy::expect_used, reason = "there is no safe way to continue")]
 pub fn bytes<const N: usize>() -> [u8; N] {
@@ -24,7 +24,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 ///
 /// # Panics
 ///
-/// As [`bytes`].
+/// Same as [`bytes`].
 #[must_use]
 pub fn number() -> u64 {
     u64::from_le_bytes(bytes())
@@ -34,7 +34,7 @@ pub fn number() -> u64 {
 ///
 /// # Panics
 ///
-/// As [`bytes`].
+/// Same as [`bytes`].
 #[must_use]
 pub fn hexadecimal<const N: usize>() -> String {
     bytes::<N>().iter().fold(String::with_capacity(2 * N), |mut text, byte| {
@@ -48,13 +48,13 @@ pub fn hexadecimal<const N: usize>() -> String {
 ///
 /// # Panics
 ///
-/// As [`bytes`].
+/// Same as [`bytes`].
 #[must_use]
 pub fn uuid() -> String {
     uuid_of(bytes())
 }
 
-/// Formats 16 random bytes as a version 4 UUID (RFC 9562). For callers that
+/// Formats 16 random bytes as a version 4 UUID (RFC 9562), for callers that
 /// draw bytes for many UUIDs at once.
 #[must_use]
 pub fn uuid_of(random: [u8; 16]) -> String {

@@ -1,4 +1,4 @@
-//! What may be shown of a configuration.
+//! Echo of a configuration: the part that may be shown.
 
 use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -7,14 +7,14 @@ use super::fields::{FIELDS, Field, Shown};
 use super::servers::{mask_url, redact, redact_agents};
 use super::{MASK, Provider, QueryConfig, Secret, SystemPrompt, Tools};
 
-/// A configuration to be shown, as JSON by way of `Serialize`.
+/// A configuration to be shown; `Serialize` writes it as JSON.
 ///
 /// Credentials are left out. Of `env` and of the `headers` and `env` of MCP
 /// servers the names are shown, each with the value `"***"`. Addresses are
 /// shown without passwords.
 pub struct Echo<'a> {
     config: &'a QueryConfig,
-    /// Whether credentials are shown as masks instead of being left out.
+    /// Shows credentials as masks instead of leaving them out.
     masks: bool,
 }
 
@@ -53,7 +53,7 @@ impl Serialize for Echo<'_> {
 }
 
 /// Returns the value of a field as JSON text, with the secrets inside it
-/// masked. A field that is a secret as a whole comes back as a mask.
+/// masked. A field that is entirely secret becomes a mask.
 fn value(config: &QueryConfig, field: &Field) -> Result<Option<String>, serde_json::Error> {
     Ok(match field.name {
         "agents" => config.agents.as_ref().map(redact_agents),
@@ -136,7 +136,7 @@ struct Preset<'a> {
     exclude_dynamic_sections: Option<bool>,
 }
 
-/// A map's names, each with a mask for its value.
+/// Names of a map, each with a mask for its value.
 struct Names<'a>(&'a [(String, Secret)]);
 
 impl Serialize for Names<'_> {

@@ -1,4 +1,4 @@
-//! Which variables a configuration may set for the agent.
+//! Environment variables that a configuration may set for the agent.
 
 use serde_json::value::RawValue;
 
@@ -34,8 +34,8 @@ const REFUSED: [(&str, &str); 16] = [
     ("CLAUDE_CODE_SSE_PORT", NESTED),
 ];
 
-/// The map `env`: names checked, values kept secret, masked ones taken from
-/// `previous`. `kept` is set when one of those is a credential.
+/// Reads the map `env`: checks the names, keeps the values secret, takes masked
+/// ones from `previous`. Sets `kept` if one of those is a credential.
 pub(super) fn read(
     raw: &RawValue,
     previous: Option<&Env>,
@@ -60,7 +60,7 @@ pub(super) fn read(
     Ok(env)
 }
 
-/// The error that a mask stands where no secret was.
+/// Returns the error for a mask that replaces no secret.
 pub(super) fn no_previous(path: &Path<'_>) -> ConfigError {
     path.refused("\"***\" keeps the value that is set already, and none is")
 }

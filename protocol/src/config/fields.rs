@@ -7,9 +7,9 @@
 //! command line, with the client's `Configuration` and with
 //! `docs/configuration.md`.
 //!
-//! A field that the relay passes on without looking into it is one row here:
-//! its value is checked by its [`Kind`], kept in `QueryConfig::other` and put
-//! where [`Target`] says.
+//! For a field that the relay passes on unchanged, one row here is enough: the
+//! parser checks its value by its [`Kind`] and keeps it in
+//! `QueryConfig::other`, and the server puts it where [`Target`] says.
 
 use super::QueryConfig;
 
@@ -22,7 +22,7 @@ pub struct Field {
     pub kind: Kind,
     /// The part that the echo shows.
     pub echo: Shown,
-    /// The place where Claude Code gets it.
+    /// The destination of the value in Claude Code.
     pub target: Target,
     /// One line of documentation, Markdown without a full stop.
     pub doc: &'static str,
@@ -43,17 +43,17 @@ pub enum Kind {
     Positive,
     /// One of these strings.
     OneOf(&'static [&'static str]),
-    /// An array of strings, which reaches the agent joined by commas.
+    /// An array of strings; the agent gets it joined by commas.
     List,
-    /// An array of strings, each of which reaches the agent by itself.
+    /// An array of strings; the agent gets each as an argument of its own.
     Items,
-    /// A JSON object that is passed on as it came.
+    /// A JSON object that is passed on unchanged.
     Object,
-    /// A form that only this field has, in the words of the documentation.
+    /// A form that only this field has, as the documentation describes it.
     Own(&'static str),
 }
 
-/// The part of a field that is shown where a configuration is shown.
+/// The part of a field that may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
     /// All of it.
@@ -64,7 +64,7 @@ pub enum Shown {
     Nothing,
 }
 
-/// The place where Claude Code gets the value of a field.
+/// The destination of a field's value in Claude Code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// This flag of the command line, with the value. A boolean is the flag

@@ -12,13 +12,12 @@ impl QueryConfig {
     /// are in `previous`, `null` removes one, objects are merged.
     ///
     /// The patch is applied to `previous` with its secrets masked, and the
-    /// result is read like a posted configuration. So a patch is held to the
-    /// same rules: a secret does not follow to an address that the patch
-    /// changes.
+    /// result is read like a posted configuration. So the same rules hold for a
+    /// patch: a secret is never sent to an address that the patch changes.
     ///
     /// # Errors
     ///
-    /// As [`QueryConfig::parse`].
+    /// Same as [`QueryConfig::parse`].
     pub fn patch(body: &[u8], previous: &Self) -> Result<Parsed, ConfigError> {
         let text = std::str::from_utf8(body).map_err(|_| ConfigError::InvalidJson)?;
         let patch: &RawValue = serde_json::from_str(text).map_err(|_| ConfigError::InvalidJson)?;
@@ -46,7 +45,8 @@ impl QueryConfig {
     }
 }
 
-/// Applies `patch` to `target`. `None` when a name in it is no text.
+/// Applies `patch` to `target`. Returns `None` if a name in it is not valid
+/// text.
 fn merge(target: Option<&RawValue>, patch: &RawValue) -> Option<String> {
     if !json::is_object(patch) {
         return Some(raw::compact(patch.get()));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn a_patch_that_is_no_object_is_refused() {
         for patch in ["[]", "null", "5", "x", "{\"model\":5}"] {
             assert!(patched("{}", patch).is_err(), "{patch}");
         }

@@ -1,4 +1,4 @@
-//! From a request's body to a configuration.
+//! Parser of configurations: from a request's body to a [`QueryConfig`].
 
 use serde_json::value::RawValue;
 
@@ -13,15 +13,15 @@ use crate::json;
 
 impl QueryConfig {
     /// Reads the body of `POST /config`. `previous` is the configuration that
-    /// it is going to replace: [`MASK`] in place of a secret keeps the one
-    /// that is there. Leaving a secret out removes it.
+    /// the result will replace: [`MASK`] in place of a secret keeps the
+    /// previous one. Leaving a secret out removes it.
     ///
-    /// The caller bounds the body.
+    /// The caller limits the length of the body.
     ///
     /// # Errors
     ///
-    /// When the body is no JSON object, a known field has a wrong type or a
-    /// value that cannot be taken, or fields contradict each other.
+    /// Returns an error if the body is not a JSON object, if a known field has
+    /// a wrong type or an unusable value, or if fields contradict each other.
     pub fn parse(body: &[u8], previous: &Self) -> Result<Parsed, ConfigError> {
         let text = std::str::from_utf8(body).map_err(|_| ConfigError::InvalidJson)?;
         let body: &RawValue = serde_json::from_str(text).map_err(|_| ConfigError::InvalidJson)?;
@@ -31,7 +31,7 @@ impl QueryConfig {
         if raw::depth(body.get()) > MAX_DEPTH {
             return Err(ConfigError::TooDeep);
         }
-        // Only a name with half a surrogate pair is left to fail here.
+        // The only possible failure here is a name with half a surrogate pair.
         let fields = json::entries(body.get()).map_err(|_| ConfigError::InvalidJson)?;
 
         let mut reader =
@@ -68,7 +68,7 @@ struct Reader<'p> {
     previous: &'p QueryConfig,
     config: QueryConfig,
     auth_token: Option<Secret>,
-    /// Whether a mask kept something that the agent sends to its API.
+    /// Set when a mask kept a credential that the agent sends to its API.
     kept_credential: bool,
 }
 
@@ -147,7 +147,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What one field alone cannot tell.
+    /// Checks the rules that concern more than one field.
     fn check(&self) -> Result<(), ConfigError> {
         let config = &self.config;
         if let Some(fallback) = config.fallback_model.as_deref().filter(|name| !name.is_empty())
@@ -166,8 +166,8 @@ impl Reader<'_> {
             }
         }
 
-        // Whoever does not know a credential must not be able to have it sent
-        // to an address of their own.
+        // A client that does not know a credential must not be able to send it
+        // to an address of its own.
         if self.kept_credential && config.base_url() != self.previous.base_url() {
             return Err(Path::Field("anthropicBaseUrl")
                 .refused("changed while \"***\" keeps a credential; give the credential again"));
@@ -176,7 +176,7 @@ impl Reader<'_> {
     }
 }
 
-/// Checks a value that is passed on as it came.
+/// Checks a value that is passed on unchanged.
 fn passed_on(kind: Kind, raw: &RawValue, path: &Path<'_>) -> Result<Json, ConfigError> {
     readable(raw, path)?;
     match kind {
@@ -198,8 +198,8 @@ fn passed_on(kind: Kind, raw: &RawValue, path: &Path<'_>) -> Result<Json, Config
     Ok(Json(text.into()))
 }
 
-/// A credential. An empty one is none, as in the original. `kept` is set when
-/// it is the one from before.
+/// Reads a credential. An empty one counts as none, as in the original. Sets
+/// `kept` if it is the previous one.
 fn credential(
     raw: &RawValue,
     previous: Option<&Secret>,
@@ -242,7 +242,7 @@ fn system_prompt(raw: &RawValue, path: &Path<'_>) -> Result<SystemPrompt, Config
     Ok(SystemPrompt::Preset { append, exclude_dynamic_sections })
 }
 
-/// Checks for the one preset there is.
+/// Checks for the only preset.
 fn preset(raw: &RawValue, path: &Path<'_>) -> Result<(), ConfigError> {
     let entries = value::object(raw, path)?;
     for (name, wanted, expected) in
@@ -346,7 +346,7 @@ fn auth_token(raw: &RawValue, path: &Path<'_>) -> Result<Option<Secret>, ConfigE
     Ok(Some(Secret::new(token)))
 }
 
-/// Checks JSON that is passed on as it came: whoever gets it can read it.
+/// Checks that every parser can read JSON that is passed on unchanged.
 fn readable(raw: &RawValue, path: &Path<'_>) -> Result<(), ConfigError> {
     raw::unreadable(raw.get()).map_or(Ok(()), |what| Err(path.refused(what)))
 }

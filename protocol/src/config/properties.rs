@@ -1,4 +1,4 @@
-//! Properties of the configuration over generated bodies.
+//! Property tests of the configuration with generated bodies.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{MASK, QueryConfig};
 
 const CASES: u32 = 256;
 
-/// JSON values that a body could hold, odd ones included.
+/// JSON values that a body could hold, unusual ones included.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -72,7 +72,8 @@ fn echo(config: &QueryConfig) -> String {
     serde_json::to_string(&config.echo()).unwrap()
 }
 
-/// A configuration with a marked secret in every place for one, the rest drawn.
+/// A configuration with a marked secret in every possible place; the rest is
+/// random.
 fn with_secrets() -> impl Strategy<Value = String> {
     let secret = "canary-[ !#-\\[\\]-~\u{e9}]{0,12}";
     let url = "https://canary-[a-z:]{0,8}@[a-z]{1,5}(:[0-9]{1,4})?/(@?[a-z/]{0,5})(\\?k=canary-[a-z]{0,4}(&canary-x)?)?(#canary-y)?";
@@ -122,11 +123,13 @@ proptest! {
             Ok(parsed) => {
                 let shown = echo(&parsed.config);
                 prop_assert!(!shown.contains(['\n', '\r']));
-                // The echo leaves credentials out; given again they complete it.
+                // The echo leaves credentials out; adding them back completes
+                // it.
                 let mut body: serde_json::Map<String, serde_json::Value> =
                     match serde_json::from_str(&shown) {
                         Ok(body) => body,
-                        // Numbers that only this test's reader cannot hold.
+                        // Numbers that only this test's parser cannot
+                        // represent.
                         Err(_) => return Ok(()),
                     };
                 if parsed.config.anthropic_api_key.is_some() {

@@ -1,11 +1,11 @@
-//! JSON text looked at without being understood.
+//! Scans of JSON text without parsing it.
 
-/// Why a string with one is refused: it is no text.
+/// Reason for refusing a string with a lone surrogate: it is not text.
 pub(super) const HALF_A_PAIR: &str = "holds half of a surrogate pair, which is no character";
 
-/// `text`, which is JSON, without the white space between its tokens. Numbers,
-/// escapes and the order of names stay as they are, so that the result is one
-/// line and the same value, spelled the same.
+/// Returns the JSON `text` without the white space between its tokens. Numbers,
+/// escapes and the order of names stay unchanged, so the result is one line and
+/// the same value in the same spelling.
 pub(super) fn compact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut string = InString::default();
@@ -17,7 +17,7 @@ pub(super) fn compact(text: &str) -> String {
     out
 }
 
-/// How many arrays and objects lie inside one another in the JSON `text`.
+/// Returns the nesting depth of arrays and objects in the JSON `text`.
 pub(super) fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut string = InString::default();
@@ -35,8 +35,8 @@ pub(super) fn depth(text: &str) -> usize {
     deepest
 }
 
-/// What the strings of the JSON `text` hold that not everybody can read, in
-/// words; JSON can only write it as an escape.
+/// Describes the part of the JSON strings in `text` that some parsers cannot
+/// read; JSON can write it only as an escape.
 pub(super) fn unreadable(text: &str) -> Option<&'static str> {
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
@@ -52,19 +52,19 @@ pub(super) fn unreadable(text: &str) -> Option<&'static str> {
             }
             Some(0xDC00..=0xDFFF) => return Some(HALF_A_PAIR),
             Some(_) => &escape[5..],
-            // The escaped character is skipped: it may be a backslash itself.
+            // The escaped character is skipped: it may be a backslash too.
             None => &escape[1..],
         };
     }
     None
 }
 
-/// The UTF-16 unit of an escape `uXXXX`.
+/// Parses the UTF-16 unit of an escape `uXXXX`.
 fn unit(escape: &str) -> Option<u16> {
     u16::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok()
 }
 
-/// Tells which characters of JSON text belong to a string.
+/// Tracks which characters of JSON text belong to a string.
 #[derive(Default)]
 struct InString {
     inside: bool,
@@ -72,7 +72,8 @@ struct InString {
 }
 
 impl InString {
-    /// Whether `c`, the next character, is inside a string; its quotes are.
+    /// Returns whether `c`, the next character, is inside a string; its quotes
+    /// are.
     fn step(&mut self, c: char) -> bool {
         let inside = self.inside;
         match c {

@@ -1,5 +1,6 @@
-//! MCP servers: checked, shown without their secrets, and the secrets put back
-//! where a mask was posted. Everything else in them is passed on as it came.
+//! MCP servers: checks them, masks their secrets for the echo, and restores the
+//! secrets that a posted mask stands for. Everything else in them is passed on
+//! unchanged.
 
 use serde_json::value::RawValue;
 
@@ -13,7 +14,7 @@ use crate::json::{self, Entries};
 const KEPT: &str =
     "\"***\" keeps a value only while the server's url, command and args stay as they were";
 
-/// The map `mcpServers`, with the masked values taken from `previous`.
+/// Reads the map `mcpServers`, with the masked values taken from `previous`.
 pub(super) fn read(
     raw: &RawValue,
     previous: Option<&Secret>,
@@ -23,7 +24,7 @@ pub(super) fn read(
     Ok(Secret::new(restore_servers(raw, &known(previous), path)?))
 }
 
-/// The map `agents`: objects, in which only MCP servers are looked at.
+/// Reads the map `agents`: objects, in which only MCP servers are checked.
 pub(super) fn read_agents(
     raw: &RawValue,
     previous: Option<&Secret>,
@@ -49,7 +50,8 @@ pub(super) fn read_agents(
     Ok(Secret::new(out.end()))
 }
 
-/// The MCP servers of one agent: names of known ones, or maps of new ones.
+/// Restores the MCP servers of one agent: names of known ones, or maps of new
+/// ones.
 fn restore_list(
     raw: &RawValue,
     previous: Option<&RawValue>,
@@ -88,7 +90,7 @@ fn restore_servers(
     Ok(out.end())
 }
 
-/// One server as it is stored: masks replaced by what `before` holds.
+/// Restores one server: replaces masks by the values of `before`.
 fn restore(
     fields: &Entries<'_>,
     before: &Entries<'_>,
@@ -145,14 +147,14 @@ fn restore(
         };
         out.entry(name, &text);
     }
-    // A kept header must not go to a server that somebody else chose.
+    // A kept header must not go to a server that the client has changed.
     if kept && !same_place {
         return Err(path.refused(KEPT));
     }
     Ok(out.end())
 }
 
-/// Checks the fields that are known; the agent exits on a bad one.
+/// Checks the known fields; the agent exits on a wrong one.
 fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
     let kind = match find(fields, "type") {
         Some(kind) => value::string(kind, &Path::Name(path, "type"))?,
@@ -193,12 +195,12 @@ fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Adds what is secret in `mcpServers` to `secrets`.
+/// Adds the secrets in `mcpServers` to `secrets`.
 pub(crate) fn collect_secrets(servers: &Secret, secrets: &mut Vec<Secret>) {
     collect_from_servers(&known(parsed(servers)), secrets);
 }
 
-/// Adds what is secret in `agents` to `secrets`.
+/// Adds the secrets in `agents` to `secrets`.
 pub(crate) fn collect_agents_secrets(agents: &Secret, secrets: &mut Vec<Secret>) {
     for (_, agent) in known(parsed(agents)) {
         let servers = find(&known(Some(agent)), "mcpServers");
@@ -236,12 +238,12 @@ fn collect_from_servers(servers: &Entries<'_>, secrets: &mut Vec<Secret>) {
     }
 }
 
-/// `mcpServers` as it may be shown.
+/// Returns `mcpServers` as it may be shown.
 pub(super) fn redact(servers: &Secret) -> String {
     redact_servers(&known(parsed(servers)))
 }
 
-/// `agents` as it may be shown.
+/// Returns `agents` as it may be shown.
 pub(super) fn redact_agents(agents: &Secret) -> String {
     let mut out = Object::default();
     for (name, agent) in known(parsed(agents)) {
@@ -291,9 +293,9 @@ fn redact_servers(servers: &Entries<'_>) -> String {
     out.end()
 }
 
-/// `url` without what may be a password in it: the user information, the
-/// values of the query, and the fragment. An address that is not of the plain
-/// form is masked whole, since programs differ in how they read it.
+/// Returns `url` without anything that may be a password: the user information,
+/// the values of the query, and the fragment. An address of any other form is
+/// masked completely, because programs differ in how they parse it.
 pub(super) fn mask_url(url: &str) -> String {
     let plain = !url.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control());
     let Some((scheme, rest)) = url.split_once("://").filter(|_| plain) else {
@@ -331,7 +333,8 @@ fn parsed(text: &Secret) -> Option<&RawValue> {
     serde_json::from_str(text.expose()).ok()
 }
 
-/// The entries of what was checked when it was stored; of anything else none.
+/// Returns the entries of a stored and therefore checked value, none for
+/// anything else.
 fn known(value: Option<&RawValue>) -> Entries<'_> {
     value.and_then(|value| json::entries(value.get()).ok()).unwrap_or_default()
 }
@@ -340,12 +343,12 @@ fn find<'a>(entries: &Entries<'a>, name: &str) -> Option<&'a RawValue> {
     entries.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
 }
 
-/// `text` as a JSON string.
+/// Returns `text` as a JSON string.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// An object's text, written entry by entry.
+/// Writer of an object's text, entry by entry.
 #[derive(Default)]
 struct Object(String);
 

@@ -1,4 +1,4 @@
-//! Reading one value, with errors that name where it stands.
+//! Reads single values, with errors that name their path.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,13 +10,14 @@ use super::{ConfigError, MAX_ARGUMENT_BYTES};
 use crate::json::{self, Entries};
 use crate::text;
 
-/// How many characters of a name that a client chose an error repeats.
+/// Longest part of a name chosen by a client that an error repeats, in
+/// characters.
 const MAX_NAME_CHARS: usize = 50;
 
-/// The largest whole number that JavaScript counts exactly to: 2^53 - 1.
+/// Largest integer that JavaScript represents exactly: 2^53 - 1.
 const MAX_WHOLE: f64 = 9_007_199_254_740_991.0;
 
-/// Where a value stands in the configuration, built only to be printed.
+/// Path of a value in the configuration, built only for messages.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'a> {
     /// A field of the configuration.
@@ -28,12 +29,12 @@ pub(super) enum Path<'a> {
 }
 
 impl Path<'_> {
-    /// The error that something else was expected here.
+    /// Returns the error for a value of another type.
     pub(super) fn expected(&self, expected: &'static str) -> ConfigError {
         ConfigError::WrongType { path: self.to_string(), expected }
     }
 
-    /// The error that what stands here cannot be taken.
+    /// Returns the error for a value that cannot be used.
     pub(super) fn refused(&self, reason: impl Into<Cow<'static, str>>) -> ConfigError {
         ConfigError::Refused { path: self.to_string(), reason: reason.into() }
     }
@@ -49,13 +50,13 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A name that a client chose, fit to be shown: cut, and with control
+/// Makes a name chosen by a client fit to be shown: cut, and with control
 /// characters escaped.
 pub(super) fn shown(name: &str) -> String {
     text::cut(name, MAX_NAME_CHARS).escape_debug().to_string()
 }
 
-/// A string without NUL.
+/// Reads a string without NUL.
 pub(super) fn string(value: &RawValue, path: &Path<'_>) -> Result<String, ConfigError> {
     if !json::is_string(value) {
         return Err(path.expected("a string"));
@@ -69,7 +70,8 @@ pub(super) fn string(value: &RawValue, path: &Path<'_>) -> Result<String, Config
     Ok(text.into_owned())
 }
 
-/// A string without NUL that fits into one argument or environment variable.
+/// Reads a string without NUL that fits into one argument or environment
+/// variable.
 pub(super) fn argument(value: &RawValue, path: &Path<'_>) -> Result<String, ConfigError> {
     let text = string(value, path)?;
     fits(text.len(), path)?;
@@ -86,7 +88,7 @@ pub(super) fn fits(bytes: usize, path: &Path<'_>) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// `true` or `false`.
+/// Reads `true` or `false`.
 pub(super) fn boolean(value: &RawValue, path: &Path<'_>) -> Result<bool, ConfigError> {
     match value.get() {
         "true" => Ok(true),
@@ -95,7 +97,7 @@ pub(super) fn boolean(value: &RawValue, path: &Path<'_>) -> Result<bool, ConfigE
     }
 }
 
-/// A whole number of at least `least`, however it is spelled: `3`, `3.0`.
+/// Reads an integer of at least `least` in any spelling: `3`, `3.0`.
 pub(super) fn whole(value: &RawValue, least: u32, path: &Path<'_>) -> Result<u64, ConfigError> {
     let expected = match least {
         0 => "a whole number of at least 0",
@@ -107,7 +109,7 @@ pub(super) fn whole(value: &RawValue, least: u32, path: &Path<'_>) -> Result<u64
     }
 }
 
-/// A finite number above 0.
+/// Reads a finite number above 0.
 pub(super) fn positive(value: &RawValue, path: &Path<'_>) -> Result<f64, ConfigError> {
     match number(value) {
         Some(n) if n.is_finite() && n > 0.0 => Ok(n),
@@ -116,13 +118,13 @@ pub(super) fn positive(value: &RawValue, path: &Path<'_>) -> Result<f64, ConfigE
 }
 
 fn number(value: &RawValue) -> Option<f64> {
-    // A JSON number starts with a digit or a minus; Rust's parser would also
-    // take other spellings, but no other value starts so.
+    // A JSON number starts with a digit or a minus sign. Rust's parser accepts
+    // other spellings too, but no other JSON value starts with these.
     value.get().starts_with(|c: char| c == '-' || c.is_ascii_digit()).then_some(())?;
     value.get().parse().ok()
 }
 
-/// The elements of an array.
+/// Returns the elements of an array.
 pub(super) fn array<'a>(
     value: &'a RawValue,
     expected: &'static str,
@@ -131,7 +133,7 @@ pub(super) fn array<'a>(
     json::elements(value).map_err(|_| path.expected(expected))
 }
 
-/// An array of strings, each fit for an argument.
+/// Reads an array of strings, each of which fits into one argument.
 pub(super) fn arguments(value: &RawValue, path: &Path<'_>) -> Result<Vec<String>, ConfigError> {
     array(value, "an array of strings", path)?
         .into_iter()
@@ -140,14 +142,14 @@ pub(super) fn arguments(value: &RawValue, path: &Path<'_>) -> Result<Vec<String>
         .collect()
 }
 
-/// An array of strings that goes into one argument, joined by commas.
+/// Reads an array of strings that goes into one argument, joined by commas.
 pub(super) fn joined(value: &RawValue, path: &Path<'_>) -> Result<Vec<String>, ConfigError> {
     let list = arguments(value, path)?;
     fits(list.iter().map(|entry| entry.len() + 1).sum(), path)?;
     Ok(list)
 }
 
-/// The entries of an object.
+/// Returns the entries of an object.
 pub(super) fn object<'a>(value: &'a RawValue, path: &Path<'_>) -> Result<Entries<'a>, ConfigError> {
     if !json::is_object(value) {
         return Err(path.expected("an object"));

@@ -1,14 +1,14 @@
-//! Turns: which one runs, whose it is, and which messages have had theirs.
+//! Turns: the running turn, its author, and the messages that it answers.
 //!
 //! A turn belongs to the messages that the agent names (`command_lifecycle`,
-//! `user_message_uuids`), or to the agent itself (`origin`). An agent that
-//! names nothing is followed by order: an agent that was idle takes one
-//! message, and behind a turn it takes at once all that came meanwhile. Such a
-//! guess is corrected by the `result`.
+//! `user_message_uuids`), or to the agent itself (`origin`). For an agent that
+//! names none, the model assigns messages by order: an idle agent takes one
+//! message, and at the end of a turn it takes all that arrived meanwhile. The
+//! `result` corrects a wrong guess.
 //!
-//! Server and clients use the same model. It has no clock: whoever feeds it
-//! calls [`Turns::on_quiet`] when a turn has ended and [`QUIET`] has passed
-//! without a word of the agent.
+//! Server and clients use the same model. It has no clock: its owner calls
+//! [`Turns::on_quiet`] when a turn has ended and the agent has written nothing
+//! for [`QUIET`].
 
 mod sent;
 pub mod signal;
@@ -23,11 +23,11 @@ pub use signal::{Init, MessageState, SessionState, Signal};
 
 use sent::{Message, Sent};
 
-/// The silence behind a turn that says that nothing more follows from it. The
-/// agent begins what follows within 130 ms.
+/// Silence after a turn which means that nothing more belongs to it. The agent
+/// begins any follow-up within 130 ms.
 pub const QUIET: Duration = Duration::from_secs(1);
 
-/// The author of a turn.
+/// Author of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A message of a client.
@@ -37,7 +37,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The word on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,15 +50,15 @@ impl Origin {
 /// One turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// Its author. A guess until the agent says so.
+    /// Its author. A guess until the agent reports it.
     pub origin: Origin,
-    /// The messages that it answers, in the order it took them.
+    /// The messages that it answers, in the order in which it took them.
     pub uuids: Vec<String>,
-    /// How many messages without a `uuid` it answers, as far as is known.
+    /// The number of known messages without a `uuid` that it answers.
     pub unnamed: usize,
-    /// Messages among them that were guessed, in their order.
+    /// The guessed messages among them, in order.
     guessed: Vec<Message>,
-    /// Messages among them that the agent calls done.
+    /// The messages among them that the agent has reported as done.
     done: usize,
 }
 
@@ -67,13 +67,13 @@ impl Turn {
         Self { origin, uuids: Vec::new(), unnamed: 0, guessed: Vec::new(), done: 0 }
     }
 
-    /// The message that the turn answers last.
+    /// Returns the last message that the turn answers.
     #[must_use]
     pub fn uuid(&self) -> Option<&str> {
         self.uuids.last().map(String::as_str)
     }
 
-    /// Whether the turn answers the message `uuid`.
+    /// Returns whether the turn answers the message `uuid`.
     #[must_use]
     pub fn answers(&self, uuid: &str) -> bool {
         self.uuids.iter().any(|known| known == uuid)
@@ -93,7 +93,7 @@ impl Turn {
         self.guessed.push(message);
     }
 
-    /// Takes back the guesses that `wrong` says are some.
+    /// Removes the guessed messages that are `wrong` from the turn.
     fn take_back(&mut self, wrong: impl Fn(&Message) -> bool) -> Vec<Message> {
         let (wrong, right): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.guessed).into_iter().partition(wrong);
@@ -108,20 +108,20 @@ impl Turn {
     }
 }
 
-/// A change that follows from an event.
+/// A change caused by an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TurnEvent {
     /// A turn has begun.
     Began(Origin),
     /// A turn has ended.
     Ended {
-        /// The turn, with all that is known of it.
+        /// The turn, with everything known about it.
         turn: Turn,
-        /// It ended with a `result`. Otherwise it was cut: the agent died, or
-        /// says that it is idle.
+        /// It ended with a `result`. Otherwise it was cut short: the agent
+        /// ended or reported that it is idle.
         result: bool,
     },
-    /// A message has ended without being named by a turn.
+    /// A message has ended and no turn named it.
     Finished {
         /// The message.
         uuid: String,
@@ -130,68 +130,69 @@ pub enum TurnEvent {
     },
 }
 
-/// The end of a message beside the end of a turn.
+/// End of a message that no turn named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// The last turn has answered it, too.
+    /// The last turn has answered it as well.
     Answered,
     /// It was withdrawn before a turn took it.
     Cancelled,
-    /// The agent had it before and does not run it again.
+    /// The agent had it already and does not run it again.
     Known,
     /// The agent has ended.
     Lost,
 }
 
-/// The state of the agent as far as turns go.
+/// State of the agent with respect to turns.
 #[derive(Debug, Default)]
 pub struct Turns {
     current: Option<Turn>,
     sent: Sent,
     state: Option<SessionState>,
     tasks: BTreeSet<String>,
-    /// The agent tells all its background tasks at every change.
+    /// The agent reports all its background tasks at every change.
     tells_tasks: bool,
-    /// How many tasks have ended whose reports are still to come.
+    /// The number of ended tasks that the agent has not reported yet.
     reports_due: usize,
-    /// The last thing that happened was the end of a turn.
+    /// The last event was the end of a turn.
     may_settle: bool,
 }
 
 impl Turns {
-    /// The turn that runs.
+    /// Returns the running turn.
     #[must_use]
     pub fn current(&self) -> Option<&Turn> {
         self.current.as_ref()
     }
 
-    /// The messages that were handed over and that no turn has taken.
+    /// Returns the messages that the agent was sent and that no turn has taken.
     pub fn queued(&self) -> impl Iterator<Item = &str> {
         self.sent.iter().filter_map(|message| message.uuid.as_deref())
     }
 
-    /// Whether there are such messages, with a name or without.
+    /// Returns whether there are such messages, with or without a `uuid`.
     #[must_use]
     pub fn has_sent(&self) -> bool {
         !self.sent.is_empty()
     }
 
-    /// How many background tasks run.
+    /// Returns the number of running background tasks.
     #[must_use]
     pub fn background_tasks(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Whether the agent waits for an answer of a person, as it says itself.
+    /// Returns whether the agent reports that it waits for a person's answer.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.state == Some(SessionState::RequiresAction)
     }
 
-    /// Whether no turn runs or is about to. Background tasks may run.
+    /// Returns whether no turn runs or is about to start. Background tasks may
+    /// run.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        // The agent calls itself busy while a background agent runs.
+        // The agent reports that it is busy while a background agent runs.
         let busy = self.state.is_some_and(|state| state != SessionState::Idle);
         self.current.is_none()
             && self.sent.is_empty()
@@ -199,7 +200,7 @@ impl Turns {
             && !(busy && self.tasks.is_empty())
     }
 
-    /// Whether [`Turns::on_quiet`] could change something.
+    /// Returns whether [`Turns::on_quiet`] could change something.
     #[must_use]
     pub fn wants_quiet(&self) -> bool {
         self.current.is_none()
@@ -207,23 +208,23 @@ impl Turns {
             && ((self.may_settle && !self.sent.is_empty()) || self.reports_due > 0)
     }
 
-    /// Whether the agent is known to name the messages that it works on.
+    /// Returns whether the agent is known to name its messages.
     #[must_use]
     pub fn knows_names(&self) -> bool {
         self.sent.are_named
     }
 
-    /// A message was handed to the agent.
+    /// Records that a message was sent to the agent.
     pub fn on_message_sent(&mut self, uuid: Option<&str>) {
         self.sent.push(uuid);
     }
 
-    /// The message that was handed over last was not taken.
+    /// Records that the last message could not be sent.
     pub fn on_message_refused(&mut self) {
         self.sent.pop_last();
     }
 
-    /// The agent wrote a line.
+    /// Records a line of the agent.
     pub fn on_signal(&mut self, signal: &Signal<'_>) -> Vec<TurnEvent> {
         match signal {
             Signal::Init(init) => self.on_init(&init.uuids),
@@ -253,8 +254,9 @@ impl Turns {
         }
     }
 
-    /// A turn has ended, and the agent has been silent for [`QUIET`]: what it
-    /// was sent before was part of that turn, and no report follows.
+    /// Records that a turn has ended and that the agent has been silent for
+    /// [`QUIET`]: the turn included the messages sent before, and no report
+    /// follows.
     pub fn on_quiet(&mut self) -> Vec<TurnEvent> {
         if !self.wants_quiet() {
             return Vec::new();
@@ -264,7 +266,7 @@ impl Turns {
         finished(self.sent.take_behind_result(), Finish::Answered).collect()
     }
 
-    /// The agent has ended. Nothing of it goes on.
+    /// Records that the agent has ended, and with it everything that ran.
     pub fn on_agent_ended(&mut self) -> Vec<TurnEvent> {
         let Self { current, mut sent, .. } = std::mem::take(self);
         let mut events: Vec<_> =
@@ -352,8 +354,8 @@ impl Turns {
         }
     }
 
-    /// The agent turns out to be one that names messages: those that it did
-    /// not name are not part of its turn.
+    /// Switches to an agent that names messages: messages that it did not name
+    /// are not part of its turn.
     fn learn_names(&mut self) {
         if std::mem::replace(&mut self.sent.are_named, true) {
             return;
@@ -366,8 +368,8 @@ impl Turns {
         self.sent.give_back(wrong);
     }
 
-    /// A message of the running turn is done. A turn whose messages all are
-    /// has ended, though its `result` did not come.
+    /// Marks a message of the running turn as done. If all its messages are
+    /// done, the turn has ended, even if its `result` is missing.
     fn on_done(&mut self, uuid: &str) -> Vec<TurnEvent> {
         let Some(turn) = self.current.as_mut().filter(|turn| turn.answers(uuid)) else {
             return Vec::new();
@@ -380,7 +382,7 @@ impl Turns {
     }
 
     fn on_state(&mut self, state: SessionState) -> Vec<TurnEvent> {
-        // One that tells this names messages, too.
+        // An agent that reports this names messages, too.
         self.learn_names();
         self.state = Some(state);
         if state != SessionState::Idle {

@@ -1,21 +1,21 @@
-//! Messages that were handed to the agent and that no turn has taken.
+//! Messages that were sent to the agent and that no turn has taken.
 
 use std::collections::VecDeque;
 
-/// One of them.
+/// One such message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) uuid: Option<String>,
-    /// How many turns had ended when it was handed over.
+    /// The number of turns that had ended when it was sent.
     ended: u64,
 }
 
-/// A queue in the order of handing over.
+/// Queue in the order of sending.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     queue: VecDeque<Message>,
     pub(super) turns_ended: u64,
-    /// The agent tells the way of every message that has a name.
+    /// The agent reports the state of every message that has a `uuid`.
     pub(super) are_named: bool,
 }
 
@@ -37,22 +37,22 @@ impl Sent {
         self.queue.pop_back();
     }
 
-    /// The agent has read a message. One that somebody else has sent is taken
-    /// note of.
+    /// Records that the agent has read a message. Adds messages of other
+    /// senders.
     pub(super) fn queued(&mut self, uuid: &str) {
         if !self.queue.iter().any(|message| message.uuid.as_deref() == Some(uuid)) {
             self.push(Some(uuid));
         }
     }
 
-    /// Takes a message out. Gives whether it was there.
+    /// Removes a message. Returns whether it was there.
     pub(super) fn remove(&mut self, uuid: &str) -> bool {
         let at = self.queue.iter().position(|message| message.uuid.as_deref() == Some(uuid));
         at.and_then(|at| self.queue.remove(at)).is_some()
     }
 
-    /// The messages that a turn which names none has taken when it begins: all
-    /// that waited at the end of the turn before, else the oldest.
+    /// Removes the messages that a turn without names takes when it begins: all
+    /// that waited at the end of the previous turn, otherwise the oldest.
     pub(super) fn guess_batch(&mut self) -> Vec<Message> {
         let (named, ended) = (self.are_named, self.turns_ended);
         let waiting =
@@ -60,22 +60,22 @@ impl Sent {
         if waiting.is_empty() { self.guess_one().into_iter().collect() } else { waiting }
     }
 
-    /// The oldest message that can be meant by a line without a name.
+    /// Returns the oldest message that a line without a name can refer to.
     pub(super) fn guess_one(&mut self) -> Option<Message> {
         let named = self.are_named;
         let at = self.queue.iter().position(|message| !named || message.uuid.is_none())?;
         self.queue.remove(at)
     }
 
-    /// Puts messages back where they came from.
+    /// Puts messages back at the front.
     pub(super) fn give_back(&mut self, messages: Vec<Message>) {
         for message in messages.into_iter().rev() {
             self.queue.push_front(message);
         }
     }
 
-    /// Takes out what was handed over before the last turn ended. Of an agent
-    /// that tells the way of messages, only what it does not tell of.
+    /// Removes the messages that were sent before the last turn ended. If the
+    /// agent reports messages, removes only those that it cannot report.
     pub(super) fn take_behind_result(&mut self) -> Vec<Message> {
         let (named, ended) = (self.are_named, self.turns_ended);
         self.take(|message| message.ended < ended && !(named && message.uuid.is_some()))

@@ -1,4 +1,4 @@
-//! The lines of the agent that tell about its turns.
+//! Lines of the agent that concern its turns.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,14 @@ use serde_json::value::RawValue;
 
 use crate::json::{elements, fields, string};
 
-/// How many names of a list are read. The agent names at most 64 messages.
+/// Number of names that are read of a list. The agent names at most 64
+/// messages.
 const NAMES: usize = 256;
 
-/// Text of an agent's line.
+/// Text in a line of the agent.
 pub type Text<'a> = Cow<'a, str>;
 
-/// One line of the agent, reduced to its part in the life of turns.
+/// One line of the agent, reduced to its meaning for turns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal<'a> {
     /// `system/init`: a turn begins.
@@ -21,10 +22,10 @@ pub enum Signal<'a> {
     Result {
         /// The messages that the turn answered, as far as it names them.
         uuids: Vec<Text<'a>>,
-        /// The agent began the turn by itself.
+        /// The agent began the turn itself.
         own: bool,
     },
-    /// `command_lifecycle`: the way of one message.
+    /// `command_lifecycle`: the state of one message.
     Message {
         /// The message.
         uuid: Text<'a>,
@@ -41,7 +42,7 @@ pub enum Signal<'a> {
     TaskEnded {
         /// The task.
         id: Text<'a>,
-        /// The agent will report the end in a turn of its own.
+        /// The agent will report the end in a separate turn.
         reports: bool,
     },
     /// `system/status` with a permission mode.
@@ -61,7 +62,7 @@ pub struct Init<'a> {
     pub permission_mode: Option<Text<'a>>,
 }
 
-/// The states of a message within the agent.
+/// States of a message within the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageState {
     /// The agent has read it.
@@ -74,20 +75,20 @@ pub enum MessageState {
     Cancelled,
 }
 
-/// The agent's own account of being busy.
+/// State that the agent reports about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionState {
-    /// Nothing runs but background commands.
+    /// At most background commands run.
     Idle,
     /// A turn or a background agent runs.
     Running,
-    /// The agent waits for an answer of a person.
+    /// The agent waits for a person's answer.
     RequiresAction,
 }
 
 impl<'a> Signal<'a> {
-    /// Reads a line whose top-level `type` is `kind`. Lines of other types
-    /// than `system`, `result` and `command_lifecycle` are not looked at.
+    /// Parses a line whose top-level `type` is `kind`. Only the types `system`,
+    /// `result` and `command_lifecycle` are parsed.
     #[must_use]
     pub fn parse(kind: &str, line: &'a str) -> Option<Self> {
         match kind {
@@ -163,7 +164,7 @@ fn system(line: &str) -> Option<Signal<'_>> {
     }
 }
 
-/// The id of an entry of `tasks`, unless the task is no activity.
+/// Returns the id of an entry of `tasks`, unless the task is no activity.
 fn active(task: &RawValue) -> Option<Text<'_>> {
     let [id, ambient] = fields(task.get(), ["task_id", "ambient"]).ok()?;
     if is_true(ambient) { None } else { id.and_then(string) }
@@ -178,7 +179,8 @@ fn names(list: Option<&RawValue>) -> Vec<Text<'_>> {
     list.into_iter().take(NAMES).filter_map(string).collect()
 }
 
-/// Whether an `origin` says that no person and no host wrote the prompt.
+/// Returns whether `origin` says that neither a person nor a host wrote the
+/// prompt.
 fn is_own(origin: &RawValue) -> bool {
     let kind = fields(origin.get(), ["kind"]).ok().and_then(|[kind]| string(kind?));
     kind.is_some_and(|kind| kind != "human")

@@ -19,7 +19,7 @@ fn echo(config: &QueryConfig) -> String {
 }
 
 #[test]
-fn what_is_not_json_is_invalid_json() {
+fn text_that_is_not_json_is_invalid_json() {
     let bodies: [&[u8]; 14] = [
         b"",
         b"  ",
@@ -43,7 +43,7 @@ fn what_is_not_json_is_invalid_json() {
 }
 
 #[test]
-fn what_is_no_object_is_another_error() {
+fn json_that_is_no_object_is_another_error() {
     for body in ["null", "[]", "5", "\"x\"", "true"] {
         assert_eq!(error(body), "expected a JSON object");
     }
@@ -51,7 +51,7 @@ fn what_is_no_object_is_another_error() {
 
 #[test]
 fn every_known_field_is_checked() {
-    // A field that is listed and not read would take this without a word.
+    // The parser would silently take a field that is listed but not read.
     for Field { name, .. } in FIELDS {
         let wrong = if *name == "systemPrompt" { "7" } else { "{\"type\":5}" };
         let text = error(&format!("{{\"{name}\":{wrong}}}"));
@@ -229,7 +229,7 @@ fn depth_is_bounded() {
 }
 
 #[test]
-fn what_goes_on_a_command_line_must_fit_there() {
+fn a_value_for_the_command_line_must_fit_there() {
     let long = "x".repeat(MAX_ARGUMENT_BYTES + 1);
     for (body, path) in [
         (format!(r#"{{"model":"{long}"}}"#), "model: "),
@@ -321,7 +321,8 @@ fn masked_secrets_posted_back_change_nothing() {
     let after = QueryConfig::parse(body.to_string().as_bytes(), &before).unwrap();
     assert_eq!(after.config, before);
     assert_eq!(after.auth_token, None);
-    // Left out is taken out: a POST replaces the whole configuration.
+    // A secret that is left out is removed: a POST replaces the whole
+    // configuration.
     let after = QueryConfig::parse(b"{}", &before).unwrap();
     assert_eq!(after.config, QueryConfig::default());
 }

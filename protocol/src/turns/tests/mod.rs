@@ -1,4 +1,4 @@
-//! Examples as recorded, and the model against a simulated agent.
+//! Recorded examples, and the model against a simulated agent.
 
 mod property;
 mod simulated;
@@ -23,7 +23,7 @@ fn message(uuid: &'static str, state: MessageState) -> Signal<'static> {
     Signal::Message { uuid: uuid.into(), state }
 }
 
-/// The messages of every turn that has ended, in the order of the ends.
+/// Messages of every ended turn, in the order of the ends.
 fn ended(events: &[TurnEvent]) -> Vec<(Origin, Vec<String>)> {
     let ended = |event: &TurnEvent| match event {
         TurnEvent::Ended { turn, .. } => Some((turn.origin, turn.uuids.clone())),
@@ -61,7 +61,7 @@ fn an_agent_that_names_nothing_is_followed_by_order_and_corrected_by_its_result(
     turns.on_message_sent(Some("a"));
     turns.on_signal(&init(&[]));
     assert!(turns.current().unwrap().answers("a"));
-    // It was a report after all.
+    // It was a report.
     let events = feed(&mut turns, &[own_result(), init(&[]), result(&[])]);
     assert_eq!(ended(&events), [(Origin::Agent, vec![]), (Origin::Client, vec!["a".to_owned()])]);
 }
@@ -81,7 +81,7 @@ fn messages_that_wait_behind_a_turn_share_the_next_one() {
 }
 
 #[test]
-fn a_message_folded_without_a_word_is_answered_by_the_turn_before_the_silence() {
+fn a_message_folded_without_a_report_is_answered_by_the_turn_before_the_silence() {
     let mut turns = Turns::default();
     turns.on_message_sent(Some("a"));
     turns.on_signal(&init(&[]));

@@ -1,5 +1,5 @@
 //! The model against the simulated agent over generated interleavings.
-//! `PROPTEST_CASES` says how many.
+//! `PROPTEST_CASES` sets their number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ struct Run {
     model: Turns,
     only_named: bool,
     count: usize,
-    /// Every message with a name, and whether its end is in the past.
+    /// Every message with a `uuid`, and whether it has ended.
     truth: BTreeMap<String, bool>,
     told: BTreeSet<String>,
 }
@@ -79,7 +79,7 @@ impl Run {
             Step::StartTask => self.agent.start_task(),
             Step::EndTask { reports } => self.agent.end_task(*reports),
             Step::Report => self.agent.report(),
-            // There is no silence while something is under way.
+            // There is no silence while the agent is busy.
             Step::Quiet if self.agent.is_idle() => {
                 let events = self.model.on_quiet();
                 self.note(&events, &mut Vec::new());
@@ -102,7 +102,8 @@ impl Run {
             Profile::Host => !named,
         };
         if by_order {
-            // Order is all there is to go by: it has to be the true one.
+            // The model can only use the order, so the order must be the true
+            // one.
             while !self.agent.pipe.is_empty() {
                 self.agent.read();
                 self.compare();
@@ -124,7 +125,7 @@ impl Run {
         assert!(self.truth.keys().all(|uuid| self.told.contains(uuid)), "lost without a word");
     }
 
-    /// Hands the model what the agent has said, and compares the ends of turns.
+    /// Feeds the agent's lines to the model, and compares the ends of turns.
     fn compare(&mut self) {
         let said = std::mem::take(&mut self.agent.said);
         let events: Vec<_> = said.iter().flat_map(|signal| self.model.on_signal(signal)).collect();
@@ -161,7 +162,8 @@ impl Run {
         assert_eq!(self.model.background_tasks(), self.agent.tasks.len());
     }
 
-    /// Every message is told to have ended once, and never before it has.
+    /// Checks that every message is reported as ended once, and not before it
+    /// has.
     fn note(&mut self, events: &[TurnEvent], turns: &mut Vec<Turn>) {
         for event in events {
             let over = match event {
@@ -179,7 +181,7 @@ impl Run {
         }
     }
 
-    /// Everything comes to its end, and the model knows.
+    /// Lets everything end, and checks that the model follows.
     fn finish(&mut self) {
         while !self.agent.is_idle() {
             for step in [Step::Read, Step::Report, Step::EndTurn { report_first: true }] {

@@ -1,26 +1,26 @@
-//! The reference: a simple agent that knows what it does, and tells of it as
+//! Reference model: a simple agent that knows its own state and reports it as
 //! the real ones do.
 
 use std::collections::VecDeque;
 
 use super::super::*;
 
-/// How much the agent tells.
+/// Amount of information that the agent reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Profile {
-    /// A new agent as its host hears it.
+    /// A new agent as seen by its host.
     Host,
-    /// A new agent as a client hears it: without its account of being busy.
+    /// A new agent as seen by a client: without its busy state.
     Client,
     /// An old agent, which names no message.
     Old,
 }
 
-/// A message on its way.
+/// A sent message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sent(pub(super) Option<String>);
 
-/// A turn as it is.
+/// The true state of a turn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Truth {
     pub(super) own: bool,
@@ -33,11 +33,11 @@ impl Truth {
     }
 }
 
-/// The agent.
+/// The simulated agent.
 #[derive(Debug)]
 pub(super) struct Simulated {
     pub(super) profile: Profile,
-    /// Written to the agent and not read.
+    /// Messages that were written to the agent and not read.
     pub(super) pipe: VecDeque<Sent>,
     /// Read and waiting.
     pub(super) queue: Vec<Sent>,
@@ -46,9 +46,9 @@ pub(super) struct Simulated {
     /// Ended tasks that it has not reported.
     pub(super) reports: usize,
     count: usize,
-    /// What it has said since this was looked at last.
+    /// Lines since the last look.
     pub(super) said: Vec<Signal<'static>>,
-    /// The turns that have ended since this was looked at last.
+    /// Turns that have ended since the last look.
     pub(super) ended: Vec<Truth>,
     pub(super) cancelled: Vec<String>,
 }
@@ -73,7 +73,7 @@ impl Simulated {
         self.running.is_none() && self.queue.is_empty() && self.pipe.is_empty() && self.reports == 0
     }
 
-    /// Reads one message. An agent with nothing to do begins with it alone.
+    /// Reads one message. An idle agent begins a turn with it alone.
     pub(super) fn read(&mut self) {
         let Some(sent) = self.pipe.pop_front() else { return };
         if self.running.is_none() {
@@ -89,8 +89,8 @@ impl Simulated {
         }
     }
 
-    /// A turn ends, and what waits follows. `report_first` is the order of
-    /// reports and messages.
+    /// Ends a turn and begins the next. `report_first` decides whether a report
+    /// comes before the messages.
     pub(super) fn end_turn(&mut self, cut: bool, report_first: bool) {
         let Some(truth) = self.running.take() else { return };
         let named = if self.profile == Profile::Old { Vec::new() } else { truth.named() };
@@ -110,7 +110,7 @@ impl Simulated {
         }
     }
 
-    /// What waits becomes part of the running turn.
+    /// Adds the waiting messages to the running turn.
     pub(super) fn fold(&mut self) {
         let Some(mut truth) = self.running.take() else { return };
         for sent in std::mem::take(&mut self.queue) {
@@ -121,7 +121,7 @@ impl Simulated {
         self.running = Some(truth);
     }
 
-    /// Drops what waits, as an interrupt with `cancel_queued` does.
+    /// Drops the waiting messages, as an interrupt with `cancel_queued` does.
     pub(super) fn cancel_queued(&mut self) {
         if self.profile == Profile::Old {
             return;
