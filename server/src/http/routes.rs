@@ -16,17 +16,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::access::{AccessPolicy, Admission, Denial, Endpoint};
+use super::access::{AccessPolicy, Admission, Denial, Endpoint, is_change};
 use super::head::{self, BadHead};
 use super::head_guard::{HEAD_TIMEOUT, HeadGuard};
 use super::refusals::Refusals;
 use super::upgrade::{self, Upgraded};
 use super::{body, page};
-use crate::session::{ConfigureError, SessionHandle};
+use crate::session::{Change, ConfigureError, SessionHandle};
 
 /// Maximum time for which a connection is served before it is shut down
 /// gracefully, and the time that the shutdown may take. A WebSocket is not
@@ -170,7 +170,7 @@ impl Routes {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let file = page::file(path);
         let (endpoint, allowed): (_, &'static str) = match path {
-            "/config" => (Endpoint::Config, "GET, HEAD, POST"),
+            "/config" => (Endpoint::Config, "GET, HEAD, POST, PATCH"),
             "/health" => (Endpoint::Health, "GET, HEAD"),
             "/ws" => (Endpoint::Socket, "GET"),
             _ if file.is_some() && reads => (Endpoint::Page, "GET, HEAD"),
@@ -190,18 +190,24 @@ impl Routes {
             Endpoint::Page | Endpoint::Unknown => {
                 file.map(page).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "Not Found"))
             }
-            Endpoint::Config if head.method == Method::POST => {
+            Endpoint::Config if is_change(&head.method) => {
+                let change = match head.method {
+                    Method::PATCH => Change::Merge,
+                    _ => Change::Replace,
+                };
                 let body = body::read(&head, body).await?;
                 let routes = self.clone();
                 // A task of its own: a client that disconnects meanwhile must
                 // not leave the server configured but not claimed.
-                tokio::spawn(async move { routes.configure(head, body).await })
+                tokio::spawn(async move { routes.configure(head, body, change).await })
                     .await
                     .unwrap_or_else(|_| Err(Refusal::shutting_down()))
             }
             Endpoint::Config => {
-                let config = self.session.config().await.map_err(|_| Refusal::shutting_down())?;
-                Ok(json_answer(StatusCode::OK, &json!({ "config": config })))
+                let shown = self.session.config().await.map_err(|_| Refusal::shutting_down())?;
+                let mut answer = Map::new();
+                shown.add_to(&mut answer);
+                Ok(json_answer(StatusCode::OK, &answer.into()))
             }
             Endpoint::Health => self.health(admission.authorized).await,
             Endpoint::Socket => {
@@ -221,12 +227,13 @@ impl Routes {
 
     /// Configures the session, and claims the server if the configuration has a
     /// token: one request at a time.
-    async fn configure(&self, head: Parts, body: Bytes) -> Result<Answer, Refusal> {
+    async fn configure(&self, head: Parts, body: Bytes, change: Change) -> Result<Answer, Refusal> {
         let _permit = self.configuring.acquire().await;
         // Another client may have claimed the server while this body was
         // arriving.
         self.admit(Endpoint::Config, &head)?;
-        let mut configured = self.session.configure(body).await.map_err(|error| match error {
+        let configured = self.session.configure(body, change).await;
+        let mut configured = configured.map_err(|error| match error {
             ConfigureError::SessionClosed(_) => Refusal::shutting_down(),
             error => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
         })?;
@@ -238,15 +245,14 @@ impl Routes {
                 tracing::info!("the server has been claimed: from now on its token is required");
             }
         }
-        let mut answer = json!({
-            "success": true,
-            "config": configured.config,
-            "applies": configured.applies.as_str(),
-        });
+        let mut answer = Map::new();
+        answer.insert("success".into(), true.into());
+        configured.shown.add_to(&mut answer);
+        answer.insert("applies".into(), configured.applies.as_str().into());
         if !configured.ignored.is_empty() {
-            answer["ignored"] = json!(configured.ignored);
+            answer.insert("ignored".into(), configured.ignored.into());
         }
-        Ok(json_answer(StatusCode::OK, &answer))
+        Ok(json_answer(StatusCode::OK, &answer.into()))
     }
 
     async fn health(&self, authorized: bool) -> Result<Answer, Refusal> {

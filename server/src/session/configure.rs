@@ -2,8 +2,8 @@
 
 use claude_relay_protocol::config::Parsed;
 use claude_relay_protocol::{ConfigError, QueryConfig, Secret};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::{Session, SessionClosed};
 use crate::agent;
@@ -30,11 +30,39 @@ impl Applies {
     }
 }
 
+/// Kind of a change to the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// `POST`: the body is the whole configuration.
+    Replace,
+    /// `PATCH`: the body is a JSON Merge Patch (RFC 7396).
+    Merge,
+}
+
+/// The configuration as it may be shown.
+#[derive(Debug)]
+pub struct ShownConfig {
+    /// Fields without the values of secrets.
+    pub config: Value,
+    /// Names of the secrets that are set, such as `env.TOKEN`.
+    pub secrets: Vec<String>,
+}
+
+impl ShownConfig {
+    /// Adds `config`, and `secrets` if there are any, to an answer.
+    pub fn add_to(self, answer: &mut Map<String, Value>) {
+        answer.insert("config".into(), self.config);
+        if !self.secrets.is_empty() {
+            answer.insert("secrets".into(), self.secrets.into());
+        }
+    }
+}
+
 /// Result of a configuration.
 #[derive(Debug)]
 pub struct Configured {
-    /// The new configuration, without its secrets.
-    pub config: Value,
+    /// The new configuration.
+    pub shown: ShownConfig,
     /// Time at which it takes effect.
     pub applies: Applies,
     /// Fields without effect.
@@ -58,8 +86,15 @@ pub enum ConfigureError {
 }
 
 impl Session {
-    pub(super) fn configure(&mut self, body: &[u8]) -> Result<Configured, ConfigureError> {
-        let Parsed { config, mut ignored, auth_token } = QueryConfig::parse(body, &self.config)?;
+    pub(super) fn configure(
+        &mut self,
+        body: &[u8],
+        change: Change,
+    ) -> Result<Configured, ConfigureError> {
+        let Parsed { config, mut ignored, auth_token } = match change {
+            Change::Replace => QueryConfig::parse(body, &self.config)?,
+            Change::Merge => QueryConfig::patch(body, &self.config)?,
+        };
         self.runtime.settings.mode.check(&config)?;
         ignored.extend(agent::describe::ignored(&self.runtime.settings, &config));
         let conversation = |config: &QueryConfig| {
@@ -73,12 +108,15 @@ impl Session {
             Some(running) if running.config != self.config => Applies::NextStart,
             _ => Applies::Now,
         };
-        Ok(Configured { config: self.config_shown(), applies, ignored, auth_token })
+        Ok(Configured { shown: self.config_shown(), applies, ignored, auth_token })
     }
 
-    pub(super) fn config_shown(&self) -> Value {
-        // Serializing strings and numbers cannot fail.
-        serde_json::to_value(self.config.echo()).unwrap_or_default()
+    pub(super) fn config_shown(&self) -> ShownConfig {
+        ShownConfig {
+            // Serializing strings and numbers cannot fail.
+            config: serde_json::to_value(self.config.echo()).unwrap_or_default(),
+            secrets: self.config.secret_names(),
+        }
     }
 
     /// Returns the reason if the mode forbids a control request.

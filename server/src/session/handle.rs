@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::channels::ConnectRequest;
-use super::configure::{ConfigureError, Configured};
+use super::configure::{Change, ConfigureError, Configured, ShownConfig};
 use super::slot::ConnectionId;
 
 /// Capacity of the command channel.
@@ -17,8 +17,8 @@ pub(super) const COMMAND_CAPACITY: usize = 64;
 #[derive(Debug)]
 pub(super) enum Command {
     Connect(ConnectRequest),
-    Configure(Bytes, oneshot::Sender<Result<Configured, ConfigureError>>),
-    Config(oneshot::Sender<serde_json::Value>),
+    Configure(Bytes, Change, oneshot::Sender<Result<Configured, ConfigureError>>),
+    Config(oneshot::Sender<ShownConfig>),
     Health(oneshot::Sender<serde_json::Value>),
     Shutdown,
 }
@@ -55,15 +55,20 @@ impl SessionHandle {
         self.commands.send(Command::Connect(request)).await.map_err(|_| SessionClosed)
     }
 
-    /// Replaces the configuration by `body`.
+    /// Changes the configuration by `body`.
     ///
     /// # Errors
     ///
     /// Returns an error if `body` is malformed or exceeds the ceiling, or the
     /// session has ended. The configuration is then unchanged.
-    pub async fn configure(&self, body: Bytes) -> Result<Configured, ConfigureError> {
+    pub async fn configure(
+        &self,
+        body: Bytes,
+        change: Change,
+    ) -> Result<Configured, ConfigureError> {
         let (reply_to, reply) = oneshot::channel();
-        self.commands.send(Command::Configure(body, reply_to)).await.map_err(|_| SessionClosed)?;
+        let command = Command::Configure(body, change, reply_to);
+        self.commands.send(command).await.map_err(|_| SessionClosed)?;
         reply.await.map_err(|_| SessionClosed)?
     }
 
@@ -72,7 +77,7 @@ impl SessionHandle {
     /// # Errors
     ///
     /// Returns an error if the session has ended.
-    pub async fn config(&self) -> Result<serde_json::Value, SessionClosed> {
+    pub async fn config(&self) -> Result<ShownConfig, SessionClosed> {
         self.ask(Command::Config).await
     }
 

@@ -62,7 +62,7 @@ use permissions::Permissions;
 use replay::ReplayBuffer;
 use slot::{ConnectionId, Slot};
 
-pub use configure::{Applies, ConfigureError, Configured};
+pub use configure::{Applies, Change, ConfigureError, Configured, ShownConfig};
 pub use handle::{SessionClosed, SessionHandle};
 
 /// Events that the session handles.
@@ -219,10 +219,10 @@ impl Session {
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Connect(request) => self.on_connect_request(request, now),
-            Command::Configure(body, reply) => {
+            Command::Configure(body, change, reply) => {
                 // The requester may have disconnected; the configuration stays
                 // in effect.
-                let _ = reply.send(self.configure(&body));
+                let _ = reply.send(self.configure(&body, change));
             }
             Command::Config(reply) => {
                 let _ = reply.send(self.config_shown());

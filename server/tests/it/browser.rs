@@ -8,6 +8,7 @@ use crate::support::ws::Client;
 use claude_relay_testing::reply::{Gate, Message, Reply};
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
+use claude_relay_testing::wait;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -342,6 +343,49 @@ async fn trouble_with_the_connection_is_explained() {
     relay.stop();
     is("waiting").await;
     screens(&browser, "trouble-away").await;
+    browser.end().await;
+}
+
+#[tokio::test]
+async fn page_of_a_name_that_is_not_allowed_tells_the_flag() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    let browser = Browser::start(&env).await;
+    // Browsers resolve every name below localhost to a loopback address.
+    browser.open(&format!("http://relay.localhost:{}/", relay.address().port())).await;
+    browser.until("document.body.dataset.connection === 'forbidden'").await;
+    let text = browser.evaluate("document.querySelector('#connection-words').innerText").await;
+    let text = text.as_str().unwrap();
+    assert!(text.contains("--allow-host relay.localhost"), "{text}");
+    browser.end().await;
+}
+
+#[tokio::test]
+async fn page_that_was_left_gives_its_slot_up_and_takes_it_back() {
+    let env = TestEnv::new();
+    let (relay, elsewhere) = (Launch::demo(&env).start(), Launch::demo(&env).start());
+    let browser = Browser::start(&env).await;
+    browser.open(&format!("http://{}/", relay.address())).await;
+    browser.until("document.body.dataset.connection === 'connected'").await;
+    browser.open(&format!("http://{}/health", elsewhere.address())).await;
+    let free = async || http::get(relay.address(), "/health").await.json()["client"] == "none";
+    wait::until_async("the slot is free", free).await;
+    let mut other = Client::open(relay.address(), "/ws").await;
+    assert_eq!(other.frame().await["type"], "connected");
+    drop(other);
+    browser.evaluate("history.back()").await;
+    browser.until("document.body.dataset.connection === 'connected'").await;
+    browser.end().await;
+}
+
+#[tokio::test]
+async fn token_of_a_link_is_used_and_leaves_the_address() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).argument("--auth-token=token-of-the-page").start();
+    let browser = Browser::start(&env).await;
+    browser.open(&format!("http://{}/#token=token-of-the-page", relay.address())).await;
+    browser.until("document.body.dataset.connection === 'connected'").await;
+    assert_eq!(browser.evaluate("location.hash").await, "");
     browser.end().await;
 }
 

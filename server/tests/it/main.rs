@@ -4,6 +4,7 @@ mod support;
 
 mod browser;
 mod capabilities;
+mod configuration;
 mod demo_agent;
 mod faults;
 mod flags_document;

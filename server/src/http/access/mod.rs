@@ -17,8 +17,9 @@
 //!    prefix. Otherwise 403. Other programs send none and pass.
 //! 3. **Token**: if one is set, `/config` and `/ws` need it. Otherwise 401. The
 //!    short answer of `/health` does not need it.
-//! 4. A browser's `POST /config` must be `application/json`, which a page
-//!    cannot send across origins without a preflight. Otherwise 415.
+//! 4. A browser's `POST` or `PATCH` of `/config` must be `application/json` (or
+//!    `application/merge-patch+json`), which a page cannot send across origins
+//!    without a preflight. Otherwise 415.
 //!
 //! The files of the page are public bytes and are served whatever Host and
 //! Origin say, so that the page can explain a refusal of the other routes.
@@ -191,8 +192,8 @@ impl AccessPolicy {
         if guarded && head.method != Method::OPTIONS {
             token?;
         }
-        let posts = endpoint == Endpoint::Config && head.method == Method::POST;
-        if posts && from_browser && !is_json(&head.headers) {
+        let changes = endpoint == Endpoint::Config && is_change(&head.method);
+        if changes && from_browser && !is_json(&head.headers) {
             return Err(Cause::NotJson.into());
         }
         Ok(Admission { authorized: token.is_ok() })
@@ -286,10 +287,16 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     values.next().filter(|_| values.next().is_none())
 }
 
+/// Returns true for the methods that change the configuration.
+pub(super) fn is_change(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PATCH)
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
+    let accepted = ["application/json", "application/merge-patch+json"];
     only(headers, CONTENT_TYPE)
         .and_then(|value| value.to_str().ok()?.split(';').next())
-        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+        .is_some_and(|given| accepted.iter().any(|name| given.trim().eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]
