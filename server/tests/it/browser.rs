@@ -351,12 +351,11 @@ async fn page_of_a_name_that_is_not_allowed_tells_the_flag() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
     let browser = Browser::start(&env).await;
-    // Browsers resolve every name below localhost to a loopback address.
-    browser.open(&format!("http://relay.localhost:{}/", relay.address().port())).await;
+    browser.open(&format!("http://relay.example:{}/", relay.address().port())).await;
     browser.until("document.body.dataset.connection === 'forbidden'").await;
     let text = browser.evaluate("document.querySelector('#connection-words').innerText").await;
     let text = text.as_str().unwrap();
-    assert!(text.contains("--allow-host relay.localhost"), "{text}");
+    assert!(text.contains("--allow-host relay.example"), "{text}");
     browser.end().await;
 }
 

@@ -79,7 +79,7 @@ impl Browser {
                 format!("--user-data-dir={}", env.file("chromium").display()),
                 // A test reaches its own server and nobody else.
                 "--disable-background-networking",
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                "--host-resolver-rules=MAP relay.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             ],
         }, "goog:loggingPrefs": { "browser": "ALL" } });
         let Value::Object(capabilities) = capabilities else { unreachable!("an object above") };
