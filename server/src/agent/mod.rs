@@ -11,6 +11,7 @@ pub mod describe;
 pub mod env;
 pub mod mode;
 pub mod protocol;
+pub mod wishes;
 pub mod workspace;
 
 mod start;
@@ -26,7 +27,10 @@ use crate::settings::Settings;
 use codex::Codex;
 use protocol::{Accepts, ControlOutcome, ProtocolAction, Route, UnsupportedMessage};
 
-pub use start::{StartError, Started, start};
+pub use claude::controls::Ceiling;
+pub use claude::text::Messages;
+pub use claude::version::Version;
+pub use start::{StartError, Started, needs_version, start};
 
 /// Subcommand that runs the built-in agent.
 pub const DEMO_AGENT: &str = "demo-agent";
@@ -47,7 +51,7 @@ pub(in crate::agent) fn provider(settings: &Settings, config: &QueryConfig) -> P
 #[derive(Debug)]
 pub enum Dialect {
     /// Claude Code.
-    Claude,
+    Claude(Messages),
     /// Codex.
     Codex(Box<Codex>),
 }
@@ -56,7 +60,7 @@ impl Dialect {
     /// Routes one line of the agent.
     pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
         match self {
-            Self::Claude => claude::classify(line),
+            Self::Claude(_) => claude::classify(line),
             Self::Codex(codex) => codex.classify(line, now),
         }
     }
@@ -66,7 +70,7 @@ impl Dialect {
     pub fn accepts(&self) -> Accepts {
         match self {
             // It has a queue of its own.
-            Self::Claude => Accepts::Anything,
+            Self::Claude(_) => Accepts::Anything,
             Self::Codex(codex) => codex.accepts(),
         }
     }
@@ -79,7 +83,9 @@ impl Dialect {
     /// Returns an error if the agent has no equivalent.
     pub fn message(&mut self, data: Bytes, now: Instant) -> Result<Input, UnsupportedMessage> {
         match self {
-            Self::Claude => Ok(Input::Message(data)),
+            Self::Claude(messages) => {
+                messages.prepare(data).map(Input::Message).map_err(UnsupportedMessage)
+            }
             Self::Codex(codex) => codex.message(data, now),
         }
     }
@@ -89,7 +95,7 @@ impl Dialect {
     pub fn unanswered(&mut self) -> Option<Bytes> {
         match self {
             // Its unread messages are in the pipe.
-            Self::Claude => None,
+            Self::Claude(_) => None,
             Self::Codex(codex) => codex.unanswered(),
         }
     }
@@ -98,7 +104,7 @@ impl Dialect {
     /// written.
     pub fn interrupt(&mut self, now: Instant) -> Option<Bytes> {
         match self {
-            Self::Claude => Some(claude::interrupt()),
+            Self::Claude(_) => Some(claude::interrupt()),
             Self::Codex(codex) => codex.interrupt(now),
         }
     }
@@ -109,7 +115,7 @@ impl Dialect {
     #[must_use]
     pub fn is_interrupting(&self) -> bool {
         match self {
-            Self::Claude => false,
+            Self::Claude(_) => false,
             Self::Codex(codex) => codex.is_interrupting(),
         }
     }
@@ -118,7 +124,7 @@ impl Dialect {
     /// `request` its object as JSON on one line.
     pub fn control_request(&mut self, id: &str, request: &str, now: Instant) -> ControlOutcome {
         match self {
-            Self::Claude => ControlOutcome::Write(claude::control_request(id, request)),
+            Self::Claude(_) => ControlOutcome::Write(claude::control_request(id, request)),
             Self::Codex(codex) => codex.control_request(id, request, now),
         }
     }
@@ -127,7 +133,7 @@ impl Dialect {
     /// there is none.
     pub fn next_action(&mut self) -> Option<ProtocolAction> {
         match self {
-            Self::Claude => None,
+            Self::Claude(_) => None,
             Self::Codex(codex) => codex.next_action(),
         }
     }
@@ -136,7 +142,7 @@ impl Dialect {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Claude => None,
+            Self::Claude(_) => None,
             Self::Codex(codex) => codex.deadline(),
         }
     }
@@ -145,7 +151,7 @@ impl Dialect {
     /// [`Self::next_action`].
     pub fn on_time(&mut self, now: Instant) {
         match self {
-            Self::Claude => {}
+            Self::Claude(_) => {}
             Self::Codex(codex) => codex.on_time(now),
         }
     }

@@ -18,15 +18,26 @@
 //! (`Glob` with an absolute pattern) but reads nothing there; 2.1.329 refuses
 //! that too.
 
+mod sub_agents;
+
 use std::fmt;
 use std::str::FromStr;
 
 use claude_relay_protocol::config::{PermissionMode, QueryConfig, SettingSource, Tools};
-use claude_relay_protocol::json::{elements, fields, string};
+use claude_relay_protocol::json::string;
 use serde_json::value::RawValue;
 
 /// Tools that exist in [`Mode::Agentic`].
 pub const AGENTIC_TOOLS: [&str; 5] = ["Read", "Write", "Edit", "Glob", "Grep"];
+
+/// The files of a workspace that configure an agent or this server, as patterns
+/// below any directory: what stands in them acts later, with more rights than
+/// whoever wrote it had.
+pub const GUARDED_FILES: [&str; 5] = [".claude/**", ".codex/**", ".git/**", ".mcp.json", ".env"];
+
+/// Fields that the relay passes on without looking into them and that change
+/// no right. A new one is refused below `unrestricted` until it stands here.
+const PASSED_ON: [&str; 3] = ["betas", "includeHookEvents", "promptSuggestions"];
 
 /// Ceiling of the agent's permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,49 +68,11 @@ impl Mode {
         }
     }
 
-    /// Returns the reason if a control request of a client would exceed the
-    /// ceiling. The agent decides about all others.
+    /// Whether everything that `other` takes is taken here, too.
     #[must_use]
-    pub fn refuse_control(self, subtype: &str, request: &str) -> Option<String> {
-        match subtype {
-            "set_permission_mode" => {
-                let [asked] = fields(request, ["mode"]).ok()?;
-                self.refuse_permission_mode(asked?)
-            }
-            "mcp_set_servers" | "apply_flag_settings"
-                if matches!(self, Self::Safe | Self::Agentic) =>
-            {
-                Some(format!("mode {self} of the server does not allow {subtype}"))
-            }
-            "apply_flag_settings" => {
-                let [settings] = fields(request, ["settings"]).ok()?;
-                let [permissions] = fields(settings?.get(), ["permissions"]).ok()?;
-                let [asked] = fields(permissions?.get(), ["defaultMode"]).ok()?;
-                self.refuse_permission_mode(asked?)
-            }
-            _ => None,
-        }
-    }
-
-    /// Returns the reason if the rules of an approval (`updatedPermissions`, an
-    /// array) would exceed the ceiling.
-    #[must_use]
-    pub fn refuse_updates(self, updates: &RawValue) -> Option<String> {
-        elements(updates).ok()?.into_iter().find_map(|update| {
-            let [kind, asked] = fields(update.get(), ["type", "mode"]).ok()?;
-            (string(kind?)? == "setMode").then(|| self.refuse_permission_mode(asked?))?
-        })
-    }
-
-    fn refuse_permission_mode(self, asked: &RawValue) -> Option<String> {
-        // The agent handles unknown modes.
-        let mode = PermissionMode::from_name(&string(asked)?)?;
-        (!self.allows(mode)).then(|| {
-            format!(
-                "mode {self} of the server does not allow the permission mode {}",
-                mode.as_str()
-            )
-        })
+    pub fn includes(self, other: Self) -> bool {
+        let place = |mode| Self::ALL.iter().position(|one| *one == mode);
+        place(self) >= place(other)
     }
 
     /// Returns true if the agent may be put into `mode`, at its start or later.
@@ -112,6 +85,27 @@ impl Mode {
             // asking.
             PermissionMode::Plan => self != Self::Agentic,
             PermissionMode::Default | PermissionMode::AcceptEdits | PermissionMode::DontAsk => true,
+        }
+    }
+
+    /// Judges a permission mode that a client asks for; `null` clears an
+    /// override.
+    ///
+    /// # Errors
+    ///
+    /// What is asked for, to complete a sentence that says that it is refused.
+    pub fn check_permission_mode(self, asked: &RawValue) -> Result<(), String> {
+        if asked.get() == "null" {
+            return Ok(());
+        }
+        let name = string(asked).ok_or("what is no permission mode")?;
+        match PermissionMode::from_name(&name) {
+            // Another name of `default` in newer CLIs.
+            None if name == "manual" => Ok(()),
+            Some(asked) if self.allows(asked) => Ok(()),
+            Some(asked) => Err(format!("the permission mode {}", asked.as_str())),
+            // The oldest CLI takes any word for a mode.
+            None => Err(format!("a permission mode that it does not know ({name:.50})")),
         }
     }
 
@@ -130,7 +124,25 @@ impl Mode {
                 _ => refuse("permissionMode", "it takes the user's decisions away"),
             };
         }
-        if matches!(self, Self::Ask | Self::Unrestricted) {
+        if self == Self::Unrestricted {
+            return Ok(());
+        }
+        let mut passed_on = config.passed_on().map(|(field, _)| field.name);
+        if let Some(field) = passed_on.find(|name| !PASSED_ON.contains(name)) {
+            return refuse(field, "it has no place under this ceiling");
+        }
+        if config.resume.as_deref().is_some_and(|id| !is_id(id)) {
+            return refuse("resume", "expected the id of a conversation, not a path");
+        }
+        if config.disallowed_tools.iter().flatten().any(|rule| rule.contains('!')) {
+            return refuse("disallowedTools", "a rule with `!` takes others back");
+        }
+        if let Some(agents) = &config.agents
+            && let Err(reason) = sub_agents::check(self, agents.expose())
+        {
+            return refuse("agents", reason);
+        }
+        if self == Self::Ask {
             return Ok(());
         }
 
@@ -169,10 +181,9 @@ impl Mode {
     /// Returns the settings files that apply if the configuration names none.
     pub(crate) fn setting_sources(self) -> &'static [SettingSource] {
         match self {
-            // Project settings can contain hooks, which are commands, and the
-            // agent may write to the project.
-            Self::Safe | Self::Agentic => &[],
-            Self::Ask | Self::Unrestricted => &[SettingSource::Project],
+            Self::Safe => &[],
+            // Of an untrusted workspace CLAUDE.md alone.
+            Self::Agentic | Self::Ask | Self::Unrestricted => &[SettingSource::Project],
         }
     }
 
@@ -186,6 +197,13 @@ impl Mode {
             _ => "only Read, Write, Edit, Glob and Grep exist, without rules of their own",
         }
     }
+}
+
+/// Whether `text` can only be the id of a conversation: the CLI takes a path to
+/// a transcript as well.
+fn is_id(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    text.len() <= 128 && text.chars().all(plain)
 }
 
 impl fmt::Display for Mode {
@@ -260,31 +278,26 @@ mod tests {
     }
 
     #[test]
-    fn no_request_and_no_answer_exceeds_the_ceiling() {
-        let bypass = r#"{"permissions":{"defaultMode":"plan","defaultMode":"bypassPermissions"}}"#;
-        let flags = format!(r#"{{"subtype":"apply_flag_settings","settings":{bypass}}}"#);
-        let updates = |kind: &str, mode: &str| {
-            RawValue::from_string(format!(
-                r#"[{{"type":"addRules","mode":"auto"}},7,{{"mode":"{mode}","type":"{kind}"}}]"#
-            ))
-            .unwrap()
-        };
-        for mode in Mode::ALL {
-            let unrestricted = mode == Mode::Unrestricted;
-            let refused = mode.refuse_control("apply_flag_settings", &flags);
-            assert_eq!(refused.is_none(), unrestricted, "{mode}: {refused:?}");
-            let refused = mode.refuse_updates(&updates("setMode", "bypassPermissions"));
-            assert_eq!(refused.is_none(), unrestricted, "{mode}: {refused:?}");
-            for harmless in [
-                updates("setMode", "acceptEdits"),
-                updates("setMode", "no such"),
-                updates("x", "auto"),
-            ] {
-                assert_eq!(mode.refuse_updates(&harmless), None, "{mode}: {harmless}");
+    fn ids_rules_and_sub_agents_stay_below_the_ceiling() {
+        for body in [
+            r#"{"resume":"/abs/other.jsonl"}"#,
+            r#"{"resume":"../other.jsonl"}"#,
+            r#"{"resume":"~/x"}"#,
+            r#"{"resume":"a.jsonl"}"#,
+            r#"{"disallowedTools":["Edit(!**)"]}"#,
+            r#"{"disallowedTools":["A","Edit(a),Edit(!b)"]}"#,
+            r#"{"agents":{"a":{"prompt":"p","permissionMode":"auto"}}}"#,
+            r#"{"agents":{"a":{"prompt":"p","hooks":{}}}}"#,
+        ] {
+            let field = body.split('"').nth(1).unwrap();
+            for mode in [Mode::Safe, Mode::Agentic, Mode::Ask] {
+                assert!(check(mode, body).unwrap_err().starts_with(field), "{mode}: {body}");
             }
+            assert_eq!(check(Mode::Unrestricted, body), Ok(()), "{body}");
         }
-        let harmless = r#"{"settings":{"permissions":{"allow":["Read"]}}}"#;
-        assert_eq!(Mode::Ask.refuse_control("apply_flag_settings", harmless), None);
+        let id =
+            r#"{"resume":"6f9619ff-8b86-d011-b42d-00cf4fc964ff","agents":{"a":{"prompt":"p"}}}"#;
+        assert_eq!(check(Mode::Ask, id), Ok(()));
     }
 
     #[test]

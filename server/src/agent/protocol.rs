@@ -91,6 +91,17 @@ pub enum PermissionAnswer {
     },
 }
 
+impl PermissionAnswer {
+    /// The rules that come with an approval: an array as JSON.
+    #[must_use]
+    pub fn updates(&self) -> Option<&str> {
+        match self {
+            Self::Allow { permissions, .. } => permissions.as_deref(),
+            Self::Deny { .. } => None,
+        }
+    }
+}
+
 /// Builds the responses to one permission request, which it is stored with.
 pub trait PermissionReply: fmt::Debug + Send + Sync {
     /// Builds the response for an answer.

@@ -10,6 +10,8 @@ use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 
 use super::claude::launch::{LaunchError, LaunchSettings};
+use super::claude::text::Messages;
+use super::claude::version::Version;
 use super::command::{self, ArgumentError};
 use super::workspace::WorkspaceError;
 use super::{DEMO_AGENT, Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
@@ -108,7 +110,15 @@ pub struct Started {
     pub resumed: Option<String>,
 }
 
-/// Starts the agent. `run` is a number that no other start has used.
+/// Whether a start needs to know the version of Claude Code's CLI.
+#[must_use]
+pub fn needs_version(settings: &Settings, config: &QueryConfig) -> bool {
+    let runs_cli = provider(settings, config) == Provider::Claude && !settings.demo;
+    runs_cli && (!settings.workspace_is_trusted() || claude::is_narrow(settings.mode))
+}
+
+/// Starts the agent. `run` is a number that no other start has used, `version`
+/// the CLI's, where [`needs_version`] says that it counts.
 ///
 /// # Errors
 ///
@@ -119,9 +129,10 @@ pub fn start(
     config: &QueryConfig,
     resume: Option<&str>,
     run: u64,
+    version: Option<Version>,
 ) -> Result<Started, StartError> {
     match provider(&runtime.settings, config) {
-        Provider::Claude => start_claude(runtime, config, resume),
+        Provider::Claude => start_claude(runtime, config, resume, version),
         Provider::Codex => start_codex(runtime, config, resume, run),
     }
 }
@@ -161,9 +172,12 @@ fn start_claude(
     runtime: &Runtime,
     config: &QueryConfig,
     resume: Option<&str>,
+    version: Option<Version>,
 ) -> Result<Started, StartError> {
     let settings = &runtime.settings;
-    let launch = claude::launch::launch(config, &launch_settings(runtime), resume)?;
+    // The built-in agent expands nothing.
+    let version = if settings.demo { Some(Version::OLDEST) } else { version };
+    let launch = claude::launch::launch(config, &launch_settings(runtime, version), resume)?;
     let mut args = launch.args;
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));
@@ -182,7 +196,7 @@ fn start_claude(
     };
     Ok(Started {
         process: Process::spawn(wrap_in_sandbox(runtime, spec)?)?,
-        dialect: Dialect::Claude,
+        dialect: Dialect::Claude(Messages::new(settings.mode, version)),
         first: claude::initialize(&launch.initialize),
         resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
     })
@@ -211,7 +225,7 @@ fn wrap_in_sandbox(runtime: &Runtime, mut spec: SpawnSpec) -> Result<SpawnSpec, 
     })
 }
 
-fn launch_settings(runtime: &Runtime) -> LaunchSettings {
+fn launch_settings(runtime: &Runtime, version: Option<Version>) -> LaunchSettings {
     let settings = &runtime.settings;
     LaunchSettings {
         claude_path: if settings.demo {
@@ -222,6 +236,8 @@ fn launch_settings(runtime: &Runtime) -> LaunchSettings {
         workspace: settings.workspace.clone(),
         temp_dir: std::env::temp_dir(),
         mode: settings.mode,
+        trusted: settings.workspace_is_trusted(),
+        version,
         prompt_tool: true,
         environment: settings.environment.clone(),
         // The built-in agent executes nothing, so it has no check for root.

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::turns::{Init, QUIET, Signal, Turns};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tracing::info;
 
 use super::Session;
+use super::cli_version::Answer;
 use super::redact::Redactor;
 use super::restart::Backoff;
-use crate::agent::protocol::{ProtocolAction, TurnEvent};
+use super::run_time::Restoration;
+use crate::agent::Version;
+use crate::agent::protocol::{Accepts, ControlOutcome, ProtocolAction, TurnEvent};
 use crate::agent::{self, Dialect, StartError, Started};
 use crate::process::{Input, Process};
 
@@ -34,6 +38,8 @@ pub(super) struct Agent {
     /// Model and permission mode of the last turn.
     pub(super) model: Option<String>,
     pub(super) permission_mode: Option<String>,
+    /// Its start waits for the version of the CLI.
+    pub(super) waits_for_version: bool,
     pub(super) turns: u64,
     /// Number of starts.
     pub(super) starts: u64,
@@ -62,6 +68,8 @@ pub(super) struct Running {
     pub(super) stop_reason: Option<StopReason>,
     /// Latest time to close its stdin.
     close_stdin_by: Option<Instant>,
+    /// What was set at run time, on its way back.
+    pub(super) restoration: Restoration,
     closed_stream: Option<(Instant, String)>,
 }
 
@@ -87,6 +95,7 @@ impl Agent {
             Some(running) if running.stop_reason.is_some() => "stopping",
             Some(running) if !running.is_up => "starting",
             Some(_) => "running",
+            None if self.waits_for_version => "starting",
             None if self.start_at.is_some() => "backing_off",
             None => "stopped",
         }
@@ -165,7 +174,11 @@ impl Agent {
         let dialect = running.and_then(|running| running.dialect.deadline());
         let close_stdin_by = running.and_then(|running| running.close_stdin_by);
         let quiet = running.and_then(Running::quiet_at);
-        [self.start_at, closed_stream, dialect, close_stdin_by, quiet].into_iter().flatten().min()
+        let restored = running.and_then(|running| running.restoration.deadline());
+        [self.start_at, closed_stream, dialect, close_stdin_by, quiet, restored]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -201,8 +214,14 @@ impl Running {
             last_activity: now,
             stop_reason: None,
             close_stdin_by: None,
+            restoration: Restoration::default(),
             closed_stream: None,
         }
+    }
+
+    /// What can be handed over now.
+    pub(super) fn accepts(&self) -> Accepts {
+        if self.restoration.holds() { Accepts::Requests } else { self.dialect.accepts() }
     }
 
     /// Records that a message was sent to it.
@@ -286,8 +305,9 @@ impl Session {
     /// Starts the agent because there is work for it: at once, or after the
     /// backoff of its failures.
     pub(super) fn ensure_agent(&mut self, now: Instant) {
-        if self.agent.is_running() || self.agent.start_at.is_some() || self.drain_deadline.is_some()
-        {
+        let agent = &self.agent;
+        let starts = agent.start_at.is_some() || agent.waits_for_version;
+        if agent.is_running() || starts || self.drain_deadline.is_some() {
             return;
         }
         let delay = self.agent.backoff.remaining(now);
@@ -306,7 +326,19 @@ impl Session {
             config.resume = None;
         }
         let run = self.agent.starts;
-        let started = match agent::start(&self.runtime, &config, resume.as_deref(), run) {
+        let version = if agent::needs_version(&self.runtime.settings, &config) {
+            match self.cli_version.get(&self.runtime) {
+                Answer::Known(version) => version,
+                Answer::Asked => {
+                    self.agent.waits_for_version = true;
+                    return;
+                }
+            }
+        } else {
+            None
+        };
+        let started = agent::start(&self.runtime, &config, resume.as_deref(), run, version);
+        let started = match started {
             Ok(started) => started,
             Err(error) => return self.not_started(&error),
         };
@@ -314,6 +346,44 @@ impl Session {
         self.agent.redactor = Redactor::new(&config, &self.runtime.settings.environment);
         let rejoins = std::mem::take(&mut self.agent.rejoin);
         self.agent.running = Some(Running::new(started, self.config.clone(), rejoins, now));
+        self.restore(now);
+    }
+
+    /// Says again to a new process what was set at run time.
+    fn restore(&mut self, now: Instant) {
+        let Some(running) = &mut self.agent.running else { return };
+        running.restoration = self.run_time.restoration(now);
+        let lost = running.restoration.take_lost();
+        let mut answered = Vec::new();
+        for (id, request) in running.restoration.requests() {
+            match running.dialect.control_request(&id, &request, now) {
+                ControlOutcome::Write(line) => self.inbox.push_control(line),
+                ControlOutcome::Answered(response) => answered.push((id, response)),
+            }
+        }
+        for (id, response) in answered {
+            self.on_restored(&id, &response);
+        }
+        if let Some(lost) = lost {
+            self.error(&lost);
+        }
+    }
+
+    /// The agent has answered what was said again.
+    pub(super) fn on_restored(&mut self, id: &str, response: &RawValue) {
+        let Some(running) = &mut self.agent.running else { return };
+        if let Some(told) = running.restoration.on_answer(id, response) {
+            self.error(&told);
+        }
+    }
+
+    /// The executable has told its version: the start goes on.
+    pub(super) fn on_cli_version(&mut self, version: Option<Version>, now: Instant) {
+        self.cli_version.learn(version);
+        if std::mem::take(&mut self.agent.waits_for_version) {
+            self.ensure_agent(now);
+            self.on_early_requests(now);
+        }
     }
 
     /// Reports that the agent could not be started. The next message or client
@@ -338,11 +408,15 @@ impl Session {
         if running.quiet_at().is_some_and(|at| now >= at) {
             let _ = running.turns.on_quiet();
         }
+        let late = running.restoration.on_time(now);
         if let Some((_, reason)) = running.closed_stream.take_if(|(at, _)| now >= *at)
             && running.stop_reason.is_none()
         {
             running.stop(StopReason::ClosedStream, grace, now);
             self.error(&format!("The agent is being stopped: {reason}"));
+        }
+        for told in late {
+            self.error(&told);
         }
     }
 

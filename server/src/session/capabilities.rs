@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::cli_version::VersionCache;
+
 use crate::agent::command;
 use crate::agent::describe::{self, Versions};
 use crate::isolation::probe;
@@ -55,15 +57,15 @@ pub enum Capabilities {
 
 impl Capabilities {
     /// Starts the queries, if they have not been started.
-    pub fn ask(&mut self, runtime: &Arc<Runtime>) {
+    pub fn ask(&mut self, runtime: &Arc<Runtime>, claude: &Arc<VersionCache>) {
         if !matches!(self, Self::Unknown) {
             return;
         }
         let (answer, answered) = oneshot::channel();
-        let runtime = Arc::clone(runtime);
+        let (runtime, claude) = (Arc::clone(runtime), Arc::clone(claude));
         tokio::spawn(async move {
             // If the session has ended, the result is not needed.
-            let _ = answer.send(query(&runtime).await);
+            let _ = answer.send(query(&runtime, &claude).await);
         });
         *self = Self::Pending(answered);
     }
@@ -85,7 +87,7 @@ impl Capabilities {
     }
 }
 
-async fn query(runtime: &Runtime) -> Found {
+async fn query(runtime: &Runtime, claude: &VersionCache) -> Found {
     let settings = &runtime.settings;
     let mut sandboxes = vec!["none"];
     let path = settings.variable("PATH");
@@ -95,11 +97,12 @@ async fn query(runtime: &Runtime) -> Found {
         sandboxes.push(found.as_str());
     }
     let [(one, first), (other, second)] = describe::executables(settings);
-    let (first, second) = tokio::join!(version(settings, first), version(settings, second));
+    let (first, second) = tokio::join!(claude.ask(runtime, first), version(settings, second));
     Found { versions: vec![(one, first), (other, second)], sandboxes }
 }
 
-async fn version(
+/// What the executable says to `--version`, or why it is not known.
+pub(super) async fn version(
     settings: &Settings,
     executable: Result<PathBuf, String>,
 ) -> Result<String, String> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Session, SessionClosed};
 use crate::agent;
+use crate::agent::Ceiling;
 use crate::agent::mode::Exceeds;
 use crate::agent::protocol::PermissionAnswer;
 
@@ -103,6 +104,7 @@ impl Session {
         if conversation(&config) != conversation(&self.config) {
             self.reset_conversation();
         }
+        self.run_time.reconfigure(&self.config, &config);
         self.config = config;
         let applies = match &self.agent.running {
             Some(running) if running.config != self.config => Applies::NextStart,
@@ -119,17 +121,28 @@ impl Session {
         }
     }
 
-    /// Returns the reason if the mode forbids a control request.
-    pub(super) fn refuse_by_mode(&self, subtype: &str, request: &str) -> Option<String> {
-        self.runtime.settings.mode.refuse_control(subtype, request)
+    /// Judges a control request by the ceiling.
+    pub(super) fn check_control(&self, subtype: &str, request: &str) -> Result<(), String> {
+        self.with_ceiling(|ceiling| ceiling.check_control(subtype, request))
     }
 
-    /// Returns the reason if the mode forbids the rules of an approval.
-    pub(super) fn refuse_updates_by_mode(&self, answer: &PermissionAnswer) -> Option<String> {
-        let PermissionAnswer::Allow { permissions: Some(updates), .. } = answer else {
-            return None;
-        };
-        let updates: &RawValue = serde_json::from_str(updates).ok()?;
-        self.runtime.settings.mode.refuse_updates(updates)
+    /// Judges the rules that come with an approval by the ceiling.
+    pub(super) fn check_updates(&self, answer: &PermissionAnswer) -> Result<(), String> {
+        let Some(updates) = answer.updates() else { return Ok(()) };
+        let updates: &RawValue = serde_json::from_str(updates)
+            .map_err(|error| format!("the rules cannot be read: {error}"))?;
+        self.with_ceiling(|ceiling| ceiling.check_updates(updates))
+    }
+
+    fn with_ceiling<T>(&self, judge: impl FnOnce(&Ceiling<'_>) -> T) -> T {
+        let settings = &self.runtime.settings;
+        let config = self.agent.running.as_ref().map_or(&self.config, |running| &running.config);
+        let cwd = settings.workspace.join(config.cwd.as_deref().unwrap_or_default());
+        judge(&Ceiling {
+            mode: settings.mode,
+            trusted: settings.workspace_is_trusted(),
+            workspace: &settings.workspace,
+            cwd: &cwd,
+        })
     }
 }

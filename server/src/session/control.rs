@@ -12,6 +12,46 @@ use super::slot::ConnectionId;
 /// Maximum number of control requests that wait for the agent.
 pub(super) const CONTROL_LIMIT: usize = 64;
 
+/// How many bytes of requests may wait for the start of the agent.
+const EARLY_BYTES: usize = 1 << 20;
+
+/// Control requests that came while the start of the agent is under way.
+#[derive(Debug, Default)]
+pub(super) struct EarlyRequests(Vec<EarlyRequest>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct EarlyRequest {
+    pub(super) from: ConnectionId,
+    pub(super) id: String,
+    pub(super) subtype: String,
+    pub(super) request: String,
+}
+
+impl EarlyRequests {
+    /// Keeps a request, if there is room for it.
+    pub(super) fn push(
+        &mut self,
+        from: ConnectionId,
+        id: &str,
+        subtype: &str,
+        request: &str,
+    ) -> bool {
+        let bytes: usize = self.0.iter().map(|early| early.request.len()).sum();
+        if self.0.len() >= CONTROL_LIMIT || bytes + request.len() > EARLY_BYTES {
+            return false;
+        }
+        let (id, subtype, request) = (id.to_owned(), subtype.to_owned(), request.to_owned());
+        self.0.push(EarlyRequest { from, id, subtype, request });
+        true
+    }
+
+    /// Gives them in their order.
+    pub(super) fn take(&mut self) -> Vec<EarlyRequest> {
+        std::mem::take(&mut self.0)
+    }
+}
+
 /// Control requests without a response.
 #[derive(Debug, Default)]
 pub(super) struct ControlRequests {

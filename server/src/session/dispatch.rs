@@ -10,6 +10,7 @@ use super::Session;
 use super::channels::Request;
 use super::control;
 use super::inbox::Waiting;
+use super::run_time::{Change, Part};
 use super::slot::ConnectionId;
 use crate::agent::protocol::{ControlOutcome, PermissionOutcome};
 use crate::process::Input;
@@ -40,15 +41,19 @@ impl Session {
                 }
             }
             Request::Permission { request_id, answer } => {
-                if let Some(reason) = self.refuse_updates_by_mode(&answer) {
+                if let Err(reason) = self.check_updates(&answer) {
                     self.error(&format!(
                         "The answer to permission request {request_id:?} was not taken, and the request is still open: {reason}"
                     ));
                     return;
                 }
+                let change = answer.updates().and_then(Change::of_updates);
                 match self.permissions.answer(&request_id, answer, self.replay.first()) {
                     Some(PermissionOutcome { line, notice }) => {
                         self.inbox.push_control(line);
+                        if let Some(change) = change {
+                            self.run_time.keep(change);
+                        }
                         if let Some(notice) = notice {
                             self.report_bad_message(from, notice, now);
                         }
@@ -77,16 +82,20 @@ impl Session {
         request: &str,
         now: Instant,
     ) {
-        let by_mode = self.refuse_by_mode(subtype, request);
+        if self.agent.waits_for_version && self.early.push(from, &id, subtype, request) {
+            return;
+        }
+        let ceiling = self.check_control(subtype, request);
         let refusal = match &mut self.agent.running {
             _ if OWN_REQUESTS.contains(&subtype) => {
                 format!("{subtype} is made by the relay itself")
             }
             None => "the agent is not running".to_owned(),
-            Some(running) => match by_mode {
-                Some(reason) => reason,
-                None => match self.controls.register(from, id.clone()) {
+            Some(running) => match ceiling {
+                Err(reason) => reason,
+                Ok(()) => match self.controls.register(from, id.clone()) {
                     Some(own) => {
+                        self.run_time.ask(&own, subtype, request);
                         match running.dialect.control_request(&own, request, now) {
                             ControlOutcome::Write(line) => self.inbox.push_control(line),
                             ControlOutcome::Answered(response) => {
@@ -102,17 +111,31 @@ impl Session {
         self.answer(from, control::failed(&id, &refusal), now);
     }
 
+    /// Judges the requests that came before the agent was started.
+    pub(super) fn on_early_requests(&mut self, now: Instant) {
+        for early in self.early.take() {
+            self.on_control_request(early.from, early.id, &early.subtype, &early.request, now);
+        }
+    }
+
     /// Passes on the response to a control request.
     pub(super) fn on_answer(&mut self, id: &str, response: &RawValue, now: Instant) {
+        if self.run_time.on_answer(id, response) == Some(Part::PermissionMode)
+            && let Some(running) = &mut self.agent.running
+        {
+            running.restoration.release();
+        }
         if let Some((from, frame)) = self.controls.complete(id, response) {
             self.answer(from, frame, now);
+        } else {
+            self.on_restored(id, response);
         }
     }
 
     /// Writes the next entry of the inbox to the agent, whose stdin is free.
     pub(super) fn write_to_agent(&mut self, permit: mpsc::OwnedPermit<Input>, now: Instant) {
         let Some(running) = &mut self.agent.running else { return };
-        let input = match self.inbox.pop(running.dialect.accepts()) {
+        let input = match self.inbox.pop(running.accepts()) {
             None => None,
             Some(Waiting::Control(line)) => Some(Input::Control(line)),
             Some(Waiting::Interrupt) => running.dialect.interrupt(now).map(Input::Control),

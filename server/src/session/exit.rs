@@ -39,6 +39,7 @@ impl Session {
         self.inbox.put_back(unread);
         self.inbox.put_back(running.dialect.unanswered().into_iter().collect());
         self.inbox.remove_control();
+        self.run_time.on_end();
         for (from, frame) in self.controls.fail_all("the agent has ended") {
             self.answer(from, frame, now);
         }

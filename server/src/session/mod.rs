@@ -15,6 +15,7 @@
 
 pub mod capabilities;
 pub mod channels;
+pub mod cli_version;
 pub mod replay;
 pub mod slot;
 
@@ -31,6 +32,7 @@ mod inbox;
 mod permissions;
 mod redact;
 mod restart;
+mod run_time;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ use claude_relay_protocol::{QueryConfig, ServerMessage, envelope};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use crate::agent::Version;
 use crate::agent::protocol::Route;
 use crate::process::limiter::Limiter;
 use crate::process::lines::{Block, Line};
@@ -54,12 +57,14 @@ use crate::runtime::Runtime;
 use agent::Agent;
 use capabilities::{Capabilities, Found};
 use channels::{ClientEvent, ConnectRequest, PriorityMessage};
+use cli_version::CliVersion;
 use client::Client;
-use control::ControlRequests;
+use control::{ControlRequests, EarlyRequests};
 use handle::{COMMAND_CAPACITY, Command};
 use inbox::Inbox;
 use permissions::Permissions;
 use replay::ReplayBuffer;
+use run_time::RunTimeState;
 use slot::{ConnectionId, Slot};
 
 pub use configure::{Applies, Change, ConfigureError, Configured, ShownConfig};
@@ -81,6 +86,8 @@ enum Event {
     Client(Option<ClientEvent>),
     /// The capabilities are known.
     Found(Found),
+    /// The CLI has told its version.
+    CliVersion(Option<Version>),
     Time,
 }
 
@@ -97,8 +104,11 @@ pub struct Session {
     inbox: Inbox,
     agent: Agent,
     controls: ControlRequests,
+    early: EarlyRequests,
+    run_time: RunTimeState,
     permissions: Permissions,
     capabilities: Capabilities,
+    cli_version: CliVersion,
     /// The connection that waits for the capabilities.
     capabilities_waiter: Option<ConnectionId>,
     other_lines: Limiter,
@@ -129,8 +139,11 @@ impl Session {
             inbox: Inbox::default(),
             agent: Agent::default(),
             controls: ControlRequests::default(),
+            early: EarlyRequests::default(),
+            run_time: RunTimeState::default(),
             permissions: Permissions::default(),
             capabilities: Capabilities::default(),
+            cli_version: CliVersion::default(),
             capabilities_waiter: None,
             other_lines: Limiter::new(now),
             stream: None,
@@ -168,9 +181,9 @@ impl Session {
         }
         let (mut output, mut process_events, mut stdin) = (None, None, None);
         if let Some(running) = &mut self.agent.running {
+            let accepts = running.accepts();
             output = has_room.then_some(&mut running.process.output);
             process_events = has_room.then_some(&mut running.process.events);
-            let accepts = running.dialect.accepts();
             stdin = running.process.stdin.clone().filter(|_| self.inbox.has(accepts));
         }
         tokio::select! {
@@ -188,6 +201,7 @@ impl Session {
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
             last_activity = next_client_event(answers, &mut client_events) => Event::Client(last_activity),
             found = self.capabilities.found() => Event::Found(found),
+            version = self.cli_version.answered() => Event::CliVersion(version),
             () = &mut self.timer, if deadline.is_some() => Event::Time,
         }
     }
@@ -203,6 +217,7 @@ impl Session {
             Event::StdinFree(permit) => self.write_to_agent(permit, now),
             Event::Client(events) => self.on_client_event(events, now),
             Event::Found(found) => self.on_found(found, now),
+            Event::CliVersion(version) => self.on_cli_version(version, now),
             Event::Time => {
                 self.armed = None;
                 self.on_time(now);

@@ -29,7 +29,7 @@ impl Session {
     pub(super) fn health(&mut self, now: Instant) -> Value {
         // Nothing is started before the first client.
         if self.stream.is_some() {
-            self.capabilities.ask(&self.runtime);
+            self.capabilities.ask(&self.runtime, &self.cli_version.cache);
         }
         let running = self.agent.running.as_ref();
         let mut agent = self.describe_agent();
@@ -64,7 +64,7 @@ impl Session {
     /// Handles a request for the capabilities. A repeated request before the
     /// answer is merged with it.
     pub(super) fn on_capabilities_request(&mut self, from: ConnectionId, now: Instant) {
-        self.capabilities.ask(&self.runtime);
+        self.capabilities.ask(&self.runtime, &self.cli_version.cache);
         self.capabilities_waiter = Some(from);
         self.answer_capabilities(now);
     }
@@ -106,6 +106,8 @@ impl Session {
             "providers": agent::describe::providers(&self.runtime.settings, self.versions()),
             "mode": mode.as_str(),
             "permission_modes": permission_modes.map(PermissionMode::as_str).collect::<Vec<_>>(),
+            "workspace_trusted": self.runtime.settings.workspace_is_trusted(),
+            "workspace_wants": agent::wishes::read(&self.runtime.settings.workspace),
             "sandbox": {
                 "active": self.runtime.sandbox.as_str(),
                 "available": self.capabilities.known().map(|found| &found.sandboxes),

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::agent::Running;
 use super::*;
+use crate::agent::Messages;
 use crate::agent::{Dialect, Started};
 use crate::process::lines::LineBuffer;
 use crate::process::{ExitReason, Process, ProcessChannels, ProcessCommand, ProcessExit};
@@ -96,8 +97,12 @@ impl Bench {
                 pending()
             });
             let mut simulated = ends.try_recv().unwrap();
-            let started =
-                Started { process, dialect: Dialect::Claude, first: Bytes::new(), resumed: None };
+            let started = Started {
+                process,
+                dialect: Dialect::Claude(Messages::AsTheyCame),
+                first: Bytes::new(),
+                resumed: None,
+            };
             let mut running = Running::new(started, QueryConfig::default(), false, self.now);
             running.is_up = true;
             running.initialized = true;

@@ -54,6 +54,9 @@ pub struct Args {
     /// [RELAY_MODE; default ask]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
+    /// Let the workspace's own settings, hooks and MCP servers act as the CLI lets them [RELAY_TRUST_WORKSPACE; default off]
+    #[arg(long)]
+    pub trust_workspace: bool,
     /// Bytes of output kept for clients that reconnect [RELAY_REPLAY_BYTES;
     /// default 16777216]
     #[arg(long, value_name = "BYTES")]

@@ -67,6 +67,8 @@ pub struct Settings {
     pub allow_hosts: Vec<AllowedHost>,
     /// Ceiling of the permission modes.
     pub mode: Mode,
+    /// Whether the operator trusts what lies in the workspace.
+    pub trust_workspace: bool,
     /// Capacity of the replay buffer.
     pub replay_bytes: usize,
     /// Timeouts of the client slot.
@@ -194,6 +196,7 @@ impl Settings {
             mode: source
                 .parsed(args.mode, "--mode", "RELAY_MODE", "safe, ask, agentic or unrestricted")?
                 .unwrap_or_default(),
+            trust_workspace: source.flag(args.trust_workspace, "RELAY_TRUST_WORKSPACE")?,
             replay_bytes: source
                 .parsed(
                     args.replay_bytes,
@@ -234,6 +237,12 @@ impl Settings {
             environment: source.environment.into_iter().collect(),
             is_root,
         })
+    }
+
+    /// Whether the workspace's own settings act: hooks, helpers, MCP servers.
+    #[must_use]
+    pub fn workspace_is_trusted(&self) -> bool {
+        self.trust_workspace || self.mode == Mode::Unrestricted
     }
 
     /// Returns the path of the Claude Code executable, if it exists.

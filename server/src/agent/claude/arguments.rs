@@ -8,26 +8,18 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use claude_relay_protocol::config::fields::Target;
-use claude_relay_protocol::config::{PassedOn, PermissionMode, QueryConfig, SettingSource, Tools};
+use claude_relay_protocol::config::{PassedOn, QueryConfig, SettingSource, Tools};
 
 use super::launch::LaunchSettings;
-use crate::agent::mode::{AGENTIC_TOOLS, Mode};
+use super::restrictions;
+use crate::agent::mode::{AGENTIC_TOOLS, GUARDED_FILES, Mode};
 
 const BASE: [&str; 5] =
     ["--output-format", "stream-json", "--verbose", "--input-format", "stream-json"];
 
-/// Tools and files that `agentic` denies in addition to its allow-list: a
-/// shell, the network, and files in the workspace that can name programs to
-/// run. CLI 2.1.197 and 2.1.329 refuse to write these files themselves; the
-/// relay does not rely on that.
-const AGENTIC_DENIED: [&str; 6] = [
-    "Bash",
-    "WebFetch",
-    "WebSearch",
-    "Edit(**/.git/**)",
-    "Edit(**/.claude/**)",
-    "Edit(**/.mcp.json)",
-];
+/// What `agentic` denies on top of there being no tool for it: a shell and the
+/// network.
+const AGENTIC_DENIED: [&str; 3] = ["Bash", "WebFetch", "WebSearch"];
 
 /// Returns all arguments of the agent.
 pub(super) fn arguments(
@@ -66,21 +58,17 @@ pub(super) fn arguments(
         }
     }
     args.list("--allowedTools", &allowed_tools(config, mode));
-    args.list("--disallowedTools", &disallowed_tools(config, mode));
+    args.list("--disallowedTools", &disallowed_tools(config, settings));
     tools(config, mode, &mut args);
     if let Some(path) = mcp_file {
         args.flag("--mcp-config");
         args.0.push(path.into());
     }
-    let sources = config.setting_sources.as_deref().unwrap_or(mode.setting_sources());
-    let sources: Vec<_> = sources.iter().copied().map(SettingSource::as_str).collect();
+    let sources = restrictions::setting_sources(config, settings);
+    let sources: Vec<_> = sources.into_iter().map(SettingSource::as_str).collect();
     args.value("--setting-sources", &sources.join(","));
-    if matches!(mode, Mode::Safe | Mode::Agentic) {
-        // Otherwise the user's and the project's MCP servers would be loaded.
-        args.flag("--strict-mcp-config");
-    }
-    if let Some(permission) = permission_mode(config, mode) {
-        args.value("--permission-mode", permission.as_str());
+    if !restrictions::mode_is_implied(config, mode) {
+        args.value("--permission-mode", restrictions::permission_mode(config, mode).as_str());
     }
     if mode == Mode::Unrestricted {
         args.flag("--allow-dangerously-skip-permissions");
@@ -103,15 +91,6 @@ pub(super) fn arguments(
     args.0
 }
 
-fn permission_mode(config: &QueryConfig, mode: Mode) -> Option<PermissionMode> {
-    config.permission_mode.or(match mode {
-        Mode::Safe | Mode::Ask => None,
-        // Denies what is not allowed, because nobody would answer a request.
-        Mode::Agentic => Some(PermissionMode::DontAsk),
-        Mode::Unrestricted => Some(PermissionMode::BypassPermissions),
-    })
-}
-
 fn allowed_tools(config: &QueryConfig, mode: Mode) -> Vec<String> {
     if mode != Mode::Agentic {
         return config.allowed_tools.clone().unwrap_or_default();
@@ -125,12 +104,17 @@ fn allowed_tools(config: &QueryConfig, mode: Mode) -> Vec<String> {
     }
 }
 
-fn disallowed_tools(config: &QueryConfig, mode: Mode) -> Vec<String> {
-    // The mode's own entries come first: the list is joined by commas, and
-    // entries of the configuration after them cannot split them.
-    let own: &[&str] = if mode == Mode::Agentic { &AGENTIC_DENIED } else { &[] };
-    let own = own.iter().map(|tool| (*tool).to_owned());
-    own.chain(config.disallowed_tools.iter().flatten().cloned()).collect()
+fn disallowed_tools(config: &QueryConfig, settings: &LaunchSettings) -> Vec<String> {
+    // The mode's own come first: the list is joined by commas, and what a
+    // configuration puts after them cannot take them apart.
+    let mut rules = Vec::new();
+    if settings.mode == Mode::Agentic {
+        rules.extend(AGENTIC_DENIED.map(str::to_owned));
+        rules.extend(GUARDED_FILES.map(|pattern| format!("Edit(**/{pattern})")));
+        rules.extend(restrictions::state_rules(&settings.environment));
+    }
+    rules.extend(config.disallowed_tools.iter().flatten().cloned());
+    rules
 }
 
 fn tools(config: &QueryConfig, mode: Mode, args: &mut Args) {

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use claude_relay_protocol::config::QueryConfig;
 use tempfile::NamedTempFile;
 
-use super::{arguments, initialize};
+use super::version::Version;
+use super::{arguments, initialize, restrictions};
 use crate::agent::command::{self, ArgumentError};
 use crate::agent::env::environment;
 use crate::agent::mode::{Exceeds, Mode};
@@ -36,6 +37,10 @@ pub struct LaunchSettings {
     pub temp_dir: PathBuf,
     /// Ceiling of the agent's permissions.
     pub mode: Mode,
+    /// Whether the workspace's own settings act.
+    pub trusted: bool,
+    /// The version of the CLI, if it is known.
+    pub version: Option<Version>,
     /// True if permission requests are answered on stdin and stdout. Only used
     /// in mode `ask`.
     pub prompt_tool: bool,
@@ -142,7 +147,13 @@ pub fn launch(
         resume,
         mcp_config.as_ref().map(NamedTempFile::path),
     ));
-    let env = environment(config, &settings.environment, unasked);
+    args.extend(restrictions::arguments(config, settings, &cwd));
+    let mut env = environment(config, &settings.environment, unasked);
+    for (name, value) in restrictions::variables(config, settings) {
+        env.retain(|(known, _)| known != name);
+        env.push((name.into(), value.into()));
+    }
+    env.sort();
     command::check(&args, &env)?;
     let initialize = initialize::request(config)?;
     Ok(Launch { program, args, env, cwd, mcp_config, initialize })
@@ -173,5 +184,7 @@ fn mcp_config(config: &QueryConfig, dir: &Path) -> Result<Option<NamedTempFile>,
     write().map(Some).map_err(|source| LaunchError::McpConfig { dir: dir.to_owned(), source })
 }
 
+#[cfg(test)]
+mod restrictions_tests;
 #[cfg(test)]
 mod tests;

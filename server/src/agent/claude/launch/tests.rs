@@ -12,6 +12,13 @@ use crate::agent::env::{REMOVED, SET};
 
 const RECORDED: &str = include_str!("../../../../tests/fixtures/sdk/options.json");
 
+/// The settings of the flag layer where nobody is asked.
+const PINNED: &str =
+    r#"--settings={"autoMemoryEnabled":false,"autoMemoryDirectory":"/dev/null/none"}"#;
+
+/// The same in `ask`.
+const PINNED_ASK: &str = r#"--settings={"autoMemoryEnabled":false,"autoMemoryDirectory":"/dev/null/none","permissions":{"ask":["Read(~/.claude/projects/*/memory/**)","Read(~/.claude/projects/*/*.jsonl)"]}}"#;
+
 #[derive(Deserialize)]
 struct Recorded<'a> {
     case: &'a str,
@@ -25,12 +32,12 @@ struct Recorded<'a> {
 }
 
 /// A workspace and the settings of a launch.
-struct Fixture {
+pub(super) struct Fixture {
     dir: tempfile::TempDir,
-    settings: LaunchSettings,
+    pub(super) settings: LaunchSettings,
 }
 
-fn fixture(mode: Mode) -> Fixture {
+pub(super) fn fixture(mode: Mode) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("ws")).unwrap();
     fs::create_dir(dir.path().join("temp")).unwrap();
@@ -39,6 +46,8 @@ fn fixture(mode: Mode) -> Fixture {
         workspace: dir.path().join("ws"),
         temp_dir: dir.path().join("temp"),
         mode,
+        trusted: true,
+        version: Some(Version::new(2, 1, 329)),
         prompt_tool: false,
         environment: Vec::new(),
         is_root: false,
@@ -47,7 +56,7 @@ fn fixture(mode: Mode) -> Fixture {
     Fixture { dir, settings }
 }
 
-fn config(body: &str) -> QueryConfig {
+pub(super) fn config(body: &str) -> QueryConfig {
     QueryConfig::parse(body.as_bytes(), &QueryConfig::default()).unwrap().config
 }
 
@@ -56,11 +65,11 @@ fn args(mode: Mode, body: &str) -> Vec<String> {
     text(&launch.args)
 }
 
-fn text(args: &[OsString]) -> Vec<String> {
+pub(super) fn text(args: &[OsString]) -> Vec<String> {
     args.iter().map(|arg| arg.to_str().unwrap().to_owned()).collect()
 }
 
-fn env<'a>(launch: &'a Launch, name: &str) -> Option<&'a str> {
+pub(super) fn env<'a>(launch: &'a Launch, name: &str) -> Option<&'a str> {
     let found = launch.env.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value.to_str().unwrap())
 }
@@ -101,8 +110,16 @@ fn every_recorded_option_gives_the_command_of_the_sdk() {
         let mut fixture = fixture(case.mode.parse().unwrap());
         fixture.settings.prompt_tool = case.prompt_tool;
         let config = config(case.options.get());
+        if case.options.get().contains("\"resume\":\"--model=x\"") {
+            // The SDK takes any text for an id, the relay does not.
+            assert!(launch(&config, &fixture.settings, None).is_err());
+            continue;
+        }
         let launch = launch(&config, &fixture.settings, None).unwrap();
         let mut args = text(&launch.args);
+        // What stands behind the SDK's arguments has tests of its own.
+        let behind = restrictions::arguments(&config, &fixture.settings, &launch.cwd);
+        args.truncate(args.len() - behind.len());
         // The only intended difference: the servers are passed in a file.
         if let Some(at) = args.iter().position(|arg| arg == "--mcp-config") {
             args[at + 1] = fs::read_to_string(&args[at + 1]).unwrap();
@@ -168,6 +185,8 @@ fn no_value_becomes_a_flag() {
             "--setting-sources=project",
             "--fallback-model=-y",
             "--add-dir=--x",
+            "--permission-mode=default",
+            PINNED_ASK,
         ]
     );
     assert!(file.starts_with('/'));
@@ -178,7 +197,8 @@ fn a_restart_resumes_its_own_conversation() {
     let body = r#"{"resume":"a","continue":true,"forkSession":true,"model":"m"}"#;
     let fixture = fixture(Mode::Ask);
     let launch = launch(&config(body), &fixture.settings, Some("b")).unwrap();
-    assert_eq!(text(&launch.args)[5..], ["--model=m", "--resume=b", "--setting-sources=project"]);
+    assert_eq!(text(&launch.args)[5..8], ["--model=m", "--resume=b", "--setting-sources=project"]);
+    assert!(!text(&launch.args).iter().any(|arg| arg.starts_with("--fork")));
 }
 
 #[test]
@@ -204,17 +224,29 @@ fn a_mode_that_adds_to_a_list_cannot_make_it_too_long() {
 fn the_narrow_modes_have_a_command_line_of_their_own() {
     assert_eq!(
         args(Mode::Safe, r#"{"maxTurns":2}"#)[5..],
-        ["--max-turns=2", "--tools=", "--setting-sources=", "--strict-mcp-config"]
+        [
+            "--max-turns=2",
+            "--tools=",
+            "--setting-sources=",
+            "--permission-mode=dontAsk",
+            "--strict-mcp-config",
+            PINNED,
+            "--disable-slash-commands",
+            "--restricted",
+        ]
     );
     assert_eq!(
         args(Mode::Agentic, r#"{"disallowedTools":["Write"],"settingSources":[]}"#)[5..],
         [
             "--allowedTools=Read(**),Write(**),Edit(**),Glob(**),Grep(**)",
-            "--disallowedTools=Bash,WebFetch,WebSearch,Edit(**/.git/**),Edit(**/.claude/**),Edit(**/.mcp.json),Write",
+            "--disallowedTools=Bash,WebFetch,WebSearch,Edit(**/.claude/**),Edit(**/.codex/**),Edit(**/.git/**),Edit(**/.mcp.json),Edit(**/.env),Read(~/.claude/**),Edit(~/.claude/**),Write",
             "--tools=Read,Write,Edit,Glob,Grep",
             "--setting-sources=",
-            "--strict-mcp-config",
             "--permission-mode=dontAsk",
+            "--strict-mcp-config",
+            PINNED,
+            "--disable-slash-commands",
+            "--restricted",
         ]
     );
     let chosen = args(Mode::Agentic, r#"{"tools":["Read"],"allowedTools":["Read"]}"#);

@@ -50,7 +50,8 @@ fn removed_variables_are_not_inherited() {
         assert_eq!(env(&launched, name), Some(value));
     }
     assert_eq!(env(&launched, "DISABLE_AUTOUPDATER"), Some("1"));
-    assert_eq!(launched.env.len(), 6 + SET.len() + 1);
+    // Also `CLAUDE_CODE_DISABLE_AUTO_MEMORY`.
+    assert_eq!(launched.env.len(), 6 + SET.len() + 2);
 
     fixture.settings.environment = vec![("DISABLE_AUTOUPDATER".into(), "0".into())];
     let launched = launch(&none, &fixture.settings, None).unwrap();
