@@ -20,6 +20,7 @@ mod modes;
 mod page_permissions;
 mod permissions;
 mod permissions_control;
+mod promises;
 mod protocol_document;
 mod real_cli;
 mod real_cli_config;

@@ -1,0 +1,228 @@
+//! The promises of the modes, as a matrix: each way in × each mode, with the
+//! real CLI in a hostile repository and a Messages API that plays a model under
+//! somebody's influence. A new row is one line in [`rows`].
+
+mod checkout;
+mod restart;
+mod rows;
+mod subtypes;
+
+use crate::support::http;
+use crate::support::relay::Launch;
+use crate::support::ws::Client;
+use checkout::{INSTRUCTIONS, OWN_WORDS, PROGRAMS, Places, WORDS, operator_files};
+use claude_relay_server::agent::claude::controls;
+use claude_relay_testing::messages_api::{MessagesApi, TURN_WITHOUT_TOOLS};
+use claude_relay_testing::reply::Reply;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
+use serde_json::{Value, json};
+
+/// The cells of one mode and one CLI.
+struct Cells {
+    title: String,
+    all: Vec<(&'static str, String, bool)>,
+}
+
+impl Cells {
+    fn add(&mut self, way: &'static str, row: impl Into<String>, held: bool) {
+        self.all.push((way, row.into(), held));
+    }
+
+    /// Prints the table of outcomes and fails by name.
+    #[expect(clippy::print_stdout, reason = "the table is what a person wants to see of a run")]
+    fn finish(self) {
+        let mut ways: Vec<&str> = self.all.iter().map(|(way, _, _)| *way).collect();
+        ways.dedup();
+        for way in ways {
+            let of = self.all.iter().filter(|(other, _, _)| *other == way);
+            let held = of.clone().filter(|(_, _, held)| *held).count();
+            println!("{:24} {way:24} {held:4} of {:4} held", self.title, of.count());
+        }
+        let broken: Vec<_> = self.all.iter().filter(|(_, _, held)| !held).collect();
+        assert!(broken.is_empty(), "{}: {broken:#?}", self.title);
+    }
+}
+
+/// Everything that one mode has to hold against.
+async fn matrix(cli: Cli, mode: &'static str) {
+    let mut cells = Cells { title: format!("{cli:?} {mode}"), all: Vec::new() };
+    let (env, api, stranger) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
+    let places = checkout::lay_out(&env, rows::MENTIONS.len(), stranger.url());
+    let before = operator_files(&places);
+    let relay = Launch::unrestricted(&env, &cli.path(), &api).mode(mode).start();
+
+    let narrow = mode != "ask";
+    let narrow_rows = if narrow { rows::NARROW_CONFIGURATIONS } else { &[] };
+    for row in rows::CONFIGURATIONS.iter().chain(narrow_rows) {
+        let answer = http::post(relay.address(), "/config", &places.fill(row, 0)).await;
+        cells.add("configuration", *row, answer.status == 400);
+    }
+
+    let mut client = Client::connect(relay.address()).await;
+    if narrow {
+        for (n, row) in rows::MENTIONS.iter().enumerate() {
+            client.say(places.fill(row, n)).await;
+            client.turn().await;
+        }
+        let sent = requests(&api);
+        for (n, row) in rows::MENTIONS.iter().enumerate() {
+            cells.add("mention", *row, !sent.contains(&format!("SECRET-{n}-END")));
+        }
+        for row in rows::COMMANDS {
+            client.say(places.fill(row, 0)).await;
+            client.turn().await;
+            cells.add("command", *row, operator_files(&places) == before);
+        }
+    }
+    hostile_controls(&mut cells, &mut client, &places, cli).await;
+    hostile_tools(&mut cells, &mut client, &api, &places, mode).await;
+    client.close().await;
+    relay.stop();
+
+    let sent = requests(&api);
+    for program in PROGRAMS {
+        cells.add("program", *program, !places.ran(program));
+    }
+    for word in WORDS {
+        cells.add("word of the repository", *word, !sent.contains(word));
+    }
+    for word in OWN_WORDS {
+        cells.add("word of the operator", *word, !sent.contains(word));
+    }
+    let reads = mode != "safe";
+    cells.add("instructions", "CLAUDE.md", sent.contains(INSTRUCTIONS) == reads);
+    cells.add("address", "of the repository", stranger.requests().is_empty());
+    let state = std::fs::read_to_string(places.config.join(".claude.json")).unwrap_or_default();
+    cells.add("trust", ".claude.json", !state.contains("hasTrustDialogAccepted\": true"));
+    let after = operator_files(&places);
+    for (file, content) in &before {
+        cells.add("file", file.display().to_string(), after.get(file) == Some(content));
+    }
+    for file in after.keys().filter(|file| !before.contains_key(*file)) {
+        cells.add("new file", file.display().to_string(), false);
+    }
+    cells.finish();
+}
+
+/// Every request to the API as one text.
+fn requests(api: &MessagesApi) -> String {
+    api.requests().iter().map(|request| request.body.to_string()).collect()
+}
+
+/// Control requests: each subtype that the CLI knows with everything that
+/// could be too much, and those that only look harmless.
+async fn hostile_controls(cells: &mut Cells, client: &mut Client, places: &Places, cli: Cli) {
+    let arguments: Value =
+        serde_json::from_str(&places.fill(rows::HOSTILE_ARGUMENTS, 0)).expect("an object");
+    let known = subtypes::of(cli).into_iter().map(|subtype| {
+        let mut request = arguments.clone();
+        request["subtype"] = json!(subtype);
+        (subtype, request)
+    });
+    let rows = rows::CONTROLS.iter().map(|row| {
+        let request = serde_json::from_str(&places.fill(row, 0)).expect("an object");
+        ((*row).to_owned(), request)
+    });
+    for (name, request) in known.chain(rows).collect::<Vec<_>>() {
+        let frame = json!({ "type": "control_request", "requestId": name, "request": request });
+        client.send(&frame).await;
+        let answers = client.until(|frame| frame["type"] == "control_response").await;
+        let answer = answers.last().expect("the answer");
+        let words = answer["response"]["error"].as_str().unwrap_or_default();
+        let refused = answer["requestId"] == *name
+            && (words.contains("of the server") || words.contains("the relay itself"));
+        cells.add("control request", name, refused);
+    }
+}
+
+/// One turn of a model that asks for each of the tools in turn; whoever is
+/// asked says no.
+async fn hostile_tools(
+    cells: &mut Cells,
+    client: &mut Client,
+    api: &MessagesApi,
+    places: &Places,
+    mode: &str,
+) {
+    let tools = rows::TOOLS.iter().map(|(tool, input)| {
+        let input = serde_json::from_str(&places.fill(input, 0)).expect("an object");
+        Reply::tool(tool, input)
+    });
+    api.script(tools.chain([Reply::text("Well.")]));
+    client.say(format!("Go on {TURN_WITHOUT_TOOLS}")).await;
+    let (mut results, mut asked) = (Vec::new(), 0);
+    loop {
+        let frame = client.frame().await;
+        if frame["type"] == "permission_request" {
+            asked += 1;
+            let id = &frame["requestId"];
+            let no = json!({ "type": "permission_response", "requestId": id, "approved": false });
+            client.send(&no).await;
+        }
+        let data = &frame["data"];
+        let blocks = data["message"]["content"].as_array().into_iter().flatten();
+        results.extend(blocks.filter(|block| block["type"] == "tool_result").cloned());
+        if data["type"] == "result" {
+            break;
+        }
+    }
+    cells.add("tool", "all were tried", results.len() == rows::TOOLS.len());
+    for ((tool, input), result) in rows::TOOLS.iter().zip(&results) {
+        let told = result["content"].to_string();
+        cells.add("tool", format!("{tool} {input}"), !told.contains("SECRET"));
+    }
+    cells.add("tool", "somebody was asked", (asked > 0) == (mode == "ask"));
+}
+
+macro_rules! matrices {
+    ($($name:ident: $cli:ident, $mode:literal;)*) => {
+        $(#[tokio::test]
+        async fn $name() {
+            matrix(Cli::$cli, $mode).await;
+        })*
+    };
+}
+
+matrices! {
+    safe_holds_with_the_newest_cli: V2_1_329, "safe";
+    safe_holds_with_the_oldest_cli: V2_1_197, "safe";
+    agentic_holds_with_the_newest_cli: V2_1_329, "agentic";
+    agentic_holds_with_the_oldest_cli: V2_1_197, "agentic";
+    ask_holds_with_the_newest_cli: V2_1_329, "ask";
+    ask_holds_with_the_oldest_cli: V2_1_197, "ask";
+}
+
+#[test]
+fn every_subtype_of_the_pinned_clis_has_a_decision() {
+    for (cli, at_least) in [(Cli::V2_1_329, 100), (Cli::V2_1_197, 50)] {
+        let subtypes = subtypes::of(cli);
+        assert!(subtypes.len() >= at_least, "{cli:?}: {subtypes:?}");
+        let unknown: Vec<_> =
+            subtypes.iter().filter(|subtype| !controls::is_known(subtype)).collect();
+        assert!(unknown.is_empty(), "{cli:?} has subtypes without a decision: {unknown:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_workspace_acts_and_an_untrusted_one_is_told_of() {
+    for (argument, trusted) in [(None, false), (Some("--trust-workspace"), true)] {
+        let (env, api, stranger) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
+        let places = checkout::lay_out(&env, 1, stranger.url());
+        let launch = Launch::unrestricted(&env, &Cli::V2_1_329.path(), &api).mode("ask");
+        let launch = argument.into_iter().fold(launch, Launch::argument);
+        let relay = launch.start();
+        let mut client = Client::connect(relay.address()).await;
+        client.say("Hi").await;
+        client.turn().await;
+        let health = http::get(relay.address(), "/health").await.json();
+        assert_eq!(health["workspace_trusted"], trusted, "{health}");
+        let wants = &health["workspace_wants"];
+        assert_eq!(wants["mcp_servers"]["names"], json!(["evil"]), "{wants}");
+        assert_eq!(wants["hooks"]["count"], 4, "{wants}");
+        assert!(wants["helpers"]["names"].to_string().contains("apiKeyHelper"), "{wants}");
+        assert_eq!(places.ran("session-start"), trusted);
+        client.close().await;
+        relay.stop();
+    }
+}
