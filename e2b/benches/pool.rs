@@ -1,6 +1,6 @@
-//! Five hundred sandboxes at once, again and again, from one pool against a
-//! fake of the API in the same process: how long a round takes, and that the
-//! memory stays where it is.
+//! Repeated rounds of five hundred sandboxes from one pool against a fake of
+//! the API in the same process. Measures the time of a round and checks that
+//! memory does not grow.
 //!
 //!     cargo bench --package claude-relay-e2b --bench pool
 
@@ -18,9 +18,9 @@ use claude_relay_testing::e2b::{API_KEY, FakeE2b};
 
 const SANDBOXES: usize = 500;
 const ROUNDS: usize = 20;
-/// Rounds before the memory is taken for settled.
+/// Rounds before memory use should be stable.
 const WARM_UP: usize = 5;
-/// Memory that it may gain from then on.
+/// Most memory that later rounds may add.
 const MAX_GROWTH_KIB: u64 = 4096;
 
 #[tokio::main]
@@ -67,7 +67,8 @@ async fn main() {
     }
 }
 
-/// Memory that this process holds according to the kernel; 0 where there is no such file.
+/// Returns the resident memory of this process; 0 if the kernel does not report
+/// it.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

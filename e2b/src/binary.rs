@@ -1,4 +1,4 @@
-//! A built server, looked at before it is sent anywhere.
+//! Checks of a compiled server before it is uploaded.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,61 +6,61 @@ use std::time::Duration;
 use object::elf::{EM_X86_64, ET_DYN, ET_EXEC};
 use object::read::elf::{FileHeader, ProgramHeader};
 
-/// The loader that a Debian of this architecture has.
+/// Dynamic loader of a Debian of this architecture.
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
-/// How long `--version` may take.
+/// Time limit of `--version`.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a file is not the server for a sandbox.
+/// Reason for refusing a file as the server of a sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{path:?}: {problem}")]
     Io {
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         problem: std::io::Error,
     },
     /// Not a Linux executable.
     #[error("{path:?} is not an ELF executable: {problem}; build the server for Linux")]
     NotElf {
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// For other processors than a sandbox has.
+    /// The file is for another architecture.
     #[error("{path:?} is for another architecture ({machine}): sandboxes are x86_64")]
     Architecture {
-        /// Where.
+        /// The file.
         path: PathBuf,
         /// The number of the architecture in the file.
         machine: u16,
     },
-    /// Linked for another C library than the base image has.
+    /// The file needs another C library than the base image has.
     #[error(
         "{path:?} wants the loader {loader}, which a Debian does not have: link it statically, or against glibc"
     )]
     Loader {
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// What it wants.
+        /// The loader that it needs.
         loader: String,
     },
-    /// It does not run here, although it should.
+    /// The program fails on this machine, although it should run.
     #[error("{path:?} does not run: {problem}")]
     DoesNotRun {
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// What has happened.
+        /// The failure.
         problem: String,
     },
 }
 
-/// Checks that a file is an x86_64 Linux executable that a Debian can load,
-/// and runs `--version` if this machine is one that can. Returns what it
-/// says of itself, `None` if it was not run.
+/// Checks that a file is an x86_64 Linux executable that a Debian can load, and
+/// runs `--version` if this machine can. Returns its output, or `None` if it
+/// was not run.
 ///
 /// # Errors
 /// See [`BinaryError`].

@@ -1,4 +1,5 @@
-//! A whole build: asked for, files uploaded, started, watched to its end.
+//! A complete build of a template: request, upload of the files, start, and
+//! waiting for the end.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,93 +15,93 @@ use crate::templates::{
     BuildFailure, BuildLog, BuildStart, BuildState, BuildStatus, RequestedBuild, Size,
 };
 
-/// How long a build may take before it is no longer waited for. The server
-/// itself ends one after an hour.
-pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(75 * 60);
-/// The wait between two looks at a build, as the SDK has it.
+/// Default time limit of a build. The server itself cancels a build after an
+/// hour.
+pub const DEFAULT_BUILD_TIMEOUT: Duration = Duration::from_secs(75 * 60);
+/// Interval between two polls of a build, as in the SDK.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How many looks in a row may fail before the build is given up: one cut
-/// connection must not lose the sight of an hour's work.
+/// Number of failed polls in a row that ends the wait: one lost connection must
+/// not lose track of an hour's work.
 const MAX_FAILED_POLLS: u32 = 10;
-/// The wait after a failed look; grows with each.
+/// Delay after a failed poll; grows with each.
 const FAILED_POLL_WAIT: Duration = Duration::from_millis(500);
-/// How many lines of the failing step are kept for the end.
+/// Number of log lines of the failing step that are kept.
 const KEPT_LINES: usize = 200;
 
-/// What is built.
+/// A build to be made.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
-    /// Under which name.
+    /// The name of the template.
     pub name: TemplateName,
-    /// With which further tags.
+    /// Further tags.
     pub tags: Vec<Tag>,
-    /// How large its sandboxes are.
+    /// The size of its sandboxes.
     pub size: Size,
-    /// What it is made of.
+    /// The definition of the template.
     pub template: Template,
-    /// How long it is waited for.
-    pub patience: Duration,
+    /// The time limit of the wait for the build.
+    pub timeout: Duration,
 }
 
-/// What happens during a build, as it happens.
+/// Progress of a build.
 #[derive(Debug)]
 pub enum BuildEvent<'a> {
-    /// The files of a COPY step are read.
+    /// The files of a COPY step have been read.
     Packed {
         /// The step.
         copy: &'a Copy,
-        /// How many files it brings.
+        /// The number of its files.
         files: usize,
         /// The length of its archive.
         bytes: usize,
     },
-    /// The server knows of the build.
+    /// The server has accepted the build.
     Requested(&'a RequestedBuild),
-    /// An archive is on its way.
+    /// The upload of an archive begins.
     Uploading {
-        /// The step that it belongs to.
+        /// The step of the archive.
         copy: &'a Copy,
         /// Its length.
         bytes: usize,
     },
-    /// An archive was there already.
+    /// The server has the archive already.
     AlreadyThere(&'a Copy),
-    /// The build runs.
+    /// The build has started.
     Started,
-    /// A line of its log.
+    /// A line of the build's log.
     Log(&'a BuildLog),
-    /// One look at it failed; the next may not.
+    /// One poll failed; the next may succeed.
     PollFailed(&'a Error),
 }
 
-/// Why there is no template.
+/// Reason for a failed build.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The files of a COPY step cannot be sent. Nothing was.
+    /// The files of a COPY step cannot be sent. Nothing was uploaded.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// The API refused, or does not answer.
+    /// The API refused the request, or does not answer.
     #[error(transparent)]
     Api(#[from] Error),
     /// The build failed.
     #[error("{}", .0.failure.message)]
     Failed(Box<FailedBuild>),
-    /// It took too long. It may go on without being watched.
+    /// The build took too long. It may continue without being watched.
     #[error("build {build} is not done after {after:?}; it goes on without being watched")]
-    Patience {
+    TimedOut {
         /// The build's id.
         build: String,
-        /// How long was waited.
+        /// The time limit.
         after: Duration,
     },
 }
 
-/// A build that failed, with what is known about it.
+/// A failed build, with everything known about it.
 #[derive(Debug)]
 pub struct FailedBuild {
-    /// The server's account.
+    /// The server's report.
     pub failure: BuildFailure,
-    /// The step that failed, in words.
+    /// A description of the step that failed.
     pub step: Option<String>,
     /// The last lines of that step.
     pub output: Vec<BuildLog>,
@@ -115,8 +116,8 @@ pub async fn build(
     request: &BuildRequest,
     mut tell: impl FnMut(BuildEvent<'_>),
 ) -> Result<RequestedBuild, BuildError> {
-    // All files are read first: what cannot be sent must not leave a build
-    // behind that waits for ever.
+    // All files are read first: a file that cannot be sent must not leave
+    // behind a build that waits forever.
     let packed = pack(&request.template)?;
     for (copy, packed) in &packed {
         tell(BuildEvent::Packed { copy, files: packed.files, bytes: packed.archive.len() });
@@ -142,7 +143,7 @@ pub async fn build(
     Ok(build)
 }
 
-/// What a build would send, as JSON for people to read; nothing is sent.
+/// Returns the JSON that a build would send, for people to read. Sends nothing.
 ///
 /// # Errors
 /// [`ContextError`] if files cannot be read.
@@ -169,7 +170,7 @@ pub fn definition(request: &BuildRequest) -> Result<serde_json::Value, ContextEr
     }))
 }
 
-/// The digests and archives of all COPY steps, in their order.
+/// Returns the digests and archives of all COPY steps, in order.
 pub(crate) fn pack(template: &Template) -> Result<Vec<(&Copy, Packed)>, ContextError> {
     let copies = template.steps.iter().filter_map(|step| match &step.action {
         Action::Copy(copy) => Some(copy),
@@ -192,14 +193,14 @@ async fn watch(
     build: &RequestedBuild,
     tell: &mut impl FnMut(BuildEvent<'_>),
 ) -> Result<(), BuildError> {
-    let deadline = Instant::now() + request.patience;
+    let deadline = Instant::now() + request.timeout;
     let mut kept: VecDeque<BuildLog> = VecDeque::new();
     let mut offset = 0;
     let mut failed = 0;
     loop {
         if Instant::now() >= deadline {
-            let after = request.patience;
-            return Err(BuildError::Patience { build: build.build.clone(), after });
+            let after = request.timeout;
+            return Err(BuildError::TimedOut { build: build.build.clone(), after });
         }
         let status = match e2b.build_status(build, offset).await {
             Ok(status) => status,
@@ -222,8 +223,8 @@ async fn watch(
                 kept.pop_front();
             }
         }
-        // The end may be told before the last lines: read on until there are
-        // none left.
+        // The server may report the end before the last lines: read on until no
+        // lines are left.
         match status {
             BuildState::Ready if drained => return Ok(()),
             BuildState::Error if drained => {

@@ -1,21 +1,22 @@
-//! The sources of a git checkout: what git tracks, as it is on disk.
+//! Sources of a git checkout: the files that git tracks, as they are on disk.
 
 use std::path::{Path, PathBuf};
 
 use crate::context::{Context, ContextError, FileSet};
 
-/// The sources of a checkout, with what is worth saying about them.
+/// Sources of a checkout, with notes for the user.
 #[derive(Debug)]
 pub struct Checkout {
-    /// Where it is.
+    /// The top directory.
     pub root: PathBuf,
-    /// The commit it stands on; `None` before the first one.
+    /// The current commit; `None` before the first one.
     pub commit: Option<String>,
-    /// The tracked files, each name behind the given prefix.
+    /// The tracked files, each with the given prefix before its name.
     pub files: FileSet,
-    /// How many there are.
+    /// The number of files.
     pub count: usize,
-    /// Tracked files that differ from the commit. They go along as they are.
+    /// Tracked files that differ from the commit. They are included as they
+    /// are.
     pub dirty: Vec<String>,
     /// Tracked files that are not on disk. They are left out.
     pub missing: Vec<String>,
@@ -23,30 +24,30 @@ pub struct Checkout {
     pub untracked: Vec<String>,
 }
 
-/// Why the sources cannot be had.
+/// Reason for failing to read the sources.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckoutError {
     /// git cannot be started.
     #[error("git cannot be started: {0}; install it, or give a built server with --binary")]
     NoGit(std::io::Error),
-    /// git refuses, for instance because this is no checkout.
+    /// git fails, for instance because the directory is not a checkout.
     #[error(
         "{directory:?} is not a git checkout that can be read: {said}; name one with --checkout, or give a built server with --binary"
     )]
     Git {
-        /// Where it was asked.
+        /// The directory.
         directory: PathBuf,
-        /// What it said.
+        /// The error of git.
         said: String,
     },
-    /// A checkout of something else.
+    /// The directory is a checkout of another project.
     #[error(
         "{root:?} is a checkout, but has no {wanted}: name the one of claude-relay with --checkout"
     )]
     NotOurs {
-        /// Where it is.
+        /// The top directory.
         root: PathBuf,
-        /// What it lacks.
+        /// The missing file.
         wanted: &'static str,
     },
     /// A file that cannot be sent.
@@ -55,9 +56,10 @@ pub enum CheckoutError {
 }
 
 impl Checkout {
-    /// Reads what git tracks in the checkout around `directory`, less what a
-    /// `.dockerignore` at its top keeps out. Permissions are those that git
-    /// keeps, not those on disk, so that every machine gets the same digest.
+    /// Reads the files that git tracks in the checkout around `directory`,
+    /// except those that a `.dockerignore` at its top excludes. Permissions are
+    /// those in git, not those on disk, so that every machine gets the same
+    /// digest.
     ///
     /// # Errors
     /// See [`CheckoutError`]; a tracked symbolic link is one.
@@ -122,7 +124,7 @@ impl Checkout {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "reading a checkout is asking git")]
+#[expect(clippy::disallowed_methods, reason = "only git knows the tracked files")]
 fn git(directory: &Path, arguments: &[&str]) -> Result<String, CheckoutError> {
     let output = std::process::Command::new("git")
         .arg("-C")
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_checkout_of_ours_is_named() {
+    fn a_checkout_of_another_project_is_refused_by_name() {
         let error = Checkout::read(checkout().path(), "src", "server/Cargo.toml").unwrap_err();
         assert!(matches!(error, CheckoutError::NotOurs { .. }), "{error}");
         let error = Checkout::read(tempfile::tempdir().unwrap().path(), "s", "x").unwrap_err();

@@ -1,27 +1,26 @@
-//! What goes on behind a dropped guard or a lost answer, so that no kill is
-//! lost and not too many are under way.
+//! Background work after a dropped guard or a lost answer. No kill is lost, and
+//! the number of concurrent kills is limited.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
-/// How many kills of orphans and of dropped guards are under way at a time.
-pub const KILLS_AT_A_TIME: usize = 20;
+/// Maximum number of concurrent kills of orphans and of dropped guards.
+pub const MAX_CONCURRENT_KILLS: usize = 20;
 
-/// The tasks of one client that nobody holds.
+/// Background tasks of one client.
 pub(crate) struct Cleanup {
-    /// The kills that dropped guards have started and that must not be lost.
+    /// The kills that dropped guards have started; none of them may be lost.
     pub(crate) tasks: TaskTracker,
     kills: Semaphore,
 }
 
 impl Cleanup {
     pub(crate) fn new() -> Self {
-        Self { tasks: TaskTracker::new(), kills: Semaphore::new(KILLS_AT_A_TIME) }
+        Self { tasks: TaskTracker::new(), kills: Semaphore::new(MAX_CONCURRENT_KILLS) }
     }
 
-    /// A place among the kills that may be under way at a time: hundreds of
-    /// guards may be dropped at once.
-    pub(crate) async fn place_to_kill(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits for a permit to kill: hundreds of guards may be dropped at once.
+    pub(crate) async fn kill_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.kills.acquire().await.ok()
     }
 }

@@ -1,26 +1,26 @@
-//! The streams of the Connect protocol: messages of JSON, each in an
-//! envelope of a flag byte and a length. Pure: bytes in, messages out.
+//! Streams of the Connect protocol: JSON messages, each in an envelope of a
+//! flag byte and a length. Pure: bytes in, messages out.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// The longest message that is accepted from a sandbox.
+/// Longest message that is accepted from a sandbox.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4 << 20;
-/// The flag of the last message of a stream, which may hold an error.
+/// Flag of the last message of a stream, which may hold an error.
 const END_OF_STREAM: u8 = 0b10;
-/// The flag of a compressed message, which we never ask for.
+/// Flag of a compressed message, which this client never requests.
 const COMPRESSED: u8 = 0b01;
 const HEADER_BYTES: usize = 5;
 
 /// A message of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Envelope {
-    /// An ordinary message.
+    /// A message before the last.
     Message(Bytes),
-    /// The last one: `{}`, or `{"error":…}`.
+    /// The last message: `{}`, or `{"error":…}`.
     End(Bytes),
 }
 
-/// What is wrong with a stream.
+/// Reason for refusing a stream.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum BadEnvelope {
     #[error("a message announces {0} bytes, more than {MAX_MESSAGE_BYTES}")]
@@ -29,17 +29,18 @@ pub(crate) enum BadEnvelope {
     Compressed,
 }
 
-/// Puts one message into an envelope.
+/// Wraps one message in an envelope.
 pub(crate) fn envelope(message: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(HEADER_BYTES + message.len());
     bytes.put_u8(0);
-    // A request of ours is a path and a few flags, far below four gigabytes.
+    // A request of this client is a path and a few flags, far below four
+    // gigabytes.
     bytes.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
     bytes.put_slice(message);
     bytes.freeze()
 }
 
-/// Takes messages out of a stream that comes in pieces of any size.
+/// Decoder of a stream that arrives in chunks of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     buffer: BytesMut,
@@ -50,7 +51,7 @@ impl Decoder {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// The next whole message, `None` if there is none yet.
+    /// Returns the next complete message, or `None` if more bytes are needed.
     pub(crate) fn next(&mut self) -> Result<Option<Envelope>, BadEnvelope> {
         let Some(header) = self.buffer.first_chunk::<HEADER_BYTES>() else {
             return Ok(None);

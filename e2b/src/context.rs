@@ -1,4 +1,4 @@
-//! The directory that COPY steps take their files from, and which they are.
+//! Context directory of COPY steps and the selection of their files.
 
 mod error;
 mod file_set;
@@ -12,11 +12,11 @@ use crate::glob::Glob;
 pub use error::{ContextError, MAX_COPY_BYTES};
 pub use file_set::{FileSet, Packed};
 
-/// The deepest that directories are followed.
+/// Deepest nesting of directories that is followed.
 const MAX_DEPTH: usize = 100;
 
-/// A directory that COPY steps take files from, less what its
-/// `.dockerignore` keeps out.
+/// A directory with the files of COPY steps, except those that its
+/// `.dockerignore` excludes.
 #[derive(Clone, Debug)]
 pub struct Context {
     root: PathBuf,
@@ -24,7 +24,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context with the `.dockerignore` at its top, if there is one.
+    /// Opens a context with the `.dockerignore` at its top, if there is one.
     ///
     /// # Errors
     /// [`ContextError::Pattern`] and [`ContextError::Io`].
@@ -42,14 +42,14 @@ impl Context {
         Ok(Self { root: root.to_owned(), ignore })
     }
 
-    /// What the `.dockerignore` says.
+    /// Returns the patterns of the `.dockerignore`.
     #[must_use]
     pub fn ignore(&self) -> &DockerIgnore {
         &self.ignore
     }
 
-    /// The files of a source: a file, a directory with all that is in it, or
-    /// a pattern with `*`, `?`, `[…]` and `**`.
+    /// Returns the files of a source: a file, a directory with all its
+    /// contents, or a pattern with `*`, `?`, `[…]` and `**`.
     ///
     /// # Errors
     /// See [`ContextError`].
@@ -87,8 +87,8 @@ impl Context {
         Ok(set)
     }
 
-    /// Takes in what is below a directory, if it is wanted and not ignored.
-    /// All that is below a wanted directory is wanted.
+    /// Adds the contents of a directory that are wanted and not ignored.
+    /// Everything below a wanted directory is wanted.
     fn walk(
         &self,
         directory: &str,
@@ -128,7 +128,8 @@ impl Context {
     }
 }
 
-/// The parts of a relative path that stays inside, `None` if it does not.
+/// Returns the parts of a relative path, or `None` if it leads out of the
+/// context.
 fn inside(source: &str) -> Option<Vec<&str>> {
     if source.is_empty() || source.starts_with('/') || source.contains(['\0', '\n', '\r']) {
         return None;
@@ -150,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// The tree of the recordings, as far as its contents are known.
+    /// Builds the tree of the recordings, as far as its contents are known.
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let files: [(&str, &str, u32); 7] = [
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_a_directory_comes_along() {
+    fn a_directory_includes_everything_below_it() {
         let dir = tree();
         assert_eq!(names(dir.path(), "app/src").unwrap(), ["app/src", "app/src/B.rs"]);
         assert_eq!(names(dir.path(), "app/*.txt").unwrap(), ["app/a.txt", "app/ä file.txt"]);
@@ -236,7 +237,7 @@ mod tests {
                 assert!(matches!(error, ContextError::Symlink(_)), "{source}: {error}");
             }
             fs::write(dir.path().join(".dockerignore"), "app/link").unwrap();
-            assert!(names(dir.path(), "app").is_ok(), "an ignored link is no obstacle");
+            assert!(names(dir.path(), "app").is_ok(), "an ignored link is allowed");
         }
     }
 

@@ -1,15 +1,15 @@
-//! A template as a Dockerfile, for those who have Docker and not E2B.
+//! A template as a Dockerfile, for users of Docker without E2B.
 
 use std::fmt::Write;
 
 use crate::quote::quote;
 use crate::template::{Action, Base, DEFAULT_USER, Template};
 
-/// The Dockerfile that does what a template does. `comment` goes to its top,
+/// Returns a Dockerfile equivalent to a template. `comment` goes to its top,
 /// line by line.
 ///
-/// Sources come from the build context by the path that the step names; the
-/// user that E2B makes by itself is made by the first instruction.
+/// Sources come from the build context by the path in the step. The first
+/// instruction creates the user that E2B creates itself.
 #[must_use]
 pub fn dockerfile(template: &Template, comment: &str) -> String {
     let mut text = String::new();
@@ -33,7 +33,7 @@ pub fn dockerfile(template: &Template, comment: &str) -> String {
     let (mut user, mut shown) = (DEFAULT_USER.to_owned(), "root".to_owned());
     let mut copies = Vec::new();
     for step in &template.steps {
-        // Docker knows no RUN as somebody else, so the user changes before.
+        // Docker has no RUN as another user, so USER changes before it.
         let wanted = match &step.action {
             Action::Run { user: Some(other), .. } => other.clone(),
             Action::User(name) => {
@@ -71,7 +71,7 @@ pub fn dockerfile(template: &Template, comment: &str) -> String {
         line(&format!("HEALTHCHECK CMD {ready}"));
     }
     if let Some(start) = &template.start {
-        // `exec`, so that signals reach the program and not the shell.
+        // `exec` makes signals reach the program instead of the shell.
         let command = serde_json::Value::from(format!("exec {start}"));
         let _ = writeln!(text, "CMD [\"/bin/bash\", \"-l\", \"-c\", {command}]");
     }

@@ -1,14 +1,15 @@
-//! What a `.dockerignore` keeps out, by Docker's rules. Pure.
+//! Patterns of a `.dockerignore`, by Docker's rules. Pure.
 //!
 //! A line is a pattern relative to the top of the context. A pattern that
-//! fits a directory fits everything below it. The last line that fits
-//! decides, and one with `!` lets a path in again. No crate does this: the
+//! matches a directory matches everything below it. The last matching line
+//! decides, and a line with `!` includes a path again. No crate does this: the
+//! crates for `.gitignore` have other rules.
 //! ones for `.gitignore` have other rules.
 
 pub use crate::glob::BadPattern;
 use crate::glob::Glob;
 
-/// The patterns of a `.dockerignore`.
+/// Patterns of a `.dockerignore`.
 #[derive(Clone, Debug, Default)]
 pub struct DockerIgnore {
     rules: Vec<Rule>,
@@ -21,10 +22,10 @@ struct Rule {
 }
 
 impl DockerIgnore {
-    /// Reads the text of a `.dockerignore`.
+    /// Parses the text of a `.dockerignore`.
     ///
     /// # Errors
-    /// A line that Docker refuses too.
+    /// Returns an error for a line that Docker refuses too.
     pub fn parse(text: &str) -> Result<Self, BadPattern> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -43,8 +44,8 @@ impl DockerIgnore {
         Ok(Self { rules })
     }
 
-    /// Whether a path, relative to the top of the context and with slashes,
-    /// is kept out.
+    /// Returns whether a path is excluded. It is relative to the top of the
+    /// context and uses slashes.
     #[must_use]
     pub fn excludes(&self, path: &str) -> bool {
         let mut excluded = false;
@@ -56,8 +57,8 @@ impl DockerIgnore {
         excluded
     }
 
-    /// Whether something below an excluded directory may be let in again, so
-    /// that it has to be looked into.
+    /// Returns whether a later line may include something below an excluded
+    /// directory again, so that the directory has to be read.
     pub(crate) fn has_exceptions(&self) -> bool {
         self.rules.iter().any(|rule| rule.exception)
     }
@@ -70,7 +71,7 @@ impl Rule {
     }
 }
 
-/// A pattern without leading and trailing slashes, `.` and inner `..`.
+/// Cleans a pattern: removes leading and trailing slashes, `.` and inner `..`.
 fn clean(pattern: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in pattern.split('/') {
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_excludes_a_directory_excludes_what_is_below() {
+    fn a_pattern_that_excludes_a_directory_excludes_everything_below_it() {
         assert!(excluded("**/node_modules", "app/node_modules/dep/index.js"));
         assert!(excluded("target", "target/debug/x"));
         assert!(!excluded("target", "targets"));
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_refuses_is_refused() {
+    fn patterns_that_docker_refuses_are_refused() {
         assert_eq!(DockerIgnore::parse("!").unwrap_err(), BadPattern::Exception("!".into()));
         assert!(DockerIgnore::parse("[").is_err());
     }

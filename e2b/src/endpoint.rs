@@ -1,4 +1,4 @@
-//! How a port of a sandbox is reached.
+//! Addresses of the ports of a sandbox.
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -8,17 +8,17 @@ use crate::http::secret_header;
 use crate::sandbox::Sandbox;
 use crate::settings::{ENVD_PORT, Settings};
 
-/// The header that carries a sandbox's traffic token, on HTTP requests and on
-/// the upgrade to a WebSocket alike.
+/// Header of a sandbox's traffic token, for HTTP requests and WebSocket
+/// upgrades.
 pub const TRAFFIC_TOKEN_HEADER: &str = "e2b-traffic-access-token";
 
-/// Where a port of a sandbox is: an address and the headers that every
-/// request to it must carry. The API key is never among them.
+/// Address of a sandbox's port and the headers that every request to it must
+/// have. The API key is never among them.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     /// The address, `http` or `https`, with the path `/`.
     pub url: Url,
-    /// The headers. Those that are secret are marked as sensitive.
+    /// The headers. Secret ones are marked as sensitive.
     pub headers: HeaderMap,
 }
 
@@ -30,7 +30,7 @@ impl Endpoint {
         let url = match &settings.sandbox_url {
             Some(url) => url.clone(),
             None if settings.debug => parse(&format!("http://localhost:{port}"), &operation)?,
-            // E2B's own cloud has one address for the envd of all sandboxes.
+            // E2B's cloud has one address for the envd of all sandboxes.
             None if port == ENVD_PORT && Settings::shares_address(sandbox.domain()) => {
                 parse(&format!("https://sandbox.{}", sandbox.domain()), &operation)?
             }
@@ -51,7 +51,7 @@ impl Endpoint {
 }
 
 impl Sandbox {
-    /// Where one of its ports is reached and what a request must carry.
+    /// Returns the address and headers of one of its ports.
     ///
     /// # Errors
     /// [`Error::Malformed`] if the API's token or domain cannot be used.
@@ -63,15 +63,13 @@ impl Sandbox {
 fn parse(address: &str, operation: &str) -> Result<Url, Error> {
     Url::parse(address).map_err(|error| Error::Malformed {
         operation: operation.to_owned(),
-        problem: format!("{address}: {error}"),
+        source: format!("{address}: {error}").into(),
     })
 }
 
 fn header(value: &str, operation: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_str(value).map_err(|error| Error::Malformed {
-        operation: operation.to_owned(),
-        problem: error.to_string(),
-    })
+    HeaderValue::from_str(value)
+        .map_err(|error| Error::Malformed { operation: operation.to_owned(), source: error.into() })
 }
 
 #[cfg(test)]
@@ -80,8 +78,8 @@ mod tests {
 
     use crate::http::{Answer, E2b};
 
-    /// Where a port of a sandbox is, by the domain that the settings and the
-    /// API's answer name.
+    /// Returns the address of a port with the domain of the settings and of the
+    /// API's answer.
     fn address(settings: &[(&str, &str)], domain: Option<&str>, port: u16) -> String {
         let mut variables: BTreeMap<String, String> = settings
             .iter()
@@ -115,7 +113,7 @@ mod tests {
             address(&own, None, 49983),
             format!("https://49983-i1.self.example/ {routed}=49983")
         );
-        // The answer's domain beats the settings', an empty one does not.
+        // The answer's domain overrides the settings', unless it is empty.
         let eu = address(&own, Some("eu.example"), 3000);
         assert_eq!(eu, format!("https://3000-i1.eu.example/ {token}"));
         let empty = address(&own, Some(""), 3000);

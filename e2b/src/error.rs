@@ -1,24 +1,27 @@
-//! What can go wrong with a request, so that a caller can act on it.
+//! Errors of requests, one variant for each case that a caller handles
+//! differently.
 
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
-/// The longest text of a server that is kept. An error page can be any size.
+/// Longest text of a server that is kept. An error page can have any length.
 const MAX_MESSAGE_CHARS: usize = 2000;
-/// The words by which the API says that it had no room and started nothing.
+/// Error codes of the API for a lack of capacity, after which nothing was
+/// started.
 const CAPACITY_CODES: [&str; 3] =
     ["sandbox_capacity_unavailable", "sandbox_no_compatible_node", "sandbox_placement_timeout"];
 
-/// What a server said when it refused: its own words, with what was asked.
+/// Refusal by a server: its message and the operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What was asked, in words: `create a sandbox of "claude-agent-server"`.
+    /// A description of the operation: `create a sandbox of
+    /// "claude-agent-server"`.
     pub operation: String,
     /// The HTTP status.
     pub status: u16,
-    /// The API's machine-readable word, where it gives one, such as
+    /// The API's machine-readable code, if any, such as
     /// `sandbox_capacity_unavailable`; for envd the code of the call, such as
     /// `not_found`.
     pub error_code: Option<String>,
@@ -32,7 +35,10 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Why a request failed.
+/// Cause of an error, of any type.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Reason for a failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The settings cannot be used; nothing was sent.
@@ -41,7 +47,7 @@ pub enum Error {
     /// 401: the key is missing, malformed or unknown.
     #[error("{0} (check E2B_API_KEY)")]
     Unauthorized(Refusal),
-    /// 403: the team is blocked, or the thing belongs to another team.
+    /// 403: the team is blocked, or the object belongs to another team.
     #[error("{0}")]
     Forbidden(Refusal),
     /// 404: the sandbox, template or file does not exist.
@@ -51,83 +57,85 @@ pub enum Error {
     #[error("{0}")]
     Conflict(Refusal),
     /// 429: too many requests, sandboxes or builds. With `retry_after` the
-    /// request was already repeated as often as is allowed; without it a
-    /// limit of the account was reached, which waiting alone does not lift.
+    /// request was already repeated as often as allowed. Without it the account
+    /// has reached a limit, which waiting does not change.
     #[error("{refusal}")]
     RateLimited {
-        /// What the server said.
+        /// The refusal.
         refusal: Refusal,
-        /// What it asked to wait.
+        /// The delay that the server requested.
         retry_after: Option<Duration>,
     },
-    /// 503 or 504 for want of capacity. Nothing was started; trying later is safe.
+    /// 503 or 504 for lack of capacity. Nothing was started; a later retry is
+    /// safe.
     #[error("{0} (no capacity at the moment: try again later)")]
     Busy(Refusal),
-    /// Another 4xx: the request itself is wrong.
+    /// Another 4xx: the request itself is invalid.
     #[error("{0}")]
     Rejected(Refusal),
     /// Another 5xx. It is not known whether the request had an effect.
     #[error("{0} (the server failed; whether the request had an effect is not known)")]
     Failed(Refusal),
-    /// The edge in front of the sandboxes knows no such sandbox: it was
-    /// killed, its time ran out, or it is paused.
+    /// The sandbox proxy does not know the sandbox: it was killed, its time ran
+    /// out, or it is paused.
     #[error("sandbox {sandbox} is gone: it was killed, paused, or its time ran out ({message})")]
     SandboxGone {
         /// The sandbox's id.
         sandbox: String,
-        /// The edge's own words.
+        /// The proxy's message.
         message: String,
     },
-    /// The sandbox runs, but nothing listens on the port, or not yet.
+    /// The sandbox runs, but nothing listens on the port yet.
     #[error("sandbox {sandbox} runs, but nothing listens on its port {port}")]
     PortClosed {
         /// The sandbox's id.
         sandbox: String,
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
     },
-    /// No answer: the connection could not be made or was cut. Whether the
-    /// request had an effect is known only if `sent` is false.
-    #[error("cannot {operation}: no answer from {host}: {problem}")]
+    /// No answer: the connection failed or was cut. The request certainly had
+    /// no effect only if `sent` is false.
+    #[error("cannot {operation}: no answer from {host}: {}", innermost(.source))]
     Unreachable {
-        /// What was asked.
+        /// A description of the operation.
         operation: String,
-        /// Where it was asked.
+        /// The host.
         host: String,
-        /// Whether any of the request may have been sent.
+        /// Set if the request may have been sent.
         sent: bool,
-        /// What the transport says.
-        problem: String,
+        /// The error of the transport.
+        source: reqwest::Error,
     },
-    /// No whole answer in time. Whether the request had an effect is not known.
+    /// No complete answer within the time limit. The request may have had an
+    /// effect.
     #[error("cannot {operation}: no answer within {after:?}")]
     TimedOut {
-        /// What was asked.
+        /// A description of the operation.
         operation: String,
-        /// How long was waited.
+        /// The time limit.
         after: Duration,
     },
-    /// The answer is not what the specification says.
-    #[error("cannot {operation}: the answer was not understood: {problem}")]
+    /// The answer does not match the specification.
+    #[error("cannot {operation}: the answer was not understood: {source}")]
     Malformed {
-        /// What was asked.
+        /// A description of the operation.
         operation: String,
-        /// What is wrong with the answer.
-        problem: String,
+        /// The problem with the answer.
+        source: Cause,
     },
-    /// An argument that must not be sent, such as a path with a NUL in it.
+    /// An argument that cannot be sent, such as a path with a NUL in it.
     #[error("{0}")]
     Argument(String),
     /// TLS could not be set up, for instance because the machine has no
     /// certificates.
     #[error("TLS could not be set up: {0}")]
-    Tls(String),
+    Tls(#[source] Cause),
 }
 
 impl Error {
-    /// Which error an answer with a status from 300 on is. For answers of the
-    /// control plane, of envd, and of the edge that stands before a sandbox
-    /// and answers in its place, also to the upgrade of a WebSocket.
+    /// Returns the error for an answer with a status from 300 on: one of the
+    /// control plane, of envd, or of the sandbox proxy, which answers in place
+    /// of a sandbox, also to WebSocket upgrades.
     #[must_use]
     pub fn of_answer(operation: &str, status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
         #[derive(Default, Deserialize)]
@@ -136,9 +144,9 @@ impl Error {
             message: Option<String>,
             #[serde(rename = "error_code")]
             error_code: Option<String>,
-            // Of the control plane a number, of envd's calls a word.
+            // A number from the control plane, a string from envd.
             code: Option<serde_json::Value>,
-            // Only the edge says these two.
+            // Only the sandbox proxy sends these two.
             sandbox_id: Option<String>,
             port: Option<u16>,
         }
@@ -172,7 +180,7 @@ impl Error {
         }
     }
 
-    /// What the server said, if it is the one that refused.
+    /// Returns the refusal, if a server refused the request.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -188,8 +196,8 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed later and repeating it does no
-    /// harm when it has no effect besides its answer.
+    /// Returns whether the same request may succeed later and can be repeated
+    /// safely if it has no effect besides its answer.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -203,7 +211,12 @@ impl Error {
     }
 }
 
-/// Cuts a server's text to what is kept of it.
+/// Returns the innermost cause of an error, the only one that says what failed.
+fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
+}
+
+/// Cuts a server's text to the length that is kept.
 pub(crate) fn cut(text: &str) -> String {
     claude_relay_protocol::text::cut(text, MAX_MESSAGE_CHARS).into_owned()
 }
@@ -230,7 +243,7 @@ mod tests {
     fn only_a_named_want_of_capacity_counts_as_busy() {
         let named = r#"{"code":503,"message":"full","error_code":"sandbox_capacity_unavailable"}"#;
         assert!(matches!(refusal_of(503, named), Error::Busy(_)));
-        // A gateway's own 504 says nothing about what became of the request.
+        // A gateway's own 504 does not tell whether the request had an effect.
         assert!(matches!(refusal_of(504, r#"{"code":504,"message":"x"}"#), Error::Failed(_)));
     }
 

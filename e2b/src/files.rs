@@ -17,16 +17,16 @@ use crate::sandbox::Sandbox;
 use crate::settings::ENVD_PORT;
 use crate::watch::Watch;
 
-/// The largest file that [`Files::read`] takes into memory.
+/// Largest file that [`Files::read`] accepts.
 pub const MAX_READ_BYTES: usize = 256 << 20;
-/// The longest answer to a call.
+/// Longest answer to a call.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// How often a watched directory's stream shows that it lives.
+/// Interval of the keep-alive messages of a watch.
 const KEEPALIVE_SECONDS: u16 = 50;
-/// How long the first message of a watch may take.
+/// Time limit of the first message of a watch.
 const WATCH_START: Duration = Duration::from_secs(30);
 
-/// The files of one sandbox.
+/// Files of one sandbox.
 #[derive(Clone, Debug)]
 pub struct Files {
     e2b: E2b,
@@ -34,7 +34,7 @@ pub struct Files {
     user: Option<String>,
 }
 
-/// What a path is.
+/// Type of a directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub enum EntryKind {
     /// A file.
@@ -46,7 +46,7 @@ pub enum EntryKind {
     /// A symbolic link.
     #[serde(rename = "FILE_TYPE_SYMLINK")]
     Symlink,
-    /// Something else, or something newer than this library.
+    /// Another type, or one newer than this library.
     #[serde(other)]
     Other,
 }
@@ -57,9 +57,9 @@ pub enum EntryKind {
 pub struct Entry {
     /// Its name in its directory.
     pub name: String,
-    /// Its whole path.
+    /// Its full path.
     pub path: String,
-    /// What it is.
+    /// Its type.
     #[serde(rename = "type")]
     pub kind: EntryKind,
     /// Its length in bytes.
@@ -74,7 +74,7 @@ pub struct Entry {
     /// Its group's name.
     #[serde(default)]
     pub group: String,
-    /// What it points to, if it is a symbolic link.
+    /// The target of a symbolic link.
     pub symlink_target: Option<String>,
 }
 
@@ -84,7 +84,7 @@ struct OneEntry {
 }
 
 impl Sandbox {
-    /// Its files, as its default user.
+    /// Returns its files, accessed as its default user.
     ///
     /// # Errors
     /// [`Error::Malformed`] if the API's token or domain cannot be used.
@@ -103,14 +103,15 @@ impl Files {
         Ok(Self { e2b: sandbox.e2b.clone(), endpoint, user: None })
     }
 
-    /// The same files as another user of the sandbox, such as `root`.
+    /// Returns the same files, accessed as another user of the sandbox, such as
+    /// `root`.
     #[must_use]
     pub fn as_user(&self, user: &str) -> Self {
         Self { user: Some(user.to_owned()), ..self.clone() }
     }
 
-    /// Writes a file, making the directories above it and replacing what was
-    /// there.
+    /// Writes a file. Creates missing directories above it and replaces an
+    /// existing file.
     ///
     /// # Errors
     /// See [`Error`].
@@ -122,7 +123,7 @@ impl Files {
     /// Writes several files in one request.
     ///
     /// # Errors
-    /// See [`Error`]. Some of the files may have been written then.
+    /// See [`Error`]. Some of the files may have been written.
     pub async fn write_all(&self, files: &[(&str, &[u8])]) -> Result<(), Error> {
         if files.is_empty() {
             return Ok(());
@@ -130,10 +131,10 @@ impl Files {
         self.upload(format!("write {} files", files.len()), &[], files).await
     }
 
-    /// Reads a whole file of at most [`MAX_READ_BYTES`].
+    /// Reads an entire file of at most [`MAX_READ_BYTES`].
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is none.
+    /// [`Error::NotFound`] if it does not exist.
     pub async fn read(&self, path: &str) -> Result<Bytes, Error> {
         check_path(path)?;
         let operation = format!("read {path:?}");
@@ -149,10 +150,10 @@ impl Files {
         Ok(self.e2b.send(request).await?.body)
     }
 
-    /// What is in a directory, `depth` levels deep; 1 is the directory alone.
+    /// Lists a directory, `depth` levels deep; 1 is the directory alone.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is none.
+    /// [`Error::NotFound`] if it does not exist.
     pub async fn list(&self, path: &str, depth: u32) -> Result<Vec<Entry>, Error> {
         #[derive(Deserialize)]
         struct Entries {
@@ -165,10 +166,10 @@ impl Files {
         Ok(answer.json::<Entries>(&operation)?.entries)
     }
 
-    /// What a path is.
+    /// Returns the entry at a path.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is nothing.
+    /// [`Error::NotFound`] if it does not exist.
     pub async fn stat(&self, path: &str) -> Result<Entry, Error> {
         let body = serde_json::json!({ "path": checked(path)? });
         let operation = format!("look at {path:?}");
@@ -176,7 +177,7 @@ impl Files {
         Ok(answer.json::<OneEntry>(&operation)?.entry)
     }
 
-    /// Makes a directory and those above it. `false` if it was there already.
+    /// Creates a directory and those above it. Returns `false` if it existed.
     ///
     /// # Errors
     /// See [`Error`].
@@ -192,13 +193,13 @@ impl Files {
     /// Moves a file or directory.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is nothing at `from`.
+    /// [`Error::NotFound`] if `from` does not exist.
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let body = serde_json::json!({ "source": checked(from)?, "destination": checked(to)? });
         self.call(format!("move {from:?} to {to:?}"), "Move", &body).await.map(drop)
     }
 
-    /// Removes a file, or a directory with all that is in it.
+    /// Removes a file, or a directory with all its contents.
     ///
     /// # Errors
     /// See [`Error`].
@@ -207,12 +208,12 @@ impl Files {
         self.call(format!("remove {path:?}"), "Remove", &body).await.map(drop)
     }
 
-    /// Tells of every change in a directory from now on; with `recursive`
-    /// also below it. The watch is set when this returns. `lifetime` bounds
-    /// it on the sandbox's side; `None` is as long as the sandbox.
+    /// Watches a directory for changes, with `recursive` also the directories
+    /// below it. The watch is active when this returns. `lifetime` limits it on
+    /// the sandbox's side; `None` means the lifetime of the sandbox.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no such directory.
+    /// [`Error::NotFound`] if the directory does not exist.
     pub async fn watch(
         &self,
         path: &str,
@@ -344,7 +345,7 @@ fn checked(path: &str) -> Result<&str, Error> {
     check_path(path).map(|()| path)
 }
 
-/// A length: in JSON the 64-bit numbers of envd's calls are texts.
+/// Parses a length: in JSON, envd writes 64-bit numbers as strings.
 fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

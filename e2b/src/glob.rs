@@ -1,8 +1,8 @@
-//! Patterns over paths as Docker has them: `*` and `?` stop at a slash, `**`
-//! does not, `[a-z]` and `[^a-z]` are one character, `\` takes the next one
-//! as it is. Pure.
+//! Patterns for paths in Docker's syntax: `*` and `?` stop at a slash, `**`
+//! does not, `[a-z]` and `[^a-z]` match one character, `\` makes the next
+//! character literal. Pure.
 
-/// A pattern, ready to be matched.
+/// A parsed pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Glob {
     tokens: Vec<Token>,
@@ -15,7 +15,7 @@ enum Token {
     One,
     /// `*`
     Segment,
-    /// `**/`: any number of whole directories, none included.
+    /// `**/`: any number of whole directories, including none.
     Directories,
     /// `**` at the end, or before plain text at the start: anything.
     Everything,
@@ -29,7 +29,7 @@ enum Token {
 /// A pattern that Docker refuses too.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadPattern {
-    /// `[` without `]`, an empty class, or a range that runs backwards.
+    /// `[` without `]`, an empty class, or a reversed range.
     #[error("{0:?} has a broken character class")]
     Class(String),
     /// A `\` with nothing after it.
@@ -53,7 +53,7 @@ impl Glob {
                     let plain = |text: &str| !text.contains(['*', '?', '[', '\\']);
                     match rest.peek() {
                         None => Token::Everything,
-                        // Docker compares the end of the path alone here.
+                        // Docker compares only the end of the path here.
                         Some(_) if tokens.is_empty() && !slash && plain(&pattern[2..]) => {
                             Token::Everything
                         }
@@ -74,7 +74,7 @@ impl Glob {
 
     pub(crate) fn matches(&self, path: &str) -> bool {
         let path: Vec<char> = path.chars().collect();
-        // Which places of the path the tokens so far can have led to. One
+        // Positions of the path that the tokens so far can have reached. One
         // pass for each token, so no pattern can take exponential time.
         let mut reached = vec![false; path.len() + 1];
         reached[0] = true;

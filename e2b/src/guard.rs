@@ -1,8 +1,8 @@
-//! A sandbox that does not outlive its owner.
+//! Guards: a sandbox does not outlive the guard that holds it.
 //!
-//! Creating one and losing hold of it, by an error or because a future was
-//! dropped in the middle, would leave it running and costing until its time
-//! is over. A guard kills it instead.
+//! Without a guard, an error or a dropped future after the creation would leave
+//! the sandbox running, and costing, until its time runs out. A guard kills it
+//! instead.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::orphans::{OWNER, OWNER_MARK, START_MARK};
 use crate::sandbox::{NewSandbox, Sandbox};
 use crate::sandboxes::Filter;
 
-/// When it is looked for a sandbox whose creation was not answered: it may
+/// Times of the searches for a sandbox whose creation was not answered: it may
 /// appear a while after the connection was cut.
 const LOOK_AFTER: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(5), Duration::from_secs(30)];
 
-/// Holds a sandbox and kills it when dropped, unless it was taken out with
-/// [`Guard::keep`]. The kill runs as a task of the runtime: wait for it with
+/// Owner of a sandbox that kills it when dropped, unless [`Guard::keep`] has
+/// taken it out. The kill runs as a task of the runtime: wait for it with
 /// [`E2b::wait_for_cleanup`] before the process ends.
 pub struct Guard {
     sandbox: Option<Sandbox>,
-    /// What the end of the sandbox sets free.
+    /// Dropped after the end of the sandbox.
     held: Option<Box<dyn Send + Sync>>,
 }
 
@@ -33,27 +33,27 @@ impl std::fmt::Debug for Guard {
 }
 
 impl Guard {
-    /// Takes charge of a sandbox.
+    /// Takes ownership of a sandbox.
     #[must_use]
     pub fn new(sandbox: Sandbox) -> Self {
         Self { sandbox: Some(sandbox), held: None }
     }
 
-    /// Holds something until the sandbox is gone or kept, such as its place
-    /// among those that may live at once.
+    /// Holds a value until the sandbox is gone or kept, such as its permit in a
+    /// pool.
     #[must_use]
     pub fn holding(mut self, held: impl Send + Sync + 'static) -> Self {
         self.held = Some(Box::new(held));
         self
     }
 
-    /// The sandbox.
+    /// Returns the sandbox.
     #[must_use]
     pub fn sandbox(&self) -> Option<&Sandbox> {
         self.sandbox.as_ref()
     }
 
-    /// Takes the sandbox out: from now on its end is the caller's business.
+    /// Takes the sandbox out: from now on the caller has to kill it.
     #[must_use]
     pub fn keep(mut self) -> Option<Sandbox> {
         self.sandbox.take()
@@ -74,7 +74,7 @@ impl Drop for Guard {
             let sandbox = sandbox.clone();
             async move {
                 let _held = held;
-                let _place = sandbox.e2b().cleanup().place_to_kill().await;
+                let _permit = sandbox.e2b().cleanup().kill_permit().await;
                 if let Err(error) = sandbox.kill().await {
                     tracing::error!(id = %sandbox.id(), %error, "a dropped sandbox could not be killed: it lives until its time is over");
                 }
@@ -85,13 +85,13 @@ impl Drop for Guard {
 }
 
 impl E2b {
-    /// Creates a sandbox that is killed when its guard is dropped. Dropping
-    /// the returned future is safe too: the request goes on to its end, and
-    /// what it made is killed. When the answer is lost, what may have been
-    /// made is looked for by a mark of its own and killed.
+    /// Creates a sandbox that is killed when its guard is dropped. Dropping the
+    /// returned future is safe too: the request continues to its end, and its
+    /// sandbox is killed. After a lost answer, a background task finds the
+    /// sandbox by a unique mark and kills it.
     ///
     /// # Errors
-    /// As [`E2b::create`].
+    /// Same as [`E2b::create`].
     pub async fn create_guarded(&self, new: &NewSandbox) -> Result<Guard, Error> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let (e2b, mut new) = (self.clone(), new.clone());
@@ -102,8 +102,8 @@ impl E2b {
         self.cleanup().tasks.spawn(async move {
             let created = e2b.create(&new).await;
             let lost = created.as_ref().is_err_and(may_have_been_made);
-            // If nobody waits any more the guard comes back in the error and
-            // is dropped here, which kills the sandbox.
+            // If the receiver is gone, the error contains the guard. It is
+            // dropped here, which kills the sandbox.
             drop(sender.send(created.map(Guard::new)));
             if lost {
                 e2b.kill_lost(&start).await;
@@ -111,11 +111,11 @@ impl E2b {
         });
         receiver.await.unwrap_or(Err(Error::Malformed {
             operation,
-            problem: "the runtime ended before the answer came".to_owned(),
+            source: "the runtime ended before the answer came".into(),
         }))
     }
 
-    /// Kills what a create without an answer has made after all.
+    /// Kills the sandbox of a create request without an answer.
     async fn kill_lost(&self, start: &str) {
         let metadata = [(START_MARK.to_owned(), start.to_owned())].into();
         let filter = Filter { metadata, states: Vec::new() };
@@ -138,19 +138,19 @@ impl E2b {
         }
     }
 
-    /// Waits until everything that dropped guards and lost answers set going
-    /// is done, at most `patience`. Whether it is done by then. Guards may
-    /// still be made and dropped afterwards.
-    pub async fn wait_for_cleanup(&self, patience: Duration) -> bool {
+    /// Waits until the background work of dropped guards and lost answers is
+    /// done, at most `timeout`. Returns whether it is done. Guards may still be
+    /// made and dropped afterwards.
+    pub async fn wait_for_cleanup(&self, timeout: Duration) -> bool {
         let tasks = &self.cleanup().tasks;
         tasks.close();
-        let done = tokio::time::timeout(patience, tasks.wait()).await.is_ok();
+        let done = tokio::time::timeout(timeout, tasks.wait()).await.is_ok();
         tasks.reopen();
         done
     }
 }
 
-/// Whether a failed create may have made a sandbox all the same.
+/// Returns whether a failed create request may have made a sandbox.
 fn may_have_been_made(error: &Error) -> bool {
     match error {
         Error::Unreachable { sent, .. } => *sent,

@@ -1,6 +1,6 @@
-//! One request and its answer: what is sent along, how long is waited, what
-//! is repeated, and which error a refusal becomes. The API key is put on a
-//! request in one place here, for the control plane alone.
+//! HTTP client: sends one request with its headers, time limit and retries, and
+//! turns a refusal into an error. The API key is attached in one place here,
+//! for the control plane alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,30 +17,29 @@ use crate::cleanup::Cleanup;
 use crate::error::Error;
 use crate::settings::Settings;
 
-/// How often a request is repeated at most. Repeated are only answers that
-/// prove that nothing has happened: a rate limit that says when to come back,
-/// and a want of capacity that the API names as such.
+/// Maximum number of retries. Only answers that prove that nothing happened are
+/// retried: a rate limit with a time, and a lack of capacity that the API names
+/// as such.
 pub const MAX_RETRIES: u32 = 3;
-/// The first wait before a request is repeated for want of capacity; doubled
-/// each time.
+/// First delay of a retry for lack of capacity; doubled each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-/// The longest such wait.
+/// Longest such delay.
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
-/// The longest JSON answer that is read.
+/// Longest JSON answer that is accepted.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// How long making a connection may take.
+/// Time limit of a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How many connections to one host are kept for later.
+/// Number of idle connections that are kept per host.
 const MAX_IDLE_CONNECTIONS: usize = 32;
-/// Our own name. It must not begin like an official SDK's, whose version
-/// selects how a template is built, nor hold the name of a browser, for which
-/// the edge makes its errors HTML.
+/// `User-Agent` of this client. It must not begin like that of an official SDK,
+/// whose version selects how a template is built, nor contain the name of a
+/// browser, for which the sandbox proxy sends errors as HTML.
 const USER_AGENT: &str = concat!("claude-relay-e2b/", env!("CARGO_PKG_VERSION"));
 
-/// For a request without a body: the type that there is none of.
+/// `Content-Type` of a request without a body, as the SDK sends it.
 pub(crate) const NO_BODY: Option<&()> = None;
 
-/// A client of one E2B account. Cheap to clone; clones share connections.
+/// Client of one E2B account. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct E2b {
     inner: Arc<Inner>,
@@ -58,40 +57,39 @@ impl std::fmt::Debug for E2b {
     }
 }
 
-/// A request that is ready but for the secrets of its receiver.
+/// A request without the receiver's secrets.
 pub(crate) struct Request {
     pub(crate) operation: String,
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
-    /// How much of an answer is read.
+    /// The longest answer that is accepted.
     pub(crate) limit: usize,
-    /// How long all of it may take; `None` is as the settings say.
+    /// The time limit of the whole request; `None` means that of the settings.
     pub(crate) within: Option<Duration>,
 }
 
-/// A whole answer with a status below 300.
+/// A complete answer with a status below 300.
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl E2b {
-    /// A client with these settings. Nothing is sent yet.
+    /// Creates a client with these settings. Sends nothing.
     ///
     /// # Errors
-    /// [`Error::Tls`] if no TLS is to be had on this machine.
+    /// [`Error::Tls`] if TLS cannot be set up on this machine.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let tls = |problem: &dyn std::fmt::Display| Error::Tls(problem.to_string());
-        // The provider is named instead of installed for the whole process:
-        // a library has no business with a process's globals.
+        // The provider is passed instead of being installed for the whole
+        // process: a library must not change the globals of a process.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
-            .map_err(|error| tls(&error))?;
+            .map_err(|error| Error::Tls(error.into()))?;
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| tls(&error))?
+            .map_err(|error| Error::Tls(error.into()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
@@ -100,14 +98,14 @@ impl E2b {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .user_agent(USER_AGENT)
-            // A redirect would take the key along to wherever it points.
+            // A redirect would send the key to another address.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|error| tls(&error))?;
+            .map_err(|error| Error::Tls(error.into()))?;
         Ok(Self { inner: Arc::new(Inner { settings, http, cleanup: Cleanup::new() }) })
     }
 
-    /// A client with settings from the environment alone.
+    /// Creates a client with settings from the environment alone.
     ///
     /// # Errors
     /// [`Error::Settings`] and [`Error::Tls`].
@@ -115,18 +113,18 @@ impl E2b {
         Self::new(crate::settings::Options::default().resolve()?)
     }
 
-    /// The settings of this client.
+    /// Returns the settings of this client.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
 
-    /// What dropped guards and lost answers have set going.
+    /// Returns the background tasks of dropped guards and lost answers.
     pub(crate) fn cleanup(&self) -> &Cleanup {
         &self.inner.cleanup
     }
 
-    /// Calls the control plane: the one place where the key is attached.
+    /// Calls the control plane: the only place where the key is attached.
     pub(crate) async fn api(
         &self,
         operation: String,
@@ -161,7 +159,7 @@ impl E2b {
         .await
     }
 
-    /// Sends a request until it is answered for good.
+    /// Sends a request, with retries, until the final answer.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
         let within = request.within.or(self.inner.settings.request_timeout);
         let deadline = within.map(|wait| Instant::now() + wait);
@@ -211,8 +209,8 @@ impl E2b {
         })
     }
 
-    /// Sends a request and returns as soon as its status is there, whatever
-    /// it is; for streams and for bodies that are not JSON.
+    /// Sends a request and returns after the response head, whatever the
+    /// status; for streams and for bodies that are not JSON.
     pub(crate) async fn open(&self, request: &Request) -> Result<reqwest::Response, Error> {
         let mut builder = self
             .inner
@@ -223,42 +221,41 @@ impl E2b {
             builder = builder.header(ACCEPT, "application/json");
         }
         if let Some(body) = &request.body {
-            // A body of known size has a Content-Length: the storage that
-            // takes a template's files does not take chunks.
+            // A body of known size has a Content-Length: the storage for a
+            // template's files does not accept chunked bodies.
             builder = builder.body(body.clone());
         }
-        builder.send().await.map_err(|error| unreachable(&request.operation, &request.url, &error))
+        builder.send().await.map_err(|error| unreachable(&request.operation, &request.url, error))
     }
 }
 
 impl Answer {
-    /// The body as the type that the specification says.
+    /// Parses the body as the type in the specification.
     pub(crate) fn json<T: DeserializeOwned>(&self, operation: &str) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| Error::Malformed {
             operation: operation.to_owned(),
-            problem: error.to_string(),
+            source: error.into(),
         })
     }
 }
 
-/// A secret as a header value that no debug output shows.
+/// Returns a secret as a header value that debug output hides.
 pub(crate) fn secret_header(secret: &Secret, operation: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| Error::Malformed {
         operation: operation.to_owned(),
-        problem: "a token cannot be a header value".to_owned(),
+        source: "a token cannot be a header value".into(),
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 pub(crate) fn json(operation: &str, body: &impl Serialize) -> Result<Bytes, Error> {
-    serde_json::to_vec(body).map(Bytes::from).map_err(|error| Error::Malformed {
-        operation: operation.to_owned(),
-        problem: error.to_string(),
-    })
+    serde_json::to_vec(body)
+        .map(Bytes::from)
+        .map_err(|error| Error::Malformed { operation: operation.to_owned(), source: error.into() })
 }
 
-/// Reads a body up to a bound.
+/// Reads a body up to a limit.
 pub(crate) async fn read(
     mut response: reqwest::Response,
     limit: usize,
@@ -267,32 +264,28 @@ pub(crate) async fn read(
     let url = response.url().clone();
     let mut body = Vec::new();
     loop {
-        let chunk = response.chunk().await.map_err(|error| unreachable(operation, &url, &error))?;
+        let chunk = response.chunk().await.map_err(|error| unreachable(operation, &url, error))?;
         let Some(chunk) = chunk else {
             return Ok(body.into());
         };
         if body.len() + chunk.len() > limit {
             return Err(Error::Malformed {
                 operation: operation.to_owned(),
-                problem: format!("it is longer than {limit} bytes"),
+                source: format!("it is longer than {limit} bytes").into(),
             });
         }
         body.extend_from_slice(&chunk);
     }
 }
 
-fn unreachable(operation: &str, url: &Url, error: &reqwest::Error) -> Error {
-    // The innermost cause is the one that tells something; the address is
-    // told as a host only, since a query may hold a signature.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
+/// Returns the error for a lost connection. It names only the host: a query may
+/// hold a signature.
+fn unreachable(operation: &str, url: &Url, error: reqwest::Error) -> Error {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     Error::Unreachable {
         operation: operation.to_owned(),
         host: format!("{}{port}", url.host_str().unwrap_or_default()),
         sent: !error.is_connect(),
-        problem: cause.to_string(),
+        source: error.without_url(),
     }
 }

@@ -1,9 +1,8 @@
-//! E2B for claude-relay: sandboxes in the cloud, and the template that they
-//! start from.
+//! E2B for claude-relay: sandboxes in the cloud, and their template.
 //!
-//! A small typed client of E2B's control plane and of envd, the agent of E2B
-//! in each sandbox. It does what the official SDKs do on the wire, and leaves
-//! nothing behind: a sandbox that nobody holds any more is killed.
+//! A small typed client of E2B's control plane and of envd, E2B's agent in each
+//! sandbox. It sends the same requests as the official SDKs and kills every
+//! sandbox whose guard is dropped.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), claude_relay_e2b::Error> {
@@ -25,21 +24,22 @@
 //!
 //! In reading order:
 //!
-//! * asking: [`settings`] and the environment, [`error`], [`http`] where the
-//!   key is attached and a request repeated;
+//! * requests: [`settings`] and the environment, [`error`], [`http`] with the
+//!   key and the retries;
 //! * sandboxes: [`sandbox`], [`sandboxes`] with the calls, [`endpoint`] of
 //!   their ports, [`files`] and [`watch`] through envd;
-//! * many of them: [`guard`], [`orphans`], [`pool`];
+//! * many sandboxes: [`guard`], [`orphans`], [`pool`];
 //! * templates: the definition in [`template`], its files in [`context`], the
-//!   calls in [`templates`], a whole [`build`];
-//! * the relay's template: [`relay`], its names in [`template_defaults`], [`checkout`] and [`binary`] what goes in, [`dockerfile`] the same for
-//!   Docker, [`rehearsal`] without a cloud.
+//!   calls in [`templates`], a complete [`build`];
+//! * the relay's template: [`relay`], its names in [`template_defaults`], its
+//!   contents in [`checkout`] and [`binary`], a Docker version in
+//!   [`dockerfile`], a [`rehearsal`] without a cloud.
 //!
-//! Features: `template` for what is about templates, `cli` (default) for the
-//! program too. Who only uses sandboxes needs neither.
+//! Features: `template` for everything about templates, `cli` (default) for the
+//! program too. To use sandboxes alone, neither is needed.
 //!
-//! Only [`settings`] reads the environment. Nothing here knows the relay's
-//! own wire.
+//! Only [`settings`] reads the environment. Nothing here depends on the relay's
+//! own wire protocol.
 
 #[cfg(feature = "template")]
 pub mod binary;

@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let text = claude_relay_e2b::strip_ansi::strip_ansi(failure.text());
-            // Nothing can be done if nobody reads it.
+            // Nothing can be done if stderr is closed.
             let _ = writeln!(std::io::stderr(), "claude-relay-e2b: {text}");
             ExitCode::from(failure.code())
         }
@@ -42,7 +42,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     Ok(std::io::stdout().write_all(&text)?)
 }
 
-/// Each command has a page of its own, as its parent's page refers to it.
+/// Each command has its own page, as its parent's page refers to it.
 fn man(name: Option<&str>) -> Result<(), Failure> {
     let mut root = Arguments::command();
     root.build();

@@ -1,8 +1,8 @@
-//! The body of a form with files in it.
+//! Body of a multipart form with files.
 
-/// Several files as parts of one form field, each under its whole path.
-/// Returns the boundary and the body. The boundary is one that occurs in no
-/// file: it needs no randomness, and the same files give the same bytes.
+/// Encodes files as parts of one form field, each under its full path. Returns
+/// the boundary and the body. The boundary is one that occurs in no file: it
+/// needs no random number, and the same files give the same bytes.
 pub(crate) fn multipart(field: &str, files: &[(&str, &[u8])]) -> (String, Vec<u8>) {
     let occurs = |boundary: &String| {
         let finder = memchr::memmem::Finder::new(boundary.as_bytes());
@@ -30,7 +30,7 @@ pub(crate) fn multipart(field: &str, files: &[(&str, &[u8])]) -> (String, Vec<u8
     (boundary, body)
 }
 
-/// A path inside quotes, escaped as every browser does it.
+/// Quotes a path, escaped like in every browser.
 fn quoted(path: &str) -> String {
     path.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }

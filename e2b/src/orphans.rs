@@ -1,7 +1,7 @@
-//! Sandboxes that nobody holds any more: found by their marks, and ended.
+//! Orphans: sandboxes without an owner, found by their marks and killed.
 //!
-//! A process that is killed cannot kill its sandboxes. They carry marks, so
-//! that another process finds them.
+//! A process that is killed cannot kill its sandboxes. Their marks let another
+//! process find them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -13,18 +13,19 @@ use crate::http::E2b;
 use crate::sandbox_id::SandboxId;
 use crate::sandboxes::{Filter, Killed, SandboxInfo};
 
-pub use crate::cleanup::KILLS_AT_A_TIME;
+pub use crate::cleanup::MAX_CONCURRENT_KILLS;
 
-/// The mark of every sandbox that claude-relay starts.
+/// Metadata key of every sandbox that claude-relay starts.
 pub const OWNER_MARK: &str = "started-by";
-/// What the mark says.
+/// Value of that key.
 pub const OWNER: &str = "claude-relay";
-/// The mark that tells one start from every other.
+/// Metadata key with a unique value for every start.
 pub const START_MARK: &str = "claude-relay-start";
-/// The mark with the name of a pool.
+/// Metadata key with the name of a pool.
 pub const POOL_MARK: &str = "claude-relay-pool";
 
-/// The sandboxes that claude-relay started, those of one pool only if named.
+/// Returns a filter for the sandboxes that claude-relay started, optionally
+/// those of one pool.
 #[must_use]
 pub fn owned(pool: Option<&str>) -> Filter {
     let mut metadata = BTreeMap::from([(OWNER_MARK.to_owned(), OWNER.to_owned())]);
@@ -35,10 +36,10 @@ pub fn owned(pool: Option<&str>) -> Filter {
 }
 
 impl E2b {
-    /// The sandboxes that fit and were started at least `age` ago.
+    /// Returns the matching sandboxes that were started at least `age` ago.
     ///
     /// # Errors
-    /// As [`E2b::list`].
+    /// Same as [`E2b::list`].
     pub async fn list_older_than(
         &self,
         filter: &Filter,
@@ -46,13 +47,13 @@ impl E2b {
     ) -> Result<Vec<SandboxInfo>, Error> {
         let now = SystemTime::now();
         let mut found = self.list(filter).await?;
-        // A clock that is behind the server's sees a start in the future.
+        // A clock behind the server's sees a start in the future.
         found.retain(|info| now.duration_since(info.started_at).unwrap_or_default() >= age);
         Ok(found)
     }
 
-    /// Kills them all, [`KILLS_AT_A_TIME`] at a time, and tells of each what
-    /// became of it. One that cannot be killed does not stop the others.
+    /// Kills all of them, [`MAX_CONCURRENT_KILLS`] at a time, and returns each
+    /// result. One failed kill does not stop the others.
     pub async fn kill_all(
         &self,
         ids: impl IntoIterator<Item = SandboxId>,
@@ -61,7 +62,7 @@ impl E2b {
         let mut kills = JoinSet::new();
         let mut done = Vec::new();
         loop {
-            while kills.len() < KILLS_AT_A_TIME {
+            while kills.len() < MAX_CONCURRENT_KILLS {
                 let Some(id) = ids.next() else {
                     break;
                 };

@@ -1,5 +1,5 @@
-//! Many sandboxes: some kept warm, handed out, never more than allowed, none
-//! left behind.
+//! Pool of sandboxes: keeps some warm, hands them out, limits their number and
+//! kills all of them at the end.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,38 +18,37 @@ use crate::orphans::POOL_MARK;
 use crate::sandbox::{NewSandbox, Sandbox};
 use crate::sandboxes::Killed;
 
-/// The wait after a warm sandbox could not be started; doubled each time.
+/// First delay after a warm sandbox could not be started; doubled each time.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-/// The longest such wait.
+/// Longest such delay.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// What a pool is to do.
+/// Options of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// The pool's name, a mark on each of its sandboxes by which
-    /// [`crate::orphans::owned`] finds them.
+    /// The pool's name. Each of its sandboxes is marked with it, and
+    /// [`crate::orphans::owned`] finds them by it.
     pub name: String,
-    /// What its sandboxes are. `timeout` is how long one lives after it was
-    /// handed out; a warm one is kept alive until then.
+    /// The options of its sandboxes. `timeout` is the lifetime after one is
+    /// handed out; the pool extends the time of warm ones until then.
     pub new: NewSandbox,
-    /// How many may live at once, warm ones included. At least 1.
+    /// The maximum number of live sandboxes, including warm ones. At least 1.
     pub max_size: usize,
-    /// How many are kept warm. At most `max_size`.
+    /// The number of warm sandboxes. At most `max_size`.
     pub warm: usize,
-    /// How many are started at a time. At least 1.
+    /// The maximum number of concurrent starts. At least 1.
     pub starting: usize,
 }
 
-/// A pool of sandboxes of one kind. Clones are the same pool. When the last
-/// one is dropped, so are its warm sandboxes; what is lent stays with those
-/// who hold it.
+/// Pool of sandboxes of one kind. Clones refer to the same pool. Dropping the
+/// last one kills the warm sandboxes; leases stay valid.
 #[derive(Clone, Debug)]
 pub struct SandboxPool {
     shared: Arc<Shared>,
-    keeper: Arc<Keeper>,
+    warm_task: Arc<WarmTask>,
 }
 
-/// How many sandboxes a pool has.
+/// Numbers of sandboxes in a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolCounts {
     /// Ready to be handed out.
@@ -58,17 +57,17 @@ pub struct PoolCounts {
     pub alive: usize,
 }
 
-/// A sandbox that was handed out. Killed when dropped: wait for that with
-/// [`E2b::wait_for_cleanup`]. Its place in the pool is free when it is gone.
+/// A sandbox from the pool. Dropping it kills the sandbox: wait for that with
+/// [`E2b::wait_for_cleanup`]. Its permit is free once the sandbox is gone.
 #[derive(Debug)]
 pub struct Lease {
     guard: Guard,
 }
 
-/// A place among those that may live at once. Held until the sandbox in it
-/// is gone, or nobody's business any more.
+/// Permit for one live sandbox. Held until the sandbox is gone or taken out of
+/// the pool.
 #[derive(Debug)]
-struct Place {
+struct LivePermit {
     permit: Option<OwnedSemaphorePermit>,
     changed: Arc<Notify>,
 }
@@ -77,13 +76,13 @@ struct Place {
 struct Shared {
     e2b: E2b,
     options: PoolOptions,
-    places: Arc<Semaphore>,
+    live: Arc<Semaphore>,
     starts: Semaphore,
-    // A std mutex: nothing awaits while it is held.
+    // A std mutex: it is not held across an await.
     warm: Mutex<VecDeque<Warm>>,
-    /// A warm sandbox was put in.
+    /// Notified when a warm sandbox is added.
     filled: Notify,
-    /// A place or a warm sandbox was taken or given back.
+    /// Notified when a permit or a warm sandbox is taken or returned.
     changed: Arc<Notify>,
 }
 
@@ -93,28 +92,28 @@ struct Warm {
     extend_at: Instant,
 }
 
-/// Ends the task that keeps sandboxes warm.
+/// Handle of the task that keeps sandboxes warm; aborts it when dropped.
 #[derive(Debug)]
-struct Keeper {
-    // A std mutex: nothing awaits while it is held.
+struct WarmTask {
+    // A std mutex: it is not held across an await.
     task: Mutex<Option<JoinHandle<()>>>,
     shared: Arc<Shared>,
 }
 
-impl Keeper {
-    /// Stops keeping, and waits until what was under way is dropped too.
+impl WarmTask {
+    /// Stops the task, and waits until its unfinished work is dropped too.
     async fn end(&self) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
             task.abort();
-            // Cancelled, which is what was asked for.
+            // The task was cancelled, as requested.
             let _ = task.await;
         }
         self.shared.warm().clear();
     }
 }
 
-impl Drop for Keeper {
+impl Drop for WarmTask {
     fn drop(&mut self) {
         let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(task) = task.take() {
@@ -124,20 +123,20 @@ impl Drop for Keeper {
     }
 }
 
-impl Drop for Place {
+impl Drop for LivePermit {
     fn drop(&mut self) {
-        // Given back first: whoever is woken must find it.
+        // Released before the notification: the task that wakes must find it.
         drop(self.permit.take());
         self.changed.notify_one();
     }
 }
 
 impl SandboxPool {
-    /// Opens a pool, which begins to start its warm sandboxes at once. Must
-    /// be called within a tokio runtime.
+    /// Opens a pool and begins to start its warm sandboxes. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the numbers make no sense.
+    /// [`Error::Argument`] if the numbers are inconsistent.
     pub fn open(e2b: E2b, mut options: PoolOptions) -> Result<Self, Error> {
         if options.max_size == 0 || options.starting == 0 || options.warm > options.max_size {
             return Err(Error::Argument(format!(
@@ -148,7 +147,7 @@ impl SandboxPool {
         options.new.metadata.insert(POOL_MARK.to_owned(), options.name.clone());
         let shared = Arc::new(Shared {
             e2b,
-            places: Arc::new(Semaphore::new(options.max_size)),
+            live: Arc::new(Semaphore::new(options.max_size)),
             starts: Semaphore::new(options.starting),
             options,
             warm: Mutex::default(),
@@ -157,32 +156,31 @@ impl SandboxPool {
         });
         let task = tokio::spawn(keep_warm(Arc::clone(&shared)));
         let task = Mutex::new(Some(task));
-        let keeper = Arc::new(Keeper { task, shared: Arc::clone(&shared) });
-        Ok(Self { shared, keeper })
+        let warm_task = Arc::new(WarmTask { task, shared: Arc::clone(&shared) });
+        Ok(Self { shared, warm_task })
     }
 
-    /// Hands out a sandbox: a warm one if there is, otherwise one that is
-    /// started now, as soon as fewer than the most are alive. Dropping the
-    /// future leaks nothing.
+    /// Hands out a sandbox: a warm one if there is one, otherwise a new one as
+    /// soon as the limit allows it. Dropping the future leaks nothing.
     ///
     /// # Errors
-    /// As [`E2b::create`].
+    /// Same as [`E2b::create`].
     pub async fn take(&self) -> Result<Lease, Error> {
         let shared = &self.shared;
         loop {
             let filled = shared.filled.notified();
             tokio::pin!(filled);
-            // From here on a sandbox that is put in is not missed.
+            // A sandbox that is added after this line is not missed.
             filled.as_mut().enable();
             let warm = shared.warm().pop_front();
             if let Some(Warm { guard, .. }) = warm {
                 shared.changed.notify_one();
                 if !shared.warm().is_empty() {
-                    // The notice was for one; there may be another waiting.
+                    // The notification woke one waiter; there may be another.
                     shared.filled.notify_one();
                 }
-                // Whether it lives on is known only by asking; and its time
-                // begins now.
+                // Extending its time starts its lifetime and shows whether it
+                // still exists.
                 match shared.extend(&guard).await {
                     Ok(()) => return Ok(Lease { guard }),
                     Err(error) => tracing::debug!(%error, "a warm sandbox was gone"),
@@ -190,7 +188,7 @@ impl SandboxPool {
                 continue;
             }
             tokio::select! {
-                permit = Arc::clone(&shared.places).acquire_owned() => {
+                permit = Arc::clone(&shared.live).acquire_owned() => {
                     let permit = permit.map_err(|_| Error::Argument("the pool is closed".to_owned()))?;
                     let guard = shared.start(permit).await?;
                     return Ok(Lease { guard });
@@ -200,37 +198,38 @@ impl SandboxPool {
         }
     }
 
-    /// How many there are.
+    /// Returns the numbers of sandboxes.
     #[must_use]
     pub fn counts(&self) -> PoolCounts {
         PoolCounts {
             warm: self.shared.warm().len(),
-            alive: self.shared.options.max_size - self.shared.places.available_permits(),
+            alive: self.shared.options.max_size - self.shared.live.available_permits(),
         }
     }
 
-    /// Closes the pool: takers get an error, warm sandboxes are killed, and
-    /// it is waited, at most `patience`, until they are. Whether they are.
-    /// What is lent stays with those who hold it.
-    pub async fn close(self, patience: Duration) -> bool {
+    /// Closes the pool: pending calls of [`take`](Self::take) fail, and warm
+    /// sandboxes are killed. Waits for the kills, at most `timeout`, and
+    /// returns whether all are done. Leases stay valid.
+    pub async fn close(self, timeout: Duration) -> bool {
         let e2b = self.shared.e2b.clone();
-        self.shared.places.close();
-        self.keeper.end().await;
-        e2b.wait_for_cleanup(patience).await
+        self.shared.live.close();
+        self.warm_task.end().await;
+        e2b.wait_for_cleanup(timeout).await
     }
 }
 
 impl Lease {
-    /// The sandbox.
+    /// Returns the sandbox.
     #[must_use]
     pub fn sandbox(&self) -> Option<&Sandbox> {
         self.guard.sandbox()
     }
 
-    /// Ends the sandbox and waits for it. Its place is free afterwards.
+    /// Kills the sandbox and waits for the answer. Then its permit is free.
     ///
     /// # Errors
-    /// As [`E2b::kill`]; the kill is tried once more in the background then.
+    /// Same as [`E2b::kill`]; after an error the kill is tried once more in the
+    /// background.
     pub async fn kill(self) -> Result<Killed, Error> {
         let guard = self.guard;
         let killed = match guard.sandbox() {
@@ -238,21 +237,21 @@ impl Lease {
             None => Ok(Killed::AlreadyGone),
         };
         if killed.is_ok() {
-            // Dropping the guard would kill it once more.
+            // Dropping the guard would kill the sandbox again.
             drop(guard.keep());
         }
         killed
     }
 
-    /// Hands the sandbox to somebody else who ends it. Its place is free when
-    /// it is gone.
+    /// Returns the guard, which kills the sandbox when dropped. Then its permit
+    /// is free.
     #[must_use]
     pub fn into_guard(self) -> Guard {
         self.guard
     }
 
-    /// Takes the sandbox out of the pool for good: its end is the caller's
-    /// business, and its place is free.
+    /// Takes the sandbox out of the pool for good and frees its permit: the
+    /// caller has to kill it.
     #[must_use]
     pub fn keep(self) -> Option<Sandbox> {
         self.guard.keep()
@@ -264,15 +263,15 @@ impl Shared {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts one in this place.
+    /// Starts a sandbox with this permit.
     async fn start(&self, permit: OwnedSemaphorePermit) -> Result<Guard, Error> {
-        let place = Place { permit: Some(permit), changed: Arc::clone(&self.changed) };
+        let permit_guard = LivePermit { permit: Some(permit), changed: Arc::clone(&self.changed) };
         let _starting = self
             .starts
             .acquire()
             .await
             .map_err(|_| Error::Argument("the pool is closed".to_owned()))?;
-        Ok(self.e2b.create_guarded(&self.options.new).await?.holding(place))
+        Ok(self.e2b.create_guarded(&self.options.new).await?.holding(permit_guard))
     }
 
     async fn extend(&self, guard: &Guard) -> Result<(), Error> {
@@ -282,13 +281,13 @@ impl Shared {
         }
     }
 
-    /// When a warm sandbox is to be given new time: well before it ends.
+    /// Returns the time to extend a warm sandbox: well before it ends.
     fn next_extension(&self) -> Instant {
         Instant::now() + self.options.new.timeout / 3
     }
 }
 
-/// Keeps as many warm as there shall be, and alive while they wait.
+/// Background task: keeps `options.warm` sandboxes warm and extends their time.
 async fn keep_warm(shared: Arc<Shared>) {
     let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
     loop {
@@ -296,19 +295,19 @@ async fn keep_warm(shared: Arc<Shared>) {
         let missing = shared.options.warm.saturating_sub(shared.warm().len());
         let batch = missing.min(shared.options.starting);
         let permits: Vec<_> =
-            (0..batch).map_while(|_| Arc::clone(&shared.places).try_acquire_owned().ok()).collect();
+            (0..batch).map_while(|_| Arc::clone(&shared.live).try_acquire_owned().ok()).collect();
         if permits.is_empty() {
             let due = shared.warm().iter().map(|warm| warm.extend_at).min();
             let due = due.unwrap_or_else(|| shared.next_extension());
             let _ = tokio::time::timeout_at(due, shared.changed.notified()).await;
             continue;
         }
-        // In this task and not in others: when it is ended, all of this is
-        // dropped with it, and what is under way cleans up after itself.
+        // The starts run in this task and not in others: aborting it drops
+        // them, and each unfinished start cleans up after itself.
         let starts = permits.into_iter().map(|permit| put_in(&shared, permit));
         let failed = join_all(starts).await.contains(&false);
         if failed {
-            // Not so long that those that are warm come to their end.
+            // Short enough that no warm sandbox times out meanwhile.
             tokio::time::sleep(backoff.next_wait().min(shared.options.new.timeout / 3)).await;
         } else {
             backoff.reset();
@@ -316,7 +315,7 @@ async fn keep_warm(shared: Arc<Shared>) {
     }
 }
 
-/// Starts one and puts it in. Whether that went well.
+/// Starts a warm sandbox and adds it. Returns whether that succeeded.
 async fn put_in(shared: &Shared, permit: OwnedSemaphorePermit) -> bool {
     match shared.start(permit).await {
         Ok(guard) => {
@@ -332,8 +331,8 @@ async fn put_in(shared: &Shared, permit: OwnedSemaphorePermit) -> bool {
     }
 }
 
-/// Gives new time to the warm ones whose time comes to its end, and drops
-/// those that are gone.
+/// Extends the warm sandboxes whose time runs out soon, and drops those that
+/// are gone.
 async fn extend_due(shared: &Shared) {
     let due: Vec<Warm> = {
         let mut warm = shared.warm();

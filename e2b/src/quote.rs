@@ -1,7 +1,7 @@
-//! A text as one word of a shell. Pure.
+//! Quoting for a shell. Pure.
 
-/// Quotes a text so that a POSIX shell takes it as one word, the way Python's
-/// `shlex.quote` does, which E2B's SDKs follow.
+/// Quotes a text so that a POSIX shell reads it as one word, like Python's
+/// `shlex.quote`, which E2B's SDKs imitate.
 #[must_use]
 pub fn quote(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&byte);

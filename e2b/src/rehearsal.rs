@@ -1,13 +1,13 @@
-//! A rehearsal of a template without a cloud: its steps, its start command
-//! and its ready check, in a Debian of this machine.
+//! Rehearsal of a template without a cloud: its steps, its start command and
+//! its ready check run in a Debian on this machine.
 //!
-//! What E2B does is done in its order and by its rules: a login shell for each
-//! step, an empty `/tmp` for each, the files unpacked and merged, everything
-//! under `/usr/local` open to all at the end, and the start command alone in a
-//! fresh machine. What cannot be had is replaced and said: the image is a root
-//! made by debootstrap, Rust is this machine's own, the machine is a set of
-//! namespaces, and there is no snapshot. While the server runs it is in a
-//! network of its own, which nobody else can reach.
+//! It follows E2B's order and rules: a login shell and an empty `/tmp` for each
+//! step, files unpacked and merged, everything under `/usr/local` made
+//! accessible to all at the end, and the start command alone in a fresh
+//! machine. It reports what it has to replace: the image is a root made by
+//! debootstrap, Rust is this machine's own, the machine is a set of namespaces,
+//! and there is no snapshot. The server runs in a network namespace of its own,
+//! which other processes cannot reach.
 
 mod base;
 mod jail;
@@ -21,35 +21,36 @@ use crate::template::{Action, Copy, DEFAULT_USER, Template};
 use base::Base;
 use jail::Jail;
 
-/// The longest that one step may take; the server has the same limit.
+/// Time limit of one step; the server has the same.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// The longest that the start command, its ready check and the turn may take.
+/// Time limit of the start command, its ready check and the turn.
 const START_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// Where files are laid into the root for one step.
-const HAND_OVER: &str = "/run/rehearsal";
+/// Directory in the root for files of one step.
+const STEP_FILES: &str = "/run/rehearsal";
 
-/// What is rehearsed, and where.
+/// Options of a rehearsal.
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
     /// The template. Its image must be one of [`crate::relay::RelayTemplate`].
     pub template: Template,
-    /// A directory for the roots, several gigabytes large. The bare Debian in
-    /// it is used again by the next rehearsal; the rest is removed.
+    /// A directory for the roots, several gigabytes large. The next rehearsal
+    /// uses the bare Debian in it again; the rest is removed.
     pub directory: PathBuf,
-    /// The Debian mirror. Default: the one that this machine's apt uses.
+    /// The Debian mirror. Default: the mirror in this machine's apt
+    /// configuration.
     pub mirror: Option<String>,
     /// A program to run in the root as the template's user once the server is
-    /// ready, with its address in `RELAY_URL`. It fails the rehearsal by its
-    /// exit status.
+    /// ready, with its address in `RELAY_URL`. Its exit status can fail the
+    /// rehearsal.
     pub turn: Option<PathBuf>,
-    /// Leave the root as it is at the end, to look at it.
+    /// Keep the root at the end, to inspect it.
     pub keep: bool,
 }
 
-/// Why a rehearsal failed.
+/// Reason for a failed rehearsal.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearsalError {
-    /// This machine cannot do it.
+    /// This machine does not meet the requirements.
     #[error("{0}")]
     Machine(String),
     /// The files of a COPY step cannot be read.
@@ -60,7 +61,7 @@ pub enum RehearsalError {
     Step {
         /// The step.
         step: String,
-        /// How it ended.
+        /// The failure.
         problem: String,
     },
     /// The start command, the ready check or the turn failed.
@@ -68,7 +69,7 @@ pub enum RehearsalError {
     Start(String),
 }
 
-/// Rehearses a template, telling what happens line by line.
+/// Rehearses a template and reports progress line by line.
 ///
 /// # Errors
 /// See [`RehearsalError`].
@@ -115,7 +116,7 @@ pub async fn rehearse(
     played
 }
 
-/// The state that steps change.
+/// State that the steps change.
 struct Play {
     jail: Jail,
     user: String,
@@ -126,7 +127,7 @@ struct Play {
 type Tell<'a> = dyn FnMut(&str) + Send + 'a;
 
 impl Play {
-    /// What the server does before the first step.
+    /// Prepares the root as E2B's server does before the first step.
     async fn make_user(&self, tell: &mut Tell<'_>) -> Result<(), RehearsalError> {
         let command = format!(
             "id -u {DEFAULT_USER} >/dev/null 2>&1 || useradd --create-home --shell /bin/bash {DEFAULT_USER}"
@@ -161,7 +162,7 @@ impl Play {
         }
     }
 
-    /// Unpacks an archive in `/tmp` and merges it into its place.
+    /// Unpacks an archive in `/tmp` and merges it into its destination.
     async fn copy(&self, copy: &Copy, archive: &[u8], tell: &mut Tell<'_>) -> Result<(), String> {
         let file = tempfile_in(self.jail.root(), archive).map_err(|error| error.to_string())?;
         let owner = copy.owner.clone().unwrap_or_else(|| self.user.clone());
@@ -171,9 +172,9 @@ impl Play {
             [&copy.source, &copy.dest, &owner, &mode].map(String::as_str).map(crate::quote::quote);
         let command = format!("set -- {}\n{script}", arguments.join(" "));
         let mut jail = self.jail.clone();
-        jail.bind(&file, &format!("{HAND_OVER}/archive.tar.gz"));
+        jail.bind(&file, &format!("{STEP_FILES}/archive.tar.gz"));
         let done = jail.run("root", Some("/"), &[], &command, STEP_TIMEOUT, tell).await;
-        // The file is only there for this step.
+        // The file exists only for this step.
         let _ = std::fs::remove_file(&file);
         done
     }
@@ -188,7 +189,7 @@ impl Play {
         self.jail.run(user, cwd, &self.variables, command, STEP_TIMEOUT, tell).await
     }
 
-    /// The server's own last step, then the start command in a network of
+    /// Runs the server's own last step, then the start command in a network of
     /// its own, the ready check, and the turn.
     async fn finish(
         &self,
@@ -208,7 +209,7 @@ impl Play {
         let mut jail = self.jail.clone().without_network();
         let mut turn_path = String::new();
         if let Some(turn) = turn {
-            turn_path = format!("{HAND_OVER}/turn");
+            turn_path = format!("{STEP_FILES}/turn");
             jail.bind(turn, &turn_path);
         }
         let assignments = self.variables.iter().map(|(name, value)| format!("{name}={value}"));

@@ -1,5 +1,5 @@
-//! The template of claude-relay: a Debian with the Claude Code CLI, the tools
-//! that an agent expects, and our server already running.
+//! Template of claude-relay: a Debian with the Claude Code CLI, the usual tools
+//! of an agent, and the running server.
 
 use std::path::PathBuf;
 
@@ -8,25 +8,25 @@ use crate::quote::quote;
 use crate::template::{Copy, CopyFrom, DEFAULT_USER, Template, url_answers};
 pub use crate::template_defaults::{DEFAULT_NAME, PORT, WORKSPACE};
 
-/// The version of the Claude Code CLI that goes in.
+/// Version of the Claude Code CLI in the template.
 pub const CLI_VERSION: &str = "2.1.329";
-/// The version of Rust that the server is compiled with in the template.
+/// Version of Rust that compiles the server in the template.
 pub const RUST_VERSION: &str = "1.95";
-/// The Debian release of both base images.
+/// Debian release of both base images.
 pub const DEBIAN: &str = "trixie";
-/// What the server is started with: it guards nothing, because the sandbox
-/// does, and knows no secret, because all sandboxes are copies of this very
-/// process. The first client to configure it may claim it with a token.
+/// Arguments of the server. It requires no token, because the sandbox protects
+/// it, and holds no secret, because all sandboxes are copies of this process.
+/// The first client to configure it may claim it with a token.
 pub const START_COMMAND: &str = "claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth";
-/// The name of the sources inside their archive.
+/// Name prefix of the sources inside their archive.
 pub const SOURCE_PREFIX: &str = "claude-relay";
 
-/// Where the sources lie while they are compiled.
+/// Directory of the sources while they are compiled.
 const BUILD_DIRECTORY: &str = "/opt/claude-relay";
-/// Where the server ends up.
+/// Path of the installed server.
 const SERVER_PATH: &str = "/usr/local/bin/claude-relay-server";
 
-/// What an agent expects to find, besides what every Debian has.
+/// Tools that an agent expects, besides those of every Debian.
 const PACKAGES: [&str; 15] = [
     "bash",
     "ca-certificates",
@@ -45,40 +45,40 @@ const PACKAGES: [&str; 15] = [
     "xz-utils",
 ];
 
-/// The choices in the relay's template.
+/// Options of the relay's template.
 #[derive(Clone, Debug)]
 pub struct RelayTemplate {
-    /// Where the server comes from.
+    /// The origin of the server.
     pub server: ServerFrom,
-    /// Which version of the CLI goes in.
+    /// The version of the CLI.
     pub cli_version: CliVersion,
-    /// The base image, if it shall be another one. To compile the server it
-    /// must have Rust where the official Rust images have it.
+    /// The base image, if not the default. To compile the server it must have
+    /// Rust at the same paths as the official Rust images.
     pub image: Option<String>,
     /// Further Debian packages.
     pub packages: Vec<Package>,
 }
 
-/// Where the server comes from.
+/// Origin of the server in the template.
 #[derive(Clone, Debug)]
 pub enum ServerFrom {
-    /// Compiled in the template from these sources, all of whose names begin
-    /// with [`SOURCE_PREFIX`].
+    /// Compiled in the template from these sources, whose names all begin with
+    /// [`SOURCE_PREFIX`].
     Sources(FileSet),
     /// This file, checked by [`crate::binary::check`].
     Binary(PathBuf),
 }
 
-/// A pinned version: three numbers, perhaps with a suffix. No range and no
-/// `latest`, because a step that is cached would never look again.
+/// A pinned version: three numbers, optionally with a suffix. No range and no
+/// `latest`, because the server would never repeat a cached step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CliVersion(String);
 
-/// The name of a Debian package.
+/// Name of a Debian package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package(String);
 
-/// A text that is no pinned version or no package name.
+/// A text that is neither a pinned version nor a package name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadChoice {
     /// Not a version.
@@ -128,13 +128,14 @@ impl std::str::FromStr for Package {
 }
 
 impl RelayTemplate {
-    /// A template with this server and everything else at its default.
+    /// Returns a template with this server and default options otherwise.
     #[must_use]
     pub fn new(server: ServerFrom) -> Self {
         Self { server, cli_version: CliVersion::default(), image: None, packages: Vec::new() }
     }
 
-    /// The base image: with Rust if the server is compiled, plain otherwise.
+    /// Returns the base image: with Rust if the server is compiled, plain
+    /// otherwise.
     #[must_use]
     pub fn image(&self) -> String {
         self.image.clone().unwrap_or_else(|| match self.server {
@@ -143,9 +144,9 @@ impl RelayTemplate {
         })
     }
 
-    /// The definition. What changes least comes first, so that a new server
-    /// takes the rest from the cache. Each program is proven by a step of its
-    /// own that runs it as the user who will.
+    /// Returns the definition. The steps that change least come first, so that
+    /// a new server can use the cache for the others. A step of its own checks
+    /// each program by running it as its later user.
     #[must_use]
     pub fn definition(&self) -> Template {
         let packages =
@@ -179,8 +180,8 @@ impl RelayTemplate {
         };
         template
             .run_as(DEFAULT_USER, "claude-relay-server --version")
-            // An update in the middle of a conversation would replace the
-            // version that was pinned and proven.
+            // An update during a conversation would replace the version that
+            // was pinned and checked.
             .env([("DISABLE_AUTOUPDATER", "1")])
             .user(DEFAULT_USER)
             .workdir("/home/user")
@@ -190,11 +191,11 @@ impl RelayTemplate {
     }
 }
 
-/// The CLI is one native program that npm merely brings. npm goes again
-/// unless it was there before; that the CLI runs without it is proven by the
-/// step that follows. Debian's npm is some hundred packages, and dpkg waits
-/// for the disk after each file of them; here that guards nothing, since a
-/// build that is cut off is thrown away whole.
+/// Installs the CLI, a native program in an npm package. Then removes npm
+/// unless it was there before; the next step checks that the CLI runs without
+/// it. npm brings some hundred Debian packages, and dpkg syncs each of their
+/// files to disk. A build that is interrupted is discarded, so the syncs are
+/// turned off.
 fn install_cli(version: &str) -> String {
     let package = quote(&format!("@anthropic-ai/claude-code@{version}"));
     format!(
@@ -208,14 +209,15 @@ fn install_cli(version: &str) -> String {
     )
 }
 
-/// Runs a program and compares the version that it names.
+/// Returns a command that runs a program and checks its version.
 fn prove(program: &str, version: &str) -> String {
     let version = quote(version);
     format!("{program} --version && {program} --version | grep -qwF -e {version}")
 }
 
-/// A login shell forgets the image's PATH, so Rust's is set again. The
-/// toolchain and the sources go when the server is built.
+/// Returns the command that compiles the server. A login shell resets the
+/// image's PATH, so it sets that of Rust again. It removes the toolchain and
+/// the sources at the end.
 fn compile() -> String {
     format!(
         "set -e; export CARGO_HOME=/usr/local/cargo RUSTUP_HOME=/usr/local/rustup; \

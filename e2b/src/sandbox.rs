@@ -1,4 +1,4 @@
-//! One sandbox: what is asked for to make it, and what it can be asked.
+//! A sandbox: the options for its creation, and a handle of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,39 +11,40 @@ use crate::http::{Answer, E2b};
 use crate::sandbox_id::SandboxId;
 use crate::settings::{ENVD_PORT, is_domain};
 
-/// How long a sandbox lives unless said otherwise.
+/// Default lifetime of a sandbox.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
-/// All of the internet, for [`Egress::deny`].
+/// The entire internet, for [`Egress::deny`].
 pub const ALL_TRAFFIC: &str = "0.0.0.0/0";
 
-/// What is asked for when a sandbox is created.
+/// Options for the creation of a sandbox.
 #[derive(Clone, Debug)]
 pub struct NewSandbox {
-    /// The template: its name (`team/name:tag` in full) or its id.
+    /// The template: its full name (`team/name:tag`) or its id.
     pub template: String,
-    /// How long it lives from now on. A part of a second counts as a whole
-    /// one. Default: [`DEFAULT_TIMEOUT`]; the plan sets the most.
+    /// The lifetime from the creation on, rounded up to seconds. Default:
+    /// [`DEFAULT_TIMEOUT`]; the account's plan sets the maximum.
     pub timeout: Duration,
-    /// Marks by which it can be found again in a list.
+    /// Metadata by which a list can find it.
     pub metadata: BTreeMap<String, String>,
-    /// Variables for processes started later through E2B. A server that was
-    /// started when the template was built never sees them.
+    /// Variables for processes that E2B starts later. A server that was started
+    /// during the build of the template does not see them.
     pub variables: BTreeMap<String, String>,
-    /// Whether it may reach the internet. Default: yes.
+    /// Allows connections to the internet. Default: yes.
     pub internet: bool,
-    /// Whether its ports may be reached without the traffic token. Default: no.
+    /// Allows connections to its ports without the traffic token. Default: no.
     pub public_traffic: bool,
-    /// What it may reach, in detail. Default: everything.
+    /// Detailed rules for outgoing connections. Default: none.
     pub egress: Egress,
-    /// Pause it instead of ending it when its time runs out. Default: no.
+    /// Pauses the sandbox instead of killing it when its time runs out.
+    /// Default: no.
     pub auto_pause: bool,
-    /// Resume it by itself when a request for it comes in. Needs
+    /// Resumes it automatically when a request for it arrives. Needs
     /// `auto_pause`. Default: no.
     pub auto_resume: bool,
 }
 
 impl NewSandbox {
-    /// A sandbox of this template with everything else at its default.
+    /// Returns the default options with this template.
     #[must_use]
     pub fn new(template: impl Into<String>) -> Self {
         Self {
@@ -59,9 +60,9 @@ impl NewSandbox {
         }
     }
 
-    /// The body of the request: `secure` and `timeout` are always in it,
-    /// because without them the two generations of the API do different
-    /// things; what is at its default otherwise is left out.
+    /// Returns the body of the request. It always contains `secure` and
+    /// `timeout`, because the two generations of the API have different
+    /// defaults. Other options are left out at their default.
     pub(crate) fn body(&self) -> impl Serialize {
         #[derive(Serialize)]
         struct Network<'a> {
@@ -110,18 +111,20 @@ impl NewSandbox {
     }
 }
 
-/// What a sandbox may reach. What is allowed beats what is denied.
+/// Rules for outgoing connections. Allowed addresses take precedence over
+/// denied ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Egress {
     /// Addresses, blocks (`8.8.8.8/32`) and domains (`*.example.com`).
     #[serde(rename = "allowOut", skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-    /// Addresses and blocks; domains cannot be denied. [`ALL_TRAFFIC`] is all.
+    /// Addresses and blocks; domains cannot be denied. [`ALL_TRAFFIC`] means
+    /// all.
     #[serde(rename = "denyOut", skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
 }
 
-/// A sandbox that runs, with what is needed to talk to it.
+/// Handle of a running sandbox, with everything that requests to it need.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     pub(crate) e2b: E2b,
@@ -132,7 +135,7 @@ pub struct Sandbox {
     traffic_token: Option<Secret>,
 }
 
-/// What the API answers to create and connect.
+/// Answer of the API to create and connect.
 #[derive(Deserialize)]
 struct Created {
     #[serde(rename = "sandboxID")]
@@ -147,26 +150,26 @@ struct Created {
 }
 
 impl Sandbox {
-    /// Its id.
+    /// Returns its id.
     #[must_use]
     pub fn id(&self) -> &SandboxId {
         &self.id
     }
 
-    /// The client that it was made with.
+    /// Returns the client that created it.
     #[must_use]
     pub fn e2b(&self) -> &E2b {
         &self.e2b
     }
 
-    /// The version of envd inside it.
+    /// Returns the version of envd in it.
     #[must_use]
     pub fn envd_version(&self) -> &str {
         &self.envd_version
     }
 
-    /// The host name under which one of its ports is reached, as the SDK's
-    /// `getHost` says it: `3000-<id>.<domain>`.
+    /// Returns the host name of one of its ports, like the SDK's `getHost`:
+    /// `3000-<id>.<domain>`.
     #[must_use]
     pub fn host(&self, port: u16) -> String {
         match self.e2b.settings().debug {
@@ -180,13 +183,13 @@ impl Sandbox {
     }
 
     pub(crate) fn token_for(&self, port: u16) -> Option<&Secret> {
-        // envd has its own token and asks for no other.
+        // envd has its own token and needs no other.
         (port != ENVD_PORT).then_some(self.traffic_token.as_ref()).flatten()
     }
 }
 
 impl E2b {
-    /// The sandbox of an answer to create and connect.
+    /// Builds the handle from an answer to create and connect.
     pub(crate) fn sandbox(&self, answer: &Answer, operation: &str) -> Result<Sandbox, Error> {
         let created: Created = answer.json(operation)?;
         let domain = created.domain.filter(|domain| !domain.is_empty());
@@ -194,7 +197,7 @@ impl E2b {
         if !is_domain(&domain) {
             return Err(Error::Malformed {
                 operation: operation.to_owned(),
-                problem: format!("{domain:?} is not a domain name"),
+                source: format!("{domain:?} is not a domain name").into(),
             });
         }
         Ok(Sandbox {
@@ -207,7 +210,7 @@ impl E2b {
         })
     }
 
-    /// The one sandbox of debug mode.
+    /// Returns the only sandbox of debug mode.
     pub(crate) fn debug_sandbox(&self) -> Sandbox {
         Sandbox {
             e2b: self.clone(),
@@ -220,7 +223,7 @@ impl E2b {
     }
 }
 
-/// Seconds as the API takes them: a part of one counts as a whole one.
+/// Returns a duration in seconds as the API takes it, rounded up.
 pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

@@ -1,23 +1,23 @@
-//! A sandbox's id. Pure.
+//! Sandbox ids. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A sandbox's id: lower-case letters and digits, because it becomes part of
-/// a host name.
+/// Id of a sandbox: lower-case letters and digits, because it becomes part of a
+/// host name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SandboxId(String);
 
 impl SandboxId {
-    /// The id of the one sandbox of debug mode.
+    /// Returns the id of the only sandbox of debug mode.
     pub(crate) fn of_debug_mode() -> Self {
         Self("debug_sandbox_id".to_owned())
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -30,7 +30,7 @@ impl fmt::Display for SandboxId {
     }
 }
 
-/// A text that is no sandbox id.
+/// A text that is not a sandbox id.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a sandbox id: one is made of lower-case letters and digits")]
 pub struct NotAnId(String);
@@ -39,7 +39,7 @@ impl TryFrom<String> for SandboxId {
     type Error = NotAnId;
 
     fn try_from(text: String) -> Result<Self, NotAnId> {
-        // The one id with another character is debug mode's own.
+        // Only the id of debug mode contains another character.
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         match !text.is_empty() && text.len() <= 63 && text.bytes().all(fits) {
             true => Ok(Self(text)),

@@ -1,4 +1,4 @@
-//! Sandboxes as the control plane knows them: the calls, and what they tell.
+//! Calls of the control plane for sandboxes, and their answers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -12,17 +12,17 @@ use crate::http::{E2b, NO_BODY};
 use crate::sandbox::{Egress, NewSandbox, Sandbox, whole_seconds};
 use crate::sandbox_id::SandboxId;
 
-/// How often a kill is tried: a sandbox that is not killed costs money, and
-/// killing twice does no harm.
+/// Number of attempts to kill a sandbox: one that lives on costs money, and a
+/// second kill does no harm.
 const KILL_ATTEMPTS: u32 = 3;
-/// The wait between two tries to kill.
+/// Delay between two attempts to kill.
 const KILL_RETRY_WAIT: Duration = Duration::from_millis(500);
-/// How many sandboxes one page of a list holds.
+/// Number of sandboxes on one page of a list.
 const PAGE_SIZE: &str = "100";
-/// How many pages of a list are read at most.
+/// Maximum number of pages of a list.
 const MAX_PAGES: usize = 1000;
 
-/// Whether a sandbox runs.
+/// State of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SandboxState {
@@ -32,7 +32,7 @@ pub enum SandboxState {
     Paused,
 }
 
-/// What the API tells of a sandbox, in a list and one by one.
+/// Description of a sandbox by the API.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SandboxInfo {
     /// Its id.
@@ -43,67 +43,67 @@ pub struct SandboxInfo {
     pub template: String,
     /// The name of its template.
     pub alias: Option<String>,
-    /// When it was started.
+    /// The time of its start.
     #[serde(rename = "startedAt", deserialize_with = "timestamp")]
     pub started_at: SystemTime,
-    /// When its time runs out.
+    /// The time of its end.
     #[serde(rename = "endAt", deserialize_with = "timestamp")]
     pub end_at: SystemTime,
-    /// Its processors.
+    /// The number of its processors.
     #[serde(rename = "cpuCount")]
     pub cpus: u32,
     /// Its memory in MiB.
     #[serde(rename = "memoryMB")]
     pub memory_mb: u32,
-    /// Whether it runs.
+    /// Its state.
     pub state: SandboxState,
-    /// What it was marked with.
+    /// Its metadata.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Which sandboxes a list holds.
+/// Filter of a list of sandboxes.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only those that carry all of these marks.
+    /// Only sandboxes with all of this metadata.
     pub metadata: BTreeMap<String, String>,
-    /// Only those in one of these states; empty means in any.
+    /// Only sandboxes in one of these states; empty means any.
     pub states: Vec<SandboxState>,
 }
 
-/// What became of a kill.
+/// Result of a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Killed {
-    /// It is gone by this kill.
+    /// This kill ended the sandbox.
     Now,
-    /// There was no such sandbox any more.
+    /// The sandbox did not exist any more.
     AlreadyGone,
 }
 
-/// What became of a pause.
+/// Result of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paused {
-    /// It was running and is paused now.
+    /// It was running and is now paused.
     Now,
-    /// It was paused before.
+    /// It was already paused.
     Already,
 }
 
 /// A line of a sandbox's log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SandboxLog {
-    /// When it was written.
+    /// The time of the line.
     #[serde(deserialize_with = "timestamp")]
     pub timestamp: SystemTime,
-    /// How grave it is: `debug`, `info`, `warn`, `error`.
+    /// The severity: `debug`, `info`, `warn`, `error`.
     pub level: String,
     /// The line.
     pub message: String,
 }
 
 impl std::fmt::Display for SandboxLog {
-    /// One line, or more if the message has more, without what could steer a
-    /// terminal.
+    /// Writes one line, or more if the message has more, without terminal
+    /// control sequences.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let time = humantime::format_rfc3339_millis(self.timestamp);
         let message = crate::strip_ansi::strip_ansi(&self.message);
@@ -112,9 +112,9 @@ impl std::fmt::Display for SandboxLog {
 }
 
 impl E2b {
-    /// Creates a sandbox. Not repeated when the answer is lost: the sandbox
-    /// may exist then and lives until its time runs out, so mark it by
-    /// metadata to find it again, or let [`E2b::create_guarded`] see to it.
+    /// Creates a sandbox. The request is not repeated after a lost answer: the
+    /// sandbox may exist and run until its time ends. Add metadata to find it
+    /// again, or use [`E2b::create_guarded`].
     ///
     /// # Errors
     /// See [`Error`]; a template that does not exist is [`Error::NotFound`].
@@ -128,7 +128,7 @@ impl E2b {
         self.sandbox(&answer.await?, &operation)
     }
 
-    /// Comes back to a sandbox and resumes it if it is paused. Its time is
+    /// Connects to a sandbox and resumes it if it is paused. Its time is
     /// extended to `timeout` from now, never shortened.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl E2b {
         self.sandbox(&answer, &operation)
     }
 
-    /// What the API knows of a sandbox.
+    /// Returns the API's description of a sandbox.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
@@ -155,7 +155,7 @@ impl E2b {
         answer.json(&operation)
     }
 
-    /// All sandboxes of the account that fit, page after page.
+    /// Lists all matching sandboxes of the account, page after page.
     ///
     /// # Errors
     /// See [`Error`].
@@ -185,10 +185,13 @@ impl E2b {
                 None => return Ok(found),
             }
         }
-        Err(Error::Malformed { operation, problem: format!("it has more than {MAX_PAGES} pages") })
+        Err(Error::Malformed {
+            operation,
+            source: format!("it has more than {MAX_PAGES} pages").into(),
+        })
     }
 
-    /// Sets how long a sandbox lives from now on; may shorten its life.
+    /// Sets the remaining lifetime of a sandbox; this may shorten it.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
@@ -202,7 +205,7 @@ impl E2b {
         self.api(operation, Method::POST, &path, &[], Some(&body)).await.map(drop)
     }
 
-    /// Pauses a sandbox with its memory. Its connections are cut.
+    /// Pauses a sandbox with its memory. Its connections are closed.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
@@ -217,11 +220,11 @@ impl E2b {
         }
     }
 
-    /// Ends a sandbox. Tried again when the answer is lost, since a sandbox
-    /// that lives on costs money and a second kill does no harm.
+    /// Kills a sandbox. Repeated after a lost answer, because a sandbox that
+    /// lives on costs money and a second kill does no harm.
     ///
     /// # Errors
-    /// See [`Error`]; that it is gone already is no error.
+    /// See [`Error`]; an already killed sandbox is no error.
     pub async fn kill(&self, id: &SandboxId) -> Result<Killed, Error> {
         if self.settings().debug {
             return Ok(Killed::Now);
@@ -243,7 +246,7 @@ impl E2b {
         }
     }
 
-    /// Replaces what a sandbox may reach.
+    /// Replaces the rules for outgoing connections of a sandbox.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
@@ -253,7 +256,7 @@ impl E2b {
         self.api(operation, Method::PUT, &path, &[], Some(egress)).await.map(drop)
     }
 
-    /// The newest lines of a sandbox's log, at most 1000.
+    /// Returns the newest lines of a sandbox's log, at most 1000.
     ///
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
@@ -270,7 +273,7 @@ impl E2b {
 }
 
 impl Sandbox {
-    /// See [`E2b::set_timeout`].
+    /// Same as [`E2b::set_timeout`].
     ///
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
@@ -278,7 +281,7 @@ impl Sandbox {
         self.e2b.set_timeout(self.id(), timeout).await
     }
 
-    /// See [`E2b::pause`].
+    /// Same as [`E2b::pause`].
     ///
     /// # Errors
     /// [`Error::NotFound`] if it is gone.
@@ -286,17 +289,17 @@ impl Sandbox {
         self.e2b.pause(self.id()).await
     }
 
-    /// See [`E2b::kill`].
+    /// Same as [`E2b::kill`].
     ///
     /// # Errors
-    /// See [`Error`]; that it is gone already is no error.
+    /// See [`Error`]; an already killed sandbox is no error.
     pub async fn kill(&self) -> Result<Killed, Error> {
         self.e2b.kill(self.id()).await
     }
 }
 
 impl SandboxState {
-    /// The API's word for it.
+    /// Returns the API's name for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -306,8 +309,8 @@ impl SandboxState {
     }
 }
 
-/// The marks as one value. The server takes a query string out of it after
-/// decoding it once, and decodes each name and value again.
+/// Encodes metadata as one query value. The server decodes the value once,
+/// reads it as a query string, and decodes each name and value again.
 fn metadata_query(metadata: &BTreeMap<String, String>) -> String {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let pairs = metadata
@@ -316,7 +319,7 @@ fn metadata_query(metadata: &BTreeMap<String, String>) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// A time as the API writes it.
+/// Parses a time in the API's format.
 pub(crate) fn timestamp<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<SystemTime, D::Error> {

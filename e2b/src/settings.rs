@@ -1,9 +1,9 @@
-//! Where the API is and who asks: options and environment in, typed settings
-//! out. This is the only file of the crate that reads the environment.
+//! Address of the API and credentials: reads options and the environment,
+//! returns typed settings. Only this file of the crate reads the environment.
 //!
-//! Precedence and defaults are those of the official SDK: an option beats the
-//! variable, the variable beats the default, and an empty variable counts as
-//! unset.
+//! Precedence and defaults are those of the official SDK: an option overrides
+//! the variable, the variable overrides the default, and an empty variable
+//! counts as unset.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,51 +12,51 @@ use std::time::Duration;
 use claude_relay_protocol::Secret;
 use reqwest::Url;
 
-/// The variable with the API key.
+/// Variable of the API key.
 pub const API_KEY: &str = claude_relay_protocol::credentials::E2B_API_KEY;
-/// The variable with the address of the control plane.
+/// Variable of the control plane's address.
 pub const API_URL: &str = "E2B_API_URL";
-/// The variable with the domain that the other addresses are built from.
+/// Variable of the domain, from which the other addresses are built.
 pub const DOMAIN: &str = "E2B_DOMAIN";
-/// The variable with the address under which sandboxes are reached.
+/// Variable of one address for all sandboxes.
 pub const SANDBOX_URL: &str = "E2B_SANDBOX_URL";
-/// The variable that points everything at this machine.
+/// Variable of debug mode, in which everything is on this machine.
 pub const DEBUG: &str = "E2B_DEBUG";
 
 /// The domain of E2B's own cloud.
 pub const DEFAULT_DOMAIN: &str = "e2b.app";
-/// The time a request may take unless said otherwise.
+/// Default time limit of a request.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// The port of envd, the agent of E2B inside each sandbox.
+/// Port of envd, E2B's agent inside each sandbox.
 pub const ENVD_PORT: u16 = 49983;
 
-/// The domains that E2B runs itself. There all sandboxes share one address
-/// and a request says by its headers which one it is for.
+/// Domains that E2B runs itself. There all sandboxes share one address, and the
+/// headers of a request name its sandbox.
 const SHARED_ADDRESS_DOMAINS: [&str; 4] = ["e2b.app", "e2b.dev", "e2b.pro", "e2b-staging.dev"];
 
-/// What a caller may set. What is left out comes from the environment, then
+/// Options of a caller. A missing one comes from the environment, otherwise
 /// from the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The API key. Default: `E2B_API_KEY`; there is no other.
+    /// The API key. Default: `E2B_API_KEY`, which is required then.
     pub api_key: Option<Secret>,
     /// The address of the control plane. Default: `E2B_API_URL`, then
     /// `http://localhost:3000` in debug mode, then `https://api.<domain>`.
     pub api_url: Option<String>,
     /// The domain. Default: `E2B_DOMAIN`, then [`DEFAULT_DOMAIN`].
     pub domain: Option<String>,
-    /// One address for every sandbox, told apart by routing headers: a
+    /// One address for all sandboxes, selected by routing headers: a
     /// self-hosted proxy, or a test. Default: `E2B_SANDBOX_URL`, then none.
     pub sandbox_url: Option<String>,
-    /// Debug mode: everything is on this machine and there is one sandbox,
-    /// which nobody creates or ends. Default: `E2B_DEBUG` is `true`.
+    /// Debug mode: everything is on this machine, with one sandbox that is
+    /// never created or killed. Default: `E2B_DEBUG` is `true`.
     pub debug: Option<bool>,
-    /// How long one request may take, its retries included. Default:
-    /// [`DEFAULT_REQUEST_TIMEOUT`]. Zero means without end.
+    /// The time limit of one request, including retries. Default:
+    /// [`DEFAULT_REQUEST_TIMEOUT`]. Zero means no limit.
     pub request_timeout: Option<Duration>,
 }
 
-/// The settings of a client: whole, checked, never changed.
+/// Settings of a client: complete, checked, immutable.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(crate) api_key: Secret,
@@ -67,23 +67,23 @@ pub struct Settings {
     pub(crate) request_timeout: Option<Duration>,
 }
 
-/// Why settings could not be made. Nothing has been sent when this appears.
+/// Reason for refusing the settings. Nothing has been sent.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
     /// Neither the option nor the variable holds a key.
     #[error("an E2B API key is required: set E2B_API_KEY to the key from your E2B dashboard")]
     MissingApiKey,
-    /// The key cannot be a header value. The key itself is not told.
+    /// The key cannot be a header value. The message does not contain the key.
     #[error(
         "the E2B API key holds a character that no key has: copy it again, without line breaks"
     )]
     ApiKey,
-    /// An address is not one.
+    /// The value is not an address.
     #[error("{name} is not an http or https address: {value:?}")]
     Address {
         /// The variable's name.
         name: &'static str,
-        /// What it holds.
+        /// The value.
         value: String,
     },
     /// The address would carry the key over the network unencrypted.
@@ -93,17 +93,17 @@ pub enum SettingsError {
     Unencrypted {
         /// The variable's name.
         name: &'static str,
-        /// What it holds.
+        /// The value.
         value: String,
     },
-    /// The domain holds something that no domain has.
+    /// The domain contains characters that no domain has.
     #[error("E2B_DOMAIN is not a domain name: {0:?}")]
     Domain(String),
 }
 
-/// Something that has variables: the process's environment, or a map in a test.
+/// A source of variables: the process's environment, or a map in a test.
 pub trait Environment {
-    /// The value of a variable, `None` when it is unset or empty.
+    /// Returns the value of a variable, `None` if it is unset or empty.
     fn get(&self, name: &str) -> Option<String>;
 }
 
@@ -113,15 +113,15 @@ impl Environment for BTreeMap<String, String> {
     }
 }
 
-/// The environment of this process, laid over a `.env` file in the working
-/// directory: the real environment wins.
+/// The environment of this process, with missing variables from a `.env` file
+/// in the working directory.
 pub struct ProcessEnvironment {
     file: BTreeMap<String, String>,
 }
 
 impl ProcessEnvironment {
-    /// Reads the `.env` file, if there is one. A line that cannot be
-    /// understood is skipped: the file may belong to other programs too.
+    /// Reads the `.env` file, if there is one. Skips malformed lines: the file
+    /// may belong to other programs too.
     #[must_use]
     pub fn read() -> Self {
         let file = dotenvy::dotenv_iter()
@@ -140,7 +140,7 @@ impl Environment for ProcessEnvironment {
 }
 
 impl Options {
-    /// Fills in from the process's environment and a `.env` file.
+    /// Completes the options from the process's environment and a `.env` file.
     ///
     /// # Errors
     /// See [`SettingsError`].
@@ -148,7 +148,7 @@ impl Options {
         self.resolve_with(&ProcessEnvironment::read())
     }
 
-    /// Fills in from the given environment.
+    /// Completes the options from the given environment.
     ///
     /// # Errors
     /// See [`SettingsError`].
@@ -191,27 +191,27 @@ impl Options {
 }
 
 impl Settings {
-    /// The domain that addresses are built from.
+    /// Returns the domain from which addresses are built.
     #[must_use]
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// Whether this is debug mode: everything is on this machine.
+    /// Returns whether this is debug mode: everything is on this machine.
     #[must_use]
     pub fn is_debug(&self) -> bool {
         self.debug
     }
 
-    /// Whether E2B itself runs this domain, so that all its sandboxes' envd
-    /// are behind `sandbox.<domain>`.
+    /// Returns whether E2B itself runs this domain, so that the envd of all its
+    /// sandboxes is at `sandbox.<domain>`.
     pub(crate) fn shares_address(domain: &str) -> bool {
         SHARED_ADDRESS_DOMAINS.contains(&domain)
     }
 }
 
-/// Whether every byte may stand in a host name (with an optional port), so
-/// that nothing in it can move a request to another host or path.
+/// Returns whether every byte may be part of a host name with an optional port,
+/// so that none of them can move a request to another host or path.
 pub(crate) fn is_domain(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
     !text.is_empty() && text.bytes().all(fits)
@@ -235,7 +235,7 @@ fn is_loopback(url: &Url) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Where the variables of the settings are listed, for `--help`.
+/// Help text about the variables of the settings, for `--help`.
 pub struct VariablesHelp;
 
 impl fmt::Display for VariablesHelp {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_named() {
+    fn a_value_that_is_no_address_is_named() {
         for (name, value) in [(API_URL, "ftp://x"), (SANDBOX_URL, "nonsense")] {
             let error = resolve(Options::default(), &[(API_KEY, "k"), (name, value)]).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");

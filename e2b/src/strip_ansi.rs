@@ -1,7 +1,7 @@
-//! Text of a server without what could steer a terminal. Pure.
+//! Removal of terminal control sequences from a server's text. Pure.
 
-/// Drops escape sequences (colours, cursor movements, titles) and control
-/// characters but for line breaks and tabs. A carriage return, with which
+/// Removes escape sequences (colours, cursor movements, titles) and control
+/// characters except line breaks and tabs. A carriage return, with which
 /// progress bars overwrite themselves, starts a new line.
 #[must_use]
 pub fn strip_ansi(text: &str) -> String {

@@ -1,36 +1,36 @@
-//! What a template is made of: a base, steps, a start command and how to see
-//! that it is ready. A definition alone; nothing is read or sent here.
+//! Definition of a template: a base, steps, a start command and its ready
+//! check. Nothing is read or sent here.
 
 use std::path::PathBuf;
 
 use crate::context::FileSet;
 use crate::quote::quote;
 
-/// The image of a template that names none.
+/// Image of a template without a base of its own.
 pub const DEFAULT_IMAGE: &str = "e2bdev/base";
-/// The user of the steps and of the start command unless told otherwise. The
-/// server makes it before the first step, with `sudo` and without a password.
+/// Default user of the steps and of the start command. The server creates it
+/// before the first step, with `sudo` and without a password.
 pub const DEFAULT_USER: &str = "user";
 
-/// What a template is built on.
+/// Base of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// A Docker image. It has to be a Debian, Ubuntu, Fedora, Alpine or the
-    /// like, by the `ID` in its `/etc/os-release`.
+    /// A Docker image. It has to be Debian, Ubuntu, Fedora, Alpine or a
+    /// relative, by the `ID` in its `/etc/os-release`.
     Image(String),
     /// Another template.
     Template(String),
 }
 
-/// The definition of a template. Steps run in their order, as the current
-/// user and in the current directory, each in a login shell: `bash -l -c`.
+/// Definition of a template. Steps run in order, as the current user and in the
+/// current directory, each in a login shell: `bash -l -c`.
 #[derive(Clone, Debug)]
 pub struct Template {
     pub(crate) base: Base,
     pub(crate) steps: Vec<Step>,
     pub(crate) start: Option<String>,
     pub(crate) ready: Option<String>,
-    /// Nothing at all comes from the cache.
+    /// The build uses no cache at all.
     pub(crate) force: bool,
     force_next: bool,
 }
@@ -42,7 +42,7 @@ pub struct Step {
     pub(crate) force: bool,
 }
 
-/// What a step does.
+/// Action of a step.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Run { command: String, user: Option<String> },
@@ -52,40 +52,40 @@ pub(crate) enum Action {
     User(String),
 }
 
-/// Files that a step brings along.
+/// Files of a COPY step.
 #[derive(Clone, Debug)]
 pub struct Copy {
-    /// The source as it is written: part of the digest, and for the server
-    /// the path inside the archive.
+    /// The source as written: part of the digest, and the path inside the
+    /// archive for the server.
     pub source: String,
-    /// Where they go. With a slash at its end, into that directory. The
-    /// contents of a directory are merged into it.
+    /// The destination. With a slash at its end, a directory for the source.
+    /// The contents of a directory are merged into it.
     pub dest: String,
     /// The owner, `user[:group]`. Default: the current user.
     pub owner: Option<String>,
-    /// Permissions for all of them. Default: as they are.
+    /// Permissions for all files. Default: unchanged.
     pub mode: Option<u32>,
-    /// Where the files come from.
+    /// The origin of the files.
     pub from: CopyFrom,
 }
 
-/// Where the files of a COPY step come from.
+/// Origin of the files of a COPY step.
 #[derive(Clone, Debug)]
 pub enum CopyFrom {
-    /// From this directory, less what its `.dockerignore` keeps out.
+    /// This directory, except the files that its `.dockerignore` excludes.
     Context(PathBuf),
-    /// Exactly these, whose names all begin with the step's source.
+    /// Exactly these files, whose names all begin with the step's source.
     Files(FileSet),
 }
 
 impl Template {
-    /// A template on a Docker image.
+    /// Returns a template on a Docker image.
     #[must_use]
     pub fn from_image(image: &str) -> Self {
         Self::on(Base::Image(image.to_owned()))
     }
 
-    /// A template on another template.
+    /// Returns a template on another template.
     #[must_use]
     pub fn from_template(name: &str) -> Self {
         Self::on(Base::Template(name.to_owned()))
@@ -95,33 +95,33 @@ impl Template {
         Self { base, steps: Vec::new(), start: None, ready: None, force: false, force_next: false }
     }
 
-    /// Takes nothing from the cache, not even the base.
+    /// Turns the cache off, even for the base.
     #[must_use]
     pub fn without_cache(mut self) -> Self {
         self.force = true;
         self
     }
 
-    /// Takes none of the later steps from the cache.
+    /// Turns the cache off for all later steps.
     #[must_use]
     pub fn skip_cache(mut self) -> Self {
         self.force_next = true;
         self
     }
 
-    /// Runs a command as the current user.
+    /// Adds a step that runs a command as the current user.
     #[must_use]
     pub fn run(self, command: impl Into<String>) -> Self {
         self.step(Action::Run { command: command.into(), user: None })
     }
 
-    /// Runs a command as another user.
+    /// Adds a step that runs a command as another user.
     #[must_use]
     pub fn run_as(self, user: &str, command: impl Into<String>) -> Self {
         self.step(Action::Run { command: command.into(), user: Some(user.to_owned()) })
     }
 
-    /// Installs packages of a Debian or Ubuntu, without what they recommend.
+    /// Installs packages of Debian or Ubuntu, without recommended ones.
     #[must_use]
     pub fn apt_install<'a>(self, packages: impl IntoIterator<Item = &'a str>) -> Self {
         let packages: Vec<_> = packages.into_iter().map(quote).collect();
@@ -130,14 +130,14 @@ impl Template {
         self.run_as("root", format!("{install} {}", packages.join(" ")))
     }
 
-    /// Brings files along.
+    /// Adds a step that copies files.
     #[must_use]
     pub fn copy(self, copy: Copy) -> Self {
         self.step(Action::Copy(copy))
     }
 
-    /// Sets variables for later steps and the start command. They are not
-    /// seen by what is started in a sandbox later.
+    /// Sets variables for later steps and the start command. Processes that are
+    /// started in a sandbox later do not see them.
     #[must_use]
     pub fn env<'a>(self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let variables: Vec<_> = variables
@@ -162,24 +162,24 @@ impl Template {
         self.step(Action::User(name.to_owned()))
     }
 
-    /// What is started once, at the end of the build. A sandbox is a copy of
-    /// the machine with this already running in it: it sees no variable that
-    /// is given when a sandbox is created, and what it draws at random before
-    /// is the same in all of them.
+    /// Sets the command that runs once, at the end of the build. A sandbox is a
+    /// copy of the machine in which it is already running: it sees no variables
+    /// given at the creation of a sandbox, and random numbers drawn before the
+    /// copy are the same in all sandboxes.
     #[must_use]
     pub fn start(mut self, command: impl Into<String>) -> Self {
         self.start = Some(command.into());
         self
     }
 
-    /// What succeeds as soon as the start command is ready.
+    /// Sets the command that succeeds as soon as the start command is ready.
     #[must_use]
     pub fn ready(mut self, command: impl Into<String>) -> Self {
         self.ready = Some(command.into());
         self
     }
 
-    /// Its steps.
+    /// Returns its steps.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.steps
@@ -192,8 +192,8 @@ impl Template {
 }
 
 impl Copy {
-    /// Files of a context directory, with the current user as their owner
-    /// and their permissions as they are.
+    /// Returns a step that copies files of a context directory, with the
+    /// current user as their owner and with their own permissions.
     #[must_use]
     pub fn new(context: impl Into<PathBuf>, source: &str, dest: &str) -> Self {
         Self {
@@ -207,7 +207,7 @@ impl Copy {
 }
 
 impl Step {
-    /// The step in one line, as in a Dockerfile.
+    /// Describes the step in one line, as in a Dockerfile.
     #[must_use]
     pub fn summary(&self) -> String {
         match &self.action {
@@ -225,13 +225,13 @@ impl Step {
     }
 }
 
-/// Succeeds when something listens on a port.
+/// Returns a command that succeeds when a process listens on a port.
 #[must_use]
 pub fn port_is_open(port: u16) -> String {
     format!("[ -n \"$(ss -Htuln sport = :{port})\" ]")
 }
 
-/// Succeeds when an address answers with this status.
+/// Returns a command that succeeds when an address answers with this status.
 #[must_use]
 pub fn url_answers(url: &str, status: u16) -> String {
     format!("curl -s -o /dev/null -w \"%{{http_code}}\" {} | grep -q \"{status}\"", quote(url))

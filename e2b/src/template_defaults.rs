@@ -1,9 +1,8 @@
-//! What a client must know of the template that we build.
+//! Facts that a client needs about the relay's template.
 
-/// The template's name unless told otherwise: the one under which the
-/// existing clients look for it.
+/// Default name of the template: existing clients look for it under this name.
 pub const DEFAULT_NAME: &str = "claude-agent-server";
-/// The port that the server in it listens on.
+/// Port of the server in the template.
 pub const PORT: u16 = 3000;
-/// The agent's directory; the existing clients write their files there.
+/// Directory of the agent; existing clients write their files there.
 pub const WORKSPACE: &str = "/home/user/agent-workspace";

@@ -1,20 +1,20 @@
-//! The name of a template, checked before anything is sent. Pure.
+//! Names of templates, checked before they are sent. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest name that the server takes.
+/// Longest name that the server accepts.
 const MAX_CHARS: usize = 128;
 
-/// A template's name: `[team/]name[:tag]`, in lower case.
+/// Name of a template: `[team/]name[:tag]`, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TemplateName(String);
 
-/// A tag of a template: letters, digits, `-`, `_` and `.`, and no UUID.
+/// Tag of a template: letters, digits, `-`, `_` and `.`, but not a UUID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
-/// A text that is no template name or no tag.
+/// A text that is neither a template name nor a tag.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadName {
     /// Not a name.
@@ -31,8 +31,8 @@ impl FromStr for TemplateName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        // The server trims and lowers too; doing it here makes what is
-        // printed the name that it gets.
+        // The server trims and lowers the name too; this way the printed name
+        // is the one that it gets.
         let name = text.trim().to_ascii_lowercase();
         let (path, tag) = match name.split_once(':') {
             Some((path, tag)) => (path, Some(tag)),
@@ -65,8 +65,8 @@ impl FromStr for Tag {
     }
 }
 
-/// Eight, four, four, four and twelve hexadecimal digits: the server takes
-/// such a tag for the id of a build.
+/// Returns whether the text has the form of a UUID: the server would read such
+/// a tag as the id of a build.
 fn is_uuid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
@@ -75,7 +75,7 @@ fn is_uuid(text: &str) -> bool {
 macro_rules! text {
     ($name:ident) => {
         impl $name {
-            /// As text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0

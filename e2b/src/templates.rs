@@ -1,4 +1,4 @@
-//! Templates as the control plane knows them: the calls of a build.
+//! Calls of the control plane for templates and builds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,30 +9,31 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::http::{E2b, NO_BODY, Request};
 use crate::sandboxes::timestamp;
 use crate::template::{Action, Base, Template};
 use crate::template_name::{Tag, TemplateName};
 
-/// How long the upload of one archive may take: the address for it lives
-/// half an hour.
+/// Time limit of the upload of one archive: its address is valid for half an
+/// hour.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// How often an upload is tried. The same bytes to the same place do no harm.
+/// Number of attempts of an upload. Sending the same bytes again does no harm.
 const UPLOAD_ATTEMPTS: u32 = 3;
-/// How much of the storage's answer is read.
+/// Longest answer of the storage that is read.
 const MAX_UPLOAD_ANSWER_BYTES: usize = 64 << 10;
 
-/// How large the sandboxes of a template are.
+/// Size of the sandboxes of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Processors: 1 or an even number, at most 32 and what the plan allows.
+    /// The number of processors: 1 or an even number, at most 32 and the limit
+    /// of the account's plan.
     pub cpus: u32,
     /// Memory in MiB: an even number, at least 128.
     pub memory_mb: u32,
 }
 
-/// A build that was asked for.
+/// A requested build.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct RequestedBuild {
     /// The template's id.
@@ -41,7 +42,7 @@ pub struct RequestedBuild {
     /// The build's id.
     #[serde(rename = "buildID")]
     pub build: String,
-    /// The names under which the template will be found.
+    /// The names of the template.
     #[serde(default)]
     pub names: Vec<String>,
     /// The tags that will point to this build.
@@ -49,48 +50,48 @@ pub struct RequestedBuild {
     pub tags: Vec<String>,
 }
 
-/// Where an archive goes.
+/// Upload address of an archive.
 #[derive(Clone, Debug, Deserialize)]
 pub struct UploadPlace {
-    /// Whether the server has it already.
+    /// Set if the server has the archive already.
     pub present: bool,
-    /// The address for it, with a signature in it.
+    /// The address, which contains a signature.
     pub url: Option<String>,
-    /// Headers that the storage wants.
+    /// Headers that the storage requires.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
 }
 
-/// How far a build is.
+/// State of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BuildState {
     /// It has not begun.
     Waiting,
-    /// It is at work.
+    /// It is running.
     Building,
-    /// It is done: sandboxes can be made.
+    /// It has succeeded: sandboxes can be created.
     Ready,
     /// It has failed.
     Error,
-    /// Something newer than this library.
+    /// A state newer than this library.
     #[serde(other)]
     Other,
 }
 
-/// How grave a line of a build's log is.
+/// Severity of a line of a build's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Details, the output of a command among them.
+    /// Details, such as the output of a command.
     Debug,
-    /// What happens.
+    /// Progress.
     Info,
-    /// Something is odd.
+    /// A warning.
     Warn,
-    /// Something failed.
+    /// An error.
     Error,
-    /// Something newer than this library.
+    /// A severity newer than this library.
     #[serde(other)]
     Other,
 }
@@ -98,43 +99,44 @@ pub enum Level {
 /// A line of a build's log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BuildLog {
-    /// When it was written.
+    /// The time of the line.
     #[serde(deserialize_with = "timestamp")]
     pub timestamp: SystemTime,
-    /// How grave it is.
+    /// Its severity.
     pub level: Level,
-    /// The line. May hold control characters: see [`crate::strip_ansi::strip_ansi`].
+    /// The text. May contain control characters: see
+    /// [`crate::strip_ansi::strip_ansi`].
     pub message: String,
-    /// The step that it belongs to: `base`, `finalize`, or its number from 1.
+    /// The step of the line: `base`, `finalize`, or its number from 1.
     pub step: Option<String>,
 }
 
-/// Why a build failed.
+/// Reason for a failed build.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BuildFailure {
-    /// The server's own words.
+    /// The server's message.
     pub message: String,
     /// `base`, `finalize`, or the number of the step, counted from 1; `None`
     /// for a failure of the server itself.
     pub step: Option<String>,
-    /// What the log says about it.
+    /// The log lines about it.
     #[serde(rename = "logEntries", default)]
     pub logs: Vec<BuildLog>,
 }
 
-/// How a build stands, with the part of its log that was asked for.
+/// Status of a build, with the requested part of its log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BuildStatus {
-    /// How far it is.
+    /// Its state.
     pub status: BuildState,
-    /// Its log from the asked offset on, at most 100 lines.
+    /// Its log from the requested offset on, at most 100 lines.
     #[serde(rename = "logEntries", default)]
     pub logs: Vec<BuildLog>,
-    /// Why it failed, if it did.
+    /// The reason, if it failed.
     pub reason: Option<BuildFailure>,
 }
 
-/// A tag and the build that it points to.
+/// A tag and its build.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TagInfo {
     /// The tag.
@@ -142,12 +144,12 @@ pub struct TagInfo {
     /// The build's id.
     #[serde(rename = "buildID")]
     pub build: String,
-    /// When it was set.
+    /// The time of the assignment.
     #[serde(rename = "createdAt", deserialize_with = "timestamp")]
     pub created_at: SystemTime,
 }
 
-/// The body that starts a build.
+/// Request body that starts a build.
 #[derive(Debug, Serialize)]
 pub(crate) struct BuildStart<'a> {
     #[serde(rename = "startCmd", skip_serializing_if = "Option::is_none")]
@@ -173,8 +175,8 @@ struct StepBody<'a> {
 }
 
 impl<'a> BuildStart<'a> {
-    /// The body for a template whose COPY steps have these digests, one for
-    /// each in their order.
+    /// Returns the request body for a template whose COPY steps have these
+    /// digests, one for each step in order.
     pub(crate) fn of(template: &'a Template, hashes: &'a [String]) -> Self {
         let mut hashes = hashes.iter();
         let steps = template.steps.iter().map(|step| {
@@ -216,8 +218,8 @@ impl<'a> BuildStart<'a> {
 }
 
 impl E2b {
-    /// Asks for a build: the template is made if there is none of this name.
-    /// A waiting build of the same name and tag is given up for it.
+    /// Requests a build. Creates the template if none has this name. A waiting
+    /// build of the same name and tag is cancelled.
     ///
     /// # Errors
     /// See [`Error`]; a name of another team is [`Error::Forbidden`] or
@@ -250,7 +252,8 @@ impl E2b {
         answer.json(&operation)
     }
 
-    /// Where the archive with this digest goes, and whether it is there.
+    /// Returns the upload address of the archive with this digest, and whether
+    /// the server has it already.
     ///
     /// # Errors
     /// See [`Error`].
@@ -267,15 +270,13 @@ impl E2b {
     /// See [`Error`].
     pub async fn upload(&self, place: &UploadPlace, archive: Bytes) -> Result<(), Error> {
         let operation = format!("upload an archive of {} bytes", archive.len());
-        let malformed =
-            |problem: String| Error::Malformed { operation: operation.clone(), problem };
-        let url = place.url.as_deref().ok_or_else(|| malformed("it names no place".to_owned()))?;
-        let url = Url::parse(url).map_err(|error| malformed(error.to_string()))?;
+        let malformed = |source: Cause| Error::Malformed { operation: operation.clone(), source };
+        let url = place.url.as_deref().ok_or_else(|| malformed("it contains no address".into()))?;
+        let url = Url::parse(url).map_err(|error| malformed(error.into()))?;
         let mut headers = HeaderMap::new();
         for (name, value) in &place.headers {
-            let name = HeaderName::try_from(name).map_err(|error| malformed(error.to_string()))?;
-            let value =
-                HeaderValue::try_from(value).map_err(|error| malformed(error.to_string()))?;
+            let name = HeaderName::try_from(name).map_err(|error| malformed(error.into()))?;
+            let value = HeaderValue::try_from(value).map_err(|error| malformed(error.into()))?;
             headers.insert(name, value);
         }
         let mut attempt = 1;
@@ -300,7 +301,7 @@ impl E2b {
         }
     }
 
-    /// Starts a build whose archives are all there.
+    /// Starts a build. All its archives must be uploaded.
     ///
     /// # Errors
     /// See [`Error`].
@@ -314,7 +315,7 @@ impl E2b {
         self.api(operation, Method::POST, &path, &[], Some(body)).await.map(drop)
     }
 
-    /// How a build stands, with its log from line `offset` on.
+    /// Returns the status of a build, with its log from line `offset` on.
     ///
     /// # Errors
     /// See [`Error`]; an unknown build is [`Error::Rejected`].
@@ -331,7 +332,7 @@ impl E2b {
         answer.json(&operation)
     }
 
-    /// The id of the template of this name, `None` if there is none.
+    /// Returns the id of the template with this name, `None` if there is none.
     ///
     /// # Errors
     /// [`Error::Forbidden`] if it belongs to another team.
@@ -350,7 +351,7 @@ impl E2b {
         }
     }
 
-    /// Points tags to the build that `name`, with its own tag, points to.
+    /// Assigns tags to the build of the tag in `name`.
     ///
     /// # Errors
     /// See [`Error`].
@@ -361,7 +362,7 @@ impl E2b {
         self.api(operation, Method::POST, &["templates", "tags"], &[], Some(&body)).await.map(drop)
     }
 
-    /// Takes tags away from a template.
+    /// Removes tags from a template.
     ///
     /// # Errors
     /// See [`Error`].
@@ -373,7 +374,7 @@ impl E2b {
         self.api(operation, Method::DELETE, &path, &[], Some(&body)).await.map(drop)
     }
 
-    /// The tags of a template.
+    /// Lists the tags of a template.
     ///
     /// # Errors
     /// See [`Error`].

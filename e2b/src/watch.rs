@@ -1,19 +1,19 @@
-//! A watched directory of a sandbox: changes as they happen.
+//! Watch of a directory in a sandbox: a stream of its changes.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::connect::{Decoder, Envelope};
-use crate::error::{Error, Refusal};
+use crate::error::{Cause, Error, Refusal};
 
-/// A stream that shows nothing for this long is dead.
+/// Longest silence of a live stream.
 const WATCH_IDLE: Duration = Duration::from_secs(130);
 
-/// What has happened to a file.
+/// Kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub enum ChangeKind {
-    /// It was made.
+    /// It was created.
     #[serde(rename = "EVENT_TYPE_CREATE")]
     Created,
     /// Its content was written.
@@ -22,13 +22,13 @@ pub enum ChangeKind {
     /// It was removed.
     #[serde(rename = "EVENT_TYPE_REMOVE")]
     Removed,
-    /// It was moved away or in.
+    /// It was moved away or here.
     #[serde(rename = "EVENT_TYPE_RENAME")]
     Renamed,
     /// Its permissions were changed.
     #[serde(rename = "EVENT_TYPE_CHMOD")]
     PermissionsChanged,
-    /// Something newer than this library.
+    /// A kind newer than this library.
     #[serde(other)]
     Other,
 }
@@ -38,12 +38,12 @@ pub enum ChangeKind {
 pub struct Change {
     /// The path, relative to the watched directory.
     pub name: String,
-    /// What has happened.
+    /// The kind of the change.
     #[serde(rename = "type")]
     pub kind: ChangeKind,
 }
 
-/// A watched directory. Ends when dropped.
+/// A watched directory. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Watch {
     operation: String,
@@ -60,7 +60,7 @@ struct WatchMessage {
 }
 
 impl Watch {
-    /// Takes a stream over and waits for the message that it begins with.
+    /// Takes ownership of a stream and waits for its first message.
     pub(crate) async fn begin(
         operation: &str,
         response: reqwest::Response,
@@ -79,17 +79,17 @@ impl Watch {
         }
     }
 
-    /// The next change; `None` when the watch has come to its end.
+    /// Returns the next change, `None` after the end of the watch.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] if the stream shows no life any more,
-    /// [`Error::Unreachable`] if it was cut, and what envd says otherwise.
+    /// [`Error::TimedOut`] if the stream is silent for too long,
+    /// [`Error::Unreachable`] if it was cut, otherwise envd's error.
     pub async fn next(&mut self) -> Result<Option<Change>, Error> {
         loop {
             match self.message().await? {
                 None => return Ok(None),
                 Some(WatchMessage { filesystem: Some(change), .. }) => return Ok(Some(change)),
-                // A sign of life, or something newer than this library.
+                // A keep-alive, or a message newer than this library.
                 Some(_) => {}
             }
         }
@@ -97,11 +97,11 @@ impl Watch {
 
     async fn message(&mut self) -> Result<Option<WatchMessage>, Error> {
         while !self.ended {
-            match self.decoder.next().map_err(|error| self.malformed(&error.to_string()))? {
+            match self.decoder.next().map_err(|error| self.malformed(error))? {
                 Some(Envelope::Message(message)) => {
                     return serde_json::from_slice(&message)
                         .map(Some)
-                        .map_err(|error| self.malformed(&error.to_string()));
+                        .map_err(|error| self.malformed(error));
                 }
                 Some(Envelope::End(trailer)) => {
                     self.ended = true;
@@ -121,7 +121,7 @@ impl Watch {
                                 operation: self.operation.clone(),
                                 host: self.response.url().host_str().unwrap_or_default().to_owned(),
                                 sent: true,
-                                problem: error.to_string(),
+                                source: error.without_url(),
                             });
                         }
                     }
@@ -131,7 +131,7 @@ impl Watch {
         Ok(None)
     }
 
-    /// The last message: an end in peace, or an error by envd's code.
+    /// Reads the last message: a normal end, or an error with envd's code.
     fn end(&self, trailer: &[u8]) -> Result<Option<WatchMessage>, Error> {
         #[derive(Deserialize)]
         struct Trailer {
@@ -144,12 +144,12 @@ impl Watch {
             message: String,
         }
         let trailer: Trailer =
-            serde_json::from_slice(trailer).map_err(|error| self.malformed(&error.to_string()))?;
+            serde_json::from_slice(trailer).map_err(|error| self.malformed(error))?;
         let Some(Reason { code, message }) = trailer.error else {
             return Ok(None);
         };
         let status = match code.as_str() {
-            // The lifetime that was asked for is over.
+            // The requested lifetime is over.
             "deadline_exceeded" => return Ok(None),
             "not_found" => 404,
             "unauthenticated" => 401,
@@ -168,8 +168,8 @@ impl Watch {
         })
     }
 
-    fn malformed(&self, problem: &str) -> Error {
-        Error::Malformed { operation: self.operation.clone(), problem: problem.to_owned() }
+    fn malformed(&self, cause: impl Into<Cause>) -> Error {
+        Error::Malformed { operation: self.operation.clone(), source: cause.into() }
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_newer_than_this_library_is_no_error() {
+    fn a_change_newer_than_this_library_is_no_error() {
         let text = r#"{"name":"a","type":"EVENT_TYPE_SOMETHING_NEW"}"#;
         assert_eq!(serde_json::from_str::<Change>(text).unwrap().kind, ChangeKind::Other);
     }

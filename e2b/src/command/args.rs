@@ -1,4 +1,4 @@
-//! The command line, as typed.
+//! Command line arguments.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,13 +34,14 @@ pub(crate) enum Command {
     },
 }
 
-/// What goes into the template.
+/// Contents of the template.
 #[derive(Debug, Args)]
 pub(crate) struct Contents {
     /// Put in this built server instead of compiling one in the template
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
-    /// Compile the sources that git tracks in this checkout; changed files go along as they are
+    /// Compile the sources that git tracks in this checkout; changed files are
+    /// included as they are
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "binary")]
     pub(crate) checkout: PathBuf,
     /// The version of the Claude Code CLI
@@ -49,7 +50,8 @@ pub(crate) struct Contents {
     /// A further Debian package; may be given several times
     #[arg(long = "apt", value_name = "PACKAGE")]
     pub(crate) packages: Vec<Package>,
-    /// Another base image; to compile the server it must hold Rust as the official Rust images do
+    /// Another base image; to compile the server it must contain Rust at the
+    /// same paths as the official Rust images
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
 }
@@ -70,19 +72,19 @@ pub(crate) struct Build {
     pub(crate) memory_mb: u32,
     #[command(flatten)]
     pub(crate) contents: Contents,
-    /// Take nothing from the cache
+    /// Do not use the build cache
     #[arg(long)]
     pub(crate) no_cache: bool,
-    /// How long to wait for the build
+    /// Time limit for the wait for the build
     #[arg(long, value_name = "DURATION", default_value = "75m", value_parser = claude_relay_protocol::duration::parse)]
-    pub(crate) patience: Duration,
-    /// Show the details of the log too
+    pub(crate) timeout: Duration,
+    /// Show the debug lines of the log too
     #[arg(long, short)]
     pub(crate) verbose: bool,
     /// Print the definition as JSON and send nothing
     #[arg(long, conflicts_with = "print_dockerfile")]
     pub(crate) dry_run: bool,
-    /// Print a Dockerfile that does the same and send nothing
+    /// Print an equivalent Dockerfile and send nothing
     #[arg(long)]
     pub(crate) print_dockerfile: bool,
 }
@@ -91,7 +93,8 @@ pub(crate) struct Build {
 pub(crate) struct Rehearse {
     #[command(flatten)]
     pub(crate) contents: Contents,
-    /// Where the Debian goes: several gigabytes, used again by the next rehearsal
+    /// The directory of the Debian: several gigabytes, used again by the next
+    /// rehearsal
     #[arg(long, value_name = "DIR", default_value = "target/rehearsal")]
     pub(crate) directory: PathBuf,
     /// The Debian mirror; by default the one that this machine's apt uses
@@ -100,7 +103,7 @@ pub(crate) struct Rehearse {
     /// A program to run inside once the server is ready; its address is in RELAY_URL
     #[arg(long, value_name = "FILE")]
     pub(crate) turn: Option<PathBuf>,
-    /// Leave the root at the end, to look at it
+    /// Keep the root at the end, to inspect it
     #[arg(long)]
     pub(crate) keep: bool,
 }

@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: &Build) -> Result<(), Failure> {
         tags: arguments.tags.clone(),
         size: Size { cpus: arguments.cpus, memory_mb: arguments.memory_mb },
         template,
-        patience: arguments.patience,
+        timeout: arguments.timeout,
     };
     if arguments.dry_run {
         let definition = definition(&request).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -82,7 +82,7 @@ fn ready(request: &BuildRequest, build: &RequestedBuild, report: &Report) -> Res
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-/// What is told of a build while it runs.
+/// Progress output of a running build.
 struct Watched {
     report: Report,
     verbose: bool,
@@ -93,7 +93,7 @@ struct Watched {
 
 impl Watched {
     fn tell(&mut self, event: &BuildEvent<'_>) {
-        // That nobody reads is no reason to lose the sight of the build.
+        // A closed stderr is no reason to lose track of the build.
         let _ = self.try_tell(event);
     }
 
@@ -110,7 +110,7 @@ impl Watched {
                 self.report.line(&format!("{}: uploading {bytes} bytes", copy.source))
             }
             BuildEvent::AlreadyThere(copy) => {
-                self.report.line(&format!("{}: the server has it already", copy.source))
+                self.report.line(&format!("{}: the server has this archive already", copy.source))
             }
             BuildEvent::Started => self.report.line("the build runs"),
             BuildEvent::PollFailed(error) => self.report.line(&format!("looking again: {error}")),

@@ -1,4 +1,4 @@
-//! From what was typed to the relay's template, saying what goes in.
+//! Builds the relay's template from the arguments and reports its contents.
 
 use claude_relay_e2b::binary;
 use claude_relay_e2b::checkout::Checkout;
@@ -8,10 +8,10 @@ use super::Failure;
 use super::args::Contents;
 use super::report::Report;
 
-/// How many names of a list are said.
+/// Number of names of a list that are printed.
 const NAMES_SAID: usize = 10;
 
-/// Reads and checks what goes in.
+/// Reads and checks the contents.
 pub(crate) async fn relay_template(
     contents: &Contents,
     report: &mut Report,
@@ -45,7 +45,7 @@ fn say_sources(checkout: &Checkout, report: &mut Report) -> Result<(), Failure> 
     report
         .line(&format!("server: compiled from {root}, {count} files that git tracks ({commit})"))?;
     for (names, what) in [
-        (&checkout.dirty, "differ from the commit and go along as they are"),
+        (&checkout.dirty, "differ from the commit and are included as they are"),
         (&checkout.missing, "are tracked but not on disk and are left out"),
         (&checkout.untracked, "are not tracked by git and are left out"),
     ] {

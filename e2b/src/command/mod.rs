@@ -1,4 +1,4 @@
-//! The program: what is typed, what is done, what is printed.
+//! The program: arguments, commands, output.
 
 pub(crate) mod args;
 pub(crate) mod build;
@@ -6,14 +6,14 @@ pub(crate) mod contents;
 pub(crate) mod rehearse;
 pub(crate) mod report;
 
-/// Why the program ends with an error, and with which code.
+/// Failure of the program, with its exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was asked for cannot be tried: exit 2.
+    /// The arguments or the environment are unusable: exit 2.
     Usage(String),
-    /// It was tried and failed: exit 1.
+    /// The command failed: exit 1.
     Failed(String),
-    /// Somebody pressed Ctrl-C: exit 130.
+    /// The user pressed Ctrl-C: exit 130.
     Interrupted(String),
 }
 
@@ -33,7 +33,7 @@ impl Failure {
     }
 }
 
-/// A failure of the program's own output: nobody is left to read it.
+/// Converts a failure of the program's own output.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Failed(format!("the output cannot be written: {error}"))

@@ -24,7 +24,7 @@ pub(crate) async fn run(arguments: &Rehearse) -> Result<(), Failure> {
     report.start_clock();
     let done = {
         let mut tell = |line: &str| {
-            // That nobody reads is no reason to stop.
+            // A closed stderr is no reason to stop.
             let _ = report.line(line);
         };
         tokio::select! {

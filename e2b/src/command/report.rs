@@ -1,16 +1,16 @@
-//! What is told while something long goes on: lines on stderr, each with the
-//! time since the start.
+//! Progress output on stderr: during a long task each line has the time since
+//! the start.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
 use claude_relay_e2b::strip_ansi::strip_ansi;
 
-/// Where the lines go.
+/// Writer of progress lines.
 pub(crate) struct Report {
     started: Instant,
     out: Box<dyn Write + Send>,
-    /// Lines are only stamped while something goes on.
+    /// Lines have a time stamp only during a long task.
     stamped: bool,
     is_terminal: bool,
 }
@@ -25,13 +25,13 @@ impl Report {
         }
     }
 
-    /// From now on lines carry the time since this call.
+    /// Starts the clock: from now on lines have the time since this call.
     pub(crate) fn start_clock(&mut self) {
         self.started = Instant::now();
         self.stamped = true;
     }
 
-    /// The time since the clock was started, in words.
+    /// Returns the time since the clock was started, as text.
     pub(crate) fn elapsed(&self) -> String {
         let seconds = self.started.elapsed().as_secs_f64();
         match seconds < 60.0 {
@@ -40,7 +40,7 @@ impl Report {
         }
     }
 
-    /// Tells something. Text of a server has what steers a terminal taken out.
+    /// Prints text without terminal control sequences, which a server may send.
     pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
         let stamp = match self.stamped {
             true => format!("[{:>7}] ", self.elapsed()),
@@ -52,7 +52,7 @@ impl Report {
         self.out.flush()
     }
 
-    /// Tells a heading, in bold on a terminal.
+    /// Prints a heading, in bold on a terminal.
     pub(crate) fn heading(&mut self, text: &str) -> io::Result<()> {
         match self.is_terminal {
             true => {

@@ -1,8 +1,8 @@
-//! The files of a COPY step: their digest, their archive.
+//! Files of a COPY step: their digest and archive.
 //!
-//! The digest is the one of E2B's Python SDK: the JavaScript one takes in the
-//! size of a directory, which is a number of the file system and differs from
-//! machine to machine. The server uses the digest as a key only.
+//! The digest is that of E2B's Python SDK. The JavaScript SDK includes the size
+//! of directories, which depends on the file system and differs between
+//! machines. The server uses the digest as a key only.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 const TYPE_BITS: u32 = 0o170_000;
 
-/// The files of one COPY step, in the order of the digest and the archive.
+/// Files of one COPY step, in the order of the digest and the archive.
 #[derive(Clone, Debug, Default)]
 pub struct FileSet {
     entries: Vec<Entry>,
@@ -30,33 +30,33 @@ pub struct FileSet {
 struct Entry {
     /// Relative to the context, with slashes; empty for the context itself.
     name: String,
-    /// Permissions and type, as `stat` has them.
+    /// Permissions and type, as in `stat`.
     mode: u32,
-    /// Where the content is; directories have none.
+    /// The location of the content; directories have none.
     content: Option<PathBuf>,
 }
 
-/// The digest and archive of one COPY step.
+/// Digest and archive of one COPY step.
 #[derive(Clone, Debug)]
 pub struct Packed {
     /// The digest, 64 hexadecimal digits.
     pub hash: String,
-    /// A tar in gzip.
+    /// A tar archive, compressed with gzip.
     pub archive: Bytes,
-    /// How many files are in it.
+    /// The number of its files.
     pub files: usize,
 }
 
 impl FileSet {
-    /// Adds a regular file under a name of the caller's choice. `mode` holds
-    /// the permission bits alone. The content is read when the set is packed.
+    /// Adds a regular file under the name `name`. `mode` holds the permission
+    /// bits alone. The content is read when the set is packed.
     pub fn add_file(&mut self, name: &str, content: &Path, mode: u32) {
         let mode = REGULAR | (mode & 0o7777);
         self.entries.push(Entry { name: name.to_owned(), mode, content: Some(content.to_owned()) });
         self.sort();
     }
 
-    /// The names in it.
+    /// Returns the names in the set.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
@@ -85,13 +85,13 @@ impl FileSet {
     }
 
     pub(super) fn sort(&mut self) {
-        // As the SDK does: by the whole path, not directory by directory.
+        // Sorted like the SDK: by the whole path, not directory by directory.
         self.entries.sort_by(|a, b| a.name.cmp(&b.name));
         self.entries.dedup_by(|a, b| a.name == b.name);
     }
 
-    /// Reads every file once, for the digest and the archive alike, so that
-    /// the two cannot disagree.
+    /// Packs the set. Reads every file once for both the digest and the
+    /// archive, so that the two agree.
     ///
     /// # Errors
     /// See [`ContextError`].
@@ -138,7 +138,7 @@ fn append(
     header.set_mode(entry.mode & !TYPE_BITS);
     header.set_uid(0);
     header.set_gid(0);
-    // No time: the same files give the same archive.
+    // No modification time: the same files give the same archive.
     header.set_mtime(0);
     let content = content.unwrap_or_default();
     header.set_size(content.len() as u64);
@@ -158,7 +158,7 @@ fn append(
     }
 }
 
-/// A file's content, `None` if it is longer than the limit.
+/// Reads a file's content. Returns `None` if it is longer than the limit.
 fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
     let io = |problem| ContextError::Io { path: path.to_owned(), problem };
     let file = fs::File::open(path).map_err(io)?;

@@ -1,4 +1,4 @@
-//! The root that stands for the base image.
+//! Root directory that replaces the base image.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::{Rehearsal, RehearsalError};
 use crate::relay::{DEBIAN, RUST_VERSION};
 use crate::template::{Base as TemplateBase, Template};
 
-/// How long debootstrap or the copying of a tree may take.
+/// Time limit of debootstrap and of copying a tree.
 const MAKE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// Where the official Rust images have Rust.
+/// Directory of Rust in the official Rust images.
 const RUSTUP: &str = "usr/local/rustup/toolchains/rehearsal";
 const CARGO_BIN: &str = "usr/local/cargo/bin";
 
-/// Which image is stood for.
+/// Base image to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base {
     /// `debian:…-slim`
@@ -41,7 +41,7 @@ impl Base {
         }
     }
 
-    /// The variables that the image brings.
+    /// Returns the variables of the image.
     pub(super) fn variables(self) -> Vec<(String, String)> {
         let pairs: &[(&str, &str)] = match self {
             Self::Debian => &[],
@@ -52,7 +52,7 @@ impl Base {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// Makes the root, or takes the one that an earlier rehearsal made.
+    /// Makes the root, or uses that of an earlier rehearsal.
     pub(super) async fn make(
         self,
         rehearsal: &Rehearsal,
@@ -90,7 +90,7 @@ impl Base {
         remove_tree(&unfinished).await;
         let packages = match self {
             Self::Debian => "ca-certificates",
-            // What the official image has besides Rust.
+            // Packages of the official image besides Rust.
             Self::Rust => "ca-certificates,gcc,libc6-dev",
         };
         tell(&format!("debootstrap of {DEBIAN}, as apt of this machine gets its packages"));
@@ -108,7 +108,7 @@ impl Base {
     }
 }
 
-/// This machine's Rust, where the official image has its own.
+/// Copies this machine's Rust to the directory of the official image.
 async fn lay_in_rust(
     root: &Path,
     tell: &mut (dyn FnMut(&str) + Send),
@@ -143,15 +143,16 @@ pub(super) async fn copy_tree(
     })
 }
 
-/// Removes a tree that a rehearsal made. What is mounted in it is another
-/// namespace's and not here.
+/// Removes a tree that a rehearsal made. Mounts in it belong to other
+/// namespaces and do not exist here.
 pub(super) async fn remove_tree(path: &Path) {
     let path = path.to_owned();
-    // Best effort: what is left over is removed by hand.
+    // Best effort: the user can remove the rest.
     let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(path)).await;
 }
 
-/// The mirror that this machine's own apt takes Debian's main archive from.
+/// Returns the mirror of Debian's main archive in this machine's apt
+/// configuration.
 async fn machine_mirror() -> Result<String, RehearsalError> {
     let targets = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
     let said = said_by("apt-get", &targets).await?;
@@ -162,8 +163,8 @@ async fn machine_mirror() -> Result<String, RehearsalError> {
     })
 }
 
-/// The first address whose last part is `debian`: the archive itself, not
-/// its security updates nor somebody else's packages.
+/// Returns the first address whose last part is `debian`: the archive itself,
+/// not its security updates or other repositories.
 fn main_archive(uris: &str) -> Option<&str> {
     uris.lines()
         .map(|uri| uri.trim_end_matches('/'))

@@ -1,4 +1,4 @@
-//! Commands inside a root directory: namespaces made by bubblewrap.
+//! Commands inside a root directory, in namespaces made by bubblewrap.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,20 +8,20 @@ use claude_relay_protocol::text;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-/// This machine's certificates: a network may have a certificate authority of
-/// its own, without which nothing could be downloaded.
+/// Certificates of this machine: a network may have its own certificate
+/// authority, without which downloads fail.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Where they are laid into the root.
+/// Path of the certificates in the root.
 const CERTIFICATES_INSIDE: &str = "/run/rehearsal/certificates.crt";
-/// The variables by which programs are told of them.
+/// Variables that tell programs the path.
 const CERTIFICATE_VARIABLES: [&str; 4] =
     ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO"];
-/// The PATH before a login shell makes its own.
+/// PATH before a login shell sets its own.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The longest line that is told.
+/// Longest line that is reported.
 const MAX_LINE_CHARS: usize = 2000;
 
-/// A root directory to run commands in. They end with this process.
+/// A root directory to run commands in. The commands end with this process.
 #[derive(Clone, Debug)]
 pub(super) struct Jail {
     root: PathBuf,
@@ -38,25 +38,25 @@ impl Jail {
         &self.root
     }
 
-    /// Lays a file of this machine into the root, to be read.
+    /// Mounts a file of this machine read-only in the root.
     pub(super) fn bind(&mut self, file: &Path, inside: &str) {
         self.binds.push((file.to_owned(), inside.to_owned()));
     }
 
-    /// With nothing but a loopback of its own.
+    /// Runs the commands in a network namespace with only a loopback interface.
     pub(super) fn without_network(mut self) -> Self {
         self.network = false;
         self
     }
 
-    /// Runs a command in a login shell and tells what it prints.
+    /// Runs a command in a login shell and reports its output.
     pub(super) async fn run(
         &self,
         user: &str,
         cwd: Option<&str>,
         variables: &[(String, String)],
         command: &str,
-        patience: Duration,
+        timeout: Duration,
         tell: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), String> {
         let mut bwrap = Command::new("bwrap");
@@ -65,10 +65,10 @@ impl Jail {
             "--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp", "--tmpfs",
             "/run",
         ]);
-        // Without this bwrap would make it for root alone.
-        bwrap.args(["--dir", super::HAND_OVER]);
+        // Otherwise bwrap would create it accessible to root only.
+        bwrap.args(["--dir", super::STEP_FILES]);
         bwrap.args(["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]);
-        // Steps run as root: apt changes owners and becomes other users.
+        // Steps run as root: apt changes owners and switches users.
         bwrap.args(["--cap-add", "ALL", "--clearenv"]);
         if !self.network {
             bwrap.arg("--unshare-net");
@@ -93,15 +93,15 @@ impl Jail {
             bwrap.args(["--setenv", name, value]);
         }
         bwrap.args(["--chdir", cwd.unwrap_or(&home), "--"]);
-        // Both outputs in one, in their order.
+        // Both outputs in one pipe, to keep their order.
         bwrap.args(["/bin/sh", "-c", "exec 2>&1 \"$@\"", "sh"]);
         bwrap.args(["setpriv", "--reuid", user, "--regid", user, "--init-groups"]);
         bwrap.args(["/bin/bash", "-l", "-c", command]);
-        lines(&mut bwrap, patience, tell).await
+        lines(&mut bwrap, timeout, tell).await
     }
 }
 
-/// The home of a user in the root.
+/// Returns the home directory of a user in the root.
 pub(super) fn home(user: &str) -> String {
     match user {
         "root" => "/root".to_owned(),
@@ -109,10 +109,10 @@ pub(super) fn home(user: &str) -> String {
     }
 }
 
-/// Runs a command to its end and tells its output line by line.
+/// Runs a command to its end and reports its output line by line.
 pub(super) async fn lines(
     command: &mut Command,
-    patience: Duration,
+    timeout: Duration,
     tell: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(), String> {
     let name = command.as_std().get_program().to_string_lossy().into_owned();
@@ -133,10 +133,10 @@ pub(super) async fn lines(
         }
         child.wait().await
     };
-    match tokio::time::timeout(patience, run).await {
+    match tokio::time::timeout(timeout, run).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(status.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("it did not end within {patience:?}")),
+        Err(_) => Err(format!("it did not end within {timeout:?}")),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claude_relay_e2b::build::{BuildError, BuildEvent, BuildRequest, DEFAULT_PATIENCE, build};
+use claude_relay_e2b::build::{BuildError, BuildEvent, BuildRequest, DEFAULT_BUILD_TIMEOUT, build};
 use claude_relay_e2b::context::ContextError;
 use claude_relay_e2b::error::Error;
 use claude_relay_e2b::template::{Copy, Template};
@@ -17,7 +17,7 @@ fn request(template: Template) -> BuildRequest {
         tags: vec!["stable".parse().unwrap()],
         size: Size { cpus: 2, memory_mb: 2048 },
         template,
-        patience: DEFAULT_PATIENCE,
+        timeout: DEFAULT_BUILD_TIMEOUT,
     }
 }
 
@@ -57,9 +57,9 @@ async fn a_build_uploads_runs_and_tells_its_log() {
     let put = fake.requests().into_iter().find(|request| request.method == "PUT").unwrap();
     let hash = put.path.rsplit('/').next().unwrap().trim_end_matches(".tar").to_owned();
     let names: Vec<_> = fake.uploaded(&hash).unwrap().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["app/", "app/main.rs"], "what .dockerignore names stays here");
+    assert_eq!(names, ["app/", "app/main.rs"], "files in .dockerignore are left out");
 
-    // The same files again are not uploaded again.
+    // The second upload of the same files is skipped.
     build(&e2b, &request(template), |event| match event {
         BuildEvent::AlreadyThere(_) => there += 1,
         BuildEvent::Uploading { .. } => panic!("uploaded again"),
@@ -81,7 +81,7 @@ async fn a_failing_step_is_named_with_its_output() {
     let BuildError::Failed(failed) = error else { panic!("{error}") };
     assert_eq!(failed.step.as_deref(), Some("step 2 of 3: RUN false"));
     let output: Vec<_> = failed.output.iter().map(|log| log.message.as_str()).collect();
-    assert_eq!(output.len(), 2, "the other steps' lines are not its own: {output:?}");
+    assert_eq!(output.len(), 2, "only lines of this step: {output:?}");
     assert!(output[1].contains("the output of the step"));
     fake.finish();
 }
@@ -153,7 +153,7 @@ async fn an_upload_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_leaves_no_build_behind() {
+async fn files_that_cannot_be_sent_leave_no_build_behind() {
     let (fake, e2b) = fake().await;
     let dir = context();
     std::os::unix::fs::symlink("/etc/passwd", dir.path().join("app/link")).unwrap();
@@ -164,15 +164,15 @@ async fn what_cannot_be_sent_leaves_no_build_behind() {
 }
 
 #[tokio::test]
-async fn patience_has_an_end() {
+async fn a_build_that_takes_too_long_is_given_up() {
     let (fake, e2b) = fake().await;
     fake.log_pages(&[1; 100]);
     let template = (0..90)
         .fold(Template::from_image("debian"), |template, n| template.run(format!("echo {n}")));
     let mut request = request(template);
-    request.patience = Duration::from_millis(500);
+    request.timeout = Duration::from_millis(500);
     let error = build(&e2b, &request, |_| {}).await.unwrap_err();
-    assert!(matches!(error, BuildError::Patience { .. }), "{error}");
+    assert!(matches!(error, BuildError::TimedOut { .. }), "{error}");
     fake.finish();
 }
 

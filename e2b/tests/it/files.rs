@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::{SOON, fake};
 
 #[tokio::test]
-async fn what_is_written_is_read_listed_moved_and_removed() {
+async fn a_written_file_is_read_listed_moved_and_removed() {
     let (fake, e2b) = fake().await;
     let sandbox = e2b.create(&NewSandbox::new("base")).await.unwrap();
     let files = sandbox.files().unwrap();
@@ -84,7 +84,7 @@ async fn changes_are_told_as_they_happen() {
     let error = files.watch("/nope", false, Some(SOON)).await.unwrap_err();
     assert!(matches!(error, Error::NotFound(_)), "{error}");
 
-    // The sandbox ends: so does the watch, and not in silence.
+    // The end of the sandbox ends the watch with an error.
     sandbox.kill().await.unwrap();
     let end = tokio::time::timeout(SOON, watch.next()).await.unwrap();
     assert!(end.is_err(), "{end:?}");
@@ -111,7 +111,7 @@ async fn a_sandbox_whose_time_is_over_is_told_from_a_file_that_is_missing() {
 }
 
 #[tokio::test]
-async fn what_envd_says_keeps_its_words() {
+async fn an_error_keeps_the_message_of_envd() {
     let (fake, e2b) = fake().await;
     let sandbox = e2b.create(&NewSandbox::new("base")).await.unwrap();
     let files = sandbox.files().unwrap();

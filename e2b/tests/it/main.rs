@@ -1,4 +1,4 @@
-//! The library and the program against a fake of the E2B API.
+//! Tests of the library and the program against a fake of the E2B API.
 
 #![allow(clippy::unwrap_used, reason = "a test whose preparation fails has failed")]
 

@@ -1,4 +1,4 @@
-//! Many sandboxes from a pool, and orphans.
+//! Pools of many sandboxes, and orphans.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn pool(max_size: usize, warm: usize) -> (FakeE2b, E2b, SandboxPool) {
     (fake, e2b, pool)
 }
 
-/// Waits until a pool keeps this many warm.
+/// Waits until a pool has this many warm sandboxes.
 async fn warm(pool: &SandboxPool, count: usize) {
     let wait = async {
         while pool.counts().warm != count {
@@ -55,7 +55,7 @@ async fn never_more_than_the_most_are_alive_and_the_others_wait_their_turn() {
         let pool = pool.clone();
         takers.spawn(async move {
             let lease = pool.take().await.unwrap();
-            // Some kill theirs, some just drop it.
+            // Some takers kill their sandbox, others only drop it.
             if number % 2 == 0 {
                 lease.kill().await.unwrap();
             }
@@ -74,7 +74,7 @@ async fn never_more_than_the_most_are_alive_and_the_others_wait_their_turn() {
 #[tokio::test]
 async fn a_full_pool_of_warm_ones_does_not_keep_a_taker_waiting() {
     let (fake, _, pool) = pool(2, 2).await;
-    // No wait for warm sandboxes: takers and the pool's refill compete.
+    // Without waiting for warm sandboxes: takers and the pool's refill compete.
     let first = tokio::time::timeout(SOON, pool.take()).await.unwrap().unwrap();
     let second = tokio::time::timeout(SOON, pool.take()).await.unwrap().unwrap();
     let third = tokio::time::timeout(Duration::from_millis(200), pool.take()).await;

@@ -6,8 +6,7 @@ use std::process::{Output, Stdio};
 use claude_relay_testing::e2b::{API_KEY, Channel, FakeE2b, Fault};
 use serde_json::Value;
 
-/// Runs the program in a directory with nothing in its environment but what
-/// is given.
+/// Runs the program in a directory with only the given environment.
 async fn program(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     tokio::process::Command::new(env!("CARGO_BIN_EXE_claude-relay-e2b"))
         .args(arguments)
@@ -26,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A checkout that looks like ours.
+/// Creates a checkout that looks like that of claude-relay.
 async fn checkout() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("server")).unwrap();
@@ -88,7 +87,7 @@ async fn a_failing_step_is_shown_with_its_output_and_ends_with_1() {
     assert!(err.contains("failed: step 3 of 10: RUN as user: claude --version"), "{err}");
     assert!(err.contains("  the output of the step\n"), "{err}");
     assert!(err.ends_with("claude-relay-e2b: no template: failed to run command 'claude --version': exit status 127\n"), "{err}");
-    assert!(!err.contains('\u{1b}'), "what steers a terminal is taken out");
+    assert!(!err.contains('\u{1b}'), "control sequences are removed");
     fake.finish();
 }
 
@@ -123,7 +122,7 @@ async fn refusals_and_bad_arguments_have_their_codes() {
     let output = program(elsewhere.path(), &["build"], &variables).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("not a git checkout"), "{}", text(&output.stderr));
-    assert_eq!(fake.requests().len(), 1, "only the first of these may ask anything");
+    assert_eq!(fake.requests().len(), 1, "only the first of these sends a request");
 }
 
 #[tokio::test]
@@ -141,7 +140,7 @@ async fn dry_run_and_dockerfile_need_no_key_and_send_nothing() {
     let dockerfile = text(&output.stdout);
     assert!(dockerfile.contains("\nFROM rust:1.95-slim-trixie\n"), "{dockerfile}");
     assert!(dockerfile.contains("\nCOPY --chown=root:root claude-relay /opt/claude-relay\n"));
-    assert!(dockerfile.contains("127.0.0.1:3000:3000"), "the port is not for the network");
+    assert!(dockerfile.contains("127.0.0.1:3000:3000"), "the port is not open to the network");
 }
 
 #[tokio::test]
@@ -158,7 +157,7 @@ async fn a_dotenv_file_is_read_and_the_environment_wins() {
         "{:?}",
         uploads.iter().map(|r| String::from_utf8_lossy(&r.body).into_owned()).collect::<Vec<_>>()
     );
-    assert!(!archived.contains(API_KEY), "the .env file is not tracked and stays here");
+    assert!(!archived.contains(API_KEY), "the .env file is not tracked and is left out");
     fake.finish();
 }
 

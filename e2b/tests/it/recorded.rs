@@ -1,17 +1,18 @@
-//! The requests of the official SDK's recorded scenarios, field by field.
+//! Comparison with the requests of the official SDK's recorded scenarios, field
+//! by field.
 //!
 //! Differences, with their reasons:
 //!
-//! * the headers in [`OF_THE_SDK`] tell about the SDK itself;
-//! * `user-agent` is our own name, `accept` is ours: it keeps the edge from
+//! * the headers in [`OF_THE_SDK`] describe the SDK itself;
+//! * `user-agent` names this library, and `accept` keeps the sandbox proxy from
 //!   answering in HTML;
-//! * `forceUpload` and `resolveSymlinks` in a step are the SDK's own notes,
-//!   which the server ignores;
-//! * the digest of a directory: the SDK takes in its size on disk, a number of
-//!   the file system, and the links that we refuse to send;
-//! * the contents of files that the recordings do not tell;
-//! * what this library does not do: processes, raw bodies of `octet-stream`,
-//!   and the SDK's question to a dead sandbox's `/health`.
+//! * `forceUpload` and `resolveSymlinks` in a step are internal to the SDK, and
+//!   the server ignores them;
+//! * the digest of a directory: the SDK includes its size on disk, a number of
+//!   the file system, and links, which this library refuses to send;
+//! * file contents that the recordings do not contain;
+//! * features that this library lacks: processes, raw bodies of `octet-stream`,
+//!   and the SDK's request to a dead sandbox's `/health`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +20,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use claude_relay_e2b::build::{BuildRequest, DEFAULT_PATIENCE, build};
+use claude_relay_e2b::build::{BuildRequest, DEFAULT_BUILD_TIMEOUT, build};
 use claude_relay_e2b::template::{Copy, DEFAULT_IMAGE, Template, port_is_open, url_answers};
 use claude_relay_e2b::templates::Size;
 use claude_relay_testing::e2b::FakeE2b;
@@ -27,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::support::{fake, public};
 
-/// Headers by which the SDK tells about itself.
+/// Headers in which the SDK describes itself.
 const OF_THE_SDK: [&str; 9] = [
     "browser",
     "lang",
@@ -40,8 +41,8 @@ const OF_THE_SDK: [&str; 9] = [
     "accept",
 ];
 
-/// Whose digests differ: sources that are directories or links, with what
-/// their files hold unknown.
+/// Sources with another digest: directories, links, and files of unknown
+/// content.
 const OTHER_DIGEST: [&str; 4] = ["app", "package.json", "app/src/*.rs", "weird/link-*"];
 
 fn recording(name: &str) -> Vec<Value> {
@@ -49,11 +50,11 @@ fn recording(name: &str) -> Vec<Value> {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// A request without what differs for a reason.
+/// Returns a request without the parts that differ for a reason.
 fn comparable(mut request: Value) -> Value {
     let headers = request["headers"].as_object_mut().unwrap();
     headers.retain(|name, _| !OF_THE_SDK.contains(&name.as_str()));
-    // The fake draws its tokens in another way than the recorder did.
+    // The fake generates its tokens in another way than the recorder did.
     if headers.contains_key("x-access-token") {
         headers.insert("x-access-token".to_owned(), "<token>".into());
     }
@@ -108,17 +109,18 @@ async fn run(
         tags: vec![],
         size,
         template,
-        patience: DEFAULT_PATIENCE,
+        timeout: DEFAULT_BUILD_TIMEOUT,
     };
-    // That a build fails is part of one scenario.
+    // The failure of a build is part of one scenario.
     let _ = build(e2b, &request, |_| {}).await;
     assert!(fake.violations().is_empty(), "{:?}", fake.violations());
 }
 
 const SMALL: Size = Size { cpus: 2, memory_mb: 1024 };
 
-/// The same steps, but the recorder's fake wrote more lines about them than
-/// ours: only how the looks begin and that they go forward is compared.
+/// Compares the same steps. The recorder's fake wrote more lines about them
+/// than this one, so only the beginning and the progress of the polls are
+/// compared.
 fn without_looks(requests: Vec<Value>) -> (Vec<Value>, Vec<u64>) {
     let (looks, others): (Vec<_>, Vec<_>) = requests
         .into_iter()
@@ -175,7 +177,7 @@ async fn the_template_of_the_original_server() {
     check_build(&fake, recording("template_original.json"));
 }
 
-/// The recorder's tree, less its links.
+/// Builds the recorder's tree without its links.
 fn tree() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let files: [(&str, &str, u32); 9] = [
@@ -247,7 +249,7 @@ async fn a_template_with_everything() {
         tags: vec!["stable".parse().unwrap(), "v1.2".parse().unwrap()],
         size: Size { cpus: 4, memory_mb: 4096 },
         template,
-        patience: DEFAULT_PATIENCE,
+        timeout: DEFAULT_BUILD_TIMEOUT,
     };
     build(&e2b, &request, |_| {}).await.unwrap();
 
@@ -261,9 +263,9 @@ async fn a_template_with_everything() {
     };
     assert_eq!(of(&ours, "POST", "/v3/templates"), of(&theirs, "POST", "/v3/templates"));
 
-    // The body of the build: all steps but the one with links, which is
-    // refused here, and `force` of two COPY steps, which came with the SDK's
-    // own `forceUpload`.
+    // The body of the build: all steps except the one with links, which this
+    // library refuses, and without the `force` of two COPY steps, which comes
+    // from the SDK's internal `forceUpload`.
     let (mut ours_build, mut theirs_build) =
         (of(&ours, "POST", "/builds/"), of(&theirs, "POST", "/builds/"));
     let steps = theirs_build[0]["body"]["steps"].as_array_mut().unwrap();
@@ -277,7 +279,8 @@ async fn a_template_with_everything() {
     }
     assert_eq!(ours_build, theirs_build);
 
-    // The uploads: as many, but for the links; the same for files alone.
+    // The uploads: the same number except the links, and the same bytes for
+    // files.
     let uploads = |requests: &[Value]| of(requests, "PUT", "/bucket/");
     let (ours, theirs) = (uploads(&ours), uploads(&theirs));
     assert_eq!(ours.len(), theirs.len() - 1);
@@ -291,9 +294,9 @@ async fn a_template_with_everything() {
         };
         assert_eq!(find(&ours), find(&theirs), "{same}");
     }
-    // Of the directory: every entry but the link and the note about an umlaut
-    // that the SDK's tar makes; the SDK leaves out the directory above what
-    // its .dockerignore named.
+    // The directory: every entry except the link and the entry about an umlaut
+    // that the SDK's tar adds. The SDK also leaves out the directory above a
+    // path in its .dockerignore.
     let entries = |uploads: &[Value]| -> BTreeSet<String> {
         let whole = |upload: &&Value| upload["body"]["entries"][0]["name"] == "app/";
         let upload = uploads.iter().find(whole).unwrap();

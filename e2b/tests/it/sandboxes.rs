@@ -1,4 +1,4 @@
-//! The life of sandboxes, and what happens when it goes wrong.
+//! Life cycle of sandboxes, and its failures.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -117,7 +117,7 @@ async fn a_rate_limit_that_says_when_is_waited_for() {
     let error = e2b.create(&NewSandbox::new("base")).await.unwrap_err();
     assert!(matches!(error, Error::RateLimited { retry_after: Some(_), .. }), "{error}");
 
-    // More patience than the request has is none.
+    // A longer wait than the time limit of the request is an error.
     fake.fail("POST /sandboxes", limit("3600"));
     let error = e2b.create(&NewSandbox::new("base")).await.unwrap_err();
     assert!(matches!(error, Error::RateLimited { .. }), "{error}");
@@ -134,7 +134,7 @@ async fn a_want_of_capacity_is_tried_again() {
     });
     e2b.create(&NewSandbox::new("base")).await.unwrap().kill().await.unwrap();
     assert_eq!(fake.requests().len(), 3);
-    // A 503 that does not say so may come after the sandbox was made.
+    // A 503 without such a code may arrive after the sandbox was created.
     fake.fail("POST /sandboxes", Fault::refuse(503, "upstream"));
     assert!(matches!(e2b.create(&NewSandbox::new("base")).await, Err(Error::Failed(_))));
     assert_eq!(fake.requests().len(), 4);
@@ -178,7 +178,7 @@ async fn nobody_there_is_told_from_an_answer_that_was_lost() {
     drop(fake);
     let error = tokio::time::timeout(SOON, async {
         loop {
-            // The fake's port closes a moment after it was dropped.
+            // The fake closes its port a moment after it was dropped.
             match e2b.create(&NewSandbox::new("base")).await {
                 Err(error @ Error::Unreachable { sent: false, .. }) => return error,
                 _ => tokio::task::yield_now().await,
@@ -220,7 +220,7 @@ async fn a_guard_kills_what_nobody_holds_any_more() {
 async fn a_create_that_is_dropped_in_the_middle_leaves_nothing() {
     let (fake, e2b) = fake().await;
     let new = NewSandbox::new("base");
-    // Dropped before it was ever polled, after one poll, and after some time.
+    // Dropped before the first poll, after one poll, and after some time.
     drop(e2b.create_guarded(&new));
     for _ in 0..20 {
         let start = e2b.create_guarded(&new);
@@ -231,13 +231,14 @@ async fn a_create_that_is_dropped_in_the_middle_leaves_nothing() {
         let _ = tokio::time::timeout(Duration::from_millis(millis), start).await;
     }
     assert!(e2b.wait_for_cleanup(SOON).await);
-    assert!(fake.counts().0 > 0, "the test is of no use if no sandbox was ever made");
+    assert!(fake.counts().0 > 0, "the test needs at least one created sandbox");
     fake.finish();
 }
 
 #[tokio::test]
 async fn the_key_is_given_to_nobody_but_the_api() {
-    // Not to where a redirect points, not into an error, not into an endpoint.
+    // The key is not sent to a redirect's target, nor included in an error or
+    // an endpoint.
     let (fake, e2b) = fake().await;
     let (elsewhere, _) = crate::support::fake().await;
     fake.fail(

@@ -60,7 +60,7 @@ async fn a_sandbox_is_created_claimed_asked_and_ended() {
 
 #[tokio::test]
 async fn from_the_build_of_the_template_to_the_end() {
-    use claude_relay_client::e2b::build::{BuildRequest, DEFAULT_PATIENCE, build};
+    use claude_relay_client::e2b::build::{BuildRequest, DEFAULT_BUILD_TIMEOUT, build};
     use claude_relay_client::e2b::relay::{RelayTemplate, ServerFrom};
     use claude_relay_client::e2b::template_defaults::DEFAULT_NAME;
     use claude_relay_client::e2b::templates::Size;
@@ -84,7 +84,7 @@ async fn from_the_build_of_the_template_to_the_end() {
         tags: vec![],
         size: Size { cpus: 2, memory_mb: 2048 },
         template: relay.definition(),
-        patience: DEFAULT_PATIENCE,
+        timeout: DEFAULT_BUILD_TIMEOUT,
     };
     soon(build(&cloud.e2b, &request, |_| {})).await.unwrap();
 
