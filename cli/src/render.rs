@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_decided_about_is_shown_whole() {
+    fn the_input_of_a_permission_request_is_shown_in_full() {
         let long = format!(r#"{{"command":"{}"}}"#, "x".repeat(5000));
         assert_eq!(question(&long), long);
         let changes =

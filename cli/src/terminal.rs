@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_is_not_printed() {
+    fn terminal_control_sequences_are_not_printed() {
         assert_eq!(
             printable("a\x1b[31mb\r\n\tc\u{9b}\u{7}é"),
             "a\u{fffd}[31mb\u{fffd}\n\tc\u{fffd}\u{fffd}é"

@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_retried_is_what_can_help() {
+    fn only_transient_errors_are_retried() {
         let closed = |code| Error::Closed { code, reason: String::new() };
         for code in [1000, 1001, 1006, 1011] {
             assert!(closed(code).is_transient(), "{code}");

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_does_no_harm() {
+    fn unknown_key_sequences_are_ignored() {
         let mut parser = KeyParser::terminal();
         assert_eq!(
             parser.feed(b"\x1b[99;99X\x00\xffa"),

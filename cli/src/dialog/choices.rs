@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_another_form_is_no_question() {
+    fn input_of_another_form_is_no_question() {
         for input in ["{}", r#"{"questions":[]}"#, r#"{"questions":[{"x":1}]}"#, "[]"] {
             assert!(Choices::begin(&request("AskUserQuestion", input, "{}")).is_none(), "{input}");
         }

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_asked_again_and_always_only_where_it_is_on_offer() {
+    fn an_invalid_answer_is_asked_again_and_always_needs_a_suggestion() {
         let (mut permission, _) = begin("{}");
         for line in ["", "what", "a"] {
             assert!(matches!(permission.answer(line), Step::Ask(_)), "{line}");

@@ -241,7 +241,7 @@ async fn a_question_between_two_lines_is_asked_at_once_and_answered_by_what_is_t
 }
 
 #[tokio::test]
-async fn what_is_typed_before_a_question_does_not_answer_it() {
+async fn input_typed_before_a_question_does_not_answer_it() {
     let mut relay = ScriptedRelay::start().await;
     let mut terminal = relay.chat(&[]).await;
     terminal.types("go\r").await;

@@ -98,7 +98,7 @@ async fn each_failure_has_its_exit_code() {
 }
 
 #[tokio::test]
-async fn what_is_no_relay_or_refuses_is_a_connection_error() {
+async fn a_refusal_or_a_server_that_is_no_relay_is_a_connection_error() {
     for (status, says) in [
         ("200 OK", "no claude-relay server"),
         ("301 Moved Permanently\r\nLocation: https://elsewhere.example", "elsewhere.example"),

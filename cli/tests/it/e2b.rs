@@ -99,7 +99,7 @@ async fn a_question_in_a_fresh_sandbox() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said_before_anything_is_created() {
+async fn missing_settings_are_reported_before_a_sandbox_is_created() {
     let fixture = Fixture::start().await;
     for (variable, says) in [("E2B_API_KEY", "E2B API key"), ("ANTHROPIC_API_KEY", "credential")] {
         let (code, _, stderr) = run(fixture.command(&["--e2b", "hi"]).env_remove(variable)).await;

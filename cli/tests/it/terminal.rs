@@ -57,7 +57,7 @@ async fn no_color_means_no_escapes() {
 }
 
 #[tokio::test]
-async fn what_the_agent_writes_does_not_steer_the_terminal() {
+async fn text_of_the_agent_does_not_control_the_terminal() {
     let relay = RelayProcess::demo(&[]).await;
     let script = "{\"echo\":true,\"note\":\"\u{1b}[31mred\u{9b}31m\"}";
     let mut terminal = Terminal::start(&relay.url, &[&script.replace('\u{1b}', "\\u001b")], false);

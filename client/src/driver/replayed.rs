@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_at_the_end_of_a_replay_is_asked_once() {
+    fn a_request_open_at_the_end_of_a_replay_is_asked_once() {
         let mut held = ReplayedPermissions::default();
         held.connected(Some(6));
         assert!(held.takes(Some(5)) && !held.takes(Some(6)) && !held.takes(None));

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_over_the_backlog_is_a_gap() {
+    async fn messages_beyond_the_backlog_are_a_gap() {
         let mut subscribers = Subscribers::default();
         for _ in 0..3 {
             assert!(deliver(&mut subscribers, "x", BACKLOG_BYTES / 2).is_ok());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_only_subscriber_has_no_room_for_stays_in_its_order() {
+    async fn messages_that_exceed_the_only_subscribers_room_stay_in_order() {
         let mut subscribers = Subscribers::default();
         let only = subscribe(&mut subscribers, size_of::<Item>() + 1, true);
         let mut messages: VecDeque<_> = ["1", "2", "3", "4"].map(|text| (info(text), 1)).into();

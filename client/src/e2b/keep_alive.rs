@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_gone_is_not_asked_for_again() {
+    async fn a_sandbox_that_is_gone_is_not_extended_again() {
         assert_eq!(run(Api { gone: true, ..Api::default() }, &[], 3600).await, [60]);
     }
 }

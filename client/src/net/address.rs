@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named_and_hides_what_is_secret() {
+    fn an_unusable_address_is_named_without_its_secrets() {
         for (text, reason) in [
             ("", "not a URL"),
             ("ftp://host", "expected http"),

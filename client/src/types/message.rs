@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_kept_whole() {
+    fn unknown_messages_are_kept_whole() {
         for (text, name) in [
             (r#"{"type":"from_the_future","x":1.50}"#, "from_the_future"),
             (r#"{"type":"error","error":{"code":5}}"#, "error"),
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused() {
+    fn text_that_is_no_frame_is_refused() {
         for text in ["", "5", "[]", "{}", "<html>", r#"{"type":7}"#, "{\"type\":\"connected\""] {
             assert!(Frame::read(text.into()).is_err(), "{text}");
         }

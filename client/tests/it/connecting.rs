@@ -191,7 +191,7 @@ async fn a_refused_upgrade_is_its_own_error_too() {
 }
 
 #[tokio::test]
-async fn what_speaks_no_http_is_no_relay() {
+async fn a_peer_without_http_is_no_relay() {
     for greeting in
         ["SSH-2.0-OpenSSH_9.9\r\n", "\0\0\0\0\0\0\0\0\0\0", "HTTP/1.1 200\x01 OK\r\n\r\n"]
     {

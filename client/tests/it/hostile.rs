@@ -45,7 +45,7 @@ async fn end_after(bytes: Vec<u8>) -> Error {
 }
 
 #[tokio::test]
-async fn what_is_not_json_or_no_frame_is_a_protocol_error() {
+async fn text_that_is_not_json_or_no_frame_is_a_protocol_error() {
     for text in
         ["", "hello", "<html></html>", "{", "5", "null", "[]", "{}", r#"{"type":5}"#, "\u{feff}{}"]
     {
@@ -106,7 +106,7 @@ async fn a_message_over_the_limit_is_too_big_however_it_is_cut() {
 }
 
 #[tokio::test]
-async fn what_is_allowed_goes_through() {
+async fn unusual_valid_frames_are_accepted() {
     let big = format!(
         r#"{{"type":"sdk_message","seq":4,"data":{{"n":4,"x":"{}"}}}}"#,
         "é".repeat(500_000)

@@ -206,7 +206,7 @@ async fn a_subscriber_that_goes_frees_the_others() {
 }
 
 #[tokio::test]
-async fn what_nobody_subscribed_to_in_time_is_a_gap() {
+async fn messages_without_a_subscriber_in_time_are_a_gap() {
     let fake = FakeRelay::relay(|_, _, mut peer| async move {
         let fill = "x".repeat(300_000);
         for seq in 1..=10 {

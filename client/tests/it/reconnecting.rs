@@ -380,7 +380,7 @@ async fn a_quiet_server_that_answers_pings_is_alive() {
 }
 
 #[tokio::test]
-async fn what_cannot_help_is_not_retried() {
+async fn permanent_errors_are_not_retried() {
     for status in ["401 Unauthorized", "403 Forbidden", "200 OK"] {
         let fake = FakeRelay::start(move |number, request, mut peer| async move {
             if request.path == "/health" {

@@ -180,7 +180,7 @@ mod tests {
     use super::super::read::tests::check;
 
     #[test]
-    fn what_it_says_and_does() {
+    fn messages_and_actions_have_a_view() {
         check(
             r#"{"method":"thread/started","params":{"thread":{"id":"t","model":"m"}},"emittedAtMs":1}"#,
             &["session t []"],
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_has_no_view() {
+    fn unknown_items_have_no_view() {
         for line in [
             r#"{"method":"brand/new","params":{}}"#,
             r#"{"method":"turn/completed"}"#,

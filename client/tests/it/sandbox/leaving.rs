@@ -6,7 +6,7 @@ use super::*;
 use crate::support::line;
 
 #[tokio::test]
-async fn who_comes_back_by_the_id_alone_gets_all_that_was_said_and_goes_on() {
+async fn reattaching_by_id_alone_replays_everything_and_continues() {
     let cloud = Cloud::start().await;
     let client = soon(cloud.client().start()).await.unwrap();
     let mut said = client.messages();
