@@ -62,7 +62,7 @@ fn the_table_has_no_cycle() {
 }
 
 #[test]
-fn what_only_some_modules_may_do_is_done_by_no_other() {
+fn restricted_calls_are_made_only_by_the_allowed_modules() {
     for file in sources() {
         for (reason, words, allowed) in RULES {
             let found = words.iter().find(|word| file.text.contains(**word));
