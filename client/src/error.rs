@@ -193,6 +193,12 @@ pub enum Error {
     /// The server answered a message with an error instead of a turn.
     #[error("the server refuses the message: {0}")]
     MessageRefused(String),
+    /// The server took the message, and it will not be run.
+    #[error("the message is not run: {reason}")]
+    Undelivered {
+        /// The cause, in the server's words.
+        reason: String,
+    },
     /// The client was stopped.
     #[error("the client is stopped")]
     Stopped,

@@ -16,8 +16,9 @@
 //!
 //! * [`Client::messages`] gives everything the agent says, as a stream; what a
 //!   line means is in its [`View`]s, its bytes are in [`SdkMessage::json`].
-//! * [`Client::turn`] gives what belongs to one turn, [`Client::ask`] only its
-//!   [`Answer`].
+//! * [`Client::turn`] gives what belongs to the turn of one message,
+//!   [`Client::ask`] only its [`Answer`], [`Client::turns`] every turn, also
+//!   those that the agent begins by itself.
 //! * The connection restores itself. What the program sees has no holes and
 //!   nothing twice, or says so with a [`Gap`]. A message is sent once, or the
 //!   error says which of "not delivered" and "not known" it is.
@@ -41,7 +42,8 @@ mod net;
 mod types;
 
 pub use api::{
-    Answer, Client, ClientBuilder, MAX_MESSAGE_BYTES, Messages, ModelInfo, SlashCommand, Turn,
+    Answer, Client, ClientBuilder, EndedTurn, MAX_MESSAGE_BYTES, Messages, ModelInfo, SlashCommand,
+    Turn, Turns,
 };
 pub use driver::{Direction, Position};
 #[cfg(feature = "e2b")]
@@ -49,7 +51,8 @@ pub use e2b::workspace::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
 pub use error::Error;
 pub use net::{Applies, Configured, Health};
 pub use types::{
-    Agent, Block, Configuration, ConnectionState, Decision, Exit, Gap, MalformedMessage,
-    PermissionRequest, Preset, RawJson, SdkMessage, Secret, ServerMessage, SessionStarted,
-    SystemPrompt, Todo, TurnFinished, Usage, UserMessage, View,
+    Agent, AgentState, AgentStatus, Block, Configuration, ConnectionState, CurrentTurn, Decision,
+    Exit, Gap, MalformedMessage, PermissionRequest, Preset, RawJson, SdkMessage, Secret,
+    ServerMessage, SessionStarted, SystemPrompt, Todo, TurnFinished, TurnOrigin, Usage,
+    UserMessage, View,
 };

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use claude_relay_protocol::ClientMessage;
 use tokio::sync::watch;
 
-use crate::driver::{DriverHandle, Position};
+use crate::driver::{DriverHandle, Position, SentMessage};
 use crate::e2b::SandboxHost;
 use crate::error::Error;
 use crate::net::http::Http;
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     /// Makes the ids of control requests: a random part, and a number.
     pub(crate) control_prefix: String,
     pub(crate) next_control: AtomicU64,
+    /// [`Client::ask`] waits until the agent is idle.
+    pub(crate) waits_for_tasks: bool,
     /// What the server runs in, if it ends with this client.
     pub(crate) host: Option<Arc<SandboxHost>>,
 }
@@ -77,8 +80,9 @@ impl Client {
     /// and the server's confirmation; [`Error::InvalidMessage`] and
     /// [`Error::TooBig`] for what no server takes.
     pub async fn send(&self, message: impl Into<UserMessage>) -> Result<(), Error> {
-        let frame = message.into().frame()?;
-        self.inner.driver.send(frame).await
+        let message = message.into();
+        let sent = SentMessage { uuid: Some(message.id.clone()) };
+        self.inner.driver.send(message.frame()?, Some(sent)).await
     }
 
     /// Sends any frame, as JSON: for what this version has no method for. The
@@ -100,7 +104,13 @@ impl Client {
     ///
     /// As for [`send`](Self::send). It is not checked before it is sent.
     pub async fn send_frame(&self, frame: &RawJson) -> Result<(), Error> {
-        self.inner.driver.send(frame.get().to_owned()).await
+        let message = match ClientMessage::parse(frame.get()) {
+            Ok(ClientMessage::UserMessage { uuid, .. }) => {
+                Some(SentMessage { uuid: uuid.map(Into::into) })
+            }
+            _ => None,
+        };
+        self.inner.driver.send(frame.get().to_owned(), message).await
     }
 
     /// Stops the running turn. What was sent before is not overtaken. Returns
@@ -121,7 +131,7 @@ impl Client {
     ///
     /// As for [`send`](Self::send).
     pub async fn interrupt(&self) -> Result<(), Error> {
-        self.inner.driver.send(r#"{"type":"interrupt"}"#.to_owned()).await
+        self.inner.driver.send(r#"{"type":"interrupt"}"#.to_owned(), None).await
     }
 
     /// Answers a permission request.
@@ -162,7 +172,7 @@ impl Client {
             r#"{{"type":"control_request","requestId":"{id}","request":{}}}"#,
             request.get()
         );
-        if let Err(error) = claude_relay_protocol::ClientMessage::parse(&frame) {
+        if let Err(error) = ClientMessage::parse(&frame) {
             return Err(Error::InvalidMessage(error.to_string()));
         }
         inner.driver.control(id, frame).await
@@ -194,7 +204,7 @@ impl Client {
     ///
     /// As for [`send`](Self::send).
     pub async fn request_capabilities(&self) -> Result<(), Error> {
-        self.inner.driver.send(r#"{"type":"capabilities"}"#.to_owned()).await
+        self.inner.driver.send(r#"{"type":"capabilities"}"#.to_owned(), None).await
     }
 
     /// Replaces the server's configuration as a whole. The answer says when it

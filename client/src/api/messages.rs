@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use tokio::sync::oneshot;
 
 use crate::api::client::Client;
 use crate::driver::queue::Queue;
-use crate::driver::{Item, Subscription};
+use crate::driver::{Item, Snapshot, Subscription};
 use crate::error::Error;
 use crate::types::message::ServerMessage;
 
@@ -38,7 +39,8 @@ impl Client {
     #[must_use]
     pub fn messages(&self) -> Messages {
         let queue = self.inner.driver.queue();
-        let subscription = Subscription { queue: Arc::clone(&queue), backlog: true };
+        let subscription =
+            Subscription { queue: Arc::clone(&queue), backlog: true, snapshot: None };
         let waiting = self.inner.driver.try_subscribe(subscription);
         Messages { queue, taken: VecDeque::new(), waiting, client: self.clone() }
     }
@@ -61,6 +63,15 @@ impl Messages {
     pub(super) fn of_turn(client: &Client, queue: &Arc<Queue<Item>>) -> Self {
         let queue = Arc::clone(queue);
         Self { queue, taken: VecDeque::new(), waiting: None, client: client.clone() }
+    }
+
+    /// The messages from now on, with the state at the first of them.
+    pub(super) fn with_snapshot(client: &Client, snapshot: oneshot::Sender<Box<Snapshot>>) -> Self {
+        let queue = client.inner.driver.queue();
+        let snapshot = Some(snapshot);
+        let subscription = Subscription { queue: Arc::clone(&queue), backlog: false, snapshot };
+        let waiting = client.inner.driver.try_subscribe(subscription);
+        Self { queue, taken: VecDeque::new(), waiting, client: client.clone() }
     }
 
     /// The next message. Cancelling it loses nothing.

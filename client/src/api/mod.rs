@@ -1,5 +1,6 @@
 //! The public handles: the builder, the client, its messages and turns.
 
+mod answer;
 pub(crate) mod builder;
 mod capabilities;
 pub(crate) mod client;
@@ -9,9 +10,12 @@ mod messages;
 #[cfg(feature = "e2b")]
 mod sandbox;
 mod turn;
+mod turns;
 
+pub use self::answer::Answer;
 pub use self::builder::{ClientBuilder, MAX_MESSAGE_BYTES};
 pub use self::capabilities::{ModelInfo, SlashCommand};
 pub use self::client::Client;
 pub use self::messages::Messages;
-pub use self::turn::{Answer, Turn};
+pub use self::turn::Turn;
+pub use self::turns::{EndedTurn, Turns};

@@ -1,20 +1,24 @@
 //! One turn: a message, and what comes until its result.
 
-use std::time::{Duration, Instant};
+use claude_relay_protocol::turns::{Finish, QUIET, TurnEvent};
+use tokio::time::timeout;
 
+use crate::api::answer::{Answer, AnswerBuilder};
 use crate::api::client::Client;
 use crate::api::messages::Messages;
+use crate::driver::{Receipt, SentMessage, Snapshot, TurnTracker, seq_of};
 use crate::error::Error;
-use crate::types::message::{Exit, SdkMessage, ServerMessage};
+use crate::types::message::{Exit, ServerMessage};
 use crate::types::user_message::UserMessage;
-use crate::types::view::{Usage, View};
 
 impl Client {
-    /// Sends a message and gives what comes until its result.
+    /// Sends a message and gives the turn that answers it.
     ///
-    /// An agent merges what it is sent while it is busy. Where it names the
-    /// messages that a result answers, that is how the turn's end is found;
-    /// older ones do not, and then the next result ends it.
+    /// The message carries an id, by which the agent names the turn. The agent's
+    /// own turns and those of other messages are left out: see
+    /// [`turns`](Self::turns). An agent merges messages that it gets while it is
+    /// busy, so two turns of a program can have one result. Agents that name
+    /// nothing are followed by order.
     ///
     /// # Examples
     ///
@@ -38,11 +42,16 @@ impl Client {
         // What comes before the message is written is not of its turn.
         let queue = self.inner.driver.queue();
         let messages = Messages::of_turn(self, &queue);
-        let receipt = self.inner.driver.send_message(frame, Some(queue)).await?;
-        Ok(Turn::new(messages, message.id, receipt.first_new))
+        let sent = SentMessage { uuid: Some(message.id.clone()) };
+        let receipt = self.inner.driver.send_turn(frame, sent, queue).await?;
+        Ok(Turn::new(messages, message.id, receipt))
     }
 
-    /// Sends a message and waits for the result of its turn.
+    /// Sends a message and waits for the result of its turn, and then until the
+    /// agent is idle: a background task that the turn has started is done then,
+    /// and reported. [`wait_for_background_tasks`] turns the second wait off.
+    ///
+    /// [`wait_for_background_tasks`]: crate::ClientBuilder::wait_for_background_tasks
     ///
     /// # Examples
     ///
@@ -59,32 +68,56 @@ impl Client {
     /// As for [`send`](Self::send) and [`Turn::next`]. A turn that failed is
     /// an answer: see [`Answer::is_error`].
     pub async fn ask(&self, message: impl Into<UserMessage>) -> Result<Answer, Error> {
-        self.turn(message).await?.finish().await
+        let answer = self.turn(message).await?.finish().await?;
+        if self.inner.waits_for_tasks {
+            // The answer is whole, even if the connection ends now.
+            let _ = self.wait_until_idle().await;
+        }
+        Ok(answer)
+    }
+
+    /// Waits until the agent is idle: no turn runs or is about to, and no
+    /// background task runs. A report of a task that has ended is a turn, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.send("Run the tests in the background.").await?;
+    /// client.wait_until_idle().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The reason of the connection's end.
+    pub async fn wait_until_idle(&self) -> Result<(), Error> {
+        self.inner.driver.wait_until_idle().await
     }
 }
 
-/// A running turn: see [`Client::turn`]. Gives every message from the sending
-/// on, the result last.
+/// A running turn: see [`Client::turn`]. Gives the messages of the turn, the
+/// result last; permission requests and messages about the connection are among
+/// them.
 ///
 /// Like [`Messages`], it holds up the others while it is not read. Dropping it
 /// does not stop the agent: [`Client::interrupt`] does.
 #[derive(Debug)]
 pub struct Turn {
     messages: Messages,
-    /// The id of our message, which newer agents name in the result.
-    id: Option<String>,
-    /// The first frame that can be of this turn: what has a lower number was
-    /// said before and is only being repeated.
+    /// The id of the message.
+    id: String,
+    /// The first frame that can be of this turn: frames with lower numbers are
+    /// from before the connection.
     first: u64,
+    /// How many messages from before the turn are still to come.
+    older: usize,
+    tracker: TurnTracker,
     state: State,
-    answer: Answer,
-    /// Tokens told before the end of the turn, and in how many calls.
-    used: Usage,
-    calls: u64,
-    /// Messages that the turn which runs has taken up, where the agent says so
-    /// before its end and not in it.
-    taken_up: Vec<String>,
-    started: Instant,
+    answer: AnswerBuilder,
+    /// The answer of the last turn that was another one.
+    other: Option<Answer>,
 }
 
 #[derive(Debug)]
@@ -94,48 +127,33 @@ enum State {
     Finished,
 }
 
-/// What a turn came to.
-#[derive(Debug, Clone, Default)]
-pub struct Answer {
-    /// The conversation; give it to `resume` to go on with it another time.
-    pub session_id: Option<String>,
-    /// The model, as the agent names it.
-    pub model: Option<String>,
-    /// The agent's last text; what went wrong, if the turn failed.
-    pub text: String,
-    /// The answer in the form that `outputFormat` asked for, as JSON.
-    pub structured_output: Option<String>,
-    /// Whether the turn failed.
-    pub is_error: bool,
-    /// Whether somebody interrupted it.
-    pub interrupted: bool,
-    /// What went wrong inside the agent, in its words.
-    pub errors: Vec<String>,
-    /// The tokens of this turn.
-    pub usage: Usage,
-    /// What the agent's process has cost so far, in US dollars.
-    pub total_cost_usd: Option<f64>,
-    /// How many calls of the model it took.
-    pub num_turns: Option<u64>,
-    /// From the sending to the result, as seen from here.
-    pub latency: Duration,
-    /// The result as it came.
-    pub result: Option<SdkMessage>,
-}
-
 impl Turn {
-    fn new(messages: Messages, id: Option<String>, first: u64) -> Self {
-        Self {
-            messages,
-            id,
-            first,
-            state: State::Running,
-            answer: Answer::default(),
-            used: Usage::default(),
-            calls: 0,
-            taken_up: Vec::new(),
-            started: Instant::now(),
-        }
+    fn new(messages: Messages, id: String, receipt: Receipt) -> Self {
+        let (tracker, first, older) = match receipt.snapshot {
+            Some(snapshot) => {
+                let Snapshot { tracker, first_new, older } = *snapshot;
+                (tracker, first_new, older)
+            }
+            None => (TurnTracker::default(), 0, 0),
+        };
+        let (answer, other) = (AnswerBuilder::new(), None);
+        Self { messages, id, first, older, tracker, state: State::Running, answer, other }
+    }
+
+    /// The id of the message that this turn answers: the `uuid` in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let turn = client.turn("What is here?").await?;
+    /// println!("{}", turn.message_id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn message_id(&self) -> &str {
+        &self.id
     }
 
     /// The next message of the turn; `None` after its result.
@@ -159,49 +177,42 @@ impl Turn {
     /// # Errors
     ///
     /// The reason why no result can come any more: the connection ended, the
-    /// agent ended, messages are missing, the server refused the message.
+    /// agent ended, messages are missing, the server refused the message or
+    /// handed it back.
     pub async fn next(&mut self) -> Option<Result<ServerMessage, Error>> {
-        match &self.state {
-            State::Finished => return None,
-            State::Failed(error) => {
-                let error = error.clone();
-                self.state = State::Finished;
-                return Some(Err(error));
-            }
-            State::Running => {}
-        }
-        let message = loop {
-            match self.messages.next().await {
-                Some(Ok(message)) if self.is_past(&message) => {}
-                Some(Ok(message)) => break message,
-                Some(Err(error)) => {
+        loop {
+            match &self.state {
+                State::Finished => return None,
+                State::Failed(error) => {
+                    let error = error.clone();
                     self.state = State::Finished;
                     return Some(Err(error));
                 }
-                None => {
-                    self.state = State::Finished;
-                    return Some(Err(Error::Stopped));
-                }
+                State::Running => {}
             }
-        };
-        self.look_at(&message);
-        Some(Ok(message))
+            let next = if self.tracker.wants_quiet() {
+                timeout(QUIET, self.messages.next()).await
+            } else {
+                Ok(self.messages.next().await)
+            };
+            let error = match next {
+                Ok(Some(Ok(message))) if self.take(&message) => return Some(Ok(message)),
+                Ok(Some(Ok(_))) => continue,
+                Err(_) => {
+                    for event in self.tracker.on_quiet() {
+                        self.on_event(event);
+                    }
+                    continue;
+                }
+                Ok(Some(Err(error))) => error,
+                Ok(None) => Error::Stopped,
+            };
+            self.state = State::Finished;
+            return Some(Err(error));
+        }
     }
 
-    /// Whether it was said before this turn, and is only repeated for a client
-    /// that has come back.
-    fn is_past(&self, message: &ServerMessage) -> bool {
-        let seq = match message {
-            ServerMessage::Sdk(message) => message.seq(),
-            ServerMessage::Exit(exit) => exit.seq,
-            ServerMessage::Error { seq, .. } => *seq,
-            ServerMessage::Gap(gap) => gap.to,
-            _ => None,
-        };
-        seq.is_some_and(|seq| seq < self.first)
-    }
-
-    /// What the turn has come to so far; whole after its end.
+    /// The answer so far; whole after the turn's end.
     ///
     /// # Examples
     ///
@@ -217,7 +228,7 @@ impl Turn {
     /// ```
     #[must_use]
     pub fn answer(&self) -> &Answer {
-        &self.answer
+        self.answer.answer()
     }
 
     /// Waits for the result.
@@ -240,97 +251,98 @@ impl Turn {
         while let Some(message) = self.next().await {
             message?;
         }
-        Ok(self.answer)
+        Ok(self.answer.take())
     }
 
-    fn look_at(&mut self, message: &ServerMessage) {
-        match message {
-            ServerMessage::Sdk(message) => self.look_at_line(message),
-            ServerMessage::Exit(Exit { code, signal, stderr, .. }) => {
-                self.state = State::Failed(Error::AgentExited {
-                    code: *code,
-                    signal: signal.clone(),
-                    stderr: stderr.clone(),
-                });
+    /// Takes a message. Returns true if it is one of the turn.
+    fn take(&mut self, message: &ServerMessage) -> bool {
+        if let Some(older) = self.older.checked_sub(1) {
+            self.older = older;
+            return false;
+        }
+        let was_ours = self.is_ours();
+        let events = self.tracker.on_message(message);
+        // Said before this turn, and repeated for a client that comes back.
+        if seq_of(message).is_some_and(|seq| seq < self.first) {
+            return false;
+        }
+        let mut ours = was_ours && self.is_ours();
+        if let ServerMessage::Sdk(line) = message {
+            if events.iter().any(|event| matches!(event, TurnEvent::Began(_))) {
+                self.answer.take();
+                ours = self.is_ours();
             }
+            for event in &events {
+                if let TurnEvent::Ended { turn, .. } = event {
+                    ours = turn.answers(&self.id);
+                }
+            }
+            self.answer.add(line);
+        }
+        for event in events {
+            self.on_event(event);
+        }
+        match message {
+            ServerMessage::Sdk(_) => return ours,
+            ServerMessage::Exit(exit) => self.on_exit(exit),
             ServerMessage::Error { text, seq: None } => {
                 self.state = State::Failed(Error::MessageRefused(text.clone()));
             }
-            ServerMessage::Restarted { .. } => {
-                self.state = State::Failed(Error::ServerRestarted);
+            ServerMessage::Undelivered { uuids, reason } if uuids.contains(&self.id) => {
+                self.state = State::Failed(Error::Undelivered { reason: reason.clone() });
             }
+            ServerMessage::Restarted { .. } => self.state = State::Failed(Error::ServerRestarted),
             ServerMessage::Gap(_) => {
-                self.state = State::Failed(Error::lost(
-                    "messages of this turn are missing, perhaps its result",
-                ));
+                let error = Error::lost("messages of this turn are missing, perhaps its result");
+                self.state = State::Failed(error);
             }
             _ => {}
         }
+        true
     }
 
-    fn look_at_line(&mut self, message: &SdkMessage) {
-        for view in message.views() {
-            match view {
-                View::SessionStarted(session) => {
-                    self.answer.session_id = Some(session.session_id.into_owned());
-                    if let Some(model) = session.model {
-                        self.answer.model = Some(model.into_owned());
-                    }
+    /// Returns true unless the turn that runs is known to be another one.
+    fn is_ours(&self) -> bool {
+        self.tracker.current().is_none_or(|turn| turn.answers(&self.id))
+    }
+
+    fn on_event(&mut self, event: TurnEvent) {
+        match event {
+            TurnEvent::Ended { turn, result } if turn.answers(&self.id) => {
+                if !result {
+                    self.answer.interrupted();
                 }
-                View::Text { text, parent: None } => self.answer.text = text.into_owned(),
-                // An agent can take a message into the running turn, whose
-                // result then does not name it.
-                View::MessageProgress { message_id, state }
-                    if self.answer.result.is_some()
-                        && Some(&*message_id) == self.id.as_deref()
-                        && matches!(&*state, "completed" | "cancelled") =>
-                {
-                    self.state = State::Finished;
-                }
-                View::MessageProgress { message_id, state } if state == "started" => {
-                    self.taken_up.push(message_id.into_owned());
-                }
-                View::TokensUsed(used) => {
-                    self.used.input_tokens += used.input_tokens;
-                    self.used.output_tokens += used.output_tokens;
-                    self.used.cache_read_input_tokens += used.cache_read_input_tokens;
-                    self.used.cache_creation_input_tokens += used.cache_creation_input_tokens;
-                    self.calls += 1;
-                }
-                View::TurnFinished(finished) => {
-                    let used = std::mem::take(&mut self.used);
-                    let calls = std::mem::take(&mut self.calls);
-                    let taken_up = std::mem::take(&mut self.taken_up);
-                    let answer = &mut self.answer;
-                    answer.is_error = finished.is_error;
-                    answer.interrupted = finished.is_interrupted();
-                    answer.errors = finished.errors.iter().map(|error| error.to_string()).collect();
-                    answer.usage = if calls > 0 { used } else { finished.usage };
-                    answer.total_cost_usd = finished.total_cost_usd;
-                    answer.num_turns = finished.num_turns.or((calls > 0).then_some(calls));
-                    answer.structured_output =
-                        finished.structured_output.map(|value| value.get().to_owned());
-                    answer.latency = self.started.elapsed();
-                    if let Some(id) = &finished.session_id {
-                        answer.session_id = Some(id.to_string());
-                    }
-                    if let Some(result) = &finished.result {
-                        answer.text = result.to_string();
-                    }
-                    answer.result = Some(message.clone());
-                    let ours = match (&finished.user_message_ids, &self.id) {
-                        (Some(ids), Some(ours)) => ids.iter().any(|id| *id == **ours),
-                        (None, Some(ours)) if calls > 0 && !taken_up.is_empty() => {
-                            taken_up.contains(ours)
-                        }
-                        _ => true,
-                    };
-                    if ours {
-                        self.state = State::Finished;
-                    }
-                }
-                _ => {}
+                self.state = State::Finished;
             }
+            TurnEvent::Ended { .. } => self.other = Some(self.answer.take()),
+            TurnEvent::Finished { uuid, how } if uuid == self.id => {
+                match (how, self.other.take()) {
+                    (Finish::Answered, Some(other)) => self.answer.restore(other),
+                    (Finish::Known, _) => {
+                        let reason = "the agent has had it before".to_owned();
+                        self.state = State::Failed(Error::Undelivered { reason });
+                        return;
+                    }
+                    _ => self.answer.interrupted(),
+                }
+                self.state = State::Finished;
+            }
+            TurnEvent::Began(_) | TurnEvent::Finished { .. } => {}
         }
+    }
+
+    /// The agent has ended. A message that it had not read waits for the next
+    /// one.
+    fn on_exit(&mut self, exit: &Exit) {
+        self.answer.take();
+        self.state = if exit.waiting.contains(&self.id) {
+            State::Running
+        } else {
+            State::Failed(Error::AgentExited {
+                code: exit.code,
+                signal: exit.signal.clone(),
+                stderr: exit.stderr.clone(),
+            })
+        };
     }
 }

@@ -69,7 +69,7 @@ impl Acks {
                 Unconfirmed::Decision(id, sender) => {
                     decided(&id);
                     if let Some(sender) = sender {
-                        drop(sender.send(outcome(Receipt { first_new: 0 })));
+                        drop(sender.send(outcome(Receipt::default())));
                     }
                 }
                 Unconfirmed::Control => {}

@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 use super::queue::Queue;
 use super::sequence::Position;
 use super::subscribers::{Item, last_item};
+use super::tracker::TurnTracker;
 use crate::error::Error;
 use crate::types::connection::ConnectionState;
 use crate::types::permission::Decision;
@@ -20,11 +21,26 @@ pub(super) const OUTGOING_CAPACITY: usize = 16;
 pub(super) const SUBSCRIPTION_CAPACITY: usize = 64;
 
 /// The confirmation that the server has read a message.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(crate) struct Receipt {
-    /// The number of the first frame that was new on the connection the
-    /// message was written to; 0 if the server does not number its frames.
+    /// The state behind the message, if a subscription was made with it.
+    pub(crate) snapshot: Option<Box<Snapshot>>,
+}
+
+/// The state of the driver at the moment of a subscription.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) tracker: TurnTracker,
+    /// The number of the first frame that was new on the connection; 0 if the
+    /// server does not number its frames.
     pub(crate) first_new: u64,
+    /// How many messages from before the subscription it gets all the same.
+    pub(crate) older: usize,
+}
+
+/// A message to the agent among the frames that are sent.
+pub(crate) struct SentMessage {
+    pub(crate) uuid: Option<String>,
 }
 
 /// The end that waits for a [`Receipt`].
@@ -40,7 +56,7 @@ pub(crate) struct Outgoing {
 /// The reason for an outgoing message, and the receiver of its outcome.
 pub(crate) enum Purpose {
     /// A message. The queue, if any, subscribes at the moment of writing.
-    Message { receipt: ReceiptSender, turn: Option<Arc<Queue<Item>>> },
+    Message { receipt: ReceiptSender, message: Option<SentMessage>, turn: Option<Arc<Queue<Item>>> },
     /// A control request. Its answer stands for the receipt.
     Control { id: String, answer: oneshot::Sender<Result<RawJson, Error>> },
     /// The decision on a permission request. A handler's has no receiver.
@@ -77,6 +93,8 @@ pub(crate) struct Subscription {
     pub(crate) queue: Arc<Queue<Item>>,
     /// Begins with the backlog, if no other subscription has had it.
     pub(crate) backlog: bool,
+    /// Gets the state at the moment of the subscription.
+    pub(crate) snapshot: Option<oneshot::Sender<Box<Snapshot>>>,
 }
 
 /// The handle of a driver task. Dropping it ends the task.
@@ -86,6 +104,7 @@ pub(crate) struct DriverHandle {
     pub(super) stop: watch::Sender<bool>,
     pub(super) connection: watch::Receiver<ConnectionState>,
     pub(super) position: watch::Receiver<Option<Position>>,
+    pub(super) idle: watch::Receiver<bool>,
     pub(super) buffer_bytes: usize,
     pub(super) task: AbortHandle,
 }
@@ -123,20 +142,44 @@ impl DriverHandle {
         }
     }
 
-    /// Sends one frame and waits until the server has read it.
-    pub(crate) async fn send(&self, text: String) -> Result<(), Error> {
-        self.send_message(text, None).await.map(drop)
-    }
-
-    /// Sends one frame. `turn` gets all messages from its writing on.
-    pub(crate) async fn send_message(
+    /// Sends one frame and waits until the server has read it. `message` says
+    /// that it carries a message to the agent.
+    pub(crate) async fn send(
         &self,
         text: String,
+        message: Option<SentMessage>,
+    ) -> Result<(), Error> {
+        self.send_for(text, message, None).await.map(drop)
+    }
+
+    /// Sends a message to the agent. `turn` gets all messages from its writing
+    /// on.
+    pub(crate) async fn send_turn(
+        &self,
+        text: String,
+        message: SentMessage,
+        turn: Arc<Queue<Item>>,
+    ) -> Result<Receipt, Error> {
+        self.send_for(text, Some(message), Some(turn)).await
+    }
+
+    async fn send_for(
+        &self,
+        text: String,
+        message: Option<SentMessage>,
         turn: Option<Arc<Queue<Item>>>,
     ) -> Result<Receipt, Error> {
         let (receipt, received) = oneshot::channel();
-        self.enqueue(Outgoing { text, purpose: Purpose::Message { receipt, turn } }).await?;
+        let purpose = Purpose::Message { receipt, message, turn };
+        self.enqueue(Outgoing { text, purpose }).await?;
         self.outcome(received).await
+    }
+
+    /// Waits until the agent is idle, background tasks included.
+    pub(crate) async fn wait_until_idle(&self) -> Result<(), Error> {
+        let mut idle = self.idle.clone();
+        let waited = idle.wait_for(|idle| *idle).await.map(drop);
+        waited.map_err(|_| self.end_reason())
     }
 
     /// Sends the program's decision on a permission request.

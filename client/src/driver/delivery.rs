@@ -29,6 +29,12 @@ impl Delivery {
         self.subscribers.add(subscription);
     }
 
+    /// How many messages a subscription gets that is made now and came before
+    /// it.
+    pub(super) fn waiting(&self) -> usize {
+        self.next.len()
+    }
+
     /// Adds a gap, behind what is on its way.
     pub(super) fn add_gap(&mut self, gap: Gap) {
         self.add(ServerMessage::Gap(gap), 0);

@@ -2,6 +2,7 @@
 //! the driver.
 
 use bytestring::ByteString;
+use claude_relay_protocol::turns::QUIET;
 
 use super::handshake::closed;
 use super::sequence::Verdict;
@@ -17,6 +18,7 @@ impl Driver {
     /// room for, and hands their messages on.
     pub(super) fn take_frames(&mut self, open: &mut OpenConnection) -> Result<(), Error> {
         self.advance(open);
+        let heard = open.heard;
         while !self.delivery.is_stalled() && !self.pending.is_full() {
             // An answer goes out when all that came before it has.
             if let Some((id, response)) = open.answer.take() {
@@ -38,6 +40,11 @@ impl Driver {
         }
         self.advance(open);
         self.publish_position();
+        self.publish_idle();
+        if open.heard != heard {
+            let quiet_at = tokio::time::Instant::now() + QUIET;
+            self.quiet_at = self.tracker.wants_quiet().then_some(quiet_at);
+        }
         Ok(())
     }
 
@@ -96,9 +103,11 @@ impl Driver {
                 if let ServerMessage::PermissionCancelled(id) = &message {
                     self.pending.permission_closed(id);
                 }
+                self.tracker.on_message(&message);
                 self.delivery.add(message, bytes);
             }
         }
+        self.tracker.seen(self.sequence.last());
         self.ask_replayed();
         Ok(())
     }

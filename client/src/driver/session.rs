@@ -7,29 +7,26 @@
 //! between two connections ([`Driver::wait_for`]).
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
 
-use claude_relay_protocol::Backoff;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::acks::{Acks, Unconfirmed};
-use super::channels::{Outgoing, Purpose, Receipt, Subscription};
+use super::channels::{Outgoing, Purpose, Receipt, Snapshot, Subscription};
 use super::delivery::Delivery;
-use super::handshake::greet;
 use super::heartbeat::{Action, Heartbeat, Signs};
 use super::pending::PendingRequests;
+use super::reconnect::new_backoff;
 use super::replayed::ReplayedPermissions;
 use super::sequence::{Position, SequenceTracker};
 use super::tap::{Direction, Tap};
+use super::tracker::TurnTracker;
 use super::writer::{FrameWriter, Written};
 use crate::e2b::SandboxRef;
 use crate::error::Error;
 use crate::net::http::Http;
-use crate::net::socket::{self, CLOSE_WAIT, Reader, Writer};
+use crate::net::socket::{CLOSE_WAIT, Reader};
 use crate::types::connection::{ConnectionState, Options};
-use crate::types::message::{Gap, Greeting, ServerMessage};
 use crate::types::raw_json::RawJson;
 
 /// The state of one client.
@@ -48,6 +45,10 @@ pub(super) struct Driver {
     pub(super) delivery: Delivery,
     /// The number of the first frame that is new on this connection.
     pub(super) first_new: u64,
+    /// The turns, by all messages that have been read.
+    pub(super) tracker: TurnTracker,
+    /// The moment at which silence tells the tracker something.
+    pub(super) quiet_at: Option<tokio::time::Instant>,
     pub(super) tap: Tap,
     pub(super) outgoing: mpsc::Receiver<Outgoing>,
     pub(super) subscriptions: mpsc::Receiver<Subscription>,
@@ -57,6 +58,8 @@ pub(super) struct Driver {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) connection: watch::Sender<ConnectionState>,
     pub(super) position: watch::Sender<Option<Position>>,
+    /// True while the agent is idle, background tasks included.
+    pub(super) idle: watch::Sender<bool>,
 }
 
 /// The state of one connection.
@@ -70,68 +73,7 @@ pub(super) struct OpenConnection {
     pub(super) answer: Option<(String, RawJson)>,
 }
 
-/// The first wait before another attempt to connect, before the jitter.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-
-/// The longest wait before another attempt to connect.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
-
-/// Returns the waits between attempts to connect.
-pub(crate) fn new_backoff() -> Backoff {
-    Backoff::new(FIRST_WAIT, LONGEST_WAIT)
-}
-
-/// A connection right after its greeting.
-type Accepted = (Reader, Writer, Greeting);
-
 impl Driver {
-    /// Opens the first connection.
-    pub(super) async fn connect(&mut self) -> Result<OpenConnection, Error> {
-        let route = self.route(self.options.takeover);
-        let accepted = connect(&self.http, &self.options, &route).await?;
-        Ok(self.accepted(accepted))
-    }
-
-    /// Takes over a connection whose server has said `connected`.
-    fn accepted(&mut self, (reader, writer, greeting): Accepted) -> OpenConnection {
-        if self.numbered {
-            if self.sequence.connected(greeting.stream.as_deref(), greeting.next) {
-                let stream = greeting.stream.clone();
-                self.delivery.add(ServerMessage::Restarted { stream }, 0);
-                self.pending.restarted();
-                if let Some(Outgoing { purpose: Purpose::Decision { .. }, .. }) = &self.unsent
-                    && let Some(decision) = self.unsent.take()
-                {
-                    decision.fail(Error::ServerRestarted);
-                }
-            }
-            self.first_new = greeting.next.unwrap_or(0);
-        }
-        self.replayed.connected(greeting.next);
-        self.publish_position();
-        OpenConnection {
-            reader,
-            writer: FrameWriter::new(writer),
-            acks: Acks::default(),
-            heard: 0,
-            answer: None,
-        }
-    }
-
-    fn route(&self, takeover: bool) -> String {
-        let mut query = Vec::new();
-        if self.numbered {
-            query.push(format!("after={}", self.sequence.last()));
-            if let Some(stream) = self.sequence.stream() {
-                query.push(format!("stream={}", utf8_percent_encode(stream, QUERY_VALUE)));
-            }
-        }
-        if takeover {
-            query.push("takeover=true".to_owned());
-        }
-        if query.is_empty() { "/ws".to_owned() } else { format!("/ws?{}", query.join("&")) }
-    }
-
     /// Runs until the end. `first` is the connection that is already open.
     pub(super) async fn run(mut self, first: OpenConnection) {
         let mut open = first;
@@ -182,7 +124,7 @@ impl Driver {
         loop {
             // Subscriptions were made before any message that is read now.
             while let Ok(subscription) = self.subscriptions.try_recv() {
-                self.delivery.subscribe(subscription);
+                self.subscribe(subscription);
             }
             if let Err(error) = self.take_frames(open) {
                 return error;
@@ -199,7 +141,7 @@ impl Driver {
             tokio::select! {
                 () = stopped(&mut self.stop) => return Error::Stopped,
                 Some(subscription) = self.subscriptions.recv() => {
-                    self.delivery.subscribe(subscription);
+                    self.subscribe(subscription);
                 }
                 outgoing = self.outgoing.recv(), if self.unsent.is_none() => match outgoing {
                     Some(outgoing) => self.unsent = Some(outgoing),
@@ -222,6 +164,7 @@ impl Driver {
                 }
                 () = self.delivery.room(), if self.delivery.is_stalled() => {}
                 () = self.pending.decide() => {}
+                () = at(self.quiet_at), if !self.delivery.is_stalled() => self.on_quiet(),
                 () = &mut timer => {
                     let signs = Signs {
                         heard: open.heard,
@@ -242,16 +185,49 @@ impl Driver {
         }
     }
 
+    /// Takes up a subscription.
+    pub(super) fn subscribe(&mut self, mut subscription: Subscription) {
+        if let Some(snapshot) = subscription.snapshot.take() {
+            // A subscriber that is gone needs none.
+            let _ = snapshot.send(Box::new(self.snapshot()));
+        }
+        self.delivery.subscribe(subscription);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let older = self.delivery.waiting();
+        Snapshot { tracker: self.tracker.clone(), first_new: self.first_new, older }
+    }
+
+    /// The agent has been silent since `quiet_at` was set.
+    fn on_quiet(&mut self) {
+        self.quiet_at = None;
+        self.tracker.on_quiet();
+        self.publish_idle();
+    }
+
+    /// Shows those who wait for it whether the agent is idle.
+    pub(super) fn publish_idle(&self) {
+        let now = self.tracker.is_idle();
+        self.idle.send_if_modified(|idle| std::mem::replace(idle, now) != now);
+    }
+
     /// A message was written whole: its answer can come from now on.
     fn message_written(&mut self, open: &mut OpenConnection) {
         let Some(Outgoing { text, purpose }) = self.unsent.take() else { return };
         self.tap.call(Direction::Sent, &text);
         let unconfirmed = match purpose {
-            Purpose::Message { receipt, turn } => {
-                if let Some(queue) = turn {
-                    self.delivery.subscribe(Subscription { queue, backlog: false });
+            Purpose::Message { receipt, message, turn } => {
+                if let Some(message) = message {
+                    self.tracker.on_message_written(message.uuid);
+                    self.publish_idle();
                 }
-                Unconfirmed::Message(receipt, Receipt { first_new: self.first_new })
+                let snapshot = turn.map(|queue| {
+                    let snapshot = Box::new(self.snapshot());
+                    self.subscribe(Subscription { queue, backlog: false, snapshot: None });
+                    snapshot
+                });
+                Unconfirmed::Message(receipt, Receipt { snapshot })
             }
             Purpose::Control { id, answer } => {
                 self.pending.control_sent(id, answer);
@@ -283,79 +259,6 @@ impl Driver {
                 }
                 () = self.delivery.room(), if self.delivery.is_stalled() => {}
             }
-        }
-    }
-
-    async fn reconnect(
-        &mut self,
-        cause: Error,
-        backoff: &mut Backoff,
-    ) -> Result<OpenConnection, Error> {
-        let since = Instant::now();
-        let mut last = cause;
-        let mut attempt = 0;
-        loop {
-            let elapsed = since.elapsed();
-            if elapsed >= self.options.reconnect_for {
-                let last = Box::new(last);
-                return Err(Error::ReconnectFailed { attempts: attempt, elapsed, last });
-            }
-            attempt += 1;
-            let state = ConnectionState::Reconnecting { attempt, cause: last.clone() };
-            self.connection.send_replace(state);
-            let wait = backoff
-                .next_jittered(claude_relay_random::number())
-                .min(self.options.reconnect_for - elapsed);
-            let attempted = reattempt(
-                wait,
-                self.http.clone(),
-                self.options.clone(),
-                self.route(false),
-                self.sandbox.clone(),
-            );
-            match self.wait_for(attempted).await? {
-                Ok(accepted) => {
-                    let open = self.accepted(accepted);
-                    if !self.numbered {
-                        self.delivery.add_gap(Gap { from: None, to: None });
-                    }
-                    return Ok(open);
-                }
-                Err(error) if error.is_transient() => last = error,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Waits for `work` without a connection, and serves the handles
-    /// meanwhile. An error means that the client was stopped.
-    async fn wait_for<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
-        let mut work = pin!(work);
-        loop {
-            self.delivery.advance();
-            tokio::select! {
-                biased;
-                () = stopped(&mut self.stop) => return Err(Error::Stopped),
-                Some(subscription) = self.subscriptions.recv() => {
-                    self.delivery.subscribe(subscription);
-                }
-                () = self.delivery.room(), if self.delivery.is_stalled() => {}
-                () = self.pending.decide(), if !self.pending.is_full() => {}
-                done = &mut work => return Ok(done),
-            }
-        }
-    }
-
-    /// The reason of the end. A connection that cannot be had may be so because
-    /// there is nothing left to connect to.
-    async fn final_reason(&mut self, error: Error) -> Error {
-        if !error.is_transient() && !matches!(error, Error::ReconnectFailed { .. }) {
-            return error;
-        }
-        let Some(sandbox) = self.sandbox.clone() else { return error };
-        match self.wait_for(async move { sandbox.still_there().await }).await {
-            Ok(Err(gone)) => gone,
-            Ok(Ok(())) | Err(_) => error,
         }
     }
 
@@ -394,7 +297,7 @@ impl Driver {
         self.pending.finish(error);
         self.subscriptions.close();
         while let Ok(subscription) = self.subscriptions.try_recv() {
-            self.delivery.subscribe(subscription);
+            self.subscribe(subscription);
         }
         // The last messages are not lost because nobody reads now.
         self.delivery.finish(error);
@@ -407,10 +310,6 @@ impl Drop for Driver {
         self.finish(&Error::Stopped);
     }
 }
-
-/// The characters that a query value may not hold.
-const QUERY_VALUE: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The end that is no failure.
 const NORMAL: u16 = 1000;
@@ -426,38 +325,15 @@ fn close_code(error: &Error) -> Option<u16> {
     }
 }
 
-/// Opens a connection and waits for `connected`.
-async fn connect(http: &Http, options: &Options, route: &str) -> Result<Accepted, Error> {
-    let upgraded = http.upgrade(route).await?;
-    let (mut reader, writer) = socket::split(upgraded, options.max_message_bytes);
-    let limit = options.connect_timeout;
-    let greeting = timeout(limit, greet(&mut reader, http))
-        .await
-        .unwrap_or(Err(Error::Timeout { what: "the server's greeting", limit }))?;
-    Ok((reader, writer, greeting))
-}
-
-/// One more attempt to connect. A refusal by what stands before the server is
-/// looked into.
-async fn reattempt(
-    wait: Duration,
-    http: Http,
-    options: Options,
-    route: String,
-    sandbox: Option<SandboxRef>,
-) -> Result<Accepted, Error> {
-    sleep(wait).await;
-    let refused = match connect(&http, &options, &route).await {
-        Err(error @ Error::Unavailable { .. }) => error,
-        attempted => return attempted,
-    };
-    if let Some(sandbox) = sandbox {
-        sandbox.still_there().await?;
+/// Returns at this moment, if there is one.
+async fn at(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
-    Err(refused)
 }
 
 /// Returns when the client is stopped or gone.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -9,6 +9,7 @@ use super::replayed::ReplayedPermissions;
 use super::sequence::{Position, SequenceTracker};
 use super::session::Driver;
 use super::tap::Tap;
+use super::tracker::TurnTracker;
 use crate::e2b::SandboxHost;
 use crate::error::Error;
 use crate::net::http::Http;
@@ -54,6 +55,7 @@ impl DriverHandle {
         let (stop, stopped) = watch::channel(false);
         let (connection_state, connection) = watch::channel(ConnectionState::Connected);
         let (position_state, position) = watch::channel(None);
+        let (idle_state, idle) = watch::channel(true);
         let mut driver = Driver {
             http,
             options,
@@ -64,6 +66,8 @@ impl DriverHandle {
             pending: PendingRequests::new(handler),
             delivery: Delivery::default(),
             first_new: 0,
+            tracker: TurnTracker::default(),
+            quiet_at: None,
             tap,
             outgoing: outgoing_queue,
             subscriptions: subscription_queue,
@@ -71,6 +75,7 @@ impl DriverHandle {
             stop: stopped,
             connection: connection_state,
             position: position_state,
+            idle: idle_state,
         };
         let open = driver.connect().await?;
         if let Some(host) = host {
@@ -78,6 +83,6 @@ impl DriverHandle {
         }
         // Nothing is waited for behind this: it would run on by itself.
         let task = tokio::spawn(driver.run(open)).abort_handle();
-        Ok(Self { outgoing, subscriptions, stop, connection, position, buffer_bytes, task })
+        Ok(Self { outgoing, subscriptions, stop, connection, position, idle, buffer_bytes, task })
     }
 }

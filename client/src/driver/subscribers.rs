@@ -69,7 +69,7 @@ impl Default for Subscribers {
 impl Subscribers {
     /// Adds a subscription: from now on, or, if it is the first that asks for
     /// the backlog, with all that has come since the start.
-    pub(super) fn add(&mut self, Subscription { queue, backlog }: Subscription) {
+    pub(super) fn add(&mut self, Subscription { queue, backlog, .. }: Subscription) {
         if backlog && let Some(backlog) = self.backlog.take() {
             let gap = backlog.lost.map(|gap| (ServerMessage::Gap(gap), 0));
             for (message, bytes) in gap.into_iter().chain(backlog.items) {
@@ -172,7 +172,7 @@ mod tests {
 
     fn subscribe(subscribers: &mut Subscribers, limit: usize, backlog: bool) -> Arc<Queue<Item>> {
         let queue = Arc::new(Queue::new(limit));
-        subscribers.add(Subscription { queue: Arc::clone(&queue), backlog });
+        subscribers.add(Subscription { queue: Arc::clone(&queue), backlog, snapshot: None });
         queue
     }
 

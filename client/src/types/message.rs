@@ -5,13 +5,14 @@
 //! program asks: see [`SdkMessage`].
 
 use bytestring::ByteString;
-use claude_relay_protocol::json::fields;
+use claude_relay_protocol::json::{elements, fields};
 use claude_relay_protocol::server_message::ServerMessageError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::types::agent_state::AgentState;
 use crate::types::permission::PermissionRequest;
-use crate::types::raw_json::RawJson;
+use crate::types::raw_json::{RawJson, text_of};
 use crate::types::view::{View, views};
 
 /// One message of the server.
@@ -54,6 +55,15 @@ pub enum ServerMessage {
     /// What server and agent can do, as JSON: the answer to
     /// [`Client::request_capabilities`](crate::Client::request_capabilities).
     Capabilities(RawJson),
+    /// The agent's state, from a server that tells it.
+    AgentState(Box<AgentState>),
+    /// Messages that the server took and that will not be run.
+    Undelivered {
+        /// Their ids.
+        uuids: Vec<String>,
+        /// The cause, in words.
+        reason: String,
+    },
     /// A frame that this version does not know, kept whole.
     Unknown {
         /// Its `type`.
@@ -72,6 +82,10 @@ pub struct Exit {
     pub signal: Option<String>,
     /// The end of what it wrote to stderr.
     pub stderr: String,
+    /// The ids of messages that wait for the next process, which will run them.
+    pub waiting: Vec<String>,
+    /// The ids of messages that the process had and will not be run again.
+    pub dropped: Vec<String>,
     /// Its number in the server's stream, if the server numbers its frames.
     pub seq: Option<u64>,
 }
@@ -284,15 +298,48 @@ impl Frame {
                 code,
                 signal: signal.map(Into::into),
                 stderr: stderr.into(),
+                waiting: texts(&text, "waiting"),
+                dropped: texts(&text, "dropped"),
                 seq,
             }),
             Wire::Capabilities(raw) => ServerMessage::Capabilities(RawJson::from_raw(&raw)),
-            Wire::Unknown { kind, raw } => {
-                ServerMessage::Unknown { kind: kind.into(), frame: RawJson::from_raw(&raw) }
+            Wire::Unknown { kind, .. } => {
+                let seq = numbered(&text);
+                let kind = kind.into_owned();
+                return Ok(Self::Message(seq, added(kind, text)));
             }
         };
         Ok(Self::Message(seq, message))
     }
+}
+
+/// A message that not every server sends.
+fn added(kind: String, text: ByteString) -> ServerMessage {
+    if kind == "agent_state"
+        && let Ok(state) = serde_json::from_str(&text)
+    {
+        return ServerMessage::AgentState(Box::new(state));
+    }
+    if kind == "undelivered"
+        && let Ok([Some(reason)]) = fields(&text, ["reason"])
+        && let Some(reason) = text_of(Some(reason))
+    {
+        let reason = reason.into_owned();
+        return ServerMessage::Undelivered { uuids: texts(&text, "uuids"), reason };
+    }
+    ServerMessage::Unknown { kind, frame: RawJson::proven(text) }
+}
+
+fn numbered(text: &str) -> Option<u64> {
+    let [seq] = fields(text, ["seq"]).ok()?;
+    serde_json::from_str(seq?.get()).ok()
+}
+
+/// The texts in the list `name`; none if it is missing.
+fn texts(text: &str, name: &str) -> Vec<String> {
+    let Ok([Some(list)]) = fields(text, [name]) else { return Vec::new() };
+    let list = elements(list).unwrap_or_default();
+    list.into_iter().filter_map(|text| text_of(Some(text)).map(Into::into)).collect()
 }
 
 /// The number of a `sdk_message` frame that opens as relays write it, without

@@ -1,13 +1,16 @@
 //! The values that pass between a program and a server.
 
+pub(crate) mod agent_state;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod message;
 pub(crate) mod permission;
 pub(crate) mod raw_json;
+pub(crate) mod signal;
 pub(crate) mod user_message;
 pub(crate) mod view;
 
+pub use self::agent_state::{AgentState, AgentStatus, CurrentTurn, TurnOrigin};
 pub use self::config::{Agent, Configuration, Preset, SystemPrompt};
 pub use self::connection::ConnectionState;
 pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use claude_relay_protocol::ClientMessage;
+use claude_relay_protocol::json::fields;
 use serde_json::Value;
 
 use crate::error::Error;
@@ -16,8 +17,8 @@ pub(crate) const MAX_BYTES: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct UserMessage {
     data: RawJson,
-    /// The id it carries, if we gave it one.
-    pub(crate) id: Option<String>,
+    /// The `uuid` in it, by which the agent tells of it.
+    pub(crate) id: String,
 }
 
 impl UserMessage {
@@ -59,11 +60,12 @@ impl UserMessage {
             "session_id": "",
             "uuid": id,
         });
-        Self { data: RawJson::from_value(&data), id: Some(id) }
+        Self { data: RawJson::from_value(&data), id }
     }
 
     /// A whole SDK user message, `{"type":"user","message":{…},…}`. Its bytes
-    /// reach the agent as they are. It is checked when it is sent.
+    /// reach the agent as they are, but for a `uuid` that is put behind them if
+    /// they have none. It is checked when it is sent.
     ///
     /// # Examples
     ///
@@ -75,10 +77,19 @@ impl UserMessage {
     /// ```
     #[must_use]
     pub fn raw(data: RawJson) -> Self {
-        let id = claude_relay_protocol::json::fields(data.get(), ["uuid"])
-            .ok()
-            .and_then(|[id]| text_of(id).map(Into::into));
-        Self { data, id }
+        let text = data.get().trim_end();
+        let named = fields(text, ["uuid"]).ok().map(|[id]| text_of(id));
+        match (named, text.strip_suffix('}')) {
+            (Some(Some(id)), _) => Self { id: id.into_owned(), data },
+            (Some(None), Some(open)) => {
+                let id = claude_relay_random::uuid();
+                let comma = if open.trim_end().ends_with('{') { "" } else { "," };
+                let text = format!(r#"{open}{comma}"uuid":"{id}"}}"#);
+                Self { data: RawJson::proven(text.into()), id }
+            }
+            // It is no object, which shows when it is sent.
+            _ => Self { data, id: String::new() },
+        }
     }
 
     /// The frame that carries it, checked as the server will.
@@ -196,7 +207,7 @@ mod tests {
             UserMessage::from([Block::text("a"), Block::image(b"\x89PNG....").unwrap()]),
         ] {
             let frame = message.frame().unwrap();
-            assert!(frame.contains(message.id.as_deref().unwrap()));
+            assert!(frame.contains(&message.id));
         }
         assert!(Block::image(b"BM").is_err());
     }
@@ -206,8 +217,15 @@ mod tests {
         let data =
             r#"{ "type":"user", "message":{"role":"user","content":"x"}, "n":1.0, "uuid":"u" }"#;
         let message = UserMessage::raw(RawJson::new(data.to_owned()).unwrap());
-        assert_eq!(message.id.as_deref(), Some("u"));
+        assert_eq!(message.id, "u");
         assert!(message.frame().unwrap().contains(data));
+        let data = r#"{"type":"user","message":{"role":"user","content":"x"} }"#;
+        let message = UserMessage::raw(RawJson::new(data.to_owned()).unwrap());
+        let frame = message.frame().unwrap();
+        assert!(
+            frame.contains(&format!(r#""content":"x"}} ,"uuid":"{}"}}"#, message.id)),
+            "{frame}"
+        );
         let wrong = UserMessage::raw(RawJson::new("{\"type\":\"assistant\"}").unwrap());
         assert!(matches!(wrong.frame(), Err(Error::InvalidMessage(_))));
     }

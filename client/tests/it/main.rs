@@ -18,3 +18,4 @@ mod requests;
 mod sandbox;
 #[cfg(feature = "tls")]
 mod tls;
+mod turns;

@@ -52,7 +52,11 @@ async fn it_comes_back_where_it_was_and_says_so() {
     assert!(matches!(*state.borrow_and_update(), ConnectionState::Connected));
     assert_eq!(
         *paths.lock().unwrap(),
-        ["/ws?after=0", "/ws?after=2&stream=s1", "/ws?after=3&stream=s1"]
+        [
+            "/ws?after=0&supports=agent_state",
+            "/ws?after=2&stream=s1&supports=agent_state",
+            "/ws?after=3&stream=s1&supports=agent_state"
+        ]
     );
     soon(client.stop()).await;
     assert!(matches!(*state.borrow(), ConnectionState::Ended(Error::Stopped)));
@@ -110,7 +114,7 @@ where
             }
             peer.upgrade(&request).await;
             if sockets.fetch_add(1, Ordering::SeqCst) == 0 {
-                assert_eq!(request.path, "/ws?after=300");
+                assert_eq!(request.path, "/ws?after=300&supports=agent_state");
                 peer.text(r#"{"type":"connected","stream":"s1","next":301}"#).await;
                 peer.message().await.expect("a message");
                 // The ping behind it: the message is confirmed.
@@ -205,7 +209,7 @@ async fn a_permission_request_of_the_former_server_is_void_after_a_restart() {
 #[tokio::test]
 async fn another_process_goes_on_where_one_left_off() {
     let fake = FakeRelay::start(|_, request, mut peer| async move {
-        assert_eq!(request.path, "/ws?after=41&stream=a%26b");
+        assert_eq!(request.path, "/ws?after=41&stream=a%26b&supports=agent_state");
         peer.upgrade(&request).await;
         peer.text(r#"{"type":"connected","stream":"a&b","next":43}"#).await;
         peer.line(42).await;

@@ -144,7 +144,7 @@ pub enum Finish {
 }
 
 /// State of the agent with respect to turns.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Turns {
     current: Option<Turn>,
     sent: Sent,
@@ -222,6 +222,11 @@ impl Turns {
     /// Records that the last message could not be sent.
     pub fn on_message_refused(&mut self) {
         self.sent.pop_last();
+    }
+
+    /// Forgets a message that was handed over, or was to be, and will not be run.
+    pub fn on_undelivered(&mut self, uuid: &str) {
+        self.sent.remove(uuid);
     }
 
     /// Records a line of the agent.

@@ -11,7 +11,7 @@ pub(super) struct Message {
 }
 
 /// Queue in the order of sending.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Sent {
     queue: VecDeque<Message>,
     pub(super) turns_ended: u64,

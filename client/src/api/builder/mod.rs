@@ -33,6 +33,7 @@ pub struct ClientBuilder {
     handler: Option<Handler>,
     tap: Tap,
     buffer_bytes: usize,
+    waits_for_tasks: bool,
     options: Options,
     #[cfg(feature = "e2b")]
     wanted: in_sandbox::Wanted,
@@ -80,6 +81,7 @@ impl Default for ClientBuilder {
             handler: None,
             tap: Tap::default(),
             buffer_bytes: 4 << 20,
+            waits_for_tasks: true,
             options: Options {
                 connect_timeout: Duration::from_secs(10),
                 reconnect_for: Duration::from_secs(300),
@@ -473,6 +475,23 @@ impl ClientBuilder {
     #[must_use]
     pub fn buffer_bytes(mut self, limit: usize) -> Self {
         self.buffer_bytes = limit;
+        self
+    }
+
+    /// Makes [`Client::ask`] return only when the agent is idle and its
+    /// background tasks have ended. Default: yes. A task without an end, such
+    /// as a server that was started, makes it wait without an end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().wait_for_background_tasks(false);
+    /// ```
+    #[must_use]
+    pub fn wait_for_background_tasks(mut self, wait: bool) -> Self {
+        self.waits_for_tasks = wait;
         self
     }
 }

@@ -74,6 +74,7 @@ impl ClientBuilder {
             http,
             control_prefix: claude_relay_random::hexadecimal::<4>(),
             next_control: AtomicU64::new(1),
+            waits_for_tasks: self.waits_for_tasks,
             host,
         }))
     }

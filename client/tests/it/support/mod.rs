@@ -6,7 +6,9 @@ pub(crate) mod proxy;
 
 use claude_relay_client::{Client, ClientBuilder, Error, Messages, SdkMessage, ServerMessage};
 
-pub(crate) use claude_relay_testing::wait::{DEADLINE, soon};
+#[cfg(feature = "e2b")]
+pub(crate) use claude_relay_testing::wait::DEADLINE;
+pub(crate) use claude_relay_testing::wait::soon;
 
 /// A client of `url` that takes nothing from the environment of the tests.
 pub(crate) fn client(url: &str) -> ClientBuilder {

@@ -1,0 +1,161 @@
+//! Turns: the answer to a message is that of its own turn, whatever runs
+//! before, between and after.
+
+use std::sync::Arc;
+
+use claude_relay_client::{Client, Error, ServerMessage, TurnOrigin};
+use claude_relay_testing::fake_relay::{FakeRelay, Peer};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::support::{client, soon};
+
+/// Sends one line of the agent under its number.
+async fn line(peer: &mut Peer<TcpStream>, seq: u64, line: Value) {
+    peer.text(&format!(r#"{{"type":"sdk_message","seq":{seq},"data":{line}}}"#)).await;
+}
+
+fn init() -> Value {
+    json!({ "type": "system", "subtype": "init", "session_id": "s" })
+}
+
+fn says(text: &str) -> Value {
+    json!({ "type": "assistant", "parent_tool_use_id": null,
+        "message": { "content": [{ "type": "text", "text": text }] } })
+}
+
+fn result(text: &str, more: Value) -> Value {
+    let mut line = json!({ "type": "result", "subtype": "success", "result": text });
+    line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    line
+}
+
+/// The id of the next message.
+async fn message_id(peer: &mut Peer<TcpStream>) -> String {
+    let message: Value = serde_json::from_str(&peer.message().await.unwrap()).unwrap();
+    message["data"]["uuid"].as_str().unwrap().to_owned()
+}
+
+async fn connect(fake: &FakeRelay) -> Client {
+    soon(client(&fake.url).start()).await.unwrap()
+}
+
+/// A relay that greets with the state of the agent.
+async fn relay<F, D>(state: Value, script: F) -> FakeRelay
+where
+    F: Fn(Peer<TcpStream>) -> D + Send + Sync + 'static,
+    D: Future<Output = ()> + Send + 'static,
+{
+    let (state, script) = (state.to_string(), Arc::new(script));
+    FakeRelay::relay(move |_, request, mut peer| {
+        let (state, script) = (state.clone(), Arc::clone(&script));
+        async move {
+            assert!(request.path.contains("supports=agent_state"), "{}", request.path);
+            peer.text(&state).await;
+            script(peer).await;
+        }
+    })
+    .await
+}
+
+fn state(name: &str, turn: Value, tasks: u64) -> Value {
+    json!({ "type": "agent_state", "state": name, "turn": turn, "background_tasks": tasks })
+}
+
+#[tokio::test]
+async fn the_rest_of_another_turn_is_not_part_of_the_answer() {
+    let busy = state("running", json!({ "origin": "client", "uuid": "gone" }), 0);
+    let fake = relay(busy, |mut peer| async move {
+        let id = message_id(&mut peer).await;
+        line(&mut peer, 1, says("the rest of another turn")).await;
+        line(&mut peer, 2, result("of another turn", json!({}))).await;
+        line(&mut peer, 3, init()).await;
+        line(&mut peer, 4, says("ours")).await;
+        line(&mut peer, 5, result("ours", json!({ "user_message_uuid": id }))).await;
+        peer.text(&state("idle", Value::Null, 0).to_string()).await;
+        peer.idle().await;
+    })
+    .await;
+    let client = connect(&fake).await;
+    let mut turn = soon(client.turn("hi")).await.unwrap();
+    let mut lines = Vec::new();
+    while let Some(message) = soon(turn.next()).await {
+        if let ServerMessage::Sdk(message) = message.unwrap() {
+            lines.push(message.seq().unwrap());
+        }
+    }
+    assert_eq!(lines, [3, 4, 5]);
+    assert_eq!(turn.answer().text, "ours");
+    soon(client.wait_until_idle()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_agents_own_turn_is_shown_among_the_turns_and_not_as_the_answer() {
+    let fake = relay(state("idle", Value::Null, 0), |mut peer| async move {
+        let id = message_id(&mut peer).await;
+        let own = json!({ "origin": { "kind": "task-notification" } });
+        line(&mut peer, 1, init()).await;
+        line(&mut peer, 2, result("a report", own)).await;
+        line(&mut peer, 3, init()).await;
+        line(&mut peer, 4, result("ours", json!({ "user_message_uuids": [id] }))).await;
+        peer.idle().await;
+    })
+    .await;
+    let client = connect(&fake).await;
+    let mut turns = client.turns();
+    let answer = soon(client.ask("hi")).await.unwrap();
+    assert_eq!(answer.text, "ours");
+    let own = soon(turns.next()).await.unwrap().unwrap();
+    assert_eq!((own.origin, own.answer.text.as_str()), (TurnOrigin::Agent, "a report"));
+    let ours = soon(turns.next()).await.unwrap().unwrap();
+    assert_eq!((ours.origin, ours.message_ids.len()), (TurnOrigin::Client, 1));
+}
+
+#[tokio::test]
+async fn ask_waits_for_background_tasks_and_their_report() {
+    let tasks = |list: Value| json!({ "type": "system", "subtype": "background_tasks_changed", "tasks": list });
+    let fake = relay(state("idle", Value::Null, 0), move |mut peer| async move {
+        let id = message_id(&mut peer).await;
+        line(&mut peer, 1, init()).await;
+        line(&mut peer, 2, tasks(json!([{ "task_id": "t" }]))).await;
+        line(&mut peer, 3, result("started", json!({ "user_message_uuids": [id] }))).await;
+        peer.text(&state("idle", Value::Null, 1).to_string()).await;
+        // The second client message comes while the task runs.
+        assert!(peer.message().await.unwrap().contains("capabilities"));
+        line(&mut peer, 4, json!({ "type": "system", "subtype": "task_notification", "task_id": "t", "status": "completed" })).await;
+        line(&mut peer, 5, tasks(json!([]))).await;
+        line(&mut peer, 6, init()).await;
+        line(&mut peer, 7, result("report", json!({ "origin": { "kind": "task-notification" } }))).await;
+        peer.text(&state("idle", Value::Null, 0).to_string()).await;
+        peer.idle().await;
+    })
+    .await;
+    let client = connect(&fake).await;
+    let mut turns = client.turns();
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { client.ask("hi").await }
+    });
+    assert_eq!(soon(turns.next()).await.unwrap().unwrap().answer.text, "started");
+    assert!(!asking.is_finished());
+    soon(client.request_capabilities()).await.unwrap();
+    assert_eq!(soon(turns.next()).await.unwrap().unwrap().answer.text, "report");
+    assert_eq!(soon(asking).await.unwrap().unwrap().text, "started");
+}
+
+#[tokio::test]
+async fn a_message_that_is_handed_back_ends_its_turn_with_the_reason() {
+    let fake = relay(state("stopped", Value::Null, 0), |mut peer| async move {
+        let id = message_id(&mut peer).await;
+        let exit = json!({ "type": "exit", "seq": 1, "code": 1, "signal": null, "stderr": "", "waiting": [id] });
+        peer.text(&exit.to_string()).await;
+        let back = json!({ "type": "undelivered", "seq": 2, "uuids": [id], "reason": "it is gone" });
+        peer.text(&back.to_string()).await;
+        peer.idle().await;
+    })
+    .await;
+    let client = connect(&fake).await;
+    let error = soon(client.ask("hi")).await.unwrap_err();
+    assert!(matches!(&error, Error::Undelivered { reason } if reason == "it is gone"), "{error}");
+    soon(client.wait_until_idle()).await.unwrap();
+}
