@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do about it.
+//! Errors of the library.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub enum Error {
     Address {
         /// The address as it was given.
         url: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// An option of the builder cannot be used. Nothing was sent.
@@ -23,7 +23,7 @@ pub enum Error {
     InvalidOption {
         /// The option's name.
         option: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A token or credential would cross a network unencrypted. Use `https`
@@ -56,7 +56,7 @@ pub enum Error {
     /// Something took longer than its limit.
     #[error("{what} took longer than {limit:?}")]
     Timeout {
-        /// What was waited for.
+        /// The step that took too long.
         what: &'static str,
         /// The limit that ran out.
         limit: Duration,
@@ -103,12 +103,12 @@ pub enum Error {
         /// The answer's text, cut short.
         message: String,
     },
-    /// What answered is no claude-relay server. Check the address.
+    /// The peer is no claude-relay server. Check the address.
     #[error("{address} is no claude-relay server: {reason}")]
     NotARelay {
-        /// Where the answer came from.
+        /// The address of the peer.
         address: String,
-        /// What gave it away.
+        /// The sign of it.
         reason: String,
     },
     /// The server broke the WebSocket protocol or sent what is not JSON.
@@ -133,17 +133,17 @@ pub enum Error {
     /// seen when it may not, or inside [`Error::ReconnectFailed`].
     #[error("the connection is lost: {reason}")]
     Lost {
-        /// What was noticed.
+        /// The sign of it.
         reason: String,
     },
     /// The connection could not be restored within its time.
     #[error("gave up after {attempts} attempts to reconnect in {elapsed:?}: {last}")]
     ReconnectFailed {
-        /// How many attempts there were.
+        /// The number of attempts.
         attempts: u32,
-        /// How long they took.
+        /// The time that they took.
         elapsed: Duration,
-        /// Why the last one failed.
+        /// The failure of the last one.
         last: Box<Self>,
     },
     /// The program does not read its messages, so an answer behind them cannot
@@ -156,7 +156,7 @@ pub enum Error {
     /// The message was not sent, for certain. It is safe to send it again.
     #[error("not delivered: {cause}")]
     NotDelivered {
-        /// Why the client could not send it.
+        /// The reason.
         cause: Box<Self>,
     },
     /// The message was written, but the connection broke before the server
@@ -164,7 +164,7 @@ pub enum Error {
     /// at the stream first.
     #[error("it is not known whether the message was delivered: {cause}")]
     DeliveryUnknown {
-        /// What happened to the connection.
+        /// The end of the connection.
         cause: Box<Self>,
     },
     /// The agent answered a control request with an error.
@@ -225,10 +225,10 @@ pub enum Error {
         sandbox: String,
         /// The limit that ran out.
         limit: Duration,
-        /// Why the last attempt failed.
+        /// The failure of the last attempt.
         last: Box<Self>,
     },
-    /// What was asked for is about a sandbox, and the server of this client
+    /// The request is about a sandbox, and the server of this client
     /// runs in none that it knows of.
     #[error("this client is connected by an address and has no sandbox")]
     NoSandbox,
@@ -259,7 +259,7 @@ fn stderr_suffix(stderr: &str) -> String {
 }
 
 impl Error {
-    /// Whether trying the same again can help without anybody changing
+    /// Returns true if trying the same again can help without anybody changing
     /// anything. Busy, refused, too big and broken are not of this kind.
     ///
     /// # Examples

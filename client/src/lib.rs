@@ -19,7 +19,7 @@
 //! * [`Client::turn`] gives what belongs to the turn of one message,
 //!   [`Client::ask`] only its [`Answer`], [`Client::turns`] every turn, also
 //!   those that the agent begins by itself.
-//! * The connection restores itself. What the program sees has no holes and
+//! * The connection restores itself. The messages that the program sees have no holes and
 //!   nothing twice, or says so with a [`Gap`]. A message is sent once, or the
 //!   error says which of "not delivered" and "not known" it is.
 //! * Every failure is a variant of [`Error`] that says what to do.

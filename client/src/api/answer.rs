@@ -16,17 +16,17 @@ pub struct Answer {
     pub text: String,
     /// The answer in the form that `outputFormat` asked for, as JSON.
     pub structured_output: Option<String>,
-    /// Whether the turn failed.
+    /// True if the turn failed.
     pub is_error: bool,
-    /// Whether somebody interrupted it.
+    /// True if somebody interrupted it.
     pub interrupted: bool,
-    /// What went wrong inside the agent, in its words.
+    /// Failures inside the agent, in its words.
     pub errors: Vec<String>,
     /// The tokens of this turn.
     pub usage: Usage,
-    /// What the agent's process has cost so far, in US dollars.
+    /// The cost of the agent's process so far, in US dollars.
     pub total_cost_usd: Option<f64>,
-    /// How many calls of the model it took.
+    /// The number of calls of the model that it took.
     pub num_turns: Option<u64>,
     /// From the sending to the result, as seen from here.
     pub latency: Duration,

@@ -1,4 +1,4 @@
-//! What the agent has to offer: its commands and models, as it told the relay
+//! Commands and models of the agent, as it told the relay
 //! when it started.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::api::client::Client;
 use crate::error::Error;
 use crate::types::message::ServerMessage;
 
-/// How long an agent that was just started may take to say what it has.
+/// The waits for an agent that was just started.
 const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 
@@ -20,10 +20,10 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
 pub struct SlashCommand {
     /// Its name, without the slash.
     pub name: String,
-    /// What it does.
+    /// A description.
     #[serde(default)]
     pub description: String,
-    /// What may stand behind it.
+    /// Its arguments.
     #[serde(default, rename = "argumentHint")]
     pub argument_hint: String,
 }
@@ -32,12 +32,12 @@ pub struct SlashCommand {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct ModelInfo {
-    /// What [`Client::set_model`] takes.
+    /// The value that [`Client::set_model`] takes.
     pub value: String,
     /// Its name for people.
     #[serde(default, rename = "displayName")]
     pub display_name: String,
-    /// What it is good for.
+    /// A description.
     #[serde(default)]
     pub description: String,
 }

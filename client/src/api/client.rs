@@ -39,7 +39,7 @@ pub(crate) struct Inner {
     pub(crate) next_control: AtomicU64,
     /// [`Client::ask`] waits until the agent is idle.
     pub(crate) waits_for_tasks: bool,
-    /// What the server runs in, if it ends with this client.
+    /// The sandbox of the server, if it ends with this client.
     pub(crate) host: Option<Arc<SandboxHost>>,
 }
 
@@ -249,7 +249,7 @@ impl Client {
         routes::configuration(&self.inner.http).await
     }
 
-    /// How the server is.
+    /// The state of the server.
     ///
     /// # Examples
     ///
@@ -289,7 +289,7 @@ impl Client {
         self.inner.driver.connection().clone()
     }
 
-    /// How far this client has received the server's stream, to go on there
+    /// The place that this client has reached in the server's stream, to go on there
     /// in another process: [`resume_at`]. `None` if the server does not number
     /// its frames.
     ///
@@ -310,7 +310,7 @@ impl Client {
         self.inner.driver.position()
     }
 
-    /// Says goodbye and waits until the connection is closed, a second at
+    /// Closes the connection and waits until that is done, a second at
     /// most. The agent goes on; the server keeps what it says. Messages that
     /// were not delivered fail. Can be called again, and by several.
     ///

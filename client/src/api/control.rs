@@ -193,7 +193,7 @@ impl Client {
         self.control_value(&request).await
     }
 
-    /// What fills the model's context, as JSON.
+    /// The contents of the model's context, as JSON.
     ///
     /// # Examples
     ///

@@ -26,7 +26,7 @@ impl Environment {
         configuration.anthropic_api_key = secret("ANTHROPIC_API_KEY");
         configuration.claude_code_oauth_token = secret("CLAUDE_CODE_OAUTH_TOKEN");
         configuration.anthropic_auth_token = secret("ANTHROPIC_AUTH_TOKEN");
-        // Where these are good, unless it was configured otherwise.
+        // The API that these are for, unless it was configured otherwise.
         if configuration.anthropic_base_url.is_none() {
             configuration.anthropic_base_url = environment.get("ANTHROPIC_BASE_URL");
         }

@@ -89,7 +89,7 @@ impl Messages {
     ///
     /// # Errors
     ///
-    /// Why there will be no more; `None` follows.
+    /// The reason of the end; `None` follows.
     pub async fn next(&mut self) -> Option<Result<ServerMessage, Error>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

@@ -1,5 +1,5 @@
 //! A client whose server runs in a sandbox of E2B's cloud: leaving it, coming
-//! back to it, its files. How one is created is in the builder.
+//! back to it, its files. The builder creates one.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ impl Client {
         Files::of(self.host()?.sandbox_ref())
     }
 
-    /// Says goodbye as [`stop`](Self::stop) does, but leaves the sandbox
+    /// Closes the connection as [`stop`](Self::stop) does, but leaves the sandbox
     /// running and gives its id, to [`attach`](Self::attach) to it later, from
     /// anywhere. It lives for what is left of its time, which is two thirds of
     /// it at least.
@@ -99,7 +99,7 @@ impl Client {
         Ok(host.sandbox_ref().id().to_string())
     }
 
-    /// Says goodbye and pauses the sandbox with all that runs in it; gives its
+    /// Closes the connection and pauses the sandbox with all that runs in it; gives its
     /// id, as [`detach`](Self::detach) does. A paused sandbox has no time that
     /// runs out.
     ///

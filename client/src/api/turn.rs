@@ -39,7 +39,7 @@ impl Client {
     pub async fn turn(&self, message: impl Into<UserMessage>) -> Result<Turn, Error> {
         let message = message.into();
         let frame = message.frame()?;
-        // What comes before the message is written is not of its turn.
+        // Messages from before the writing are not of its turn.
         let queue = self.inner.driver.queue();
         let messages = Messages::of_turn(self, &queue);
         let sent = SentMessage { uuid: Some(message.id.clone()) };
@@ -111,7 +111,7 @@ pub struct Turn {
     /// The first frame that can be of this turn: frames with lower numbers are
     /// from before the connection.
     first: u64,
-    /// How many messages from before the turn are still to come.
+    /// The number of messages from before the turn that are still to come.
     older: usize,
     tracker: TurnTracker,
     state: State,

@@ -47,15 +47,15 @@ impl Acks {
     /// it.
     pub(super) fn confirm(&mut self, payload: &[u8], decided: impl FnMut(&str)) {
         let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return };
-        self.settle(number, None, decided);
+        self.resolve(number, None, decided);
     }
 
     /// Fails all messages: it is not known whether they were read.
     pub(super) fn fail(&mut self, error: &Error, decided: impl FnMut(&str)) {
-        self.settle(u64::MAX, Some(error), decided);
+        self.resolve(u64::MAX, Some(error), decided);
     }
 
-    fn settle(&mut self, number: u64, error: Option<&Error>, mut decided: impl FnMut(&str)) {
+    fn resolve(&mut self, number: u64, error: Option<&Error>, mut decided: impl FnMut(&str)) {
         let outcome = |receipt| match error {
             Some(error) => Err(Error::delivery_unknown(error.clone())),
             None => Ok(receipt),

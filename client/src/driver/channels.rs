@@ -34,7 +34,7 @@ pub(crate) struct Snapshot {
     /// The number of the first frame that was new on the connection; 0 if the
     /// server does not number its frames.
     pub(crate) first_new: u64,
-    /// How many messages from before the subscription it gets all the same.
+    /// The number of messages from before the subscription that it gets all the same.
     pub(crate) older: usize,
 }
 

@@ -29,7 +29,7 @@ impl Delivery {
         self.subscribers.add(subscription);
     }
 
-    /// How many messages a subscription gets that is made now and came before
+    /// The number of messages that a subscription of now gets and that came before
     /// it.
     pub(super) fn waiting(&self) -> usize {
         self.next.len()

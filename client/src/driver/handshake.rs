@@ -5,7 +5,8 @@ use tokio::time::timeout;
 use crate::error::Error;
 use crate::net::http::Http;
 use crate::net::socket::{self, CLOSE_WAIT, Incoming, Reader};
-use crate::types::message::{Frame, Greeting, ServerMessage};
+use crate::types::frame::{Frame, Greeting};
+use crate::types::message::ServerMessage;
 
 /// The text that claude-agent-server, and ours, tells a second client.
 const BUSY: &str = "already has an active connection";

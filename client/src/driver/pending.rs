@@ -1,4 +1,4 @@
-//! What is open between the program and the server: control requests without
+//! Open requests between the program and the server: control requests without
 //! an answer, permission requests without a decision.
 
 use std::collections::{HashMap, VecDeque};

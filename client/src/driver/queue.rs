@@ -27,7 +27,7 @@ struct State<T> {
     abandoned: bool,
     /// No writer: what is there is the last.
     ended: bool,
-    /// Who waits for something to come.
+    /// The reader that waits for something to come.
     reader: Option<Waker>,
 }
 

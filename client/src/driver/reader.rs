@@ -5,12 +5,13 @@ use bytestring::ByteString;
 use claude_relay_protocol::turns::QUIET;
 
 use super::handshake::closed;
-use super::sequence::Verdict;
+use super::sequence::Outcome;
 use super::session::{Driver, OpenConnection};
 use super::tap::Direction;
 use crate::error::Error;
 use crate::net::socket::Incoming;
-use crate::types::message::{Frame, ServerMessage};
+use crate::types::frame::Frame;
+use crate::types::message::ServerMessage;
 use crate::types::permission::PermissionRequest;
 
 impl Driver {
@@ -30,7 +31,7 @@ impl Driver {
                 Incoming::Text(text) => self.on_text(text, open)?,
                 Incoming::Ping(payload) => open.writer.pong(payload),
                 Incoming::Pong(payload) => {
-                    // What came before it is handed on first.
+                    // Messages before it are handed on first.
                     self.advance(open);
                     let pending = &mut self.pending;
                     open.acks.confirm(&payload, |id| pending.permission_closed(id));
@@ -77,7 +78,7 @@ impl Driver {
                 return Ok(());
             }
             Ok(Frame::ControlResponse { request_id, response }) => {
-                // What came before it is handed on first.
+                // Messages before it are handed on first.
                 self.advance(open);
                 open.answer = Some((request_id, response));
                 return Ok(());
@@ -85,19 +86,19 @@ impl Driver {
             Ok(Frame::Connected(_)) => return Ok(()),
             Err(error) => return Err(Error::Protocol(error.to_string())),
         };
-        let verdict = seq.map_or(Verdict::Next, |seq| self.sequence.frame(seq));
-        let seen = verdict == Verdict::Seen;
-        if let Verdict::After(gap) = verdict {
+        let outcome = seq.map_or(Outcome::Next, |seq| self.sequence.frame(seq));
+        let seen = outcome == Outcome::Seen;
+        if let Outcome::After(gap) = outcome {
             self.delivery.add_gap(gap);
         }
         match message {
-            ServerMessage::PermissionRequest(request) if self.replayed.takes(seq) => {
-                self.replayed.hold(request, bytes);
+            ServerMessage::PermissionRequest(request) if self.replayed.is_replayed(seq) => {
+                self.replayed.defer(request, bytes);
             }
             // A pending request is sent again to a client that comes back: it
             // is put to the program unless it is known.
             ServerMessage::PermissionRequest(request) => self.ask(request, bytes),
-            ServerMessage::PermissionCancelled(id) if self.replayed.settle(&id) => {}
+            ServerMessage::PermissionCancelled(id) if self.replayed.withdraw(&id) => {}
             _ if seen => return Ok(()),
             message => {
                 if let ServerMessage::PermissionCancelled(id) = &message {

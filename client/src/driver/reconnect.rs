@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::net::http::Http;
 use crate::net::socket::{self, Reader, Writer};
 use crate::types::connection::{ConnectionState, Options};
-use crate::types::message::{Gap, Greeting, ServerMessage};
+use crate::types::frame::Greeting;
+use crate::types::message::{Gap, ServerMessage};
 
 /// The first wait before another attempt to connect, before the jitter.
 const FIRST_WAIT: Duration = Duration::from_millis(50);

@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 
 use crate::types::permission::PermissionRequest;
 
-/// How much may wait for the end of a replay: as much as a server keeps by
+/// The bytes that may wait for the end of a replay: as much as a server keeps by
 /// default. Beyond it the oldest is asked all the same, rather than lost.
 const LIMIT_BYTES: usize = 16 << 20;
 
-/// What is held back on one connection.
+/// The requests that are held back on one connection.
 #[derive(Debug, Default)]
 pub(super) struct ReplayedPermissions {
     /// Frames below this number are from before the connection.
@@ -21,19 +21,19 @@ pub(super) struct ReplayedPermissions {
 
 impl ReplayedPermissions {
     /// A connection was accepted. `next` is the number of its first new frame,
-    /// if the server numbers them. What the last connection left open comes
+    /// if the server numbers them. Requests that the last connection left open come
     /// again.
     pub(super) fn connected(&mut self, next: Option<u64>) {
         *self = Self { next: next.unwrap_or(0), ..Self::default() };
     }
 
-    /// Whether a request of this number is one from before.
-    pub(super) fn takes(&self, seq: Option<u64>) -> bool {
+    /// Returns true if a request of this number is from before.
+    pub(super) fn is_replayed(&self, seq: Option<u64>) -> bool {
         seq.is_some_and(|seq| seq < self.next)
     }
 
     /// Holds a request back that came in a frame of `bytes`.
-    pub(super) fn hold(&mut self, request: Box<PermissionRequest>, bytes: usize) {
+    pub(super) fn defer(&mut self, request: Box<PermissionRequest>, bytes: usize) {
         // It was sent again to a client in between.
         if self.requests.iter().all(|(known, _)| known.id != request.id) {
             self.bytes += bytes;
@@ -41,8 +41,8 @@ impl ReplayedPermissions {
         }
     }
 
-    /// A request was settled: whether it was held back here.
-    pub(super) fn settle(&mut self, id: &str) -> bool {
+    /// A request was answered or withdrawn. Returns true if it was held back here.
+    pub(super) fn withdraw(&mut self, id: &str) -> bool {
         let Some(at) = self.requests.iter().position(|(request, _)| request.id == id) else {
             return false;
         };
@@ -76,41 +76,45 @@ mod tests {
         })
     }
 
-    fn opened(held: &mut ReplayedPermissions, last: u64) -> Vec<String> {
-        std::iter::from_fn(|| held.open(last).map(|(request, _)| request.id)).collect()
+    fn opened(replayed: &mut ReplayedPermissions, last: u64) -> Vec<String> {
+        std::iter::from_fn(|| replayed.open(last).map(|(request, _)| request.id)).collect()
     }
 
     #[test]
     fn a_request_open_at_the_end_of_a_replay_is_asked_once() {
-        let mut held = ReplayedPermissions::default();
-        held.connected(Some(6));
-        assert!(held.takes(Some(5)) && !held.takes(Some(6)) && !held.takes(None));
+        let mut replayed = ReplayedPermissions::default();
+        replayed.connected(Some(6));
+        assert!(
+            replayed.is_replayed(Some(5))
+                && !replayed.is_replayed(Some(6))
+                && !replayed.is_replayed(None)
+        );
         for id in ["a", "b", "a"] {
-            held.hold(request(id), 10);
+            replayed.defer(request(id), 10);
         }
-        assert_eq!(opened(&mut held, 4), [""; 0]);
-        assert!(held.settle("a") && !held.settle("a"));
-        assert_eq!(opened(&mut held, 5), ["b"]);
-        assert_eq!(held.bytes, 0);
+        assert_eq!(opened(&mut replayed, 4), [""; 0]);
+        assert!(replayed.withdraw("a") && !replayed.withdraw("a"));
+        assert_eq!(opened(&mut replayed, 5), ["b"]);
+        assert_eq!(replayed.bytes, 0);
     }
 
     #[test]
     fn another_connection_begins_anew() {
-        let mut held = ReplayedPermissions::default();
-        held.connected(Some(6));
-        held.hold(request("a"), 10);
-        held.connected(None);
-        assert!(!held.takes(Some(1)));
-        assert_eq!(opened(&mut held, 9), [""; 0]);
+        let mut replayed = ReplayedPermissions::default();
+        replayed.connected(Some(6));
+        replayed.defer(request("a"), 10);
+        replayed.connected(None);
+        assert!(!replayed.is_replayed(Some(1)));
+        assert_eq!(opened(&mut replayed, 9), [""; 0]);
     }
 
     #[test]
     fn too_much_is_asked_and_not_lost() {
-        let mut held = ReplayedPermissions::default();
-        held.connected(Some(u64::MAX));
+        let mut replayed = ReplayedPermissions::default();
+        replayed.connected(Some(u64::MAX));
         for id in ["a", "b", "c"] {
-            held.hold(request(id), LIMIT_BYTES / 2);
+            replayed.defer(request(id), LIMIT_BYTES / 2);
         }
-        assert_eq!(opened(&mut held, 3), ["a"]);
+        assert_eq!(opened(&mut replayed, 3), ["a"]);
     }
 }

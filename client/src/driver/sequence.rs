@@ -5,7 +5,7 @@ use crate::types::message::Gap;
 
 /// The meaning of a numbered frame.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Outcome {
     /// It is the next one.
     Next,
     /// It came before.
@@ -80,16 +80,16 @@ impl SequenceTracker {
     }
 
     /// A numbered frame has come.
-    pub(super) fn frame(&mut self, seq: u64) -> Verdict {
+    pub(super) fn frame(&mut self, seq: u64) -> Outcome {
         if seq <= self.last {
-            return Verdict::Seen;
+            return Outcome::Seen;
         }
         let from = self.last + 1;
         self.last = seq;
         if seq > from {
-            Verdict::After(Gap { from: Some(from), to: Some(seq - 1) })
+            Outcome::After(Gap { from: Some(from), to: Some(seq - 1) })
         } else {
-            Verdict::Next
+            Outcome::Next
         }
     }
 }
@@ -110,10 +110,10 @@ mod tests {
     fn each_frame_counts_once_and_a_hole_is_said() {
         let mut sequence = SequenceTracker::default();
         assert!(!sequence.connected(Some("a"), None));
-        assert_eq!(sequence.frame(1), Verdict::Next);
-        assert_eq!(sequence.frame(1), Verdict::Seen);
-        assert_eq!(sequence.frame(2), Verdict::Next);
-        assert_eq!(sequence.frame(5), Verdict::After(gap(3, 4)));
+        assert_eq!(sequence.frame(1), Outcome::Next);
+        assert_eq!(sequence.frame(1), Outcome::Seen);
+        assert_eq!(sequence.frame(2), Outcome::Next);
+        assert_eq!(sequence.frame(5), Outcome::After(gap(3, 4)));
         assert_eq!((sequence.stream(), sequence.last()), (Some("a"), 5));
     }
 
@@ -123,7 +123,7 @@ mod tests {
         assert!(!sequence.connected(Some("a"), Some(10)));
         assert_eq!(sequence.gap(4, 9), Some(gap(4, 9)));
         assert_eq!(sequence.gap(4, 9), None);
-        assert_eq!(sequence.frame(10), Verdict::Next);
+        assert_eq!(sequence.frame(10), Outcome::Next);
     }
 
     #[test]
@@ -132,12 +132,12 @@ mod tests {
         assert!(sequence.connected(Some("b"), Some(1)));
         // The server's way to say that nothing of its stream is missing.
         assert_eq!(sequence.gap(1, 0), None);
-        assert_eq!(sequence.frame(1), Verdict::Next);
+        assert_eq!(sequence.frame(1), Outcome::Next);
 
         let mut sequence = at("a", 300);
         assert!(sequence.connected(Some("b"), Some(8)));
         assert_eq!(sequence.gap(1, 7), Some(gap(1, 7)));
-        assert_eq!(sequence.frame(8), Verdict::Next);
+        assert_eq!(sequence.frame(8), Outcome::Next);
         assert!(!sequence.connected(Some("b"), Some(9)));
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn a_number_that_the_server_has_not_given_out_yet_hides_nothing() {
         let mut sequence = SequenceTracker::after(499);
         assert!(!sequence.connected(Some("b"), Some(1)));
-        assert_eq!(sequence.frame(1), Verdict::Next);
+        assert_eq!(sequence.frame(1), Outcome::Next);
     }
 
     #[test]

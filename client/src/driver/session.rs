@@ -33,7 +33,7 @@ use crate::types::raw_json::RawJson;
 pub(super) struct Driver {
     pub(super) http: Http,
     pub(super) options: Options,
-    /// What the server runs in, if that can go away for good.
+    /// The sandbox of the server, which can go away for good.
     pub(super) sandbox: Option<SandboxRef>,
     /// The server numbers its frames.
     pub(super) numbered: bool,

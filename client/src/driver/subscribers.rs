@@ -89,7 +89,7 @@ impl Subscribers {
     ) -> Result<(), Stalled> {
         // The last reference is ours: its reader is gone.
         self.queues.retain(|queue| Arc::strong_count(queue) > 1);
-        // What the queue itself takes counts too: messages can be tiny.
+        // The queue's own memory counts too: messages can be tiny.
         let mut next = || {
             let (message, bytes) = messages.pop_front()?;
             Some((message, bytes + size_of::<Item>()))

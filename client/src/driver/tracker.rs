@@ -194,7 +194,7 @@ pub(crate) fn seq_of(message: &ServerMessage) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::message::Frame;
+    use crate::types::frame::Frame;
 
     fn read(frame: &str) -> ServerMessage {
         match Frame::read(frame.to_owned().into()).unwrap() {

@@ -13,14 +13,14 @@ use crate::error::Error;
 use crate::types::Secret;
 use crate::types::connection::ConnectionState;
 
-/// Where the claim token lies in the sandbox: in the home directory of a user whose
+/// The file of the claim token in the sandbox: in the home directory of a user whose
 /// files E2B opens to those who have a key of the account.
 const TOKEN_FILE: &str = "/root/.claude-relay-token";
 /// The user of that file.
 const TOKEN_USER: &str = "root";
 /// The longest token that is read back.
 const MAX_TOKEN_BYTES: usize = 4096;
-/// How long the end of a sandbox whose start has failed is waited for. After
+/// The wait for the end of a sandbox whose start has failed. After
 /// that it goes on by itself.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -135,7 +135,7 @@ impl SandboxHost {
 
     /// Ends the sandbox after a start that has failed.
     pub(crate) async fn give_up(&self) {
-        // What is left undone, the guard does.
+        // The guard does the rest.
         let _ = timeout(CLEANUP_TIMEOUT, self.end()).await;
     }
 

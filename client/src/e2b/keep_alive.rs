@@ -8,10 +8,10 @@ use tokio::time::sleep;
 
 use crate::types::connection::ConnectionState;
 
-/// How often in a sandbox's time it is given new time, so that two failures in
+/// The extensions in a sandbox's time, so that two failures in
 /// a row do no harm.
 const EXTENSIONS: u32 = 3;
-/// How often in its time it is tried again after a failure.
+/// The attempts in its time after a failure.
 const RETRIES: u32 = 12;
 /// The shortest wait, however short the time.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ pub(crate) async fn keep_alive<E>(
             true => match extend().await {
                 Ok(()) => time / EXTENSIONS,
                 Err(Error::NotFound(_) | Error::SandboxGone { .. }) => return,
-                // Whether it is worth telling shows when the time runs out.
+                // It is told when the time runs out.
                 Err(_) => time / RETRIES,
             },
             // It may be paused or gone, which is being found out.
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// What `extend` is answered, and when it was asked.
+    /// The answers to `extend`, and the times of its calls.
     #[derive(Default)]
     struct Api {
         failures: RefCell<Vec<usize>>,

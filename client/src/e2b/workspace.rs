@@ -72,7 +72,7 @@ impl Files {
         self.told(done).await
     }
 
-    /// What is in a directory, without what is below it.
+    /// The entries of a directory, without those below it.
     ///
     /// # Examples
     ///
@@ -142,7 +142,7 @@ impl Files {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        // What the sandbox itself has answered proves that it is there.
+        // An answer of the sandbox itself proves that it is there.
         if error.refusal().is_none_or(|refusal| refusal.status >= 500) {
             self.sandbox.still_there().await?;
         }
@@ -179,7 +179,7 @@ impl Watch {
     }
 }
 
-/// Where a path leads, by the rules of the original client.
+/// The place that a path leads to, by the rules of the original client.
 fn resolve(path: &str) -> String {
     if path.starts_with('/') {
         return path.to_owned();

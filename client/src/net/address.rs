@@ -1,4 +1,4 @@
-//! Where the server is: the parsed form of a connection URL.
+//! The server's address: the parsed form of a connection URL.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ pub(crate) struct Address {
     /// Without the brackets of an IPv6 address.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// What stands before `/ws` and `/config`: empty, or `/base`.
+    /// The path before `/ws` and `/config`: empty, or `/base`.
     base: String,
 }
 
@@ -65,7 +65,7 @@ impl Address {
         Ok(Self { tls, host, port, base })
     }
 
-    /// What the `Host` header says.
+    /// The value of the `Host` header.
     pub(crate) fn authority(&self) -> String {
         let host =
             if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -80,7 +80,7 @@ impl Address {
         format!("{}{route}", self.base)
     }
 
-    /// Whether what is sent stays on this machine or is encrypted.
+    /// Returns true if all that is sent stays on this machine or is encrypted.
     pub(crate) fn is_private(&self) -> bool {
         self.tls
             || self.host.eq_ignore_ascii_case("localhost")

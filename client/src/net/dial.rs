@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 use crate::error::Error;
 use crate::net::address::Address;
 
-/// What a connection is carried by.
+/// The carrier of a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
-/// How to reach a server. Cheap to clone.
+/// The way to a server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     pub(crate) address: Arc<Address>,

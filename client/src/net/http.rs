@@ -25,10 +25,10 @@ use crate::net::dial::Dialer;
 /// The largest answer that is read. A configuration is at most 1 MiB.
 pub(crate) const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// How much of an answer is repeated in an error.
+/// The bytes of an answer that are repeated in an error.
 pub(crate) const ERROR_TEXT_BYTES: usize = 500;
 
-/// What RFC 6455 appends to the key before it is hashed.
+/// The text that RFC 6455 appends to the key before it is hashed.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The server as a place for requests. Cheap to clone.
@@ -189,7 +189,7 @@ impl Http {
         Error::NotARelay { address: self.dialer.address.to_string(), reason: reason.to_string() }
     }
 
-    /// What an answer without the hoped-for status means.
+    /// The error that an answer without the expected status stands for.
     pub(crate) fn refusal(&self, answer: &Answer) -> Error {
         let message = answer.message();
         match answer.status.as_u16() {

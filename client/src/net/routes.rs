@@ -13,13 +13,13 @@ use crate::types::raw_json::{RawJson, text_of};
 pub struct Configured {
     /// The configuration as it is now, without its secrets.
     pub config: RawJson,
-    /// When it takes effect.
+    /// The time at which it takes effect.
     pub applies: Applies,
     /// Fields that the server does not know and did not keep.
     pub ignored: Vec<String>,
 }
 
-/// When a configuration takes effect.
+/// The time at which a configuration takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Applies {
@@ -32,7 +32,7 @@ pub enum Applies {
     Unknown,
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// The server's version.

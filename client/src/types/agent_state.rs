@@ -12,7 +12,7 @@ pub struct AgentState {
     /// The turn that runs.
     #[serde(default)]
     pub turn: Option<CurrentTurn>,
-    /// How many background tasks run.
+    /// The number of background tasks.
     #[serde(default)]
     pub background_tasks: u64,
     /// The id of the conversation.
@@ -27,7 +27,7 @@ pub struct AgentState {
     /// The ids of messages that no turn has taken yet.
     #[serde(default)]
     pub queued: Vec<String>,
-    /// How many read-only clients look on.
+    /// The number of read-only clients.
     #[serde(default)]
     pub watchers: u64,
 }

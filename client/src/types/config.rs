@@ -1,4 +1,4 @@
-//! What the agent is configured with, as `POST /config` takes it.
+//! The agent's configuration, as `POST /config` takes it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use claude_relay_protocol::secret::{Secret, exposed};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The agent's configuration. What is `None` is left to the server.
+/// The agent's configuration. The server decides about fields that are `None`.
 ///
 /// It replaces the server's as a whole, so it is given whole. Names and
 /// meanings are the official SDK's; the server checks them and names the field
@@ -26,7 +26,7 @@ pub struct Configuration {
     /// The tools there are: a list of names, or the SDK's preset object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Value>,
-    /// What the agent is told about itself.
+    /// The agent's system prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<SystemPrompt>,
     /// The model's name, such as `opus`.
@@ -52,13 +52,13 @@ pub struct Configuration {
     /// The most to spend, in US dollars.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_budget_usd: Option<f64>,
-    /// How hard to think: `low`, `medium`, `high`, …
+    /// The effort of thinking: `low`, `medium`, `high`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
     /// Text as it is being written, and not only in whole blocks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub include_partial_messages: Option<bool>,
-    /// Which settings files of the CLI count: `user`, `project`, `local`.
+    /// The settings files of the CLI that count: `user`, `project`, `local`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setting_sources: Option<Vec<String>>,
     /// More directories the agent may use.
@@ -91,7 +91,7 @@ pub struct Configuration {
     /// A bearer token for a gateway in front of the API.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed::option")]
     pub anthropic_auth_token: Option<Secret>,
-    /// Where the API is.
+    /// The address of the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anthropic_base_url: Option<String>,
     /// `claude` or `codex`.
@@ -108,9 +108,9 @@ pub struct Configuration {
 /// A sub-agent, as the SDK defines it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Agent {
-    /// When to use it.
+    /// A description of its use.
     pub description: String,
-    /// What it is told.
+    /// Its system prompt.
     pub prompt: String,
     /// The tools it has; all when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,13 +123,13 @@ pub struct Agent {
     pub other: Map<String, Value>,
 }
 
-/// What the agent is told about itself.
+/// The agent's system prompt.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum SystemPrompt {
     /// This text and nothing else.
     Text(String),
-    /// What Claude Code tells itself, and perhaps more.
+    /// The prompt of Claude Code, and perhaps more.
     Preset(Preset),
 }
 
@@ -167,7 +167,7 @@ pub struct Preset {
 }
 
 impl Configuration {
-    /// Whether it says nothing at all.
+    /// Returns true if it says nothing at all.
     ///
     /// # Examples
     ///
@@ -181,7 +181,7 @@ impl Configuration {
         *self == Self::default()
     }
 
-    /// Whether it holds what nobody else may read.
+    /// Returns true if it holds a secret.
     pub(crate) fn has_secrets(&self) -> bool {
         self.anthropic_api_key.is_some()
             || self.claude_code_oauth_token.is_some()
@@ -191,7 +191,7 @@ impl Configuration {
             || self.mcp_servers.is_some()
     }
 
-    /// Whether it says how to pay for the model.
+    /// Returns true if it holds a credential for the model.
     pub(crate) fn has_credential(&self) -> bool {
         self.anthropic_api_key.is_some()
             || self.claude_code_oauth_token.is_some()

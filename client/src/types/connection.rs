@@ -1,19 +1,19 @@
-//! What a connection keeps to, and what a program sees of it.
+//! The limits of a connection, and its state as a program sees it.
 
 use std::time::Duration;
 
 use crate::error::Error;
 
-/// What a connection keeps to, and the search for another one.
+/// The limits of a connection, and of the search for another one.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// From the first packet to `connected`.
     pub(crate) connect_timeout: Duration,
-    /// How long to go on trying to reconnect; zero: not at all.
+    /// The time for attempts to reconnect; zero: none.
     pub(crate) reconnect_for: Duration,
-    /// How long nothing may be heard before a ping is sent.
+    /// The silence after which a ping is sent.
     pub(crate) ping_interval: Duration,
-    /// How long the answer to a ping may take.
+    /// The time that the answer to a ping may take.
     pub(crate) pong_timeout: Duration,
     /// The largest message that is read.
     pub(crate) max_message_bytes: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Options {
     pub(crate) takeover: bool,
 }
 
-/// What a program can see of the connection.
+/// The state of the connection, as a program sees it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionState {
@@ -29,9 +29,9 @@ pub enum ConnectionState {
     Connected,
     /// The connection broke; the client is coming back.
     Reconnecting {
-        /// Which attempt this is, from 1.
+        /// The number of the attempt, from 1.
         attempt: u32,
-        /// Why the last one ended.
+        /// The reason why the last one ended.
         cause: Error,
     },
     /// There will be no other connection.

@@ -3,6 +3,7 @@
 pub(crate) mod agent_state;
 pub(crate) mod config;
 pub(crate) mod connection;
+pub(crate) mod frame;
 pub(crate) mod message;
 pub(crate) mod permission;
 pub(crate) mod raw_json;

@@ -21,15 +21,15 @@ pub struct PermissionRequest {
     pub id: String,
     /// The tool.
     pub tool: String,
-    /// What it would be called with.
+    /// The arguments of the call.
     pub input: RawJson,
-    /// What else the agent says: suggestions for rules, a description, the
+    /// The rest of the agent's request: suggestions for rules, a description, the
     /// path that is blocked, the id of the tool call.
     pub context: RawJson,
 }
 
 impl PermissionRequest {
-    /// What "always allow" comes to: the rule or mode that the agent suggests
+    /// The meaning of "always allow": the rule or mode that the agent suggests
     /// first, for [`Decision::Allow`]'s `updated_permissions`. The agent writes
     /// a rule into the settings that it names, which count from its next start
     /// and only where they are read at all, so it is added for the session,
@@ -103,7 +103,7 @@ pub enum Decision {
     },
     /// The tool may not run.
     Deny {
-        /// Why; the agent reads it.
+        /// The reason; the agent reads it.
         message: String,
         /// End the turn too.
         interrupt: bool,
@@ -184,7 +184,7 @@ impl Decision {
     }
 }
 
-/// What a program sets to decide: see
+/// The function that decides: see
 /// [`ClientBuilder::on_permission`](crate::ClientBuilder::on_permission).
 pub(crate) type Handler =
     Arc<dyn Fn(PermissionRequest) -> Pin<Box<dyn Future<Output = Decision> + Send>> + Send + Sync>;

@@ -24,7 +24,7 @@ impl RawJson {
     ///
     /// # Errors
     ///
-    /// When it is not JSON.
+    /// It is not JSON.
     pub fn new(text: impl Into<ByteString>) -> Result<Self, serde_json::Error> {
         let text = text.into();
         serde_json::from_str::<&RawValue>(&text)?;
@@ -45,7 +45,7 @@ impl RawJson {
         })
     }
 
-    /// What is known to be JSON.
+    /// A text that is known to be JSON.
     pub(crate) fn proven(text: ByteString) -> Self {
         Self(text)
     }
@@ -78,7 +78,7 @@ impl RawJson {
     ///
     /// # Errors
     ///
-    /// When it does not have that type's shape.
+    /// It does not have that type's shape.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.0)
     }

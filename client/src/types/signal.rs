@@ -12,12 +12,19 @@ use super::view::View;
 const NO_SIGNAL: [&str; 3] =
     [r#"{"type":"assistant""#, r#"{"type":"stream_event""#, r#"{"type":"user""#];
 
+/// Each signal holds one of these. Notifications of Codex have a `method`.
+const WORDS: [&str; 4] = [r#""system""#, r#""result""#, r#""command_lifecycle""#, r#""method":"#];
+
 impl SdkMessage {
     /// Calls `f` with what the line says about turns, if it says anything.
     pub(crate) fn with_signal<R>(&self, f: impl FnOnce(&Signal<'_>) -> R) -> Option<R> {
         let frame: &str = self.frame();
         let opening = frame.split_once(r#""data":"#).map_or("", |(_, data)| data);
         if NO_SIGNAL.iter().any(|start| opening.starts_with(start)) {
+            return None;
+        }
+        // Long lines are searched before they are parsed.
+        if !WORDS.iter().any(|word| opening.contains(word)) {
             return None;
         }
         let line = self.json().ok()?.get();
@@ -44,7 +51,8 @@ fn codex<'a>(views: &[View<'a>]) -> Option<Signal<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::types::message::{Frame, ServerMessage};
+    use crate::types::frame::Frame;
+    use crate::types::message::ServerMessage;
 
     fn signal(line: &str) -> Option<String> {
         let frame = format!(r#"{{"type":"sdk_message","seq":1,"data":{line}}}"#);

@@ -1,4 +1,4 @@
-//! What a program says to the agent.
+//! Messages of a program to the agent.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::net::routes;
 use crate::types::Secret;
 
-/// How long a server may take until it answers in its sandbox, by default.
+/// The time that a server may take until it answers in its sandbox, by default.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest wait between two looks whether it does.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -145,7 +145,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the sandbox lives on when this client is gone without having
+    /// The time that the sandbox lives on when this client is gone without having
     /// ended it; while it is connected, the time is extended again and again.
     /// Default: 5 min. A part of a second counts as a whole one; the plan sets
     /// the most.
@@ -188,7 +188,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the server may take, from the sandbox's creation or return on,
+    /// The time that the server may take, from the sandbox's creation or return on,
     /// until it has let this client in. Default: 60 s.
     ///
     /// # Examples

@@ -17,12 +17,12 @@ const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
 
-/// What the front of a buffer holds.
+/// The contents of the front of a buffer.
 #[derive(Debug, PartialEq)]
 pub(super) enum Front {
     /// A frame, whole.
     Whole {
-        /// Whether its message ends with it.
+        /// True if its message ends with it.
         fin: bool,
         opcode: OpCode,
         header_bytes: usize,

@@ -23,14 +23,14 @@ use crate::net::dial::Stream;
 type BoxedRead = Box<dyn AsyncRead + Send + Unpin>;
 type BoxedWrite = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// How much memory is read into at a time. The messages in it share it, so
+/// The memory that is read into at a time. The messages in it share it, so
 /// that one that is kept keeps so much.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// Less room than this is not worth a system call: a new block is begun.
 const MIN_READ_BYTES: usize = 16 << 10;
 
-/// What came.
+/// A frame that has come.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Text(ByteString),
@@ -39,7 +39,7 @@ pub(crate) enum Incoming {
     Close { code: u16, reason: String },
 }
 
-/// How long a close handshake may take before the socket is simply dropped.
+/// The time that a close handshake may take before the socket is dropped.
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// The code that stands for a close frame without one.
@@ -48,9 +48,9 @@ pub(crate) const NO_CODE: u16 = 1005;
 /// The reading half.
 pub(crate) struct Reader {
     stream: BoxedRead,
-    /// What has been read and not been taken.
+    /// The bytes that have been read and not been taken.
     buffer: BytesMut,
-    /// How much of it there must be before it holds another frame.
+    /// The bytes that it must hold before there is another frame.
     needed: usize,
     /// The last system call brought as much as there was room for.
     more: bool,

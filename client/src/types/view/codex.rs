@@ -150,7 +150,7 @@ fn finished<'a>(params: &'a RawValue, thread_id: Option<&'a RawValue>) -> Option
     Some(TurnFinished {
         session_id: text_of(thread_id),
         is_error: status == "failed",
-        // What went wrong is no text of the agent's.
+        // A failure is no text of the agent's.
         result: last_text(),
         structured_output: None,
         terminal_reason: Some(match &*status {

@@ -1,4 +1,4 @@
-//! What a line of the agent means.
+//! The meaning of a line of the agent.
 //!
 //! A view borrows from the line and adds nothing to it: whatever it leaves
 //! out is still in [`SdkMessage::json`](crate::SdkMessage::json). Lines of
@@ -71,18 +71,18 @@ pub enum View<'a> {
         id: Cow<'a, str>,
         /// The tool.
         name: Cow<'a, str>,
-        /// What it is called with.
+        /// The arguments of the call.
         input: &'a RawValue,
         /// See [`View`].
         parent: Option<Cow<'a, str>>,
     },
-    /// What a tool answered.
+    /// The answer of a tool.
     ToolResult {
         /// The id of the call.
         tool_use_id: Cow<'a, str>,
         /// The answer as the model sees it: a string, or blocks.
         content: Option<&'a RawValue>,
-        /// Whether the call failed or was refused.
+        /// True if the call failed or was refused.
         is_error: bool,
         /// See [`View`].
         parent: Option<Cow<'a, str>>,
@@ -91,22 +91,22 @@ pub enum View<'a> {
     FileChange {
         /// The file.
         path: Cow<'a, str>,
-        /// Whether it is new.
+        /// True if it is new.
         created: bool,
         /// The whole new content, where the tool gives it.
         content: Option<Cow<'a, str>>,
     },
     /// The agent's list of what to do, whole, whenever it changes.
     Todos(Vec<Todo<'a>>),
-    /// A sub-agent is started. What it says carries this id as its `parent`.
+    /// A sub-agent is started. Its own lines carry this id as their `parent`.
     SubagentStarted {
         /// The id of the call that starts it.
         id: Cow<'a, str>,
         /// Its kind, if one is named.
         kind: Option<Cow<'a, str>>,
-        /// What it is to do, in a few words.
+        /// Its task, in a few words.
         description: Option<Cow<'a, str>>,
-        /// What it is told.
+        /// Its system prompt.
         prompt: Option<Cow<'a, str>>,
     },
     /// A task in the background, a command or a sub-agent, has started.
@@ -117,7 +117,7 @@ pub enum View<'a> {
         tool_use_id: Option<Cow<'a, str>>,
         /// Its kind, such as `local_bash`.
         kind: Option<Cow<'a, str>>,
-        /// What it does.
+        /// A description.
         description: Option<Cow<'a, str>>,
     },
     /// A task in the background has ended.
@@ -126,20 +126,20 @@ pub enum View<'a> {
         task_id: Cow<'a, str>,
         /// The tool call it belongs to.
         tool_use_id: Option<Cow<'a, str>>,
-        /// How, such as `completed`.
+        /// The kind of end, such as `completed`.
         status: Cow<'a, str>,
-        /// What came of it.
+        /// The result.
         summary: Option<Cow<'a, str>>,
     },
     /// The model could not be reached; the agent will try again.
     Retrying {
-        /// Which attempt failed, from 1.
+        /// The number of the attempt that failed, from 1.
         attempt: u64,
-        /// How many there will be at most.
+        /// The most attempts there will be.
         max_attempts: u64,
-        /// How long the agent waits.
+        /// The time that the agent waits.
         delay: Duration,
-        /// Why, in a word.
+        /// The reason, in a word.
         reason: Option<Cow<'a, str>>,
     },
     /// The agent has taken up, finished or dropped a user message that
@@ -157,7 +157,7 @@ pub enum View<'a> {
     TurnFinished(Box<TurnFinished<'a>>),
 }
 
-/// What the agent says about itself at the start of a turn.
+/// The agent's account of itself at the start of a turn.
 #[derive(Debug, Clone)]
 pub struct SessionStarted<'a> {
     /// The conversation. It can change within one agent's life.
@@ -177,13 +177,13 @@ pub struct SessionStarted<'a> {
 /// One entry of the agent's list of what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Todo<'a> {
-    /// What is to be done.
+    /// The task.
     pub content: Cow<'a, str>,
     /// `pending`, `in_progress` or `completed`.
     pub status: Cow<'a, str>,
 }
 
-/// How a turn ended, and what it cost.
+/// The end of a turn, and its cost.
 #[derive(Debug, Clone)]
 pub struct TurnFinished<'a> {
     /// The conversation.
@@ -191,33 +191,33 @@ pub struct TurnFinished<'a> {
     /// `success`, `error_max_turns`, `error_during_execution` and so on.
     /// `success` alone does not mean that all went well: see `is_error`.
     pub subtype: Cow<'a, str>,
-    /// Whether the turn failed.
+    /// True if the turn failed.
     pub is_error: bool,
     /// The last text of the agent, or what went wrong.
     pub result: Option<Cow<'a, str>>,
     /// The answer in the form that `outputFormat` asked for.
     pub structured_output: Option<&'a RawValue>,
-    /// Why it ended, such as `completed`, `aborted_streaming`, `api_error`.
+    /// The reason of its end, such as `completed`, `aborted_streaming`, `api_error`.
     pub terminal_reason: Option<Cow<'a, str>>,
     /// The HTTP status of the model's API, if that is what failed.
     pub api_error_status: Option<u64>,
-    /// What went wrong inside the agent.
+    /// Failures inside the agent.
     pub errors: Vec<Cow<'a, str>>,
-    /// What the agent's process has cost so far, in US dollars: all its turns
+    /// The cost of the agent's process so far, in US dollars: all its turns
     /// together.
     pub total_cost_usd: Option<f64>,
     /// The tokens of this turn; none where [`View::TokensUsed`] has told them.
     pub usage: Usage,
-    /// How long the turn took.
+    /// The time that the turn took.
     pub duration: Option<Duration>,
-    /// How many calls of the model it took.
+    /// The number of calls of the model that it took.
     pub num_turns: Option<u64>,
     /// The ids of the user messages it answers, where the agent names them.
     pub user_message_ids: Option<Vec<Cow<'a, str>>>,
 }
 
 impl TurnFinished<'_> {
-    /// Whether it ended because somebody interrupted it.
+    /// Returns true if it ended because somebody interrupted it.
     ///
     /// # Examples
     ///

@@ -49,7 +49,7 @@ async fn drawn_in(cloud: &Cloud) -> BTreeSet<String> {
         }
     });
     let client = soon(builder.start()).await.unwrap();
-    // What a turn is made of: session, messages, tools, the turn's end.
+    // The parts of a turn: session, messages, tools, the turn's end.
     soon(client.ask("a tool please")).await.unwrap();
     soon(client.set_model(Some("m"))).await.unwrap();
     let mut drawn = std::mem::take(&mut *seen.lock().unwrap());
