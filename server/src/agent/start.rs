@@ -17,7 +17,7 @@ use super::workspace::WorkspaceError;
 use super::{DEMO_AGENT, Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
 use crate::isolation::key_proxy::credentials::SubstituteError;
 use crate::isolation::sandbox::{self, WrapError};
-use crate::process::{Process, SpawnSpec};
+use crate::process::{Channel, Process, SpawnSpec};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::supervisor;
@@ -160,7 +160,9 @@ fn start_codex(
             args.extend(codex::launch::arguments());
             let env = codex::launch::variables(config, &settings.environment);
             command::check(&args, &env)?;
-            Process::spawn(SpawnSpec { program: program.into(), args, env, cwd, scratch: None })?
+            let program = program.into();
+            let channel = channel(settings);
+            Process::spawn(SpawnSpec { program, args, env, cwd, scratch: None, channel })?
         }
     };
     let (codex, first) = codex::Codex::new(setup, Instant::now());
@@ -193,6 +195,7 @@ fn start_claude(
         env,
         cwd: launch.cwd,
         scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
+        channel: channel(settings),
     };
     Ok(Started {
         process: Process::spawn(wrap_in_sandbox(runtime, spec)?)?,
@@ -200,6 +203,15 @@ fn start_claude(
         first: claude::initialize(&launch.initialize),
         resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
     })
+}
+
+/// Returns how the agent is connected. Where somebody is asked, no tool of the
+/// agent may answer in its place.
+fn channel(settings: &Settings) -> Channel {
+    match settings.mode {
+        mode::Mode::Unrestricted => Channel::Pipes,
+        mode::Mode::Safe | mode::Mode::Agentic | mode::Mode::Ask => Channel::Sockets,
+    }
 }
 
 /// Returns `spec` in the sandbox, if there is one.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::process::{ExitReason, Output, Process, SpawnSpec};
+use crate::process::{Channel, ExitReason, Output, Process, SpawnSpec};
 
 /// Maximum size of the output. The programs print one line.
 const OUTPUT_BYTES: usize = 4096;
@@ -51,7 +51,8 @@ pub async fn run(
     env: Vec<(OsString, OsString)>,
     time_limit: Duration,
 ) -> Result<Outcome, ProbeError> {
-    let spec = SpawnSpec { program, args, env, cwd: PathBuf::from("/"), scratch: None };
+    let cwd = PathBuf::from("/");
+    let spec = SpawnSpec { program, args, env, cwd, scratch: None, channel: Channel::Pipes };
     let mut process = Process::spawn(spec)?;
     // The program gets no input.
     process.stdin = None;

@@ -6,6 +6,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::channel::AgentPid;
 use super::{ExitReason, ProcessCommand, ProcessEvent, REAP_TIMEOUT};
 use crate::supervisor::{self, descendants};
 
@@ -15,6 +16,7 @@ pub(super) async fn supervise(
     control: UnixStream,
     mut commands: mpsc::Receiver<ProcessCommand>,
     events: mpsc::Sender<ProcessEvent>,
+    agent: AgentPid,
 ) -> ExitReason {
     let (from_supervisor, mut to_supervisor) = control.into_split();
     let mut lines = BufReader::new(from_supervisor).lines();
@@ -29,7 +31,9 @@ pub(super) async fn supervise(
                     let (kind, value) = line.split_at_checked(1).unwrap_or_default();
                     match (kind, value.parse::<i32>()) {
                         ("P", Ok(pid)) => {
-                            let _ = events.send(ProcessEvent::Started(Some(pid.unsigned_abs()))).await;
+                            let pid = pid.unsigned_abs();
+                            let _ = agent.set(pid);
+                            let _ = events.send(ProcessEvent::Started(Some(pid))).await;
                         }
                         ("X", Ok(code)) => reason = Some(ExitReason::Exited(code)),
                         ("G", Ok(signal)) => reason = Some(ExitReason::Signalled(signal)),

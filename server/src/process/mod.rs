@@ -10,6 +10,7 @@ pub mod limiter;
 pub mod lines;
 pub mod signals;
 
+mod channel;
 mod escalation;
 mod stderr;
 mod stdin;
@@ -22,6 +23,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio as Standard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +37,7 @@ use crate::supervisor;
 use crate::supervisor::fd_passing::Stdio;
 use lines::Block;
 
+pub use channel::Channel;
 pub use stdin::Input;
 
 /// Requested capacity of the agent's stdout and stderr pipes, which is the
@@ -64,6 +67,8 @@ pub struct SpawnSpec {
     pub cwd: PathBuf,
     /// Temporary file that is removed with the process.
     pub scratch: Option<tempfile::TempPath>,
+    /// How its stdin and stdout are made.
+    pub channel: Channel,
 }
 
 /// Output of the process, in order.
@@ -165,24 +170,17 @@ impl Process {
     /// Returns an error if no process or pipe can be created. If the program
     /// itself cannot be started, the result is [`ExitReason::NotStarted`].
     pub fn spawn(spec: SpawnSpec) -> io::Result<Self> {
-        let (stdin_read, stdin_write) = io::pipe()?;
-        let (stdout_read, stdout_write) = io::pipe()?;
+        let agent = channel::AgentPid::default();
+        let (stdin, stdin_writer) = channel::stdin(spec.channel, Arc::clone(&agent))?;
+        let (stdout, stdout_reader) = channel::stdout(spec.channel)?;
         let (stderr_read, stderr_write) = io::pipe()?;
-        for pipe in [&stdout_read, &stderr_read] {
-            // A smaller pipe only costs speed.
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
-        }
+        // A smaller pipe only costs speed.
+        let _ = rustix::pipe::fcntl_setpipe_size(&stderr_read, PIPE_BYTES);
         let control = start_supervisor(&spec)?;
-        let stdio = Stdio {
-            stdin: stdin_read.into(),
-            stdout: stdout_write.into(),
-            stderr: stderr_write.into(),
-        };
+        let stdio = Stdio { stdin, stdout, stderr: stderr_write.into() };
         stdio.send(&control)?;
         control.set_nonblocking(true)?;
         let control = UnixStream::from_std(control)?;
-        let stdin_pipe = pipe::Sender::from_owned_fd(stdin_write.into())?;
-        let stdout_pipe = pipe::Receiver::from_owned_fd(stdout_read.into())?;
         let stderr_pipe = pipe::Receiver::from_owned_fd(stderr_read.into())?;
 
         let (output_to, output) = mpsc::channel(1);
@@ -195,16 +193,16 @@ impl Process {
         let (exited, exited_for_stdin) = oneshot::channel();
         let mut loops = JoinSet::new();
         loops.spawn(stdin::write_loop(
-            stdin_pipe,
+            stdin_writer,
             lines,
             events_to.clone(),
             exited_for_stdin,
             unread_to,
         ));
         loops.spawn(stderr::read_loop(stderr_pipe, events_to.clone(), tail_to));
-        loops.spawn(stdout::read_loop(stdout_pipe, output_to, events_to.clone(), exit));
+        loops.spawn(stdout::read_loop(stdout_reader, output_to, events_to.clone(), exit));
         loops.spawn(async move {
-            let reason = escalation::supervise(control, commands_from, events_to).await;
+            let reason = escalation::supervise(control, commands_from, events_to, agent).await;
             let _ = exited.send(matches!(reason, ExitReason::Exited(_)));
             let unread = unread.await.unwrap_or_default();
             let stderr =

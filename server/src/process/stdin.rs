@@ -1,13 +1,18 @@
 //! Writing lines to the agent, and tracking those that it has not read.
 
 use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::unix::pipe;
+use bytes::{Buf as _, Bytes};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::ProcessEvent;
+use super::channel::StdinWriter;
+
+/// How often an agent that does not read is asked whether it still could.
+const CLOSED_CHECK: Duration = Duration::from_millis(500);
 
 /// One line for the agent, with its newline.
 #[derive(Debug, Clone)]
@@ -54,33 +59,32 @@ impl Written {
 /// process (true if it exited by itself). Then sends the messages that the
 /// agent has not read completely to `unread`.
 pub(super) async fn write_loop(
-    mut stdin: pipe::Sender,
+    mut stdin: StdinWriter,
     mut lines: mpsc::Receiver<Input>,
     events: mpsc::Sender<ProcessEvent>,
     mut exited: oneshot::Receiver<bool>,
     unread: oneshot::Sender<Vec<Bytes>>,
 ) {
-    let capacity = rustix::pipe::fcntl_getpipe_size(&stdin).unwrap_or(1 << 20) as u64;
+    let capacity = stdin.capacity();
     let mut written = Written::default();
     let mut current = None;
     let ended = tokio::select! {
         _ = &mut exited => true,
         () = write(&mut stdin, &mut lines, &mut written, &mut current, capacity) => false,
     };
-    let in_pipe = |stdin: &pipe::Sender| rustix::io::ioctl_fionread(stdin).unwrap_or(0);
     let left = if ended {
-        in_pipe(&stdin)
+        stdin.unread()
     } else if current.is_some() {
         // The agent has closed its end. The pipe is kept until the process
         // ends, to count the unread bytes.
         let _ = events.send(ProcessEvent::StdinClosed).await;
         let _ = exited.await;
-        in_pipe(&stdin)
+        stdin.unread()
     } else {
         // The agent is to stop, and closing its stdin is the first step. If it
         // exits by itself, it has read everything; if it had to be killed, it
         // has not.
-        let at_close = in_pipe(&stdin);
+        let at_close = stdin.unread();
         drop(stdin);
         if exited.await == Ok(true) { 0 } else { at_close }
     };
@@ -97,7 +101,7 @@ pub(super) async fn write_loop(
 }
 
 async fn write(
-    stdin: &mut pipe::Sender,
+    stdin: &mut StdinWriter,
     lines: &mut mpsc::Receiver<Input>,
     written: &mut Written,
     current: &mut Option<Input>,
@@ -107,13 +111,28 @@ async fn write(
         let (Input::Message(line) | Input::Control(line)) = &input;
         let line = line.clone();
         *current = Some(input);
-        if stdin.write_all(&line).await.is_err() {
+        if write_line(stdin, line).await.is_err() {
             return;
         }
         if let Some(input) = current.take() {
             written.record(input, capacity);
         }
     }
+}
+
+/// Writes all of `line`, unless the agent closes its end.
+async fn write_line(stdin: &mut StdinWriter, mut line: Bytes) -> io::Result<()> {
+    if stdin.is_closed() {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    while !line.is_empty() {
+        match timeout(CLOSED_CHECK, stdin.write(&line)).await {
+            Ok(written) => line.advance(written?),
+            Err(_) if stdin.is_closed() => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

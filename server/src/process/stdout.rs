@@ -1,11 +1,10 @@
 //! Reading the agent's stdout: complete lines in blocks, then its end.
 
 use bytes::BufMut as _;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::channel::StdoutReader;
 use super::{Output, ProcessEvent, ProcessExit, REAP_TIMEOUT};
 use crate::process::lines::{LineBuffer, READ_BYTES};
 
@@ -18,7 +17,7 @@ use crate::process::lines::{LineBuffer, READ_BYTES};
 /// line in one call, can do so without competing for the pipe's lock. For short
 /// lines this gained nothing.
 pub(super) async fn read_loop(
-    mut stdout: pipe::Receiver,
+    mut stdout: StdoutReader,
     output: mpsc::Sender<Output>,
     events: mpsc::Sender<ProcessEvent>,
     mut ended: oneshot::Receiver<ProcessExit>,

@@ -17,6 +17,7 @@
 
 pub mod descendants;
 pub mod fd_passing;
+pub mod seccomp;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -188,7 +189,8 @@ fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) 
     let (Some(supervisor), Some(program)) = (args.next(), args.next()) else {
         return io::Error::other("no program was named");
     };
-    let prepare = || {
+    let mut args: Vec<OsString> = args.collect();
+    let mut prepare = || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         let parent = getppid().map(|pid| pid.as_raw_pid().to_string());
         if parent.is_none_or(|parent| OsString::from(parent) != supervisor) {
@@ -198,6 +200,7 @@ fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) 
         rustix::stdio::dup2_stdin(&stdio.stdin)?;
         rustix::stdio::dup2_stdout(&stdio.stdout)?;
         rustix::stdio::dup2_stderr(&stdio.stderr)?;
+        seccomp::install(&mut args)?;
         Ok(())
     };
     if let Err(error) = prepare().and_then(|()| check_machine(&program)) {

@@ -10,9 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::root::Hidden;
 use super::{MountPlan, STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE};
 use crate::isolation::probe;
 use crate::process::ExitReason;
+use crate::supervisor::seccomp;
 
 /// Directories of the system, mounted read-only. Missing ones are skipped.
 pub const SYSTEM: [&str; 13] = [
@@ -34,17 +36,55 @@ pub const SYSTEM: [&str; 13] = [
 /// Maximum time for the probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Namespaces of every run, including the probe.
-const NAMESPACES: [&str; 3] = ["--unshare-all", "--share-net", "--die-with-parent"];
+/// The namespaces of every run, the trial included. Started by root,
+/// bubblewrap would leave out the user namespace and keep every capability.
+const NAMESPACES: [&str; 6] =
+    ["--unshare-user", "--unshare-all", "--share-net", "--die-with-parent", "--cap-drop", "ALL"];
+
+/// More of them when the server runs as root: no user namespace inside, in
+/// which it would have capabilities again.
+const NAMESPACES_OF_ROOT: [&str; 1] = ["--disable-userns"];
+
+/// Settings of the kernel and switches of the machine, which root may write
+/// without any capability because it owns them.
+const KERNEL: [&str; 8] = [
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/acpi",
+    "/proc/scsi",
+    "/proc/mtrr",
+];
+
+/// The arguments of every run, the trial included.
+fn namespaces(is_root: bool) -> Vec<OsString> {
+    let of_root: &[&str] = if is_root { &NAMESPACES_OF_ROOT } else { &[] };
+    let mut args = seccomp::arguments();
+    args.extend(NAMESPACES.iter().chain(of_root).map(OsString::from));
+    args
+}
 
 /// Returns the arguments before the program. Later mounts cover earlier ones.
 #[must_use]
 pub fn arguments(plan: &MountPlan) -> Vec<OsString> {
-    let mut args = Args(NAMESPACES.into_iter().map(OsString::from).collect());
+    let mut args = Args(namespaces(plan.is_root));
     for directory in SYSTEM {
         args.mount("--ro-bind-try", directory.as_ref());
     }
+    for hidden in &plan.hidden {
+        match hidden {
+            Hidden::File(path) => {
+                args.0.extend(["--ro-bind".into(), "/dev/null".into(), path.into()]);
+            }
+            Hidden::Directory(path) => args.private("--tmpfs", path),
+        }
+    }
     args.private("--proc", "/proc".as_ref());
+    for path in KERNEL {
+        args.mount("--ro-bind-try", path.as_ref());
+    }
     args.private("--dev", "/dev".as_ref());
     args.private("--tmpfs", "/tmp".as_ref());
     args.private("--tmpfs", "/var/tmp".as_ref());
@@ -90,8 +130,11 @@ impl Args {
 /// Checks that this bwrap can create a sandbox. The error holds the reason and
 /// a remedy.
 pub(super) async fn probe(bwrap: &Path) -> Result<(), String> {
-    let mut args: Vec<OsString> = NAMESPACES.into_iter().map(OsString::from).collect();
+    let mut args = namespaces(rustix::process::geteuid().is_root());
     args.extend(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"].map(OsString::from));
+    for path in KERNEL {
+        args.extend(["--ro-bind-try", path, path].map(OsString::from));
+    }
     args.extend(["--tmpfs", "/tmp", "--"].map(OsString::from));
     // The only program that is known to exist.
     args.extend([bwrap.into(), "--version".into()]);
@@ -136,6 +179,8 @@ fn explain(message: &str, kernel: &Kernel) -> String {
         "this kernel forbids unprivileged user namespaces: `sysctl -w kernel.unprivileged_userns_clone=1`"
     } else if kernel.none_allowed {
         "this system allows no user namespaces: `sysctl -w user.max_user_namespaces=15000`"
+    } else if message.contains("Unknown option") {
+        "this bubblewrap is too old to keep root inside: install 0.8 or newer, or start the server as another user"
     } else if message.contains("mount proc") {
         "the surrounding container does not let a new /proc be mounted: run the server outside of it, or let the container be the sandbox with --sandbox none"
     } else {
@@ -161,6 +206,8 @@ mod tests {
             state: Some("/home/u/.claude".into()),
             user_file: Some("/home/u/.claude.json".into()),
             readable: vec!["/home/u/.local/bin".into()],
+            hidden: Vec::new(),
+            is_root: false,
         }
     }
 
@@ -177,7 +224,9 @@ mod tests {
     #[test]
     fn the_home_is_empty_and_the_workspace_is_mounted_over_it() {
         let text = text(&plan());
-        assert!(text.starts_with("--unshare-all --share-net --die-with-parent "), "{text}");
+        at(&text, "--unshare-user --unshare-all --share-net --die-with-parent --cap-drop ALL ");
+        assert!(!text.contains("--disable-userns"), "{text}");
+        assert!(at(&text, "--proc /proc ") < at(&text, "--ro-bind-try /proc/sys /proc/sys "));
         let home = at(&text, "--tmpfs /home/u ");
         let workspace = at(&text, "--bind /home/u/agent-workspace /home/u/agent-workspace ");
         let state = at(&text, "--tmpfs /home/u/.claude ");
@@ -206,6 +255,17 @@ mod tests {
     fn without_a_home_there_is_none() {
         let text = text(&MountPlan { home: None, state: None, user_file: None, ..plan() });
         assert!(!text.contains(".claude.json") && !text.contains("--tmpfs /home/u"), "{text}");
+    }
+
+    #[test]
+    fn root_gets_no_capability_back_and_no_secret_of_the_system() {
+        let hidden =
+            vec![Hidden::File("/etc/shadow".into()), Hidden::Directory("/etc/ssl/private".into())];
+        let text = text(&MountPlan { is_root: true, hidden, ..plan() });
+        at(&text, "--disable-userns");
+        let system = at(&text, "--ro-bind-try /etc /etc ");
+        assert!(system < at(&text, "--ro-bind /dev/null /etc/shadow "), "{text}");
+        assert!(system < at(&text, "--tmpfs /etc/ssl/private "), "{text}");
     }
 
     #[test]

@@ -18,6 +18,7 @@
 
 pub mod bwrap;
 pub mod option;
+pub mod root;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use crate::isolation::program::find_program;
 use crate::process::SpawnSpec;
 use option::SandboxOption;
+use root::Hidden;
 
 /// The sandbox of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -163,6 +165,7 @@ impl Sandbox {
             env: environment(spec.env),
             cwd: spec.cwd,
             scratch: spec.scratch,
+            channel: spec.channel,
         })
     }
 }
@@ -187,6 +190,10 @@ pub struct MountPlan {
     pub user_file: Option<PathBuf>,
     /// Read-only files and directories: the program's and the MCP file.
     pub readable: Vec<PathBuf>,
+    /// What of the system is empty inside.
+    pub hidden: Vec<Hidden>,
+    /// Whether the server runs as root.
+    pub is_root: bool,
 }
 
 /// Directories of the CLI's state that must persist: conversations, task lists,
@@ -276,6 +283,8 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
             && !bwrap::SYSTEM.iter().any(|directory| path.starts_with(directory))
     });
     readable.dedup();
+    let is_root = rustix::process::geteuid().is_root();
+    let hidden = if is_root { root::hidden_below(Path::new(root::SETTINGS)) } else { Vec::new() };
     Ok(MountPlan {
         program,
         cwd: spec.cwd.clone(),
@@ -285,6 +294,8 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
         state,
         user_file,
         readable,
+        hidden,
+        is_root,
     })
 }
 
@@ -317,6 +328,7 @@ fn environment(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Channel;
 
     fn spec(program: &Path) -> SpawnSpec {
         SpawnSpec {
@@ -327,6 +339,7 @@ mod tests {
                 .into(),
             cwd: "/".into(),
             scratch: None,
+            channel: Channel::Pipes,
         }
     }
 

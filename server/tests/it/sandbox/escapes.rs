@@ -177,7 +177,8 @@ async fn variables_for_the_wrapper() {
     let secret = cell.secret("elsewhere/settings.json");
     let elsewhere = secret.parent().expect("a parent");
     let env = json!({ "HOME": elsewhere, "CLAUDE_CONFIG_DIR": elsewhere });
-    assert_eq!(cell.configure(&json!({ "env": env })).await.status, 200);
+    let own = json!({ "env": env, "anthropicApiKey": "of-the-client" });
+    assert_eq!(cell.configure(&own).await.status, 200);
     let said = cell.run("cat $CLAUDE_CONFIG_DIR/* ~/*; echo \"[$TMPDIR]\"").await;
     assert!(!said.contains("the secret") && said.contains("[/tmp]"), "{said}");
     cell.relay.stop();

@@ -5,6 +5,7 @@
 //! the one that is named. The real CLI follows in `sandbox_cli`.
 
 mod escapes;
+mod kernel;
 mod start;
 mod works;
 
