@@ -127,11 +127,12 @@ impl Terminal {
 }
 
 /// Text of an agent must not steer the terminal it is shown on: control
-/// characters other than line ends and tabs are shown as `\u{fffd}`.
+/// characters other than line ends and tabs are shown as `\u{fffd}`, and so are
+/// those that turn the direction of the text around them.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c })
-        .collect()
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || turns(c);
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -144,5 +145,6 @@ mod tests {
             printable("a\x1b[31mb\r\n\tc\u{9b}\u{7}é"),
             "a\u{fffd}[31mb\u{fffd}\n\tc\u{fffd}\u{fffd}é"
         );
+        assert_eq!(printable("rm \u{202e}txt.\u{2066}"), "rm \u{fffd}txt.\u{fffd}");
     }
 }

@@ -50,6 +50,9 @@ pub const MAX_ARGUMENT_BYTES: usize = 120 * 1024;
 /// counts the rest.
 pub const MAX_IGNORED: usize = 32;
 
+/// Shortest token, in bytes: a shorter one can be guessed.
+pub const MIN_AUTH_TOKEN_BYTES: usize = 8;
+
 /// Longest `authToken`, in bytes: it has to fit into a header.
 pub const MAX_AUTH_TOKEN_BYTES: usize = 4096;
 

@@ -10,9 +10,10 @@
 //! * [`turns`]: the running turn and its author, from the agent's lines
 //! * [`config`]: the body of `POST /config` and the answer of `GET /config`
 //!
-//! Shared by all crates: [`secret`], [`credentials`], [`backoff`], [`duration`],
-//! [`text`].
+//! Shared by all crates: [`secret`], [`credentials`], [`addresses`], [`backoff`],
+//! [`duration`], [`text`].
 
+pub mod addresses;
 pub mod backoff;
 pub mod client_message;
 pub mod config;

@@ -1,9 +1,12 @@
 //! The log, to stderr.
 //!
-//! The server has one thread. A log that nobody reads must not stop it, so a
-//! line is written only when stderr takes it at once.
+//! The server has one thread. A log that nobody reads must not stop it, so
+//! stderr gets no more than it takes at once; the rest waits, within a bound.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::filter::Targets;
@@ -14,7 +17,11 @@ use tracing_subscriber::{Layer as _, fmt};
 use crate::settings::{LogFormat, Settings, SettingsError};
 
 /// What a pipe that reports room takes without blocking: `PIPE_BUF`.
-const LINE_BYTES: usize = 4096;
+const CHUNK_BYTES: usize = 4096;
+
+/// What waits at most for a stderr that is not read. Lines beyond it are
+/// dropped, each whole.
+const WAITING_BYTES: usize = 256 << 10;
 
 /// Starts logging as set.
 ///
@@ -29,31 +36,86 @@ pub fn start(settings: &Settings) -> Result<(), SettingsError> {
             settings.log
         ),
     })?;
-    let layer = fmt::layer().with_writer(|| Stderr).log_internal_errors(false);
+    let is_terminal = io::stderr().is_terminal();
+    let stderr = Stderr { waiting: Arc::default(), is_terminal };
+    let layer = fmt::layer().with_writer(move || stderr.clone()).log_internal_errors(false);
     let layer = match settings.log_format {
-        LogFormat::Text => layer.with_target(false).with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => layer.with_target(false).with_ansi(is_terminal).boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();
     Ok(())
 }
 
-/// Writes what can be written now and drops the rest.
-struct Stderr;
+/// Writes what stderr takes at once, in order and line by line.
+#[derive(Clone)]
+struct Stderr {
+    /// Lines that stderr has not taken yet.
+    waiting: Arc<Mutex<VecDeque<u8>>>,
+    /// Whether colours are among the text.
+    is_terminal: bool,
+}
 
 impl Write for Stderr {
+    /// Takes one whole line of the log.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = one_line(line, self.is_terminal);
+        if waiting.len() + shown.len() <= WAITING_BYTES {
+            waiting.extend(shown.iter());
+        }
         let stderr = io::stderr();
-        let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if poll(&mut ready, Some(&now)).is_ok_and(|ready| ready > 0) {
-            // A log that has gone away is no reason to stop.
-            let _ = stderr.lock().write(&line[..line.len().min(LINE_BYTES)]);
+        while !waiting.is_empty() {
+            let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+            if !poll(&mut ready, Some(&now)).is_ok_and(|ready| ready > 0) {
+                break;
+            }
+            let chunk = waiting.as_slices().0;
+            let chunk = &chunk[..chunk.len().min(CHUNK_BYTES)];
+            match stderr.lock().write(chunk) {
+                Ok(written @ 1..) => drop(waiting.drain(..written)),
+                // A log that has gone away is no reason to stop.
+                _ => waiting.clear(),
+            }
         }
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Returns `line` with its one newline at the end. What an agent or a client
+/// wrote can stand in it and must be no line of its own, nor steer a terminal.
+fn one_line(line: &[u8], has_colours: bool) -> Cow<'_, [u8]> {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let steers = |byte: u8| byte.is_ascii_control() && !(has_colours && byte == 0x1b);
+    if !text.iter().copied().any(steers) && text.len() < line.len() {
+        return Cow::Borrowed(line);
+    }
+    let mut shown = Vec::with_capacity(line.len() + 8);
+    for byte in text.iter().copied() {
+        if steers(byte) {
+            shown.extend(byte.escape_ascii());
+        } else {
+            shown.push(byte);
+        }
+    }
+    shown.push(b'\n');
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_stays_one_line() {
+        assert_eq!(&*one_line(b"plain\n", false), b"plain\n");
+        let forged = b"agent: a\n2026 WARN forged\x1b[2J\r\n";
+        assert_eq!(&*one_line(forged, false), b"agent: a\\n2026 WARN forged\\x1b[2J\\r\n");
+        assert_eq!(&*one_line(b"\x1b[2mred\x1b[0m\tx\n", true), b"\x1b[2mred\x1b[0m\\tx\n");
     }
 }

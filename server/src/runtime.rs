@@ -28,7 +28,12 @@ pub enum RuntimeError {
         "the agent in the sandbox can reach this server's own port, and without a token it could answer its own questions: set --auth-token (RELAY_AUTH_TOKEN), or pass --no-auth to allow it"
     )]
     SandboxWithoutToken,
-    /// The key proxy cannot be started.
+    /// Anybody on this machine could have the agent use the key.
+    #[error(
+        "--key-proxy keeps the credential from the agent, and without a token every program on this machine could use it by this server's port: set --auth-token (RELAY_AUTH_TOKEN), or say --no-auth if that is meant"
+    )]
+    KeyProxyWithoutToken,
+    /// There is no key proxy.
     #[error(transparent)]
     KeyProxy(#[from] key_proxy::StartError),
 }
@@ -40,6 +45,9 @@ impl Runtime {
     ///
     /// See [`RuntimeError`].
     pub async fn start(settings: Settings) -> Result<Self, RuntimeError> {
+        if settings.key_proxy && settings.auth_token.is_none() && !settings.no_auth {
+            return Err(RuntimeError::KeyProxyWithoutToken);
+        }
         let sandbox = open_sandbox(&settings).await?;
         let key_proxy = if settings.key_proxy { Some(KeyProxy::start().await?) } else { None };
         Ok(Self { settings, sandbox, key_proxy })

@@ -31,7 +31,9 @@ impl Permission {
             always,
             stage: Stage::Choice,
         };
-        let text = rule.map(|rule| format!("  always: {rule}")).unwrap_or_default();
+        let text = rule
+            .map(|rule| format!("  always: {}", rule.replace(['\n', '\t'], "\u{fffd}")))
+            .unwrap_or_default();
         let prompt = permission.choice().with_text(text);
         (permission, prompt)
     }

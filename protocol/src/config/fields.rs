@@ -154,7 +154,7 @@ pub const FIELDS: &[Field] = &[
         "send events of hooks as messages"),
     row("promptSuggestions", Boolean, All, Initialize("promptSuggestions"), "true",
         "suggest a next prompt after each turn"),
-    row("authToken", Own("1 to 4096 visible ASCII characters"), Nothing, Relay, r#""0123456789""#,
+    row("authToken", Own("8 to 4096 visible ASCII characters"), Nothing, Relay, r#""0123456789""#,
         "claims a server without a token; required from then on"),
 ];
 

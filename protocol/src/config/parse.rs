@@ -5,10 +5,10 @@ use serde_json::value::RawValue;
 use super::fields::{Field, Kind};
 use super::value::{self, Path, shown};
 use super::{
-    ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, Parsed, PermissionMode,
-    Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools, env, raw, servers,
+    ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, MIN_AUTH_TOKEN_BYTES,
+    Parsed, PermissionMode, Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools, env,
+    raw, servers,
 };
-use crate::credentials::BASE_URL;
 use crate::json;
 
 impl QueryConfig {
@@ -55,12 +55,6 @@ impl QueryConfig {
         }
         reader.check()?;
         Ok(Parsed { config: reader.config, ignored, auth_token: reader.auth_token })
-    }
-
-    fn base_url(&self) -> Option<&str> {
-        let env = self.env.as_deref().unwrap_or_default();
-        let in_env = || env.iter().find(|(name, _)| name == BASE_URL).map(|(_, value)| value);
-        self.anthropic_base_url.as_ref().or_else(in_env).map(Secret::expose)
     }
 }
 
@@ -168,8 +162,10 @@ impl Reader<'_> {
 
         // A client that does not know a credential must not be able to send it
         // to an address of its own.
-        if self.kept_credential && config.base_url() != self.previous.base_url() {
-            return Err(Path::Field("anthropicBaseUrl")
+        if self.kept_credential
+            && let Some(name) = config.changed_address(self.previous)
+        {
+            return Err(Path::Field(&name)
                 .refused("changed while \"***\" keeps a credential; give the credential again"));
         }
         Ok(())
@@ -336,12 +332,12 @@ fn auth_token(raw: &RawValue, path: &Path<'_>) -> Result<Option<Secret>, ConfigE
     if token == MASK {
         return Ok(None);
     }
-    if token.is_empty()
-        || token.len() > MAX_AUTH_TOKEN_BYTES
+    if !(MIN_AUTH_TOKEN_BYTES..=MAX_AUTH_TOKEN_BYTES).contains(&token.len())
         || !token.bytes().all(|byte| byte.is_ascii_graphic())
     {
-        return Err(path
-            .refused(format!("must be 1 to {MAX_AUTH_TOKEN_BYTES} characters of visible ASCII")));
+        return Err(path.refused(format!(
+            "must be {MIN_AUTH_TOKEN_BYTES} to {MAX_AUTH_TOKEN_BYTES} characters of visible ASCII"
+        )));
     }
     Ok(Some(Secret::new(token)))
 }

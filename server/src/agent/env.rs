@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use claude_relay_protocol::config::QueryConfig;
-use claude_relay_protocol::credentials;
+use claude_relay_protocol::credentials::{self, Redact};
 
 /// Variables of the server that the agent does not get, each with the reason. A
 /// `*` at the end matches any suffix.
@@ -68,9 +68,12 @@ pub(in crate::agent) fn environment(
         .map(|(credential, value)| (credential.variable, value.expose()))
         .chain(config.env.iter().flatten().map(|(name, value)| (name.as_str(), value.expose())))
         .collect();
-    let own_address = configured.iter().any(|(name, _)| *name == credentials::BASE_URL);
-    let own_login =
-        configured.iter().any(|(name, _)| credentials::logins().any(|row| row.variable == *name));
+    // An address of the configuration gets credentials of the configuration.
+    let own_address = config.addresses().next().is_some();
+    let own_login = own_address
+        || configured
+            .iter()
+            .any(|(name, _)| credentials::logins().any(|row| row.variable == *name));
     let is_login = |name: &OsStr| {
         LOGIN_CHOICES.iter().any(|choice| name == *choice)
             || credentials::logins().any(|row| name == row.variable)
@@ -79,9 +82,7 @@ pub(in crate::agent) fn environment(
     let mut env: BTreeMap<OsString, OsString> = inherited
         .iter()
         .filter(|(name, _)| !is_removed(name))
-        // Headers for the server's own gateway must not be sent to another
-        // address.
-        .filter(|(name, _)| !own_address || name != credentials::CUSTOM_HEADERS)
+        .filter(|(name, _)| !own_address || !is_credential(name))
         .filter(|(name, _)| !own_login || !is_login(name))
         .cloned()
         .collect();
@@ -93,6 +94,12 @@ pub(in crate::agent) fn environment(
     let set = SET.iter().map(|(name, value, _)| (*name, *value));
     env.extend(set.chain(configured).map(|(name, value)| (name.into(), value.into())));
     env.into_iter().collect()
+}
+
+/// Returns whether a variable holds a credential that travels somewhere.
+pub(in crate::agent) fn is_credential(name: &OsStr) -> bool {
+    let row = name.to_str().and_then(credentials::by_variable);
+    row.is_some_and(|row| row.redact != Redact::UserInfo)
 }
 
 pub(in crate::agent) fn is_removed(name: &OsStr) -> bool {

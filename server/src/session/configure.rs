@@ -1,5 +1,6 @@
 //! Configuration: replacement, check against the ceiling, and display.
 
+use claude_relay_protocol::addresses::AddressError;
 use claude_relay_protocol::config::Parsed;
 use claude_relay_protocol::{ConfigError, QueryConfig, Secret};
 use serde_json::value::RawValue;
@@ -81,6 +82,9 @@ pub enum ConfigureError {
     /// The configuration exceeds the ceiling.
     #[error(transparent)]
     Exceeds(#[from] Exceeds),
+    /// It would send a credential of the server elsewhere.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The server is shutting down.
     #[error(transparent)]
     SessionClosed(#[from] SessionClosed),
@@ -96,6 +100,10 @@ impl Session {
             Change::Replace => QueryConfig::parse(body, &self.config)?,
             Change::Merge => QueryConfig::patch(body, &self.config)?,
         };
+        // The built-in agent sends nothing anywhere.
+        if !self.runtime.settings.demo {
+            config.check_addresses()?;
+        }
         self.runtime.settings.mode.check(&config)?;
         ignored.extend(agent::describe::ignored(&self.runtime.settings, &config));
         let conversation = |config: &QueryConfig| {

@@ -30,6 +30,7 @@ fn launch(env: &TestEnv, base: &str) -> Launch {
         .argument("--claude-path")
         .argument(script)
         .argument("--key-proxy")
+        .argument("--no-auth")
         .variable("ANTHROPIC_BASE_URL", base)
         .variable("ANTHROPIC_API_KEY", TEST_KEY)
 }

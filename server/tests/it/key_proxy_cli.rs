@@ -25,7 +25,10 @@ for_both_clis! {
 const NOBODY: u32 = 65534;
 
 fn start(cli: Cli, env: &TestEnv, api: &MessagesApi) -> Relay {
-    Launch::unrestricted(env, &cli.path(), api).argument("--key-proxy").start()
+    Launch::unrestricted(env, &cli.path(), api)
+        .argument("--key-proxy")
+        .argument("--no-auth")
+        .start()
 }
 
 fn give_away(directory: &Path) {
@@ -51,8 +54,11 @@ async fn no_tool_finds_the_key(cli: Cli) {
     let (env, api) = (TestEnv::new(), MessagesApi::start());
     let root = env.file("");
     give_away(&root);
-    let relay =
-        Launch::unrestricted(&env, &cli.path(), &api).argument("--key-proxy").user(NOBODY).start();
+    let relay = Launch::unrestricted(&env, &cli.path(), &api)
+        .argument("--key-proxy")
+        .argument("--no-auth")
+        .user(NOBODY)
+        .start();
     let mut client = Client::connect(relay.address()).await;
     let input = json!({ "command": SEARCH, "description": "x" });
     api.script([Reply::tool("Bash", input), Reply::text("Done.")]);

@@ -61,6 +61,7 @@ fn start(cli: Cli, env: &TestEnv, api: &MessagesApi, url: &str, certificate: &st
     std::fs::write(&trusted, certificate).expect("a file of the test");
     Launch::unrestricted(env, &cli.path(), api)
         .argument("--key-proxy")
+        .argument("--no-auth")
         .variable("ANTHROPIC_BASE_URL", url)
         .variable("SSL_CERT_FILE", trusted.to_str().expect("a path of the test"))
         .start()

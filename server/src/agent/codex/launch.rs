@@ -270,9 +270,12 @@ pub(in crate::agent) fn variables(
     let is_foreign = |name: &OsStr| {
         FOREIGN_PREFIXES.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
     };
+    // An address of the configuration gets credentials of the configuration.
+    let own_address = config.addresses().next().is_some();
     let mut env: std::collections::BTreeMap<OsString, OsString> = inherited
         .iter()
         .filter(|(name, _)| !env::is_removed(name) && !is_foreign(name))
+        .filter(|(name, _)| !own_address || !env::is_credential(name))
         .cloned()
         .collect();
     let configured = config.env.iter().flatten();
@@ -351,8 +354,8 @@ mod tests {
             ("HOME", "/h"),
         ]
         .map(|(name, value)| (name.into(), value.into()));
-        let env = variables(&config(r#"{"env":{"HOME":"/other"}}"#), &inherited);
-        let expected = [("HOME", "/other"), ("OPENAI_API_KEY", "d")];
+        let env = variables(&config(r#"{"env":{"EDITOR":"ed"}}"#), &inherited);
+        let expected = [("EDITOR", "ed"), ("HOME", "/h"), ("OPENAI_API_KEY", "d")];
         assert_eq!(env, expected.map(|(name, value)| (name.into(), value.into())));
     }
 

@@ -299,6 +299,7 @@ async fn key_behind_the_proxy_is_not_visible_to_the_agent() {
         .argument("--claude-path")
         .argument(&agent)
         .argument("--key-proxy")
+        .argument("--no-auth")
         .argument("--log=trace")
         .variable("ANTHROPIC_BASE_URL", &base)
         .variable("ANTHROPIC_API_KEY", &secret("proxied"))

@@ -140,6 +140,27 @@ impl Launch {
     }
 }
 
+/// Starts the server with `arguments` and `variables` where it must refuse:
+/// its exit code and its stderr.
+#[expect(clippy::disallowed_methods, reason = "the server is the child here")]
+pub(crate) fn refused(
+    env: &TestEnv,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"))
+        .args(["--port=0", "--workspace"])
+        .arg(env.workspace())
+        .args(arguments)
+        .env_clear()
+        .envs(env.environment())
+        .envs(variables.iter().copied())
+        .current_dir(env.home())
+        .output()
+        .expect("the server starts");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 /// A running server.
 pub(crate) struct Relay {
     child: Child,
