@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use claude_relay_protocol::Secret;
@@ -96,6 +97,9 @@ pub enum SettingsError {
         /// The value.
         value: String,
     },
+    /// The `.env` file must not or cannot be read.
+    #[error("{0}")]
+    DotEnv(String),
     /// The domain contains characters that no domain has.
     #[error("E2B_DOMAIN is not a domain name: {0:?}")]
     Domain(String),
@@ -120,22 +124,37 @@ pub struct ProcessEnvironment {
 }
 
 impl ProcessEnvironment {
-    /// Reads the `.env` file, if there is one. Skips malformed lines: the file
-    /// may belong to other programs too.
+    /// Reads the `.env` file, if there is one. It may hold secrets; an address
+    /// counts only when its credential comes from the same file.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else may have written the file, or it cannot be read.
+    pub fn read() -> Result<Self, SettingsError> {
+        let is_set = |name: &str| Self::real(name).is_some();
+        let found = claude_relay_dotenv::load(Path::new("."), None, is_set)
+            .map_err(|error| SettingsError::DotEnv(error.to_string()))?;
+        if !found.variables.is_empty() {
+            tracing::info!("{found}");
+        }
+        Ok(Self { file: found.variables })
+    }
+
+    /// The environment alone, without a file.
     #[must_use]
-    pub fn read() -> Self {
-        let file = dotenvy::dotenv_iter()
-            .map(|lines| lines.filter_map(Result::ok).collect())
-            .unwrap_or_default();
-        Self { file }
+    pub fn without_file() -> Self {
+        Self { file: BTreeMap::new() }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this file is the one reader of the environment")]
+    fn real(name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 }
 
 impl Environment for ProcessEnvironment {
-    #[expect(clippy::disallowed_methods, reason = "this file is the one reader of the environment")]
     fn get(&self, name: &str) -> Option<String> {
-        let real = std::env::var(name).ok().filter(|value| !value.is_empty());
-        real.or_else(|| Environment::get(&self.file, name))
+        Self::real(name).or_else(|| Environment::get(&self.file, name))
     }
 }
 
@@ -145,7 +164,12 @@ impl Options {
     /// # Errors
     /// See [`SettingsError`].
     pub fn resolve(self) -> Result<Settings, SettingsError> {
-        self.resolve_with(&ProcessEnvironment::read())
+        // An address of the file is good for the key of the file alone.
+        let environment = match &self.api_key {
+            Some(_) => ProcessEnvironment::without_file(),
+            None => ProcessEnvironment::read()?,
+        };
+        self.resolve_with(&environment)
     }
 
     /// Completes the options from the given environment.

@@ -39,7 +39,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use http::Routes;
-use http::access::{AccessPolicy, AccessRules};
+use http::access::{AccessPolicy, AccessRules, Digest};
+use http::claim_file::ClaimFile;
 use runtime::Runtime;
 use session::Session;
 
@@ -60,6 +61,22 @@ pub struct SessionPanicked(#[from] JoinError);
 pub async fn serve(
     listener: TcpListener,
     runtime: Arc<Runtime>,
+    stop: mpsc::Receiver<()>,
+) -> Result<(), SessionPanicked> {
+    serve_claimed(listener, runtime, None, None, stop).await
+}
+
+/// Serves like [`serve`] a server that `claimed` says to be somebody's, and
+/// keeps a claim in `claim_file`.
+///
+/// # Errors
+///
+/// See [`SessionPanicked`].
+pub async fn serve_claimed(
+    listener: TcpListener,
+    runtime: Arc<Runtime>,
+    claim_file: Option<ClaimFile>,
+    claimed: Option<Digest>,
     mut stop: mpsc::Receiver<()>,
 ) -> Result<(), SessionPanicked> {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
@@ -67,12 +84,13 @@ pub async fn serve(
     let access = AccessPolicy::new(AccessRules {
         loopback,
         token: settings.auth_token.clone(),
+        claimed,
         allow_origins: settings.allow_origins.clone(),
         allow_hosts: settings.allow_hosts.clone(),
     });
     let (session, handle) = Session::new(runtime);
     let (upgraded_to, mut upgraded) = mpsc::channel(1);
-    let routes = Routes::new(access, handle.clone(), upgraded_to);
+    let routes = Routes::new(access, handle.clone(), upgraded_to).with_claim_file(claim_file);
     let accepting = tokio::spawn(http::accept::accept(listener, routes));
     let mut session = tokio::spawn(session.run());
     let mut connections = JoinSet::new();

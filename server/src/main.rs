@@ -10,10 +10,12 @@ use std::time::Duration;
 use clap::Parser as _;
 use claude_relay_server::agent::{self, demo};
 use claude_relay_server::http::accept;
+use claude_relay_server::http::access::Digest;
+use claude_relay_server::http::claim_file::ClaimFile;
 use claude_relay_server::runtime::{Runtime, RuntimeError};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
 use claude_relay_server::supervisor::{self, descendants};
-use claude_relay_server::{SessionPanicked, log, serve};
+use claude_relay_server::{SessionPanicked, log, serve_claimed};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
     set_dumpable_behavior, setrlimit,
@@ -45,6 +47,10 @@ enum StartupError {
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
     SessionPanicked(#[from] SessionPanicked),
+    #[error(
+        "the claim in {path:?} cannot be read ({source}): remove the file to release the server, or set --auth-token"
+    )]
+    Claim { path: std::path::PathBuf, source: io::Error },
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
 }
@@ -66,9 +72,9 @@ fn main() -> ExitCode {
             match error {
                 StartupError::Settings(_)
                 | StartupError::Open(_)
-                | StartupError::Runtime(RuntimeError::SandboxWithoutToken) => {
-                    ExitCode::from(EXIT_USAGE)
-                }
+                | StartupError::Runtime(
+                    RuntimeError::SandboxWithoutToken | RuntimeError::KeyProxyWithoutToken,
+                ) => ExitCode::from(EXIT_USAGE),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -78,6 +84,9 @@ fn main() -> ExitCode {
 fn start(args: Args) -> Result<(), StartupError> {
     let settings = Settings::from_process(args)?;
     log::start(&settings)?;
+    if let Some(report) = &settings.dotenv {
+        tracing::info!("{report}");
+    }
     // The environment and the memory of this process hold the real credentials
     // and the token. Processes of the same user, such as tools of the agent,
     // must not read them in /proc. If this is not supported, the server still
@@ -127,12 +136,31 @@ async fn run(settings: Settings) -> Result<(), StartupError> {
     tokio::spawn(forward_signal(signal(SignalKind::terminate())?, stop_to.clone()));
     tokio::spawn(forward_signal(signal(SignalKind::interrupt())?, stop_to));
     announce(&runtime, bound);
-    let served = serve(listener, Arc::new(runtime), stop).await;
+    let (claim_file, claimed) = claim(&runtime.settings)?;
+    let served = serve_claimed(listener, Arc::new(runtime), claim_file, claimed, stop).await;
     // The last supervisor is about to end, and the reaper may not run any more.
     let _ = timeout(SWEEP_TIMEOUT, tokio::task::spawn_blocking(descendants::sweep)).await;
     served?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Finds the place for a claim, and one that was made before. A token of the
+/// operator stands above both.
+fn claim(settings: &Settings) -> Result<(Option<ClaimFile>, Option<Digest>), StartupError> {
+    let Some(state) = settings.state_dir().filter(|_| settings.auth_token.is_none()) else {
+        return Ok((None, None));
+    };
+    let file = ClaimFile::new(&state, &settings.workspace);
+    let path = file.path();
+    let claimed =
+        file.load().map_err(|source| StartupError::Claim { path: path.to_owned(), source })?;
+    if claimed.is_some() {
+        tracing::info!(
+            "the server was claimed before: its token is required; remove {path:?} to release it"
+        );
+    }
+    Ok((Some(file), claimed))
 }
 
 /// Forwards every signal as a request to stop; the second request stops at

@@ -21,7 +21,9 @@ impl Environment {
     pub(crate) fn credential_for_sandbox(configuration: &mut crate::Configuration) {
         use claude_relay_e2b::settings::{Environment as _, ProcessEnvironment};
 
-        let environment = ProcessEnvironment::read();
+        // The reason why a file is refused has been told with the E2B key.
+        let environment =
+            ProcessEnvironment::read().unwrap_or_else(|_| ProcessEnvironment::without_file());
         let secret = |name| environment.get(name).map(Secret::from);
         configuration.anthropic_api_key = secret("ANTHROPIC_API_KEY");
         configuration.claude_code_oauth_token = secret("CLAUDE_CODE_OAUTH_TOKEN");

@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod access;
+pub mod claim_file;
 pub mod head;
 pub mod page;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use claude_relay_protocol::Secret;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -21,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::access::{AccessPolicy, Admission, Denial, Endpoint, is_change};
+use super::claim_file::ClaimFile;
 use super::head::{self, BadHead};
 use super::head_guard::{HEAD_TIMEOUT, HeadGuard};
 use super::refusals::Refusals;
@@ -48,6 +50,8 @@ pub struct Routes {
     configuring: Arc<Semaphore>,
     /// Log of refused requests.
     refusals: Arc<Refusals>,
+    /// Where a claim is kept.
+    claim_file: Option<ClaimFile>,
 }
 
 /// Permits of a connection, held until it ends: one of those for open
@@ -123,7 +127,15 @@ impl Routes {
             upgraded,
             configuring: Arc::new(Semaphore::new(1)),
             refusals: Arc::default(),
+            claim_file: None,
         }
+    }
+
+    /// Keeps claims in `file`.
+    #[must_use]
+    pub fn with_claim_file(mut self, file: Option<ClaimFile>) -> Self {
+        self.claim_file = file;
+        self
     }
 
     async fn answer(
@@ -225,6 +237,22 @@ impl Routes {
             .inspect_err(|denial| self.refusals.log(denial.cause))?)
     }
 
+    /// Tells of a claim and keeps it.
+    fn keep_claim(&self, token: &Secret) {
+        tracing::info!("the server has been claimed: from now on its token is required");
+        let Some(file) = &self.claim_file else { return };
+        match file.store(token) {
+            Ok(()) => tracing::info!(
+                "the claim survives a restart: remove {:?} to release the server",
+                file.path()
+            ),
+            Err(error) => tracing::warn!(
+                "the claim ends with this process, since {:?} cannot be written: {error}",
+                file.path()
+            ),
+        }
+    }
+
     /// Configures the session, and claims the server if the configuration has a
     /// token: one request at a time.
     async fn configure(&self, head: Parts, body: Bytes, change: Change) -> Result<Answer, Refusal> {
@@ -239,10 +267,10 @@ impl Routes {
         })?;
         if let Some(token) = configured.auth_token {
             let claimed_before = self.access.has_token();
-            if !self.access.claim(token) {
+            if !self.access.claim(token.clone()) {
                 configured.ignored.push("authToken".into());
             } else if !claimed_before {
-                tracing::info!("the server has been claimed: from now on its token is required");
+                self.keep_claim(&token);
             }
         }
         let mut answer = Map::new();

@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use claude_relay_dotenv::DotEnvError;
 use claude_relay_protocol::Secret;
 
 use crate::agent::codex::remote_url::RemoteUrl;
@@ -23,10 +24,7 @@ use crate::isolation::sandbox::option::SandboxOption;
 use crate::session::slot::SlotTimeouts;
 
 pub use args::Args;
-use source::{Source, bad, dotenv};
-
-/// File in the working directory with additional variables.
-const DOTENV: &str = ".env";
+use source::{Source, bad};
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,6 +88,8 @@ pub struct Settings {
     /// The whole environment, including `.env`. The agent's environment is
     /// built from it.
     pub environment: Vec<(OsString, OsString)>,
+    /// Variables taken from `.env`, for the log.
+    pub dotenv: Option<String>,
     /// True if the agent would run as root.
     pub is_root: bool,
 }
@@ -106,9 +106,9 @@ pub enum SettingsError {
         /// The error, and the expected format.
         reason: String,
     },
-    /// `.env` exists and cannot be read.
-    #[error(".env: {0}")]
-    DotEnv(String),
+    /// `.env` is there and must not or cannot be read.
+    #[error(transparent)]
+    DotEnv(#[from] DotEnvError),
 }
 
 impl Settings {
@@ -118,9 +118,16 @@ impl Settings {
     ///
     /// See [`SettingsError`].
     pub fn from_process(args: Args) -> Result<Self, SettingsError> {
-        let mut environment = dotenv(Path::new(DOTENV))?;
-        environment.extend(std::env::vars_os());
-        Self::read(args, environment, rustix::process::geteuid().is_root())
+        let source = Source { environment: std::env::vars_os().collect() };
+        let workspace = source.workspace(args.workspace.clone()).ok();
+        let mut environment = source.environment;
+        let is_set = |name: &str| environment.contains_key(OsStr::new(name));
+        let dotenv = claude_relay_dotenv::load(Path::new("."), workspace.as_deref(), is_set)?;
+        let report = dotenv.to_string();
+        let is_there = !dotenv.path.as_os_str().is_empty();
+        environment.extend(dotenv.variables.into_iter().map(|(n, value)| (n.into(), value.into())));
+        let settings = Self::read(args, environment, rustix::process::geteuid().is_root())?;
+        Ok(Self { dotenv: is_there.then_some(report), ..settings })
     }
 
     /// Reads the given flags and environment.
@@ -154,10 +161,7 @@ impl Settings {
                 "2s",
             )?,
         };
-        let workspace = match source.path(args.workspace, "RELAY_WORKSPACE") {
-            Some(path) => path,
-            None => source.home()?.join("agent-workspace"),
-        };
+        let workspace = source.workspace(args.workspace)?;
         Ok(Self {
             host: source
                 .text(args.host, "--host", "HOST")?
@@ -235,6 +239,7 @@ impl Settings {
                 },
             },
             environment: source.environment.into_iter().collect(),
+            dotenv: None,
             is_root,
         })
     }
@@ -257,7 +262,15 @@ impl Settings {
         find_program(&self.codex_path, self.variable("PATH"))
     }
 
-    /// Returns a variable of the server's environment.
+    /// The user's directory for state.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let absolute =
+            |name| self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))
+    }
+
+    /// A variable of the server's environment.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_os_str())
@@ -343,17 +356,5 @@ mod tests {
             assert!(error.starts_with("RELAY_AUTH_TOKEN: "), "{error}");
         }
         assert!(read(&["--auth-token", "01234567"], &[]).unwrap().auth_token.is_some());
-    }
-
-    #[test]
-    fn dotenv_is_read_and_its_errors_hold_no_value() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join(".env");
-        assert!(dotenv(&file).unwrap().is_empty());
-        std::fs::write(&file, "PORT=1\n# comment\nANTHROPIC_API_KEY='k'\n").unwrap();
-        assert_eq!(dotenv(&file).unwrap()[OsStr::new("ANTHROPIC_API_KEY")], "k");
-        std::fs::write(&file, "GOOD=1\nKEY='sk-secret\n").unwrap();
-        let error = dotenv(&file).unwrap_err().to_string();
-        assert!(error.contains("entry 2") && !error.contains("sk-secret"), "{error}");
     }
 }

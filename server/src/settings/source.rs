@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use claude_relay_protocol::config::MIN_AUTH_TOKEN_BYTES;
 use claude_relay_protocol::{Secret, duration};
 
 use super::SettingsError;
-
-/// Minimum length of a token. Shorter ones can be guessed.
-const MIN_TOKEN_BYTES: usize = 8;
 
 /// Source of values. Flags take precedence over variables.
 pub(super) struct Source {
@@ -21,30 +19,6 @@ pub(super) struct Source {
 pub(super) struct Found<T> {
     pub(super) name: &'static str,
     pub(super) value: T,
-}
-
-/// Reads the variables of a file; an empty map if it does not exist.
-pub(super) fn dotenv(file: &Path) -> Result<BTreeMap<OsString, OsString>, SettingsError> {
-    let lines = match dotenvy::from_path_iter(file) {
-        Ok(lines) => lines,
-        Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(BTreeMap::new());
-        }
-        Err(error) => return Err(SettingsError::DotEnv(error.to_string())),
-    };
-    lines
-        .enumerate()
-        .map(|(index, line)| match line {
-            Ok((name, value)) => Ok((name.into(), value.into())),
-            Err(dotenvy::Error::Io(error)) => Err(SettingsError::DotEnv(error.to_string())),
-            // The library's error message repeats the line, which may hold a
-            // key.
-            Err(_) => Err(SettingsError::DotEnv(format!(
-                "entry {} cannot be read: expected NAME=value",
-                index + 1
-            ))),
-        })
-        .collect()
 }
 
 pub(super) fn bad(name: &str, reason: impl Into<String>) -> SettingsError {
@@ -60,6 +34,14 @@ impl Source {
         self.variable("HOME").map(PathBuf::from).ok_or_else(|| {
             bad("--workspace (RELAY_WORKSPACE)", "HOME is not set; name a workspace")
         })
+    }
+
+    /// The workspace: named, or in the home.
+    pub(super) fn workspace(&self, flag: Option<OsString>) -> Result<PathBuf, SettingsError> {
+        match self.path(flag, "RELAY_WORKSPACE") {
+            Some(path) => Ok(path),
+            None => Ok(self.home()?.join("agent-workspace")),
+        }
     }
 
     pub(super) fn path(&self, flag: Option<OsString>, variable: &'static str) -> Option<PathBuf> {
@@ -178,13 +160,13 @@ impl Source {
                 },
             },
         };
-        if found.value.len() < MIN_TOKEN_BYTES
+        if found.value.len() < MIN_AUTH_TOKEN_BYTES
             || !found.value.bytes().all(|byte| byte.is_ascii_graphic())
         {
             return Err(bad(
                 found.name,
                 format!(
-                    "a token has at least {MIN_TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"
+                    "a token has at least {MIN_AUTH_TOKEN_BYTES} characters, all visible ASCII; leave it unset to have none"
                 ),
             ));
         }

@@ -2,10 +2,13 @@
 
 mod support;
 
+mod addresses;
 mod browser;
 mod capabilities;
 mod configuration;
 mod demo_agent;
+mod descriptors;
+mod dotenv;
 mod faults;
 mod flags_document;
 mod half_open;

@@ -42,9 +42,11 @@ use hyper::{Method, StatusCode};
 
 use host::Authority;
 use origin::Origin;
+use token::Expected;
 
 pub use host::{AllowedHost, AllowedHostError};
 pub use origin::{AllowedOrigin, AllowedOriginError};
+pub use token::Digest;
 
 /// Access rules set by the operator.
 #[derive(Debug, Default)]
@@ -55,6 +57,8 @@ pub struct AccessRules {
     /// Token that requests need, in visible ASCII. If there is none, the first
     /// claim sets it.
     pub token: Option<Secret>,
+    /// Digest of an earlier claim. It counts where there is no token.
+    pub claimed: Option<Digest>,
     /// Origins whose pages may use this server.
     pub allow_origins: Vec<AllowedOrigin>,
     /// Hosts that requests may name, besides loopback ones.
@@ -148,14 +152,15 @@ pub struct AccessPolicy {
     allow_origins: Vec<AllowedOrigin>,
     allow_hosts: Vec<AllowedHost>,
     /// Set at the start or by the first claim, and never changed.
-    token: OnceLock<Secret>,
+    token: OnceLock<Expected>,
 }
 
 impl AccessPolicy {
     /// Creates a policy with these rules.
     #[must_use]
     pub fn new(rules: AccessRules) -> Self {
-        let AccessRules { loopback, token, allow_origins, allow_hosts } = rules;
+        let AccessRules { loopback, token, claimed, allow_origins, allow_hosts } = rules;
+        let token = token.map(Expected::Token).or(claimed.map(Expected::Digest));
         Self {
             loopback,
             allow_origins,
@@ -208,7 +213,7 @@ impl AccessPolicy {
     #[must_use = "false: another client has claimed the server"]
     pub fn claim(&self, token: Secret) -> bool {
         let offered = token.clone();
-        *self.token.get_or_init(|| token) == offered
+        self.token.get_or_init(|| Expected::Token(token)).is(offered.expose().as_bytes())
     }
 
     /// Returns true if requests need a token.
@@ -256,7 +261,7 @@ impl AccessPolicy {
             ([_, _, ..], _) | (_, [_, _, ..]) => Err(Cause::WrongToken),
             (header, query) => {
                 let mut offered = header.iter().copied().chain(query.iter().map(AsRef::as_ref));
-                if offered.all(|offered| token.matches(offered)) {
+                if offered.all(|offered| token.is(offered)) {
                     Ok(())
                 } else {
                     Err(Cause::WrongToken)

@@ -310,3 +310,28 @@ fn loopback_requires_neither_token_nor_no_auth() {
     let env = TestEnv::new();
     Launch::demo(&env).start().stop();
 }
+
+#[tokio::test]
+async fn a_claim_survives_a_restart_and_goes_with_its_file() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    for short in ["a", "1234567"] {
+        let body = json!({ "authToken": short }).to_string();
+        assert_eq!(http::post(relay.address(), "/config", &body).await.status, 400);
+    }
+    let claim = json!({ "authToken": TOKEN }).to_string();
+    assert_eq!(http::post(relay.address(), "/config", &claim).await.status, 200);
+    relay.stop();
+
+    let relay = Launch::demo(&env).start();
+    assert_eq!(http::get(relay.address(), "/config").await.status, 401);
+    assert_eq!(http::get(relay.address(), &format!("/config?token={TOKEN}")).await.status, 200);
+    let other = json!({ "authToken": "somebody-elses" }).to_string();
+    assert_eq!(http::post(relay.address(), "/config", &other).await.status, 401);
+    relay.stop();
+
+    std::fs::remove_dir_all(env.home().join(".local/state/claude-relay")).expect("it is there");
+    let relay = Launch::demo(&env).start();
+    assert_eq!(http::get(relay.address(), "/config").await.status, 200);
+    relay.stop();
+}

@@ -1,0 +1,33 @@
+//! The `.env` of the working directory: what it may set, and when it is not
+//! read at all.
+
+use crate::support::relay::{self, Launch};
+use claude_relay_testing::test_env::TestEnv;
+
+#[tokio::test]
+async fn a_file_that_the_agent_can_write_ends_the_start() {
+    let env = TestEnv::new();
+    let planted = env.workspace().join(".env");
+    std::fs::write(&planted, "ANTHROPIC_API_KEY=sk-secret\n").expect("a file");
+    std::os::unix::fs::symlink(&planted, env.home().join(".env")).expect("a link");
+    let (code, said) = relay::refused(&env, &["--demo"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("lies in the workspace") && said.contains("ANTHROPIC_API_KEY"), "{said}");
+    assert!(!said.contains("sk-secret"), "{said}");
+}
+
+#[tokio::test]
+async fn programs_rights_and_addresses_are_not_taken() {
+    let env = TestEnv::new();
+    let file = "CLAUDE_PATH=/tmp/evil\nRELAY_MODE=unrestricted\nRELAY_ALLOW_ORIGIN=http://evil\n\
+         ANTHROPIC_BASE_URL=http://evil\nRELAY_AUTH_TOKEN=token-of-the-file\n";
+    std::fs::write(env.home().join(".env"), file).expect("a file");
+    let relay = Launch::demo(&env).variable("ANTHROPIC_API_KEY", "of-the-operator").start();
+    let said = relay.stderr();
+    assert!(said.contains("RELAY_AUTH_TOKEN taken from"), "{said}");
+    for name in ["CLAUDE_PATH", "RELAY_MODE", "RELAY_ALLOW_ORIGIN", "ANTHROPIC_BASE_URL"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    assert!(said.contains("mode=ask") && !said.contains("token-of-the-file"), "{said}");
+    relay.stop();
+}
