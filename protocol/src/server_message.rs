@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::json::{fields, string};
+use crate::json::{elements, fields, string};
 
 /// One frame of the server. A client can ignore unknown types and fields.
 #[derive(Debug, Serialize)]
@@ -92,6 +92,12 @@ pub enum ServerMessage<'a> {
         signal: Option<Cow<'a, str>>,
         /// The end of its stderr.
         stderr: Cow<'a, str>,
+        /// The `uuid`s of messages that wait for its next run.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Cow<'a, str>>,
+        /// The `uuid`s of messages that it had and that have not been done.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        dropped: Vec<Cow<'a, str>>,
     },
     /// The frames from `from` to `to`, which are no longer kept.
     Gap {
@@ -225,13 +231,16 @@ impl<'a> ServerMessage<'a> {
                 }
             }
             "exit" => {
-                let [code, signal, stderr] =
-                    fields(text, ["code", "signal", "stderr"]).map_err(not_a_frame)?;
+                let [code, signal, stderr, waiting, dropped] =
+                    fields(text, ["code", "signal", "stderr", "waiting", "dropped"])
+                        .map_err(not_a_frame)?;
                 Self::Exit {
                     seq,
                     code: code.and_then(|code| serde_json::from_str(code.get()).ok()),
                     signal: signal.and_then(string),
                     stderr: stderr.and_then(string).unwrap_or_default(),
+                    waiting: names(waiting),
+                    dropped: names(dropped),
                 }
             }
             "gap" => {
@@ -251,6 +260,11 @@ impl<'a> ServerMessage<'a> {
 
 fn number(value: &RawValue) -> Option<u64> {
     serde_json::from_str(value.get()).ok()
+}
+
+fn names(list: Option<&RawValue>) -> Vec<Cow<'_, str>> {
+    let list = list.and_then(|list| elements(list).ok()).unwrap_or_default();
+    list.into_iter().filter_map(string).collect()
 }
 
 fn text_field<'a>(

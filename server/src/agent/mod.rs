@@ -30,7 +30,7 @@ use protocol::{Accepts, ControlOutcome, ProtocolAction, Route, UnsupportedMessag
 pub use claude::controls::Ceiling;
 pub use claude::text::Messages;
 pub use claude::version::Version;
-pub use start::{StartError, Started, needs_version, start};
+pub use start::{Conversation, StartError, Started, needs_version, start};
 
 /// Subcommand that runs the built-in agent.
 pub const DEMO_AGENT: &str = "demo-agent";
@@ -97,6 +97,14 @@ impl Dialect {
             // Its unread messages are in the pipe.
             Self::Claude(_) => None,
             Self::Codex(codex) => codex.unanswered(),
+        }
+    }
+
+    /// The same for a run that ends: nothing may begin behind the turn.
+    pub fn interrupt_for_good(&mut self, now: Instant) -> Option<Bytes> {
+        match self {
+            Self::Claude(_) => Some(claude::interrupt_for_good()),
+            Self::Codex(codex) => codex.interrupt(now),
         }
     }
 

@@ -78,7 +78,27 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+/// What the system says when it lacks something that may come back.
+const SHORTAGES: [&str; 4] = [
+    "Resource temporarily unavailable",
+    "Cannot allocate memory",
+    "Too many open files",
+    "No space left on device",
+];
+
 impl StartError {
+    /// Whether the cause may go away without anybody's doing.
+    #[must_use]
+    pub fn may_heal(&self) -> bool {
+        match self {
+            Self::System(_) => true,
+            error => {
+                let text = error.to_string();
+                SHORTAGES.iter().any(|shortage| text.contains(shortage))
+            }
+        }
+    }
+
     /// Explains the system's error about the program.
     #[must_use]
     pub fn of_program(settings: &Settings, config: &QueryConfig, reason: &str) -> Self {
@@ -127,13 +147,33 @@ pub fn needs_version(settings: &Settings, config: &QueryConfig) -> bool {
 pub fn start(
     runtime: &Runtime,
     config: &QueryConfig,
-    resume: Option<&str>,
+    conversation: Conversation<'_>,
     run: u64,
     version: Option<Version>,
 ) -> Result<Started, StartError> {
     match provider(&runtime.settings, config) {
-        Provider::Claude => start_claude(runtime, config, resume, version),
-        Provider::Codex => start_codex(runtime, config, resume, run),
+        Provider::Claude => start_claude(runtime, config, conversation, version),
+        Provider::Codex => start_codex(runtime, config, conversation.resumed(), run),
+    }
+}
+
+/// The conversation that a start is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Conversation<'a> {
+    /// The one that the configuration names.
+    Configured,
+    /// The one with this id goes on.
+    Resumed(&'a str),
+    /// One begins, under this id.
+    New(&'a str),
+}
+
+impl<'a> Conversation<'a> {
+    fn resumed(self) -> Option<&'a str> {
+        match self {
+            Self::Resumed(id) => Some(id),
+            Self::Configured | Self::New(_) => None,
+        }
     }
 }
 
@@ -173,13 +213,18 @@ fn start_codex(
 fn start_claude(
     runtime: &Runtime,
     config: &QueryConfig,
-    resume: Option<&str>,
+    conversation: Conversation<'_>,
     version: Option<Version>,
 ) -> Result<Started, StartError> {
     let settings = &runtime.settings;
+    let resume = conversation.resumed();
     // The built-in agent expands nothing.
     let version = if settings.demo { Some(Version::OLDEST) } else { version };
-    let launch = claude::launch::launch(config, &launch_settings(runtime, version), resume)?;
+    let mut launch_settings = launch_settings(runtime, version);
+    if let Conversation::New(id) = conversation {
+        launch_settings.session_id = Some(id.to_owned());
+    }
+    let launch = claude::launch::launch(config, &launch_settings, resume)?;
     let mut args = launch.args;
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));
@@ -255,5 +300,6 @@ fn launch_settings(runtime: &Runtime, version: Option<Version>) -> LaunchSetting
         // The built-in agent executes nothing, so it has no check for root.
         is_root: settings.is_root && !settings.demo,
         in_sandbox: runtime.sandbox.is_active(),
+        session_id: None,
     }
 }

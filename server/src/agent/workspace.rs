@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 /// Reason for which a working directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
@@ -50,7 +52,14 @@ pub(in crate::agent) fn directory(
     let inside = workspace
         .canonicalize()
         .map_err(|source| WorkspaceError::Workspace { path: workspace.to_owned(), source })?;
-    let Some(cwd) = cwd else { return Ok(inside) };
+    let Some(cwd) = cwd else {
+        // Known in time: a program that cannot enter it is told by a system
+        // error that names the program.
+        accessat(CWD, &inside, Access::EXEC_OK, AtFlags::EACCESS).map_err(|error| {
+            WorkspaceError::Workspace { path: inside.clone(), source: error.into() }
+        })?;
+        return Ok(inside);
+    };
     let path = inside.join(cwd);
     let resolved =
         path.canonicalize().map_err(|source| WorkspaceError::Directory { path, source })?;

@@ -13,9 +13,10 @@ use super::cli_version::Answer;
 use super::redact::Redactor;
 use super::restart::Backoff;
 use super::run_time::Restoration;
+use super::undelivered::not_taken;
 use crate::agent::Version;
 use crate::agent::protocol::{Accepts, ControlOutcome, ProtocolAction, TurnEvent};
-use crate::agent::{self, Dialect, StartError, Started};
+use crate::agent::{self, Conversation, Dialect, StartError, Started};
 use crate::process::{Input, Process};
 
 /// Time for an agent to exit after it has closed one of its streams, which
@@ -28,8 +29,15 @@ pub(super) struct Agent {
     pub(super) running: Option<Running>,
     /// The conversation to resume.
     pub(super) session_id: Option<String>,
-    /// The configured conversation that could not be resumed.
-    pub(super) refused_resume: Option<String>,
+    /// The conversation before the one that the configuration asks for.
+    pub(super) former_session_id: Option<String>,
+    /// The id of a conversation that the next start begins, whatever the
+    /// configuration says.
+    pub(super) begins: Option<String>,
+    /// The next start goes on with the last conversation of the workspace.
+    pub(super) continues: bool,
+    /// How many runs in a row have ended by themselves soon after their start.
+    pub(super) early_ends: u32,
     pub(super) backoff: Backoff,
     /// The next start continues a turn that runs elsewhere.
     pub(super) rejoin: bool,
@@ -65,7 +73,16 @@ pub(super) struct Running {
     pub(super) rejoins: bool,
     pub(super) turns: Turns,
     pub(super) last_activity: Instant,
+    pub(super) started_at: Instant,
+    /// It has ended a turn.
+    pub(super) has_worked: bool,
+    /// When the running turn, seen here first, must have ended.
+    pub(super) turn_ends_by: Option<Instant>,
+    /// The turn has been interrupted because of its time.
+    pub(super) timed_out: bool,
     pub(super) stop_reason: Option<StopReason>,
+    /// It is stopped for the configuration once its turn has ended.
+    pub(super) restart_due: bool,
     /// Latest time to close its stdin.
     close_stdin_by: Option<Instant>,
     /// What was set at run time, on its way back.
@@ -78,6 +95,8 @@ pub(super) struct Running {
 pub(super) enum StopReason {
     /// A process with the new configuration replaces it.
     Reconfigured,
+    /// For one that begins a conversation.
+    NewConversation,
     /// The server is shutting down.
     ShuttingDown,
     /// It has closed a stream and goes on running.
@@ -85,6 +104,12 @@ pub(super) enum StopReason {
 }
 
 impl Agent {
+    /// One that has not been started. `continues`: it goes on with the last
+    /// conversation of the workspace.
+    pub(super) fn new(continues: bool) -> Self {
+        Self { continues, ..Self::default() }
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }
@@ -132,12 +157,15 @@ impl Agent {
         match signal {
             Signal::Init(init) => {
                 update(&mut self.session_id, init.session_id.as_deref());
+                self.begins = None;
+                self.continues = false;
                 update(&mut self.model, init.model.as_deref());
                 update(&mut self.permission_mode, init.permission_mode.as_deref());
             }
             Signal::PermissionMode(mode) => update(&mut self.permission_mode, Some(mode)),
             Signal::Result { .. } => {
                 self.turns += 1;
+                self.early_ends = 0;
                 self.backoff.succeeded();
             }
             _ => {}
@@ -145,6 +173,7 @@ impl Agent {
         if let Some(running) = &mut self.running {
             // The consequences are read from the model.
             let _ = running.turns.on_signal(signal);
+            running.has_worked |= matches!(signal, Signal::Result { .. });
         }
     }
 
@@ -175,7 +204,8 @@ impl Agent {
         let close_stdin_by = running.and_then(|running| running.close_stdin_by);
         let quiet = running.and_then(Running::quiet_at);
         let restored = running.and_then(|running| running.restoration.deadline());
-        [self.start_at, closed_stream, dialect, close_stdin_by, quiet, restored]
+        let turn = running.and_then(|running| running.turn_ends_by);
+        [self.start_at, closed_stream, dialect, close_stdin_by, quiet, restored, turn]
             .into_iter()
             .flatten()
             .min()
@@ -212,6 +242,11 @@ impl Running {
             rejoins,
             turns: Turns::default(),
             last_activity: now,
+            started_at: now,
+            has_worked: false,
+            turn_ends_by: None,
+            timed_out: false,
+            restart_due: false,
             stop_reason: None,
             close_stdin_by: None,
             restoration: Restoration::default(),
@@ -221,7 +256,11 @@ impl Running {
 
     /// What can be handed over now.
     pub(super) fn accepts(&self) -> Accepts {
-        if self.restoration.holds() { Accepts::Requests } else { self.dialect.accepts() }
+        match self.dialect.accepts() {
+            _ if self.restoration.holds() => Accepts::Requests,
+            Accepts::Anything if self.restart_due => Accepts::NoMessage,
+            accepts => accepts,
+        }
     }
 
     /// Records that a message was sent to it.
@@ -256,7 +295,7 @@ impl Running {
     fn stop(&mut self, reason: StopReason, grace: Duration, now: Instant) {
         if self.in_turn()
             && let Some(stdin) = &self.process.stdin
-            && let Some(line) = self.dialect.interrupt(now)
+            && let Some(line) = self.dialect.interrupt_for_good(now)
         {
             // If the channel is full, the agent does not read its stdin.
             let _ = stdin.try_send(Input::Control(line));
@@ -265,6 +304,13 @@ impl Running {
         self.closed_stream = None;
         self.close_stdin_by = Some(now + grace);
         self.close_stdin(now, grace);
+    }
+
+    /// Stops an agent whose turn does not end.
+    pub(super) fn stop_for_timeout(&mut self, grace: Duration, now: Instant) {
+        if self.stop_reason.is_none() {
+            self.stop(StopReason::ClosedStream, grace, now);
+        }
     }
 
     /// Second step: closes stdin, once the interrupt is done or its time is up.
@@ -284,8 +330,15 @@ impl Session {
         let grace = self.runtime.settings.stop_grace;
         match &mut self.agent.running {
             Some(running) if running.stop_reason.is_none() && running.config != self.config => {
-                info!("the configuration has changed; the agent is started anew");
-                running.stop(StopReason::Reconfigured, grace, now);
+                if running.in_turn() {
+                    info!(
+                        "the configuration has changed; the agent is started anew after its turn"
+                    );
+                    running.restart_due = true;
+                } else {
+                    info!("the configuration has changed; the agent is started anew");
+                    running.stop(StopReason::Reconfigured, grace, now);
+                }
             }
             Some(_) => {}
             None => self.ensure_agent(now),
@@ -321,10 +374,18 @@ impl Session {
     pub(super) fn start_agent(&mut self, now: Instant) {
         self.agent.start_at = None;
         let resume = self.agent.session_id.clone();
+        let begins = self.agent.begins.clone();
         let mut config = self.config.clone();
-        if config.resume.is_some() && config.resume == self.agent.refused_resume {
-            config.resume = None;
+        if begins.is_some() {
+            (config.resume, config.continue_latest, config.fork_session) = (None, None, None);
+        } else if self.agent.continues && config.resume.is_none() {
+            config.continue_latest = Some(true);
         }
+        let conversation = match (&resume, &begins) {
+            (Some(id), _) => Conversation::Resumed(id),
+            (None, Some(id)) => Conversation::New(id),
+            (None, None) => Conversation::Configured,
+        };
         let run = self.agent.starts;
         let version = if agent::needs_version(&self.runtime.settings, &config) {
             match self.cli_version.get(&self.runtime) {
@@ -337,7 +398,7 @@ impl Session {
         } else {
             None
         };
-        let started = agent::start(&self.runtime, &config, resume.as_deref(), run, version);
+        let started = agent::start(&self.runtime, &config, conversation, run, version);
         let started = match started {
             Ok(started) => started,
             Err(error) => return self.not_started(&error),
@@ -389,13 +450,19 @@ impl Session {
     /// Reports that the agent could not be started. The next message or client
     /// causes another attempt.
     pub(super) fn not_started(&mut self, error: &StartError) {
-        let waiting = match self.inbox.messages() {
-            0 => String::new(),
-            1 => ". Your message is kept and handed over once it runs".to_owned(),
-            more => format!(". {more} messages are kept and handed over once it runs"),
-        };
+        let reason = format!("The agent could not be started: {error}");
         self.agent.last_exit = Some(serde_json::json!({ "error": error.to_string() }));
-        self.error(&format!("The agent could not be started: {error}{waiting}"));
+        if error.may_heal() {
+            let hint = match self.inbox.messages() {
+                0 => String::new(),
+                1 => ". Your message is kept and handed over once it runs".to_owned(),
+                more => format!(". {more} messages are kept and handed over once it runs"),
+            };
+            return self.error(&format!("{reason}{hint}"));
+        }
+        let hint = not_taken(self.inbox.messages());
+        self.error(&format!("{reason}{hint}"));
+        self.hand_back_messages(&reason);
     }
 
     pub(super) fn on_agent_time(&mut self, now: Instant) {
@@ -405,6 +472,9 @@ impl Session {
         let grace = self.runtime.settings.stop_grace;
         let Some(running) = &mut self.agent.running else { return };
         running.dialect.on_time(now);
+        if running.turn_ends_by.is_some_and(|by| now >= by) {
+            return self.on_turn_timeout(now);
+        }
         if running.quiet_at().is_some_and(|at| now >= at) {
             let _ = running.turns.on_quiet();
         }
@@ -441,8 +511,28 @@ impl Session {
         }
         let grace = self.runtime.settings.stop_grace;
         if let Some(running) = &mut self.agent.running {
+            if running.restart_due && running.stop_reason.is_none() && !running.in_turn() {
+                running.stop(StopReason::Reconfigured, grace, now);
+            }
             running.close_stdin(now, grace);
         }
+    }
+
+    /// Begins a conversation: a running turn is interrupted, and the agent is
+    /// started anew. Gives the id of the conversation.
+    pub(super) fn begin_conversation(&mut self, now: Instant) -> String {
+        let id = claude_relay_random::uuid();
+        self.hand_back_messages("a new conversation was begun");
+        self.reset_conversation();
+        self.agent.begins = Some(id.clone());
+        let grace = self.runtime.settings.stop_grace;
+        match &mut self.agent.running {
+            Some(running) if running.stop_reason.is_none() => {
+                running.stop(StopReason::NewConversation, grace, now);
+            }
+            _ => {}
+        }
+        id
     }
 
     pub(super) fn stop_for_shutdown(&mut self, now: Instant) {
@@ -458,7 +548,8 @@ impl Session {
 
     /// Discards the conversation, because another one has been configured.
     pub(super) fn reset_conversation(&mut self) {
-        self.agent.session_id = None;
-        self.agent.refused_resume = None;
+        self.agent.former_session_id = self.agent.session_id.take();
+        self.agent.begins = None;
+        self.agent.continues = false;
     }
 }

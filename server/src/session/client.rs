@@ -280,6 +280,7 @@ impl Session {
         );
         self.drain_deadline = Some(now + CLIENT_DRAIN_TIMEOUT);
         self.error("Server is shutting down");
+        self.hand_back_for_shutdown();
         for request in std::mem::take(&mut self.waiting) {
             let _ = request.channels.priority.try_send(PriorityMessage::Close(Close::GOING_AWAY));
             let _ = request.accepted.send(false);

@@ -106,10 +106,7 @@ impl Session {
         }
         self.runtime.settings.mode.check(&config)?;
         ignored.extend(agent::describe::ignored(&self.runtime.settings, &config));
-        let conversation = |config: &QueryConfig| {
-            (config.provider, config.resume.clone(), config.continue_latest, config.fork_session)
-        };
-        if conversation(&config) != conversation(&self.config) {
+        if self.asks_for_another_conversation(&config) {
             self.reset_conversation();
         }
         self.run_time.reconfigure(&self.config, &config);
@@ -119,6 +116,21 @@ impl Session {
             _ => Applies::Now,
         };
         Ok(Configured { shown: self.config_shown(), applies, ignored, auth_token })
+    }
+
+    /// Whether `config` names another conversation than the one that goes on.
+    /// What it does not say any more changes none.
+    fn asks_for_another_conversation(&self, config: &QueryConfig) -> bool {
+        let begins = |new: Option<bool>, old: Option<bool>| new == Some(true) && old != new;
+        let resume = config.resume.as_ref();
+        let resumes = resume.is_some()
+            && resume != self.config.resume.as_ref()
+            && resume != self.agent.session_id.as_ref();
+        config.provider != self.config.provider
+            || config.cwd != self.config.cwd
+            || resumes
+            || begins(config.continue_latest, self.config.continue_latest)
+            || begins(config.fork_session, self.config.fork_session)
     }
 
     pub(super) fn config_shown(&self) -> ShownConfig {

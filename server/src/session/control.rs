@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use claude_relay_protocol::ServerMessage;
-use serde_json::json;
+use claude_relay_protocol::json::entries;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::slot::ConnectionId;
 
@@ -80,7 +81,8 @@ impl ControlRequests {
         response: &RawValue,
     ) -> Option<(ConnectionId, String)> {
         let (from, id) = self.open.remove(id)?;
-        Some((from, control_response(&id, response)))
+        let response = renamed(response, &id);
+        Some((from, control_response(&id, &response)))
     }
 
     /// Fails all open requests. Returns their connections and frames.
@@ -89,13 +91,35 @@ impl ControlRequests {
     }
 }
 
+/// The frame that answers a control request with success.
+pub(super) fn succeeded(id: &str, response: &Value) -> String {
+    let response = json!({"subtype": "success", "request_id": id, "response": response});
+    own_response(id, &response)
+}
+
 /// Returns the frame that answers a control request with an error of the relay.
 pub(super) fn failed(id: &str, reason: &str) -> String {
-    let response = json!({"subtype": "error", "request_id": id, "error": reason}).to_string();
+    own_response(id, &json!({"subtype": "error", "request_id": id, "error": reason}))
+}
+
+fn own_response(id: &str, response: &Value) -> String {
+    let response = response.to_string();
     match serde_json::from_str::<&RawValue>(&response) {
         Ok(response) => control_response(id, response),
         Err(error) => ServerMessage::error(error.to_string()).to_json(),
     }
+}
+
+/// `response` with the client's `id` in place of the relay's.
+fn renamed(response: &RawValue, id: &str) -> Box<RawValue> {
+    let name = json!(id).to_string();
+    let fields = entries(response.get()).unwrap_or_default();
+    let fields = fields.iter().map(|(field, value)| {
+        let value = if field == "request_id" { name.as_str() } else { value.get() };
+        format!("{}:{value}", json!(field))
+    });
+    let text = format!("{{{}}}", fields.collect::<Vec<_>>().join(","));
+    RawValue::from_string(text).unwrap_or_else(|_| response.to_owned())
 }
 
 fn control_response(id: &str, response: &RawValue) -> String {
@@ -120,7 +144,7 @@ mod tests {
         let response = raw(r#"{"subtype":"success","request_id":"client-1"}"#);
         assert_eq!(
             requests.complete("client-1", &response),
-            Some((CLIENT, r#"{"type":"control_response","requestId":"mine","response":{"subtype":"success","request_id":"client-1"}}"#.into()))
+            Some((CLIENT, r#"{"type":"control_response","requestId":"mine","response":{"subtype":"success","request_id":"mine"}}"#.into()))
         );
         assert_eq!(requests.complete("client-1", &response), None);
     }

@@ -9,17 +9,24 @@ use tokio::sync::mpsc;
 use super::Session;
 use super::channels::Request;
 use super::control;
+use super::exit::EARLY_ENDS;
 use super::inbox::Waiting;
 use super::run_time::{Change, Part};
 use super::slot::ConnectionId;
+use super::undelivered::not_taken;
+use crate::agent::Dialect;
 use crate::agent::protocol::{ControlOutcome, PermissionOutcome};
 use crate::process::Input;
+use claude_relay_protocol::config::Provider;
 
 /// Maximum number of characters of a client's text in an error.
 const QUOTED_CHARS: usize = 50;
 
 /// Control requests that only the relay sends.
 const OWN_REQUESTS: [&str; 1] = ["initialize"];
+
+/// The relay's own control request: for Claude Code it is carried out here.
+const NEW_CONVERSATION: &str = "new_conversation";
 
 impl Session {
     pub(super) fn on_request(&mut self, from: ConnectionId, request: Request, now: Instant) {
@@ -31,6 +38,9 @@ impl Session {
                         self.inbox.messages()
                     );
                     self.report_bad_message(from, &error, now);
+                } else if let Some(reason) = self.no_agent_soon(now) {
+                    self.error(&format!("{reason}{}", not_taken(self.inbox.messages())));
+                    self.hand_back_messages(&reason);
                 } else {
                     self.ensure_agent(now);
                 }
@@ -82,6 +92,11 @@ impl Session {
         request: &str,
         now: Instant,
     ) {
+        if subtype == NEW_CONVERSATION && !self.is_codex() {
+            let conversation = self.begin_conversation(now);
+            let response = serde_json::json!({ "session_id": conversation });
+            return self.answer(from, control::succeeded(&id, &response), now);
+        }
         if self.agent.waits_for_version && self.early.push(from, &id, subtype, request) {
             return;
         }
@@ -129,6 +144,26 @@ impl Session {
             self.answer(from, frame, now);
         } else {
             self.on_restored(id, response);
+        }
+    }
+
+    /// The reason for which the agent cannot be waited for.
+    fn no_agent_soon(&self, now: Instant) -> Option<String> {
+        let left = self.agent.backoff.remaining(now);
+        (!self.agent.is_running() && self.agent.early_ends >= EARLY_ENDS && !left.is_zero())
+            .then(|| {
+                format!(
+                    "The agent has ended {} times in a row soon after its start; it is not started again before {} s have passed",
+                    self.agent.early_ends,
+                    left.as_secs() + 1
+                )
+            })
+    }
+
+    fn is_codex(&self) -> bool {
+        match &self.agent.running {
+            Some(running) => matches!(running.dialect, Dialect::Codex(_)),
+            None => self.config.provider == Provider::Codex && !self.runtime.settings.demo,
         }
     }
 

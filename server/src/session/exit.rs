@@ -1,10 +1,11 @@
 //! The end of a run and its consequences: unread messages, reports to the
 //! client, and the restart.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
+use claude_relay_protocol::turns::TurnEvent;
 use tracing::info;
 
 use super::Session;
@@ -23,6 +24,12 @@ const MAX_REJOINS: u32 = 6;
 /// reason to exit, and the conversation is kept until this limit.
 const MAX_RESUMES: u32 = 5;
 
+/// A run that ends within this time has failed at its start.
+const SOON: Duration = Duration::from_secs(10);
+
+/// After so many of those in a row messages are not kept any more.
+pub(super) const EARLY_ENDS: u32 = 3;
+
 impl Session {
     /// Handles the end of the process, after all its output.
     pub(super) fn on_ended(&mut self, ended: ProcessExit, now: Instant) {
@@ -35,6 +42,7 @@ impl Session {
         let Some(mut running) = self.agent.running.take() else { return };
         let ProcessExit { reason, stderr, unread } = ended;
         info!(?reason, unread = unread.len(), "the agent has ended");
+        let mut lost = lost_messages(&mut running);
         self.report_dropped_lines();
         self.inbox.put_back(unread);
         self.inbox.put_back(running.dialect.unanswered().into_iter().collect());
@@ -46,18 +54,50 @@ impl Session {
         for frame in self.permissions.withdraw_all() {
             self.push(&frame);
         }
+        lost.waiting.retain(|uuid| self.inbox.uuids().all(|waits| waits != uuid));
         match running.stop_reason {
+            // They have been handed back.
             Some(StopReason::ShuttingDown) => {}
-            Some(StopReason::Reconfigured) => self.start_agent(now),
-            None | Some(StopReason::ClosedStream) => {
-                self.on_failure(&running, &reason, &stderr, now)
+            Some(StopReason::Reconfigured) => {
+                self.undelivered(
+                    &lost.waiting,
+                    "the agent was started anew with the configuration",
+                );
+                self.start_agent(now);
             }
+            Some(StopReason::NewConversation) => {
+                let cause = "a new conversation was begun";
+                self.undelivered(&lost.waiting, cause);
+                self.start_agent(now);
+            }
+            None | Some(StopReason::ClosedStream) => {
+                self.on_failure(&running, &reason, &stderr, lost, now);
+            }
+        }
+    }
+
+    /// The agent does not know the conversation that it was to resume.
+    fn forget_refused(&mut self, session: &str) {
+        if self.config.resume.as_deref() == Some(session) {
+            // Only the configuration asked for it.
+            self.config.resume = None;
+            self.agent.session_id =
+                self.agent.former_session_id.take().filter(|former| former != session);
+        } else {
+            self.agent.session_id = None;
         }
     }
 
     /// Handles an unexpected end: reports it, and restarts the agent if
     /// messages wait.
-    fn on_failure(&mut self, running: &Running, reason: &ExitReason, stderr: &[u8], now: Instant) {
+    fn on_failure(
+        &mut self,
+        running: &Running,
+        reason: &ExitReason,
+        stderr: &[u8],
+        lost: LostMessages,
+        now: Instant,
+    ) {
         let stderr = self.agent.redact(String::from_utf8_lossy(stderr).into_owned());
         let (description, code, signal) = match reason {
             ExitReason::Exited(code) => (format!("exited with code {code}"), Some(*code), None),
@@ -75,6 +115,8 @@ impl Session {
             }
         };
         self.agent.backoff.failed(now);
+        let soon = now.saturating_duration_since(running.started_at) < SOON && !running.has_worked;
+        self.agent.early_ends = if soon { self.agent.early_ends + 1 } else { 0 };
         let unknown_session = running.resumed.clone().filter(|session| {
             !running.initialized
                 && matches!(reason, ExitReason::Exited(1..))
@@ -86,8 +128,17 @@ impl Session {
         self.agent.rejoin = matches!(reason, ExitReason::Unreachable(_))
             && (running.in_turn() || running.rejoins)
             && self.agent.backoff.failures() < MAX_REJOINS;
+        let gives_up = unknown_session.is_none() && self.agent.early_ends >= EARLY_ENDS;
         let next = if let Some(session) = &unknown_session {
-            format!("The session {session} could not be resumed; a new one is started.")
+            let not_run = not_run(self.inbox.messages() + lost.waiting.len());
+            format!("The session {session} could not be resumed{not_run}.")
+        } else if gives_up {
+            format!(
+                "It has ended {} times in a row soon after its start: it is not started again before {} s have passed{}.",
+                self.agent.early_ends,
+                delay.as_secs(),
+                not_run(self.inbox.messages()),
+            )
         } else if !delay.is_zero() {
             format!(
                 "That was the {} failure in a row: it is not started again before {} s have passed.",
@@ -114,15 +165,52 @@ impl Session {
             code,
             signal: signal.map(Into::into),
             stderr: stderr.as_str().into(),
+            waiting: self.inbox.uuids().map(|uuid| uuid.to_owned().into()).collect(),
+            dropped: lost.running.iter().chain(&lost.waiting).map(|uuid| uuid.into()).collect(),
         };
         self.push(&exit.to_json());
+        let reason = match &unknown_session {
+            Some(session) => format!("the session {session} could not be resumed"),
+            None => format!("the agent {description}"),
+        };
+        self.undelivered(&lost.waiting, &reason);
         if let Some(session) = unknown_session {
-            self.agent.refused_resume = Some(session);
-            self.agent.session_id = None;
-            self.ensure_agent(now);
+            self.forget_refused(&session);
+            self.hand_back_messages(&reason);
+        } else if gives_up {
+            self.hand_back_messages(&reason);
         } else if self.agent.rejoin || !self.inbox.is_empty() {
             self.ensure_agent(now);
         }
+    }
+}
+
+/// The messages of a run that has ended.
+#[derive(Debug, Default)]
+struct LostMessages {
+    /// Those of the turn that was cut short.
+    running: Vec<String>,
+    /// Those that no turn had taken.
+    waiting: Vec<String>,
+}
+
+fn lost_messages(running: &mut Running) -> LostMessages {
+    let mut lost = LostMessages::default();
+    for event in running.turns.on_agent_ended() {
+        match event {
+            TurnEvent::Ended { turn, .. } => lost.running.extend(turn.uuids),
+            TurnEvent::Finished { uuid, .. } => lost.waiting.push(uuid),
+            TurnEvent::Began(_) => {}
+        }
+    }
+    lost
+}
+
+fn not_run(messages: usize) -> String {
+    match messages {
+        0 => String::new(),
+        1 => "; the message that waited was not run".to_owned(),
+        more => format!("; the {more} messages that waited were not run"),
     }
 }
 

@@ -97,6 +97,12 @@ impl Inbox {
         }
     }
 
+    /// Puts an interrupt before everything else.
+    pub(super) fn push_interrupt_first(&mut self) {
+        self.queue.push_front(Waiting::Interrupt);
+        self.others += 1;
+    }
+
     /// Returns true if the queue has an entry that the agent accepts.
     pub(super) fn has(&self, accepts: Accepts) -> bool {
         match accepts {
@@ -123,6 +129,20 @@ impl Inbox {
             let uuid = uuid_of(&line);
             self.queue.push_front(Waiting::Message { line, uuid });
         }
+    }
+
+    /// Takes all messages out, and gives the names of those that have one.
+    pub(super) fn take_messages(&mut self) -> Vec<String> {
+        let (messages, others) =
+            std::mem::take(&mut self.queue).into_iter().partition(Waiting::is_message);
+        self.queue = others;
+        self.bytes = self.queue.iter().map(Waiting::bytes).sum();
+        let messages: VecDeque<Waiting> = messages;
+        let name = |waiting| match waiting {
+            Waiting::Message { uuid, .. } => uuid,
+            _ => None,
+        };
+        messages.into_iter().filter_map(name).collect()
     }
 
     /// Removes the control lines, which were meant for an agent that has ended.

@@ -36,6 +36,8 @@ mod run_time;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turn_timeout;
+mod undelivered;
 
 use std::future::pending;
 use std::pin::Pin;
@@ -131,13 +133,13 @@ impl Session {
         let session = Self {
             replay: ReplayBuffer::new(runtime.settings.replay_bytes),
             slot: Slot::new(runtime.settings.slot_timeouts),
-            runtime,
             commands,
             config: QueryConfig::default(),
             waiting: Vec::new(),
             client: None,
             inbox: Inbox::default(),
-            agent: Agent::default(),
+            agent: Agent::new(runtime.settings.continue_latest),
+            runtime,
             controls: ControlRequests::default(),
             early: EarlyRequests::default(),
             run_time: RunTimeState::default(),
@@ -224,6 +226,7 @@ impl Session {
             }
         }
         self.run_protocol_actions(now);
+        self.watch_turn(now);
         self.deliver(now);
         self.replay.evict(self.keeps_from());
         if self.drain_deadline.is_some() {

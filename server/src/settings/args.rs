@@ -77,6 +77,12 @@ pub struct Args {
     /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
     #[arg(long, value_name = "DURATION")]
     pub permission_timeout: Option<String>,
+    /// Time for a turn: after it the turn is interrupted, then the agent is stopped [RELAY_TURN_TIMEOUT; default none]
+    #[arg(long, value_name = "DURATION")]
+    pub turn_timeout: Option<String>,
+    /// Go on with the workspace's last conversation when the server starts [RELAY_CONTINUE; default off]
+    #[arg(long = "continue")]
+    pub continue_latest: bool,
     /// OS sandbox for the agent: none, auto, os or bwrap [RELAY_SANDBOX;
     /// default none]
     #[arg(long, value_name = "SANDBOX")]

@@ -75,6 +75,10 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// Timeout of a permission request.
     pub permission_timeout: Duration,
+    /// For a turn.
+    pub turn_timeout: Option<Duration>,
+    /// Whether the first agent goes on with the workspace's last conversation.
+    pub continue_latest: bool,
     /// Sandbox requested by the operator.
     pub sandbox: SandboxOption,
     /// True if the agent gets a placeholder key instead of its credential.
@@ -222,6 +226,12 @@ impl Settings {
                 "RELAY_PERMISSION_TIMEOUT",
                 "10m",
             )?,
+            turn_timeout: source.optional_duration(
+                args.turn_timeout,
+                "--turn-timeout",
+                "RELAY_TURN_TIMEOUT",
+            )?,
+            continue_latest: source.flag(args.continue_latest, "RELAY_CONTINUE")?,
             sandbox: source
                 .parsed(args.sandbox, "--sandbox", "RELAY_SANDBOX", "none, auto, os or bwrap")?
                 .unwrap_or_default(),

@@ -99,6 +99,18 @@ impl Source {
         }
     }
 
+    pub(super) fn optional_duration(
+        &self,
+        flag: Option<String>,
+        flag_name: &'static str,
+        variable: &'static str,
+    ) -> Result<Option<Duration>, SettingsError> {
+        match self.text(flag.clone(), flag_name, variable)? {
+            None => Ok(None),
+            Some(_) => self.duration(flag, flag_name, variable, "").map(Some),
+        }
+    }
+
     pub(super) fn flag(&self, flag: bool, variable: &'static str) -> Result<bool, SettingsError> {
         if flag {
             return Ok(true);

@@ -55,6 +55,7 @@ pub(super) fn arguments(
                 args.flag("--continue");
             }
             args.text("--resume", config.resume.as_deref());
+            args.text("--session-id", settings.session_id.as_deref());
         }
     }
     args.list("--allowedTools", &allowed_tools(config, mode));

@@ -23,13 +23,18 @@ struct Initialize<'a> {
     exclude_dynamic_sections: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agents: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_prompt_snapshot: Option<bool>,
     #[serde(flatten)]
     passed_on: BTreeMap<&'static str, &'a RawValue>,
 }
 
 /// Returns the `request` object of the `initialize` control request, on one
 /// line.
-pub(super) fn request(config: &QueryConfig) -> Result<String, serde_json::Error> {
+///
+/// An agent that goes on with a conversation keeps the system prompt that it
+/// has recorded, unless it is told not to: a changed one would never count.
+pub(super) fn request(config: &QueryConfig, resumes: bool) -> Result<String, serde_json::Error> {
     let raw = |text| serde_json::from_str::<&RawValue>(text);
     let mut passed_on = BTreeMap::new();
     for (name, value) in &config.other {
@@ -42,6 +47,7 @@ pub(super) fn request(config: &QueryConfig) -> Result<String, serde_json::Error>
         json_schema: config.output_schema.as_ref().map(|schema| raw(schema.get())).transpose()?,
         system_prompt: None,
         append_system_prompt: None,
+        system_prompt_snapshot: resumes.then_some(false),
         exclude_dynamic_sections: None,
         agents: config.agents.as_ref().map(|agents| raw(agents.expose())).transpose()?,
         passed_on,

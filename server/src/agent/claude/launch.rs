@@ -44,6 +44,8 @@ pub struct LaunchSettings {
     /// True if permission requests are answered on stdin and stdout. Only used
     /// in mode `ask`.
     pub prompt_tool: bool,
+    /// The id of a conversation to begin.
+    pub session_id: Option<String>,
     /// The server's environment.
     pub environment: Vec<(OsString, OsString)>,
     /// True if the agent will run as root.
@@ -155,7 +157,9 @@ pub fn launch(
     }
     env.sort();
     command::check(&args, &env)?;
-    let initialize = initialize::request(config)?;
+    let resumes =
+        resume.is_some() || config.resume.is_some() || config.continue_latest == Some(true);
+    let initialize = initialize::request(config, resumes)?;
     Ok(Launch { program, args, env, cwd, mcp_config, initialize })
 }
 

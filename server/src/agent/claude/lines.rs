@@ -170,6 +170,12 @@ pub fn interrupt() -> Bytes {
     control_request(INTERRUPT, r#"{"subtype":"interrupt"}"#)
 }
 
+/// Stops the running turn, and what waits behind it does not begin.
+#[must_use]
+pub fn interrupt_for_good() -> Bytes {
+    control_request(INTERRUPT, r#"{"subtype":"interrupt","cancel_queued":true}"#)
+}
+
 impl PermissionReply for Reply {
     fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome {
         let mut response = String::from("{");

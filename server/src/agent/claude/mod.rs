@@ -13,4 +13,4 @@ mod restrictions;
 
 pub(in crate::agent) use restrictions::is_narrow;
 
-pub use lines::{classify, control_request, initialize, interrupt};
+pub use lines::{classify, control_request, initialize, interrupt, interrupt_for_good};

@@ -1,5 +1,7 @@
 //! Turns, the state of the agent, and the end of every message.
 
+mod conversations;
+mod ends;
 mod state;
 
 use crate::faults::agent::FakeAgent;

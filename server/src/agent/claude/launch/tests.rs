@@ -52,6 +52,7 @@ pub(super) fn fixture(mode: Mode) -> Fixture {
         environment: Vec::new(),
         is_root: false,
         in_sandbox: false,
+        session_id: None,
     };
     Fixture { dir, settings }
 }

@@ -1,0 +1,88 @@
+//! The conversation that goes on, and the one that begins.
+
+use super::{agent, client, say};
+use crate::support::http;
+use crate::support::relay::Relay;
+use crate::support::ws::Client;
+use claude_relay_testing::test_env::TestEnv;
+use serde_json::{Value, json};
+
+async fn configure(relay: &Relay, config: Value) {
+    let answer = http::post(relay.address(), "/config", &config.to_string()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+async fn turn(client: &mut Client, text: &str) {
+    client.say(text).await;
+    client.until(|frame| frame["data"]["result"] == text).await;
+}
+
+/// Notes which flags each run was given.
+const FLAGS: &str = r#"
+note("flags", " ".join(a for a in sys.argv if a.startswith(("--resume", "--continue", "--fork", "--session-id"))))
+own = [a.split("=")[1] for a in sys.argv if a.startswith("--session-id=")]
+if own: SESSION = own[0]
+work()
+"#;
+
+#[tokio::test]
+async fn a_new_conversation_is_begun_by_a_control_request() {
+    let env = TestEnv::new();
+    let agent = agent(&env, FLAGS);
+    let relay = agent.launch(&env).start();
+    let mut client = client(&relay, "").await;
+    turn(&mut client, "one").await;
+    let request = json!({
+        "type": "control_request", "requestId": "r", "request": { "subtype": "new_conversation" },
+    });
+    client.send(&request).await;
+    let answer = client.until(|frame| frame["type"] == "control_response").await.pop().unwrap();
+    assert_eq!(answer["response"]["subtype"], "success");
+    assert_eq!(answer["response"]["request_id"], "r");
+    let id = answer["response"]["response"]["session_id"].as_str().unwrap().to_owned();
+    turn(&mut client, "two").await;
+    assert_eq!(agent.noted("flags"), [String::new(), format!("--session-id={id}")]);
+    let health = http::get(relay.address(), "/health").await.json();
+    assert_eq!(health["agent"]["session_id"], json!(id));
+}
+
+#[tokio::test]
+async fn what_a_configuration_does_not_say_any_more_changes_no_conversation() {
+    let env = TestEnv::new();
+    let agent = agent(&env, FLAGS);
+    let relay = agent.launch(&env).start();
+    configure(&relay, json!({ "resume": "aaa" })).await;
+    let mut first = client(&relay, "").await;
+    turn(&mut first, "one").await;
+    configure(&relay, json!({ "model": "opus" })).await;
+    first.close().await;
+    let mut second = client(&relay, "").await;
+    turn(&mut second, "two").await;
+    assert_eq!(agent.noted("flags"), ["--resume=aaa", "--resume=aaa"]);
+}
+
+#[tokio::test]
+async fn another_directory_is_another_conversation() {
+    let env = TestEnv::new();
+    let agent = agent(&env, FLAGS);
+    let relay = agent.launch(&env).start();
+    let mut first = client(&relay, "").await;
+    turn(&mut first, "one").await;
+    std::fs::create_dir_all(env.workspace().join("sub")).unwrap();
+    configure(&relay, json!({ "cwd": "sub", "continue": true })).await;
+    first.close().await;
+    let mut second = client(&relay, "").await;
+    turn(&mut second, "two").await;
+    assert_eq!(agent.noted("flags"), ["", "--continue"]);
+}
+
+#[tokio::test]
+async fn the_workspaces_last_conversation_goes_on_when_the_server_is_told_so() {
+    let env = TestEnv::new();
+    let agent = agent(&env, FLAGS);
+    let relay = agent.launch(&env).argument("--continue").start();
+    let mut client = client(&relay, "").await;
+    say(&mut client, "one", "u").await;
+    client.until(|frame| frame["data"]["type"] == "result").await;
+    assert_eq!(agent.noted("flags"), ["--continue"]);
+}
