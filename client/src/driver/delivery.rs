@@ -18,7 +18,7 @@ const OVERFLOW_BYTES: usize = 16 << 20;
 pub(super) struct Delivery {
     subscribers: Subscribers,
     /// Some subscribers have it.
-    stalled: Option<Stalled>,
+    stalled: Option<Box<Stalled>>,
     /// Nobody has these.
     next: VecDeque<(ServerMessage, usize)>,
 }

@@ -86,7 +86,7 @@ impl Subscribers {
     pub(super) fn try_deliver(
         &mut self,
         messages: &mut VecDeque<(ServerMessage, usize)>,
-    ) -> Result<(), Stalled> {
+    ) -> Result<(), Box<Stalled>> {
         // The last reference is ours: its reader is gone.
         self.queues.retain(|queue| Arc::strong_count(queue) > 1);
         // The queue's own memory counts too: messages can be tiny.
@@ -110,7 +110,7 @@ impl Subscribers {
                 .cloned()
                 .collect();
             if !full.is_empty() {
-                return Err(Stalled { message, bytes, full });
+                return Err(Box::new(Stalled { message, bytes, full }));
             }
         }
         Ok(())
@@ -166,7 +166,11 @@ mod tests {
         ServerMessage::Info(text.into())
     }
 
-    fn deliver(subscribers: &mut Subscribers, text: &str, bytes: usize) -> Result<(), Stalled> {
+    fn deliver(
+        subscribers: &mut Subscribers,
+        text: &str,
+        bytes: usize,
+    ) -> Result<(), Box<Stalled>> {
         subscribers.try_deliver(&mut VecDeque::from([(info(text), bytes)]))
     }
 
@@ -235,7 +239,8 @@ mod tests {
         let slow = subscribe(&mut subscribers, 1, true);
         assert!(deliver(&mut subscribers, "1", 1).is_ok());
         let quick = subscribe(&mut subscribers, 1, true);
-        let Err(Stalled { full, .. }) = deliver(&mut subscribers, "2", 1) else { panic!("room") };
+        let Err(stalled) = deliver(&mut subscribers, "2", 1) else { panic!("room") };
+        let full = &stalled.full;
         assert_eq!(full.len(), 1);
         assert!(Arc::ptr_eq(&full[0], &slow));
         slow.abandon();
