@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 const RESTORE: &str = "relay-restore-";
 
 /// How long the agent may take to answer them.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many requests for settings are kept; each adds to the ones before.
 const SETTINGS_LIMIT: usize = 64;
@@ -173,7 +173,7 @@ impl RunTimeState {
         let lost = self.incomplete.then(|| {
             "Not everything that was set at run time can be said again to the new agent: it was too much to be kept".to_owned()
         });
-        Restoration { open: open.collect(), held: None, lost, by: Some(now + PATIENCE) }
+        Restoration { open: open.collect(), held: None, lost, by: Some(now + RESTORE_TIMEOUT) }
     }
 }
 
@@ -323,7 +323,7 @@ mod tests {
         let told = restoration.on_answer("relay-restore-0", &answer("error")).unwrap();
         assert!(told.contains("kept back"), "{told}");
         assert_eq!(restoration.on_time(now), Vec::<String>::new());
-        assert_eq!(restoration.on_time(now + PATIENCE).len(), 1);
+        assert_eq!(restoration.on_time(now + RESTORE_TIMEOUT).len(), 1);
         assert!(restoration.holds());
         restoration.release();
         assert!(!restoration.holds());

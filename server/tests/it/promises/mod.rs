@@ -47,8 +47,8 @@ impl Cells {
 /// Everything that one mode has to hold against.
 async fn matrix(cli: Cli, mode: &'static str) {
     let mut cells = Cells { title: format!("{cli:?} {mode}"), all: Vec::new() };
-    let (env, api, stranger) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
-    let places = checkout::lay_out(&env, rows::MENTIONS.len(), stranger.url());
+    let (env, api, foreign) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
+    let places = checkout::lay_out(&env, rows::MENTIONS.len(), foreign.url());
     let before = operator_files(&places);
     let relay = Launch::unrestricted(&env, &cli.path(), &api).mode(mode).start();
 
@@ -92,7 +92,7 @@ async fn matrix(cli: Cli, mode: &'static str) {
     }
     let reads = mode != "safe";
     cells.add("instructions", "CLAUDE.md", sent.contains(INSTRUCTIONS) == reads);
-    cells.add("address", "of the repository", stranger.requests().is_empty());
+    cells.add("address", "of the repository", foreign.requests().is_empty());
     let state = std::fs::read_to_string(places.config.join(".claude.json")).unwrap_or_default();
     cells.add("trust", ".claude.json", !state.contains("hasTrustDialogAccepted\": true"));
     let after = operator_files(&places);
@@ -207,8 +207,8 @@ fn every_subtype_of_the_pinned_clis_has_a_decision() {
 #[tokio::test]
 async fn a_trusted_workspace_acts_and_an_untrusted_one_is_told_of() {
     for (argument, trusted) in [(None, false), (Some("--trust-workspace"), true)] {
-        let (env, api, stranger) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
-        let places = checkout::lay_out(&env, 1, stranger.url());
+        let (env, api, foreign) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
+        let places = checkout::lay_out(&env, 1, foreign.url());
         let launch = Launch::unrestricted(&env, &Cli::V2_1_329.path(), &api).mode("ask");
         let launch = argument.into_iter().fold(launch, Launch::argument);
         let relay = launch.start();

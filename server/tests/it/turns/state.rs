@@ -47,7 +47,7 @@ async fn a_turn_is_the_messages_that_the_agent_names_and_its_own_turn_is_its_own
     let story = r#"
 uuid = message(); life(uuid, "queued"); life(uuid, "started"); begin(uuid); tasks("t")
 gate("first"); end(uuid); life(uuid, "completed")
-gate("news")
+gate("report")
 say(type="system", subtype="task_notification", task_id="t", status="completed"); tasks(); begin()
 uuid = message(); life(uuid, "queued")
 gate("own"); end(origin=dict(kind="task-notification")); life(uuid, "started"); begin(uuid)
@@ -63,7 +63,7 @@ message()
     assert_eq!((&runs["model"], &runs["permission_mode"]), (&json!("m"), &json!("default")));
     agent.open("first");
     state(&mut client, |state| state["state"] == "idle" && state["background_tasks"] == 1).await;
-    agent.open("news");
+    agent.open("report");
     let own = state(&mut client, |state| !state["turn"].is_null()).await;
     assert_eq!(own["turn"], json!({ "origin": "agent" }));
     say(&mut client, "two", "uuid-2").await;

@@ -3,13 +3,13 @@ use std::fs;
 use super::*;
 
 /// A workspace with a file, beside a directory that is outside of it.
-struct Place {
+struct TestDirectories {
     _root: tempfile::TempDir,
     workspace: std::path::PathBuf,
     outside: std::path::PathBuf,
 }
 
-impl Place {
+impl TestDirectories {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().canonicalize().unwrap();
@@ -35,22 +35,22 @@ impl Place {
 
 #[test]
 fn unknown_subtypes_pass_in_unrestricted_alone() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     let request = r#"{"subtype":"invented_next_week","path":"/"}"#;
     for mode in [Mode::Safe, Mode::Agentic, Mode::Ask] {
         assert_eq!(
-            place.check(mode, request).unwrap_err(),
+            directories.check(mode, request).unwrap_err(),
             format!(
                 "mode {mode} of the server does not allow invented_next_week: this server does not know it, and only `unrestricted` passes it on"
             )
         );
     }
-    assert_eq!(place.check(Mode::Unrestricted, request), Ok(()));
+    assert_eq!(directories.check(Mode::Unrestricted, request), Ok(()));
 }
 
 #[test]
 fn each_mode_takes_what_the_narrower_ones_take_and_its_own() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     for (request, from) in [
         (r#"{"subtype":"interrupt","cancel_queued":true}"#, Mode::Safe),
         (r#"{"subtype":"set_model","model":"m"}"#, Mode::Safe),
@@ -69,7 +69,7 @@ fn each_mode_takes_what_the_narrower_ones_take_and_its_own() {
         (r#"{"subtype":"initialize"}"#, Mode::Unrestricted),
     ] {
         for mode in Mode::ALL {
-            let taken = place.check(mode, request);
+            let taken = directories.check(mode, request);
             assert_eq!(taken.is_ok(), mode.includes(from), "{mode}: {request}: {taken:?}");
         }
     }
@@ -77,7 +77,7 @@ fn each_mode_takes_what_the_narrower_ones_take_and_its_own() {
 
 #[test]
 fn arguments_that_are_not_known_are_refused_by_name() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     for request in [
         r#"{"subtype":"set_model","model":"m","system_prompt":"s"}"#,
         r#"{"subtype":"set_permission_mode","mode":"plan","answers_bypass_switch_back":"bypass_now"}"#,
@@ -85,19 +85,19 @@ fn arguments_that_are_not_known_are_refused_by_name() {
         r#"{"subtype":"set_cwd","path":"below","trust_accepted":true}"#,
         r#"{"subtype":"mcp_call","tool":"t","output_files":[]}"#,
     ] {
-        let reason = place.check(Mode::Ask, request).unwrap_err();
+        let reason = directories.check(Mode::Ask, request).unwrap_err();
         assert!(reason.starts_with("mode ask of the server does not allow \""), "{reason}");
     }
 }
 
 #[test]
 fn paths_stay_in_the_workspace_links_followed() {
-    let place = Place::new();
-    let outside = place.outside.join("secret");
+    let directories = TestDirectories::new();
+    let outside = directories.outside.join("secret");
     for (path, inside) in [
         ("file", true),
         ("below/../file", true),
-        (place.workspace.join("file").to_str().unwrap(), true),
+        (directories.workspace.join("file").to_str().unwrap(), true),
         ("../outside/secret", false),
         (outside.to_str().unwrap(), false),
         ("link", false),
@@ -108,44 +108,48 @@ fn paths_stay_in_the_workspace_links_followed() {
     ] {
         let request = format!(r#"{{"subtype":"read_file","path":"{path}"}}"#);
         for mode in [Mode::Agentic, Mode::Ask] {
-            assert_eq!(place.check(mode, &request).is_ok(), inside, "{mode}: {path}");
+            assert_eq!(directories.check(mode, &request).is_ok(), inside, "{mode}: {path}");
         }
     }
     for (query, below) in
         [("fi", true), ("", true), ("../", false), ("/etc/", false), ("~/", false)]
     {
         let request = format!(r#"{{"subtype":"file_suggestions","query":"{query}"}}"#);
-        assert_eq!(place.check(Mode::Ask, &request).is_ok(), below, "{query}");
+        assert_eq!(directories.check(Mode::Ask, &request).is_ok(), below, "{query}");
     }
 }
 
 #[test]
 fn the_last_of_two_equal_names_is_judged_as_the_agent_reads_it() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     for (modes, taken) in
         [(r#""mode":"auto","mode":"plan""#, true), (r#""mode":"plan","mo\u0064e":"auto""#, false)]
     {
         let request = format!(r#"{{"subtype":"set_permission_mode",{modes}}}"#);
-        assert_eq!(place.check(Mode::Ask, &request).is_ok(), taken, "{modes}");
+        assert_eq!(directories.check(Mode::Ask, &request).is_ok(), taken, "{modes}");
     }
 }
 
 #[test]
 fn what_cannot_be_read_is_refused() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     let surrogate = r#"{"subtype":"set_permission_mode","\ud800":1,"mode":"auto"}"#;
-    assert!(place.ceiling(Mode::Ask).check_control("set_permission_mode", surrogate).is_err());
+    assert!(
+        directories.ceiling(Mode::Ask).check_control("set_permission_mode", surrogate).is_err()
+    );
     let surrogate = r#"{"subtype":"set_permission_mode","mode":"\ud800"}"#;
-    assert!(place.ceiling(Mode::Ask).check_control("set_permission_mode", surrogate).is_err());
+    assert!(
+        directories.ceiling(Mode::Ask).check_control("set_permission_mode", surrogate).is_err()
+    );
     for updates in [r#"{}"#, r#"[{"\ud800":1,"type":"setMode","mode":"auto"}]"#, "[7]"] {
         let updates = RawValue::from_string(updates.to_owned()).unwrap();
-        assert!(place.ceiling(Mode::Ask).check_updates(&updates).is_err(), "{updates}");
+        assert!(directories.ceiling(Mode::Ask).check_updates(&updates).is_err(), "{updates}");
     }
 }
 
 #[test]
 fn no_request_and_no_approval_leads_past_the_ceiling() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     for permission in ["bypassPermissions", "auto", "newMode"] {
         let set = format!(r#"{{"subtype":"set_permission_mode","mode":"{permission}"}}"#);
         let pin = format!(
@@ -161,9 +165,13 @@ fn no_request_and_no_approval_leads_past_the_ceiling() {
         for mode in Mode::ALL {
             let unrestricted = mode == Mode::Unrestricted;
             for request in [&set, &pin, &flags] {
-                assert_eq!(place.check(mode, request).is_ok(), unrestricted, "{mode}: {request}");
+                assert_eq!(
+                    directories.check(mode, request).is_ok(),
+                    unrestricted,
+                    "{mode}: {request}"
+                );
             }
-            let updates = place.ceiling(mode).check_updates(&updates);
+            let updates = directories.ceiling(mode).check_updates(&updates);
             assert_eq!(updates.is_ok(), unrestricted, "{mode}: {updates:?}");
         }
     }
@@ -171,7 +179,7 @@ fn no_request_and_no_approval_leads_past_the_ceiling() {
 
 #[test]
 fn settings_at_run_time_cannot_name_programs() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     for (settings, taken) in [
         (r#"{"model":"m","permissions":{"allow":["Read"],"deny":["Bash"]}}"#, true),
         (r#"{"hooks":{}}"#, false),
@@ -183,16 +191,16 @@ fn settings_at_run_time_cannot_name_programs() {
         (r#"{"permissions":{"disableBypassPermissionsMode":null}}"#, false),
     ] {
         let request = format!(r#"{{"subtype":"apply_flag_settings","settings":{settings}}}"#);
-        assert_eq!(place.check(Mode::Ask, &request).is_ok(), taken, "{settings}");
+        assert_eq!(directories.check(Mode::Ask, &request).is_ok(), taken, "{settings}");
     }
 }
 
 #[test]
 fn an_approval_keeps_nothing_for_good_and_brings_nothing_unknown() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     let check = |updates: &str| {
         let updates = RawValue::from_string(updates.to_owned()).unwrap();
-        place.ceiling(Mode::Ask).check_updates(&updates)
+        directories.ceiling(Mode::Ask).check_updates(&updates)
     };
     for taken in [
         r#"[{"type":"addRules","rules":[],"behavior":"allow","destination":"session"}]"#,
@@ -214,9 +222,9 @@ fn an_approval_keeps_nothing_for_good_and_brings_nothing_unknown() {
 
 #[test]
 fn a_diff_of_the_workspace_needs_trust() {
-    let place = Place::new();
+    let directories = TestDirectories::new();
     let request = r#"{"subtype":"get_workspace_diff"}"#;
-    assert!(place.check(Mode::Ask, request).unwrap_err().contains("--trust-workspace"));
-    let trusted = Ceiling { trusted: true, ..place.ceiling(Mode::Ask) };
+    assert!(directories.check(Mode::Ask, request).unwrap_err().contains("--trust-workspace"));
+    let trusted = Ceiling { trusted: true, ..directories.ceiling(Mode::Ask) };
     assert_eq!(trusted.check_control("get_workspace_diff", request), Ok(()));
 }
