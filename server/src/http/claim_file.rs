@@ -7,8 +7,8 @@
 //! none, since nobody has claimed its server.
 
 use std::fs::{self, DirBuilder};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -28,9 +28,7 @@ impl ClaimFile {
     #[must_use]
     pub fn new(state: &Path, workspace: &Path) -> Self {
         let workspace = workspace.canonicalize().unwrap_or_else(|_| workspace.to_owned());
-        let mut hasher = DefaultHasher::new();
-        workspace.hash(&mut hasher);
-        let name = format!("claim-{:016x}", hasher.finish());
+        let name = format!("claim-{}", Digest::of(workspace.as_os_str().as_bytes()));
         Self { path: state.join("claude-relay").join(name) }
     }
 
