@@ -7,10 +7,10 @@ use super::*;
 const NOBODY: u32 = 65534;
 
 /// Attempts, each a name and a command that ends with success when it gets
-/// out. Where a file of the kernel would be written, it is written what it
-/// holds already.
+/// out. An attempt that succeeds must not harm the machine of the tests: files
+/// of the kernel, the clock and the host name are set to what they are already.
 const ATTEMPTS: &[(&str, &str)] = &[
-    ("mount", "mount -t tmpfs none /mnt"),
+    ("mount", "mount -t tmpfs none /mnt && umount /mnt"),
     ("remount-usr", "mount -o remount,rw,bind /usr"),
     ("remount-workspace-parent", "mount -o remount,rw /"),
     ("remount-proc-sys", "mount -o remount,rw,bind /proc/sys"),
@@ -25,17 +25,20 @@ const ATTEMPTS: &[(&str, &str)] = &[
         "unshare -Urpf sh -c 'mount -t proc proc /proc && : >> /proc/sys/kernel/core_pattern'",
     ),
     ("usr-in-namespace", "unshare -Urm sh -c 'mount -o remount,rw,bind /usr'"),
-    ("usr-written", "touch /usr/planted"),
+    ("usr-written", "touch /usr/planted && rm /usr/planted"),
     ("root-of-the-first-process", "ls /proc/1/root/var/lib"),
-    ("namespace-of-the-first-process", "nsenter -t 1 -m -U touch /usr/planted"),
-    ("block-device", "mknod /tmp/disk b 8 0"),
-    ("memory-device", "mknod /tmp/memory c 1 1"),
+    (
+        "namespace-of-the-first-process",
+        "nsenter -t 1 -m -U sh -c 'touch /usr/planted && rm /usr/planted'",
+    ),
+    ("block-device", "mknod /tmp/disk b 8 0 && rm /tmp/disk"),
+    ("memory-device", "mknod /tmp/memory c 1 1 && rm /tmp/memory"),
     ("devices", "ls /dev/sda /dev/vda /dev/mem /dev/kmsg /dev/kvm /dev/fuse"),
     ("setuid", "grep NoNewPrivs:.0 /proc/self/status"),
     ("capabilities", "grep 'Cap\\(Eff\\|Prm\\|Bnd\\|Amb\\):.*[1-9a-f]' /proc/self/status"),
     ("chroot", "chroot / true"),
-    ("host-name", "hostname planted"),
-    ("clock", "date -s @1000000000"),
+    ("host-name", "hostname \"$(hostname)\""),
+    ("clock", "date -s @$(date +%s)"),
     (
         "sockets-of-the-host",
         "ls /run/docker.sock /var/run/docker.sock /run/dbus /run/user /run/systemd",
