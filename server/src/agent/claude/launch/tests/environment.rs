@@ -87,7 +87,7 @@ fn a_configured_credential_replaces_the_servers() {
     assert_eq!(seen(r#"{"env":{"ANTHROPIC_API_KEY":"k"}}"#), [some("k"), None, None, None, url]);
     assert_eq!(
         seen(r#"{"anthropicBaseUrl":"http://mine"}"#),
-        [some("server"), some("server"), some("server"), some("1"), some("http://mine")]
+        [None, None, None, None, some("http://mine")]
     );
 }
 
