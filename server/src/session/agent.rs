@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use claude_relay_protocol::QueryConfig;
-use claude_relay_protocol::turns::{Init, QUIET, Signal, Turns};
+use claude_relay_protocol::turns::{Init, Signal};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tracing::info;
@@ -12,12 +11,11 @@ use super::Session;
 use super::cli_version::Answer;
 use super::redact::Redactor;
 use super::restart::Backoff;
-use super::run_time::Restoration;
+use super::running::{Running, StopReason};
 use super::undelivered::not_taken;
 use crate::agent::Version;
-use crate::agent::protocol::{Accepts, ControlOutcome, ProtocolAction, TurnEvent};
-use crate::agent::{self, Conversation, Dialect, StartError, Started};
-use crate::process::{Input, Process};
+use crate::agent::protocol::{ControlOutcome, ProtocolAction, TurnEvent};
+use crate::agent::{self, Conversation, StartError};
 
 /// Time for an agent to exit after it has closed one of its streams, which
 /// usually means that it is about to.
@@ -53,54 +51,6 @@ pub(super) struct Agent {
     pub(super) starts: u64,
     pub(super) last_exit: Option<serde_json::Value>,
     redactor: Redactor,
-}
-
-/// State of one run.
-#[derive(Debug)]
-pub(super) struct Running {
-    pub(super) process: Process,
-    pub(super) dialect: Dialect,
-    pub(super) is_up: bool,
-    pub(super) pid: Option<u32>,
-    /// The configuration that it was started with.
-    pub(super) config: QueryConfig,
-    /// The conversation that it was told to resume.
-    pub(super) resumed: Option<String>,
-    pub(super) initialized: bool,
-    /// Its commands and models, once it has sent them.
-    pub(super) offers: Value,
-    /// The run is a reconnection after the connection was lost during a turn.
-    pub(super) rejoins: bool,
-    pub(super) turns: Turns,
-    pub(super) last_activity: Instant,
-    pub(super) started_at: Instant,
-    /// It has ended a turn.
-    pub(super) has_worked: bool,
-    /// When the running turn, seen here first, must have ended.
-    pub(super) turn_ends_by: Option<Instant>,
-    /// The turn has been interrupted because of its time.
-    pub(super) timed_out: bool,
-    pub(super) stop_reason: Option<StopReason>,
-    /// It is stopped for the configuration once its turn has ended.
-    pub(super) restart_due: bool,
-    /// Latest time to close its stdin.
-    close_stdin_by: Option<Instant>,
-    /// What was set at run time, on its way back.
-    pub(super) restoration: Restoration,
-    closed_stream: Option<(Instant, String)>,
-}
-
-/// Reason for stopping the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StopReason {
-    /// A process with the new configuration replaces it.
-    Reconfigured,
-    /// For one that begins a conversation.
-    NewConversation,
-    /// The server is shutting down.
-    ShuttingDown,
-    /// It has closed a stream and goes on running.
-    ClosedStream,
 }
 
 impl Agent {
@@ -218,109 +168,6 @@ fn update(name: &mut Option<String>, new: Option<&str>) {
         && name.as_deref() != Some(new)
     {
         *name = Some(new.to_owned());
-    }
-}
-
-impl Running {
-    /// Creates the state of a new run with `config`. `rejoins` is true if it is
-    /// a reconnection after the connection was lost during a turn.
-    pub(super) fn new(started: Started, config: QueryConfig, rejoins: bool, now: Instant) -> Self {
-        let Started { process, dialect, first, resumed } = started;
-        if let Some(stdin) = &process.stdin {
-            // The channel is empty, so this cannot fail.
-            let _ = stdin.try_send(Input::Control(first));
-        }
-        Self {
-            process,
-            dialect,
-            is_up: false,
-            pid: None,
-            config,
-            resumed,
-            initialized: false,
-            offers: Value::Null,
-            rejoins,
-            turns: Turns::default(),
-            last_activity: now,
-            started_at: now,
-            has_worked: false,
-            turn_ends_by: None,
-            timed_out: false,
-            restart_due: false,
-            stop_reason: None,
-            close_stdin_by: None,
-            restoration: Restoration::default(),
-            closed_stream: None,
-        }
-    }
-
-    /// What can be handed over now.
-    pub(super) fn accepts(&self) -> Accepts {
-        match self.dialect.accepts() {
-            _ if self.restoration.holds() => Accepts::Requests,
-            Accepts::Anything if self.restart_due => Accepts::NoMessage,
-            accepts => accepts,
-        }
-    }
-
-    /// Records that a message was sent to it.
-    pub(super) fn on_message_sent(&mut self, uuid: Option<&str>, now: Instant) {
-        self.turns.on_message_sent(uuid);
-        self.last_activity = now;
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stop_reason.is_some()
-    }
-
-    /// Returns true once it has answered the first request, or begun a turn
-    /// without answering.
-    pub(super) fn is_ready(&self) -> bool {
-        self.initialized || self.turns.current().is_some()
-    }
-
-    /// Returns true if a turn runs or is about to begin.
-    pub(super) fn in_turn(&self) -> bool {
-        self.turns.current().is_some() || self.turns.has_sent()
-    }
-
-    /// Returns the time at which its silence means that the last turn has no
-    /// continuation.
-    fn quiet_at(&self) -> Option<Instant> {
-        (self.initialized && self.turns.wants_quiet()).then(|| self.last_activity + QUIET)
-    }
-
-    /// First step of the escalation: interrupts a running turn and then closes
-    /// stdin.
-    fn stop(&mut self, reason: StopReason, grace: Duration, now: Instant) {
-        if self.in_turn()
-            && let Some(stdin) = &self.process.stdin
-            && let Some(line) = self.dialect.interrupt_for_good(now)
-        {
-            // If the channel is full, the agent does not read its stdin.
-            let _ = stdin.try_send(Input::Control(line));
-        }
-        self.stop_reason = Some(reason);
-        self.closed_stream = None;
-        self.close_stdin_by = Some(now + grace);
-        self.close_stdin(now, grace);
-    }
-
-    /// Stops an agent whose turn does not end.
-    pub(super) fn stop_for_timeout(&mut self, grace: Duration, now: Instant) {
-        if self.stop_reason.is_none() {
-            self.stop(StopReason::ClosedStream, grace, now);
-        }
-    }
-
-    /// Second step: closes stdin, once the interrupt is done or its time is up.
-    fn close_stdin(&mut self, now: Instant, grace: Duration) {
-        if let Some(by) = self.close_stdin_by
-            && (!self.dialect.is_interrupting() || now >= by)
-        {
-            self.close_stdin_by = None;
-            self.process.stop(grace);
-        }
     }
 }
 

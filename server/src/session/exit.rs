@@ -9,7 +9,7 @@ use claude_relay_protocol::turns::TurnEvent;
 use tracing::info;
 
 use super::Session;
-use super::agent::{Running, StopReason};
+use super::running::{Running, StopReason};
 use crate::agent::StartError;
 use crate::process::signals;
 use crate::process::{ExitReason, ProcessExit};

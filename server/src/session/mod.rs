@@ -33,6 +33,7 @@ mod permissions;
 mod redact;
 mod restart;
 mod run_time;
+mod running;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
-use super::agent::Running;
+use super::running::Running;
 use super::*;
 use crate::agent::Messages;
 use crate::agent::{Dialect, Started};
