@@ -14,6 +14,7 @@ mod real_codex;
 mod real_server;
 mod reconnecting;
 mod requests;
+mod restarts;
 #[cfg(feature = "e2b")]
 mod sandbox;
 #[cfg(feature = "tls")]
