@@ -14,6 +14,9 @@ use super::channel::StdinWriter;
 /// How often an agent that does not read is asked whether it still could.
 const CLOSED_CHECK: Duration = Duration::from_millis(500);
 
+/// Lines up to this size are copied to be kept.
+const COPY_BYTES: usize = 4 << 10;
+
 /// One line for the agent, with its newline.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -38,6 +41,9 @@ impl Written {
         match input {
             Input::Message(line) => {
                 self.total += line.len() as u64;
+                // A short line would keep the whole buffer that it was read into.
+                let line =
+                    if line.len() < COPY_BYTES { Bytes::copy_from_slice(&line) } else { line };
                 self.messages.push_back((self.total, line));
             }
             Input::Control(line) => self.total += line.len() as u64,
