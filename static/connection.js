@@ -151,9 +151,6 @@ export class Connection {
     if (frame.type === "error") this.#lastError = String(frame.error ?? "");
     if (Number.isSafeInteger(frame.seq)) {
       if (frame.seq <= this.#lastSeq) return;
-      if (frame.seq > this.#lastSeq + 1) {
-        this.#handlers.frame({ type: "gap", from: this.#lastSeq + 1, to: frame.seq - 1 }, { replayed: false });
-      }
       this.#lastSeq = frame.seq;
     }
     this.#handlers.frame(frame, { replayed: frame.seq < this.replayUntil });

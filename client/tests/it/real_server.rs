@@ -279,6 +279,7 @@ async fn nothing_is_lost_or_doubled_by_200_cuts() {
                         next += 1;
                     }
                 }
+                ServerMessage::AgentState(_) => {}
                 other => panic!("seed {seed}: {other:?}"),
             }
         }

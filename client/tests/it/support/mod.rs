@@ -19,11 +19,15 @@ pub(crate) async fn refused(builder: ClientBuilder) -> Error {
     soon(builder.start()).await.expect_err("it was let in")
 }
 
-/// The next line of the agent; anything else is a failure.
+/// The next line of the agent, which states of the agent may precede; anything
+/// else is a failure.
 pub(crate) async fn line(messages: &mut Messages) -> SdkMessage {
-    match soon(messages.next()).await {
-        Some(Ok(ServerMessage::Sdk(message))) => message,
-        other => panic!("expected a line, got {other:?}"),
+    loop {
+        match soon(messages.next()).await {
+            Some(Ok(ServerMessage::Sdk(message))) => return message,
+            Some(Ok(ServerMessage::AgentState(_))) => {}
+            other => panic!("expected a line, got {other:?}"),
+        }
     }
 }
 

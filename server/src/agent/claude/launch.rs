@@ -157,8 +157,8 @@ pub fn launch(
     }
     env.sort();
     command::check(&args, &env)?;
-    let resumes =
-        resume.is_some() || config.resume.is_some() || config.continue_latest == Some(true);
+    let resumes = resume.or(config.resume.as_deref()).is_some_and(|id| !id.is_empty())
+        || config.continue_latest == Some(true);
     let initialize = initialize::request(config, resumes)?;
     Ok(Launch { program, args, env, cwd, mcp_config, initialize })
 }
