@@ -3,6 +3,7 @@
 
 use crate::support::relay::{self, Launch};
 use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 
 #[tokio::test]
 async fn a_file_that_the_agent_can_write_ends_the_start() {
@@ -23,7 +24,8 @@ async fn programs_rights_and_addresses_are_not_taken() {
          ANTHROPIC_BASE_URL=http://evil\nRELAY_AUTH_TOKEN=token-of-the-file\n";
     std::fs::write(env.home().join(".env"), file).expect("a file");
     let relay = Launch::demo(&env).variable("ANTHROPIC_API_KEY", "of-the-operator").start();
-    let said = relay.stderr();
+    let ready = || relay.stderr().contains("ready").then(|| relay.stderr());
+    let said = wait::until("the log says ready", ready).await;
     assert!(said.contains("RELAY_AUTH_TOKEN taken from"), "{said}");
     for name in ["CLAUDE_PATH", "RELAY_MODE", "RELAY_ALLOW_ORIGIN", "ANTHROPIC_BASE_URL"] {
         assert!(said.contains(name), "{name}: {said}");

@@ -286,7 +286,7 @@ fn public_address_requires_a_token_or_no_auth() {
 async fn missing_authentication_is_logged() {
     let harness = AttackHarness::with(&["--host=0.0.0.0", "--no-auth"], "/ws").await;
     let log = harness.relay.stderr();
-    assert!(log.contains("WARN") && log.contains("open to everybody"), "{log}");
+    assert!(log.contains("WARN") && log.contains("requires no token"), "{log}");
     harness.over().await;
 }
 
