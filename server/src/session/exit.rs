@@ -126,7 +126,7 @@ impl Session {
         let delay = self.agent.backoff.delay();
         // A turn that runs elsewhere goes on.
         self.agent.rejoin = matches!(reason, ExitReason::Unreachable(_))
-            && (running.in_turn() || running.rejoins)
+            && (lost.in_turn || running.rejoins)
             && self.agent.backoff.failures() < MAX_REJOINS;
         let gives_up = unknown_session.is_none() && self.agent.early_ends >= EARLY_ENDS;
         let next = if let Some(session) = &unknown_session {
@@ -192,10 +192,12 @@ struct LostMessages {
     running: Vec<String>,
     /// Those that no turn had taken.
     waiting: Vec<String>,
+    /// A turn was running or about to begin.
+    in_turn: bool,
 }
 
 fn lost_messages(running: &mut Running) -> LostMessages {
-    let mut lost = LostMessages::default();
+    let mut lost = LostMessages { in_turn: running.in_turn(), ..LostMessages::default() };
     for event in running.turns.on_agent_ended() {
         match event {
             TurnEvent::Ended { turn, .. } => lost.running.extend(turn.uuids),
