@@ -237,6 +237,9 @@ fn step() -> impl Strategy<Value = Step> {
 fn run(steps: &[Step], replay_bytes: usize) {
     let mut bench = Bench::new(replay_bytes);
     let mut last = 0;
+    // No program can be started here, and messages are not kept for one. The
+    // simulated agent takes the place of a start that waits for the version.
+    bench.session.agent.waits_for_version = true;
     for step in steps {
         match *step {
             Step::Connect => bench.connect(last),
