@@ -62,7 +62,7 @@ impl ClientBuilder {
 
     /// The largest message that is read. A larger one ends the connection
     /// with [`Error::TooBig`](crate::Error::TooBig). Default:
-    /// [`MAX_MESSAGE_BYTES`].
+    /// [`MAX_MESSAGE_BYTES`](crate::MAX_MESSAGE_BYTES).
     ///
     /// # Examples
     ///
@@ -93,7 +93,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes [`Client::ask`] return only when the agent is idle and its
+    /// Makes [`Client::ask`](crate::Client::ask) return only when the agent is idle and its
     /// background tasks have ended. Default: yes. A task without an end, such
     /// as a server that was started, makes it wait without an end.
     ///
