@@ -131,12 +131,14 @@ async fn another_conversation_begins(cli: Cli) {
     terminal.shows("> ").await;
 
     terminal.types("/new\r").await;
+    terminal.shows("next message").await;
+    terminal.types("What was it?\r").await;
+    terminal.shows("Which teapot?").await;
     terminal.shows("SESSION_ID=").await;
     let after = terminal.shows("\r").await;
     terminal.shows("> ").await;
     assert_ne!(before, after);
 
-    say(&mut terminal, "What was it?", "Which teapot?").await;
     let request = last_request(&fixture);
     assert!(request.contains("What was it?") && !request.contains("Remember"), "{request}");
     terminal.types(CTRL_D).await;
