@@ -13,7 +13,6 @@ use std::fmt::Write as _;
 /// Panics if the operating system has no random numbers: no token and no id
 /// would be safe.
 #[must_use]
-#[allow(clippy::expect_used, reason = "there is no safe way to continue")]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system has random numbers");
