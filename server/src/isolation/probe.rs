@@ -38,21 +38,25 @@ pub enum ProbeError {
     System(#[from] io::Error),
 }
 
-/// Runs `program` with `args` and the environment `env`, for at most
-/// `time_limit`.
+/// Returns `program` with `args` and the environment `env` as a command that
+/// runs in no directory of its own.
+#[must_use]
+pub fn command(
+    program: OsString,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+) -> SpawnSpec {
+    let cwd = PathBuf::from("/");
+    SpawnSpec { program, args, env, cwd, scratch: None, channel: Channel::Pipes }
+}
+
+/// Runs a command for at most `time_limit`.
 ///
 /// # Errors
 ///
 /// See [`ProbeError`]. A program that cannot be started or fails is a result,
 /// not an error.
-pub async fn run(
-    program: OsString,
-    args: Vec<OsString>,
-    env: Vec<(OsString, OsString)>,
-    time_limit: Duration,
-) -> Result<Outcome, ProbeError> {
-    let cwd = PathBuf::from("/");
-    let spec = SpawnSpec { program, args, env, cwd, scratch: None, channel: Channel::Pipes };
+pub async fn run(spec: SpawnSpec, time_limit: Duration) -> Result<Outcome, ProbeError> {
     let mut process = Process::spawn(spec)?;
     // The program gets no input.
     process.stdin = None;

@@ -18,11 +18,10 @@ use super::cli_version::VersionCache;
 use crate::agent::command;
 use crate::agent::describe::{self, Versions};
 use crate::isolation::probe;
-use crate::isolation::sandbox;
 use crate::isolation::sandbox::option::SandboxOption;
+use crate::isolation::sandbox::{self, SandboxContext};
 use crate::process::ExitReason;
 use crate::runtime::Runtime;
-use crate::settings::Settings;
 
 /// Timeout for the version of a CLI. It needs 50 ms on an idle machine.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,15 +96,18 @@ async fn query(runtime: &Runtime, claude: &VersionCache) -> Found {
         sandboxes.push(found.as_str());
     }
     let [(one, first), (other, second)] = describe::executables(settings);
-    let (first, second) = tokio::join!(claude.ask(runtime, first), version(settings, second));
+    let (first, second) = tokio::join!(claude.ask(runtime, first), version(runtime, second));
     Found { versions: vec![(one, first), (other, second)], sandboxes }
 }
 
-/// What the executable says to `--version`, or why it is not known.
+/// Runs the executable with `--version`, inside the sandbox if there is one: the
+/// agent may have been able to write the file. Returns the version, or the
+/// reason why it is not known.
 pub(super) async fn version(
-    settings: &Settings,
+    runtime: &Runtime,
     executable: Result<PathBuf, String>,
 ) -> Result<String, String> {
+    let settings = &runtime.settings;
     if settings.demo {
         return Err("the built-in agent replaces it".to_owned());
     }
@@ -115,7 +117,20 @@ pub(super) async fn version(
     let env = VARIABLES.into_iter().filter_map(|name| {
         settings.variable(name).map(|value| (OsString::from(name), value.to_owned()))
     });
-    match probe::run(program.into(), args, env.collect(), VERSION_TIMEOUT).await {
+    let mut command = probe::command(program.into(), args, env.collect());
+    if runtime.sandbox.is_active() {
+        command.cwd.clone_from(&settings.workspace);
+    }
+    let context = SandboxContext {
+        workspace: &settings.workspace,
+        writable: false,
+        environment: &settings.environment,
+    };
+    let command = runtime
+        .sandbox
+        .wrap(command, &context)
+        .map_err(|error| format!("`--version` cannot run in the sandbox: {error}"))?;
+    match probe::run(command, VERSION_TIMEOUT).await {
         Ok(outcome) if outcome.reason == ExitReason::Exited(0) => {
             read_version(&outcome.stdout).ok_or_else(|| "`--version` printed no version".to_owned())
         }

@@ -43,13 +43,13 @@ impl VersionCache {
     pub async fn ask(&self, runtime: &Runtime, executable: Result<PathBuf, String>) -> Said {
         let path = executable?;
         let Some(stamp) = Stamp::of(&path) else {
-            return capabilities::version(&runtime.settings, Ok(path)).await;
+            return capabilities::version(runtime, Ok(path)).await;
         };
         let mut kept = self.0.lock().await;
         match &*kept {
             Some((known, said)) if *known == stamp => said.clone(),
             _ => {
-                let said = capabilities::version(&runtime.settings, Ok(path)).await;
+                let said = capabilities::version(runtime, Ok(path)).await;
                 *kept = Some((stamp, said.clone()));
                 said
             }

@@ -138,7 +138,7 @@ pub(super) async fn probe(bwrap: &Path) -> Result<(), String> {
     args.extend(["--tmpfs", "/tmp", "--"].map(OsString::from));
     // The only program that is known to exist.
     args.extend([bwrap.into(), "--version".into()]);
-    let outcome = probe::run(bwrap.into(), args, Vec::new(), PROBE_TIMEOUT).await;
+    let outcome = probe::run(probe::command(bwrap.into(), args, Vec::new()), PROBE_TIMEOUT).await;
     match outcome {
         Ok(outcome) if outcome.reason == ExitReason::Exited(0) => Ok(()),
         Ok(outcome) => Err(explain(outcome.stderr.trim(), &Kernel::read())),

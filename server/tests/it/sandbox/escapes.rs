@@ -207,3 +207,22 @@ async fn another_provider_outside() {
         relay.stop();
     }
 }
+
+/// The agent may have written the executable, and the server asks it for its
+/// version before each start.
+#[tokio::test]
+async fn version_is_asked_inside() {
+    let cell = Cell::start();
+    let outside = cell.env.file("outside");
+    let script = format!(
+        "#!/bin/bash\necho x > {}\n\
+         [ \"$1\" = --version ] && {{ echo '2.1.329 (Claude Code)'; exit; }}\n\
+         echo '{{\"type\":\"said\"}}'\nexec cat > /dev/null\n",
+        outside.display()
+    );
+    std::fs::write(&cell.script, script).expect("a script");
+    let mut client = Client::open(cell.relay.address(), &format!("/ws?token={TOKEN}")).await;
+    client.until(|frame| frame["data"]["type"] == "said").await;
+    assert!(!outside.exists());
+    cell.relay.stop();
+}

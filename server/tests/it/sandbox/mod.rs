@@ -85,7 +85,7 @@ impl Cell {
 }
 
 fn write_script(path: &Path, body: &str) {
-    // The server asks the executable for its version, outside of the sandbox.
+    // The server asks the executable for its version first.
     let version = "[ \"$1\" = --version ] && { echo '2.1.329 (Claude Code)'; exit; }";
     std::fs::write(path, format!("#!/bin/bash\n{version}\n{body}\n")).expect("a script");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
