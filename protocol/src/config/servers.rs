@@ -154,25 +154,24 @@ fn restore(
     Ok(out.end())
 }
 
-/// Checks the known fields; the agent exits on a wrong one.
+/// Checks the known fields; the agent exits on a wrong one. A type that is not
+/// known here is passed on, because the agent gains types with its versions.
 fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
     let kind = match find(fields, "type") {
         Some(kind) => value::string(kind, &Path::Name(path, "type"))?,
         None => "stdio".to_owned(),
     };
     let place = match &*kind {
-        "stdio" => "command",
-        "http" | "sse" => "url",
+        "stdio" => Some("command"),
+        "http" | "sse" | "streamable-http" | "ws" => Some("url"),
         "sdk" => {
             return Err(Path::Name(path, "type").refused(
                 "an \"sdk\" server lives in the caller's process, which the agent cannot reach",
             ));
         }
-        _ => {
-            return Err(Path::Name(path, "type").expected("one of \"stdio\", \"http\", \"sse\""));
-        }
+        _ => None,
     };
-    if find(fields, place).is_none() {
+    if let Some(place) = place.filter(|place| find(fields, place).is_none()) {
         return Err(Path::Name(path, place).expected("a string"));
     }
     for (name, raw) in fields {

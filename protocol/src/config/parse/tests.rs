@@ -142,9 +142,10 @@ fn errors_name_the_field_by_its_path() {
             "mcpServers.x.headers.A: expected a string",
         ),
         (r#"{"mcpServers":{"x":{}}}"#, "mcpServers.x.command: expected a string"),
+        (r#"{"mcpServers":{"x":{"type":"ws"}}}"#, "mcpServers.x.url: expected a string"),
         (
-            r#"{"mcpServers":{"x":{"type":"ws","url":"ws://h"}}}"#,
-            "mcpServers.x.type: expected one of \"stdio\", \"http\", \"sse\"",
+            r#"{"mcpServers":{"x":{"type":"of-tomorrow","url":5}}}"#,
+            "mcpServers.x.url: expected a string",
         ),
         (r#"{"maxTurns":0}"#, "maxTurns: expected a whole number of at least 1"),
         (r#"{"maxThinkingTokens":-1}"#, "maxThinkingTokens: expected a whole number of at least 0"),
@@ -274,6 +275,19 @@ fn variables_that_would_undo_something_are_refused() {
         assert!(!text.contains("hunter2"), "{text}");
     }
     assert!(parse(r#"{"env":{"HTTPS_PROXY":"http://p","PORTAL":"x","LDFLAGS":""}}"#).is_ok());
+}
+
+#[test]
+fn server_of_a_type_that_is_not_known_is_passed_on() {
+    for server in [
+        r#"{"type":"streamable-http","url":"http://h/mcp"}"#,
+        r#"{"type":"ws","url":"ws://h/mcp"}"#,
+        r#"{"type":"of-tomorrow","place":"x","headers":{"A":"canary"}}"#,
+    ] {
+        let config = config(&format!(r#"{{"mcpServers":{{"x":{server}}}}}"#));
+        assert_eq!(config.mcp_servers.as_ref().unwrap().expose(), format!(r#"{{"x":{server}}}"#));
+        assert!(!echo(&config).contains("canary"));
+    }
 }
 
 #[test]
