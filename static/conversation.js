@@ -129,6 +129,8 @@ export class Conversation {
       case "user": this.#user(data); break;
       case "result": this.#result(data); break;
       case "conversation_reset": this.notice("quiet", "The conversation starts anew."); break;
+      // Bookkeeping of the CLI for messages that have a uuid; each is under Frames.
+      case "command_lifecycle": break;
       default: this.#other(data, String(data.type ?? "line without a type"));
     }
   }

@@ -378,6 +378,31 @@ async fn page_that_was_left_gives_its_slot_up_and_takes_it_back() {
 }
 
 #[tokio::test]
+async fn bookkeeping_of_another_clients_message_is_not_shown() {
+    let fixture = BrowserFixture::start().await;
+    fixture.api.script([Reply::text("For the program."), Reply::text("For the page.")]);
+    fixture.browser.click("#connect").await;
+    fixture.browser.until("document.body.dataset.connection === 'offline'").await;
+    let mut program = Client::open(fixture.relay.address(), "/ws").await;
+    let message = json!({ "role": "user", "content": "Named" });
+    let uuid = "6b1f0c1e-5a30-4a53-9d6c-0d6f5e3f7a01";
+    let data = json!({ "type": "user", "message": message, "uuid": uuid });
+    program.send(&json!({ "type": "user_message", "data": data })).await;
+    let seen = program.until(|frame| frame["data"]["type"] == "result").await;
+    assert!(seen.iter().any(|frame| frame["data"]["type"] == "command_lifecycle"));
+    program.close().await;
+
+    fixture.browser.click("#connect").await;
+    fixture.connected().await;
+    fixture.shows("agent", "For the program.").await;
+    fixture.say("Another").await;
+    fixture.shows("agent", "For the page.").await;
+    let raw = "document.querySelectorAll('[data-role=other]').length";
+    assert_eq!(fixture.browser.evaluate(raw).await, 0);
+    fixture.end().await;
+}
+
+#[tokio::test]
 async fn token_of_a_link_is_used_and_leaves_the_address() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).argument("--auth-token=token-of-the-page").start();
