@@ -7,7 +7,8 @@
 //! * [`messages_api`], [`reply`]: a scripted Messages API for the real CLI
 //! * [`responses_api`], [`codex_home`]: the same for the real Codex
 //! * [`scripted_agent`]: agents that print given bytes or record their stdin
-//! * [`relay_process`]: the real server, for crates that do not build it
+//! * [`relay_process`]: the real server, for crates that do not build it;
+//!   [`real_cli`]: with the real CLI behind it
 //! * [`fake_relay`]: a server whose every byte the test decides
 //! * `e2b` (behind the feature of that name): a fake of the E2B API
 //!
@@ -23,6 +24,7 @@ pub mod fake_relay;
 mod http_api;
 pub mod messages_api;
 pub mod process;
+pub mod real_cli;
 pub mod relay_process;
 pub mod reply;
 pub mod responses_api;

@@ -3,9 +3,10 @@
 
 use serde_json::json;
 
-use crate::support::claude::{ClaudeFixture, for_both_clis};
 use crate::support::program::{command, run};
 use crate::support::terminal::{CTRL_D, Terminal};
+use claude_relay_testing::for_both_clis;
+use claude_relay_testing::real_cli::CliFixture;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::tools::Cli;
 
@@ -20,11 +21,11 @@ fn touch(file: &str) -> Reply {
     Reply::tool("Bash", json!({ "command": format!("touch {file}"), "description": "x" }))
 }
 
-fn last_request(fixture: &ClaudeFixture) -> String {
+fn last_request(fixture: &CliFixture) -> String {
     fixture.api.turns().last().expect("a request").body.to_string()
 }
 
-async fn chat(fixture: &ClaudeFixture, more: &[&str]) -> Terminal {
+async fn chat(fixture: &CliFixture, more: &[&str]) -> Terminal {
     let arguments = [&["chat", "--no-history"], more].concat();
     let mut terminal = Terminal::start(&fixture.relay.url, &arguments, true);
     terminal.shows("> ").await;
@@ -40,7 +41,7 @@ async fn say(terminal: &mut Terminal, text: &str, answer: &str) -> String {
 }
 
 async fn tools_are_decided_about_by_hand(cli: Cli) {
-    let fixture = ClaudeFixture::start(cli, "ask").await;
+    let fixture = CliFixture::start(cli, "ask").await;
     let made = |file: &str| fixture.relay.workspace().join(file);
     let mut terminal = chat(&fixture, &["--interactive-approvals"]).await;
 
@@ -86,7 +87,7 @@ async fn tools_are_decided_about_by_hand(cli: Cli) {
 }
 
 async fn without_the_flag_the_answer_is_no_and_names_it(cli: Cli) {
-    let fixture = ClaudeFixture::start(cli, "ask").await;
+    let fixture = CliFixture::start(cli, "ask").await;
     fixture.api.script([touch("made"), Reply::text("Then not.")]);
     let (code, stdout, stderr) = run(command(&fixture.relay.url).arg("Make it")).await;
     assert_eq!((code, stdout.as_str()), (0, "Then not.\n"), "{stderr}");
@@ -97,7 +98,7 @@ async fn without_the_flag_the_answer_is_no_and_names_it(cli: Cli) {
 }
 
 async fn model_and_mode_are_changed(cli: Cli) {
-    let fixture = ClaudeFixture::start(cli, "ask").await;
+    let fixture = CliFixture::start(cli, "ask").await;
     let mut terminal = chat(&fixture, &[]).await;
     fixture.api.script([Reply::text("As you see.")]);
     terminal.types("/model claude-test-model-7\r").await;
@@ -121,7 +122,7 @@ async fn model_and_mode_are_changed(cli: Cli) {
 }
 
 async fn another_conversation_begins(cli: Cli) {
-    let fixture = ClaudeFixture::start(cli, "ask").await;
+    let fixture = CliFixture::start(cli, "ask").await;
     let mut terminal = chat(&fixture, &["--print-session-id"]).await;
     fixture.api.script([Reply::text("Noted."), Reply::text("Which teapot?")]);
     terminal.types("Remember the teapot\r").await;

@@ -5,65 +5,28 @@ use claude_relay_client::{Client, Decision, ServerMessage, View};
 use serde_json::json;
 
 use crate::support::{client, soon};
-use claude_relay_testing::messages_api::MessagesApi;
-use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::for_both_clis;
+use claude_relay_testing::real_cli::CliFixture;
 use claude_relay_testing::reply::{Gate, Reply};
-use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 
-/// Makes a test of each scenario for each CLI.
-macro_rules! for_both_clis {
-    ($($scenario:ident),* $(,)?) => {
-        mod with_2_1_197 {
-            $(#[tokio::test]
-            async fn $scenario() {
-                super::$scenario(claude_relay_testing::tools::Cli::V2_1_197).await;
-            })*
+/// A client that allows `made.txt` and nothing else.
+async fn connected(fixture: &CliFixture) -> Client {
+    let builder = client(&fixture.relay.url).on_permission(|request| async move {
+        if request.input.get().contains("made.txt") {
+            Decision::allow()
+        } else {
+            Decision::deny("not this one")
         }
-        mod with_2_1_329 {
-            $(#[tokio::test]
-            async fn $scenario() {
-                super::$scenario(claude_relay_testing::tools::Cli::V2_1_329).await;
-            })*
-        }
-    };
-}
-/// A server with one of the CLIs behind it.
-pub(crate) struct CliFixture {
-    pub(crate) relay: RelayProcess,
-    pub(crate) api: MessagesApi,
-    _env: TestEnv,
-}
-
-impl CliFixture {
-    pub(crate) async fn start(cli: Cli, mode: &str) -> Self {
-        let (api, env) = (MessagesApi::start(), TestEnv::new());
-        let environment = env.environment_with(&api);
-        let environment: Vec<_> =
-            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let path = cli.path();
-        let arguments = ["--claude-path", path.to_str().unwrap(), "--mode", mode];
-        let relay = RelayProcess::start(&arguments, &environment).await;
-        Self { relay, api, _env: env }
-    }
-
-    async fn client(&self) -> Client {
-        let builder = client(&self.relay.url).on_permission(|request| async move {
-            if request.input.get().contains("made.txt") {
-                Decision::allow()
-            } else {
-                Decision::deny("not this one")
-            }
-        });
-        let builder = builder.configure(|c| c.include_partial_messages = Some(true));
-        soon(builder.start()).await.unwrap()
-    }
+    });
+    let builder = builder.configure(|c| c.include_partial_messages = Some(true));
+    soon(builder.start()).await.unwrap()
 }
 
 async fn asks_streams_and_goes_on(cli: Cli) {
     let fixture = CliFixture::start(cli, "unrestricted").await;
     fixture.api.script([Reply::text("Hello from the test."), Reply::text("And again.")]);
-    let client = fixture.client().await;
+    let client = connected(&fixture).await;
     let mut turn = soon(client.turn("Hi")).await.unwrap();
     let (mut deltas, mut sessions) = (String::new(), 0);
     while let Some(message) = soon(turn.next()).await {
@@ -94,7 +57,7 @@ async fn interrupts_in_mid_stream(cli: Cli) {
     let fixture = CliFixture::start(cli, "unrestricted").await;
     let gate = Gate::closed();
     fixture.api.script([Reply::gated(&gate, ["one ", "two "]), Reply::text("After.")]);
-    let client = fixture.client().await;
+    let client = connected(&fixture).await;
     let mut turn = soon(client.turn("Hi")).await.unwrap();
     gate.let_through(1);
     loop {
@@ -120,7 +83,7 @@ async fn the_handler_decides_about_tools(cli: Cli) {
         Reply::tool("Bash", json!({ "command": format!("touch {file}"), "description": "make" }))
     };
     fixture.api.script([touch("made.txt"), touch("other.txt"), Reply::text("Done.")]);
-    let client = fixture.client().await;
+    let client = connected(&fixture).await;
     let mut results = Vec::new();
     let mut turn = soon(client.turn("Make files")).await.unwrap();
     while let Some(message) = soon(turn.next()).await {

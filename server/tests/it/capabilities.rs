@@ -1,9 +1,9 @@
 //! Capabilities of a server, and the probes behind them.
 
-use crate::support::cli_fixture::for_both_clis;
 use crate::support::http;
 use crate::support::relay::Launch;
 use crate::support::ws::Client;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;

@@ -1,10 +1,10 @@
 //! The key proxy between the real CLI and its API: the CLI notices nothing,
 //! and its tools find no key.
 
-use crate::support::cli_fixture::for_both_clis;
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::Client;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::reply::{Gate, Message, Reply};
 use claude_relay_testing::test_env::{TEST_KEY, TestEnv};

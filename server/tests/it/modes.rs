@@ -1,7 +1,8 @@
 //! A table of what each mode lets the real CLI do.
 
-use crate::support::cli_fixture::{CliFixture, for_both_clis};
+use crate::support::cli_fixture::CliFixture;
 use crate::support::ws::Turn;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::TURN_WITHOUT_TOOLS;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::tools::Cli;

@@ -1,9 +1,10 @@
 //! The agent asks, the user decides: permission requests of the real CLI in
 //! mode `ask`, from the question to what became of the tool.
 
-use crate::support::cli_fixture::{CliFixture, for_both_clis};
+use crate::support::cli_fixture::CliFixture;
 use crate::support::relay::Launch;
 use crate::support::ws::{Client, Turn};
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::reply::{Message, Reply};
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;

@@ -1,9 +1,10 @@
 //! Control requests of a client: passed on as they are, answered exactly once.
 
-use crate::support::cli_fixture::{CliFixture, for_both_clis};
+use crate::support::cli_fixture::CliFixture;
 use crate::support::http;
 use crate::support::relay::Launch;
 use crate::support::ws::Client;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::process;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::scripted_agent::Recorder;

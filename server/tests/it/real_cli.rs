@@ -3,8 +3,9 @@
 //! Every scenario ends in [`CliFixture::end`]: what the client got is what the CLI
 //! printed, byte for byte, and nothing is left running.
 
-use crate::support::cli_fixture::{CliFixture, for_both_clis};
+use crate::support::cli_fixture::CliFixture;
 use crate::support::ws::Turn;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::Request;
 use claude_relay_testing::reply::{Gate, Message, Reply};
 use claude_relay_testing::tools::Cli;

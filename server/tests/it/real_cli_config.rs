@@ -1,8 +1,9 @@
 //! Configuration of a client reaches the model: read off the requests that
 //! arrive at the Messages API.
 
-use crate::support::cli_fixture::{CliFixture, for_both_clis};
+use crate::support::cli_fixture::CliFixture;
 use crate::support::http;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::Request;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::tools::Cli;

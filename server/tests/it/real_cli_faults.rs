@@ -2,10 +2,11 @@
 //! worst moment. The server lives, says what happened, and the conversation
 //! goes on.
 
-use crate::support::cli_fixture::{CliFixture, for_both_clis};
+use crate::support::cli_fixture::CliFixture;
 use crate::support::http;
 use crate::support::relay::Launch;
 use crate::support::ws::Client;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::reply::{Gate, Message, Reply};
 use claude_relay_testing::test_env::TestEnv;

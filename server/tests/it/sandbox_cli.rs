@@ -1,10 +1,10 @@
 //! The real CLI in the OS sandbox: it works, it is stopped and resumed, and
 //! its tools meet the walls.
 
-use crate::support::cli_fixture::for_both_clis;
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::Client;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::reply::{Gate, Reply};
 use claude_relay_testing::test_env::{TEST_KEY, TestEnv};

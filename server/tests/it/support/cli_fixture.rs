@@ -96,23 +96,3 @@ impl CliFixture {
         (env, api, code)
     }
 }
-
-/// Makes a test of each scenario for each CLI:
-/// `real_cli::v2_1_329::one_turn`.
-macro_rules! for_both_clis {
-    ($($scenario:ident),* $(,)?) => {
-        mod v2_1_329 {
-            $(#[tokio::test]
-            async fn $scenario() {
-                super::$scenario(claude_relay_testing::tools::Cli::V2_1_329).await;
-            })*
-        }
-        mod v2_1_197 {
-            $(#[tokio::test]
-            async fn $scenario() {
-                super::$scenario(claude_relay_testing::tools::Cli::V2_1_197).await;
-            })*
-        }
-    };
-}
-pub(crate) use for_both_clis;

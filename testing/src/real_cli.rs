@@ -1,0 +1,49 @@
+//! A relay with the real Claude Code CLI behind it, which talks to a Messages
+//! API of the tests. `scripts/test --tools` prints where the CLIs are.
+
+use crate::messages_api::MessagesApi;
+use crate::relay_process::RelayProcess;
+use crate::test_env::TestEnv;
+use crate::tools::Cli;
+
+/// Makes a test of each scenario for each pinned CLI.
+#[macro_export]
+macro_rules! for_both_clis {
+    ($($scenario:ident),* $(,)?) => {
+        mod v2_1_329 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario($crate::tools::Cli::V2_1_329).await;
+            })*
+        }
+        mod v2_1_197 {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario($crate::tools::Cli::V2_1_197).await;
+            })*
+        }
+    };
+}
+
+/// A relay with one of the CLIs behind it.
+pub struct CliFixture {
+    /// The relay.
+    pub relay: RelayProcess,
+    /// The API that the CLI asks.
+    pub api: MessagesApi,
+    _env: TestEnv,
+}
+
+impl CliFixture {
+    /// Starts a relay in `mode`.
+    pub async fn start(cli: Cli, mode: &str) -> Self {
+        let (api, env) = (MessagesApi::start(), TestEnv::new());
+        let environment = env.environment_with(&api);
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let path = cli.path();
+        let arguments = ["--claude-path", path.to_str().expect("a path in UTF-8"), "--mode", mode];
+        let relay = RelayProcess::start(&arguments, &environment).await;
+        Self { relay, api, _env: env }
+    }
+}
