@@ -24,6 +24,10 @@ pub(crate) struct AskArgs {
     /// Print the answer once, at its end
     #[arg(long)]
     pub(crate) no_stream: bool,
+    /// End with the answer; without it, and without --interactive-approvals,
+    /// background tasks are waited for
+    #[arg(long)]
+    pub(crate) no_wait: bool,
     /// Also write the answer to this file
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! One question, one answer.
 
+mod background;
 mod out;
 pub(crate) mod prompt;
 mod run;
@@ -104,7 +105,11 @@ pub(crate) async fn ask(
     };
     let saved = out.map_or(Ok(()), |out| out.write(text));
     report(&ended, &args.turn, terminal);
-    let Ended { exit, .. } = ended;
+    let Ended { mut exit, .. } = ended;
+    // Nobody would be asked for the permissions of a background task.
+    if exit.code() == 0 && !args.no_wait && !interactive {
+        exit = background::wait(&client, args.turn.timeout, terminal, &mut signals).await;
+    }
     let exit = leave(&client, server, exit, terminal, &mut signals).await;
     written?;
     saved?;
