@@ -9,7 +9,7 @@ use crate::template::{Copy, CopyFrom, DEFAULT_USER, Template, url_answers};
 pub use crate::template_defaults::{DEFAULT_NAME, PORT, WORKSPACE};
 
 /// Version of the Claude Code CLI in the template.
-pub const CLI_VERSION: &str = "2.1.329";
+pub const CLI_VERSION: &str = "2.1.332";
 /// Version of Rust that compiles the server in the template.
 pub const RUST_VERSION: &str = "1.95";
 /// Debian release of both base images.
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn the_template_holds_a_version_that_is_tested() {
         let pinned = include_str!("../../testing/pinned-tools");
-        let line = format!("@anthropic-ai/claude-code {CLI_VERSION}");
+        let line = format!("npm @anthropic-ai/claude-code {CLI_VERSION} CLAUDE_CLI_NEWEST");
         assert!(pinned.lines().any(|pinned| pinned == line), "{line} is not pinned");
     }
 
@@ -276,8 +276,10 @@ mod tests {
     fn every_program_is_proven_by_a_step_as_the_user_who_runs_it() {
         let template = RelayTemplate::new(ServerFrom::Sources(FileSet::default())).definition();
         let steps: Vec<_> = template.steps().iter().map(crate::template::Step::summary).collect();
-        let proof = "RUN as user: claude --version && claude --version | grep -qwF -e 2.1.329";
-        assert!(steps.iter().any(|step| step == proof), "{steps:#?}");
+        let proof = format!(
+            "RUN as user: claude --version && claude --version | grep -qwF -e {CLI_VERSION}"
+        );
+        assert!(steps.contains(&proof), "{steps:#?}");
         assert!(steps.iter().any(|step| step == "RUN as user: claude-relay-server --version"));
         assert_eq!(
             RelayTemplate::new(ServerFrom::Binary("x".into())).image(),

@@ -10,16 +10,16 @@ use crate::tools::Cli;
 #[macro_export]
 macro_rules! for_both_clis {
     ($($scenario:ident),* $(,)?) => {
-        mod v2_1_329 {
+        mod newest_cli {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario($crate::tools::Cli::V2_1_329).await;
+                super::$scenario($crate::tools::Cli::Newest).await;
             })*
         }
-        mod v2_1_197 {
+        mod oldest_cli {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario($crate::tools::Cli::V2_1_197).await;
+                super::$scenario($crate::tools::Cli::Oldest).await;
             })*
         }
     };

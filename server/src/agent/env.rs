@@ -35,11 +35,15 @@ pub const REMOVED: [(&str, &str); 21] = [
     ("NOTIFY_SOCKET", "the agent must not report to the service manager for the server"),
 ];
 
+/// Version of the SDK (TypeScript) whose command line and first request are
+/// copied here. The CLI is told it.
+pub const SDK_VERSION: &str = "0.3.332";
+
 /// Variables that the agent always gets, each with the reason. A configured
 /// `env` overrides them.
 pub const SET: [(&str, &str, &str); 3] = [
     ("CLAUDE_CODE_ENTRYPOINT", "sdk-ts", "as the SDK: its frames depend on who calls"),
-    ("CLAUDE_AGENT_SDK_VERSION", "0.3.329", "as the SDK, whose command line is copied here"),
+    ("CLAUDE_AGENT_SDK_VERSION", SDK_VERSION, "as the SDK, whose command line is copied here"),
     ("CLAUDE_CODE_SDK_READS_SESSION_STATE", "1", "as the SDK: asks for session state frames"),
 ];
 
@@ -115,6 +119,11 @@ mod tests {
     use claude_relay_protocol::credentials::{CREDENTIALS, Receiver};
 
     use super::*;
+
+    #[test]
+    fn the_version_that_the_agent_is_told_is_the_pinned_one() {
+        assert_eq!(SDK_VERSION, claude_relay_testing::tools::agent_sdk_version());
+    }
 
     #[test]
     fn credentials_of_e2b_are_removed() {

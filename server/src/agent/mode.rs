@@ -15,8 +15,8 @@
 //!
 //! The agent enforces the mode, so a bug in it is a gap, which the sandbox
 //! covers. Observed in `agentic`: CLI 2.1.197 lists names outside the workspace
-//! (`Glob` with an absolute pattern) but reads nothing there; 2.1.329 refuses
-//! that too.
+//! (`Glob` with an absolute pattern) but reads nothing there; 2.1.329 and later
+//! refuse that too.
 
 mod sub_agents;
 

@@ -189,7 +189,7 @@ async fn the_page_leaves_and_comes_back() {
     let port = relay.address().port();
     relay.stop();
     browser.until("document.body.dataset.connection !== 'connected'").await;
-    let relay = Launch::unrestricted(&env, &Cli::V2_1_329.path(), &api).port(port).start();
+    let relay = Launch::unrestricted(&env, &Cli::Newest.path(), &api).port(port).start();
     let fixture = BrowserFixture { api, relay, browser, env };
     fixture.connected().await;
     fixture.say("Third").await;

@@ -120,21 +120,21 @@ async fn tool_turn(cli: Cli) {
 }
 
 #[tokio::test]
-async fn text_turn_2_1_329() {
-    text_turn(Cli::V2_1_329).await;
+async fn text_turn_with_the_newest_cli() {
+    text_turn(Cli::Newest).await;
 }
 
 #[tokio::test]
-async fn text_turn_2_1_197() {
-    text_turn(Cli::V2_1_197).await;
+async fn text_turn_with_the_oldest_cli() {
+    text_turn(Cli::Oldest).await;
 }
 
 #[tokio::test]
-async fn tool_turn_2_1_329() {
-    tool_turn(Cli::V2_1_329).await;
+async fn tool_turn_with_the_newest_cli() {
+    tool_turn(Cli::Newest).await;
 }
 
 #[tokio::test]
-async fn tool_turn_2_1_197() {
-    tool_turn(Cli::V2_1_197).await;
+async fn tool_turn_with_the_oldest_cli() {
+    tool_turn(Cli::Oldest).await;
 }

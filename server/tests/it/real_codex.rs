@@ -235,10 +235,11 @@ async fn another_conversation_begins_in_the_same_process() {
 
 #[tokio::test]
 async fn capabilities_name_both_agents_with_their_versions() {
-    let real = tools::Cli::V2_1_329.path();
-    for (claude, installed, version) in
-        [("no-such-claude".into(), false, Value::Null), (real, true, json!("2.1.329"))]
-    {
+    let real = tools::Cli::Newest.path();
+    for (claude, installed, version) in [
+        ("no-such-claude".into(), false, Value::Null),
+        (real, true, json!(tools::Cli::Newest.version())),
+    ] {
         let mut fixture = CodexFixture::launched("ask", json!({}), |launch, _| {
             launch.argument("--claude-path").argument(claude)
         })
@@ -250,8 +251,9 @@ async fn capabilities_name_both_agents_with_their_versions() {
         for told in [&frame, &health] {
             // The agent is the one that is configured.
             assert_eq!(told["agent"]["provider"], "codex");
-            assert_eq!(told["agent"]["version"], "0.169.0", "{told}");
-            let codex = json!({ "installed": true, "remote": false, "version": "0.169.0" });
+            assert_eq!(told["agent"]["version"], tools::codex_version(), "{told}");
+            let codex =
+                json!({ "installed": true, "remote": false, "version": tools::codex_version() });
             assert_eq!(told["providers"]["codex"], codex);
             assert_eq!(told["providers"]["claude"]["installed"], installed);
             assert_eq!(told["providers"]["claude"]["version"], version);

@@ -240,11 +240,11 @@ async fn with_the_real_cli(cli: Cli) {
 }
 
 #[tokio::test]
-async fn with_the_real_cli_2_1_197() {
-    with_the_real_cli(Cli::V2_1_197).await;
+async fn with_the_oldest_cli() {
+    with_the_real_cli(Cli::Oldest).await;
 }
 
 #[tokio::test]
-async fn with_the_real_cli_2_1_329() {
-    with_the_real_cli(Cli::V2_1_329).await;
+async fn with_the_newest_cli() {
+    with_the_real_cli(Cli::Newest).await;
 }

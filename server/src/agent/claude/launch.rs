@@ -1,5 +1,5 @@
 //! Launch of Claude Code: from the configuration to a command, its environment
-//! and the first request, as the official SDK (TypeScript, 0.3.329) builds
+//! and the first request, as the official SDK (TypeScript, 0.3.332) builds
 //! them.
 //!
 //! Nothing is started here. The file system is used for two purposes: paths are

@@ -185,17 +185,17 @@ macro_rules! matrices {
 }
 
 matrices! {
-    safe_holds_with_the_newest_cli: V2_1_329, "safe";
-    safe_holds_with_the_oldest_cli: V2_1_197, "safe";
-    agentic_holds_with_the_newest_cli: V2_1_329, "agentic";
-    agentic_holds_with_the_oldest_cli: V2_1_197, "agentic";
-    ask_holds_with_the_newest_cli: V2_1_329, "ask";
-    ask_holds_with_the_oldest_cli: V2_1_197, "ask";
+    safe_holds_with_the_newest_cli: Newest, "safe";
+    safe_holds_with_the_oldest_cli: Oldest, "safe";
+    agentic_holds_with_the_newest_cli: Newest, "agentic";
+    agentic_holds_with_the_oldest_cli: Oldest, "agentic";
+    ask_holds_with_the_newest_cli: Newest, "ask";
+    ask_holds_with_the_oldest_cli: Oldest, "ask";
 }
 
 #[test]
 fn every_subtype_of_the_pinned_clis_has_a_decision() {
-    for (cli, at_least) in [(Cli::V2_1_329, 100), (Cli::V2_1_197, 50)] {
+    for (cli, at_least) in [(Cli::Newest, 100), (Cli::Oldest, 50)] {
         let subtypes = subtypes::of(cli);
         assert!(subtypes.len() >= at_least, "{cli:?}: {subtypes:?}");
         let unknown: Vec<_> =
@@ -209,7 +209,7 @@ async fn a_trusted_workspace_acts_and_an_untrusted_one_is_told_of() {
     for (argument, trusted) in [(None, false), (Some("--trust-workspace"), true)] {
         let (env, api, foreign) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
         let places = checkout::lay_out(&env, 1, foreign.url());
-        let launch = Launch::unrestricted(&env, &Cli::V2_1_329.path(), &api).mode("ask");
+        let launch = Launch::unrestricted(&env, &Cli::Newest.path(), &api).mode("ask");
         let launch = argument.into_iter().fold(launch, Launch::argument);
         let relay = launch.start();
         let mut client = Client::connect(relay.address()).await;

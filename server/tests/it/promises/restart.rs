@@ -35,10 +35,10 @@ async fn plan_survives_the_death_of_the_agent(cli: Cli) {
 
 #[tokio::test]
 async fn plan_survives_with_the_newest_cli() {
-    plan_survives_the_death_of_the_agent(Cli::V2_1_329).await;
+    plan_survives_the_death_of_the_agent(Cli::Newest).await;
 }
 
 #[tokio::test]
 async fn plan_survives_with_the_oldest_cli() {
-    plan_survives_the_death_of_the_agent(Cli::V2_1_197).await;
+    plan_survives_the_death_of_the_agent(Cli::Oldest).await;
 }

@@ -35,7 +35,7 @@ impl BrowserFixture {
     /// The same with a say in how the server is started.
     pub(crate) async fn launched(adjust: impl FnOnce(Launch) -> Launch) -> Self {
         let (env, api) = (TestEnv::new(), MessagesApi::start());
-        let relay = adjust(Launch::unrestricted(&env, &Cli::V2_1_329.path(), &api)).start();
+        let relay = adjust(Launch::unrestricted(&env, &Cli::Newest.path(), &api)).start();
         let config = json!({ "includePartialMessages": true }).to_string();
         assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
         let browser = Browser::start(&env).await;
