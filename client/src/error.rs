@@ -45,6 +45,18 @@ pub enum Error {
         /// The system's reason.
         source: Arc<io::Error>,
     },
+    /// No way through the proxy that a variable names, such as `HTTPS_PROXY`.
+    #[error("no way through the proxy {proxy} ({variable}): {reason}")]
+    Proxy {
+        /// The proxy's address, without credentials.
+        proxy: String,
+        /// The variable that names it.
+        variable: &'static str,
+        /// The status of its refusal, if it gave one.
+        status: Option<u16>,
+        /// The reason.
+        reason: String,
+    },
     /// The TLS handshake failed, most often on the certificate.
     #[error("no TLS connection to {address}: {source}")]
     Tls {
@@ -277,6 +289,8 @@ impl Error {
             | Self::Timeout { .. }
             | Self::Unavailable { .. }
             | Self::Lost { .. } => true,
+            // What a proxy refuses by a rule it refuses again.
+            Self::Proxy { status, .. } => status.is_none_or(|status| status >= 500),
             // A certificate that is refused stays refused; a connection that
             // is cut in the middle of the handshake does not.
             Self::Tls { source, .. } => source.kind() != io::ErrorKind::InvalidData,
@@ -319,6 +333,14 @@ mod tests {
         assert!(!Error::Unauthorized { message: String::new() }.is_transient());
         assert!(!Error::TooBig { limit_bytes: 1 }.is_transient());
         assert!(Error::Unavailable { status: 502, message: String::new() }.is_transient());
+        let proxy = |status| Error::Proxy {
+            proxy: String::new(),
+            variable: "HTTPS_PROXY",
+            status,
+            reason: String::new(),
+        };
+        assert!(proxy(None).is_transient() && proxy(Some(503)).is_transient());
+        assert!(!proxy(Some(407)).is_transient() && !proxy(Some(403)).is_transient());
     }
 
     #[test]

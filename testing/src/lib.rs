@@ -10,6 +10,7 @@
 //! * [`relay_process`]: the real server, for crates that do not build it;
 //!   [`real_cli`]: with the real CLI behind it
 //! * [`fake_relay`]: a server whose every byte the test decides
+//! * [`connect_proxy`]: an HTTP proxy that opens tunnels
 //! * `e2b` (behind the feature of that name): a fake of the E2B API
 //!
 //! No crate of the workspace is a dependency of this one, so that each of them
@@ -18,6 +19,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod codex_home;
+pub mod connect_proxy;
 #[cfg(feature = "e2b")]
 pub mod e2b;
 pub mod fake_relay;

@@ -28,6 +28,9 @@ fn hint(error: &Error, args: &ServerArgs) -> Option<String> {
             "Is a server there? Start claude-relay-server, or name its address with --url or CLAUDE_RELAY_URL (now {})",
             args.url
         ),
+        Error::Proxy { variable, .. } => {
+            format!("{variable} names the proxy; NO_PROXY=HOST goes past it")
+        }
         Error::Unauthorized { .. } if has_token => {
             "The token of --token or CLAUDE_RELAY_TOKEN is wrong: it is the server's --auth-token"
                 .to_owned()

@@ -9,6 +9,7 @@ mod codex;
 mod commands;
 mod conversations;
 mod e2b;
+mod proxies;
 mod support;
 mod terminal;
 mod terminal_with_claude;

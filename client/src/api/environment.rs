@@ -1,18 +1,39 @@
 //! The one place of the library that reads the environment.
 
+use crate::net::proxy::{ProxyVariables, Variable};
 use crate::types::Secret;
 
 /// The variables that stand in for settings.
 pub(crate) struct Environment;
 
 impl Environment {
-    /// `ANTHROPIC_API_KEY`; empty counts as unset.
+    /// A variable; empty counts as unset.
     #[allow(
         clippy::disallowed_methods,
         reason = "the client has no settings file; this is its one reader of the environment"
     )]
+    fn variable(name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
     pub(crate) fn anthropic_api_key() -> Option<Secret> {
-        std::env::var("ANTHROPIC_API_KEY").ok().filter(|key| !key.is_empty()).map(Secret::from)
+        Self::variable("ANTHROPIC_API_KEY").map(Secret::from)
+    }
+
+    /// The variables that name a proxy, which are read in upper case and in
+    /// lower case.
+    pub(crate) fn proxies() -> ProxyVariables {
+        let first = |names: [&'static str; 2]| -> Option<Variable> {
+            names.into_iter().find_map(|name| Some((name, Self::variable(name)?)))
+        };
+        // In a CGI program HTTP_PROXY is a header of whoever asks.
+        let is_cgi = Self::variable("REQUEST_METHOD").is_some();
+        ProxyVariables {
+            http: first([if is_cgi { "http_proxy" } else { "HTTP_PROXY" }, "http_proxy"]),
+            https: first(["HTTPS_PROXY", "https_proxy"]),
+            all: first(["ALL_PROXY", "all_proxy"]),
+            no: first(["NO_PROXY", "no_proxy"]).map(|(_, value)| value),
+        }
     }
 
     /// The credential for an agent in a fresh sandbox, which has none of its

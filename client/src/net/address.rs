@@ -67,12 +67,17 @@ impl Address {
 
     /// The value of the `Host` header.
     pub(crate) fn authority(&self) -> String {
-        let host =
-            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match (self.tls, self.port) {
-            (true, 443) | (false, 80) => host,
-            (_, port) => format!("{host}:{port}"),
+            (true, 443) | (false, 80) => bracketed(&self.host),
+            (_, port) => join(&self.host, port),
         }
+    }
+
+    /// Returns true if the server is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.to_ascii_lowercase().ends_with(".localhost")
+            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
     }
 
     /// The path of one of the server's routes, such as `/ws`.
@@ -82,11 +87,18 @@ impl Address {
 
     /// Returns true if all that is sent stays on this machine or is encrypted.
     pub(crate) fn is_private(&self) -> bool {
-        self.tls
-            || self.host.eq_ignore_ascii_case("localhost")
-            || self.host.to_ascii_lowercase().ends_with(".localhost")
-            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+        self.tls || self.is_local()
     }
+}
+
+/// A host as it stands in a URL.
+pub(crate) fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Host and port as they stand in a URL.
+pub(crate) fn join(host: &str, port: u16) -> String {
+    format!("{}:{port}", bracketed(host))
 }
 
 /// A password in an address is not repeated in an error.

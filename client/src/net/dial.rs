@@ -1,4 +1,4 @@
-//! A byte stream to the server: TCP, and TLS over it.
+//! A byte stream to the server: TCP, a tunnel through a proxy, and TLS over it.
 
 use std::io;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::error::Error;
 use crate::net::address::Address;
+use crate::net::proxy::{Proxy, ProxyVariables};
 
 /// The carrier of a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -17,17 +18,24 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 #[derive(Clone)]
 pub(crate) struct Dialer {
     pub(crate) address: Arc<Address>,
+    proxy: Option<Arc<Proxy>>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsConnector>,
 }
 
 impl Dialer {
     /// `roots` are certificates, in PEM, to trust beside the platform's.
-    pub(crate) fn new(address: Address, roots: &[Vec<u8>]) -> Result<Self, Error> {
+    pub(crate) fn new(
+        address: Address,
+        roots: &[Vec<u8>],
+        variables: &ProxyVariables,
+    ) -> Result<Self, Error> {
+        let proxy = variables.proxy_for(&address)?;
+        let needs_tls = address.tls || proxy.as_ref().is_some_and(|proxy| proxy.tls);
         #[cfg(feature = "tls")]
-        let tls = if address.tls { Some(connector(roots)?) } else { None };
+        let tls = if needs_tls { Some(connector(roots)?) } else { None };
         #[cfg(not(feature = "tls"))]
-        if address.tls {
+        if needs_tls {
             let _ = roots;
             return Err(Error::Address {
                 url: address.to_string(),
@@ -36,6 +44,7 @@ impl Dialer {
         }
         Ok(Self {
             address: Arc::new(address),
+            proxy: proxy.map(Arc::new),
             #[cfg(feature = "tls")]
             tls,
         })
@@ -43,30 +52,53 @@ impl Dialer {
 
     /// Connects. The caller bounds the time.
     pub(crate) async fn dial(&self) -> Result<Box<dyn Stream>, Error> {
-        let Address { host, port, .. } = &*self.address;
-        let failed = |source: io::Error| Error::Connect {
-            address: self.address.authority(),
-            source: Arc::new(source),
-        };
-        let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
-        // Messages are small and answers are waited for.
-        tcp.set_nodelay(true).map_err(failed)?;
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            let failed = |source: io::Error| Error::Tls {
-                address: self.address.authority(),
+        let address = &*self.address;
+        let stream = match &self.proxy {
+            Some(proxy) => self.tunnel(proxy).await?,
+            None => tcp(&address.host, address.port).await.map_err(|source| Error::Connect {
+                address: address.authority(),
                 source: Arc::new(source),
-            };
-            let name = host
-                .clone()
-                .try_into()
-                .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-            let stream: tokio_rustls::client::TlsStream<TcpStream> =
-                tls.connect(name, tcp).await.map_err(failed)?;
-            return Ok(Box::new(stream));
+            })?,
+        };
+        if !address.tls {
+            return Ok(stream);
         }
-        Ok(Box::new(tcp))
+        self.encrypt(&address.host, stream)
+            .await
+            .map_err(|source| Error::Tls { address: address.authority(), source: Arc::new(source) })
     }
+
+    /// A stream to the server through the proxy.
+    async fn tunnel(&self, proxy: &Proxy) -> Result<Box<dyn Stream>, Error> {
+        let failed = |error| proxy.unreachable(&error);
+        let mut stream = tcp(&proxy.host, proxy.port).await.map_err(failed)?;
+        if proxy.tls {
+            stream = self.encrypt(&proxy.host, stream).await.map_err(failed)?;
+        }
+        Ok(Box::new(proxy.tunnel(stream, &self.address).await?))
+    }
+
+    /// TLS with `host` over a stream.
+    #[cfg(feature = "tls")]
+    async fn encrypt(&self, host: &str, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+        let Some(tls) = &self.tls else { return Ok(stream) };
+        let name = host.to_owned().try_into();
+        let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(Box::new(tls.connect(name, stream).await?))
+    }
+
+    /// Never needed: [`new`](Self::new) refuses addresses with TLS.
+    #[cfg(not(feature = "tls"))]
+    async fn encrypt(&self, _host: &str, _stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
+    let tcp = TcpStream::connect((host, port)).await?;
+    // Messages are small and answers are waited for.
+    tcp.set_nodelay(true)?;
+    Ok(Box::new(tcp))
 }
 
 #[cfg(feature = "tls")]
@@ -101,4 +133,130 @@ fn connector(extra: &[Vec<u8>]) -> Result<tokio_rustls::TlsConnector, Error> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(tokio_rustls::TlsConnector::from(Arc::new(config)))
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use std::time::Duration;
+
+    use claude_relay_testing::connect_proxy::{ConnectProxy, serve};
+    use claude_relay_testing::fake_relay::{FakeRelay, Peer};
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    use super::*;
+
+    /// A server's end of TLS for `host`, and its certificate.
+    fn acceptor(host: &str) -> (TlsAcceptor, Vec<u8>) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed([host.to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        (TlsAcceptor::from(Arc::new(config)), cert.pem().into_bytes())
+    }
+
+    /// Says `hello` to everybody, over TLS if there is an acceptor.
+    async fn server(tls: Option<TlsAcceptor>) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                let sent = match &tls {
+                    Some(tls) => match tls.accept(tcp).await {
+                        Ok(mut stream) => stream.write_all(b"hello").await,
+                        Err(error) => Err(error),
+                    },
+                    None => tcp.write_all(b"hello").await,
+                };
+                sent.expect("the client trusts it");
+            }
+        });
+        port
+    }
+
+    /// Dials through a proxy, and reads what the server says.
+    async fn dial(url: &str, roots: &[Vec<u8>], proxy: &str) -> Result<String, Error> {
+        let proxy = Some(("ALL_PROXY", proxy.to_owned()));
+        let variables = ProxyVariables { all: proxy, ..ProxyVariables::default() };
+        let dialer = Dialer::new(Address::parse(url)?, roots, &variables)?;
+        let dial = async {
+            let mut stream = dialer.dial().await?;
+            let mut said = [0; 5];
+            stream.read_exact(&mut said).await.map_err(Error::lost)?;
+            Ok(String::from_utf8_lossy(&said).into_owned())
+        };
+        tokio::time::timeout(Duration::from_secs(30), dial).await.expect("it hangs")
+    }
+
+    #[tokio::test]
+    async fn a_server_is_reached_through_a_proxy_with_and_without_tls() {
+        let (tls, certificate) = acceptor("relay.invalid");
+        for (url, tls) in
+            [("https://relay.invalid:8443", Some(tls)), ("http://relay.invalid:8443", None)]
+        {
+            let proxy = ConnectProxy::start(server(tls).await, Some("Basic dTpwQHNz")).await;
+            let address = format!("http://u:p%40ss@127.0.0.1:{}", proxy.port);
+            let said = dial(url, std::slice::from_ref(&certificate), &address).await.unwrap();
+            assert_eq!(said, "hello");
+            let [request] = &proxy.requests()[..] else { panic!("one request") };
+            assert_eq!(request.path, "relay.invalid:8443");
+            assert_eq!(request.header("host"), Some("relay.invalid:8443"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_may_itself_want_tls() {
+        let (proxy_tls, proxy_certificate) = acceptor("localhost");
+        let (server_tls, server_certificate) = acceptor("relay.invalid");
+        let to = server(Some(server_tls)).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                if let Ok(stream) = proxy_tls.accept(tcp).await {
+                    serve(Peer { stream }, to, None, |_| {}).await;
+                }
+            }
+        });
+        let roots = [proxy_certificate, server_certificate.clone()];
+        assert_eq!(dial("wss://relay.invalid", &roots, &proxy).await.unwrap(), "hello");
+        let error = dial("wss://relay.invalid", &[server_certificate], &proxy).await.unwrap_err();
+        assert!(matches!(error, Error::Proxy { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_opens_no_tunnel_is_told() {
+        let wants_user = ConnectProxy::start(1, Some("Basic eDp5")).await;
+        let gone = ConnectProxy::start(1, None).await;
+        let no_proxy =
+            FakeRelay::start(|_, _, mut peer| async move { peer.raw("what?\r\n").await });
+        let (no_proxy, refuses) = (no_proxy.await, ConnectProxy::start(1, None).await);
+        let closed = gone.port;
+        drop(gone);
+        for (proxy, reason) in [
+            (format!("http://127.0.0.1:{}", wants_user.port), "wants a user and a password (407)"),
+            (format!("http://a:b@127.0.0.1:{}", wants_user.port), "refuses the user and password"),
+            (format!("http://127.0.0.1:{}", refuses.port), "answers 502 Bad Gateway to CONNECT"),
+            (no_proxy.url.clone(), "invalid HTTP"),
+        ] {
+            let error = dial("https://relay.invalid", &[], &proxy).await.unwrap_err();
+            let told = error.to_string();
+            assert!(told.contains(reason) && told.contains("ALL_PROXY"), "{proxy}: {told}");
+            assert!(!told.contains("a:b"), "{told}");
+        }
+        let proxy = format!("http://127.0.0.1:{closed}");
+        let error = dial("https://relay.invalid", &[], &proxy).await.unwrap_err();
+        assert!(matches!(error, Error::Proxy { .. }), "{error:?}");
+        assert!(error.is_transient(), "{error:?}");
+    }
 }

@@ -1,9 +1,10 @@
-//! The network below the driver: addresses, dialling, HTTP routes, WebSocket
-//! frames.
+//! The network below the driver: addresses, dialling, proxies, HTTP routes,
+//! WebSocket frames.
 
 pub(crate) mod address;
 pub(crate) mod dial;
 pub(crate) mod http;
+pub(crate) mod proxy;
 pub(crate) mod routes;
 pub(crate) mod socket;
 

@@ -175,7 +175,7 @@ impl ClientBuilder {
             let (name, value) = http::header(name, value)?;
             headers.append(name, value);
         }
-        let dialer = Dialer::new(address, &self.roots)?;
+        let dialer = Dialer::new(address, &self.roots, &Environment::proxies())?;
         let mut http = Http { dialer, headers, limit: self.options.connect_timeout };
         if let Some(token) = &self.token {
             http.set_token(token.expose())?;
