@@ -15,6 +15,9 @@ pub const BASE_URL: &str = "ANTHROPIC_BASE_URL";
 /// API, one `Name: value` per line.
 pub const CUSTOM_HEADERS: &str = "ANTHROPIC_CUSTOM_HEADERS";
 
+/// Variable of the address of OpenAI's API.
+pub const OPENAI_BASE_URL: &str = "OPENAI_BASE_URL";
+
 /// Variable of the key of E2B's API.
 pub const E2B_API_KEY: &str = "E2B_API_KEY";
 
@@ -111,6 +114,11 @@ pub fn by_variable(name: &str) -> Option<&'static Credential> {
 /// Credentials with which the agent logs in to the Messages API.
 pub fn logins() -> impl Iterator<Item = &'static Credential> {
     CREDENTIALS.iter().filter(|credential| credential.is_login())
+}
+
+/// Credentials with which Codex logs in to OpenAI's API.
+pub fn openai_logins() -> impl Iterator<Item = &'static Credential> {
+    CREDENTIALS.iter().filter(|credential| credential.receiver == Receiver::OpenAi)
 }
 
 impl Credential {

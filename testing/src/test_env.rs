@@ -24,9 +24,18 @@ impl Default for TestEnv {
 impl TestEnv {
     /// Makes the directories.
     pub fn new() -> Self {
-        let root =
-            tempfile::Builder::new().prefix("relay-test-").tempdir().expect("a temp directory");
-        let env = Self { root };
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Makes them outside of the directory for temporary files, which is a
+    /// private one inside a sandbox.
+    pub fn outside_of_tmp() -> Self {
+        Self::below(Path::new("/var/tmp"))
+    }
+
+    fn below(directory: &Path) -> Self {
+        let root = tempfile::Builder::new().prefix("relay-test-").tempdir_in(directory);
+        let env = Self { root: root.expect("a temp directory") };
         for directory in [env.home(), env.workspace(), env.config()] {
             std::fs::create_dir(&directory).expect("a directory in a fresh temp directory");
         }

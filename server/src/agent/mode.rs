@@ -33,7 +33,8 @@ pub const AGENTIC_TOOLS: [&str; 5] = ["Read", "Write", "Edit", "Glob", "Grep"];
 /// The files of a workspace that configure an agent or this server, as patterns
 /// below any directory: what stands in them acts later, with more rights than
 /// whoever wrote it had.
-pub const GUARDED_FILES: [&str; 5] = [".claude/**", ".codex/**", ".git/**", ".mcp.json", ".env"];
+pub const GUARDED_FILES: [&str; 6] =
+    [".agents/**", ".claude/**", ".codex/**", ".git/**", ".mcp.json", ".env"];
 
 /// Fields that the relay passes on without looking into them and that change
 /// no right. A new one is refused below `unrestricted` until it stands here.

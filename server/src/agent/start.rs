@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
+use claude_relay_protocol::credentials;
 
 use super::claude::launch::{LaunchError, LaunchSettings};
 use super::claude::text::Messages;
@@ -15,7 +16,9 @@ use super::claude::version::Version;
 use super::command::{self, ArgumentError};
 use super::workspace::WorkspaceError;
 use super::{DEMO_AGENT, Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
+use crate::isolation::key_proxy::api::Api;
 use crate::isolation::key_proxy::credentials::SubstituteError;
+use crate::isolation::sandbox::state::{self, AgentState};
 use crate::isolation::sandbox::{self, WrapError};
 use crate::process::{Channel, Process, SpawnSpec};
 use crate::runtime::Runtime;
@@ -64,12 +67,16 @@ pub enum StartError {
     /// The command cannot run in the sandbox.
     #[error("the agent cannot run in the sandbox: {0}")]
     Sandbox(#[from] WrapError),
-    /// Codex was configured together with an option that supports only Claude
-    /// Code.
+    /// Codex runs on another machine, where the option does not reach it.
     #[error(
-        "Codex would run outside of what {0} promises, which knows Claude Code alone: configure provider \"claude\", or start the server without it"
+        "Codex runs elsewhere ({url}), outside of what {option} promises: configure provider \"claude\", or start the server without it"
     )]
-    Codex(&'static str),
+    Elsewhere {
+        /// The option.
+        option: &'static str,
+        /// The address of Codex.
+        url: String,
+    },
     /// The credentials cannot be substituted.
     #[error(transparent)]
     Credentials(#[from] SubstituteError),
@@ -184,25 +191,44 @@ fn start_codex(
     run: u64,
 ) -> Result<Started, StartError> {
     let settings = &runtime.settings;
-    if runtime.sandbox.is_active() {
-        return Err(StartError::Codex("--sandbox"));
-    }
-    if settings.key_proxy {
-        return Err(StartError::Codex("--key-proxy"));
+    if let Some(url) = &settings.codex_url {
+        let elsewhere = |option| StartError::Elsewhere { option, url: url.to_string() };
+        if runtime.sandbox.is_active() {
+            return Err(elsewhere("--sandbox"));
+        }
+        if runtime.key_proxy.is_some() {
+            return Err(elsewhere("--key-proxy"));
+        }
     }
     settings.mode.check(config)?;
-    let cwd = codex::launch::directory(config, settings)?;
-    let setup = codex::launch::setup(config, settings, &cwd, resume, run);
+    let location = codex::location::location(config, settings, runtime.sandbox.is_active())?;
+    let setup = codex::launch::setup(config, settings, &location, resume, run);
     let process = match &settings.codex_url {
         Some(url) => codex::remote::connect(url.clone(), settings.codex_token.clone()),
         None => {
             let (program, mut args) = command::program(&settings.codex_path);
-            args.extend(codex::launch::arguments());
-            let env = codex::launch::variables(config, &settings.environment);
+            let mut env = codex::launch::variables(config, &settings.environment);
+            if let Some(proxy) = &runtime.key_proxy {
+                env = proxy.substitute(env, Api::Responses)?;
+                args.extend(codex::launch::proxied(&env));
+            }
+            args.extend(codex::launch::arguments(settings.workspace_is_trusted(), &location));
             command::check(&args, &env)?;
-            let program = program.into();
-            let channel = channel(settings);
-            Process::spawn(SpawnSpec { program, args, env, cwd, scratch: None, channel })?
+            let spec = SpawnSpec {
+                program: program.into(),
+                args,
+                env,
+                cwd: location.cwd,
+                scratch: None,
+                placeholders: Vec::new(),
+                channel: channel(settings),
+            };
+            // Codex's own guard of these files is within its own sandbox.
+            let guarded: &[&str] = match settings.mode {
+                mode::Mode::Agentic => &mode::GUARDED_FILES,
+                _ => &[],
+            };
+            Process::spawn(wrap_in_sandbox(runtime, spec, &state::CODEX, guarded)?)?
         }
     };
     let (codex, first) = codex::Codex::new(setup, Instant::now());
@@ -231,7 +257,15 @@ fn start_claude(
     }
     let env = match &runtime.key_proxy {
         // The built-in agent needs no credential.
-        Some(proxy) if !settings.demo => proxy.substitute(launch.env)?,
+        Some(proxy) if !settings.demo => {
+            // The key of the other agent is nothing for this one's tools.
+            let is_others = |entry: &(OsString, OsString)| {
+                credentials::openai_logins().any(|row| entry.0 == row.variable)
+                    && settings.environment.contains(entry)
+            };
+            let env = launch.env.into_iter().filter(|entry| !is_others(entry)).collect();
+            proxy.substitute(env, Api::Messages)?
+        }
         _ => launch.env,
     };
     let spec = SpawnSpec {
@@ -240,10 +274,11 @@ fn start_claude(
         env,
         cwd: launch.cwd,
         scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
+        placeholders: Vec::new(),
         channel: channel(settings),
     };
     Ok(Started {
-        process: Process::spawn(wrap_in_sandbox(runtime, spec)?)?,
+        process: Process::spawn(wrap_in_sandbox(runtime, spec, &state::CLAUDE, &[])?)?,
         dialect: Dialect::Claude(Messages::new(settings.mode, version)),
         first: claude::initialize(&launch.initialize),
         resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
@@ -260,7 +295,12 @@ fn channel(settings: &Settings) -> Channel {
 }
 
 /// Returns `spec` in the sandbox, if there is one.
-fn wrap_in_sandbox(runtime: &Runtime, mut spec: SpawnSpec) -> Result<SpawnSpec, StartError> {
+fn wrap_in_sandbox(
+    runtime: &Runtime,
+    mut spec: SpawnSpec,
+    state: &'static AgentState,
+    guarded: &[&str],
+) -> Result<SpawnSpec, StartError> {
     let settings = &runtime.settings;
     if !runtime.sandbox.is_active() {
         return Ok(spec);
@@ -273,8 +313,13 @@ fn wrap_in_sandbox(runtime: &Runtime, mut spec: SpawnSpec) -> Result<SpawnSpec, 
         workspace: &settings.workspace,
         writable: settings.mode != mode::Mode::Safe,
         environment: &settings.environment,
+        state,
+        guarded,
     };
     runtime.sandbox.wrap(spec, &context).map_err(|error| match error {
+        WrapError::Program(program) if *state == state::CODEX => {
+            StartError::MissingCodex { program }
+        }
         WrapError::Program(program) if settings.claude().is_none() && !settings.demo => {
             StartError::Missing { program }
         }

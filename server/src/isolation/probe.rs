@@ -47,7 +47,8 @@ pub fn command(
     env: Vec<(OsString, OsString)>,
 ) -> SpawnSpec {
     let cwd = PathBuf::from("/");
-    SpawnSpec { program, args, env, cwd, scratch: None, channel: Channel::Pipes }
+    let (scratch, placeholders) = (None, Vec::new());
+    SpawnSpec { program, args, env, cwd, scratch, placeholders, channel: Channel::Pipes }
 }
 
 /// Runs a command for at most `time_limit`.

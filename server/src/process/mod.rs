@@ -12,6 +12,7 @@ pub mod signals;
 
 mod channel;
 mod escalation;
+mod placeholder;
 mod stderr;
 mod stdin;
 mod stdout;
@@ -38,6 +39,7 @@ use crate::supervisor::fd_passing::Stdio;
 use lines::Block;
 
 pub use channel::Channel;
+pub use placeholder::Placeholder;
 pub use stdin::Input;
 
 /// Requested capacity of the agent's stdout and stderr pipes, which is the
@@ -67,6 +69,8 @@ pub struct SpawnSpec {
     pub cwd: PathBuf,
     /// Temporary file that is removed with the process.
     pub scratch: Option<tempfile::TempPath>,
+    /// What keeps files from being made while the process runs.
+    pub placeholders: Vec<Placeholder>,
     /// How its stdin and stdout are made.
     pub channel: Channel,
 }
@@ -158,6 +162,7 @@ pub struct Process {
     commands: mpsc::Sender<ProcessCommand>,
     _tasks: JoinSet<()>,
     _scratch: Option<tempfile::TempPath>,
+    _placeholders: Vec<Placeholder>,
 }
 
 impl Process {
@@ -218,6 +223,7 @@ impl Process {
             commands,
             _tasks: tasks,
             _scratch: spec.scratch,
+            _placeholders: spec.placeholders,
         })
     }
 
@@ -238,7 +244,15 @@ impl Process {
             output: output_to,
             events: events_to,
         }));
-        Self { output, events, stdin: Some(stdin), commands, _tasks: tasks, _scratch: None }
+        Self {
+            output,
+            events,
+            stdin: Some(stdin),
+            commands,
+            _tasks: tasks,
+            _scratch: None,
+            _placeholders: Vec::new(),
+        }
     }
 
     /// Stops the process: closes its stdin after the lines already sent, and

@@ -19,7 +19,7 @@ use crate::agent::command;
 use crate::agent::describe::{self, Versions};
 use crate::isolation::probe;
 use crate::isolation::sandbox::option::SandboxOption;
-use crate::isolation::sandbox::{self, SandboxContext};
+use crate::isolation::sandbox::{self, SandboxContext, state};
 use crate::process::ExitReason;
 use crate::runtime::Runtime;
 
@@ -125,6 +125,9 @@ pub(super) async fn version(
         workspace: &settings.workspace,
         writable: false,
         environment: &settings.environment,
+        // Of the state nothing is needed.
+        state: &state::CLAUDE,
+        guarded: &[],
     };
     let command = runtime
         .sandbox

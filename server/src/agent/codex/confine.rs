@@ -67,11 +67,11 @@ pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
         // The feature switch does not apply to models that bring their own
         // sub-agents.
         set("agents.enabled", json!(false));
+        set("skills.include_instructions", json!(false));
     }
     match mode {
         Mode::Safe => {
             set("orchestrator.skills.enabled", json!(false));
-            set("skills.include_instructions", json!(false));
             set("tools.experimental_request_user_input.enabled", json!(false));
             set("tools.update_plan.enabled", json!(false));
         }
@@ -83,6 +83,44 @@ pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
         Mode::Ask | Mode::Unrestricted => {}
     }
     overrides
+}
+
+/// The skills of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skills {
+    /// All that Codex finds.
+    All,
+    /// Those of the workspace do not load.
+    Own,
+    /// None: a message could call one by its name.
+    None,
+}
+
+impl Skills {
+    /// Returns the skills in `mode`.
+    pub(super) fn of(mode: Mode, is_trusted: bool) -> Self {
+        match mode {
+            mode if is_narrow(mode) => Self::None,
+            _ if is_trusted => Self::All,
+            _ => Self::Own,
+        }
+    }
+}
+
+/// Disables the skills that do not load, each by its path. `read` is the result
+/// of `skills/list`. Returns `None` if it is not a list.
+pub(super) fn without_skills(read: &RawValue, skills: Skills) -> Option<Value> {
+    let read: Value = serde_json::from_str(read.get()).ok()?;
+    let mut off = Vec::new();
+    for directory in read["data"].as_array()? {
+        for skill in directory["skills"].as_array()? {
+            let is_own = matches!(skill["scope"].as_str(), Some("user" | "system" | "admin"));
+            if skills == Skills::None || !is_own {
+                off.push(json!({ "path": skill["path"].as_str()?, "enabled": false }));
+            }
+        }
+    }
+    Some(off.into())
 }
 
 /// Returns true if the model has an environment for commands and file changes.
@@ -119,6 +157,30 @@ mod tests {
             let feature = format!("features.{feature}");
             assert_eq!((&safe[&feature], &agentic[&feature]), (&json!(false), &json!(false)));
         }
+    }
+
+    #[test]
+    fn skills_are_turned_off_by_path() {
+        let list = r#"{"data":[{"cwd":"/w","errors":[],"skills":[
+            {"name":"a","path":"/w/.codex/skills/a/SKILL.md","scope":"repo"},
+            {"name":"b","path":"/h/.codex/skills/b/SKILL.md","scope":"user"},
+            {"name":"c","path":"/x/SKILL.md","scope":"not known here"}]}]}"#;
+        let off = |list: &str, skills| {
+            let list = RawValue::from_string(list.to_owned()).unwrap();
+            without_skills(&list, skills).map(|off| {
+                let off = off.as_array().cloned().unwrap();
+                assert!(off.iter().all(|skill| skill["enabled"] == false));
+                off.iter().map(|skill| skill["path"].as_str().unwrap().len()).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(off(list, Skills::None).unwrap().len(), 3);
+        assert_eq!(off(list, Skills::Own), Some(vec![28, 11]));
+        for no_answer in ["{}", r#"{"data":[{}]}"#, r#"{"data":[{"skills":[{"scope":"repo"}]}]}"#] {
+            assert_eq!(off(no_answer, Skills::Own), None, "{no_answer}");
+        }
+        assert_eq!(Skills::of(Mode::Safe, true), Skills::None);
+        assert_eq!(Skills::of(Mode::Ask, false), Skills::Own);
+        assert_eq!(Skills::of(Mode::Ask, true), Skills::All);
     }
 
     #[test]

@@ -2,19 +2,21 @@
 //! its environment and the parameters of a thread.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
 use std::time::Duration;
 
 use claude_relay_protocol::config::{QueryConfig, SystemPrompt};
+use claude_relay_protocol::credentials::{self, OPENAI_BASE_URL};
 use claude_relay_protocol::json::{entries, fields, string};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::confine;
+use super::confine::{self, Skills};
+use super::fence::{self, PROFILE};
+use super::instructions;
+use super::location::Location;
 use super::policy::{Policy, policy};
 use crate::agent::env;
 use crate::agent::mode::Mode;
-use crate::agent::workspace::{self, WorkspaceError};
 use crate::settings::Settings;
 
 /// Patterns of variables that look like secrets, in Codex's syntax. The
@@ -25,6 +27,9 @@ const SECRET_PATTERNS: [&str; 6] =
 
 /// Prefixes of variables that are only for Claude Code.
 const FOREIGN_PREFIXES: [&str; 3] = ["ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_AGENT_"];
+
+/// Name of the model provider that is the key proxy.
+const PROXY_PROVIDER: &str = "relay-key-proxy";
 
 /// Parameters of a run of the dialect.
 #[derive(Debug)]
@@ -41,6 +46,10 @@ pub struct Setup {
     pub mode: Mode,
     /// Approval and sandbox policy.
     pub policy: Policy,
+    /// Permission profile in place of the sandbox mode `workspace-write`.
+    pub profile: Option<Value>,
+    /// The skills that load.
+    pub skills: Skills,
     /// True if every approval request is denied without asking the client.
     pub denies_all: bool,
     /// Maximum time for retries of the model's API.
@@ -50,23 +59,37 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Returns the permission profile that is in effect.
+    fn profile(&self) -> Option<&Value> {
+        self.profile.as_ref().filter(|_| self.policy.is_workspace_write())
+    }
+
     /// Returns the parameters of `thread/start`, which are also those of
     /// `thread/resume` with an id.
     pub(super) fn opening(&self) -> Map<String, Value> {
         let mut params = self.thread.clone();
         params.insert("approvalPolicy".into(), json!(self.policy.approval));
         // Also on resume, because a thread does not store its sandbox.
-        params.insert("sandbox".into(), json!(self.policy.sandbox));
+        match self.profile() {
+            Some(_) => params.insert("permissions".into(), json!(PROFILE)),
+            None => params.insert("sandbox".into(), json!(self.policy.sandbox)),
+        };
+        if let Some(profile) = &self.profile {
+            // Also when it is not in effect, for a turn that changes to it.
+            let overrides = params.entry("config").or_insert_with(|| json!({}));
+            overrides["permissions"] = profile.clone();
+        }
         params
     }
 
     /// Returns the policy as parameters of a turn. It applies from that turn
     /// on.
     pub(super) fn policy_params(&self) -> [(String, Value); 2] {
-        [
-            ("approvalPolicy".into(), json!(self.policy.approval)),
-            ("sandboxPolicy".into(), json!({ "type": self.policy.sandbox_type() })),
-        ]
+        let files = match self.profile() {
+            Some(_) => ("permissions".into(), json!(PROFILE)),
+            None => ("sandboxPolicy".into(), json!({ "type": self.policy.sandbox_type() })),
+        };
+        [("approvalPolicy".into(), json!(self.policy.approval)), files]
     }
 
     /// Returns true if a thread has the policy that was requested.
@@ -76,53 +99,72 @@ impl Setup {
         sandbox: Option<&RawValue>,
     ) -> bool {
         let kind = sandbox.and_then(|sandbox| fields(sandbox.get(), ["type"]).ok()?[0]);
+        let kind = kind.and_then(string);
+        let requested = match self.profile() {
+            Some(profile) => fence::reported_type(profile),
+            None => self.policy.sandbox_type(),
+        };
         approval.and_then(string).as_deref() == Some(self.policy.approval)
-            && kind.and_then(string).as_deref() == Some(self.policy.sandbox_type())
+            && kind.as_deref() == Some(requested)
     }
 }
 
-/// Builds the parameters of a run for `config` in `cwd`.
+/// Builds the parameters of a run for `config` in `location`.
 pub(in crate::agent) fn setup(
     config: &QueryConfig,
     settings: &Settings,
-    cwd: &Path,
+    location: &Location,
     resume: Option<&str>,
     run: u64,
 ) -> Setup {
+    let is_trusted = settings.workspace_is_trusted();
     Setup {
         run,
         resume: resume.map(str::to_owned).or_else(|| config.resume.clone()),
-        thread: thread(config, settings.mode, cwd),
+        thread: thread(config, settings.mode, is_trusted, location),
         turn: turn(config, settings.mode),
         mode: settings.mode,
         policy: policy(settings.mode, config.permission_mode),
+        profile: fence::profile(settings.mode, &location.fence),
+        skills: Skills::of(settings.mode, is_trusted),
         denies_all: confine::is_narrow(settings.mode),
         retry_limit: settings.codex_retry_limit,
         is_remote: settings.codex_url.is_some(),
     }
 }
 
-fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
+fn thread(
+    config: &QueryConfig,
+    mode: Mode,
+    is_trusted: bool,
+    location: &Location,
+) -> Map<String, Value> {
     let mut thread = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         thread.extend(value.map(|value| (name.to_owned(), value)));
     };
-    set("cwd", Some(json!(cwd.to_string_lossy())));
+    set("cwd", Some(json!(location.cwd.to_string_lossy())));
     set("model", config.model.as_ref().map(|model| json!(model)));
+    let mut developer = Vec::new();
     match &config.system_prompt {
         None => {}
         Some(SystemPrompt::Text(text)) => set("baseInstructions", Some(json!(text))),
         Some(SystemPrompt::Blocks(blocks)) => {
             set("baseInstructions", Some(json!(blocks.join("\n\n"))));
         }
-        Some(SystemPrompt::Preset { append, .. }) => {
-            set("developerInstructions", append.as_ref().map(|text| json!(text)));
-        }
+        Some(SystemPrompt::Preset { append, .. }) => developer.extend(append.clone()),
     }
+    if !is_trusted && mode != Mode::Safe {
+        developer.extend(instructions::read(&location.workspace, &location.cwd));
+    }
+    let developer = (!developer.is_empty()).then(|| developer.join("\n\n"));
+    set("developerInstructions", developer.map(Value::from));
     if !confine::has_environment(mode) {
         set("environments", Some(json!([])));
     }
     let mut overrides = confine::overrides(mode);
+    let projects = fence::projects(is_trusted, &location.workspace, &location.cwd);
+    overrides.insert("projects".into(), projects);
     if let Some(effort) = &config.effort {
         overrides.insert("model_reasoning_effort".into(), json!(effort));
     }
@@ -130,7 +172,7 @@ fn thread(config: &QueryConfig, mode: Mode, cwd: &Path) -> Map<String, Value> {
     if !servers.is_empty() {
         overrides.insert("mcp_servers".into(), servers.into());
     }
-    set("config", (!overrides.is_empty()).then(|| overrides.into()));
+    set("config", Some(overrides.into()));
     thread
 }
 
@@ -254,12 +296,35 @@ pub fn ignored(config: &QueryConfig) -> Vec<String> {
     .collect()
 }
 
-/// Returns the arguments of the app-server. They hold nothing of the
-/// configuration, because other users can see the command line.
-pub(in crate::agent) fn arguments() -> Vec<OsString> {
+/// Returns the arguments of the app-server. Of the configuration they hold the
+/// working directory alone, because other users can see the command line.
+pub(in crate::agent) fn arguments(is_trusted: bool, location: &Location) -> Vec<OsString> {
     let secrets = json!(SECRET_PATTERNS);
     let exclude = format!("shell_environment_policy.exclude={secrets}");
-    ["-c", &exclude, "app-server"].map(OsString::from).into()
+    // For what the app-server reads before a thread is opened.
+    let projects = fence::projects(is_trusted, &location.workspace, &location.cwd);
+    let projects = fence::projects_in_toml(&projects);
+    ["-c", &exclude, "-c", &projects, "app-server"].map(OsString::from).into()
+}
+
+/// Returns the arguments that lead all requests to the key proxy in `env`,
+/// whatever provider Codex's own configuration names.
+pub(in crate::agent) fn proxied(env: &[(OsString, OsString)]) -> Vec<OsString> {
+    let value = |name: &str| env.iter().find(|(variable, _)| variable == name);
+    let address = value(OPENAI_BASE_URL).map(|(_, address)| address.to_string_lossy());
+    let keys = credentials::openai_logins().map(|row| row.variable);
+    let provider = json!(PROXY_PROVIDER);
+    let settings = [
+        format!("model_provider={provider}"),
+        format!("model_providers.{PROXY_PROVIDER}.name={provider}"),
+        format!("model_providers.{PROXY_PROVIDER}.base_url={}", json!(address)),
+        format!(
+            "model_providers.{PROXY_PROVIDER}.env_key={}",
+            json!(keys.into_iter().find(|name| value(name).is_some()))
+        ),
+        format!("model_providers.{PROXY_PROVIDER}.wire_api=\"responses\""),
+    ];
+    settings.into_iter().flat_map(|setting| ["-c".into(), setting.into()]).collect()
 }
 
 /// Returns the environment of the app-server, sorted by name.
@@ -283,29 +348,30 @@ pub(in crate::agent) fn variables(
     env.into_iter().collect()
 }
 
-/// Returns the working directory.
-pub(in crate::agent) fn directory(
-    config: &QueryConfig,
-    settings: &Settings,
-) -> Result<std::path::PathBuf, WorkspaceError> {
-    workspace::directory(config.cwd.as_deref(), &settings.workspace)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::codex::fence::Fence;
 
     fn config(text: &str) -> QueryConfig {
         QueryConfig::parse(text.as_bytes(), &QueryConfig::default()).unwrap().config
     }
 
+    fn location() -> Location {
+        Location { workspace: "/w".into(), cwd: "/w".into(), fence: Fence::Own(Vec::new()) }
+    }
+
     fn asked(text: &str, mode: Mode) -> String {
-        Value::from(thread(&config(text), mode, Path::new("/w"))).to_string()
+        let is_trusted = mode == Mode::Unrestricted;
+        Value::from(thread(&config(text), mode, is_trusted, &location())).to_string()
     }
 
     #[test]
     fn the_configuration_becomes_a_thread() {
-        assert_eq!(asked("{}", Mode::Ask), r#"{"cwd":"/w"}"#);
+        assert_eq!(
+            asked("{}", Mode::Ask),
+            r#"{"cwd":"/w","config":{"projects":{"/w":{"trust_level":"untrusted"},"/":{"trust_level":"untrusted"}}}}"#
+        );
         assert_eq!(
             asked(
                 r#"{"model":"m","systemPrompt":"be brief","effort":"low","permissionMode":"plan",
@@ -314,18 +380,14 @@ mod tests {
                                   "c":{"type":"sse","url":"http://h/"}}}"#,
                 Mode::Unrestricted
             ),
-            r#"{"cwd":"/w","model":"m","baseInstructions":"be brief","config":{"model_reasoning_effort":"low","mcp_servers":{"a":{"command":"x","args":["y"],"env":{"K":"v"}},"b":{"url":"http://h/","http_headers":{"H":"v"}}}}}"#
+            r#"{"cwd":"/w","model":"m","baseInstructions":"be brief","config":{"projects":{"/w":{"trust_level":"trusted"}},"model_reasoning_effort":"low","mcp_servers":{"a":{"command":"x","args":["y"],"env":{"K":"v"}},"b":{"url":"http://h/","http_headers":{"H":"v"}}}}}"#
         );
-        assert_eq!(
-            asked(
-                r#"{"systemPrompt":{"type":"preset","preset":"claude_code","append":"more"}}"#,
-                Mode::Safe
-            ),
-            format!(
-                r#"{{"cwd":"/w","developerInstructions":"more","environments":[],"config":{}}}"#,
-                Value::from(confine::overrides(Mode::Safe))
-            )
+        let narrow = asked(
+            r#"{"systemPrompt":{"type":"preset","preset":"claude_code","append":"more"}}"#,
+            Mode::Safe,
         );
+        let expected = r#"{"cwd":"/w","developerInstructions":"more","environments":[],"config":{"#;
+        assert!(narrow.starts_with(expected), "{narrow}");
     }
 
     #[test]
@@ -362,7 +424,7 @@ mod tests {
     #[test]
     fn commands_do_not_inherit_secrets() {
         assert_eq!(
-            arguments()[1],
+            arguments(false, &location())[1],
             r#"shell_environment_policy.exclude=["*KEY*","*TOKEN*","*SECRET*","*PASSWORD*","*PASSWD*","*CREDENTIAL*"]"#
         );
     }

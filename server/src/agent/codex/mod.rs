@@ -18,8 +18,11 @@ mod approval;
 mod changes;
 mod confine;
 mod control;
+pub mod fence;
 mod input;
+mod instructions;
 pub mod launch;
+pub mod location;
 mod opening;
 pub mod policy;
 pub mod remote;
@@ -225,6 +228,9 @@ impl Codex {
         match (request, outcome) {
             (Request::Initialize, outcome) => self.initialized(outcome, now),
             (Request::ReadConfig, outcome) => self.config_read(outcome, now),
+            (Request::ListSkills { resume }, outcome) => {
+                self.skills_listed(outcome, resume, now);
+            }
             (Request::Open { resume }, outcome) => return self.opened(outcome, resume, now),
             (Request::StartTurn, Ok(_)) => self.unconfirmed = None,
             (Request::StartTurn, Err(error)) => {
@@ -296,7 +302,7 @@ impl Codex {
     fn enter_idle(&mut self, now: Instant) {
         if std::mem::take(&mut self.new_conversation) {
             self.phase = Phase::Opening;
-            self.open(None, now);
+            self.begin(None, now);
         } else {
             self.phase = Phase::Idle;
         }

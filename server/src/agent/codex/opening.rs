@@ -8,6 +8,7 @@ use bytes::Bytes;
 use claude_relay_protocol::json::{fields, string};
 use serde_json::{Value, json};
 
+use super::confine::Skills;
 use super::requests::{Outcome, Request, Requests};
 use super::{Codex, Phase, confine, requests};
 use crate::agent::protocol::{ProtocolAction, Route, TurnEvent};
@@ -36,7 +37,7 @@ impl Codex {
         if confine::is_narrow(self.setup.mode) {
             self.read_config(now);
         } else {
-            self.open(self.setup.resume.clone(), now);
+            self.begin(self.setup.resume.clone(), now);
         }
     }
 
@@ -62,14 +63,44 @@ impl Codex {
             Some(servers) => {
                 let overrides = self.setup.thread.entry("config").or_insert_with(|| json!({}));
                 overrides["mcp_servers"] = servers.into();
-                self.open(self.setup.resume.clone(), now);
+                self.begin(self.setup.resume.clone(), now);
             }
             None => self.broken("it returned an invalid configuration".into()),
         }
     }
 
+    /// Begins a conversation, or goes on with the thread of this id. Skills
+    /// load in an untrusted workspace, too, and are switched off first.
+    pub(super) fn begin(&mut self, resume: Option<String>, now: Instant) {
+        if self.setup.skills == Skills::All {
+            return self.open(resume, now);
+        }
+        let cwd = self.setup.thread.get("cwd");
+        let params = json!({ "cwds": cwd.into_iter().collect::<Vec<_>>(), "forceReload": true });
+        let request = Request::ListSkills { resume };
+        let line = self.requests.make(request, "skills/list", &params, now);
+        self.actions.push_back(ProtocolAction::Write(line));
+    }
+
+    /// Handles the response to `skills/list`.
+    pub(super) fn skills_listed(&mut self, outcome: Outcome, resume: Option<String>, now: Instant) {
+        let result = match outcome {
+            Ok(result) => result,
+            // Without their paths, they cannot be disabled.
+            Err(error) => return self.broken(format!("it did not list its skills: {error}")),
+        };
+        match confine::without_skills(&result, self.setup.skills) {
+            Some(skills) => {
+                let overrides = self.setup.thread.entry("config").or_insert_with(|| json!({}));
+                overrides["skills.config"] = skills;
+                self.open(resume, now);
+            }
+            None => self.broken("it returned an invalid list of skills".into()),
+        }
+    }
+
     /// Starts a thread, or resumes the one with this id.
-    pub(super) fn open(&mut self, resume: Option<String>, now: Instant) {
+    fn open(&mut self, resume: Option<String>, now: Instant) {
         let mut params = self.setup.opening();
         let method = match &resume {
             None => "thread/start",
@@ -113,7 +144,7 @@ impl Codex {
             self.broken("it opened a conversation without an id".into());
             return Route::Hidden(TurnEvent::None);
         };
-        if let Some(old) = resumed
+        if let Some(old) = &resumed
             && !self.setup.has_policy(approval, sandbox)
         {
             // Another client has the thread open with its own policy, and
@@ -126,6 +157,12 @@ impl Codex {
                 return Route::Hidden(TurnEvent::None);
             }
             self.next_turn.extend(self.setup.policy_params());
+        } else if resumed.is_none()
+            && confine::is_narrow(self.setup.mode)
+            && !self.setup.has_policy(approval, sandbox)
+        {
+            self.broken("it opened a conversation with other rights than those asked for".into());
+            return Route::Hidden(TurnEvent::None);
         }
         self.thread = string(id).map(Cow::into_owned);
         let is_active = status

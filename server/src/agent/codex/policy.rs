@@ -19,6 +19,11 @@ impl Policy {
         Self { approval, sandbox }
     }
 
+    /// Returns true if commands may write in the workspace.
+    pub(super) fn is_workspace_write(self) -> bool {
+        self.sandbox == "workspace-write"
+    }
+
     /// Returns the type of the `sandboxPolicy` of a turn.
     pub(super) fn sandbox_type(self) -> &'static str {
         match self.sandbox {

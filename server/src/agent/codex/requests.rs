@@ -15,6 +15,10 @@ pub(super) enum Request {
     Initialize,
     /// `config/read`, before a thread is opened with restrictions.
     ReadConfig,
+    /// `skills/list`, before the thread is opened; the one to resume, if any.
+    ListSkills {
+        resume: Option<String>,
+    },
     /// Opening of a thread; the one to resume, if any.
     Open {
         resume: Option<String>,

@@ -13,6 +13,8 @@ fn setup() -> Setup {
         turn: Map::new(),
         mode: crate::agent::mode::Mode::Ask,
         policy: policy::policy(crate::agent::mode::Mode::Ask, None),
+        profile: None,
+        skills: confine::Skills::All,
         denies_all: false,
         retry_limit: Duration::from_secs(120),
         is_remote: false,

@@ -5,13 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use claude_relay_protocol::Secret;
-use claude_relay_protocol::credentials::{BASE_URL, CUSTOM_HEADERS, logins};
+use claude_relay_protocol::credentials::CUSTOM_HEADERS;
 use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, Scheme};
 
-/// Default address of the API.
-const DEFAULT_BASE: &str = "https://api.anthropic.com";
+use super::api::Api;
 
 /// Switches to providers with other APIs.
 const PROVIDERS: [&str; 3] =
@@ -34,9 +33,9 @@ const MIN_SECRET_BYTES: usize = 8;
 pub enum SubstituteError {
     /// There is no credential.
     #[error(
-        "--key-proxy has no credential to keep: set ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN or CLAUDE_CODE_OAUTH_TOKEN, or configure one; a login in the CLI's own files is out of its reach"
+        "--key-proxy has no credential to keep: set {}, or configure one; a login in the agent's own files is out of its reach", .0.names()
     )]
-    NoCredential,
+    NoCredential(Api),
     /// Another provider is selected.
     #[error("--key-proxy knows the Messages API alone: unset {0}, or leave --key-proxy out")]
     Provider(&'static str),
@@ -46,8 +45,8 @@ pub enum SubstituteError {
     )]
     ProxyVariable(&'static str),
     /// The base address is not valid.
-    #[error("--key-proxy: ANTHROPIC_BASE_URL is no http or https address")]
-    Address,
+    #[error("--key-proxy: {0} is no http or https address")]
+    Address(&'static str),
     /// A credential or header has characters that cannot be sent.
     #[error("--key-proxy: {0} holds what no HTTP header can")]
     Header(&'static str),
@@ -64,6 +63,7 @@ pub enum SubstituteError {
 /// `Debug` shows no secret: their `HeaderValue`s are marked sensitive.
 #[derive(Debug)]
 pub struct Upstream {
+    api: Api,
     scheme: Scheme,
     authority: Authority,
     /// Path of the base address, without a trailing slash.
@@ -97,6 +97,7 @@ type Environment = Vec<(OsString, OsString)>;
 /// See [`SubstituteError`].
 pub fn substitute(
     env: Environment,
+    api: Api,
     proxy: &str,
     draw: impl Fn() -> String,
 ) -> Result<(Environment, Upstream), SubstituteError> {
@@ -105,18 +106,21 @@ pub fn substitute(
         found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
     };
     let set = |names: &[&'static str]| names.iter().find(|name| value(name).is_some()).copied();
-    if let Some(provider) = set(&PROVIDERS) {
+    if let Some(provider) = set(&PROVIDERS).filter(|_| api == Api::Messages) {
         return Err(SubstituteError::Provider(provider));
     }
     if let Some(variable) = set(&PROXY_VARIABLES) {
         return Err(SubstituteError::ProxyVariable(variable));
     }
-    let (scheme, authority, prefix) = base(value(BASE_URL))?;
-    let custom = custom_headers(value(CUSTOM_HEADERS))?;
+    let (scheme, authority, prefix) = base(api, value(api.base_variable()))?;
+    let custom = match api {
+        Api::Messages => custom_headers(value(CUSTOM_HEADERS))?,
+        Api::Responses => Vec::new(),
+    };
     let mut substitutions = Vec::new();
     let mut replaced = Vec::new();
     // Each variable keeps its name: the agent behaves differently for each.
-    for name in logins().map(|credential| credential.variable) {
+    for name in api.logins().into_iter().map(|credential| credential.variable) {
         let Some(real) = value(name) else { continue };
         let placeholder = draw();
         replaced.push((real.as_bytes().to_owned(), placeholder.clone()));
@@ -124,15 +128,15 @@ pub fn substitute(
             .push(Substitution::new(placeholder, real).ok_or(SubstituteError::Header(name))?);
     }
     if substitutions.is_empty() {
-        return Err(SubstituteError::NoCredential);
+        return Err(SubstituteError::NoCredential(api));
     }
     let mut env: Environment = env
         .into_iter()
-        .filter(|(name, _)| name != CUSTOM_HEADERS && name != BASE_URL)
+        .filter(|(name, _)| name != CUSTOM_HEADERS && name != api.base_variable())
         .map(|(name, value)| (name, replace_secrets(&replaced, value)))
         .collect();
-    env.push((BASE_URL.into(), proxy.into()));
-    Ok((env, Upstream { scheme, authority, prefix, substitutions, custom }))
+    env.push((api.base_variable().into(), proxy.into()));
+    Ok((env, Upstream { api, scheme, authority, prefix, substitutions, custom }))
 }
 
 /// Replaces the secrets in `value`, which may hold a copy of one.
@@ -157,16 +161,16 @@ fn replace_secrets(secrets: &[(Vec<u8>, String)], value: OsString) -> OsString {
     })
 }
 
-fn base(address: Option<&OsStr>) -> Result<(Scheme, Authority, String), SubstituteError> {
-    let address =
-        address.map_or(Some(DEFAULT_BASE), OsStr::to_str).ok_or(SubstituteError::Address)?;
-    let uri: Uri = address.trim().parse().map_err(|_| SubstituteError::Address)?;
+fn base(api: Api, address: Option<&OsStr>) -> Result<(Scheme, Authority, String), SubstituteError> {
+    let bad = || SubstituteError::Address(api.base_variable());
+    let address = address.map_or(Some(api.default_base()), OsStr::to_str).ok_or_else(bad)?;
+    let uri: Uri = address.trim().parse().map_err(|_| bad())?;
     let parts = uri.into_parts();
     let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-        return Err(SubstituteError::Address);
+        return Err(bad());
     };
     if scheme != Scheme::HTTP && scheme != Scheme::HTTPS || authority.as_str().contains('@') {
-        return Err(SubstituteError::Address);
+        return Err(bad());
     }
     if scheme == Scheme::HTTPS && !cfg!(feature = "tls") {
         return Err(SubstituteError::NoTls);
@@ -204,6 +208,11 @@ impl Substitution {
 }
 
 impl Upstream {
+    /// Returns the API.
+    pub(super) fn api(&self) -> Api {
+        self.api
+    }
+
     /// Replaces the placeholder keys in `headers` by the real credentials.
     ///
     /// # Errors
@@ -257,6 +266,8 @@ impl Upstream {
 
 #[cfg(test)]
 mod tests {
+    use claude_relay_protocol::credentials::BASE_URL;
+
     use super::*;
     use std::cell::Cell;
 
@@ -265,8 +276,15 @@ mod tests {
     }
 
     fn substituted(set: &[(&str, &str)]) -> Result<(Environment, Upstream), SubstituteError> {
+        substituted_for(Api::Messages, set)
+    }
+
+    fn substituted_for(
+        api: Api,
+        set: &[(&str, &str)],
+    ) -> Result<(Environment, Upstream), SubstituteError> {
         let drawn = Cell::new(0);
-        substitute(environment(set), "http://127.0.0.1:9", || {
+        substitute(environment(set), api, "http://127.0.0.1:9", || {
             drawn.set(drawn.get() + 1);
             format!("placeholder-{}", drawn.get())
         })
@@ -299,6 +317,25 @@ mod tests {
         assert_eq!(
             upstream.address("/v1/messages?beta=true").unwrap(),
             "http://gw:8/base/v1/messages?beta=true"
+        );
+    }
+
+    #[test]
+    fn a_key_of_codex_goes_to_openai_alone() {
+        let set = [
+            ("OPENAI_API_KEY", "sk-secret-1"),
+            ("OPENAI_BASE_URL", "http://gw:8/base/v1/"),
+            ("COPY", "sk-secret-1"),
+        ];
+        let (env, upstream) = substituted_for(Api::Responses, &set).unwrap();
+        assert_eq!(
+            text(&env),
+            "OPENAI_API_KEY=placeholder-1;COPY=placeholder-1;OPENAI_BASE_URL=http://127.0.0.1:9;"
+        );
+        assert_eq!(upstream.address("/responses").unwrap(), "http://gw:8/base/v1/responses");
+        assert_eq!(
+            substituted_for(Api::Responses, &[("ANTHROPIC_API_KEY", "key")]).map(|_| ()),
+            Err(SubstituteError::NoCredential(Api::Responses))
         );
     }
 
@@ -340,7 +377,7 @@ mod tests {
         // A build without TLS refuses the default address.
         let base = ("ANTHROPIC_BASE_URL", "http://gateway");
         for (set, expected) in [
-            (&[base, ("ANTHROPIC_API_KEY", "")][..], SubstituteError::NoCredential),
+            (&[base, ("ANTHROPIC_API_KEY", "")][..], SubstituteError::NoCredential(Api::Messages)),
             (
                 &[base, key, ("CLAUDE_CODE_USE_VERTEX", "1")],
                 SubstituteError::Provider("CLAUDE_CODE_USE_VERTEX"),
@@ -349,9 +386,12 @@ mod tests {
                 &[base, key, ("https_proxy", "http://p")],
                 SubstituteError::ProxyVariable("https_proxy"),
             ),
-            (&[key, ("ANTHROPIC_BASE_URL", "api.example.com")], SubstituteError::Address),
-            (&[key, ("ANTHROPIC_BASE_URL", "ftp://h/")], SubstituteError::Address),
-            (&[key, ("ANTHROPIC_BASE_URL", "http://user:pw@h/")], SubstituteError::Address),
+            (&[key, ("ANTHROPIC_BASE_URL", "api.example.com")], SubstituteError::Address(BASE_URL)),
+            (&[key, ("ANTHROPIC_BASE_URL", "ftp://h/")], SubstituteError::Address(BASE_URL)),
+            (
+                &[key, ("ANTHROPIC_BASE_URL", "http://user:pw@h/")],
+                SubstituteError::Address(BASE_URL),
+            ),
             (&[base, ("ANTHROPIC_API_KEY", "a\nb")], SubstituteError::Header("ANTHROPIC_API_KEY")),
             (
                 &[base, key, ("ANTHROPIC_CUSTOM_HEADERS", "no colon")],

@@ -32,9 +32,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_IDLE_CONNECTIONS: usize = 8;
 
-/// Paths that the agent may request: the Messages API.
-const PATHS: [&str; 3] = ["/v1/messages", "/v1/messages/count_tokens", "/v1/models"];
-
 /// Headers that apply to a single connection (hop-by-hop).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
@@ -105,8 +102,8 @@ impl Forwarder {
         if !is_probe && upstream.restore_credentials(&mut head.headers).is_err() {
             return refusal(StatusCode::UNAUTHORIZED, "authentication_error", UNKNOWN_CREDENTIAL);
         }
-        if !is_probe && !PATHS.contains(&head.uri.path()) {
-            let message = "the relay's key proxy serves the Messages API only";
+        if !is_probe && !upstream.api().paths().contains(&head.uri.path()) {
+            let message = "the relay's key proxy serves the requests to a model only";
             return refusal(StatusCode::NOT_FOUND, "not_found_error", message);
         }
         let address = head.uri.path_and_query().and_then(|path| upstream.address(path.as_str()));

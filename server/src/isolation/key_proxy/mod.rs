@@ -5,7 +5,7 @@
 //! this proxy on loopback as its API. The proxy replaces the placeholder key by
 //! the real credential in each request. A new placeholder key is drawn for each
 //! start of the agent; it is valid while that agent runs, and for the Messages
-//! API only.
+//! API only, or for the Responses API where the agent is Codex.
 //!
 //! * [`substitute`](KeyProxy::substitute) replaces the secrets of an
 //!   environment
@@ -15,6 +15,7 @@
 //! Not prevented: a tool that finds the placeholder key can send requests to
 //! the model, at the user's cost, while the agent runs.
 
+pub mod api;
 pub mod credentials;
 pub mod forward;
 
@@ -27,6 +28,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use api::Api;
 use credentials::{SubstituteError, Upstream};
 use forward::Forwarder;
 
@@ -86,9 +88,10 @@ impl KeyProxy {
     pub fn substitute(
         &self,
         env: Vec<(OsString, OsString)>,
+        api: Api,
     ) -> Result<Vec<(OsString, OsString)>, SubstituteError> {
         let (env, upstream) =
-            credentials::substitute(env, &format!("http://{}", self.address), placeholder)?;
+            credentials::substitute(env, api, &format!("http://{}", self.address), placeholder)?;
         // The value is replaced in one step, so it is valid after a panic.
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(upstream));
         Ok(env)

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::MountPlan;
 use super::root::Hidden;
-use super::{MountPlan, STATE_CREDENTIALS, STATE_READABLE, STATE_WRITABLE};
 use crate::isolation::probe;
 use crate::process::ExitReason;
 use crate::supervisor::seccomp;
@@ -92,13 +92,16 @@ pub fn arguments(plan: &MountPlan) -> Vec<OsString> {
         args.private("--tmpfs", home);
     }
     args.mount(if plan.writable { "--bind" } else { "--ro-bind" }, &plan.workspace);
+    for path in &plan.guarded {
+        args.mount("--ro-bind", path);
+    }
     if let Some(state) = &plan.state {
         args.private("--tmpfs", state);
-        for directory in STATE_WRITABLE {
+        for directory in plan.kept.writable {
             args.mount("--bind", &state.join(directory));
         }
-        args.mount("--bind-try", &state.join(STATE_CREDENTIALS));
-        for entry in STATE_READABLE {
+        args.mount("--bind-try", &state.join(plan.kept.login));
+        for entry in plan.kept.readable {
             args.mount("--ro-bind-try", &state.join(entry));
         }
     }
@@ -194,6 +197,7 @@ fn explain(message: &str, kernel: &Kernel) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::CLAUDE;
     use super::*;
 
     fn plan() -> MountPlan {
@@ -203,6 +207,8 @@ mod tests {
             workspace: "/home/u/agent-workspace".into(),
             writable: true,
             home: Some("/home/u".into()),
+            guarded: vec!["/home/u/agent-workspace/.git".into()],
+            kept: &CLAUDE,
             state: Some("/home/u/.claude".into()),
             user_file: Some("/home/u/.claude.json".into()),
             readable: vec!["/home/u/.local/bin".into()],
@@ -229,6 +235,8 @@ mod tests {
         assert!(at(&text, "--proc /proc ") < at(&text, "--ro-bind-try /proc/sys /proc/sys "));
         let home = at(&text, "--tmpfs /home/u ");
         let workspace = at(&text, "--bind /home/u/agent-workspace /home/u/agent-workspace ");
+        let git = "/home/u/agent-workspace/.git";
+        assert!(workspace < at(&text, &format!("--ro-bind {git} {git} ")));
         let state = at(&text, "--tmpfs /home/u/.claude ");
         let sessions = at(&text, "--bind /home/u/.claude/projects /home/u/.claude/projects ");
         let settings = at(&text, "--ro-bind-try /home/u/.claude/settings.json ");
@@ -248,7 +256,7 @@ mod tests {
         let text = text(&MountPlan { writable: false, ..plan() });
         at(&text, "--ro-bind /home/u/agent-workspace /home/u/agent-workspace ");
         let writable: Vec<_> = text.split(' ').filter(|arg| *arg == "--bind").collect();
-        assert_eq!(writable.len(), STATE_WRITABLE.len(), "{text}");
+        assert_eq!(writable.len(), CLAUDE.writable.len(), "{text}");
     }
 
     #[test]

@@ -19,6 +19,7 @@
 pub mod bwrap;
 pub mod option;
 pub mod root;
+pub mod state;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -26,9 +27,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::isolation::program::find_program;
-use crate::process::SpawnSpec;
+use crate::process::{Placeholder, SpawnSpec};
 use option::SandboxOption;
 use root::Hidden;
+use state::AgentState;
 
 /// The sandbox of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -92,6 +94,11 @@ pub struct SandboxContext<'a> {
     /// The server's environment, which names the home. The agent's is not used,
     /// because a client can add to it.
     pub environment: &'a [(OsString, OsString)],
+    /// What the agent keeps.
+    pub state: &'static AgentState,
+    /// Files of the working directory that are read-only, as patterns: `x/**`
+    /// for a directory.
+    pub guarded: &'a [&'a str],
 }
 
 impl SandboxContext<'_> {
@@ -154,7 +161,15 @@ impl Sandbox {
         context: &SandboxContext<'_>,
     ) -> Result<SpawnSpec, WrapError> {
         let Self::Bwrap(bwrap) = self else { return Ok(spec) };
-        let mount_plan = mount_plan(&spec, context)?;
+        let mut mount_plan = mount_plan(&spec, context)?;
+        let mut placeholders = spec.placeholders;
+        for pattern in context.guarded {
+            let path = spec.cwd.join(pattern.trim_end_matches("/**"));
+            let made = Placeholder::make(&path, pattern.ends_with("/**"));
+            let made = made.map_err(|source| WrapError::Path { path: path.clone(), source })?;
+            placeholders.extend(made);
+            mount_plan.guarded.push(path);
+        }
         let mut args = bwrap::arguments(&mount_plan);
         args.push("--".into());
         args.push(mount_plan.program.into());
@@ -165,6 +180,7 @@ impl Sandbox {
             env: environment(spec.env),
             cwd: spec.cwd,
             scratch: spec.scratch,
+            placeholders,
             channel: spec.channel,
         })
     }
@@ -184,7 +200,11 @@ pub struct MountPlan {
     pub writable: bool,
     /// The home, which is empty inside.
     pub home: Option<PathBuf>,
-    /// Directory of the CLI's state.
+    /// Files of the workspace that are read-only.
+    pub guarded: Vec<PathBuf>,
+    /// What the agent keeps.
+    pub kept: &'static AgentState,
+    /// Directory of the agent's state.
     pub state: Option<PathBuf>,
     /// The CLI's configuration file beside it.
     pub user_file: Option<PathBuf>,
@@ -195,29 +215,6 @@ pub struct MountPlan {
     /// Whether the server runs as root.
     pub is_root: bool,
 }
-
-/// Directories of the CLI's state that must persist: conversations, task lists,
-/// plans, and file checkpoints.
-pub const STATE_WRITABLE: [&str; 5] = ["projects", "todos", "tasks", "plans", "file-history"];
-
-/// File with the CLI's login, which must be writable, because the CLI refreshes
-/// its tokens.
-pub const STATE_CREDENTIALS: &str = ".credentials.json";
-
-/// Files that the CLI reads there. All other files that it writes are private
-/// to one run.
-pub const STATE_READABLE: [&str; 10] = [
-    ".claude.json",
-    "settings.json",
-    "settings.local.json",
-    "CLAUDE.md",
-    "agents",
-    "commands",
-    "skills",
-    "plugins",
-    "output-styles",
-    "rules",
-];
 
 /// Directories that are private inside. A program directly in one of them is
 /// mounted without the files beside it.
@@ -235,13 +232,16 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
             return Err(WrapError::Home { workspace, home });
         }
     }
-    let (state, user_file) = match (context.variable("CLAUDE_CONFIG_DIR"), &home) {
+    let kept = context.state;
+    let (state, user_file) = match (context.variable(kept.variable), &home) {
         (Some(directory), _) => (Some(directory), None),
-        (None, Some(home)) => (Some(home.join(".claude")), Some(home.join(".claude.json"))),
+        (None, Some(home)) => {
+            (Some(home.join(kept.directory)), kept.user_file.map(|name| home.join(name)))
+        }
         (None, None) => (None, None),
     };
     if let Some(state) = &state {
-        for directory in STATE_WRITABLE {
+        for directory in kept.writable {
             let path = state.join(directory);
             fs::create_dir_all(&path).map_err(|source| WrapError::Path { path, source })?;
         }
@@ -260,6 +260,9 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
         for file in [&found, &resolved] {
             readable.push(with_siblings(file, &private).to_owned());
         }
+        // A package of npm may run a program of another one.
+        let packages = resolved.ancestors().find(|path| path.ends_with("node_modules"));
+        readable.extend(packages.map(Path::to_owned));
         Ok(resolved)
     };
     let program = mount(Path::new(&spec.program))?;
@@ -291,6 +294,8 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
         workspace,
         writable: context.writable,
         home,
+        guarded: Vec::new(),
+        kept,
         state,
         user_file,
         readable,
@@ -339,12 +344,21 @@ mod tests {
                 .into(),
             cwd: "/".into(),
             scratch: None,
+            placeholders: Vec::new(),
             channel: Channel::Pipes,
         }
     }
 
     fn set(home: &Path) -> Vec<(OsString, OsString)> {
         vec![("HOME".into(), home.into())]
+    }
+
+    fn context<'a>(
+        workspace: &'a Path,
+        environment: &'a [(OsString, OsString)],
+    ) -> SandboxContext<'a> {
+        let state = &state::CLAUDE;
+        SandboxContext { workspace, writable: true, environment, state, guarded: &[] }
     }
 
     #[test]
@@ -359,8 +373,7 @@ mod tests {
             fs::copy("/bin/true", program).unwrap();
         }
         let environment = set(&home);
-        let context =
-            SandboxContext { workspace: &workspace, writable: true, environment: &environment };
+        let context = context(&workspace, &environment);
         let neighbours = mount_plan(&spec(&bin.join("claude")), &context).unwrap();
         assert_eq!(neighbours.program, bin.join("claude"));
         assert!(neighbours.readable.contains(&bin), "{neighbours:?}");
@@ -381,7 +394,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let environment = set(home.path());
         for workspace in [home.path(), Path::new("/")] {
-            let context = SandboxContext { workspace, writable: true, environment: &environment };
+            let context = context(workspace, &environment);
             let refused = mount_plan(&spec(Path::new("true")), &context).unwrap_err();
             assert!(refused.to_string().contains("--workspace"), "{refused}");
         }

@@ -3,6 +3,7 @@
 //! somebody's influence. A new row is one line in [`rows`].
 
 mod checkout;
+mod codex;
 mod restart;
 mod rows;
 mod subtypes;

@@ -38,6 +38,11 @@ fn a_narrow_mode_disables_the_users_servers_by_name() {
         run.receive(r#"{"id":2,"result":{"config":{"mcp_servers":{"mine":{"command":"x"}}}}}"#),
         r#"hidden; {"id":3,"method":"thread/resume","params":{"config":{"mcp_servers":{"mine":{"enabled":false}}},"approvalPolicy":"untrusted","sandbox":"workspace-write","threadId":"old","excludeTurns":true}}"#
     );
+    // Without the rights that were asked for, nothing goes on.
+    let theirs = r#"{"id":4,"result":{"thread":{"id":"t"},"approvalPolicy":"never","sandbox":{"type":"dangerFullAccess"}}}"#;
+    run.receive(r#"{"id":3,"error":{"message":"no rollout found for old"}}"#);
+    let outcome = run.receive(theirs);
+    assert!(outcome.ends_with("with other rights than those asked for"), "{outcome}");
     // Without an answer, no thread is opened.
     for (reply, reason) in [
         (r#"{"id":2,"error":{"message":"no"}}"#, "it did not return its configuration: no"),
@@ -46,6 +51,65 @@ fn a_narrow_mode_disables_the_users_servers_by_name() {
         let (mut run, _) = Run::with(narrow());
         run.receive(r#"{"id":1,"result":{}}"#);
         assert_eq!(run.receive(reply), format!("hidden; broken: {reason}"));
+    }
+}
+
+#[test]
+fn skills_are_disabled_before_each_conversation() {
+    let cautious = || {
+        let thread = Map::from_iter([("cwd".to_owned(), json!("/w"))]);
+        Setup { thread, skills: confine::Skills::Own, ..setup() }
+    };
+    let (mut run, _) = Run::with(cautious());
+    let asked = run.receive(r#"{"id":1,"result":{}}"#);
+    let question = |id| {
+        format!(
+            r#"{{"id":{id},"method":"skills/list","params":{{"cwds":["/w"],"forceReload":true}}}}"#
+        )
+    };
+    assert!(asked.ends_with(&question(2)), "{asked}");
+    let listed = |id| {
+        format!(
+            r#"{{"id":{id},"result":{{"data":[{{"skills":[{{"path":"/w/s","scope":"repo"}}]}}]}}}}"#
+        )
+    };
+    let off = r#""config":{"skills.config":[{"enabled":false,"path":"/w/s"}]}"#;
+    let start = run
+        .receive(&listed(2))
+        .replace(r#"{"path":"/w/s","enabled":false}"#, r#"{"enabled":false,"path":"/w/s"}"#);
+    assert!(start.contains("thread/start") && start.contains(off), "{start}");
+    assert_eq!(run.receive(r#"{"id":3,"result":{"thread":{"id":"t"}}}"#), "ready");
+    run.codex.control_request("c", r#"{"subtype":"new_conversation"}"#, run.now);
+    assert_eq!(run.actions(), [question(4)]);
+    // Without the list, no thread is opened.
+    for (reply, reason) in [
+        (r#"{"id":2,"error":{"message":"no"}}"#, "it did not list its skills: no"),
+        (r#"{"id":2,"result":{}}"#, "it returned an invalid list of skills"),
+    ] {
+        let (mut run, _) = Run::with(cautious());
+        run.receive(r#"{"id":1,"result":{}}"#);
+        assert_eq!(run.receive(reply), format!("hidden; broken: {reason}"));
+    }
+}
+
+#[test]
+fn a_profile_takes_the_place_of_the_sandbox() {
+    use crate::agent::mode::Mode;
+    let profile = fence::profile(Mode::Ask, &fence::Fence::Outer);
+    let (mut run, _) = Run::with(Setup { profile, ..setup() });
+    let opening = run.receive(r#"{"id":1,"result":{}}"#);
+    assert!(opening.contains(r#""permissions":"relay""#), "{opening}");
+    assert!(!opening.contains(r#""sandbox""#), "{opening}");
+    run.receive(r#"{"id":2,"result":{"thread":{"id":"t"}}}"#);
+    for (mode, files) in [
+        ("plan", r#""sandboxPolicy":{"type":"readOnly"}"#),
+        ("default", r#""permissions":"relay""#),
+    ] {
+        let request = format!(r#"{{"subtype":"set_permission_mode","mode":"{mode}"}}"#);
+        run.codex.control_request("c", &request, run.now);
+        let turn = run.codex.next_turn.clone();
+        assert!(Value::from(turn).to_string().contains(files), "{mode}");
+        run.codex.next_turn.clear();
     }
 }
 
