@@ -1,6 +1,11 @@
 //! The ends of the program.
 
-use claude_relay_client::Error;
+use std::iter::successors;
+
+use claude_relay_client::{
+    ConfigureError, ConnectError, ConnectionError, ControlError, Error, RequestError, SandboxError,
+    SendError, TurnError, e2b,
+};
 
 /// The end of the program: its exit code, and what to say first.
 #[derive(Debug)]
@@ -73,34 +78,105 @@ impl Exit {
 
 impl From<Error> for Exit {
     fn from(error: Error) -> Self {
-        let code = match innermost(&error) {
-            Error::AgentExited { .. } | Error::MessageRefused(_) | Error::ControlRefused { .. } => {
-                1
-            }
-            Error::Address { .. }
-            | Error::InvalidOption { .. }
-            | Error::InsecureTransport { .. }
-            | Error::ConfigurationRefused { .. }
-            | Error::InvalidMessage(_)
-            | Error::NoSandbox => 2,
-            Error::Timeout { .. } | Error::NotStarted { .. } => 4,
-            Error::E2b(error) => match **error {
-                claude_relay_client::e2b::Error::Settings(_)
-                | claude_relay_client::e2b::Error::Argument(_) => 2,
-                claude_relay_client::e2b::Error::TimedOut { .. } => 4,
-                _ => 3,
-            },
-            Error::Protocol(_) => 5,
-            _ => 3,
-        };
-        Self::new(code, error.to_string())
+        Self::new(code_of(&error), with_causes(&error))
     }
 }
 
-/// The error inside those that say what it meant for a message.
-pub(crate) fn innermost(error: &Error) -> &Error {
+impl From<ConnectError> for Exit {
+    fn from(error: ConnectError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<TurnError> for Exit {
+    fn from(error: TurnError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+/// The text of an error and of its causes.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes: Vec<String> =
+        successors(error.source(), |cause| (*cause).source()).map(ToString::to_string).collect();
+    let mut text = error.to_string();
+    for cause in &causes {
+        // Errors of other crates may name their last cause themselves.
+        if causes.last().is_some_and(|last| text.contains(last)) {
+            break;
+        }
+        text = format!("{text}: {cause}");
+    }
+    text
+}
+
+fn code_of(error: &Error) -> u8 {
     match error {
-        Error::NotDelivered { cause } | Error::DeliveryUnknown { cause } => innermost(cause),
-        error => error,
+        Error::Request(error) | Error::Configure(ConfigureError::Request(error)) => {
+            of_request(error)
+        }
+        Error::Configure(ConfigureError::Refused { .. }) => 2,
+        Error::Connect(error) => of_connect(error),
+        Error::Connection(error) => of_connection(error),
+        Error::Send(error) => of_send(error),
+        Error::Control(ControlError::Send(error)) => of_send(error),
+        Error::Control(ControlError::Refused { .. }) => 1,
+        Error::Control(ControlError::Malformed { .. }) => 5,
+        Error::Turn(TurnError::Send(error)) => of_send(error),
+        Error::Turn(TurnError::Connection(error)) => of_connection(error),
+        Error::Turn(TurnError::AgentExited { .. } | TurnError::Refused { .. }) => 1,
+        Error::Sandbox(error) => of_sandbox(error),
+        _ => 3,
+    }
+}
+
+fn of_request(error: &RequestError) -> u8 {
+    match error {
+        RequestError::Address { .. }
+        | RequestError::InvalidOption { .. }
+        | RequestError::InsecureTransport { .. } => 2,
+        RequestError::Timeout { .. } => 4,
+        _ => 3,
+    }
+}
+
+fn of_connect(error: &ConnectError) -> u8 {
+    match error {
+        ConnectError::Request(error) => of_request(error),
+        ConnectError::ConfigurationRefused { .. } => 2,
+        ConnectError::Connection(error) => of_connection(error),
+        ConnectError::Sandbox(error) => of_sandbox(error),
+        ConnectError::ServerNotReady { .. } => 4,
+        _ => 3,
+    }
+}
+
+fn of_connection(error: &ConnectionError) -> u8 {
+    match error {
+        ConnectionError::Protocol { .. } => 5,
+        ConnectionError::ReconnectRefused { source } => of_connect(source),
+        ConnectionError::Sandbox(error) => of_sandbox(error),
+        _ => 3,
+    }
+}
+
+fn of_send(error: &SendError) -> u8 {
+    match error {
+        SendError::InvalidMessage { .. } => 2,
+        SendError::NotDelivered { source } | SendError::DeliveryUnknown { source } => {
+            of_connection(source)
+        }
+        _ => 3,
+    }
+}
+
+fn of_sandbox(error: &SandboxError) -> u8 {
+    match error {
+        SandboxError::NoSandbox => 2,
+        SandboxError::Api(error) => match **error {
+            e2b::Error::Settings(_) | e2b::Error::Argument(_) => 2,
+            e2b::Error::TimedOut { .. } => 4,
+            _ => 3,
+        },
+        _ => 3,
     }
 }

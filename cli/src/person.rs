@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use claude_relay_client::{Client, Decision, Error, PermissionRequest, SdkMessage, View};
+use claude_relay_client::{Client, Decision, PermissionRequest, SdkMessage, SendError, View};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
@@ -21,13 +21,13 @@ const NO_TERMINAL: &str = "denied: there is no terminal to ask on";
 pub(crate) struct Person {
     console: Option<Console>,
     questions: Questions,
-    replies: JoinSet<Result<(), Error>>,
+    replies: JoinSet<Result<(), SendError>>,
 }
 
 /// An event of the terminal or of a reply.
 pub(crate) enum Input {
     Key(Key),
-    ReplyFailed(Error),
+    ReplyFailed(SendError),
 }
 
 impl Person {

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use claude_relay_client::{Answer, Client, Error, ServerMessage, Turn, UserMessage};
+use claude_relay_client::{
+    Answer, Client, ConnectionError, SendError, ServerMessage, Turn, TurnError, UserMessage,
+};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
@@ -65,7 +67,7 @@ pub(crate) struct Running {
 
 enum State {
     /// The server has not confirmed the message yet.
-    Sending(JoinHandle<Result<Turn, Error>>),
+    Sending(JoinHandle<Result<Turn, SendError>>),
     Turn(Box<Turn>),
 }
 
@@ -209,12 +211,12 @@ impl Running {
 
 impl State {
     /// The next message of the turn. Cancelling it loses nothing.
-    async fn next(&mut self) -> Option<Result<ServerMessage, Error>> {
+    async fn next(&mut self) -> Option<Result<ServerMessage, TurnError>> {
         if let Self::Sending(sending) = self {
             match sending.await {
                 Ok(Ok(turn)) => *self = Self::Turn(Box::new(turn)),
-                Ok(Err(error)) => return Some(Err(error)),
-                Err(_) => return Some(Err(Error::Stopped)),
+                Ok(Err(error)) => return Some(Err(error.into())),
+                Err(_) => return Some(Err(ConnectionError::Stopped.into())),
             }
         }
         match self {

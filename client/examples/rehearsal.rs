@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use claude_relay_client::e2b::{E2b, Options};
-use claude_relay_client::{Client, Error};
+use claude_relay_client::{Client, RequestError};
 use claude_relay_testing::e2b::{API_KEY, FakeE2b};
 
 use claude_relay_testing::messages_api::MessagesApi;
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Failure> {
     let refused = direct.get_configuration().await;
     expect(
         "a client without the token is refused",
-        matches!(refused, Err(Error::Unauthorized { .. })),
+        matches!(refused, Err(RequestError::Unauthorized { .. })),
     )?;
     say("configuration", client.configuration().await?.get())?;
     expect("no secret is in it", !client.configuration().await?.get().contains("sk-ant"))?;

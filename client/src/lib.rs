@@ -22,7 +22,8 @@
 //! * The connection restores itself. The messages that the program sees have no holes and
 //!   nothing twice, or says so with a [`Gap`]. A message is sent once, or the
 //!   error says which of "not delivered" and "not known" it is.
-//! * Every failure is a variant of [`Error`] that says what to do.
+//! * Every operation has its own enum of errors, whose variants say what to do;
+//!   [`Error`] is all of them.
 //!
 //! * With the feature `e2b`, `ClientBuilder::template` runs the server in a
 //!   sandbox of E2B's cloud, which ends with the client.
@@ -48,7 +49,10 @@ pub use api::{
 pub use driver::{Direction, Position};
 #[cfg(feature = "e2b")]
 pub use e2b::workspace::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
-pub use error::Error;
+pub use error::{
+    ConfigureError, ConnectError, ConnectionError, ControlError, Error, RequestError, SandboxError,
+    SendError, TurnError,
+};
 pub use net::{Applies, Configured, Health};
 pub use types::{
     Agent, AgentState, AgentStatus, Block, Configuration, ConnectionState, CurrentTurn, Decision,

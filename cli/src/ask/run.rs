@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::args::TurnArgs;
 use crate::connect::describe;
 use crate::dialog::shows_itself;
-use crate::exit::Exit;
+use crate::exit::{Exit, with_causes};
 use crate::person::{Input, Person};
 use crate::render::Renderer;
 use crate::signals::Signals;
@@ -81,7 +81,7 @@ pub(super) async fn run(
                 Input::Key(key) => {
                     person.press(key, client, terminal);
                 }
-                Input::ReplyFailed(error) => terminal.complain(&error.to_string()),
+                Input::ReplyFailed(error) => terminal.complain(&with_causes(&error)),
             },
             changed = connection.changed() => {
                 let text = describe(&connection.borrow_and_update());

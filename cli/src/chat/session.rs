@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use claude_relay_client::{
-    Client, ConnectionState, Error, Messages, SdkMessage, ServerMessage, UserMessage, View,
+    Client, ConnectionError, ConnectionState, Error, Messages, SdkMessage, ServerMessage,
+    UserMessage, View,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,7 +16,7 @@ use crate::args::ChatArgs;
 use crate::connect::describe;
 use crate::connect::fresh::Begun;
 use crate::dialog::shows_itself;
-use crate::exit::Exit;
+use crate::exit::{Exit, with_causes};
 use crate::person::{self, Person};
 use crate::render::Renderer;
 use crate::signals::{Signal, Signals};
@@ -113,7 +114,7 @@ impl<'a> Session<'a> {
                         return exit;
                     },
                     Some(Err(error)) => return self.connection_ended(error, input),
-                    None => return self.connection_ended(Error::Stopped, input),
+                    None => return self.connection_ended(ConnectionError::Stopped, input),
                 },
                 event = next_event(&mut self.running) => if let Event::Ended(ended) = event {
                     self.hide(input);
@@ -132,7 +133,7 @@ impl<'a> Session<'a> {
                     },
                     person::Input::ReplyFailed(error) => {
                         self.hide(input);
-                        self.terminal.complain(&error.to_string());
+                        self.terminal.complain(&with_causes(&error));
                     }
                 },
                 key = input.piped_key(), if input.has_room() => input.press(key, None),
@@ -290,10 +291,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn connection_ended(&mut self, error: Error, input: &mut Input) -> Exit {
+    fn connection_ended(&mut self, error: ConnectionError, input: &mut Input) -> Exit {
         self.hide(input);
         let _ = self.terminal.end_line();
-        self.leaving.take().unwrap_or_else(|| Exit::from(error))
+        self.leaving.take().unwrap_or_else(|| Error::from(error).into())
     }
 
     /// Shows a message. `Some` ends the program.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use claude_relay_client::e2b::E2b;
-use claude_relay_client::{Client, Configuration, Decision, Error};
+use claude_relay_client::{Client, Configuration, ConnectError, Decision, Error, SandboxError};
 
 use super::with_settings;
 use crate::args::{E2bArgs, ServerArgs};
-use crate::exit::Exit;
+use crate::exit::{Exit, with_causes};
 use crate::person::NOBODY_TO_ASK;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
@@ -74,12 +74,13 @@ pub(super) async fn connect(
 }
 
 /// A template that does not exist is what everybody meets first.
-fn failed(error: Error, template: Option<&str>) -> Exit {
+fn failed(error: ConnectError, template: Option<&str>) -> Exit {
     let unknown = matches!(
         &error,
-        Error::E2b(inner) if matches!(**inner, claude_relay_client::e2b::Error::NotFound(_))
+        ConnectError::Sandbox(SandboxError::Api(inner))
+            if matches!(**inner, claude_relay_client::e2b::Error::NotFound(_))
     );
-    let told = error.to_string();
+    let told = with_causes(&error);
     let exit = Exit::from(error);
     match (unknown, template) {
         (true, None) => exit.saying(format!("{told} (`claude-relay-e2b build` builds it)")),
@@ -100,7 +101,7 @@ pub(super) async fn leave(
         match client.detach().await {
             Ok(id) if args.keep => terminal.fact(&format!("SANDBOX_ID={id}")),
             Ok(_) => {}
-            Err(error) => terminal.complain(&error.to_string()),
+            Err(error) => terminal.complain(&with_causes(&error)),
         }
         return exit;
     }
@@ -108,7 +109,7 @@ pub(super) async fn leave(
     let why = tokio::select! {
         killed = client.kill() => match killed {
             Ok(()) => return exit,
-            Err(error) => error.to_string(),
+            Err(error) => with_causes(&error),
         },
         _ = signals.next() => "its end was not waited for".to_owned(),
     };

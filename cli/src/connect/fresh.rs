@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claude_relay_client::{Client, Error};
+use claude_relay_client::{Client, ControlError, Error, RequestError};
 use serde::Deserialize;
 
 use crate::args::TurnArgs;
@@ -48,16 +48,16 @@ pub(crate) async fn is_wanted(client: &Client, args: &TurnArgs) -> Result<bool, 
 pub(crate) async fn begin(client: &Client) -> Result<Begun, Error> {
     match client.new_conversation().await {
         Ok(()) => Ok(Begun::Yes),
-        Err(error @ Error::ControlRefused { .. }) => match agent(client).await? {
+        Err(error @ ControlError::Refused { .. }) => match agent(client).await? {
             // The built-in agent remembers nothing.
             Some(Agent { demo: true, .. }) => Ok(Begun::Yes),
             Some(Agent { provider, .. }) if provider.as_deref() == Some("claude") => {
                 Ok(Begun::ByClear)
             }
-            Some(_) => Err(error),
+            Some(_) => Err(error.into()),
             None => Ok(Begun::No),
         },
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -65,11 +65,11 @@ pub(crate) async fn begin(client: &Client) -> Result<Begun, Error> {
 pub(crate) async fn begin_before_message(client: &Client, args: &TurnArgs) -> Result<(), Exit> {
     let begin = async {
         if !is_wanted(client, args).await? {
-            return Ok(true);
+            return Ok::<_, Error>(true);
         }
         match begin(client).await? {
             Begun::Yes => Ok(true),
-            Begun::ByClear => client.ask("/clear").await.map(|answer| !answer.is_error),
+            Begun::ByClear => Ok(!client.ask("/clear").await?.is_error),
             Begun::No => Ok(false),
         }
     };
@@ -85,7 +85,7 @@ pub(crate) async fn begin_before_message(client: &Client, args: &TurnArgs) -> Re
     }
 }
 
-async fn agent(client: &Client) -> Result<Option<Agent>, Error> {
+async fn agent(client: &Client) -> Result<Option<Agent>, RequestError> {
     let health = client.health().await?;
     // Servers of other kinds tell less.
     Ok(health.details.parse::<Health>().ok().and_then(|health| health.agent))

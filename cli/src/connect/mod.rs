@@ -11,7 +11,7 @@ use claude_relay_client::{Client, ClientBuilder, Configuration, ConnectionState,
 pub(crate) use self::hints::explain;
 use crate::args::ServerArgs;
 use crate::ask::prompt::read_file;
-use crate::exit::Exit;
+use crate::exit::{Exit, with_causes};
 use crate::person::NOBODY_TO_ASK;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
@@ -97,10 +97,10 @@ pub(crate) async fn leave(
 pub(crate) fn describe(connection: &ConnectionState) -> Option<String> {
     match connection {
         ConnectionState::Reconnecting { attempt: 1, cause } => {
-            Some(format!("the connection broke, coming back: {cause}"))
+            Some(format!("the connection broke, coming back: {}", with_causes(cause)))
         }
         ConnectionState::Reconnecting { attempt, cause } => {
-            Some(format!("attempt {attempt} to reconnect: {cause}"))
+            Some(format!("attempt {attempt} to reconnect: {}", with_causes(cause)))
         }
         _ => None,
     }

@@ -1,13 +1,14 @@
 //! Commands and models of the agent, as it told the relay
 //! when it started.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::client::Client;
-use crate::error::Error;
+use crate::error::{ConnectionError, ControlError, SendError};
 use crate::types::message::ServerMessage;
 
 /// The waits for an agent that was just started.
@@ -59,9 +60,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::ControlRefused`] when the agent does not tell: Codex does not;
+    /// [`ControlError::Refused`] when the agent does not tell: Codex does not;
     /// the rest is about the connection.
-    pub async fn supported_commands(&self) -> Result<Vec<SlashCommand>, Error> {
+    pub async fn supported_commands(&self) -> Result<Vec<SlashCommand>, ControlError> {
         self.offered("commands").await
     }
 
@@ -82,11 +83,14 @@ impl Client {
     /// # Errors
     ///
     /// As for [`supported_commands`](Self::supported_commands).
-    pub async fn supported_models(&self) -> Result<Vec<ModelInfo>, Error> {
+    pub async fn supported_models(&self) -> Result<Vec<ModelInfo>, ControlError> {
         self.offered("models").await
     }
 
-    async fn offered<T: DeserializeOwned>(&self, what: &'static str) -> Result<Vec<T>, Error> {
+    async fn offered<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+    ) -> Result<Vec<T>, ControlError> {
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(BETWEEN_ATTEMPTS).await;
@@ -94,30 +98,33 @@ impl Client {
             let mut told = self.capabilities().await?;
             let list = told["agent"][what].take();
             if list.is_array() {
-                return serde_json::from_value(list).map_err(|error| {
-                    Error::Protocol(format!("the agent's {what} are of another shape: {error}"))
-                });
+                return serde_json::from_value(list).map_err(|error| malformed(what, error));
             }
             if told["agent"]["provider"] != "claude" {
                 break;
             }
         }
-        Err(Error::ControlRefused {
+        Err(ControlError::Refused {
             subtype: "initialize".into(),
             message: format!("the agent does not tell its {what}"),
         })
     }
 
     /// Asks for the server's capabilities and waits for them.
-    async fn capabilities(&self) -> Result<serde_json::Value, Error> {
+    async fn capabilities(&self) -> Result<serde_json::Value, ControlError> {
         let mut messages = self.messages();
         self.request_capabilities().await?;
         loop {
-            let message = messages.next().await.unwrap_or(Err(Error::Stopped))?;
+            let message = messages.next().await.unwrap_or(Err(ConnectionError::Stopped));
+            let message = message.map_err(|source| SendError::DeliveryUnknown { source })?;
             if let ServerMessage::Capabilities(told) = message {
                 return serde_json::from_str(told.get())
-                    .map_err(|error| Error::Protocol(error.to_string()));
+                    .map_err(|error| malformed("capabilities", error));
             }
         }
     }
+}
+
+fn malformed(what: &'static str, error: serde_json::Error) -> ControlError {
+    ControlError::Malformed { what, source: Arc::new(error) }
 }

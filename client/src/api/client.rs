@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::driver::{DriverHandle, Position, SentMessage};
 use crate::e2b::SandboxHost;
-use crate::error::Error;
+use crate::error::{ConfigureError, RequestError, SendError};
 use crate::net::http::Http;
 use crate::net::routes::{self, Configured, Health};
 use crate::types::config::Configuration;
@@ -75,11 +75,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NotDelivered`] if it was not sent, for certain;
-    /// [`Error::DeliveryUnknown`] if the connection broke between the sending
-    /// and the server's confirmation; [`Error::InvalidMessage`] and
-    /// [`Error::TooBig`] for what no server takes.
-    pub async fn send(&self, message: impl Into<UserMessage>) -> Result<(), Error> {
+    /// [`SendError::NotDelivered`] if it was not sent, for certain;
+    /// [`SendError::DeliveryUnknown`] if the connection broke between the sending
+    /// and the server's confirmation; [`SendError::InvalidMessage`] and
+    /// [`SendError::TooBig`] for what no server takes.
+    pub async fn send(&self, message: impl Into<UserMessage>) -> Result<(), SendError> {
         let message = message.into();
         let sent = SentMessage { uuid: Some(message.id.clone()) };
         self.inner.driver.send(message.frame()?, Some(sent)).await
@@ -103,7 +103,7 @@ impl Client {
     /// # Errors
     ///
     /// As for [`send`](Self::send). It is not checked before it is sent.
-    pub async fn send_frame(&self, frame: &RawJson) -> Result<(), Error> {
+    pub async fn send_frame(&self, frame: &RawJson) -> Result<(), SendError> {
         let message = match ClientMessage::parse(frame.get()) {
             Ok(ClientMessage::UserMessage { uuid, .. }) => {
                 Some(SentMessage { uuid: uuid.map(Into::into) })
@@ -130,7 +130,7 @@ impl Client {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub async fn interrupt(&self) -> Result<(), Error> {
+    pub async fn interrupt(&self) -> Result<(), SendError> {
         self.inner.driver.send(r#"{"type":"interrupt"}"#.to_owned(), None).await
     }
 
@@ -159,12 +159,12 @@ impl Client {
         &self,
         request: &PermissionRequest,
         decision: &Decision,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SendError> {
         self.inner.driver.decide(&request.id, decision).await
     }
 
     /// A control request's whole answer.
-    pub(crate) async fn control_raw(&self, request: &RawJson) -> Result<RawJson, Error> {
+    pub(crate) async fn control_raw(&self, request: &RawJson) -> Result<RawJson, SendError> {
         let inner = &*self.inner;
         let number = inner.next_control.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number}", inner.control_prefix);
@@ -173,7 +173,7 @@ impl Client {
             request.get()
         );
         if let Err(error) = ClientMessage::parse(&frame) {
-            return Err(Error::InvalidMessage(error.to_string()));
+            return Err(SendError::invalid(error));
         }
         inner.driver.control(id, frame).await
     }
@@ -203,7 +203,7 @@ impl Client {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub async fn request_capabilities(&self) -> Result<(), Error> {
+    pub async fn request_capabilities(&self) -> Result<(), SendError> {
         self.inner.driver.send(r#"{"type":"capabilities"}"#.to_owned(), None).await
     }
 
@@ -225,9 +225,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::ConfigurationRefused`] names the field; the rest is about the
+    /// [`ConfigureError::Refused`] names the field; the rest is about the
     /// connection. It is not retried.
-    pub async fn configure(&self, configuration: &Configuration) -> Result<Configured, Error> {
+    pub async fn configure(
+        &self,
+        configuration: &Configuration,
+    ) -> Result<Configured, ConfigureError> {
         routes::configure(&self.inner.http, configuration).await
     }
 
@@ -245,7 +248,7 @@ impl Client {
     /// # Errors
     ///
     /// About the connection and the token.
-    pub async fn configuration(&self) -> Result<RawJson, Error> {
+    pub async fn configuration(&self) -> Result<RawJson, RequestError> {
         routes::configuration(&self.inner.http).await
     }
 
@@ -263,7 +266,7 @@ impl Client {
     /// # Errors
     ///
     /// About the connection and the token.
-    pub async fn health(&self) -> Result<Health, Error> {
+    pub async fn health(&self) -> Result<Health, RequestError> {
         routes::health(&self.inner.http).await
     }
 

@@ -5,7 +5,7 @@ use claude_relay_protocol::json::fields;
 use serde_json::{Value, json};
 
 use crate::api::client::Client;
-use crate::error::Error;
+use crate::error::ControlError;
 use crate::types::raw_json::{RawJson, text_of};
 
 impl Client {
@@ -26,9 +26,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::ControlRefused`] with the agent's words;
-    /// [`Error::DeliveryUnknown`] if the connection broke before the answer.
-    pub async fn control(&self, request: &RawJson) -> Result<RawJson, Error> {
+    /// [`ControlError::Refused`] with the agent's words;
+    /// [`SendError::DeliveryUnknown`](crate::SendError::DeliveryUnknown) if the connection broke before the answer.
+    pub async fn control(&self, request: &RawJson) -> Result<RawJson, ControlError> {
         let answer = self.control_raw(request).await?;
         let [subtype, response, error] =
             fields(answer.get(), ["subtype", "response", "error"]).unwrap_or([None; 3]);
@@ -39,13 +39,13 @@ impl Client {
             });
         }
         let [asked] = fields(request.get(), ["subtype"]).unwrap_or([None]);
-        Err(Error::ControlRefused {
+        Err(ControlError::Refused {
             subtype: text_of(asked).unwrap_or_default().into(),
             message: text_of(error).map_or_else(|| answer.get().to_owned(), Into::into),
         })
     }
 
-    async fn control_value(&self, request: &Value) -> Result<RawJson, Error> {
+    async fn control_value(&self, request: &Value) -> Result<RawJson, ControlError> {
         self.control(&RawJson::from_value(request)).await
     }
 
@@ -63,7 +63,7 @@ impl Client {
     /// # Errors
     ///
     /// As for [`control`](Self::control), here and below.
-    pub async fn set_model(&self, model: Option<&str>) -> Result<(), Error> {
+    pub async fn set_model(&self, model: Option<&str>) -> Result<(), ControlError> {
         let request = match model {
             Some(model) => json!({ "subtype": "set_model", "model": model }),
             None => json!({ "subtype": "set_model" }),
@@ -82,7 +82,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn set_permission_mode(&self, mode: &str) -> Result<(), Error> {
+    pub async fn set_permission_mode(&self, mode: &str) -> Result<(), ControlError> {
         self.control_value(&json!({ "subtype": "set_permission_mode", "mode": mode }))
             .await
             .map(drop)
@@ -99,7 +99,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn new_conversation(&self) -> Result<(), Error> {
+    pub async fn new_conversation(&self) -> Result<(), ControlError> {
         self.control_value(&json!({ "subtype": "new_conversation" })).await.map(drop)
     }
 
@@ -113,7 +113,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn set_max_thinking_tokens(&self, tokens: Option<u64>) -> Result<(), Error> {
+    pub async fn set_max_thinking_tokens(&self, tokens: Option<u64>) -> Result<(), ControlError> {
         let request =
             json!({ "subtype": "set_max_thinking_tokens", "max_thinking_tokens": tokens });
         self.control_value(&request).await.map(drop)
@@ -129,7 +129,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn mcp_status(&self) -> Result<RawJson, Error> {
+    pub async fn mcp_status(&self) -> Result<RawJson, ControlError> {
         self.control_value(&json!({ "subtype": "mcp_status" })).await
     }
 
@@ -143,7 +143,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn mcp_reconnect(&self, server: &str) -> Result<(), Error> {
+    pub async fn mcp_reconnect(&self, server: &str) -> Result<(), ControlError> {
         self.control_value(&json!({ "subtype": "mcp_reconnect", "serverName": server }))
             .await
             .map(drop)
@@ -159,7 +159,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn mcp_toggle(&self, server: &str, enabled: bool) -> Result<(), Error> {
+    pub async fn mcp_toggle(&self, server: &str, enabled: bool) -> Result<(), ControlError> {
         let request = json!({ "subtype": "mcp_toggle", "serverName": server, "enabled": enabled });
         self.control_value(&request).await.map(drop)
     }
@@ -185,7 +185,7 @@ impl Client {
         &self,
         user_message_id: &str,
         dry_run: bool,
-    ) -> Result<RawJson, Error> {
+    ) -> Result<RawJson, ControlError> {
         let mut request = json!({ "subtype": "rewind_files", "user_message_id": user_message_id });
         if dry_run {
             request["dry_run"] = Value::Bool(true);
@@ -203,7 +203,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn context_usage(&self) -> Result<RawJson, Error> {
+    pub async fn context_usage(&self) -> Result<RawJson, ControlError> {
         self.control_value(&json!({ "subtype": "get_context_usage" })).await
     }
 
@@ -217,7 +217,7 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn stop_task(&self, task_id: &str) -> Result<(), Error> {
+    pub async fn stop_task(&self, task_id: &str) -> Result<(), ControlError> {
         self.control_value(&json!({ "subtype": "stop_task", "task_id": task_id })).await.map(drop)
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::api::client::Client;
 use crate::driver::queue::Queue;
 use crate::driver::{Item, Snapshot, Subscription};
-use crate::error::Error;
+use crate::error::ConnectionError;
 use crate::types::message::ServerMessage;
 
 impl Client {
@@ -90,13 +90,13 @@ impl Messages {
     /// # Errors
     ///
     /// The reason of the end; `None` follows.
-    pub async fn next(&mut self) -> Option<Result<ServerMessage, Error>> {
+    pub async fn next(&mut self) -> Option<Result<ServerMessage, ConnectionError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 }
 
 impl Stream for Messages {
-    type Item = Result<ServerMessage, Error>;
+    type Item = Result<ServerMessage, ConnectionError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;

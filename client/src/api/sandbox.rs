@@ -7,7 +7,7 @@ use crate::api::builder::ClientBuilder;
 use crate::api::client::Client;
 use crate::e2b::SandboxHost;
 use crate::e2b::workspace::Files;
-use crate::error::Error;
+use crate::error::SandboxError;
 
 impl Client {
     /// Begins to come back to a sandbox that was left by
@@ -67,8 +67,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSandbox`] for a client of an address.
-    pub fn files(&self) -> Result<Files, Error> {
+    /// [`SandboxError::NoSandbox`] for a client of an address.
+    pub fn files(&self) -> Result<Files, SandboxError> {
         Files::of(self.host()?.sandbox_ref())
     }
 
@@ -91,8 +91,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSandbox`] for a client of an address.
-    pub async fn detach(&self) -> Result<String, Error> {
+    /// [`SandboxError::NoSandbox`] for a client of an address.
+    pub async fn detach(&self) -> Result<String, SandboxError> {
         let host = self.host()?;
         self.close_connection().await;
         host.leave().await;
@@ -115,9 +115,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSandbox`] for a client of an address, [`Error::E2b`] if it
+    /// [`SandboxError::NoSandbox`] for a client of an address, [`SandboxError::Api`] if it
     /// could not be paused: it is then ended with the client.
-    pub async fn pause(&self) -> Result<String, Error> {
+    pub async fn pause(&self) -> Result<String, SandboxError> {
         let host = self.host()?;
         self.close_connection().await;
         host.pause().await?;
@@ -137,15 +137,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSandbox`] for a client of an address, [`Error::E2b`] if it
+    /// [`SandboxError::NoSandbox`] for a client of an address, [`SandboxError::Api`] if it
     /// could not be ended: its time ends it then.
-    pub async fn kill(&self) -> Result<(), Error> {
+    pub async fn kill(&self) -> Result<(), SandboxError> {
         let host = self.host()?;
         self.close_connection().await;
         host.end().await
     }
 
-    fn host(&self) -> Result<&Arc<SandboxHost>, Error> {
-        self.inner.host.as_ref().ok_or(Error::NoSandbox)
+    fn host(&self) -> Result<&Arc<SandboxHost>, SandboxError> {
+        self.inner.host.as_ref().ok_or(SandboxError::NoSandbox)
     }
 }

@@ -7,7 +7,7 @@ use crate::api::answer::{Answer, AnswerBuilder};
 use crate::api::client::Client;
 use crate::api::messages::Messages;
 use crate::driver::{Receipt, SentMessage, Snapshot, TurnTracker, seq_of};
-use crate::error::Error;
+use crate::error::{ConnectionError, SendError, TurnError};
 use crate::types::message::{Exit, ServerMessage};
 use crate::types::user_message::UserMessage;
 
@@ -36,7 +36,7 @@ impl Client {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub async fn turn(&self, message: impl Into<UserMessage>) -> Result<Turn, Error> {
+    pub async fn turn(&self, message: impl Into<UserMessage>) -> Result<Turn, SendError> {
         let message = message.into();
         let frame = message.frame()?;
         // Messages from before the writing are not of its turn.
@@ -67,7 +67,7 @@ impl Client {
     ///
     /// As for [`send`](Self::send) and [`Turn::next`]. A turn that failed is
     /// an answer: see [`Answer::is_error`].
-    pub async fn ask(&self, message: impl Into<UserMessage>) -> Result<Answer, Error> {
+    pub async fn ask(&self, message: impl Into<UserMessage>) -> Result<Answer, TurnError> {
         let answer = self.turn(message).await?.finish().await?;
         if self.inner.waits_for_tasks {
             // The answer is whole, even if the connection ends now.
@@ -92,7 +92,7 @@ impl Client {
     /// # Errors
     ///
     /// The reason of the connection's end.
-    pub async fn wait_until_idle(&self) -> Result<(), Error> {
+    pub async fn wait_until_idle(&self) -> Result<(), ConnectionError> {
         self.inner.driver.wait_until_idle().await
     }
 }
@@ -123,7 +123,7 @@ pub struct Turn {
 #[derive(Debug)]
 enum State {
     Running,
-    Failed(Error),
+    Failed(TurnError),
     Finished,
 }
 
@@ -179,7 +179,7 @@ impl Turn {
     /// The reason why no result can come any more: the connection ended, the
     /// agent ended, messages are missing, the server refused the message or
     /// handed it back.
-    pub async fn next(&mut self) -> Option<Result<ServerMessage, Error>> {
+    pub async fn next(&mut self) -> Option<Result<ServerMessage, TurnError>> {
         loop {
             match &self.state {
                 State::Finished => return None,
@@ -205,10 +205,10 @@ impl Turn {
                     continue;
                 }
                 Ok(Some(Err(error))) => error,
-                Ok(None) => Error::Stopped,
+                Ok(None) => ConnectionError::Stopped,
             };
             self.state = State::Finished;
-            return Some(Err(error));
+            return Some(Err(error.into()));
         }
     }
 
@@ -247,7 +247,7 @@ impl Turn {
     ///
     /// As for [`next`](Self::next). A turn that failed is an answer and no
     /// error: see [`Answer::is_error`].
-    pub async fn finish(mut self) -> Result<Answer, Error> {
+    pub async fn finish(mut self) -> Result<Answer, TurnError> {
         while let Some(message) = self.next().await {
             message?;
         }
@@ -286,15 +286,16 @@ impl Turn {
             ServerMessage::Sdk(_) => return ours,
             ServerMessage::Exit(exit) => self.on_exit(exit),
             ServerMessage::Error { text, seq: None } => {
-                self.state = State::Failed(Error::MessageRefused(text.clone()));
+                self.state = State::Failed(TurnError::Refused { message: text.clone() });
             }
             ServerMessage::Undelivered { uuids, reason } if uuids.contains(&self.id) => {
-                self.state = State::Failed(Error::Undelivered { reason: reason.clone() });
+                self.state = State::Failed(TurnError::Undelivered { reason: reason.clone() });
             }
-            ServerMessage::Restarted { .. } => self.state = State::Failed(Error::ServerRestarted),
+            ServerMessage::Restarted { .. } => {
+                self.state = State::Failed(TurnError::ServerRestarted)
+            }
             ServerMessage::Gap(_) => {
-                let error = Error::lost("messages of this turn are missing, perhaps its result");
-                self.state = State::Failed(error);
+                self.state = State::Failed(TurnError::MessagesLost);
             }
             _ => {}
         }
@@ -320,7 +321,7 @@ impl Turn {
                     (Finish::Answered, Some(other)) => self.answer.restore(other),
                     (Finish::Known, _) => {
                         let reason = "the agent has had it before".to_owned();
-                        self.state = State::Failed(Error::Undelivered { reason });
+                        self.state = State::Failed(TurnError::Undelivered { reason });
                         return;
                     }
                     _ => self.answer.interrupted(),
@@ -338,7 +339,7 @@ impl Turn {
         self.state = if exit.waiting.contains(&self.id) {
             State::Running
         } else {
-            State::Failed(Error::AgentExited {
+            State::Failed(TurnError::AgentExited {
                 code: exit.code,
                 signal: exit.signal.clone(),
                 stderr: exit.stderr.clone(),

@@ -7,7 +7,7 @@ use crate::api::answer::{Answer, AnswerBuilder};
 use crate::api::client::Client;
 use crate::api::messages::Messages;
 use crate::driver::{Snapshot, TurnTracker};
-use crate::error::Error;
+use crate::error::ConnectionError;
 use crate::types::agent_state::TurnOrigin;
 use crate::types::message::ServerMessage;
 
@@ -94,7 +94,7 @@ impl Turns {
     /// # Errors
     ///
     /// The reason why there will be no more; `None` follows.
-    pub async fn next(&mut self) -> Option<Result<EndedTurn, Error>> {
+    pub async fn next(&mut self) -> Option<Result<EndedTurn, ConnectionError>> {
         loop {
             let message = match self.messages.next().await? {
                 Ok(message) => message,

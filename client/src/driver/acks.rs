@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::channels::{Receipt, ReceiptSender};
-use crate::error::Error;
+use crate::error::SendError;
 
 /// A message without a confirmation.
 pub(super) enum Unconfirmed {
@@ -51,13 +51,13 @@ impl Acks {
     }
 
     /// Fails all messages: it is not known whether they were read.
-    pub(super) fn fail(&mut self, error: &Error, decided: impl FnMut(&str)) {
+    pub(super) fn fail(&mut self, error: &SendError, decided: impl FnMut(&str)) {
         self.resolve(u64::MAX, Some(error), decided);
     }
 
-    fn resolve(&mut self, number: u64, error: Option<&Error>, mut decided: impl FnMut(&str)) {
+    fn resolve(&mut self, number: u64, error: Option<&SendError>, mut decided: impl FnMut(&str)) {
         let outcome = |receipt| match error {
-            Some(error) => Err(Error::delivery_unknown(error.clone())),
+            Some(error) => Err(error.clone()),
             None => Ok(receipt),
         };
         while self.waiting.front().is_some_and(|(first, _)| *first <= number)

@@ -9,7 +9,7 @@ use super::queue::Queue;
 use super::sequence::Position;
 use super::subscribers::{Item, last_item};
 use super::tracker::TurnTracker;
-use crate::error::Error;
+use crate::error::{ConnectionError, SendError};
 use crate::types::connection::ConnectionState;
 use crate::types::permission::Decision;
 use crate::types::raw_json::RawJson;
@@ -44,7 +44,7 @@ pub(crate) struct SentMessage {
 }
 
 /// The end that waits for a [`Receipt`].
-pub(crate) type ReceiptSender = oneshot::Sender<Result<Receipt, Error>>;
+pub(crate) type ReceiptSender = oneshot::Sender<Result<Receipt, SendError>>;
 
 /// A message on its way out. It is withdrawn when nobody waits for its outcome
 /// any more, as long as it has not been written.
@@ -58,7 +58,7 @@ pub(crate) enum Purpose {
     /// A message. The queue, if any, subscribes at the moment of writing.
     Message { receipt: ReceiptSender, message: Option<SentMessage>, turn: Option<Arc<Queue<Item>>> },
     /// A control request. Its answer stands for the receipt.
-    Control { id: String, answer: oneshot::Sender<Result<RawJson, Error>> },
+    Control { id: String, answer: oneshot::Sender<Result<RawJson, SendError>> },
     /// The decision on a permission request. A handler's has no receiver.
     Decision { request_id: String, receipt: Option<ReceiptSender> },
 }
@@ -76,8 +76,7 @@ impl Outgoing {
     }
 
     /// Tells the sender that the message was not written.
-    pub(super) fn fail(self, cause: Error) {
-        let error = Error::not_delivered(cause);
+    pub(super) fn fail(self, error: SendError) {
         // A sender that is gone needs no answer, here and below.
         match self.purpose {
             Purpose::Message { receipt, .. } => drop(receipt.send(Err(error))),
@@ -148,7 +147,7 @@ impl DriverHandle {
         &self,
         text: String,
         message: Option<SentMessage>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SendError> {
         self.send_for(text, message, None).await.map(drop)
     }
 
@@ -159,7 +158,7 @@ impl DriverHandle {
         text: String,
         message: SentMessage,
         turn: Arc<Queue<Item>>,
-    ) -> Result<Receipt, Error> {
+    ) -> Result<Receipt, SendError> {
         self.send_for(text, Some(message), Some(turn)).await
     }
 
@@ -168,7 +167,7 @@ impl DriverHandle {
         text: String,
         message: Option<SentMessage>,
         turn: Option<Arc<Queue<Item>>>,
-    ) -> Result<Receipt, Error> {
+    ) -> Result<Receipt, SendError> {
         let (receipt, received) = oneshot::channel();
         let purpose = Purpose::Message { receipt, message, turn };
         self.enqueue(Outgoing { text, purpose }).await?;
@@ -176,16 +175,19 @@ impl DriverHandle {
     }
 
     /// Waits until the agent is idle, background tasks included.
-    pub(crate) async fn wait_until_idle(&self) -> Result<(), Error> {
+    pub(crate) async fn wait_until_idle(&self) -> Result<(), ConnectionError> {
         let mut idle = self.idle.clone();
         let waited = idle.wait_for(|idle| *idle).await.map(drop);
         waited.map_err(|_| self.end_reason())
     }
 
     /// Sends the program's decision on a permission request.
-    pub(crate) async fn decide(&self, request_id: &str, decision: &Decision) -> Result<(), Error> {
-        let text =
-            decision.frame(request_id).map_err(|error| Error::InvalidMessage(error.to_string()))?;
+    pub(crate) async fn decide(
+        &self,
+        request_id: &str,
+        decision: &Decision,
+    ) -> Result<(), SendError> {
+        let text = decision.frame(request_id).map_err(SendError::invalid)?;
         let (receipt, received) = oneshot::channel();
         let request_id = request_id.to_owned();
         let purpose = Purpose::Decision { request_id, receipt: Some(receipt) };
@@ -194,7 +196,7 @@ impl DriverHandle {
     }
 
     /// Sends a control request and waits for its answer.
-    pub(crate) async fn control(&self, id: String, text: String) -> Result<RawJson, Error> {
+    pub(crate) async fn control(&self, id: String, text: String) -> Result<RawJson, SendError> {
         let (answer, answered) = oneshot::channel();
         self.enqueue(Outgoing { text, purpose: Purpose::Control { id, answer } }).await?;
         self.outcome(answered).await
@@ -208,19 +210,26 @@ impl DriverHandle {
         let _ = connection.wait_for(|state| matches!(state, ConnectionState::Ended(_))).await;
     }
 
-    async fn enqueue(&self, outgoing: Outgoing) -> Result<(), Error> {
+    async fn enqueue(&self, outgoing: Outgoing) -> Result<(), SendError> {
         let sent = self.outgoing.send(outgoing).await;
-        sent.map_err(|_| Error::not_delivered(self.end_reason()))
+        sent.map_err(|_| self.not_delivered())
     }
 
-    async fn outcome<T>(&self, received: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
-        received.await.unwrap_or_else(|_| Err(Error::not_delivered(self.end_reason())))
+    async fn outcome<T>(
+        &self,
+        received: oneshot::Receiver<Result<T, SendError>>,
+    ) -> Result<T, SendError> {
+        received.await.unwrap_or_else(|_| Err(self.not_delivered()))
     }
 
-    fn end_reason(&self) -> Error {
+    fn not_delivered(&self) -> SendError {
+        SendError::NotDelivered { source: self.end_reason() }
+    }
+
+    fn end_reason(&self) -> ConnectionError {
         match &*self.connection.borrow() {
             ConnectionState::Ended(error) => error.clone(),
-            _ => Error::Stopped,
+            _ => ConnectionError::Stopped,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::channels::Subscription;
 use super::subscribers::{Stalled, Subscribers};
-use crate::error::Error;
+use crate::error::ConnectionError;
 use crate::types::message::{Gap, ServerMessage};
 
 /// The bytes that a subscriber's queue may grow beyond its limit to reach an
@@ -58,7 +58,7 @@ impl Delivery {
     }
 
     /// Hands everything on: there is no more to come.
-    pub(super) fn finish(&mut self, error: &Error) {
+    pub(super) fn finish(&mut self, error: &ConnectionError) {
         self.advance_over(usize::MAX);
         self.subscribers.end(error);
     }

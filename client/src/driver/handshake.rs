@@ -2,7 +2,7 @@
 
 use tokio::time::timeout;
 
-use crate::error::Error;
+use crate::error::{ConnectError, ConnectionError};
 use crate::net::http::Http;
 use crate::net::socket::{self, CLOSE_WAIT, Incoming, Reader};
 use crate::types::frame::{Frame, Greeting};
@@ -12,19 +12,19 @@ use crate::types::message::ServerMessage;
 const BUSY: &str = "already has an active connection";
 
 /// Waits for `connected`. Anything else that comes first is a refusal.
-pub(crate) async fn greet(reader: &mut Reader, http: &Http) -> Result<Greeting, Error> {
+pub(crate) async fn greet(reader: &mut Reader, http: &Http) -> Result<Greeting, ConnectError> {
     loop {
         match reader.read().await? {
             Incoming::Ping(_) | Incoming::Pong(_) => {}
-            Incoming::Close { code, reason } => return Err(closed(code, reason)),
+            Incoming::Close { code, reason } => return Err(closed(code, reason).into()),
             Incoming::Text(text) => {
                 return match Frame::read(text) {
                     Ok(Frame::Connected(greeting)) => Ok(greeting),
                     Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
-                        Err(refused(reader, text).await)
+                        Err(refused(reader, text).await.into())
                     }
-                    Ok(_) => Err(http.not_a_relay("its first message is not `connected`")),
-                    Err(error) => Err(http.not_a_relay(error)),
+                    Ok(_) => Err(http.not_a_relay("its first message is not `connected`").into()),
+                    Err(error) => Err(http.not_a_relay(error).into()),
                 };
             }
         }
@@ -33,26 +33,28 @@ pub(crate) async fn greet(reader: &mut Reader, http: &Http) -> Result<Greeting, 
 
 /// The refusal of a server that greets with an error. It is about to close the
 /// connection, and the code says more.
-async fn refused(reader: &mut Reader, message: String) -> Error {
+async fn refused(reader: &mut Reader, message: String) -> ConnectionError {
     let close = timeout(CLOSE_WAIT, reader.read()).await;
     match close {
-        _ if message.contains(BUSY) => Error::Busy { message },
+        _ if message.contains(BUSY) => ConnectionError::Busy { message },
         Ok(Ok(Incoming::Close { code, reason })) => match closed(code, reason) {
-            Error::Busy { .. } => Error::Busy { message },
-            Error::Closed { code, .. } => Error::Closed { code, reason: message },
+            ConnectionError::Busy { .. } => ConnectionError::Busy { message },
+            ConnectionError::Closed { code, .. } => {
+                ConnectionError::Closed { code, reason: message }
+            }
             other => other,
         },
-        _ => Error::Closed { code: socket::NO_CODE, reason: message },
+        _ => ConnectionError::Closed { code: socket::NO_CODE, reason: message },
     }
 }
 
 /// The error that a close frame stands for.
-pub(crate) fn closed(code: u16, reason: String) -> Error {
+pub(crate) fn closed(code: u16, reason: String) -> ConnectionError {
     let or = |text: &str| if reason.is_empty() { text.to_owned() } else { reason.clone() };
     match code {
-        1013 => Error::Busy { message: or("another client is connected") },
-        4001 => Error::Replaced { message: or("the connection was taken over") },
-        1009 => Error::TooBig { limit_bytes: crate::types::user_message::MAX_BYTES },
-        code => Error::Closed { code, reason },
+        1013 => ConnectionError::Busy { message: or("another client is connected") },
+        4001 => ConnectionError::Replaced { message: or("the connection was taken over") },
+        1009 => ConnectionError::TooBig { limit_bytes: crate::types::user_message::MAX_BYTES },
+        code => ConnectionError::Closed { code, reason },
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::channels::{Outgoing, Purpose};
-use crate::error::Error;
+use crate::error::SendError;
 use crate::types::permission::{Decision, Handler, PermissionRequest};
 use crate::types::raw_json::RawJson;
 
@@ -18,7 +18,7 @@ const MAX_OPEN_PERMISSIONS: usize = 256;
 
 #[derive(Default)]
 pub(super) struct PendingRequests {
-    controls: HashMap<String, oneshot::Sender<Result<RawJson, Error>>>,
+    controls: HashMap<String, oneshot::Sender<Result<RawJson, SendError>>>,
     /// Open permission requests, each with the handler's task, if one decides.
     permissions: HashMap<String, Option<AbortHandle>>,
     handler: Option<Handler>,
@@ -38,7 +38,7 @@ impl PendingRequests {
     pub(super) fn control_sent(
         &mut self,
         id: String,
-        answer: oneshot::Sender<Result<RawJson, Error>>,
+        answer: oneshot::Sender<Result<RawJson, SendError>>,
     ) {
         // A caller that stopped waiting left its entry behind.
         self.controls.retain(|_, answer| !answer.is_closed());
@@ -54,9 +54,9 @@ impl PendingRequests {
     }
 
     /// Answers that were on their way will not be read.
-    pub(super) fn fail_controls(&mut self, error: &Error) {
+    pub(super) fn fail_controls(&mut self, error: &SendError) {
         for (_, answer) in self.controls.drain() {
-            let _ = answer.send(Err(Error::delivery_unknown(error.clone())));
+            let _ = answer.send(Err(error.clone()));
         }
     }
 
@@ -141,7 +141,7 @@ impl PendingRequests {
     }
 
     /// There will be no other connection.
-    pub(super) fn finish(&mut self, error: &Error) {
+    pub(super) fn finish(&mut self, error: &SendError) {
         self.fail_controls(error);
         self.restarted();
     }

@@ -8,7 +8,7 @@ use super::handshake::closed;
 use super::sequence::Outcome;
 use super::session::{Driver, OpenConnection};
 use super::tap::Direction;
-use crate::error::Error;
+use crate::error::{ConnectionError, SendError};
 use crate::net::socket::Incoming;
 use crate::types::frame::Frame;
 use crate::types::message::ServerMessage;
@@ -17,7 +17,7 @@ use crate::types::permission::PermissionRequest;
 impl Driver {
     /// Takes the frames that have been read, as many as the subscribers have
     /// room for, and hands their messages on.
-    pub(super) fn take_frames(&mut self, open: &mut OpenConnection) -> Result<(), Error> {
+    pub(super) fn take_frames(&mut self, open: &mut OpenConnection) -> Result<(), ConnectionError> {
         self.advance(open);
         let heard = open.heard;
         while !self.delivery.is_stalled() && !self.pending.is_full() {
@@ -60,12 +60,16 @@ impl Driver {
         self.delivery.advance_to_answer();
         if self.delivery.is_stalled() {
             let pending = &mut self.pending;
-            open.acks.fail(&Error::SlowConsumer, |id| pending.permission_closed(id));
-            self.pending.fail_controls(&Error::SlowConsumer);
+            open.acks.fail(&SendError::SlowConsumer, |id| pending.permission_closed(id));
+            self.pending.fail_controls(&SendError::SlowConsumer);
         }
     }
 
-    fn on_text(&mut self, text: ByteString, open: &mut OpenConnection) -> Result<(), Error> {
+    fn on_text(
+        &mut self,
+        text: ByteString,
+        open: &mut OpenConnection,
+    ) -> Result<(), ConnectionError> {
         self.tap.call(Direction::Received, &text);
         let bytes = text.len();
         let (seq, message) = match Frame::read(text) {
@@ -84,7 +88,7 @@ impl Driver {
                 return Ok(());
             }
             Ok(Frame::Connected(_)) => return Ok(()),
-            Err(error) => return Err(Error::Protocol(error.to_string())),
+            Err(error) => return Err(ConnectionError::protocol(error)),
         };
         let outcome = seq.map_or(Outcome::Next, |seq| self.sequence.frame(seq));
         let seen = outcome == Outcome::Seen;

@@ -14,7 +14,7 @@ use super::handshake::greet;
 use super::session::{Driver, OpenConnection, stopped};
 use super::writer::FrameWriter;
 use crate::e2b::SandboxRef;
-use crate::error::Error;
+use crate::error::{ConnectError, ConnectionError, RequestError, SendError};
 use crate::net::http::Http;
 use crate::net::socket::{self, Reader, Writer};
 use crate::types::connection::{ConnectionState, Options};
@@ -37,7 +37,7 @@ type Accepted = (Reader, Writer, Greeting);
 
 impl Driver {
     /// Opens the first connection.
-    pub(super) async fn connect(&mut self) -> Result<OpenConnection, Error> {
+    pub(super) async fn connect(&mut self) -> Result<OpenConnection, ConnectError> {
         let route = self.route(self.options.takeover);
         let accepted = connect(&self.http, &self.options, &route).await?;
         Ok(self.accepted(accepted))
@@ -55,7 +55,7 @@ impl Driver {
                 if let Some(Outgoing { purpose: Purpose::Decision { .. }, .. }) = &self.unsent
                     && let Some(decision) = self.unsent.take()
                 {
-                    decision.fail(Error::ServerRestarted);
+                    decision.fail(SendError::ServerRestarted);
                 }
             }
             self.first_new = greeting.next.unwrap_or(0);
@@ -92,17 +92,21 @@ impl Driver {
 
     pub(super) async fn reconnect(
         &mut self,
-        cause: Error,
+        cause: ConnectionError,
         backoff: &mut Backoff,
-    ) -> Result<OpenConnection, Error> {
+    ) -> Result<OpenConnection, ConnectionError> {
         let since = Instant::now();
-        let mut last = cause;
+        let mut last = ConnectError::from(cause);
         let mut attempt = 0;
         loop {
             let elapsed = since.elapsed();
             if elapsed >= self.options.reconnect_for {
-                let last = Box::new(last);
-                return Err(Error::ReconnectFailed { attempts: attempt, elapsed, last });
+                let source = Box::new(last);
+                return Err(ConnectionError::ReconnectFailed {
+                    attempts: attempt,
+                    elapsed,
+                    source,
+                });
             }
             attempt += 1;
             let state = ConnectionState::Reconnecting { attempt, cause: last.clone() };
@@ -126,20 +130,23 @@ impl Driver {
                     return Ok(open);
                 }
                 Err(error) if error.is_transient() => last = error,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.on_reconnect()),
             }
         }
     }
 
     /// Waits for `work` without a connection, and serves the handles
     /// meanwhile. An error means that the client was stopped.
-    pub(super) async fn wait_for<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
+    pub(super) async fn wait_for<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ConnectionError> {
         let mut work = pin!(work);
         loop {
             self.delivery.advance();
             tokio::select! {
                 biased;
-                () = stopped(&mut self.stop) => return Err(Error::Stopped),
+                () = stopped(&mut self.stop) => return Err(ConnectionError::Stopped),
                 Some(subscription) = self.subscriptions.recv() => {
                     self.subscribe(subscription);
                 }
@@ -152,13 +159,13 @@ impl Driver {
 
     /// The reason of the end. A connection that cannot be had may be so because
     /// there is nothing left to connect to.
-    pub(super) async fn final_reason(&mut self, error: Error) -> Error {
-        if !error.is_transient() && !matches!(error, Error::ReconnectFailed { .. }) {
+    pub(super) async fn final_reason(&mut self, error: ConnectionError) -> ConnectionError {
+        if !error.is_transient() && !matches!(error, ConnectionError::ReconnectFailed { .. }) {
             return error;
         }
         let Some(sandbox) = self.sandbox.clone() else { return error };
         match self.wait_for(async move { sandbox.still_there().await }).await {
-            Ok(Err(gone)) => gone,
+            Ok(Err(gone)) => gone.into(),
             Ok(Ok(())) | Err(_) => error,
         }
     }
@@ -169,13 +176,13 @@ const QUERY_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Opens a connection and waits for `connected`.
-async fn connect(http: &Http, options: &Options, route: &str) -> Result<Accepted, Error> {
+async fn connect(http: &Http, options: &Options, route: &str) -> Result<Accepted, ConnectError> {
     let upgraded = http.upgrade(route).await?;
     let (mut reader, writer) = socket::split(upgraded, options.max_message_bytes);
     let limit = options.connect_timeout;
-    let greeting = timeout(limit, greet(&mut reader, http))
-        .await
-        .unwrap_or(Err(Error::Timeout { what: "the server's greeting", limit }))?;
+    let greeting = timeout(limit, greet(&mut reader, http)).await.unwrap_or_else(|_| {
+        Err(RequestError::Timeout { what: "the server's greeting", limit }.into())
+    })?;
     Ok((reader, writer, greeting))
 }
 
@@ -187,10 +194,10 @@ async fn reattempt(
     options: Options,
     route: String,
     sandbox: Option<SandboxRef>,
-) -> Result<Accepted, Error> {
+) -> Result<Accepted, ConnectError> {
     sleep(wait).await;
     let refused = match connect(&http, &options, &route).await {
-        Err(error @ Error::Unavailable { .. }) => error,
+        Err(error @ ConnectError::Request(RequestError::Unavailable { .. })) => error,
         attempted => return attempted,
     };
     if let Some(sandbox) = sandbox {

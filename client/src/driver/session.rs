@@ -23,7 +23,7 @@ use super::tap::{Direction, Tap};
 use super::tracker::TurnTracker;
 use super::writer::{FrameWriter, Written};
 use crate::e2b::SandboxRef;
-use crate::error::Error;
+use crate::error::{ConnectionError, SendError};
 use crate::net::http::Http;
 use crate::net::socket::{CLOSE_WAIT, Reader};
 use crate::types::connection::{ConnectionState, Options};
@@ -97,11 +97,11 @@ impl Driver {
 
     /// Runs one connection until it ends. Returns the reason, and true when
     /// anything was read.
-    async fn run_connection(&mut self, mut open: OpenConnection) -> (Error, bool) {
+    async fn run_connection(&mut self, mut open: OpenConnection) -> (ConnectionError, bool) {
         self.connection.send_replace(ConnectionState::Connected);
         let error = self.serve(&mut open).await;
         if let Some(code) = close_code(&error) {
-            let await_peer = matches!(error, Error::Stopped);
+            let await_peer = matches!(error, ConnectionError::Stopped);
             // A server that does not take part does not delay the end.
             let _ = timeout(CLOSE_WAIT, self.close(&mut open, code, await_peer)).await;
         }
@@ -109,14 +109,15 @@ impl Driver {
             self.pending.control_answered(&id, response);
         }
         let pending = &mut self.pending;
-        open.acks.fail(&error, |id| pending.permission_closed(id));
-        self.pending.fail_controls(&error);
+        let unconfirmed = SendError::DeliveryUnknown { source: error.clone() };
+        open.acks.fail(&unconfirmed, |id| pending.permission_closed(id));
+        self.pending.fail_controls(&unconfirmed);
         self.publish_position();
         (error, open.heard > 0)
     }
 
     /// Serves an open connection. Returns the reason of its end.
-    async fn serve(&mut self, open: &mut OpenConnection) -> Error {
+    async fn serve(&mut self, open: &mut OpenConnection) -> ConnectionError {
         let now = tokio::time::Instant::now();
         let Options { ping_interval, pong_timeout, .. } = self.options;
         let mut heartbeat = Heartbeat::new(ping_interval, pong_timeout, now);
@@ -139,14 +140,14 @@ impl Driver {
             open.writer.start(self.unsent.as_ref().map(|outgoing| outgoing.text.as_str()));
             let may_read = !self.delivery.is_stalled() && !self.pending.is_full();
             tokio::select! {
-                () = stopped(&mut self.stop) => return Error::Stopped,
+                () = stopped(&mut self.stop) => return ConnectionError::Stopped,
                 Some(subscription) = self.subscriptions.recv() => {
                     self.subscribe(subscription);
                 }
                 outgoing = self.outgoing.recv(), if self.unsent.is_none() => match outgoing {
                     Some(outgoing) => self.unsent = Some(outgoing),
                     // All handles are gone.
-                    None => return Error::Stopped,
+                    None => return ConnectionError::Stopped,
                 },
                 written = open.writer.written() => match written {
                     Ok(Written::Message) => {
@@ -175,8 +176,7 @@ impl Driver {
                         Action::None => {}
                         Action::Ping => open.writer.ping(open.acks.last()),
                         Action::Lost => {
-                            let reason = format!("no sign of life for {pong_timeout:?}");
-                            return Error::lost(reason);
+                            return ConnectionError::Unresponsive { limit: pong_timeout };
                         }
                     }
                     timer.as_mut().reset(heartbeat.deadline());
@@ -279,7 +279,7 @@ impl Driver {
     }
 
     /// Tells everybody who waits for something.
-    fn finish(&mut self, error: &Error) {
+    fn finish(&mut self, error: &ConnectionError) {
         self.connection.send_if_modified(|connection| {
             let first = !matches!(connection, ConnectionState::Ended(_));
             if first {
@@ -289,12 +289,12 @@ impl Driver {
         });
         self.outgoing.close();
         if let Some(unsent) = self.unsent.take() {
-            unsent.fail(error.clone());
+            unsent.fail(SendError::NotDelivered { source: error.clone() });
         }
         while let Ok(outgoing) = self.outgoing.try_recv() {
-            outgoing.fail(error.clone());
+            outgoing.fail(SendError::NotDelivered { source: error.clone() });
         }
-        self.pending.finish(error);
+        self.pending.finish(&SendError::DeliveryUnknown { source: error.clone() });
         self.subscriptions.close();
         while let Ok(subscription) = self.subscriptions.try_recv() {
             self.subscribe(subscription);
@@ -307,7 +307,7 @@ impl Driver {
 impl Drop for Driver {
     /// The task was aborted: nobody who still waits may wait for ever.
     fn drop(&mut self) {
-        self.finish(&Error::Stopped);
+        self.finish(&ConnectionError::Stopped);
     }
 }
 
@@ -316,11 +316,11 @@ const NORMAL: u16 = 1000;
 
 /// The code that tells the server why its connection ends; none for a server
 /// that is gone.
-fn close_code(error: &Error) -> Option<u16> {
+fn close_code(error: &ConnectionError) -> Option<u16> {
     match error {
-        Error::Lost { .. } => None,
-        Error::Protocol(_) => Some(1002),
-        Error::TooBig { .. } => Some(1009),
+        ConnectionError::Lost { .. } | ConnectionError::Unresponsive { .. } => None,
+        ConnectionError::Protocol { .. } => Some(1002),
+        ConnectionError::TooBig { .. } => Some(1009),
         _ => Some(NORMAL),
     }
 }

@@ -11,7 +11,7 @@ use super::session::Driver;
 use super::tap::Tap;
 use super::tracker::TurnTracker;
 use crate::e2b::SandboxHost;
-use crate::error::Error;
+use crate::error::ConnectError;
 use crate::net::http::Http;
 use crate::types::connection::{ConnectionState, Options};
 use crate::types::permission::Handler;
@@ -43,7 +43,7 @@ impl DriverHandle {
     pub(crate) async fn start(
         parts: DriverOptions,
         host: Option<&SandboxHost>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ConnectError> {
         let DriverOptions { http, options, starting_point, handler, tap, buffer_bytes } = parts;
         let (sequence, numbered) = match starting_point {
             StartingPoint::Unnumbered => (SequenceTracker::default(), false),

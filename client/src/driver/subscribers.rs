@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::channels::Subscription;
 use super::queue::Queue;
-use crate::error::Error;
+use crate::error::ConnectionError;
 use crate::types::message::{Gap, ServerMessage};
 
 /// A message, or the reason why there are no more.
-pub(crate) type Item = Result<ServerMessage, Error>;
+pub(crate) type Item = Result<ServerMessage, ConnectionError>;
 
 /// The bytes that are kept for a program that has not subscribed yet. What
 /// goes over it is lost, and the first subscription begins with a [`Gap`] that
@@ -117,7 +117,7 @@ impl Subscribers {
     }
 
     /// Tells everybody that there is no more.
-    pub(super) fn end(&mut self, error: &Error) {
+    pub(super) fn end(&mut self, error: &ConnectionError) {
         for queue in self.queues.drain(..) {
             queue.end(last_item(error));
         }
@@ -154,8 +154,8 @@ impl Stalled {
 }
 
 /// The last item of a stream. One that was stopped on purpose just ends.
-pub(super) fn last_item(error: &Error) -> Option<Item> {
-    (!matches!(error, Error::Stopped)).then(|| Err(error.clone()))
+pub(super) fn last_item(error: &ConnectionError) -> Option<Item> {
+    (!matches!(error, ConnectionError::Stopped)).then(|| Err(error.clone()))
 }
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
         let first = subscribe(&mut subscribers, 1000, true);
         let second = subscribe(&mut subscribers, 1000, true);
         assert!(deliver(&mut subscribers, "2", 1).is_ok());
-        subscribers.end(&Error::Stopped);
+        subscribers.end(&ConnectionError::Stopped);
         assert_eq!(all(&first).await, ["1", "2"]);
         assert_eq!(all(&second).await, ["2"]);
         assert_eq!(all(&now).await, ["2"]);
@@ -214,7 +214,7 @@ mod tests {
             assert!(deliver(&mut subscribers, "x", BACKLOG_BYTES / 2).is_ok());
         }
         let first = subscribe(&mut subscribers, 1000, true);
-        subscribers.end(&Error::Stopped);
+        subscribers.end(&ConnectionError::Stopped);
         assert_eq!(all(&first).await, ["gap", "x"]);
     }
 
@@ -229,7 +229,7 @@ mod tests {
         while let Err(mut stalled) = subscribers.try_deliver(&mut messages) {
             assert!(stalled.deliver_over(usize::MAX));
         }
-        subscribers.end(&Error::Stopped);
+        subscribers.end(&ConnectionError::Stopped);
         assert_eq!(all(&only).await, ["1", "2", "3", "4"]);
     }
 
@@ -245,7 +245,7 @@ mod tests {
         assert!(Arc::ptr_eq(&full[0], &slow));
         slow.abandon();
         full[0].room().await;
-        subscribers.end(&Error::Stopped);
+        subscribers.end(&ConnectionError::Stopped);
         assert_eq!(all(&quick).await, ["2"]);
     }
 

@@ -9,10 +9,10 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::error::Error;
+use crate::error::ConnectionError;
 use crate::net::socket::Writer;
 
-type Writing = Pin<Box<dyn Future<Output = (Writer, Result<(), Error>)> + Send>>;
+type Writing = Pin<Box<dyn Future<Output = (Writer, Result<(), ConnectionError>)> + Send>>;
 
 /// A frame that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl FrameWriter {
     }
 
     /// Waits for the frame that is being written. Cancelling it loses nothing.
-    pub(super) async fn written(&mut self) -> Result<Written, Error> {
+    pub(super) async fn written(&mut self) -> Result<Written, ConnectionError> {
         let State::Writing(writing, kind) = &mut self.state else {
             return std::future::pending().await;
         };
@@ -127,7 +127,10 @@ impl FrameWriter {
     }
 }
 
-async fn flush(mut writer: Writer, written: Result<(), Error>) -> (Writer, Result<(), Error>) {
+async fn flush(
+    mut writer: Writer,
+    written: Result<(), ConnectionError>,
+) -> (Writer, Result<(), ConnectionError>) {
     let flushed = match written {
         Ok(()) => writer.flush().await,
         error => error,

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use crate::error::Error;
+use crate::error::SandboxError;
 use crate::types::connection::ConnectionState;
 
 #[derive(Clone)]
@@ -10,7 +10,7 @@ pub(crate) enum SandboxRef {}
 pub(crate) enum SandboxHost {}
 
 impl SandboxRef {
-    pub(crate) async fn still_there(&self) -> Result<(), Error> {
+    pub(crate) async fn still_there(&self) -> Result<(), SandboxError> {
         match *self {}
     }
 }
@@ -24,7 +24,7 @@ impl SandboxHost {
         match *self {}
     }
 
-    pub(crate) async fn end(&self) -> Result<(), Error> {
+    pub(crate) async fn end(&self) -> Result<(), SandboxError> {
         match *self {}
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::keep_alive::keep_alive;
-use crate::error::Error;
+use crate::error::SandboxError;
 use crate::types::Secret;
 use crate::types::connection::ConnectionState;
 
@@ -50,30 +50,34 @@ enum Owner {
 }
 
 impl SandboxHost {
-    pub(crate) async fn create(e2b: &E2b, new: &NewSandbox) -> Result<Self, Error> {
+    pub(crate) async fn create(e2b: &E2b, new: &NewSandbox) -> Result<Self, SandboxError> {
         Self::of(e2b.create_guarded(new).await?, new.timeout)
     }
 
     /// Takes over a sandbox that others have created, and its end.
-    pub(crate) async fn take_over(guard: Guard, time: Duration) -> Result<Self, Error> {
+    pub(crate) async fn take_over(guard: Guard, time: Duration) -> Result<Self, SandboxError> {
         if let Some(sandbox) = guard.sandbox() {
             sandbox.set_timeout(time).await?;
         }
         Self::of(guard, time)
     }
 
-    fn of(guard: Guard, time: Duration) -> Result<Self, Error> {
+    fn of(guard: Guard, time: Duration) -> Result<Self, SandboxError> {
         let Some(sandbox) = guard.sandbox().cloned() else {
-            return Err(Error::NoSandbox);
+            return Err(SandboxError::NoSandbox);
         };
         let owner = Mutex::new(Owner::Owned(guard));
         Ok(Self { sandbox: SandboxRef(sandbox), time, keep_alive: Mutex::default(), owner })
     }
 
     /// Comes back to a sandbox, resuming it if it is paused.
-    pub(crate) async fn reattach(e2b: &E2b, id: &SandboxId, time: Duration) -> Result<Self, Error> {
+    pub(crate) async fn reattach(
+        e2b: &E2b,
+        id: &SandboxId,
+        time: Duration,
+    ) -> Result<Self, SandboxError> {
         let gone = |error| match error {
-            e2b::Error::NotFound(_) => Error::SandboxExpired { sandbox: id.to_string() },
+            e2b::Error::NotFound(_) => SandboxError::Expired { sandbox: id.to_string() },
             error => error.into(),
         };
         let sandbox = e2b.connect(id, time).await.map_err(gone)?;
@@ -114,7 +118,7 @@ impl SandboxHost {
     }
 
     /// Pauses the sandbox, whose end is then the business of others.
-    pub(crate) async fn pause(&self) -> Result<(), Error> {
+    pub(crate) async fn pause(&self) -> Result<(), SandboxError> {
         // A request that comes behind the pause could resume it.
         self.stop_keep_alive().await;
         self.sandbox.0.pause().await?;
@@ -124,7 +128,7 @@ impl SandboxHost {
 
     /// Ends the sandbox and waits for it. If that fails and it is ours, it is
     /// tried once more when this is dropped.
-    pub(crate) async fn end(&self) -> Result<(), Error> {
+    pub(crate) async fn end(&self) -> Result<(), SandboxError> {
         let mut owner = self.owner.lock().await;
         if !matches!(*owner, Owner::Released) {
             self.sandbox.0.kill().await?;
@@ -156,7 +160,7 @@ impl SandboxRef {
     }
 
     /// The server's address, and what every request to it must carry.
-    pub(crate) fn endpoint(&self) -> Result<(String, Vec<(String, String)>), Error> {
+    pub(crate) fn endpoint(&self) -> Result<(String, Vec<(String, String)>), SandboxError> {
         let endpoint = self.0.endpoint(template_defaults::PORT)?;
         let headers = endpoint.headers.iter().filter_map(|(name, value)| {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
@@ -164,14 +168,14 @@ impl SandboxRef {
         Ok((endpoint.url.to_string(), headers.collect()))
     }
 
-    pub(crate) async fn store_token(&self, token: &Secret) -> Result<(), Error> {
+    pub(crate) async fn store_token(&self, token: &Secret) -> Result<(), SandboxError> {
         let files = self.0.files()?.as_user(TOKEN_USER);
         Ok(files.write(TOKEN_FILE, token.expose().as_bytes()).await?)
     }
 
     /// The token that whoever created the sandbox has drawn, if it was one of
     /// us.
-    pub(crate) async fn stored_token(&self) -> Result<Option<Secret>, Error> {
+    pub(crate) async fn stored_token(&self) -> Result<Option<Secret>, SandboxError> {
         if self.0.e2b().settings().is_debug() {
             return Ok(None);
         }
@@ -187,7 +191,7 @@ impl SandboxRef {
 
     /// An error if the sandbox is gone or paused, for certain. That E2B's API
     /// does not answer proves nothing.
-    pub(crate) async fn still_there(&self) -> Result<(), Error> {
+    pub(crate) async fn still_there(&self) -> Result<(), SandboxError> {
         let e2b = self.0.e2b();
         if e2b.settings().is_debug() {
             return Ok(());
@@ -195,9 +199,9 @@ impl SandboxRef {
         let sandbox = || self.id().to_string();
         match e2b.info(self.id()).await {
             Ok(info) if info.state == SandboxState::Paused => {
-                Err(Error::SandboxPaused { sandbox: sandbox() })
+                Err(SandboxError::Paused { sandbox: sandbox() })
             }
-            Err(e2b::Error::NotFound(_)) => Err(Error::SandboxExpired { sandbox: sandbox() }),
+            Err(e2b::Error::NotFound(_)) => Err(SandboxError::Expired { sandbox: sandbox() }),
             _ => Ok(()),
         }
     }

@@ -86,11 +86,14 @@ mod tests {
             }
         };
         let at = |second| sleep_until(start + Duration::from_secs(second));
-        let cause = || crate::Error::Stopped;
+        let cause = || crate::ConnectionError::Stopped;
         let life = async {
             for (from, to) in away {
                 at(*from).await;
-                state.send_replace(ConnectionState::Reconnecting { attempt: 1, cause: cause() });
+                state.send_replace(ConnectionState::Reconnecting {
+                    attempt: 1,
+                    cause: cause().into(),
+                });
                 at(*to).await;
                 state.send_replace(ConnectionState::Connected);
             }

@@ -7,7 +7,7 @@ use claude_relay_e2b::template_defaults::WORKSPACE;
 pub use claude_relay_e2b::watch::{Change, ChangeKind};
 
 use super::host::SandboxRef;
-use crate::error::Error;
+use crate::error::SandboxError;
 
 /// The files of a sandbox: see [`Client::files`](crate::Client::files).
 ///
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Files {
 }
 
 impl Files {
-    pub(crate) fn of(sandbox: &SandboxRef) -> Result<Self, Error> {
+    pub(crate) fn of(sandbox: &SandboxRef) -> Result<Self, SandboxError> {
         let files = sandbox.sandbox().files()?;
         Ok(Self { sandbox: sandbox.clone(), files })
     }
@@ -45,9 +45,9 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// [`Error::SandboxExpired`] if the sandbox is gone; otherwise
-    /// [`Error::E2b`].
-    pub async fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<(), Error> {
+    /// [`SandboxError::Expired`] if the sandbox is gone; otherwise
+    /// [`SandboxError::Api`].
+    pub async fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<(), SandboxError> {
         let done = self.files.write(&resolve(path), content.as_ref()).await;
         self.told(done).await
     }
@@ -67,7 +67,7 @@ impl Files {
     /// # Errors
     ///
     /// As for [`write`](Self::write).
-    pub async fn read(&self, path: &str) -> Result<Bytes, Error> {
+    pub async fn read(&self, path: &str) -> Result<Bytes, SandboxError> {
         let done = self.files.read(&resolve(path)).await;
         self.told(done).await
     }
@@ -88,7 +88,7 @@ impl Files {
     /// # Errors
     ///
     /// As for [`write`](Self::write).
-    pub async fn list(&self, path: &str) -> Result<Vec<Entry>, Error> {
+    pub async fn list(&self, path: &str) -> Result<Vec<Entry>, SandboxError> {
         let done = self.files.list(&resolve(path), 1).await;
         self.told(done).await
     }
@@ -107,7 +107,7 @@ impl Files {
     /// # Errors
     ///
     /// As for [`write`](Self::write).
-    pub async fn remove(&self, path: &str) -> Result<(), Error> {
+    pub async fn remove(&self, path: &str) -> Result<(), SandboxError> {
         let done = self.files.remove(&resolve(path)).await;
         self.told(done).await
     }
@@ -130,14 +130,14 @@ impl Files {
     /// # Errors
     ///
     /// As for [`write`](Self::write).
-    pub async fn watch(&self, path: &str, recursive: bool) -> Result<Watch, Error> {
+    pub async fn watch(&self, path: &str, recursive: bool) -> Result<Watch, SandboxError> {
         let done = self.files.watch(&resolve(path), recursive, None).await;
         let watch = self.told(done).await?;
         Ok(Watch { files: self.clone(), watch })
     }
 
     /// A request that fails because the sandbox is gone or paused says so.
-    async fn told<T>(&self, done: Result<T, e2b::Error>) -> Result<T, Error> {
+    async fn told<T>(&self, done: Result<T, e2b::Error>) -> Result<T, SandboxError> {
         let error = match done {
             Ok(done) => return Ok(done),
             Err(error) => error,
@@ -173,7 +173,7 @@ impl Watch {
     /// # Errors
     ///
     /// As for [`Files::write`]. There is nothing after an error.
-    pub async fn next(&mut self) -> Result<Option<Change>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Change>, SandboxError> {
         let done = self.watch.next().await;
         self.files.told(done).await
     }

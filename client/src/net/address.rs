@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hyper::Uri;
 
-use crate::error::Error;
+use crate::error::RequestError;
 
 /// A server's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +22,10 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// Names what is wrong; see [`Error::Address`].
-    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+    /// Names what is wrong; see [`RequestError::Address`].
+    pub(crate) fn parse(url: &str) -> Result<Self, RequestError> {
         let refused =
-            |reason: &str| Error::Address { url: hide_user(url), reason: reason.to_owned() };
+            |reason: &str| RequestError::Address { url: hide_user(url), reason: reason.to_owned() };
         let text = url.trim();
         let with_scheme;
         let text = if text.contains("://") {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::net::address::Address;
 use crate::net::proxy::{Proxy, ProxyVariables};
 
@@ -29,7 +29,7 @@ impl Dialer {
         address: Address,
         roots: &[Vec<u8>],
         variables: &ProxyVariables,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, RequestError> {
         let proxy = variables.proxy_for(&address)?;
         let needs_tls = address.tls || proxy.as_ref().is_some_and(|proxy| proxy.tls);
         #[cfg(feature = "tls")]
@@ -37,7 +37,7 @@ impl Dialer {
         #[cfg(not(feature = "tls"))]
         if needs_tls {
             let _ = roots;
-            return Err(Error::Address {
+            return Err(RequestError::Address {
                 url: address.to_string(),
                 reason: "this program was built without the feature `tls`".into(),
             });
@@ -51,25 +51,25 @@ impl Dialer {
     }
 
     /// Connects. The caller bounds the time.
-    pub(crate) async fn dial(&self) -> Result<Box<dyn Stream>, Error> {
+    pub(crate) async fn dial(&self) -> Result<Box<dyn Stream>, RequestError> {
         let address = &*self.address;
         let stream = match &self.proxy {
             Some(proxy) => self.tunnel(proxy).await?,
-            None => tcp(&address.host, address.port).await.map_err(|source| Error::Connect {
-                address: address.authority(),
-                source: Arc::new(source),
+            None => tcp(&address.host, address.port).await.map_err(|source| {
+                RequestError::Connect { address: address.authority(), source: Arc::new(source) }
             })?,
         };
         if !address.tls {
             return Ok(stream);
         }
-        self.encrypt(&address.host, stream)
-            .await
-            .map_err(|source| Error::Tls { address: address.authority(), source: Arc::new(source) })
+        self.encrypt(&address.host, stream).await.map_err(|source| RequestError::Tls {
+            address: address.authority(),
+            source: Arc::new(source),
+        })
     }
 
     /// A stream to the server through the proxy.
-    async fn tunnel(&self, proxy: &Proxy) -> Result<Box<dyn Stream>, Error> {
+    async fn tunnel(&self, proxy: &Proxy) -> Result<Box<dyn Stream>, RequestError> {
         let failed = |error| proxy.unreachable(&error);
         let mut stream = tcp(&proxy.host, proxy.port).await.map_err(failed)?;
         if proxy.tls {
@@ -102,13 +102,14 @@ async fn tcp(host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
 }
 
 #[cfg(feature = "tls")]
-fn connector(extra: &[Vec<u8>]) -> Result<tokio_rustls::TlsConnector, Error> {
+fn connector(extra: &[Vec<u8>]) -> Result<tokio_rustls::TlsConnector, RequestError> {
     use tokio_rustls::rustls::crypto::ring;
     use tokio_rustls::rustls::pki_types::CertificateDer;
     use tokio_rustls::rustls::pki_types::pem::PemObject;
     use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-    let setting = |reason: String| Error::InvalidOption { option: "root_certificate", reason };
+    let setting =
+        |reason: String| RequestError::InvalidOption { option: "root_certificate", reason };
     let mut roots = RootCertStore::empty();
     let platform = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(platform.certs);
@@ -185,14 +186,17 @@ mod tests {
     }
 
     /// Dials through a proxy, and reads what the server says.
-    async fn dial(url: &str, roots: &[Vec<u8>], proxy: &str) -> Result<String, Error> {
+    async fn dial(url: &str, roots: &[Vec<u8>], proxy: &str) -> Result<String, RequestError> {
         let proxy = Some(("ALL_PROXY", proxy.to_owned()));
         let variables = ProxyVariables { all: proxy, ..ProxyVariables::default() };
         let dialer = Dialer::new(Address::parse(url)?, roots, &variables)?;
         let dial = async {
             let mut stream = dialer.dial().await?;
             let mut said = [0; 5];
-            stream.read_exact(&mut said).await.map_err(Error::lost)?;
+            stream
+                .read_exact(&mut said)
+                .await
+                .map_err(|error| RequestError::Interrupted { source: Arc::new(error) })?;
             Ok(String::from_utf8_lossy(&said).into_owned())
         };
         tokio::time::timeout(Duration::from_secs(30), dial).await.expect("it hangs")
@@ -231,7 +235,7 @@ mod tests {
         let roots = [proxy_certificate, server_certificate.clone()];
         assert_eq!(dial("wss://relay.invalid", &roots, &proxy).await.unwrap(), "hello");
         let error = dial("wss://relay.invalid", &[server_certificate], &proxy).await.unwrap_err();
-        assert!(matches!(error, Error::Proxy { .. }), "{error:?}");
+        assert!(matches!(error, RequestError::Proxy { .. }), "{error:?}");
     }
 
     #[tokio::test]
@@ -256,7 +260,7 @@ mod tests {
         }
         let proxy = format!("http://127.0.0.1:{closed}");
         let error = dial("https://relay.invalid", &[], &proxy).await.unwrap_err();
-        assert!(matches!(error, Error::Proxy { .. }), "{error:?}");
+        assert!(matches!(error, RequestError::Proxy { .. }), "{error:?}");
         assert!(error.is_transient(), "{error:?}");
     }
 }

@@ -2,6 +2,7 @@
 //! rare, and a kept one would be one more thing that can break.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 use tokio::time::timeout;
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::net::dial::Dialer;
 
 /// The largest answer that is read. A configuration is at most 1 MiB.
@@ -50,26 +51,32 @@ pub(crate) struct Answer {
 
 impl Http {
     /// The bearer header for `token`.
-    pub(crate) fn set_token(&mut self, token: &str) -> Result<(), Error> {
-        let mut value =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Error::InvalidOption {
+    pub(crate) fn set_token(&mut self, token: &str) -> Result<(), RequestError> {
+        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
+            RequestError::InvalidOption {
                 option: "token",
                 reason: "it holds characters that no header may hold".into(),
-            })?;
+            }
+        })?;
         value.set_sensitive(true);
         self.headers.insert(AUTHORIZATION, value);
         Ok(())
     }
 
-    pub(crate) async fn get(&self, route: &str) -> Result<Answer, Error> {
+    pub(crate) async fn get(&self, route: &str) -> Result<Answer, RequestError> {
         self.request(Method::GET, route, Bytes::new()).await
     }
 
-    pub(crate) async fn post(&self, route: &str, json: String) -> Result<Answer, Error> {
+    pub(crate) async fn post(&self, route: &str, json: String) -> Result<Answer, RequestError> {
         self.request(Method::POST, route, json.into()).await
     }
 
-    async fn request(&self, method: Method, route: &str, body: Bytes) -> Result<Answer, Error> {
+    async fn request(
+        &self,
+        method: Method,
+        route: &str,
+        body: Bytes,
+    ) -> Result<Answer, RequestError> {
         let mut request = self.build(method, route, body)?;
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.within("the server's answer", async {
@@ -80,7 +87,7 @@ impl Http {
     }
 
     /// Opens the WebSocket at `route`.
-    pub(crate) async fn upgrade(&self, route: &str) -> Result<TokioIo<Upgraded>, Error> {
+    pub(crate) async fn upgrade(&self, route: &str) -> Result<TokioIo<Upgraded>, RequestError> {
         let key = fastwebsockets::handshake::generate_key();
         let mut request = self.build(Method::GET, route, Bytes::new())?;
         let headers = request.headers_mut();
@@ -109,7 +116,7 @@ impl Http {
         method: Method,
         route: &str,
         body: Bytes,
-    ) -> Result<Request<Full<Bytes>>, Error> {
+    ) -> Result<Request<Full<Bytes>>, RequestError> {
         let address = &self.dialer.address;
         let mut request = Request::builder()
             .method(method)
@@ -118,7 +125,7 @@ impl Http {
             .header(USER_AGENT, concat!("claude-relay-client/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "application/json")
             .body(Full::new(body))
-            .map_err(|error| Error::Address {
+            .map_err(|error| RequestError::Address {
                 url: address.to_string(),
                 reason: error.to_string(),
             })?;
@@ -129,9 +136,11 @@ impl Http {
     async fn within<T>(
         &self,
         what: &'static str,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        timeout(self.limit, work).await.unwrap_or(Err(Error::Timeout { what, limit: self.limit }))
+        work: impl Future<Output = Result<T, RequestError>>,
+    ) -> Result<T, RequestError> {
+        timeout(self.limit, work)
+            .await
+            .unwrap_or(Err(RequestError::Timeout { what, limit: self.limit }))
     }
 
     /// One request and its whole answer; on 101, the connection and the
@@ -139,10 +148,10 @@ impl Http {
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<(Answer, Option<(Upgraded, Option<Vec<u8>>)>), Error> {
+    ) -> Result<(Answer, Option<(Upgraded, Option<Vec<u8>>)>), RequestError> {
         let stream = self.dialer.dial().await?;
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
         let work = async move {
             let mut response = sender.send_request(request).await?;
             let location = response
@@ -171,31 +180,36 @@ impl Http {
         loop {
             tokio::select! {
                 biased;
-                answer = &mut work => return answer.map_err(|error: hyper::Error| self.broken(&error)),
+                answer = &mut work => return answer.map_err(|error: hyper::Error| self.broken(error)),
                 _ = &mut connection, if open => open = false,
             }
         }
     }
 
     /// The error for an HTTP failure below the level of statuses.
-    fn broken(&self, error: &hyper::Error) -> Error {
+    fn broken(&self, error: hyper::Error) -> RequestError {
         if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
             return self.not_a_relay(format!("its answer is not HTTP ({error})"));
         }
-        Error::lost(with_cause(error))
+        RequestError::Interrupted { source: Arc::new(error) }
     }
 
-    pub(crate) fn not_a_relay(&self, reason: impl ToString) -> Error {
-        Error::NotARelay { address: self.dialer.address.to_string(), reason: reason.to_string() }
+    pub(crate) fn not_a_relay(&self, reason: impl ToString) -> RequestError {
+        RequestError::NotARelay {
+            address: self.dialer.address.to_string(),
+            reason: reason.to_string(),
+        }
     }
 
     /// The error that an answer without the expected status stands for.
-    pub(crate) fn refusal(&self, answer: &Answer) -> Error {
+    pub(crate) fn refusal(&self, answer: &Answer) -> RequestError {
         let message = answer.message();
         match answer.status.as_u16() {
-            401 => Error::Unauthorized { message },
-            403 => Error::Forbidden { message },
-            status @ (409 | 429 | 500 | 502 | 503 | 504) => Error::Unavailable { status, message },
+            401 => RequestError::Unauthorized { message },
+            403 => RequestError::Forbidden { message },
+            status @ (409 | 429 | 500 | 502 | 503 | 504) => {
+                RequestError::Unavailable { status, message }
+            }
             300..=399 => self.not_a_relay(match &answer.location {
                 Some(location) => {
                     format!("it redirects to {}", head_bytes(location, ERROR_TEXT_BYTES))
@@ -225,16 +239,9 @@ impl Answer {
     }
 }
 
-fn with_cause(error: &hyper::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}
-
 /// A header given as text, checked.
-pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
-    let refused = |reason: &str| Error::InvalidOption {
+pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), RequestError> {
+    let refused = |reason: &str| RequestError::InvalidOption {
         option: "header",
         reason: format!("{:?}: {reason}", head_bytes(name, 100)),
     };

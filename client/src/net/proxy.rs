@@ -12,7 +12,7 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::net::address::{Address, bracketed, join};
 use crate::net::dial::Stream;
 
@@ -52,9 +52,9 @@ impl ProxyVariables {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOption`] names a variable that cannot be used. Going the
+    /// [`RequestError::InvalidOption`] names a variable that cannot be used. Going the
     /// direct way instead would tell the network what was meant for the proxy.
-    pub(crate) fn proxy_for(&self, address: &Address) -> Result<Option<Proxy>, Error> {
+    pub(crate) fn proxy_for(&self, address: &Address) -> Result<Option<Proxy>, RequestError> {
         let specific = if address.tls { &self.https } else { &self.http };
         let Some((variable, value)) = specific.as_ref().or(self.all.as_ref()) else {
             return Ok(None);
@@ -62,8 +62,10 @@ impl ProxyVariables {
         if address.is_local() {
             return Ok(None);
         }
-        let refused =
-            |reason: &str| Error::InvalidOption { option: variable, reason: reason.to_owned() };
+        let refused = |reason: &str| RequestError::InvalidOption {
+            option: variable,
+            reason: reason.to_owned(),
+        };
         let target: Uri = format!("https://{}/", bracketed(&address.host))
             .parse()
             .map_err(|_| refused("it cannot be used for this address"))?;
@@ -102,8 +104,8 @@ fn hosts(no_proxy: &str, port: u16) -> String {
 }
 
 impl Proxy {
-    fn new(found: &Intercept, variable: &'static str) -> Result<Self, Error> {
-        let refused = |reason: String| Error::InvalidOption { option: variable, reason };
+    fn new(found: &Intercept, variable: &'static str) -> Result<Self, RequestError> {
+        let refused = |reason: String| RequestError::InvalidOption { option: variable, reason };
         let uri = found.uri();
         let tls = match uri.scheme_str() {
             Some("http") => false,
@@ -130,7 +132,7 @@ impl Proxy {
         &self,
         stream: Box<dyn Stream>,
         address: &Address,
-    ) -> Result<TokioIo<Upgraded>, Error> {
+    ) -> Result<TokioIo<Upgraded>, RequestError> {
         let target = join(&address.host, address.port);
         let mut request = Request::connect(&target)
             .header(HOST, &target)
@@ -164,7 +166,7 @@ impl Proxy {
         }
     }
 
-    fn refused(&self, status: StatusCode, target: &str) -> Error {
+    fn refused(&self, status: StatusCode, target: &str) -> RequestError {
         let reason = match status {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.credentials.is_none() => format!(
                 "it wants a user and a password (407): write them into {}, as in http://USER:PASSWORD@HOST:PORT",
@@ -179,13 +181,13 @@ impl Proxy {
     }
 
     /// The failure of the proxy itself.
-    pub(crate) fn unreachable(&self, error: &io::Error) -> Error {
+    pub(crate) fn unreachable(&self, error: &io::Error) -> RequestError {
         self.failed(None, error)
     }
 
-    fn failed(&self, status: Option<u16>, reason: impl ToString) -> Error {
+    fn failed(&self, status: Option<u16>, reason: impl ToString) -> RequestError {
         let scheme = if self.tls { "https" } else { "http" };
-        Error::Proxy {
+        RequestError::Proxy {
             proxy: format!("{scheme}://{}", join(&self.host, self.port)),
             variable: self.variable,
             status,

@@ -3,7 +3,7 @@
 use claude_relay_protocol::json::{elements, fields};
 use serde_json::value::RawValue;
 
-use crate::error::Error;
+use crate::error::{ConfigureError, RequestError};
 use crate::net::http::{Answer, Http};
 use crate::types::config::Configuration;
 use crate::types::raw_json::{RawJson, text_of};
@@ -54,17 +54,21 @@ impl Health {
 pub(crate) async fn configure(
     http: &Http,
     configuration: &Configuration,
-) -> Result<Configured, Error> {
-    let body = serde_json::to_string(configuration)
-        .map_err(|error| Error::InvalidMessage(error.to_string()))?;
+) -> Result<Configured, ConfigureError> {
+    let body = serde_json::to_string(configuration).map_err(|error| {
+        RequestError::InvalidOption { option: "configuration", reason: error.to_string() }
+    })?;
     configure_json(http, body).await
 }
 
 /// `POST /config` with any JSON.
-pub(crate) async fn configure_json(http: &Http, body: String) -> Result<Configured, Error> {
+pub(crate) async fn configure_json(
+    http: &Http,
+    body: String,
+) -> Result<Configured, ConfigureError> {
     let answer = http.post("/config", body).await?;
     if let status @ (400 | 413 | 422) = answer.status.as_u16() {
-        return Err(Error::ConfigurationRefused { status, message: answer.message() });
+        return Err(ConfigureError::Refused { status, message: answer.message() });
     }
     let text = ok_text(http, &answer)?;
     let [config, applies, ignored] = fields(text, ["config", "applies", "ignored"])
@@ -86,7 +90,7 @@ pub(crate) async fn configure_json(http: &Http, body: String) -> Result<Configur
 }
 
 /// `GET /config`.
-pub(crate) async fn configuration(http: &Http) -> Result<RawJson, Error> {
+pub(crate) async fn configuration(http: &Http) -> Result<RawJson, RequestError> {
     let answer = http.get("/config").await?;
     let text = ok_text(http, &answer)?;
     let [config] = fields(text, ["config"])
@@ -94,20 +98,20 @@ pub(crate) async fn configuration(http: &Http) -> Result<RawJson, Error> {
     config_field(http, config)
 }
 
-fn config_field(http: &Http, config: Option<&RawValue>) -> Result<RawJson, Error> {
+fn config_field(http: &Http, config: Option<&RawValue>) -> Result<RawJson, RequestError> {
     config
         .map(RawJson::from_raw)
         .ok_or_else(|| http.not_a_relay("its answer to /config holds no `config`"))
 }
 
 /// `GET /health`.
-pub(crate) async fn health(http: &Http) -> Result<Health, Error> {
+pub(crate) async fn health(http: &Http) -> Result<Health, RequestError> {
     let answer = http.get("/health").await?;
     health_answer(http, &answer)
 }
 
 /// `GET /health` of a server that may be the original, which has none.
-pub(crate) async fn health_if_any(http: &Http) -> Result<Option<Health>, Error> {
+pub(crate) async fn health_if_any(http: &Http) -> Result<Option<Health>, RequestError> {
     let answer = http.get("/health").await?;
     match answer.status.as_u16() {
         404 | 405 => Ok(None),
@@ -115,7 +119,7 @@ pub(crate) async fn health_if_any(http: &Http) -> Result<Option<Health>, Error> 
     }
 }
 
-fn health_answer(http: &Http, answer: &Answer) -> Result<Health, Error> {
+fn health_answer(http: &Http, answer: &Answer) -> Result<Health, RequestError> {
     let text = ok_text(http, answer)?;
     let [version] = fields(text, ["version"])
         .map_err(|_| http.not_a_relay("its answer to GET /health is not JSON"))?;
@@ -125,7 +129,7 @@ fn health_answer(http: &Http, answer: &Answer) -> Result<Health, Error> {
     Ok(Health { version, details })
 }
 
-fn ok_text<'a>(http: &Http, answer: &'a Answer) -> Result<&'a str, Error> {
+fn ok_text<'a>(http: &Http, answer: &'a Answer) -> Result<&'a str, RequestError> {
     if !answer.status.is_success() {
         return Err(http.refusal(answer));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{ConnectError, ConnectionError};
 
 /// The limits of a connection, and of the search for another one.
 #[derive(Debug, Clone)]
@@ -32,8 +32,8 @@ pub enum ConnectionState {
         /// The number of the attempt, from 1.
         attempt: u32,
         /// The reason why the last one ended.
-        cause: Error,
+        cause: ConnectError,
     },
     /// There will be no other connection.
-    Ended(Error),
+    Ended(ConnectionError),
 }

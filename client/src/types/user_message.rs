@@ -6,7 +6,7 @@ use claude_relay_protocol::ClientMessage;
 use claude_relay_protocol::json::fields;
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::error::SendError;
 use crate::types::raw_json::{RawJson, text_of};
 
 /// The largest message that a server takes, whole.
@@ -93,14 +93,14 @@ impl UserMessage {
     }
 
     /// The frame that carries it, checked as the server will.
-    pub(crate) fn frame(&self) -> Result<String, Error> {
+    pub(crate) fn frame(&self) -> Result<String, SendError> {
         let frame = format!(r#"{{"type":"user_message","data":{}}}"#, self.data.get());
         if frame.len() > MAX_BYTES {
-            return Err(Error::TooBig { limit_bytes: MAX_BYTES });
+            return Err(SendError::TooBig { limit_bytes: MAX_BYTES });
         }
         match ClientMessage::parse(&frame) {
             Ok(_) => Ok(frame),
-            Err(error) => Err(Error::InvalidMessage(error.to_string())),
+            Err(error) => Err(SendError::invalid(error)),
         }
     }
 }
@@ -162,17 +162,15 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidMessage`] for anything else.
-    pub fn image(bytes: &[u8]) -> Result<Self, Error> {
+    /// [`SendError::InvalidMessage`] for anything else.
+    pub fn image(bytes: &[u8]) -> Result<Self, SendError> {
         let media_type = match bytes {
             [0x89, b'P', b'N', b'G', ..] => "image/png",
             [0xff, 0xd8, 0xff, ..] => "image/jpeg",
             [b'G', b'I', b'F', b'8', ..] => "image/gif",
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
             _ => {
-                return Err(Error::InvalidMessage(
-                    "the image is neither PNG, JPEG, GIF nor WebP".into(),
-                ));
+                return Err(SendError::invalid("the image is neither PNG, JPEG, GIF nor WebP"));
             }
         };
         Ok(Self(serde_json::json!({
@@ -227,6 +225,6 @@ mod tests {
             "{frame}"
         );
         let wrong = UserMessage::raw(RawJson::new("{\"type\":\"assistant\"}").unwrap());
-        assert!(matches!(wrong.frame(), Err(Error::InvalidMessage(_))));
+        assert!(matches!(wrong.frame(), Err(SendError::InvalidMessage { .. })));
     }
 }

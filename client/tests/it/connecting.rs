@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use claude_relay_client::{Applies, Client, Configuration, Error, SystemPrompt};
+use claude_relay_client::{
+    Applies, Client, Configuration, ConnectError, ConnectionError, RequestError, SendError,
+    SystemPrompt,
+};
 use tokio::net::TcpListener;
 
 use crate::support::{client, line, n, refused, soon};
@@ -51,7 +54,7 @@ async fn it_configures_then_connects_with_the_token_under_the_base_path() {
     soon(client.stop()).await;
     assert!(matches!(
         soon(client.send("x")).await,
-        Err(Error::NotDelivered { cause }) if matches!(*cause, Error::Stopped)
+        Err(SendError::NotDelivered { source: ConnectionError::Stopped })
     ));
 
     let seen = seen.lock().unwrap();
@@ -105,7 +108,7 @@ async fn a_busy_server_is_busy_however_it_says_so() {
         .await;
         let error = refused(client(&fake.url)).await;
         assert!(
-            matches!(&error, Error::Busy { message } if message == "Server already has an active connection"),
+            matches!(&error, ConnectError::Busy { message } if message == "Server already has an active connection"),
             "{error:?}"
         );
         assert!(!error.is_transient());
@@ -113,7 +116,7 @@ async fn a_busy_server_is_busy_however_it_says_so() {
 }
 
 /// One answer to everything.
-async fn always(status: &'static str, kind: &'static str, body: &'static str) -> Error {
+async fn always(status: &'static str, kind: &'static str, body: &'static str) -> ConnectError {
     let fake = FakeRelay::start(move |_, _, mut peer| async move {
         peer.answer(status, kind, body).await;
     })
@@ -127,23 +130,23 @@ async fn each_refusal_is_its_own_error_with_the_servers_words() {
     let json = "application/json";
     assert!(matches!(
         always("401 Unauthorized", json, r#"{"error":"Unauthorized"}"#).await,
-        Error::Unauthorized { message } if message == "Unauthorized"
+        ConnectError::Request(RequestError::Unauthorized { message }) if message == "Unauthorized"
     ));
     assert!(matches!(
         always("403 Forbidden", json, r#"{"error":"Host not allowed"}"#).await,
-        Error::Forbidden { message } if message == "Host not allowed"
+        ConnectError::Request(RequestError::Forbidden { message }) if message == "Host not allowed"
     ));
     assert!(matches!(
         always("400 Bad Request", json, r#"{"error":"allowedTools[1]: expected a string"}"#).await,
-        Error::ConfigurationRefused { status: 400, message } if message == "allowedTools[1]: expected a string"
+        ConnectError::ConfigurationRefused { status: 400, message } if message == "allowedTools[1]: expected a string"
     ));
     assert!(matches!(
         always("413 Payload Too Large", "text/plain", "too big").await,
-        Error::ConfigurationRefused { status: 413, message } if message == "too big"
+        ConnectError::ConfigurationRefused { status: 413, message } if message == "too big"
     ));
     assert!(matches!(
         always("502 Bad Gateway", "text/html", html).await,
-        Error::Unavailable { status: 502, message } if message == html
+        ConnectError::Request(RequestError::Unavailable { status: 502, message }) if message == html
     ));
     for (status, kind, body) in [
         ("200 OK", "text/html", html),
@@ -154,7 +157,10 @@ async fn each_refusal_is_its_own_error_with_the_servers_words() {
         ("418 I'm a teapot", "text/plain", "short and stout"),
     ] {
         let error = always(status, kind, body).await;
-        assert!(matches!(error, Error::NotARelay { .. }), "{status}: {error:?}");
+        assert!(
+            matches!(error, ConnectError::Request(RequestError::NotARelay { .. })),
+            "{status}: {error:?}"
+        );
     }
     let moved =
         always("301 Moved Permanently\r\nLocation: https://elsewhere.example/", "text/html", "")
@@ -181,10 +187,13 @@ async fn a_refused_upgrade_is_its_own_error_too() {
         .await;
         let error = refused(client(&fake.url)).await;
         let right = match &status[..3] {
-            "401" => matches!(error, Error::Unauthorized { .. }),
-            "403" => matches!(error, Error::Forbidden { .. }),
-            "503" => matches!(error, Error::Unavailable { status: 503, .. }),
-            _ => matches!(error, Error::NotARelay { .. }),
+            "401" => matches!(error, ConnectError::Request(RequestError::Unauthorized { .. })),
+            "403" => matches!(error, ConnectError::Request(RequestError::Forbidden { .. })),
+            "503" => matches!(
+                error,
+                ConnectError::Request(RequestError::Unavailable { status: 503, .. })
+            ),
+            _ => matches!(error, ConnectError::Request(RequestError::NotARelay { .. })),
         };
         assert!(right, "{status}: {error:?}");
     }
@@ -198,7 +207,10 @@ async fn a_peer_without_http_is_no_relay() {
         let fake =
             FakeRelay::start(move |_, _, mut peer| async move { peer.raw(greeting).await }).await;
         let error = refused(client(&fake.url)).await;
-        assert!(matches!(error, Error::NotARelay { .. }), "{greeting:?}: {error:?}");
+        assert!(
+            matches!(error, ConnectError::Request(RequestError::NotARelay { .. })),
+            "{greeting:?}: {error:?}"
+        );
     }
 }
 
@@ -212,7 +224,10 @@ async fn a_wrong_handshake_or_greeting_is_no_relay() {
         peer.idle().await;
     })
     .await;
-    assert!(matches!(refused(client(&wrong_accept.url)).await, Error::NotARelay { .. }));
+    assert!(matches!(
+        refused(client(&wrong_accept.url)).await,
+        ConnectError::Request(RequestError::NotARelay { .. })
+    ));
 
     for greeting in ["{}", "hello", r#"{"type":"welcome"}"#, r#"{"type":"info","data":"x"}"#] {
         let fake = FakeRelay::start(move |_, request, mut peer| async move {
@@ -225,7 +240,10 @@ async fn a_wrong_handshake_or_greeting_is_no_relay() {
         })
         .await;
         let error = refused(client(&fake.url)).await;
-        assert!(matches!(error, Error::NotARelay { .. }), "{greeting}: {error:?}");
+        assert!(
+            matches!(error, ConnectError::Request(RequestError::NotARelay { .. })),
+            "{greeting}: {error:?}"
+        );
     }
 }
 
@@ -253,7 +271,13 @@ async fn a_server_that_closes_at_any_point_is_an_error_at_once() {
         .await;
         let error = refused(client(&fake.url)).await;
         assert!(
-            matches!(error, Error::Lost { .. } | Error::NotARelay { .. }),
+            matches!(
+                error,
+                ConnectError::Connection(ConnectionError::Lost { .. })
+                    | ConnectError::Request(
+                        RequestError::Interrupted { .. } | RequestError::NotARelay { .. }
+                    )
+            ),
             "{point}: {error:?}"
         );
     }
@@ -276,7 +300,10 @@ async fn a_server_that_says_nothing_is_a_timeout() {
         .await;
         let began = Instant::now();
         let error = refused(client(&fake.url).connect_timeout(limit)).await;
-        assert!(matches!(error, Error::Timeout { .. }), "{point}: {error:?}");
+        assert!(
+            matches!(error, ConnectError::Request(RequestError::Timeout { .. })),
+            "{point}: {error:?}"
+        );
         assert!(began.elapsed() < limit * 10, "{point}");
     }
 }
@@ -290,7 +317,10 @@ async fn an_endless_answer_is_bounded() {
         }
     })
     .await;
-    assert!(matches!(refused(client(&fake.url)).await, Error::NotARelay { .. }));
+    assert!(matches!(
+        refused(client(&fake.url)).await,
+        ConnectError::Request(RequestError::NotARelay { .. })
+    ));
 }
 
 #[tokio::test]
@@ -299,25 +329,31 @@ async fn nobody_there_is_a_connect_error() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let error = refused(client(&format!("127.0.0.1:{port}"))).await;
-    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+    assert!(matches!(error, ConnectError::Request(RequestError::Connect { .. })), "{error:?}");
     assert!(error.to_string().contains(&port.to_string()));
     let error = refused(client("http://no-such-host.invalid")).await;
-    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+    assert!(matches!(error, ConnectError::Request(RequestError::Connect { .. })), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_secret_does_not_leave_this_machine_unencrypted() {
     let far = "http://relay.invalid:3000";
-    assert!(matches!(refused(client(far).token("t")).await, Error::InsecureTransport { .. }));
+    assert!(matches!(
+        refused(client(far).token("t")).await,
+        ConnectError::Request(RequestError::InsecureTransport { .. })
+    ));
     assert!(matches!(
         refused(client(far).anthropic_api_key("k")).await,
-        Error::InsecureTransport { .. }
+        ConnectError::Request(RequestError::InsecureTransport { .. })
     ));
     // Nothing secret, or expressly allowed: it is tried.
-    assert!(matches!(refused(client(far)).await, Error::Connect { .. }));
+    assert!(matches!(
+        refused(client(far)).await,
+        ConnectError::Request(RequestError::Connect { .. })
+    ));
     assert!(matches!(
         refused(client(far).token("t").allow_plaintext(true)).await,
-        Error::Connect { .. }
+        ConnectError::Request(RequestError::Connect { .. })
     ));
 }
 
@@ -325,15 +361,15 @@ async fn a_secret_does_not_leave_this_machine_unencrypted() {
 async fn bad_settings_are_named_before_anything_is_sent() {
     assert!(matches!(
         refused(Client::builder()).await,
-        Error::InvalidOption { option: "connection_url", .. }
+        ConnectError::Request(RequestError::InvalidOption { option: "connection_url", .. })
     ));
     assert!(matches!(
         refused(client("localhost").token("a\nb")).await,
-        Error::InvalidOption { option: "token", .. }
+        ConnectError::Request(RequestError::InvalidOption { option: "token", .. })
     ));
     assert!(matches!(
         refused(client("localhost").header("a b", "c")).await,
-        Error::InvalidOption { option: "header", .. }
+        ConnectError::Request(RequestError::InvalidOption { option: "header", .. })
     ));
     let shown = format!("{:?}", client("localhost").token("hunter2").header("k", "hunter2"));
     assert!(!shown.contains("hunter2"), "{shown}");

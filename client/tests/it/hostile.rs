@@ -1,6 +1,6 @@
 //! A server that breaks the rules: clean errors, bounded memory and time.
 
-use claude_relay_client::{Client, Error, Messages, ServerMessage};
+use claude_relay_client::{Client, ConnectionError, Messages, SendError, ServerMessage};
 use tokio::net::TcpStream;
 
 use crate::support::{client, line, n, soon};
@@ -28,7 +28,7 @@ async fn fed(bytes: Vec<u8>) -> (FakeRelay, Client, Messages) {
 }
 
 /// Error that ends the stream of a client that receives `bytes`.
-async fn end_after(bytes: Vec<u8>) -> Error {
+async fn end_after(bytes: Vec<u8>) -> ConnectionError {
     let (_fake, client, mut messages) = fed(bytes).await;
     let error = loop {
         match soon(messages.next()).await {
@@ -39,7 +39,7 @@ async fn end_after(bytes: Vec<u8>) -> Error {
     };
     assert!(soon(messages.next()).await.is_none(), "the error is the last");
     // The end is the same for everybody, and at once.
-    assert!(matches!(soon(client.send("x")).await, Err(Error::NotDelivered { .. })));
+    assert!(matches!(soon(client.send("x")).await, Err(SendError::NotDelivered { .. })));
     assert!(matches!(soon(client.messages().next()).await, Some(Err(_))));
     error
 }
@@ -50,7 +50,7 @@ async fn text_that_is_not_json_or_no_frame_is_a_protocol_error() {
         ["", "hello", "<html></html>", "{", "5", "null", "[]", "{}", r#"{"type":5}"#, "\u{feff}{}"]
     {
         let error = end_after(frame(FIN | TEXT, text.as_bytes())).await;
-        assert!(matches!(error, Error::Protocol(_)), "{text:?}: {error:?}");
+        assert!(matches!(error, ConnectionError::Protocol { .. }), "{text:?}: {error:?}");
         assert!(!error.is_transient());
     }
 }
@@ -81,7 +81,7 @@ async fn broken_websocket_is_a_protocol_error() {
         ),
     ] {
         let error = end_after(bytes).await;
-        assert!(matches!(error, Error::Protocol(_)), "{what}: {error:?}");
+        assert!(matches!(error, ConnectionError::Protocol { .. }), "{what}: {error:?}");
     }
 }
 
@@ -101,7 +101,10 @@ async fn a_message_over_the_limit_is_too_big_however_it_is_cut() {
         ("in fragments", fragments),
     ] {
         let error = end_after(bytes).await;
-        assert!(matches!(error, Error::TooBig { limit_bytes: 1_048_576 }), "{what}: {error:?}");
+        assert!(
+            matches!(error, ConnectionError::TooBig { limit_bytes: 1_048_576 }),
+            "{what}: {error:?}"
+        );
     }
 }
 
@@ -154,19 +157,23 @@ async fn a_line_that_is_not_json_is_an_error_of_that_line_alone() {
 #[tokio::test]
 async fn each_close_code_means_what_it_says() {
     for (code, check) in [
-        (1000, (|e| matches!(e, Error::Closed { code: 1000, .. })) as fn(&Error) -> bool),
-        (1001, |e| matches!(e, Error::Closed { code: 1001, .. })),
-        (1002, |e| matches!(e, Error::Closed { code: 1002, .. })),
-        (1009, |e| matches!(e, Error::TooBig { .. })),
-        (1013, |e| matches!(e, Error::Busy { .. })),
-        (4001, |e| matches!(e, Error::Replaced { .. })),
+        (
+            1000,
+            (|e| matches!(e, ConnectionError::Closed { code: 1000, .. }))
+                as fn(&ConnectionError) -> bool,
+        ),
+        (1001, |e| matches!(e, ConnectionError::Closed { code: 1001, .. })),
+        (1002, |e| matches!(e, ConnectionError::Closed { code: 1002, .. })),
+        (1009, |e| matches!(e, ConnectionError::TooBig { .. })),
+        (1013, |e| matches!(e, ConnectionError::Busy { .. })),
+        (4001, |e| matches!(e, ConnectionError::Replaced { .. })),
     ] {
         let payload = [&u16::to_be_bytes(code)[..], b"because"].concat();
         let error = end_after(frame(FIN | CLOSE, &payload)).await;
         assert!(check(&error), "{code}: {error:?}");
     }
     let error = end_after(frame(FIN | CLOSE, b"")).await;
-    assert!(matches!(error, Error::Closed { code: 1005, .. }), "{error:?}");
+    assert!(matches!(error, ConnectionError::Closed { code: 1005, .. }), "{error:?}");
 }
 
 #[tokio::test]

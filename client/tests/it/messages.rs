@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use claude_relay_client::{ConnectionState, Error, Gap, ServerMessage, View};
+use claude_relay_client::{ConnectionState, Gap, SendError, ServerMessage, TurnError, View};
 use tokio::sync::Notify;
 
 use crate::support::{client, line, n, soon};
@@ -155,10 +155,7 @@ async fn an_answer_behind_too_much_that_nobody_reads_is_given_up() {
     let client = soon(client(&fake.url).buffer_bytes(1 << 20).start()).await.unwrap();
     let mut messages = client.messages();
     let error = soon(client.send("x")).await.unwrap_err();
-    assert!(
-        matches!(&error, Error::DeliveryUnknown { cause } if matches!(**cause, Error::SlowConsumer)),
-        "{error:?}"
-    );
+    assert!(matches!(error, SendError::SlowConsumer), "{error:?}");
     for seq in 1..=64 {
         assert_eq!(n(&line(&mut messages).await), seq);
     }
@@ -356,11 +353,15 @@ async fn ask_collects_the_turn_that_answers_it() {
 async fn ask_fails_when_no_result_can_come() {
     let exit = r#"{"type":"exit","code":3,"signal":null,"stderr":"boom"}"#;
     for (frame, check) in [
-        (exit, (|e| matches!(e, Error::AgentExited { code: Some(3), .. })) as fn(&Error) -> bool),
-        (r#"{"type":"gap","from":1,"to":5}"#, |e| matches!(e, Error::Lost { .. })),
+        (
+            exit,
+            (|e| matches!(e, TurnError::AgentExited { code: Some(3), .. }))
+                as fn(&TurnError) -> bool,
+        ),
+        (r#"{"type":"gap","from":1,"to":5}"#, |e| matches!(e, TurnError::MessagesLost)),
         (
             r#"{"type":"error","error":"the queue is full"}"#,
-            |e| matches!(e, Error::MessageRefused(text) if text == "the queue is full"),
+            |e| matches!(e, TurnError::Refused { message } if message == "the queue is full"),
         ),
     ] {
         let fake = FakeRelay::relay(move |_, _, mut peer| async move {

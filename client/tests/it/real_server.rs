@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use claude_relay_client::{Decision, Error, PermissionRequest, ServerMessage, Turn, View};
+use claude_relay_client::{
+    ConnectError, ConnectionError, ControlError, Decision, PermissionRequest, RequestError,
+    SendError, ServerMessage, Turn, TurnError, View,
+};
 
 use crate::support::proxy::Proxy;
 use crate::support::{client, line, soon};
@@ -66,7 +69,7 @@ async fn interrupts_control_and_permissions() {
 
     soon(client.set_model(Some("another"))).await.unwrap();
     let refused = soon(client.set_permission_mode("bogus")).await.unwrap_err();
-    assert!(matches!(refused, Error::ControlRefused { .. }), "{refused:?}");
+    assert!(matches!(refused, ControlError::Refused { .. }), "{refused:?}");
     soon(client.set_permission_mode("plan")).await.unwrap();
 
     let mut messages = client.messages();
@@ -87,7 +90,7 @@ async fn a_dying_agent_is_an_error_and_the_next_message_starts_another() {
     let client = soon(client(&relay.url).start()).await.unwrap();
     let error = soon(client.ask(r#"{"stderr":"boom","exit":3}"#)).await.unwrap_err();
     assert!(
-        matches!(&error, Error::AgentExited { code: Some(3), stderr, .. } if stderr.contains("boom")),
+        matches!(&error, TurnError::AgentExited { code: Some(3), stderr, .. } if stderr.contains("boom")),
         "{error:?}"
     );
     assert!(!soon(client.ask("still there?")).await.unwrap().is_error);
@@ -104,7 +107,7 @@ async fn every_turn_ends_when_the_server_is_killed_and_started_again() {
         relay.kill().await;
         relay = RelayProcess::start_on(port, &["--demo"], &[]).await;
         let error = soon(running.finish()).await.unwrap_err();
-        assert!(matches!(error, Error::ServerRestarted), "turn {turn}: {error:?}");
+        assert!(matches!(error, TurnError::ServerRestarted), "turn {turn}: {error:?}");
     }
     assert!(!soon(client.ask("after")).await.unwrap().is_error);
 }
@@ -114,7 +117,7 @@ async fn a_second_client_is_told_that_it_is_busy_and_can_take_over() {
     let relay = RelayProcess::demo(&[]).await;
     let first = soon(client(&relay.url).start()).await.unwrap();
     let busy = soon(client(&relay.url).start()).await.unwrap_err();
-    assert!(matches!(busy, Error::Busy { .. }), "{busy:?}");
+    assert!(matches!(busy, ConnectError::Busy { .. }), "{busy:?}");
     let second = soon(client(&relay.url).takeover(true).start()).await.unwrap();
     let mut messages = first.messages();
     let error = loop {
@@ -123,7 +126,7 @@ async fn a_second_client_is_told_that_it_is_busy_and_can_take_over() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, Error::Replaced { .. }), "{error:?}");
+    assert!(matches!(error, ConnectionError::Replaced { .. }), "{error:?}");
     assert!(!soon(second.ask("hi")).await.unwrap().is_error);
 }
 
@@ -131,12 +134,18 @@ async fn a_second_client_is_told_that_it_is_busy_and_can_take_over() {
 async fn tokens_and_configurations_are_refused_by_name() {
     let relay = RelayProcess::demo(&["--auth-token", "right-token"]).await;
     let with = |token: &str| client(&relay.url).token(token);
-    assert!(matches!(soon(client(&relay.url).start()).await, Err(Error::Unauthorized { .. })));
-    assert!(matches!(soon(with("wrong-token").start()).await, Err(Error::Unauthorized { .. })));
+    assert!(matches!(
+        soon(client(&relay.url).start()).await,
+        Err(ConnectError::Request(RequestError::Unauthorized { .. }))
+    ));
+    assert!(matches!(
+        soon(with("wrong-token").start()).await,
+        Err(ConnectError::Request(RequestError::Unauthorized { .. }))
+    ));
     let error =
         soon(with("right-token").configure(|c| c.max_turns = Some(0)).start()).await.unwrap_err();
     assert!(
-        matches!(&error, Error::ConfigurationRefused { status: 400, message } if message.contains("maxTurns")),
+        matches!(&error, ConnectError::ConfigurationRefused { status: 400, message } if message.contains("maxTurns")),
         "{error:?}"
     );
     let client =
@@ -292,7 +301,7 @@ async fn nothing_is_lost_or_doubled_by_200_cuts() {
     })
     .await
     .unwrap_or_else(|_| panic!("seed {seed}: it took too long"));
-    assert!(matches!(sent, Ok(()) | Err(Error::DeliveryUnknown { .. })), "{sent:?}");
+    assert!(matches!(sent, Ok(()) | Err(SendError::DeliveryUnknown { .. })), "{sent:?}");
     let cuts = proxy.cuts.load(Ordering::SeqCst);
     assert!(cuts >= CUTS * 9 / 10, "only {cuts} cuts");
     soon(client.stop()).await;

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use claude_relay_client::{ConnectionState, Error, Gap, Position, ServerMessage};
+use claude_relay_client::{
+    ConnectError, ConnectionError, ConnectionState, Gap, Position, RequestError, SendError,
+    ServerMessage,
+};
 use tokio::sync::Notify;
 
 use crate::support::{client, line, n, soon};
@@ -58,7 +61,7 @@ async fn it_comes_back_where_it_was_and_says_so() {
         ]
     );
     soon(client.stop()).await;
-    assert!(matches!(*state.borrow(), ConnectionState::Ended(Error::Stopped)));
+    assert!(matches!(*state.borrow(), ConnectionState::Ended(ConnectionError::Stopped)));
 }
 
 #[tokio::test]
@@ -194,7 +197,7 @@ async fn a_message_that_was_not_confirmed_is_reported_as_such_and_not_sent_twice
     .await;
     let client = soon(client(&fake.url).start()).await.unwrap();
     let error = soon(client.send("hello")).await.unwrap_err();
-    assert!(matches!(error, Error::DeliveryUnknown { .. }), "{error:?}");
+    assert!(matches!(error, SendError::DeliveryUnknown { .. }), "{error:?}");
     soon(client.interrupt()).await.unwrap();
     assert_eq!(texts.load(Ordering::SeqCst), 2);
 }
@@ -254,12 +257,17 @@ async fn permanent_errors_are_not_retried() {
         .await;
         let client = soon(client(&fake.url).start()).await.unwrap();
         let error = soon(client.messages().next()).await.unwrap().unwrap_err();
+        let ConnectionError::ReconnectRefused { source } = error else { panic!("{error:?}") };
         assert!(
             matches!(
-                error,
-                Error::Unauthorized { .. } | Error::Forbidden { .. } | Error::NotARelay { .. }
+                *source,
+                ConnectError::Request(
+                    RequestError::Unauthorized { .. }
+                        | RequestError::Forbidden { .. }
+                        | RequestError::NotARelay { .. }
+                )
             ),
-            "{error:?}"
+            "{source:?}"
         );
         assert_eq!(fake.requests(), 3, "{status}");
     }
@@ -291,12 +299,21 @@ async fn it_gives_up_after_its_time_and_everybody_learns_why() {
         async move { client.send("x").await }
     });
     let error = soon(client.messages().next()).await.unwrap().unwrap_err();
-    let Error::ReconnectFailed { attempts, elapsed, last } = error else { panic!("{error:?}") };
+    let ConnectionError::ReconnectFailed { attempts, elapsed, source } = error else {
+        panic!("{error:?}")
+    };
     assert!(attempts >= 1);
     assert!(elapsed >= Duration::from_millis(400));
-    assert!(matches!(*last, Error::Connect { .. } | Error::Lost { .. }), "{last:?}");
+    assert!(
+        matches!(
+            *source,
+            ConnectError::Request(RequestError::Connect { .. } | RequestError::Interrupted { .. })
+                | ConnectError::Connection(ConnectionError::Lost { .. })
+        ),
+        "{source:?}"
+    );
     let error = soon(waiting).await.unwrap().unwrap_err();
-    assert!(matches!(&error, Error::NotDelivered { .. }), "{error:?}");
+    assert!(matches!(&error, SendError::NotDelivered { .. }), "{error:?}");
 }
 
 #[tokio::test]

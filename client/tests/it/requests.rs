@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use claude_relay_client::{Decision, Error, RawJson, ServerMessage};
+use claude_relay_client::{ControlError, Decision, RawJson, SendError, ServerMessage};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -207,12 +207,15 @@ async fn a_refused_control_request_tells_the_agents_words() {
     let client = soon(client(&fake.url).start()).await.unwrap();
     let error = soon(client.rewind_files("u", false)).await.unwrap_err();
     assert!(
-        matches!(&error, Error::ControlRefused { subtype, message }
+        matches!(&error, ControlError::Refused { subtype, message }
             if subtype == "rewind_files" && message == "File rewinding is not enabled."),
         "{error:?}"
     );
     let no_subtype = RawJson::new("{}").unwrap();
-    assert!(matches!(soon(client.control(&no_subtype)).await, Err(Error::InvalidMessage(_))));
+    assert!(matches!(
+        soon(client.control(&no_subtype)).await,
+        Err(ControlError::Send(SendError::InvalidMessage { .. }))
+    ));
 }
 
 #[tokio::test]
@@ -232,5 +235,5 @@ async fn a_control_request_whose_answer_is_lost_fails_and_does_not_hang() {
     .await;
     let client = soon(client(&fake.url).start()).await.unwrap();
     let error = soon(client.mcp_status()).await.unwrap_err();
-    assert!(matches!(error, Error::DeliveryUnknown { .. }), "{error:?}");
+    assert!(matches!(error, ControlError::Send(SendError::DeliveryUnknown { .. })), "{error:?}");
 }

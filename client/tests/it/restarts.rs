@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use claude_relay_client::{Error, Position, ServerMessage};
+use claude_relay_client::{Position, ServerMessage, TurnError};
 use tokio::net::TcpStream;
 
 use crate::support::{client, line, n, soon};
@@ -87,7 +87,7 @@ async fn a_turn_ends_with_an_error_when_its_server_is_restarted() {
     let client = soon(client(&fake.url).start()).await.unwrap();
     let mut messages = client.messages();
     let error = soon(client.ask("hi")).await.unwrap_err();
-    assert!(matches!(error, Error::ServerRestarted), "{error:?}");
+    assert!(matches!(error, TurnError::ServerRestarted), "{error:?}");
     restarted(&mut messages).await;
     assert_eq!(n(&line(&mut messages).await), 1);
 }

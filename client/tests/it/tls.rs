@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use claude_relay_client::Error;
+use claude_relay_client::{ConnectError, RequestError};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -70,10 +70,16 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
     let (url, _) = relay().await;
     let (_, other) = relay().await;
     let error = refused(client(&url).root_certificate(other)).await;
-    assert!(matches!(error, Error::Tls { .. }), "{error:?}");
+    assert!(matches!(error, ConnectError::Request(RequestError::Tls { .. })), "{error:?}");
     assert!(!error.is_transient());
     let error = refused(client(&url).root_certificate("no PEM at all")).await;
-    assert!(matches!(error, Error::Tls { .. } | Error::InvalidOption { .. }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            ConnectError::Request(RequestError::Tls { .. } | RequestError::InvalidOption { .. })
+        ),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -86,5 +92,5 @@ async fn a_server_without_tls_is_a_tls_error() {
         }
     });
     let error = refused(client(&url)).await;
-    assert!(matches!(error, Error::Tls { .. }), "{error:?}");
+    assert!(matches!(error, ConnectError::Request(RequestError::Tls { .. })), "{error:?}");
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use claude_relay_client::{Client, Error, ServerMessage, TurnOrigin};
+use claude_relay_client::{Client, ServerMessage, TurnError, TurnOrigin};
 use claude_relay_testing::fake_relay::{FakeRelay, Peer};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -156,6 +156,9 @@ async fn a_message_that_is_handed_back_ends_its_turn_with_the_reason() {
     .await;
     let client = connect(&fake).await;
     let error = soon(client.ask("hi")).await.unwrap_err();
-    assert!(matches!(&error, Error::Undelivered { reason } if reason == "it is gone"), "{error}");
+    assert!(
+        matches!(&error, TurnError::Undelivered { reason } if reason == "it is gone"),
+        "{error}"
+    );
     soon(client.wait_until_idle()).await.unwrap();
 }

@@ -12,7 +12,7 @@ use crate::api::client::Client;
 use crate::api::environment::Environment;
 use crate::driver::new_backoff;
 use crate::e2b::SandboxHost;
-use crate::error::Error;
+use crate::error::{ConnectError, RequestError, SandboxError};
 use crate::net::routes;
 use crate::types::Secret;
 
@@ -60,13 +60,13 @@ impl Wanted {
         self.which.is_some()
     }
 
-    fn e2b(&self) -> Result<E2b, Error> {
+    fn e2b(&self) -> Result<E2b, SandboxError> {
         if let Some(e2b) = &self.e2b {
             return Ok(e2b.clone());
         }
         let api_key = self.api_key.as_ref().map(|key| key.expose().to_owned().into());
         let settings = Options { api_key, ..Options::default() }.resolve();
-        settings.map_err(Into::into).and_then(E2b::new).map_err(Error::from)
+        settings.map_err(Into::into).and_then(E2b::new).map_err(SandboxError::from)
     }
 }
 
@@ -214,12 +214,12 @@ impl ClientBuilder {
 
     /// A sandbox, a server in it that is ours, a connection. What was created
     /// is killed before an error is returned, and if this future is dropped.
-    pub(super) async fn start_in_sandbox(mut self) -> Result<Client, Error> {
+    pub(super) async fn start_in_sandbox(mut self) -> Result<Client, ConnectError> {
         let wanted = std::mem::take(&mut self.wanted);
         let e2b = wanted.e2b()?;
         match &wanted.which {
             Some(Which::Old(id)) => {
-                let id: SandboxId = id.parse().map_err(|error| Error::InvalidOption {
+                let id: SandboxId = id.parse().map_err(|error| RequestError::InvalidOption {
                     option: "sandbox",
                     reason: format!("{error}"),
                 })?;
@@ -267,7 +267,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// As for [`start`](Self::start). The sandbox is killed then.
-    pub async fn start_in(mut self, lease: Lease) -> Result<Client, Error> {
+    pub async fn start_in(mut self, lease: Lease) -> Result<Client, ConnectError> {
         let wanted = std::mem::take(&mut self.wanted);
         self.complete_for_sandbox()?;
         let host = SandboxHost::take_over(lease.into_guard(), wanted.time).await?;
@@ -276,11 +276,11 @@ impl ClientBuilder {
 
     /// Claims the server in a fresh sandbox and connects to it. The sandbox is
     /// gone before an error is returned.
-    async fn move_in(mut self, host: SandboxHost, wanted: &Wanted) -> Result<Client, Error> {
+    async fn move_in(mut self, host: SandboxHost, wanted: &Wanted) -> Result<Client, ConnectError> {
         let host = Arc::new(host);
         let settled = match self.claim(&host).await {
             Ok(()) => self.settle_in(Arc::clone(&host), wanted).await,
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         if settled.is_err() {
             host.give_up().await;
@@ -289,7 +289,7 @@ impl ClientBuilder {
     }
 
     /// A fresh sandbox holds no credential, and its agent is of no use without.
-    fn complete_for_sandbox(&mut self) -> Result<(), Error> {
+    fn complete_for_sandbox(&mut self) -> Result<(), RequestError> {
         let configuration = &mut self.configuration;
         if !self.environment || configuration.has_credential() || configuration.env.is_some() {
             return Ok(());
@@ -299,7 +299,7 @@ impl ClientBuilder {
         if configuration.has_credential() || other {
             return Ok(());
         }
-        Err(Error::InvalidOption {
+        Err(RequestError::InvalidOption {
             option: "anthropic_api_key",
             reason: "an agent in a fresh sandbox needs a credential: set ANTHROPIC_API_KEY or \
                      CLAUDE_CODE_OAUTH_TOKEN, or configure one; environment(false) says that the \
@@ -310,7 +310,7 @@ impl ClientBuilder {
 
     /// Draws the token with which the server will be claimed, and leaves it
     /// where those who may open the sandbox find it again.
-    async fn claim(&mut self, host: &SandboxHost) -> Result<(), Error> {
+    async fn claim(&mut self, host: &SandboxHost) -> Result<(), SandboxError> {
         // In debug mode the server is one that somebody has started here.
         if host.sandbox_ref().sandbox().e2b().settings().is_debug() {
             return Ok(());
@@ -329,7 +329,11 @@ impl ClientBuilder {
 
     /// Posts the configuration, which claims a fresh server, and connects;
     /// again and again while the server is not up.
-    async fn settle_in(mut self, host: Arc<SandboxHost>, wanted: &Wanted) -> Result<Client, Error> {
+    async fn settle_in(
+        mut self,
+        host: Arc<SandboxHost>,
+        wanted: &Wanted,
+    ) -> Result<Client, ConnectError> {
         let (url, headers) = host.sandbox_ref().endpoint()?;
         self.connection_url = Some(url);
         self.headers.extend(headers);
@@ -354,10 +358,10 @@ impl ClientBuilder {
             host.sandbox_ref().still_there().await?;
             let wait = backoff.next_jittered(claude_relay_random::number()).min(LONGEST_WAIT);
             if Instant::now() + wait >= deadline {
-                return Err(Error::NotStarted {
+                return Err(ConnectError::ServerNotReady {
                     sandbox: host.sandbox_ref().id().to_string(),
                     limit: wanted.start_timeout,
-                    last: Box::new(error),
+                    source: Box::new(error),
                 });
             }
             sleep(wait).await;

@@ -61,7 +61,7 @@ impl ClientBuilder {
     }
 
     /// The largest message that is read. A larger one ends the connection
-    /// with [`Error::TooBig`](crate::Error::TooBig). Default:
+    /// with [`ConnectionError::TooBig`](crate::ConnectionError::TooBig). Default:
     /// [`MAX_MESSAGE_BYTES`](crate::MAX_MESSAGE_BYTES).
     ///
     /// # Examples

@@ -267,7 +267,7 @@ impl ClientBuilder {
 
     /// Allows secrets to be sent unencrypted to another machine, where the
     /// network itself is trusted. Default: refused with
-    /// [`Error::InsecureTransport`](crate::Error::InsecureTransport).
+    /// [`RequestError::InsecureTransport`](crate::RequestError::InsecureTransport).
     ///
     /// # Examples
     ///
@@ -331,7 +331,7 @@ impl ClientBuilder {
     }
 
     /// Throws another client out, if one is connected. Default: the server
-    /// refuses, which is [`Error::Busy`](crate::Error::Busy).
+    /// refuses, which is [`ConnectError::Busy`](crate::ConnectError::Busy).
     ///
     /// # Examples
     ///

@@ -11,7 +11,7 @@ use crate::api::client::{Client, Inner};
 use crate::api::environment::Environment;
 use crate::driver::{DriverHandle, DriverOptions, StartingPoint};
 use crate::e2b::SandboxHost;
-use crate::error::Error;
+use crate::error::{ConfigureError, ConnectError, RequestError};
 use crate::net::address::Address;
 use crate::net::dial::Dialer;
 use crate::net::http::{self, Http};
@@ -37,11 +37,12 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// A variant of its own for each refusal: [`Error::Busy`],
-    /// [`Error::Unauthorized`], [`Error::Forbidden`],
-    /// [`Error::ConfigurationRefused`], [`Error::Unavailable`],
-    /// [`Error::NotARelay`]; never a hang, never a success that is none.
-    pub async fn start(mut self) -> Result<Client, Error> {
+    /// A variant of its own for each refusal: [`ConnectError::Busy`],
+    /// [`ConnectError::ConfigurationRefused`], and within
+    /// [`ConnectError::Request`] [`RequestError::Unauthorized`],
+    /// [`RequestError::Forbidden`], [`RequestError::Unavailable`],
+    /// [`RequestError::NotARelay`]; never a hang, never a success that is none.
+    pub async fn start(mut self) -> Result<Client, ConnectError> {
         #[cfg(feature = "e2b")]
         if self.connection_url.is_none() && self.wanted.is_some() {
             return self.start_in_sandbox().await;
@@ -59,7 +60,7 @@ impl ClientBuilder {
         self,
         http: Http,
         host: Option<Arc<SandboxHost>>,
-    ) -> Result<Client, Error> {
+    ) -> Result<Client, ConnectError> {
         let parts = DriverOptions {
             starting_point: self.starting_point(&http).await?,
             http: http.clone(),
@@ -96,7 +97,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// About the settings, the connection and the token.
-    pub async fn health(&self) -> Result<routes::Health, Error> {
+    pub async fn health(&self) -> Result<routes::Health, RequestError> {
         routes::health(&self.http()?).await
     }
 
@@ -117,7 +118,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// As for [`health`](Self::health).
-    pub async fn get_configuration(&self) -> Result<crate::RawJson, Error> {
+    pub async fn get_configuration(&self) -> Result<crate::RawJson, RequestError> {
         routes::configuration(&self.http()?).await
     }
 
@@ -140,11 +141,11 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// As for [`health`](Self::health), and
-    /// [`Error::ConfigurationRefused`].
+    /// [`ConfigureError::Refused`].
     pub async fn post_configuration(
         &self,
         json: crate::RawJson,
-    ) -> Result<routes::Configured, Error> {
+    ) -> Result<routes::Configured, ConfigureError> {
         let mut http = self.http()?;
         self.check_plaintext(&http.dialer.address, true)?;
         http.limit = self.options.connect_timeout;
@@ -163,8 +164,8 @@ impl ClientBuilder {
     }
 
     /// The settings, checked.
-    pub(super) fn http(&self) -> Result<Http, Error> {
-        let url = self.connection_url.as_deref().ok_or_else(|| Error::InvalidOption {
+    pub(super) fn http(&self) -> Result<Http, RequestError> {
+        let url = self.connection_url.as_deref().ok_or_else(|| RequestError::InvalidOption {
             option: "connection_url",
             reason: "it is needed: where is the server?".into(),
         })?;
@@ -183,15 +184,15 @@ impl ClientBuilder {
         Ok(http)
     }
 
-    fn check_plaintext(&self, address: &Address, secrets: bool) -> Result<(), Error> {
+    fn check_plaintext(&self, address: &Address, secrets: bool) -> Result<(), RequestError> {
         if (secrets || self.token.is_some()) && !self.allow_plaintext && !address.is_private() {
-            return Err(Error::InsecureTransport { host: address.host.clone() });
+            return Err(RequestError::InsecureTransport { host: address.host.clone() });
         }
         Ok(())
     }
 
     /// The place in the server's stream to begin at.
-    async fn starting_point(&self, http: &Http) -> Result<StartingPoint, Error> {
+    async fn starting_point(&self, http: &Http) -> Result<StartingPoint, RequestError> {
         Ok(match &self.start {
             Start::After(position) => StartingPoint::Position(position.clone()),
             Start::Beginning => StartingPoint::After(0),

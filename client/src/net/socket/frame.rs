@@ -6,7 +6,7 @@
 
 use fastwebsockets::OpCode;
 
-use crate::error::Error;
+use crate::error::ConnectionError;
 
 /// The most bytes that a control frame can carry.
 const MAX_CONTROL_BYTES: u64 = 125;
@@ -39,9 +39,9 @@ pub(super) enum Front {
 ///
 /// # Errors
 ///
-/// [`Error::Protocol`] for what no server may send, [`Error::TooBig`] for a
+/// [`ConnectionError::Protocol`] for what no server may send, [`ConnectionError::TooBig`] for a
 /// payload of more than `limit_bytes`.
-pub(super) fn front(buffer: &[u8], limit_bytes: usize) -> Result<Front, Error> {
+pub(super) fn front(buffer: &[u8], limit_bytes: usize) -> Result<Front, ConnectionError> {
     let Some(([first, second], rest)) = buffer.split_first_chunk() else {
         return Ok(Front::Needs(2));
     };
@@ -56,33 +56,29 @@ pub(super) fn front(buffer: &[u8], limit_bytes: usize) -> Result<Front, Error> {
         (length, _) => (2, u64::from(length)),
     };
     if first & RESERVED != 0 {
-        return Err(protocol("a reserved bit of a frame is set"));
+        return Err(ConnectionError::protocol("a reserved bit of a frame is set"));
     }
     let opcode = OpCode::try_from(first & OPCODE)
-        .map_err(|_| protocol("a frame is of a kind that is not known"))?;
+        .map_err(|_| ConnectionError::protocol("a frame is of a kind that is not known"))?;
     if masked {
-        return Err(protocol("a frame is masked"));
+        return Err(ConnectionError::protocol("a frame is masked"));
     }
     if matches!(opcode, OpCode::Close | OpCode::Ping | OpCode::Pong) {
         if !fin {
-            return Err(protocol("a control frame is in fragments"));
+            return Err(ConnectionError::protocol("a control frame is in fragments"));
         }
         if payload > MAX_CONTROL_BYTES {
-            return Err(protocol("a control frame is over 125 bytes"));
+            return Err(ConnectionError::protocol("a control frame is over 125 bytes"));
         }
     }
     let payload_bytes = usize::try_from(payload)
         .ok()
         .filter(|bytes| *bytes <= limit_bytes)
-        .ok_or(Error::TooBig { limit_bytes })?;
+        .ok_or(ConnectionError::TooBig { limit_bytes })?;
     if buffer.len() - header_bytes < payload_bytes {
         return Ok(Front::Needs(header_bytes.saturating_add(payload_bytes)));
     }
     Ok(Front::Whole { fin, opcode, header_bytes, payload_bytes })
-}
-
-fn protocol(what: &str) -> Error {
-    Error::Protocol(what.to_owned())
 }
 
 #[cfg(test)]
@@ -94,7 +90,7 @@ mod tests {
     const LIMIT_BYTES: usize = 70_000;
 
     /// Takes all there is: each frame as `(fin, opcode, payload)`.
-    fn take_all(buffer: &mut Vec<u8>) -> Result<Vec<(bool, u8, Vec<u8>)>, Error> {
+    fn take_all(buffer: &mut Vec<u8>) -> Result<Vec<(bool, u8, Vec<u8>)>, ConnectionError> {
         let mut taken = Vec::new();
         loop {
             match front(buffer, LIMIT_BYTES)? {
@@ -116,7 +112,7 @@ mod tests {
             let header = [&[FINAL | 2, 127][..], &(length as u64).to_be_bytes()].concat();
             match front(&header, LIMIT_BYTES) {
                 Ok(Front::Needs(bytes)) => assert!(allowed && bytes == 10 + length),
-                other => assert!(!allowed && matches!(other, Err(Error::TooBig { .. }))),
+                other => assert!(!allowed && matches!(other, Err(ConnectionError::TooBig { .. }))),
             }
         }
     }

@@ -6,18 +6,21 @@
 
 mod frame;
 
+use std::io;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use bytestring::ByteString;
-use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketWrite, after_handshake_split};
+use fastwebsockets::{
+    Frame, OpCode, Payload, Role, WebSocketError, WebSocketWrite, after_handshake_split,
+};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::task::yield_now;
 
 use self::frame::Front;
-use crate::error::Error;
+use crate::error::ConnectionError;
 use crate::net::dial::Stream;
 
 type BoxedRead = Box<dyn AsyncRead + Send + Unpin>;
@@ -86,7 +89,7 @@ pub(crate) fn split(upgraded: TokioIo<Upgraded>, limit_bytes: usize) -> (Reader,
 
 impl Reader {
     /// The next message or control frame. Cancelling it loses nothing.
-    pub(crate) async fn read(&mut self) -> Result<Incoming, Error> {
+    pub(crate) async fn read(&mut self) -> Result<Incoming, ConnectionError> {
         loop {
             if let Some(incoming) = self.take()? {
                 return Ok(incoming);
@@ -97,7 +100,7 @@ impl Reader {
 
     /// The next message or control frame of what has been read; `None` if
     /// there is no other one whole.
-    pub(crate) fn take(&mut self) -> Result<Option<Incoming>, Error> {
+    pub(crate) fn take(&mut self) -> Result<Option<Incoming>, ConnectionError> {
         loop {
             let (fin, opcode, header_bytes, payload_bytes) =
                 match frame::front(&self.buffer, self.limit_bytes)? {
@@ -118,17 +121,17 @@ impl Reader {
             }
             match opcode {
                 OpCode::Text | OpCode::Binary if self.partial.is_some() => {
-                    return Err(Error::Protocol("a message begins inside another".into()));
+                    return Err(ConnectionError::protocol("a message begins inside another"));
                 }
                 // JSON is text, whatever the frame is called.
                 OpCode::Text | OpCode::Binary if fin => return text(payload).map(Some),
                 OpCode::Text | OpCode::Binary => self.partial = Some(payload),
                 OpCode::Continuation => {
                     let Some(partial) = &mut self.partial else {
-                        return Err(Error::Protocol("a fragment belongs to no message".into()));
+                        return Err(ConnectionError::protocol("a fragment belongs to no message"));
                     };
                     if partial.len() + payload.len() > self.limit_bytes {
-                        return Err(Error::TooBig { limit_bytes: self.limit_bytes });
+                        return Err(ConnectionError::TooBig { limit_bytes: self.limit_bytes });
                     }
                     partial.extend_from_slice(&payload);
                     if fin {
@@ -143,7 +146,7 @@ impl Reader {
     }
 
     /// Reads what there is. Cancelling it loses nothing.
-    pub(crate) async fn fill(&mut self) -> Result<(), Error> {
+    pub(crate) async fn fill(&mut self) -> Result<(), ConnectionError> {
         if self.more {
             // The program has its turn, so that it finds what there is in the
             // cache, and the memory of it can be used again.
@@ -153,58 +156,66 @@ impl Reader {
         if room < self.needed || room - held < MIN_READ_BYTES {
             self.buffer.reserve(self.needed.max(BLOCK_BYTES).saturating_sub(held));
         }
-        if self.stream.read_buf(&mut self.buffer).await.map_err(Error::lost)? == 0 {
-            return Err(Error::lost("it ended without a close frame"));
+        if self.stream.read_buf(&mut self.buffer).await.map_err(ConnectionError::lost)? == 0 {
+            let ended = "it ended without a close frame";
+            return Err(ConnectionError::lost(io::Error::new(io::ErrorKind::UnexpectedEof, ended)));
         }
         self.more = self.buffer.len() == self.buffer.capacity();
         Ok(())
     }
 }
 
-fn text(payload: BytesMut) -> Result<Incoming, Error> {
+fn text(payload: BytesMut) -> Result<Incoming, ConnectionError> {
     ByteString::try_from(payload.freeze())
         .map(Incoming::Text)
-        .map_err(|_| Error::Protocol("a message is not UTF-8".into()))
+        .map_err(|_| ConnectionError::protocol("a message is not UTF-8"))
 }
 
-fn close(payload: &[u8]) -> Result<Incoming, Error> {
+fn close(payload: &[u8]) -> Result<Incoming, ConnectionError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return match payload {
             [] => Ok(Incoming::Close { code: NO_CODE, reason: String::new() }),
-            _ => Err(Error::Protocol("a close frame of one byte".into())),
+            _ => Err(ConnectionError::protocol("a close frame of one byte")),
         };
     };
     let code = u16::from_be_bytes(*code);
     let reason = str::from_utf8(reason)
-        .map_err(|_| Error::Protocol("the reason of a close frame is not UTF-8".into()))?;
+        .map_err(|_| ConnectionError::protocol("the reason of a close frame is not UTF-8"))?;
     Ok(Incoming::Close { code, reason: reason.to_owned() })
 }
 
 impl Writer {
     /// Writes one message whole. An error means that the server cannot have
     /// received all of it. Masking changes the text in place.
-    pub(crate) async fn text(&mut self, text: String) -> Result<(), Error> {
+    pub(crate) async fn text(&mut self, text: String) -> Result<(), ConnectionError> {
         self.write(Frame::text(Payload::Owned(text.into_bytes()))).await
     }
 
-    pub(crate) async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+    pub(crate) async fn ping(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {
         self.write(Frame::new(true, OpCode::Ping, None, Payload::Owned(payload.into()))).await
     }
 
-    pub(crate) async fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+    pub(crate) async fn pong(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {
         self.write(Frame::pong(Payload::Owned(payload.into()))).await
     }
 
-    pub(crate) async fn close(&mut self, code: u16) -> Result<(), Error> {
+    pub(crate) async fn close(&mut self, code: u16) -> Result<(), ConnectionError> {
         self.write(Frame::close(code, b"")).await
     }
 
-    async fn write(&mut self, frame: Frame<'static>) -> Result<(), Error> {
-        self.inner.write_frame(frame).await.map_err(Error::lost)
+    async fn write(&mut self, frame: Frame<'static>) -> Result<(), ConnectionError> {
+        self.inner.write_frame(frame).await.map_err(failed)
     }
 
     /// Hands what was written to the system: TLS keeps it back until then.
-    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
-        self.inner.flush().await.map_err(Error::lost)
+    pub(crate) async fn flush(&mut self) -> Result<(), ConnectionError> {
+        self.inner.flush().await.map_err(failed)
     }
+}
+
+fn failed(error: WebSocketError) -> ConnectionError {
+    ConnectionError::lost(match error {
+        WebSocketError::IoError(error) => error,
+        error => io::Error::other(error),
+    })
 }

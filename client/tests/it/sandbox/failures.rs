@@ -40,22 +40,28 @@ async fn one_failure(step: &'static str, fault: Fault) {
 
 #[tokio::test]
 async fn a_refusal_is_told_as_what_it_is() {
-    type Expected = fn(&Error) -> bool;
+    type Expected = fn(&ConnectError) -> bool;
     let cases: [(&str, u16, Expected); 6] = [
         (
             "POST /sandboxes",
             401,
-            |error| matches!(error, Error::E2b(error) if matches!(**error, e2b::Error::Unauthorized(_))),
+            |error| matches!(error, ConnectError::Sandbox(SandboxError::Api(error)) if matches!(**error, e2b::Error::Unauthorized(_))),
         ),
         (
             "POST /sandboxes",
             429,
-            |error| matches!(error, Error::E2b(error) if matches!(**error, e2b::Error::RateLimited { .. })),
+            |error| matches!(error, ConnectError::Sandbox(SandboxError::Api(error)) if matches!(**error, e2b::Error::RateLimited { .. })),
         ),
-        ("POST /files", 500, |error| matches!(error, Error::E2b(_))),
-        ("POST 3000/config", 400, |error| matches!(error, Error::ConfigurationRefused { .. })),
-        ("POST 3000/config", 403, |error| matches!(error, Error::Forbidden { .. })),
-        ("GET 3000/ws", 401, |error| matches!(error, Error::Unauthorized { .. })),
+        ("POST /files", 500, |error| matches!(error, ConnectError::Sandbox(SandboxError::Api(_)))),
+        ("POST 3000/config", 400, |error| {
+            matches!(error, ConnectError::ConfigurationRefused { .. })
+        }),
+        ("POST 3000/config", 403, |error| {
+            matches!(error, ConnectError::Request(RequestError::Forbidden { .. }))
+        }),
+        ("GET 3000/ws", 401, |error| {
+            matches!(error, ConnectError::Request(RequestError::Unauthorized { .. }))
+        }),
     ];
     for (step, status, expected) in cases {
         let cloud = Cloud::start().await;
@@ -87,8 +93,12 @@ async fn a_port_that_never_opens_ends_the_start_in_its_time() {
     cloud.fake.forward(3000, "127.0.0.1:1".parse().unwrap());
     let limit = Duration::from_millis(500);
     let error = failed(cloud.client().start_timeout(limit)).await;
-    let Error::NotStarted { limit: told, last, .. } = &error else { panic!("{error:?}") };
-    assert!(*told == limit && matches!(**last, Error::Unavailable { status: 502, .. }), "{error}");
+    let ConnectError::ServerNotReady { limit: told, source, .. } = &error else {
+        panic!("{error:?}")
+    };
+    let unavailable =
+        matches!(**source, ConnectError::Request(RequestError::Unavailable { status: 502, .. }));
+    assert!(*told == limit && unavailable, "{error}");
     assert!(cloud.fake.alive().is_empty());
     cloud.finish().await;
 }
@@ -102,8 +112,8 @@ async fn a_sandbox_that_ends_while_it_starts_is_not_waited_for() {
     cloud.fake.expire(&id);
     let error = soon(start).await.unwrap().unwrap_err();
     // Wherever it was noticed.
-    let gone = matches!(&error, Error::SandboxExpired { .. })
-        || matches!(&error, Error::E2b(error) if matches!(**error, e2b::Error::SandboxGone { .. }));
+    let gone = matches!(&error, ConnectError::Sandbox(SandboxError::Expired { .. }))
+        || matches!(&error, ConnectError::Sandbox(SandboxError::Api(error)) if matches!(**error, e2b::Error::SandboxGone { .. }));
     assert!(gone, "{error:?}");
     cloud.finish().await;
 }

@@ -33,7 +33,7 @@ async fn files_are_written_read_listed_watched_and_removed() {
     assert_eq!(there(&format!("{workspace}/a.txt")), None);
 
     let error = soon(files.read("a.txt")).await.unwrap_err();
-    let missing = matches!(&error, Error::E2b(e) if matches!(**e, e2b::Error::NotFound(_)));
+    let missing = matches!(&error, SandboxError::Api(e) if matches!(**e, e2b::Error::NotFound(_)));
     assert!(missing, "{error:?}");
     let error = soon(files.write("a\0b", "")).await.unwrap_err();
     assert!(error.to_string().contains("NUL"), "{error}");
@@ -41,6 +41,6 @@ async fn files_are_written_read_listed_watched_and_removed() {
     drop(client);
     cloud.is_empty().await;
     let error = soon(files.list(".")).await.unwrap_err();
-    assert!(matches!(error, Error::SandboxExpired { .. }), "{error:?}");
+    assert!(matches!(error, SandboxError::Expired { .. }), "{error:?}");
     cloud.finish().await;
 }

@@ -78,7 +78,12 @@ async fn a_pause_by_somebody_else_is_told_and_does_not_lock_the_server_up() {
     cloud.e2b.pause(&id).await.unwrap();
     let mut connection = client.connection();
     let ended = |state: &claude_relay_client::ConnectionState| {
-        matches!(state, claude_relay_client::ConnectionState::Ended(Error::SandboxPaused { .. }))
+        matches!(
+            state,
+            claude_relay_client::ConnectionState::Ended(ConnectionError::Sandbox(
+                SandboxError::Paused { .. }
+            ))
+        )
     };
     soon(connection.wait_for(ended)).await.unwrap();
     // It is still the business of the one who created it; unless it is left.
@@ -113,13 +118,19 @@ async fn a_visitor_leaves_no_harm() {
     // Nor does a start that fails end what it did not begin.
     cloud.fake.fail("GET 3000/ws", Fault::refuse(403, "not you"));
     let error = failed(cloud.attach(&id)).await;
-    assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
+    assert!(matches!(error, ConnectError::Request(RequestError::Forbidden { .. })), "{error:?}");
     assert_eq!(cloud.only_one(), id);
 
     soon(soon(cloud.attach(&id).start()).await.unwrap().kill()).await.unwrap();
     let error = failed(cloud.attach(&id)).await;
-    assert!(matches!(error, Error::SandboxExpired { .. }), "{error:?}");
+    assert!(matches!(error, ConnectError::Sandbox(SandboxError::Expired { .. })), "{error:?}");
     let error = failed(cloud.attach("no/such")).await;
-    assert!(matches!(error, Error::InvalidOption { option: "sandbox", .. }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            ConnectError::Request(RequestError::InvalidOption { option: "sandbox", .. })
+        ),
+        "{error:?}"
+    );
     cloud.finish().await;
 }

@@ -49,7 +49,7 @@ async fn a_sandbox_is_created_claimed_asked_and_ended() {
     // A client that reaches the server directly has no token.
     let direct = Client::builder().connection_url(&cloud.relay.url).environment(false);
     let refused = soon(direct.get_configuration()).await.unwrap_err();
-    assert!(matches!(refused, Error::Unauthorized { .. }), "{refused:?}");
+    assert!(matches!(refused, RequestError::Unauthorized { .. }), "{refused:?}");
 
     soon(client.stop()).await;
     assert!(cloud.fake.alive().is_empty(), "stop waits for the end");
@@ -128,10 +128,10 @@ async fn an_address_beats_a_template() {
     let cloud = Cloud::start().await;
     let client = soon(cloud.client().connection_url(&cloud.relay.url).start()).await.unwrap();
     assert!(client.sandbox().is_none());
-    assert!(matches!(client.files(), Err(Error::NoSandbox)));
-    assert!(matches!(soon(client.detach()).await, Err(Error::NoSandbox)));
-    assert!(matches!(soon(client.pause()).await, Err(Error::NoSandbox)));
-    assert!(matches!(soon(client.kill()).await, Err(Error::NoSandbox)));
+    assert!(matches!(client.files(), Err(SandboxError::NoSandbox)));
+    assert!(matches!(soon(client.detach()).await, Err(SandboxError::NoSandbox)));
+    assert!(matches!(soon(client.pause()).await, Err(SandboxError::NoSandbox)));
+    assert!(matches!(soon(client.kill()).await, Err(SandboxError::NoSandbox)));
     soon(client.ask("still there?")).await.unwrap();
     assert!(cloud.fake.requests().is_empty());
     cloud.finish().await;
@@ -186,19 +186,36 @@ async fn a_sandbox_whose_time_ran_out_is_told_from_a_broken_connection() {
                 break error;
             }
         };
-        assert!(matches!(ended, Error::SandboxExpired { .. }), "{ended:?}");
+        assert!(
+            matches!(
+                ended,
+                TurnError::Connection(ConnectionError::Sandbox(SandboxError::Expired { .. }))
+            ),
+            "{ended:?}"
+        );
         let ended = loop {
             if let Err(error) = soon(messages.next()).await.expect("an error is the last") {
                 break error;
             }
         };
-        assert!(matches!(ended, Error::SandboxExpired { .. }), "{ended:?}");
+        assert!(
+            matches!(ended, ConnectionError::Sandbox(SandboxError::Expired { .. })),
+            "{ended:?}"
+        );
         let error = soon(client.ask("and now?")).await.unwrap_err();
-        assert!(error.to_string().contains("its time ran out"), "{error}");
+        assert!(
+            matches!(
+                error,
+                TurnError::Send(SendError::NotDelivered {
+                    source: ConnectionError::Sandbox(SandboxError::Expired { .. })
+                })
+            ),
+            "{error:?}"
+        );
         for error in
             [soon(files.read("a.txt")).await.unwrap_err(), soon(watch.next()).await.unwrap_err()]
         {
-            assert!(matches!(error, Error::SandboxExpired { .. }), "{error:?}");
+            assert!(matches!(error, SandboxError::Expired { .. }), "{error:?}");
         }
         soon(client.stop()).await;
         cloud.finish().await;

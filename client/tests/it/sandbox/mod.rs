@@ -12,7 +12,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use claude_relay_client::e2b::{E2b, Options};
-use claude_relay_client::{Client, ClientBuilder, Error};
+use claude_relay_client::{
+    Client, ClientBuilder, ConnectError, ConnectionError, RequestError, SandboxError, SendError,
+    TurnError,
+};
 use claude_relay_testing::e2b::{API_KEY, Channel, FakeE2b, Fault, Recorded};
 
 use crate::support::soon;
@@ -115,6 +118,6 @@ fn closed_port() -> Fault {
     Fault::Refuse { status: 502, body, headers: vec![] }
 }
 
-async fn failed(builder: ClientBuilder) -> Error {
+async fn failed(builder: ClientBuilder) -> ConnectError {
     soon(builder.start()).await.expect_err("it started")
 }

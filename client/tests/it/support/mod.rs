@@ -4,7 +4,9 @@
 pub(crate) mod codex;
 pub(crate) mod proxy;
 
-use claude_relay_client::{Client, ClientBuilder, Error, Messages, SdkMessage, ServerMessage};
+use claude_relay_client::{
+    Client, ClientBuilder, ConnectError, Messages, SdkMessage, ServerMessage,
+};
 
 #[cfg(feature = "e2b")]
 pub(crate) use claude_relay_testing::wait::DEADLINE;
@@ -15,7 +17,7 @@ pub(crate) fn client(url: &str) -> ClientBuilder {
     Client::builder().connection_url(url).environment(false)
 }
 
-pub(crate) async fn refused(builder: ClientBuilder) -> Error {
+pub(crate) async fn refused(builder: ClientBuilder) -> ConnectError {
     soon(builder.start()).await.expect_err("it was let in")
 }
 
