@@ -79,19 +79,20 @@ fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     rustix::thread::set_name(c"relay-superv")?;
     let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let stdio = Stdio::receive(&control)?;
-    match start(args, stdio) {
+    let reported = match start(args, stdio) {
         Ok(agent) => {
-            writeln!(control, "P{}", agent.id())?;
-            report_exit(agent, control)?;
+            // The server may have died: the agent ends all the same.
+            let _ = writeln!(control, "P{}", agent.id());
+            report_exit(agent, control)
         }
-        Err(error) => writeln!(control, "F{error}")?,
-    }
+        Err(error) => writeln!(control, "F{error}"),
+    };
     if let Some(path) = remove {
         // It may have been removed already.
         let _ = fs::remove_file(path);
     }
     descendants::sweep();
-    Ok(())
+    reported
 }
 
 /// Starts the agent through [`exec`], which reports a failure.
