@@ -170,15 +170,19 @@ impl Slot {
         }
     }
 
-    /// Frees the slot; the first waiting connection acquires it.
+    /// Frees the slot; the newest waiting connection acquires it, as the one
+    /// most likely alive. While others wait, it is pinged like any holder.
     fn clear(&mut self, now: Instant) -> Vec<Decision> {
-        let waiting = self.holder.take().map(|holder| holder.waiting).unwrap_or_default();
-        let mut waiting = waiting.into_iter();
-        let Some(next) = waiting.next() else {
+        let mut waiting = self.holder.take().map(|holder| holder.waiting).unwrap_or_default();
+        let Some(next) = waiting.pop() else {
             return Vec::new();
         };
         let mut decisions = self.grant(next, now);
-        decisions.extend(waiting.map(Decision::Refuse));
+        if let Some(holder) = self.holder.as_mut().filter(|_| !waiting.is_empty()) {
+            holder.waiting = waiting;
+            holder.answer_by = Some(now + self.timeouts.probe_timeout);
+            decisions.push(Decision::Ping(next));
+        }
         decisions
     }
 
@@ -228,16 +232,28 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_holder_loses_the_slot_to_the_first_waiting_connection() {
+    fn a_dead_holder_loses_the_slot_to_the_newest_waiting_connection() {
         let (mut slot, now) = slot();
         slot.acquire(A, false, now);
         slot.acquire(B, false, now);
         slot.acquire(C, false, now + seconds(1));
         assert_eq!(slot.deadline(), Some(now + seconds(2)));
-        assert_eq!(slot.on_time(now + seconds(2)), [Evict(A), Accept(B), Refuse(C)]);
+        assert_eq!(slot.on_time(now + seconds(2)), [Evict(A), Accept(C), Ping(C)]);
         assert_eq!(slot.touch(A, now + seconds(3)), []);
         assert_eq!(slot.release(A, now + seconds(3)), []);
-        assert_eq!(slot.holder(), Some(B));
+        assert_eq!(slot.holder(), Some(C));
+        assert_eq!(slot.touch(C, now + seconds(3)), [Refuse(B)]);
+    }
+
+    #[test]
+    fn a_waiting_connection_that_has_died_does_not_keep_the_slot_from_a_live_one() {
+        let (mut slot, now) = slot();
+        slot.acquire(A, false, now);
+        slot.acquire(B, false, now);
+        slot.acquire(C, false, now);
+        slot.on_time(now + seconds(2));
+        assert_eq!(slot.on_time(now + seconds(4)), [Evict(C), Accept(B)]);
+        assert_eq!(slot.touch(B, now + seconds(4)), []);
     }
 
     #[test]
