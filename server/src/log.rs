@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
@@ -29,13 +29,7 @@ const WAITING_BYTES: usize = 256 << 10;
 ///
 /// When the filter cannot be read.
 pub fn start(settings: &Settings) -> Result<(), SettingsError> {
-    let filter: Targets = settings.log.parse().map_err(|error| SettingsError::Value {
-        name: "--log (RELAY_LOG)".into(),
-        reason: format!(
-            "expected a level such as info, or target=level pairs, got {:?}: {error}",
-            settings.log
-        ),
-    })?;
+    let filter = filter(&settings.log)?;
     let is_terminal = io::stderr().is_terminal();
     let stderr = Stderr { waiting: Arc::default(), is_terminal };
     let layer = fmt::layer().with_writer(move || stderr.clone()).log_internal_errors(false);
@@ -45,6 +39,18 @@ pub fn start(settings: &Settings) -> Result<(), SettingsError> {
     };
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();
     Ok(())
+}
+
+/// Reads a filter. A word alone is a level: as a target it would turn everything
+/// else off.
+fn filter(text: &str) -> Result<Targets, SettingsError> {
+    let bad = |reason: String| SettingsError::Value { name: "--log (RELAY_LOG)".into(), reason };
+    let expected = "expected error, warn, info, debug, trace, off, or target=level pairs";
+    let is_wrong = |part: &&str| !part.contains('=') && part.parse::<LevelFilter>().is_err();
+    if let Some(word) = text.split(',').map(str::trim).find(is_wrong) {
+        return Err(bad(format!("{expected}, got {word:?}")));
+    }
+    text.parse().map_err(|error| bad(format!("{expected}, got {text:?}: {error}")))
 }
 
 /// Writes what stderr takes at once, in order and line by line.
@@ -110,6 +116,17 @@ fn one_line(line: &[u8], has_colours: bool) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_turns_nothing_off() {
+        for good in ["info", "WARN", "off", "claude_relay_server=debug", "warn,hyper=trace", "3"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["warning", "verbose", "info,noise", "a=loud"] {
+            let error = filter(bad).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("expected error, warn"), "{bad}: {error}");
+        }
+    }
 
     #[test]
     fn a_line_of_the_log_stays_one_line() {
