@@ -57,6 +57,13 @@ impl Limiter {
         self.allowance < LOW_BYTES
     }
 
+    /// Returns true if lines were dropped since the last call of
+    /// [`take_dropped`](Self::take_dropped).
+    #[must_use]
+    pub fn has_dropped(&self) -> bool {
+        self.dropped > 0
+    }
+
     /// Returns the number of lines dropped since the last call.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)

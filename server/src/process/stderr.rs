@@ -39,12 +39,13 @@ pub(super) async fn read_loop(
         pending.reserve(READ_BYTES);
         let before = pending.len();
         let read = stderr.read_buf(&mut pending);
-        let read = if before > 0 {
+        let read = if before > 0 || limiter.has_dropped() {
             match timeout(PARTIAL_LINE_TIMEOUT, read).await {
                 Ok(read) => read,
                 Err(_) => {
                     pass(&pending, &mut limiter, &events).await;
                     pending.clear();
+                    report_dropped(&mut limiter, &events).await;
                     continue;
                 }
             }
@@ -73,11 +74,16 @@ pub(super) async fn read_loop(
     if !pending.is_empty() {
         pass(&pending, &mut limiter, &events).await;
     }
+    report_dropped(&mut limiter, &events).await;
+    let _ = tail.send(last);
+}
+
+/// Reports the number of dropped lines, if there are any.
+async fn report_dropped(limiter: &mut Limiter, events: &mpsc::Sender<ProcessEvent>) {
     let dropped = limiter.take_dropped();
     if dropped > 0 {
         let _ = events.send(ProcessEvent::StderrDropped(dropped)).await;
     }
-    let _ = tail.send(last);
 }
 
 /// Passes a line on if the rate limit allows it, preceded by the number of
@@ -88,10 +94,7 @@ async fn pass(line: &[u8], limiter: &mut Limiter, events: &mpsc::Sender<ProcessE
     if line.is_empty() || !limiter.admit(line.len(), Instant::now()) {
         return;
     }
-    let dropped = limiter.take_dropped();
-    if dropped > 0 {
-        let _ = events.send(ProcessEvent::StderrDropped(dropped)).await;
-    }
+    report_dropped(limiter, events).await;
     let _ = events.send(ProcessEvent::Stderr(String::from_utf8_lossy(line).into_owned())).await;
 }
 
@@ -106,6 +109,30 @@ fn keep_tail(tail: &mut Vec<u8>, more: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn dropped_lines_are_counted_although_no_line_follows() {
+        let (mut to, from) = pipe::pipe().unwrap();
+        let (events_to, mut events) = mpsc::channel(1);
+        let (tail_to, _tail) = oneshot::channel();
+        tokio::spawn(read_loop(from, events_to, tail_to));
+        let writing = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt as _;
+            to.write_all("a line\n".repeat(100_000).as_bytes()).await.unwrap();
+            to
+        });
+        let (mut lines, mut dropped) = (0, 0);
+        while lines + dropped < 100_000 {
+            match timeout(Duration::from_secs(30), events.recv()).await.unwrap() {
+                Some(ProcessEvent::Stderr(_)) => lines += 1,
+                Some(ProcessEvent::StderrDropped(count)) => dropped += count,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(dropped > 0);
+        // It is still open: the count did not come with its end.
+        drop(writing.await.unwrap());
+    }
 
     #[test]
     fn the_tail_is_the_end_of_everything() {
