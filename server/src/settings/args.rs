@@ -11,6 +11,7 @@ use clap::Parser;
 #[command(
     name = "claude-relay-server",
     version,
+    allow_negative_numbers = true,
     about = "Runs Claude Code beside a WebSocket: one client, one agent, every message byte for byte",
     after_help = "Every flag has a variable, named in brackets. A .env in the working directory is read first.\nANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, ANTHROPIC_BASE_URL and the like are inherited by the agent."
 )]

@@ -349,7 +349,9 @@ mod tests {
             (&["--ping-interval", "0s"], &[], "--ping-interval: expected a duration above 0"),
             (&[], &[("RELAY_DEMO", "maybe")], "RELAY_DEMO: expected true or false, got \"maybe\""),
             (&["--log-format", "xml"], &[], "--log-format: expected text or json"),
-            (&["--replay-bytes", "-1"], &[], "unexpected argument"),
+            (&["--replay-bytes", "-1"], &[], "--replay-bytes: "),
+            (&["--port", "-1"], &[], "--port: "),
+            (&["--stop-grace", "-1"], &[], "--stop-grace: "),
         ] {
             let error = read(args, environment).map(|_| ()).unwrap_err();
             assert!(error.contains(expected), "{error}");
