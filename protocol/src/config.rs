@@ -13,9 +13,12 @@
 //! * JSON that is passed on (`agents`, `mcpServers`, a schema) keeps its order
 //!   and its spelling. Only white space between tokens is removed.
 
+mod agents;
+mod canonical;
 mod echo;
 mod env;
 pub mod fields;
+mod hooks;
 mod merge;
 mod parse;
 #[cfg(test)]
@@ -61,8 +64,9 @@ pub type Env = Vec<(String, Secret)>;
 
 /// A configuration, complete: posting one replaces the one before.
 ///
-/// Equality covers the secrets and ignores white space between JSON tokens. A
-/// configuration that equals the one before never restarts anything.
+/// Equality covers the secrets and ignores white space between JSON tokens.
+/// A configuration that [is equivalent](Self::is_equivalent) to the one before
+/// never restarts anything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryConfig {
     /// Sub-agents by name: one JSON object, verbatim. Kept as a secret because

@@ -154,6 +154,11 @@ pub const FIELDS: &[Field] = &[
         "send events of hooks as messages"),
     row("promptSuggestions", Boolean, All, Initialize("promptSuggestions"), "true",
         "suggest a next prompt after each turn"),
+    row("hooks", Own("object of arrays of `{\"matcher\"?,\"hookCallbackIds\",\"timeout\"?}` by event"), All,
+        Initialize("hooks"), r#"{"Stop":[{"hookCallbackIds":["hook_0"]}]}"#,
+        "hooks that the client runs: each reaches it as `agent_request`"),
+    row("sdkMcpServers", List, All, Initialize("sdkMcpServers"), r#"["calculator"]"#,
+        "names of MCP servers that the client runs: their messages reach it as `agent_request`"),
     row("authToken", Own("8 to 4096 visible ASCII characters"), Nothing, Relay, r#""0123456789""#,
         "claims a server without a token; required from then on"),
 ];

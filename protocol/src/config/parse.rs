@@ -7,7 +7,7 @@ use super::value::{self, Path, shown};
 use super::{
     ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, MIN_AUTH_TOKEN_BYTES,
     Parsed, PermissionMode, Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools, env,
-    raw, servers,
+    hooks, raw, servers,
 };
 use crate::json;
 
@@ -132,6 +132,10 @@ impl Reader<'_> {
             "provider" => {
                 let provider = Provider::from_name(&value::string(raw, path)?);
                 config.provider = provider.ok_or_else(|| path.expected(Provider::EXPECTED))?;
+            }
+            "hooks" => {
+                hooks::check(raw, path)?;
+                config.other.insert(field.name, passed_on(field.kind, raw, path)?);
             }
             "authToken" => self.auth_token = auth_token(raw, path)?,
             other => {

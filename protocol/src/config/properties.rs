@@ -98,7 +98,7 @@ fn with_secrets() -> impl Strategy<Value = String> {
                 "anthropicBaseUrl": url,
                 "env": map,
                 "mcpServers": {"h": server, "s": stdio},
-                "agents": {"a": {"prompt": list, "mcpServers": ["h", {"i": server, "j": stdio}]}},
+                "agents": {"a": {"prompt": "p", "x": list, "mcpServers": ["h", {"i": server, "j": stdio}]}},
                 "allowedTools": list,
             })
             .to_string()

@@ -42,12 +42,23 @@ pub(super) fn read_agents(
                 let before = find(&before, "mcpServers");
                 object.entry(&field, &restore_list(value, before, &path)?);
             } else {
+                check_agent_field(&field, value, &Path::Name(&path, &field))?;
                 object.entry(&field, &raw::compact(value.get()));
             }
         }
         out.entry(&name, &object.end());
     }
     Ok(Secret::new(out.end()))
+}
+
+/// Checks a field for which the agent would drop all sub-agents without a word.
+fn check_agent_field(name: &str, value: &RawValue, path: &Path<'_>) -> Result<(), ConfigError> {
+    match name {
+        "description" | "prompt" | "model" => drop(value::string(value, path)?),
+        "tools" | "disallowedTools" => drop(value::arguments(value, path)?),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Restores the MCP servers of one agent: names of known ones, or maps of new
@@ -166,7 +177,7 @@ fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
         "http" | "sse" | "streamable-http" | "ws" => Some("url"),
         "sdk" => {
             return Err(Path::Name(path, "type").refused(
-                "an \"sdk\" server lives in the caller's process, which the agent cannot reach",
+                "an \"sdk\" server lives in the caller's process: name it in sdkMcpServers, and connect with supports=host_tools",
             ));
         }
         _ => None,

@@ -71,12 +71,12 @@ fn add_version(to: &mut Value, provider: Provider, versions: Option<&Versions>) 
     }
 }
 
-/// Returns the fields of a configuration without an equivalent in its agent,
-/// with reasons.
+/// Returns the fields of a configuration that do not reach its agent as they
+/// are, with reasons.
 #[must_use]
 pub fn ignored(settings: &Settings, config: &QueryConfig) -> Vec<String> {
     match provider(settings, config) {
-        Provider::Claude => Vec::new(),
+        Provider::Claude => config.completed_agents(),
         Provider::Codex => codex::launch::ignored(config),
     }
 }

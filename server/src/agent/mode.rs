@@ -40,6 +40,10 @@ pub const GUARDED_FILES: [&str; 6] =
 /// no right. A new one is refused below `unrestricted` until it stands here.
 const PASSED_ON: [&str; 3] = ["betas", "includeHookEvents", "promptSuggestions"];
 
+/// Fields of a configuration by which the client itself takes part. What a
+/// client may answer where it is asked, it may answer there as well.
+const CLIENTS_PART: [&str; 2] = ["hooks", "sdkMcpServers"];
+
 /// Ceiling of the agent's permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -128,9 +132,14 @@ impl Mode {
         if self == Self::Unrestricted {
             return Ok(());
         }
-        let mut passed_on = config.passed_on().map(|(field, _)| field.name);
-        if let Some(field) = passed_on.find(|name| !PASSED_ON.contains(name)) {
-            return refuse(field, "it has no place under this ceiling");
+        for (field, _) in config.passed_on() {
+            if CLIENTS_PART.contains(&field.name) {
+                if self != Self::Ask {
+                    return refuse(field.name, "the client takes no part in what the agent does");
+                }
+            } else if !PASSED_ON.contains(&field.name) {
+                return refuse(field.name, "it has no place under this ceiling");
+            }
         }
         if config.resume.as_deref().is_some_and(|id| !is_id(id)) {
             return refuse("resume", "expected the id of a conversation, not a path");

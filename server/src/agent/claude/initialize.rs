@@ -29,19 +29,23 @@ struct Initialize<'a> {
     passed_on: BTreeMap<&'static str, &'a RawValue>,
 }
 
+fn raw(text: &str) -> Result<&RawValue, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
 /// Returns the `request` object of the `initialize` control request, on one
 /// line.
 ///
 /// An agent that goes on with a conversation keeps the system prompt that it
 /// has recorded, unless it is told not to: a changed one would never count.
 pub(super) fn request(config: &QueryConfig, resumes: bool) -> Result<String, serde_json::Error> {
-    let raw = |text| serde_json::from_str::<&RawValue>(text);
     let mut passed_on = BTreeMap::new();
     for (name, value) in &config.other {
         if let Some(Target::Initialize(key)) = Field::by_name(name).map(|field| field.target) {
             passed_on.insert(key, raw(value.get())?);
         }
     }
+    let agents = config.complete_agents();
     let mut request = Initialize {
         subtype: "initialize",
         json_schema: config.output_schema.as_ref().map(|schema| raw(schema.get())).transpose()?,
@@ -49,7 +53,7 @@ pub(super) fn request(config: &QueryConfig, resumes: bool) -> Result<String, ser
         append_system_prompt: None,
         system_prompt_snapshot: resumes.then_some(false),
         exclude_dynamic_sections: None,
-        agents: config.agents.as_ref().map(|agents| raw(agents.expose())).transpose()?,
+        agents: agents.as_deref().map(raw).transpose()?,
         passed_on,
     };
     match &config.system_prompt {
