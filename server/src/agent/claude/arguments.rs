@@ -45,7 +45,7 @@ pub(super) fn arguments(
     }
     args.text("--model", config.model.as_deref());
     args.text("--json-schema", config.output_schema.as_ref().map(|schema| schema.get()));
-    if mode == Mode::Ask && settings.prompt_tool {
+    if matches!(mode, Mode::Ask | Mode::Unrestricted) && settings.prompt_tool {
         args.value("--permission-prompt-tool", "stdio");
     }
     match resume {

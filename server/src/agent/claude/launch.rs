@@ -42,7 +42,7 @@ pub struct LaunchSettings {
     /// The version of the CLI, if it is known.
     pub version: Option<Version>,
     /// True if permission requests are answered on stdin and stdout. Only used
-    /// in mode `ask`.
+    /// in the modes in which a client may be asked.
     pub prompt_tool: bool,
     /// The id of a conversation to begin.
     pub session_id: Option<String>,

@@ -269,13 +269,13 @@ fn the_ceiling_is_checked_at_launch_too() {
 }
 
 #[test]
-fn the_prompt_tool_is_for_the_mode_that_asks() {
+fn the_prompt_tool_is_for_the_modes_in_which_a_client_may_be_asked() {
     for mode in Mode::ALL {
         let mut fixture = fixture(mode);
         fixture.settings.prompt_tool = true;
         let launch = launch(&QueryConfig::default(), &fixture.settings, None).unwrap();
         let asks = text(&launch.args).contains(&"--permission-prompt-tool=stdio".to_owned());
-        assert_eq!(asks, mode == Mode::Ask);
+        assert_eq!(asks, matches!(mode, Mode::Ask | Mode::Unrestricted), "{mode}");
     }
 }
 
