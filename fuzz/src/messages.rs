@@ -53,6 +53,19 @@ pub fn client_message(data: &[u8]) {
             assert_eq!(value["request"]["subtype"], *subtype);
             assert!(request.get().starts_with('{'));
         }
+        Ok(ClientMessage::AgentResponse { request_id, outcome }) => {
+            assert_eq!(value["type"], "agent_response");
+            assert_eq!(value["requestId"], *request_id);
+            match outcome {
+                Ok(response) => assert!(response.get().starts_with('{')),
+                Err(error) => assert_eq!(value["error"], *error),
+            }
+        }
+        Ok(ClientMessage::Configure { config, merge }) => {
+            assert_eq!(value["type"], "configure");
+            assert_eq!(value["merge"] == true, merge);
+            assert!(config.get().starts_with('{'));
+        }
         Err(error) => assert!(error.to_string().len() < 2000, "a long error"),
     }
 }

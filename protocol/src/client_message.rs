@@ -38,6 +38,20 @@ pub enum ClientMessage<'a> {
         /// The whole `request` object.
         request: &'a RawValue,
     },
+    /// The answer to an `agent_request`.
+    AgentResponse {
+        /// The id of the `agent_request` frame.
+        request_id: Cow<'a, str>,
+        /// The object for the agent, or a reason for having none.
+        outcome: Result<&'a RawValue, Cow<'a, str>>,
+    },
+    /// The configuration of a client that configures as it connects.
+    Configure {
+        /// The configuration.
+        config: &'a RawValue,
+        /// True for a JSON Merge Patch.
+        merge: bool,
+    },
     /// Asks for a `capabilities` frame.
     Capabilities,
 }
@@ -94,6 +108,8 @@ impl<'a> ClientMessage<'a> {
             "interrupt" => Ok(Self::Interrupt),
             "permission_response" => Self::permission_response(text),
             "control_request" => Self::control_request(text),
+            "agent_response" => Self::agent_response(text),
+            "configure" => Self::configure(text),
             "capabilities" => Ok(Self::Capabilities),
             other => Err(ClientMessageError::UnknownType(
                 text::head(other, UNKNOWN_TYPE_CHARS).to_owned(),
@@ -136,6 +152,26 @@ impl<'a> ClientMessage<'a> {
             .and_then(string)
             .ok_or_else(|| ClientMessageError::invalid("request.subtype: expected a string"))?;
         Ok(Self::ControlRequest { request_id, subtype, request })
+    }
+
+    fn agent_response(text: &'a str) -> Result<Self, ClientMessageError> {
+        let [id, response, error] = read(text, ["requestId", "response", "error"])?;
+        let request_id = request_id(id)?;
+        let response = optional(response, "response", "an object", is_object)?;
+        let error = optional(error, "error", "a string", |value| string(value).is_some())?;
+        let outcome = match (response, error.and_then(string)) {
+            (Some(response), None) => Ok(response),
+            (None, Some(error)) => Err(error),
+            _ => return Err(ClientMessageError::invalid("expected one of `response` and `error`")),
+        };
+        Ok(Self::AgentResponse { request_id, outcome })
+    }
+
+    fn configure(text: &'a str) -> Result<Self, ClientMessageError> {
+        let [config, merge] = read(text, ["config", "merge"])?;
+        let config = optional(config, "config", "an object", is_object)?
+            .ok_or_else(|| ClientMessageError::invalid("missing field `config`"))?;
+        Ok(Self::Configure { config, merge: flag(merge, "merge")?.unwrap_or(false) })
     }
 }
 
@@ -373,5 +409,35 @@ mod tests {
             "r".repeat(257)
         );
         assert!(refused(&long).contains("longer than 256"));
+    }
+
+    #[test]
+    fn an_agent_response_is_an_answer_or_a_reason() {
+        let parse = |text: &'static str| match ClientMessage::parse(text) {
+            Ok(ClientMessage::AgentResponse { request_id, outcome }) => {
+                assert_eq!(request_id, "r");
+                outcome.map(|response| response.get().to_owned()).map_err(Cow::into_owned)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            parse(r#"{"type":"agent_response","requestId":"r","response":{"a": 1.0}}"#),
+            Ok(r#"{"a": 1.0}"#.to_owned())
+        );
+        assert_eq!(
+            parse(r#"{"type":"agent_response","requestId":"r","error":"no","response":null}"#),
+            Err("no".to_owned())
+        );
+        for text in [
+            r#"{"type":"agent_response","requestId":"r"}"#,
+            r#"{"type":"agent_response","requestId":"r","response":{},"error":"e"}"#,
+            r#"{"type":"agent_response","requestId":"r","response":[]}"#,
+            r#"{"type":"agent_response","response":{}}"#,
+            r#"{"type":"configure"}"#,
+            r#"{"type":"configure","config":[]}"#,
+            r#"{"type":"configure","config":{},"merge":1}"#,
+        ] {
+            assert!(refused(text).starts_with("Invalid message format: "), "{text}");
+        }
     }
 }

@@ -32,6 +32,8 @@ pub enum Route<'a> {
     },
     /// A permission request.
     Permission(Permission<'a>),
+    /// A request other than for a permission, which a client may answer.
+    Request(AgentRequest<'a>),
     /// The agent has cancelled a request.
     Withdrawn {
         /// Id of the request.
@@ -71,6 +73,25 @@ pub struct Permission<'a> {
     /// Builds the response.
     pub reply: Box<dyn PermissionReply>,
 }
+
+/// A request of the agent that only a client can answer.
+#[derive(Debug)]
+pub struct AgentRequest<'a> {
+    /// Its id.
+    pub id: Cow<'a, str>,
+    /// Its subtype.
+    pub subtype: Cow<'a, str>,
+    /// Its object, unchanged.
+    pub request: &'a RawValue,
+    /// The response where no client answers requests of this kind.
+    pub unsupported: Bytes,
+    /// Builds the response.
+    pub response: ResponseLine,
+}
+
+/// Builds the response to the request with this id: an object as JSON on one
+/// line, or an error.
+pub type ResponseLine = fn(id: &str, outcome: Result<&str, &str>) -> Bytes;
 
 /// Answer of the user to a permission request.
 #[derive(Debug, Clone, PartialEq, Eq)]

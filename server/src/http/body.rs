@@ -11,9 +11,7 @@ use hyper::http::request::Parts;
 use tokio::time::timeout;
 
 use super::routes::Refusal;
-
-/// Maximum size of a body. A configuration with long prompts is much smaller.
-const MAX_BODY_BYTES: usize = 1 << 20;
+use crate::session::MAX_CONFIG_BYTES;
 
 /// Maximum time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +20,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// and a client that sent `Expect: 100-continue` gets no 100 for it.
 pub(super) async fn read(head: &Parts, body: Incoming) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB");
-    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+    if body.size_hint().lower() > MAX_CONFIG_BYTES as u64 {
         return Err(too_large());
     }
     let encoded = head.headers.get(header::CONTENT_ENCODING);
@@ -32,7 +30,7 @@ pub(super) async fn read(head: &Parts, body: Incoming) -> Result<Bytes, Refusal>
             "the body must not be compressed",
         ));
     }
-    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_CONFIG_BYTES).collect()).await {
         Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),

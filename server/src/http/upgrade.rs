@@ -113,7 +113,8 @@ fn is_key(value: &HeaderValue) -> bool {
 
 fn attach(query: &str) -> Result<Attach, Refusal> {
     let bad = |error: &'static str| Refusal::new(StatusCode::BAD_REQUEST, error);
-    let (mut after, mut stream, mut takeover) = (None, None, false);
+    let (mut after, mut stream) = (None, None);
+    let (mut takeover, mut configures) = (false, false);
     let mut features = Features::default();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -124,18 +125,27 @@ fn attach(query: &str) -> Result<Attach, Refusal> {
             }
             "stream" => stream = Some(value.into_owned()),
             "takeover" => {
-                takeover = match &*value {
-                    "true" => true,
-                    "false" => false,
-                    _ => return Err(bad("takeover: expected true or false")),
-                }
+                takeover = flag(&value).ok_or_else(|| bad("takeover: expected true or false"))?;
+            }
+            "configure" => {
+                configures =
+                    flag(&value).ok_or_else(|| bad("configure: expected true or false"))?;
             }
             "supports" => features = Features::parse(&value),
             // `AccessPolicy` checks the token. Unknown parameters are ignored.
             _ => {}
         }
     }
-    Ok(Attach { replay: after.map(|after| Replay { after, stream }), takeover, features })
+    let replay = after.map(|after| Replay { after, stream });
+    Ok(Attach { replay, takeover, features, configures })
+}
+
+fn flag(value: &str) -> Option<bool> {
+    match value {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
 }
 
 /// Decodes a value. Percent signs that begin no valid escape stay.
@@ -157,8 +167,10 @@ mod tests {
                 replay: Some(Replay { after: 5, stream: Some("abc".into()) }),
                 takeover: true,
                 features: Features::default(),
+                configures: false,
             }
         );
+        assert!(attach("configure=true").unwrap().configures);
         assert_eq!(attach("stream=x").unwrap().replay, None);
         let features = attach("supports=agent_state,%69nput,x").unwrap().features;
         assert!(features.has(Feature::AgentState) && features.has(Feature::Input));
@@ -173,6 +185,8 @@ mod tests {
             "takeover",
             "takeover=",
             "takeover=1",
+            "configure",
+            "configure=1",
         ] {
             assert_eq!(attach(query).unwrap_err().status, StatusCode::BAD_REQUEST, "{query}");
         }

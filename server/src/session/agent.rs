@@ -176,7 +176,9 @@ impl Session {
     pub(super) fn on_client_connected(&mut self, now: Instant) {
         let grace = self.runtime.settings.stop_grace;
         match &mut self.agent.running {
-            Some(running) if running.stop_reason.is_none() && running.config != self.config => {
+            Some(running)
+                if running.stop_reason.is_none() && !running.config.is_equivalent(&self.config) =>
+            {
                 if running.in_turn() {
                     info!(
                         "the configuration has changed; the agent is started anew after its turn"

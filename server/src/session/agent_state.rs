@@ -103,7 +103,10 @@ impl Session {
             "stopping"
         } else if !running.is_ready() {
             "starting"
-        } else if self.permissions.len() > 0 || running.turns.is_waiting() {
+        } else if self.permissions.len() > 0
+            || self.agent_requests.ask_a_person()
+            || running.turns.is_waiting()
+        {
             "waiting"
         } else if running.turns.is_idle() && self.inbox.messages() == 0 {
             "idle"

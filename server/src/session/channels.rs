@@ -5,6 +5,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::protocol::PermissionAnswer;
+use crate::session::configure::Change;
 use crate::session::replay::Features;
 use crate::session::slot::ConnectionId;
 
@@ -28,6 +29,8 @@ pub struct Attach {
     pub takeover: bool,
     /// Features of the protocol that the client supports.
     pub features: Features,
+    /// True if its first message is the configuration.
+    pub configures: bool,
 }
 
 /// `?after=N&stream=S`
@@ -101,6 +104,8 @@ impl Close {
     pub const NOT_UTF8: Self = Self::new(1007, "not UTF-8");
     /// A message exceeded the limit.
     pub const TOO_BIG: Self = Self::new(1009, "message too big");
+    /// The configuration in the client's first message was refused.
+    pub const CONFIG_REFUSED: Self = Self::new(4002, "the configuration was refused");
     /// The client does not read the answers to its requests.
     pub const NOT_READING: Self = Self::new(1008, "answers were not read");
 
@@ -146,6 +151,20 @@ pub enum Request {
         subtype: String,
         /// The request object, on one line.
         request: String,
+    },
+    /// Answer to a request of the agent.
+    AgentResponse {
+        /// Id of the request.
+        request_id: String,
+        /// The object for the agent, on one line, or a reason for having none.
+        outcome: Result<String, String>,
+    },
+    /// The configuration that comes with a connection.
+    Configure {
+        /// The configuration.
+        config: Bytes,
+        /// Kind of the change.
+        change: Change,
     },
     /// Request for the `capabilities` frame.
     Capabilities,

@@ -19,6 +19,10 @@ use crate::session::slot::{ConnectionId, Decision};
 /// last output of the agent.
 const CLIENT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Maximum time for the configuration of a client that configures as it
+/// connects.
+const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Maximum number of error messages about its own messages that a client may
 /// leave unread. They are stored in the replay buffer until it has read them.
 const UNREAD_ERROR_LIMIT: usize = 1024;
@@ -40,6 +44,11 @@ pub(super) struct Client {
     /// Features of the protocol that it supports.
     pub(super) features: Features,
     pub(super) state: StateFeed,
+    /// The gap that it is to be told of.
+    gap: Option<Gap>,
+    /// When its configuration, which it has not sent yet, is late. Nothing is
+    /// delivered before it.
+    pub(super) configures_by: Option<Instant>,
 }
 
 impl Client {
@@ -64,7 +73,7 @@ impl Client {
 
     /// Sends a priority message. Returns false if the channel is full, which
     /// happens only if the client does not read its answers.
-    fn send(&self, control: PriorityMessage) -> bool {
+    pub(super) fn send(&self, control: PriorityMessage) -> bool {
         self.channels.priority.try_send(control).is_ok()
     }
 }
@@ -149,12 +158,15 @@ impl Session {
         for frame in self.permissions.send_again(cursor, self.replay.next()) {
             self.push(&frame);
         }
+        self.replay.enable(attach.features);
+        self.repeat_agent_requests(cursor, attach.features);
         let connected = ServerMessage::Connected {
             stream: sequenced.then_some(stream.into()),
             next: sequenced.then(|| self.replay.next()),
         };
         let spent_batch = Some(Vec::new());
-        let mut client = Client {
+        let configures = attach.configures;
+        let client = Client {
             id,
             channels,
             sequenced,
@@ -164,23 +176,35 @@ impl Session {
             unread_errors: 0,
             features: attach.features,
             state: StateFeed::default(),
+            gap,
+            configures_by: configures.then(|| now + CONFIGURE_TIMEOUT),
         };
         client.send(PriorityMessage::Text(connected.to_json()));
-        if let Some(Gap { from, to }) = gap {
-            client.send(PriorityMessage::Text(ServerMessage::Gap { from, to }.to_json()));
-        }
-        if client.features.has(Feature::AgentState) {
-            let state = client.state.first(self.agent_state(), now);
-            client.send(PriorityMessage::Text(state));
-            if client.has_pending(&self.replay) {
-                client.state.send_again();
-            }
-        }
         self.client = Some(client);
         if accepted.send(true).is_err() {
             // The connection has ended meanwhile.
             self.on_client_event(None, now);
             return;
+        }
+        if !configures {
+            self.begin_delivery(now);
+        }
+    }
+
+    /// Begins the delivery to a client that has nothing more to say first.
+    pub(super) fn begin_delivery(&mut self, now: Instant) {
+        let state = self.agent_state();
+        if let Some(client) = &mut self.client {
+            if let Some(Gap { from, to }) = client.gap.take() {
+                client.send(PriorityMessage::Text(ServerMessage::Gap { from, to }.to_json()));
+            }
+            if client.features.has(Feature::AgentState) {
+                let state = client.state.first(state, now);
+                client.send(PriorityMessage::Text(state));
+                if client.has_pending(&self.replay) {
+                    client.state.send_again();
+                }
+            }
         }
         self.on_client_connected(now);
     }
@@ -188,6 +212,9 @@ impl Session {
     /// Sends all pending frames to the client, if its socket is free.
     pub(super) fn deliver(&mut self, now: Instant) {
         let Some(client) = &mut self.client else { return };
+        if client.configures_by.is_some() {
+            return;
+        }
         let Some(batch) = &mut client.spent_batch else { return };
         if client.cursor < self.replay.next() {
             client.cursor = if client.sequenced {
@@ -231,6 +258,9 @@ impl Session {
         self.decide(decisions, now);
         match event {
             ClientEvent::Alive => {}
+            ClientEvent::Request(request) if self.expects_configuration() => {
+                self.on_first_message(id, request, now);
+            }
             ClientEvent::Request(Ok(request)) => self.on_request(id, request, now),
             ClientEvent::Request(Err(error)) => self.report_bad_message(id, &error, now),
         }

@@ -12,6 +12,9 @@ use crate::agent::Ceiling;
 use crate::agent::mode::Exceeds;
 use crate::agent::protocol::PermissionAnswer;
 
+/// Maximum size of a configuration. One with long prompts is much smaller.
+pub const MAX_CONFIG_BYTES: usize = 1 << 20;
+
 /// Time at which a configuration takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applies {
@@ -109,10 +112,12 @@ impl Session {
         if self.asks_for_another_conversation(&config) {
             self.reset_conversation();
         }
-        self.run_time.reconfigure(&self.config, &config);
+        if !config.is_equivalent(&self.config) {
+            self.run_time.reconfigure(&self.config, &config);
+        }
         self.config = config;
         let applies = match &self.agent.running {
-            Some(running) if running.config != self.config => Applies::NextStart,
+            Some(running) if !running.config.is_equivalent(&self.config) => Applies::NextStart,
             _ => Applies::Now,
         };
         Ok(Configured { shown: self.config_shown(), applies, ignored, auth_token })
@@ -151,6 +156,11 @@ impl Session {
         let Some(updates) = answer.updates() else { return Ok(()) };
         let updates: &RawValue = serde_json::from_str(updates)
             .map_err(|error| format!("the rules cannot be read: {error}"))?;
+        self.check_permission_updates(updates)
+    }
+
+    /// Judges permission rules, an array, by the ceiling.
+    pub(super) fn check_permission_updates(&self, updates: &RawValue) -> Result<(), String> {
         self.with_ceiling(|ceiling| ceiling.check_updates(updates))
     }
 

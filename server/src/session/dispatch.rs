@@ -11,6 +11,7 @@ use super::channels::Request;
 use super::control;
 use super::exit::EARLY_ENDS;
 use super::inbox::Waiting;
+use super::replay::Feature;
 use super::run_time::{Change, Part};
 use super::slot::ConnectionId;
 use super::undelivered::not_taken;
@@ -24,6 +25,12 @@ const QUOTED_CHARS: usize = 50;
 
 /// Control requests that only the relay sends.
 const OWN_REQUESTS: [&str; 1] = ["initialize"];
+
+/// The beginning of an `input` message.
+const INPUT_PREFIX: &[u8] = br#"{"type":"input","data":"#;
+
+/// The error for a configuration at another time.
+const NOT_FIRST: &str = "Invalid message format: configure is the first message of a connection that was opened with configure=true";
 
 /// The relay's own control request: for Claude Code it is carried out here.
 const NEW_CONVERSATION: &str = "new_conversation";
@@ -80,6 +87,10 @@ impl Session {
             Request::Control { request_id, subtype, request } => {
                 self.on_control_request(from, request_id, &subtype, &request, now);
             }
+            Request::AgentResponse { request_id, outcome } => {
+                self.on_agent_response(from, &request_id, &outcome, now);
+            }
+            Request::Configure { .. } => self.report_bad_message(from, NOT_FIRST, now),
             Request::Capabilities => self.on_capabilities_request(from, now),
         }
     }
@@ -174,16 +185,22 @@ impl Session {
             None => None,
             Some(Waiting::Control(line)) => Some(Input::Control(line)),
             Some(Waiting::Interrupt) => running.dialect.interrupt(now).map(Input::Control),
-            Some(Waiting::Message { line, uuid }) => match running.dialect.message(line, now) {
-                Ok(input) => {
-                    running.on_message_sent(uuid.as_deref(), now);
-                    Some(input)
+            Some(Waiting::Message { line, uuid, again }) => {
+                match running.dialect.message(line.clone(), now) {
+                    Ok(input) => {
+                        running.on_message_sent(uuid.as_deref(), now);
+                        if !again {
+                            let data = line.trim_ascii_end();
+                            self.replay.push_for(Feature::Input, [INPUT_PREFIX, data, b"}"]);
+                        }
+                        Some(input)
+                    }
+                    Err(error) => {
+                        self.error(&format!("The message was not taken: {error}"));
+                        None
+                    }
                 }
-                Err(error) => {
-                    self.error(&format!("The message was not taken: {error}"));
-                    None
-                }
-            },
+            }
         };
         if let Some(input) = input {
             permit.send(input);

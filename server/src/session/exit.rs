@@ -54,6 +54,7 @@ impl Session {
         for frame in self.permissions.withdraw_all() {
             self.push(&frame);
         }
+        self.withdraw_agent_requests();
         lost.waiting.retain(|uuid| self.inbox.uuids().all(|waits| waits != uuid));
         match running.stop_reason {
             // They have been handed back.

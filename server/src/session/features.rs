@@ -39,6 +39,12 @@ impl Features {
         Self(self.0 | 1 << feature as u8)
     }
 
+    /// Returns these features and `others`.
+    #[must_use]
+    pub fn union(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
     /// Returns true if `feature` is included.
     #[must_use]
     pub fn has(self, feature: Feature) -> bool {

@@ -26,8 +26,14 @@ pub(super) struct Inbox {
 /// An entry of the queue.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    /// A line of the client, and the id by which the agent refers to it.
-    Message { line: Bytes, uuid: Option<String> },
+    /// A line of the client.
+    Message {
+        line: Bytes,
+        /// The id by which the agent refers to it.
+        uuid: Option<String>,
+        /// It has been handed over before, to an agent that did not read it.
+        again: bool,
+    },
     /// An interrupt of the running turn.
     Interrupt,
     /// A request or response, of the relay or the client, as a line.
@@ -80,7 +86,7 @@ impl Inbox {
         if self.bytes + line.len() > INBOX_BYTES || self.queue.len() >= INBOX_ENTRIES {
             return Err(Full);
         }
-        self.push(Waiting::Message { line, uuid });
+        self.push(Waiting::Message { line, uuid, again: false });
         Ok(())
     }
 
@@ -101,6 +107,11 @@ impl Inbox {
     pub(super) fn push_interrupt_first(&mut self) {
         self.queue.push_front(Waiting::Interrupt);
         self.others += 1;
+    }
+
+    /// Returns true if there is room for an answer of this size.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= INBOX_BYTES
     }
 
     /// Returns true if the queue has an entry that the agent accepts.
@@ -127,7 +138,7 @@ impl Inbox {
         for line in unread.into_iter().rev() {
             self.bytes += line.len();
             let uuid = uuid_of(&line);
-            self.queue.push_front(Waiting::Message { line, uuid });
+            self.queue.push_front(Waiting::Message { line, uuid, again: true });
         }
     }
 

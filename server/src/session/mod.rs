@@ -20,6 +20,7 @@ pub mod replay;
 pub mod slot;
 
 mod agent;
+mod agent_requests;
 mod agent_state;
 mod client;
 mod configure;
@@ -27,6 +28,7 @@ mod control;
 mod dispatch;
 mod exit;
 mod features;
+mod first_message;
 mod handle;
 mod inbox;
 mod permissions;
@@ -58,6 +60,7 @@ use crate::process::{Input, Output, ProcessEvent};
 use crate::runtime::Runtime;
 
 use agent::Agent;
+use agent_requests::AgentRequests;
 use capabilities::{Capabilities, Found};
 use channels::{ClientEvent, ConnectRequest, PriorityMessage};
 use cli_version::CliVersion;
@@ -66,11 +69,11 @@ use control::{ControlRequests, EarlyRequests};
 use handle::{COMMAND_CAPACITY, Command};
 use inbox::Inbox;
 use permissions::Permissions;
-use replay::ReplayBuffer;
+use replay::{Feature, ReplayBuffer};
 use run_time::RunTimeState;
 use slot::{ConnectionId, Slot};
 
-pub use configure::{Applies, Change, ConfigureError, Configured, ShownConfig};
+pub use configure::{Applies, Change, ConfigureError, Configured, MAX_CONFIG_BYTES, ShownConfig};
 pub use handle::{SessionClosed, SessionHandle};
 
 /// Events that the session handles.
@@ -110,6 +113,7 @@ pub struct Session {
     early: EarlyRequests,
     run_time: RunTimeState,
     permissions: Permissions,
+    agent_requests: AgentRequests,
     capabilities: Capabilities,
     cli_version: CliVersion,
     /// The connection that waits for the capabilities.
@@ -145,6 +149,7 @@ impl Session {
             early: EarlyRequests::default(),
             run_time: RunTimeState::default(),
             permissions: Permissions::default(),
+            agent_requests: AgentRequests::default(),
             capabilities: Capabilities::default(),
             cli_version: CliVersion::default(),
             capabilities_waiter: None,
@@ -301,10 +306,12 @@ impl Session {
                     Err(line) => self.inbox.push_control(line),
                 }
             }
+            Route::Request(asked) => self.on_agent_request(&asked, now),
             Route::Withdrawn { id } => {
                 if let Some(frame) = self.permissions.withdraw(&id) {
                     self.push(&frame);
                 }
+                self.withdraw_agent_request(&id);
             }
             Route::Refuse(line) => self.inbox.push_control(line),
             Route::NotJson => self.forward_other_line(&String::from_utf8_lossy(line), now),
@@ -351,16 +358,22 @@ impl Session {
             self.inbox.push_control(line);
             self.push(&frame);
         }
+        self.expire_agent_requests(now);
+        self.refuse_late_configuration(now);
         self.on_agent_time(now);
     }
 
     /// Returns the time of the next scheduled work.
     fn deadline(&self) -> Option<Instant> {
-        let state = self.client.as_ref().and_then(|client| client.state.deadline());
+        let client = self.client.as_ref();
+        let state = client.and_then(|client| client.state.deadline());
+        let configuration = client.and_then(|client| client.configures_by);
         let drain_deadline = self.drain_deadline.filter(|_| self.client.is_some());
         [
             self.slot.deadline(),
             self.permissions.deadline(),
+            self.agent_requests.deadline(),
+            configuration,
             self.agent.deadline(),
             drain_deadline,
             state,
@@ -373,6 +386,11 @@ impl Session {
     /// Appends a frame to the replay buffer.
     fn push(&mut self, frame: &str) {
         self.replay.push([frame.as_bytes(), &[], &[]]);
+    }
+
+    /// Appends a frame for clients with `feature` only.
+    fn push_for(&mut self, feature: Feature, frame: &str) {
+        self.replay.push_for(feature, [frame.as_bytes(), &[], &[]]);
     }
 
     fn error(&mut self, text: &str) {

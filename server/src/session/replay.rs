@@ -58,6 +58,8 @@ pub struct ReplayBuffer {
     open_first: u64,
     /// Frames for clients with a feature only, oldest first.
     optional: VecDeque<(u64, Feature)>,
+    /// Features that a client has had.
+    enabled: Features,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl ReplayBuffer {
             open: BytesMut::new(),
             open_first: 1,
             optional: VecDeque::new(),
+            enabled: Features::default(),
         }
     }
 
@@ -138,10 +141,18 @@ impl ReplayBuffer {
         }
     }
 
-    /// Appends a frame for clients with `feature` only.
-    pub fn push_for(&mut self, feature: Feature, frame: &str) {
-        self.optional.push_back((self.next, feature));
-        self.push([frame.as_bytes(), &[], &[]]);
+    /// Keeps frames for `features` from now on.
+    pub fn enable(&mut self, features: Features) {
+        self.enabled = self.enabled.union(features);
+    }
+
+    /// Appends a frame for clients with `feature` only. Without such a client so
+    /// far, nothing is appended: the numbers of all others stay without holes.
+    pub fn push_for(&mut self, feature: Feature, parts: [&[u8]; 3]) {
+        if self.enabled.has(feature) {
+            self.optional.push_back((self.next, feature));
+            self.push(parts);
+        }
     }
 
     /// Returns true if another block of frames may be appended. `unread_from`

@@ -10,7 +10,7 @@ impl Session {
     pub(super) fn undelivered(&mut self, uuids: &[String], reason: &str) {
         if !uuids.is_empty() {
             let frame = json!({ "type": "undelivered", "uuids": uuids, "reason": reason });
-            self.replay.push_for(Feature::AgentState, &frame.to_string());
+            self.push_for(Feature::AgentState, &frame.to_string());
         }
     }
 

@@ -10,10 +10,12 @@ use bytes::{BufMut as _, BytesMut};
 use claude_relay_protocol::ClientMessage;
 use claude_relay_protocol::client_message::PermissionResponse;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
+use serde_json::value::RawValue;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 use crate::agent::protocol::PermissionAnswer;
+use crate::session::Change;
 use crate::session::channels::{ClientEvent, Close, MESSAGE_LIMIT, PriorityMessage, Request};
 
 /// [`MESSAGE_LIMIT`] for refused clients. Their input is read only so that they
@@ -226,14 +228,25 @@ fn request(mut message: BytesMut) -> Result<Request, String> {
         ClientMessage::ControlRequest { request_id, subtype, request } => Request::Control {
             request_id: request_id.into_owned(),
             subtype: subtype.into_owned(),
-            request: request.get().replace(['\n', '\r'], " "),
+            request: on_one_line(request),
+        },
+        ClientMessage::AgentResponse { request_id, outcome } => Request::AgentResponse {
+            request_id: request_id.into_owned(),
+            outcome: outcome.map(on_one_line).map_err(Cow::into_owned),
+        },
+        ClientMessage::Configure { config, merge } => Request::Configure {
+            config: config.get().to_owned().into(),
+            change: if merge { Change::Merge } else { Change::Replace },
         },
         ClientMessage::Capabilities => Request::Capabilities,
     })
 }
 
+fn on_one_line(raw: &RawValue) -> String {
+    raw.get().replace(['\n', '\r'], " ")
+}
+
 fn permission(response: PermissionResponse<'_>) -> Request {
-    let on_one_line = |raw: &serde_json::value::RawValue| raw.get().replace(['\n', '\r'], " ");
     let answer = if response.approved {
         PermissionAnswer::Allow {
             input: response.updated_input.map(on_one_line),

@@ -210,6 +210,10 @@ async fn one_of_each(relay: &Relay) -> BTreeMap<String, Value> {
     client.close().await;
     let mut client = Client::open(relay.address(), "/ws?after=3&stream=another").await;
     seen.extend(client.until(|seen| seen["type"] == "gap").await);
+    client.close().await;
+    let mut client = Client::open(relay.address(), "/ws?configure=true&after=0").await;
+    client.send(&json!({ "type": "configure", "config": { "model": "opus" } })).await;
+    seen.extend(client.until(|seen| seen["type"] == "configured").await);
     seen.into_iter()
         .map(|message| (message["type"].as_str().expect("a type").to_owned(), message))
         .collect()

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::agent::protocol::{
-    Permission, PermissionAnswer, PermissionOutcome, PermissionReply, Route, TurnEvent,
+    AgentRequest, Permission, PermissionAnswer, PermissionOutcome, PermissionReply, Route,
+    TurnEvent,
 };
 use crate::json::scan;
 
@@ -111,26 +112,32 @@ fn question(text: &str) -> Route<'_> {
         .and_then(|request| fields(request.get(), ["subtype", "tool_name", "input"]).ok())
         .unwrap_or_default();
     let subtype = asked[0].and_then(string).unwrap_or_default();
-    match (subtype.as_ref(), asked[1].and_then(string), asked[2], request) {
-        ("can_use_tool", Some(tool), Some(input), Some(request)) => {
-            let tool_use_id = fields(request.get(), ["tool_use_id"])
-                .ok()
-                .and_then(|[id]| string(id?))
-                .map(Cow::into_owned);
-            let reply =
-                Reply { id: id.clone().into_owned(), tool_use_id, input: input.get().to_owned() };
-            Route::Permission(Permission {
-                id,
-                tool,
-                input: Cow::Borrowed(input),
-                context: context(request),
-                reply: Box::new(reply),
-            })
-        }
-        _ => {
-            Route::Refuse(refusal(&id, &format!("Unsupported control request subtype: {subtype}")))
-        }
+    let Some(request) = request else {
+        return Route::Refuse(unsupported(&id, &subtype));
+    };
+    if subtype == "can_use_tool"
+        && let (Some(tool), Some(input)) = (asked[1].and_then(string), asked[2])
+    {
+        let tool_use_id = fields(request.get(), ["tool_use_id"])
+            .ok()
+            .and_then(|[id]| string(id?))
+            .map(Cow::into_owned);
+        let reply =
+            Reply { id: id.clone().into_owned(), tool_use_id, input: input.get().to_owned() };
+        return Route::Permission(Permission {
+            id,
+            tool,
+            input: Cow::Borrowed(input),
+            context: context(request),
+            reply: Box::new(reply),
+        });
     }
+    let unsupported = unsupported(&id, &subtype);
+    Route::Request(AgentRequest { id, subtype, request, unsupported, response: answered })
+}
+
+fn unsupported(id: &str, subtype: &str) -> Bytes {
+    refusal(id, &format!("Unsupported control request subtype: {subtype}"))
 }
 
 /// Returns the fields of a request that the frame has no fields for.
@@ -218,6 +225,16 @@ pub(super) fn response(id: &str, response: &str) -> Bytes {
     .into()
 }
 
+/// Builds the response to a request that a client has answered.
+fn answered(id: &str, outcome: Result<&str, &str>) -> Bytes {
+    let error = match outcome {
+        Ok(body) => return response(id, body),
+        Err(error) => error,
+    };
+    let response = json!({ "subtype": "error", "request_id": id, "error": error });
+    format!("{{\"type\":\"control_response\",\"response\":{response}}}\n").into()
+}
+
 /// Builds a response that refuses a request.
 #[must_use]
 pub(super) fn refusal(id: &str, reason: &str) -> Bytes {
@@ -243,6 +260,9 @@ mod tests {
             Route::Ready { .. } => "ready".into(),
             Route::Answer { id, response } => format!("answer {id} {response}"),
             Route::Permission(ask) => format!("ask {} {} {}", ask.id, ask.tool, ask.input),
+            Route::Request(asked) => {
+                format!("{} {}", asked.subtype, String::from_utf8_lossy(&asked.unsupported))
+            }
             Route::Withdrawn { id } => format!("withdrawn {id}"),
             Route::Refuse(line) => format!("refuse {}", String::from_utf8_lossy(&line)),
             Route::NotJson => "not json".into(),
@@ -345,7 +365,7 @@ mod tests {
         );
         assert_eq!(
             route(r#"{"type":"control_request","request_id":"r\"","request":{"subtype":"new"}}"#),
-            "refuse {\"type\":\"control_response\",\"response\":{\"subtype\":\"error\",\"request_id\":\"r\\\"\",\"error\":\"Unsupported control request subtype: new\",\"error_code\":\"unsupported_request\"}}\n"
+            "new {\"type\":\"control_response\",\"response\":{\"subtype\":\"error\",\"request_id\":\"r\\\"\",\"error\":\"Unsupported control request subtype: new\",\"error_code\":\"unsupported_request\"}}\n"
         );
         assert!(route(r#"{"type":"control_request","request_id":"r"}"#).starts_with("refuse"));
     }

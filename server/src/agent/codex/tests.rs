@@ -62,6 +62,7 @@ impl Run {
             Route::Refuse(line) => format!("refused {}", text(line)),
             Route::NotJson => "not json".to_owned(),
             Route::Answer { .. } => panic!("Codex answers nothing of a client's"),
+            Route::Request(_) => panic!("Codex asks for permissions alone"),
         };
         for action in self.actions() {
             outcome = format!("{outcome}; {action}");

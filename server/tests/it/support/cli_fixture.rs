@@ -38,12 +38,23 @@ impl CliFixture {
         config: Value,
         adjust: impl FnOnce(Launch) -> Launch,
     ) -> Self {
+        Self::opened(cli, config, adjust, "/ws").await
+    }
+
+    /// The same with a client that opens `path`.
+    pub(crate) async fn opened(
+        cli: Cli,
+        config: Value,
+        adjust: impl FnOnce(Launch) -> Launch,
+        path: &str,
+    ) -> Self {
         let (env, api) = (TestEnv::new(), MessagesApi::start());
         let tee = Tee::wrap(&env, &cli.path());
         let relay = adjust(Launch::unrestricted(&env, tee.script(), &api)).start();
         let answer = http::post(relay.address(), "/config", &config.to_string()).await;
         assert_eq!((answer.status, &answer.json()["applies"]), (200, &json!("now")), "{answer:?}");
-        let client = Client::connect(relay.address()).await;
+        let mut client = Client::open(relay.address(), path).await;
+        assert_eq!(client.frame().await["type"], "connected");
         Self { env, api, relay, client, tee }
     }
 

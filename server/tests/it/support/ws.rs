@@ -160,6 +160,11 @@ impl Client {
         .await;
     }
 
+    /// Every frame read so far, as it came.
+    pub(crate) fn frames(&self) -> &[String] {
+        &self.frames
+    }
+
     /// The `data` of every `sdk_message` read so far: its bytes, untouched.
     pub(crate) fn data(&self) -> Vec<&str> {
         #[derive(Deserialize)]

@@ -1,7 +1,10 @@
 //! Turns, the state of the agent, and the end of every message.
 
+mod configure;
 mod conversations;
 mod ends;
+mod inputs;
+mod requests;
 mod state;
 
 use crate::faults::agent::FakeAgent;
