@@ -20,6 +20,13 @@ pub const NAME: &str = ".env";
 /// A longer file is none of settings.
 const MOST_BYTES: u64 = 256 << 10;
 
+/// What some editors put in front of a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Stands for a dollar sign while the file is parsed. It is no character of any
+/// text.
+const DOLLAR: char = '\u{ffff}';
+
 /// The rights of the group and of all others to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
@@ -109,10 +116,11 @@ pub fn load(
     let mut text = String::new();
     (&file).take(MOST_BYTES).read_to_string(&mut text).map_err(failed)?;
 
+    let text = literal(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text));
     let (mut found, mut broken) = (BTreeMap::new(), None);
     for (index, entry) in dotenvy::from_read_iter(text.as_bytes()).enumerate() {
         match entry {
-            Ok((name, value)) => drop(found.insert(name, value)),
+            Ok((name, value)) => drop(found.insert(name, value.replace(DOLLAR, "$"))),
             // The library's own words repeat the line, and with it a key.
             Err(_) => {
                 broken.get_or_insert(index + 1);
@@ -131,6 +139,19 @@ pub fn load(
     }
     let path = path.canonicalize().unwrap_or(path);
     Ok(DotEnv { path, variables: selected.variables, left_out: selected.left_out })
+}
+
+/// Returns `text` with a character in place of each dollar sign for which the
+/// library would look up a variable. A `$` in a key is part of the key, and a
+/// file must not copy variables of the real environment.
+fn literal(text: &str) -> String {
+    let mut escaped = false;
+    let shown = text.chars().map(|char| {
+        let replaced = char == '$' && !escaped;
+        escaped = char == '\\' && !escaped;
+        if replaced { DOLLAR } else { char }
+    });
+    shown.collect()
 }
 
 /// Returns why somebody else may have written the file, and what would help.

@@ -104,6 +104,25 @@ fn a_file_that_others_may_have_written_is_refused() {
 }
 
 #[test]
+fn a_dollar_sign_is_one() {
+    let lines =
+        "ANTHROPIC_API_KEY=a$HOME${HOME}b$\nE2B_API_KEY=\"c$d\\$e\"\nOPENAI_API_KEY='f\\$g$h'\n";
+    let directory = directory(lines);
+    let found = load(directory.path(), None, |_| false).unwrap().variables;
+    assert_eq!(found["ANTHROPIC_API_KEY"], "a$HOME${HOME}b$");
+    assert_eq!(found["E2B_API_KEY"], "c$d$e");
+    assert_eq!(found["OPENAI_API_KEY"], "f\\$g$h");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_name() {
+    assert_eq!(
+        names("\u{feff}ANTHROPIC_API_KEY=k\r\nPORT=1\r\n", &[]),
+        ["ANTHROPIC_API_KEY", "PORT"]
+    );
+}
+
+#[test]
 fn errors_hold_no_value() {
     let error = load(directory("PORT=1\nKEY='sk-secret\n").path(), None, |_| false).unwrap_err();
     let error = error.to_string();

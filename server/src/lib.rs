@@ -15,11 +15,13 @@
 //! * [`process`]: the agent's process, its pipes and its exit
 //! * [`supervisor`]: the agent's parent process, which leaves no orphans
 //! * [`isolation`]: the OS sandbox and the key proxy
+//! * [`lifeline`]: the end of a server with the program that started it
 
 pub mod agent;
 pub mod http;
 pub mod isolation;
 pub mod json;
+pub mod lifeline;
 pub mod log;
 pub mod process;
 pub mod runtime;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
-use claude_relay_server::agent::{self, demo};
+use claude_relay_server::agent::{self, StartError, demo};
 use claude_relay_server::http::accept;
 use claude_relay_server::http::access::Digest;
 use claude_relay_server::http::claim_file::ClaimFile;
+use claude_relay_server::lifeline::Lifeline;
 use claude_relay_server::runtime::{Runtime, RuntimeError};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
 use claude_relay_server::supervisor::{self, descendants};
@@ -133,6 +134,9 @@ async fn run(settings: Settings) -> Result<(), StartupError> {
         [signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?];
     tokio::spawn(reap(signal(SignalKind::child())?));
     let (stop_to, stop) = mpsc::channel(1);
+    if runtime.settings.lifeline {
+        tokio::spawn(end_with(Lifeline::watch()?, stop_to.clone()));
+    }
     tokio::spawn(forward_signal(signal(SignalKind::terminate())?, stop_to.clone()));
     tokio::spawn(forward_signal(signal(SignalKind::interrupt())?, stop_to));
     announce(&runtime, bound);
@@ -169,6 +173,16 @@ async fn forward_signal(mut signal: Signal, stop: mpsc::Sender<()>) {
     while signal.recv().await.is_some() && stop.send(()).await.is_ok() {}
 }
 
+/// Asks for a graceful shutdown at the end of the lifeline.
+async fn end_with(lifeline: Lifeline, stop: mpsc::Sender<()>) {
+    match lifeline.ended().await {
+        Some(end) => tracing::info!("the lifeline has ended: {end}"),
+        None => tracing::error!("the lifeline cannot be watched any more"),
+    }
+    // An error means that the server is ending already.
+    let _ = stop.send(()).await;
+}
+
 /// Reaps the processes that end below this one: supervisors, and orphans that
 /// became its children because it is a subreaper or process 1.
 async fn reap(mut child: Signal) {
@@ -181,21 +195,20 @@ async fn reap(mut child: Signal) {
 fn announce(runtime: &Runtime, bound: SocketAddr) {
     let settings = &runtime.settings;
     let mut out = io::stdout().lock();
+    // The only place that tells a token, and only one that nobody has chosen.
+    let token = settings.auth_token.as_ref().filter(|_| settings.token_is_drawn);
+    let token = token.map(|token| format!("#token={}", token.expose())).unwrap_or_default();
     // A closed stdout is not an error.
     let _ = writeln!(
         out,
-        "listening on http://{bound}\n  page:      http://{bound}/\n  config:    http://{bound}/config\n  websocket: ws://{bound}/ws"
+        "listening on http://{bound}\n  page:      http://{bound}/{token}\n  config:    http://{bound}/config\n  websocket: ws://{bound}/ws"
     );
     let _ = out.flush();
     tracing::info!(workspace = %settings.workspace.display(), mode = %settings.mode, sandbox = runtime.sandbox.as_str(), "ready");
     if settings.demo {
         tracing::info!("the built-in demo agent answers; start without --demo for Claude Code");
-    } else if settings.claude().is_none() {
-        tracing::warn!(
-            "{} was not found: install Claude Code with `{}`, or name it with --claude-path (CLAUDE_PATH). The server runs without it until a client connects",
-            settings.claude_path.display(),
-            agent::INSTALL
-        );
+    } else if let Some(error) = StartError::no_claude(settings) {
+        tracing::warn!("{error}. The server runs without it until a client connects");
     }
     if settings.auth_token.is_none() && !bound.ip().is_loopback() {
         tracing::warn!(

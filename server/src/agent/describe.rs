@@ -7,6 +7,7 @@ use claude_relay_protocol::config::Provider;
 use serde_json::{Value, json};
 
 use super::{INSTALL, INSTALL_CODEX, codex, provider};
+use crate::isolation::program::{Unusable, look_for_program};
 use crate::settings::Settings;
 
 /// Version of each agent, or the reason why it is not known.
@@ -14,14 +15,17 @@ pub type Versions = Vec<(Provider, Result<String, String>)>;
 
 /// Returns the executable of each agent, or the reason why there is none.
 pub fn executables(settings: &Settings) -> [(Provider, Result<PathBuf, String>); 2] {
-    let found = |found: Option<PathBuf>, path: &Path| {
-        found.ok_or_else(|| format!("{} was not found", path.display()))
+    let found = |program: &Path| {
+        look_for_program(program, settings.variable("PATH")).map_err(|error| match error {
+            Unusable::Missing => format!("{} was not found", program.display()),
+            error => error.to_string(),
+        })
     };
     let codex = match &settings.codex_url {
         Some(url) => Err(format!("it runs elsewhere, at {url}")),
-        None => found(settings.codex(), &settings.codex_path),
+        None => found(&settings.codex_path),
     };
-    [(Provider::Claude, found(settings.claude(), &settings.claude_path)), (Provider::Codex, codex)]
+    [(Provider::Claude, found(&settings.claude_path)), (Provider::Codex, codex)]
 }
 
 /// Describes the configured agent; `versions` if they are known.

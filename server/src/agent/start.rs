@@ -18,6 +18,7 @@ use super::workspace::WorkspaceError;
 use super::{DEMO_AGENT, Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
 use crate::isolation::key_proxy::api::Api;
 use crate::isolation::key_proxy::credentials::SubstituteError;
+use crate::isolation::program::{Unusable, look_for_program};
 use crate::isolation::sandbox::state::{self, AgentState};
 use crate::isolation::sandbox::{self, WrapError};
 use crate::process::{Channel, Process, SpawnSpec};
@@ -35,6 +36,14 @@ pub enum StartError {
     Missing {
         /// The configured path.
         program: PathBuf,
+    },
+    /// The executable is there, and not for this user.
+    #[error("{reason}, or name another one with {flag}")]
+    Unusable {
+        /// The reason.
+        reason: Unusable,
+        /// The flag that names it.
+        flag: &'static str,
     },
     /// Codex is not installed.
     #[error(
@@ -111,14 +120,30 @@ impl StartError {
     pub fn of_program(settings: &Settings, config: &QueryConfig, reason: &str) -> Self {
         let reason = reason.to_owned();
         match provider(settings, config) {
-            Provider::Claude if settings.claude().is_none() && !settings.demo => {
-                Self::Missing { program: settings.claude_path.clone() }
+            Provider::Claude => Self::no_claude(settings)
+                .filter(|_| !settings.demo)
+                .unwrap_or(Self::Program { program: settings.claude_path.clone(), reason }),
+            Provider::Codex => {
+                match look_for_program(&settings.codex_path, settings.variable("PATH")) {
+                    Ok(_) => Self::Program { program: settings.codex_path.clone(), reason },
+                    Err(Unusable::Missing) => {
+                        Self::MissingCodex { program: settings.codex_path.clone() }
+                    }
+                    Err(reason) => Self::Unusable { reason, flag: "--codex-path (CODEX_PATH)" },
+                }
             }
-            Provider::Claude => Self::Program { program: settings.claude_path.clone(), reason },
-            Provider::Codex if settings.codex().is_none() => {
-                Self::MissingCodex { program: settings.codex_path.clone() }
-            }
-            Provider::Codex => Self::Program { program: settings.codex_path.clone(), reason },
+        }
+    }
+
+    /// Returns the reason for which Claude Code could not be started now, if
+    /// its executable cannot be used.
+    #[must_use]
+    pub fn no_claude(settings: &Settings) -> Option<Self> {
+        let program = settings.claude_path.clone();
+        match look_for_program(&program, settings.variable("PATH")) {
+            Ok(_) => None,
+            Err(Unusable::Missing) => Some(Self::Missing { program }),
+            Err(reason) => Some(Self::Unusable { reason, flag: "--claude-path (CLAUDE_PATH)" }),
         }
     }
 }
@@ -320,8 +345,8 @@ fn wrap_in_sandbox(
         WrapError::Program(program) if *state == state::CODEX => {
             StartError::MissingCodex { program }
         }
-        WrapError::Program(program) if settings.claude().is_none() && !settings.demo => {
-            StartError::Missing { program }
+        WrapError::Program(_) if !settings.demo => {
+            StartError::no_claude(settings).unwrap_or_else(|| error.into())
         }
         error => error.into(),
     })

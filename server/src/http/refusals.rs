@@ -10,6 +10,9 @@ use super::access::Cause;
 /// attacker can cause thousands of refusals per second.
 const INTERVAL: Duration = Duration::from_secs(60);
 
+/// Name of the counter in `/metrics`.
+const REFUSALS: &str = "claude_relay_requests_refused_total";
+
 /// Counts refusals and logs each cause at most once per interval, with the
 /// number of refusals since. An operator who forgot `--allow-origin` sees it at
 /// once, and nobody can fill the log.
@@ -20,6 +23,7 @@ pub(super) struct Refusals(Mutex<BTreeMap<Cause, LoggedCause>>);
 struct LoggedCause {
     logged_at: Instant,
     suppressed: u64,
+    total: u64,
 }
 
 impl Refusals {
@@ -36,6 +40,20 @@ impl Refusals {
         }
     }
 
+    /// Returns the number of refusals by cause since the start, as Prometheus
+    /// text.
+    pub(super) fn metrics(&self) -> String {
+        let causes = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut text = format!(
+            "# HELP {REFUSALS} Requests that access control refused.\n# TYPE {REFUSALS} counter\n"
+        );
+        for cause in Cause::ALL {
+            let total = causes.get(&cause).map_or(0, |logged| logged.total);
+            text += &format!("{REFUSALS}{{cause=\"{}\"}} {total}\n", cause.name());
+        }
+        text
+    }
+
     /// Returns the number of refusals since the last log line if one is due
     /// now.
     fn count(&self, cause: Cause, now: Instant) -> Option<u64> {
@@ -45,11 +63,14 @@ impl Refusals {
         match causes.get_mut(&cause) {
             Some(logged) if now.duration_since(logged.logged_at) < INTERVAL => {
                 logged.suppressed += 1;
+                logged.total += 1;
                 None
             }
             logged => {
-                let quiet = logged.map_or(0, |logged| logged.suppressed);
-                causes.insert(cause, LoggedCause { logged_at: now, suppressed: 0 });
+                let (quiet, before) =
+                    logged.map_or((0, 0), |logged| (logged.suppressed, logged.total));
+                let logged = LoggedCause { logged_at: now, suppressed: 0, total: before + 1 };
+                causes.insert(cause, logged);
                 Some(quiet)
             }
         }
@@ -72,5 +93,8 @@ mod tests {
         assert_eq!(refusals.count(Cause::WrongToken, start), Some(0));
         assert_eq!(refusals.count(Cause::NoToken, start + INTERVAL), Some(59));
         assert_eq!(refusals.count(Cause::NoToken, start + INTERVAL * 2), Some(0));
+        let metrics = refusals.metrics();
+        assert!(metrics.contains("{cause=\"no_token\"} 62\n"), "{metrics}");
+        assert!(metrics.contains("{cause=\"bad_host\"} 0\n"), "{metrics}");
     }
 }

@@ -1,4 +1,4 @@
-//! Routes: the page, `/config`, `/health`, `/ws`.
+//! Routes: the page, `/config`, `/health`, `/ready`, `/metrics`, `/ws`.
 //!
 //! [`access`](super::access) decides from the head alone whether a request is
 //! served, before a body is read or a connection upgraded.
@@ -74,6 +74,10 @@ impl ConnectionPermits {
 /// hyper has no constant for this header.
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
+
+/// Content type of `/metrics`.
+const PROMETHEUS_TEXT: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -184,6 +188,8 @@ impl Routes {
         let (endpoint, allowed): (_, &'static str) = match path {
             "/config" => (Endpoint::Config, "GET, HEAD, POST, PATCH"),
             "/health" => (Endpoint::Health, "GET, HEAD"),
+            "/ready" => (Endpoint::Ready, "GET, HEAD"),
+            "/metrics" => (Endpoint::Metrics, "GET, HEAD"),
             "/ws" => (Endpoint::Socket, "GET"),
             _ if file.is_some() && reads => (Endpoint::Page, "GET, HEAD"),
             _ => (Endpoint::Unknown, "GET, HEAD"),
@@ -222,6 +228,11 @@ impl Routes {
                 Ok(json_answer(StatusCode::OK, &answer.into()))
             }
             Endpoint::Health => self.health(admission.authorized).await,
+            Endpoint::Ready if self.session.is_ready().await => {
+                Ok(json_answer(StatusCode::OK, &json!({ "status": "ready" })))
+            }
+            Endpoint::Ready => Err(Refusal::shutting_down()),
+            Endpoint::Metrics => self.metrics().await,
             Endpoint::Socket => {
                 let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body), permits)?;
                 self.upgraded.send(upgraded).await.map_err(|_| Refusal::shutting_down())?;
@@ -281,6 +292,16 @@ impl Routes {
             answer.insert("ignored".into(), configured.ignored.into());
         }
         Ok(json_answer(StatusCode::OK, &answer.into()))
+    }
+
+    /// Returns the figures of the session, and those of access control.
+    async fn metrics(&self) -> Result<Answer, Refusal> {
+        let mut text = self.session.metrics().await.map_err(|_| Refusal::shutting_down())?;
+        text += &self.refusals.metrics();
+        let mut answer = json_answer(StatusCode::OK, &Value::Null);
+        *answer.body_mut() = Full::from(text);
+        answer.headers_mut().insert(header::CONTENT_TYPE, PROMETHEUS_TEXT);
+        Ok(answer)
     }
 
     async fn health(&self, authorized: bool) -> Result<Answer, Refusal> {

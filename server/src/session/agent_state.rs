@@ -97,7 +97,7 @@ impl Session {
         })
     }
 
-    fn state_name(&self) -> &'static str {
+    pub(super) fn state_name(&self) -> &'static str {
         let Some(running) = &self.agent.running else { return "stopped" };
         if running.is_stopping() {
             "stopping"

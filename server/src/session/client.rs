@@ -103,6 +103,7 @@ impl Session {
                 Decision::Refuse(id) => {
                     if let Some(request) = self.take_waiting(id) {
                         tracing::info!(connection = id.0, "refused: another client is connected");
+                        self.counters.clients_refused += 1;
                         let error = ServerMessage::error("Server already has an active connection");
                         let _ = request
                             .channels
@@ -181,6 +182,7 @@ impl Session {
         };
         client.send(PriorityMessage::Text(connected.to_json()));
         self.client = Some(client);
+        self.counters.clients += 1;
         if accepted.send(true).is_err() {
             // The connection has ended meanwhile.
             self.on_client_event(None, now);

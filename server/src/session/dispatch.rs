@@ -39,6 +39,8 @@ impl Session {
     pub(super) fn on_request(&mut self, from: ConnectionId, request: Request, now: Instant) {
         match request {
             Request::UserMessage { line, uuid } => {
+                self.counters.messages += 1;
+                self.counters.message_bytes += line.len() as u64;
                 if self.inbox.push_message(line, uuid).is_err() {
                     let error = format!(
                         "The message was not taken: {} messages wait for the agent, which does not read them. Send it again later, or interrupt",

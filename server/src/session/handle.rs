@@ -20,6 +20,8 @@ pub(super) enum Command {
     Configure(Bytes, Change, oneshot::Sender<Result<Configured, ConfigureError>>),
     Config(oneshot::Sender<ShownConfig>),
     Health(oneshot::Sender<serde_json::Value>),
+    Ready(oneshot::Sender<bool>),
+    Metrics(oneshot::Sender<String>),
     Shutdown,
 }
 
@@ -88,6 +90,21 @@ impl SessionHandle {
     /// Returns an error if the session has ended.
     pub async fn health(&self) -> Result<serde_json::Value, SessionClosed> {
         self.ask(Command::Health).await
+    }
+
+    /// Returns true if a client could be served, which ends with the begin of a
+    /// shutdown.
+    pub async fn is_ready(&self) -> bool {
+        self.ask(Command::Ready).await.unwrap_or(false)
+    }
+
+    /// Returns the figures of `/metrics`, as Prometheus text.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the session has ended.
+    pub async fn metrics(&self) -> Result<String, SessionClosed> {
+        self.ask(Command::Metrics).await
     }
 
     /// Starts a graceful shutdown of the client and the agent; the second call

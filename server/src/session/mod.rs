@@ -31,6 +31,7 @@ mod features;
 mod first_message;
 mod handle;
 mod inbox;
+mod metrics;
 mod permissions;
 mod redact;
 mod restart;
@@ -68,6 +69,7 @@ use client::Client;
 use control::{ControlRequests, EarlyRequests};
 use handle::{COMMAND_CAPACITY, Command};
 use inbox::Inbox;
+use metrics::Counters;
 use permissions::Permissions;
 use replay::{Feature, ReplayBuffer};
 use run_time::RunTimeState;
@@ -119,6 +121,7 @@ pub struct Session {
     /// The connection that waits for the capabilities.
     capabilities_waiter: Option<ConnectionId>,
     other_lines: Limiter,
+    counters: Counters,
     /// Id of the stream of frames, drawn when the first client connects. A
     /// sandbox is a copy of a running server's memory, so an earlier id would
     /// not be unique.
@@ -154,6 +157,7 @@ impl Session {
             cli_version: CliVersion::default(),
             capabilities_waiter: None,
             other_lines: Limiter::new(now),
+            counters: Counters::default(),
             stream: None,
             drain_deadline: None,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
@@ -233,6 +237,7 @@ impl Session {
         }
         self.run_protocol_actions(now);
         self.watch_turn(now);
+        self.count_turns(now);
         self.deliver(now);
         self.replay.evict(self.keeps_from());
         if self.drain_deadline.is_some() {
@@ -253,6 +258,12 @@ impl Session {
             }
             Command::Health(reply) => {
                 let _ = reply.send(self.health(now));
+            }
+            Command::Ready(reply) => {
+                let _ = reply.send(self.drain_deadline.is_none());
+            }
+            Command::Metrics(reply) => {
+                let _ = reply.send(self.metrics());
             }
             Command::Shutdown => self.shut_down(now),
         }

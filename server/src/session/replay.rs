@@ -116,6 +116,12 @@ impl ReplayBuffer {
         self.bytes
     }
 
+    /// Returns the size of all frames so far, kept or not.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.begin_of(self.next)
+    }
+
     /// Appends a frame whose payload is the concatenation of `parts`.
     pub fn push(&mut self, parts: [&[u8]; 3]) {
         let payload: usize = parts.iter().map(|part| part.len()).sum();

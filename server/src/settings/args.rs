@@ -39,9 +39,12 @@ pub struct Args {
     /// default ~/agent-workspace]
     #[arg(long, value_name = "DIRECTORY")]
     pub workspace: Option<OsString>,
-    /// Token that clients must present [RELAY_AUTH_TOKEN; default none]
+    /// Token that clients must present; `auto` draws one and prints the page's address with it [RELAY_AUTH_TOKEN; default none]
     #[arg(long, value_name = "TOKEN")]
     pub auth_token: Option<String>,
+    /// End when stdin is closed or the parent process has ended [RELAY_LIFELINE; default off]
+    #[arg(long)]
+    pub lifeline: bool,
     /// Listen beyond loopback without a token [RELAY_NO_AUTH; default off]
     #[arg(long)]
     pub no_auth: bool,

@@ -24,7 +24,7 @@ use crate::isolation::sandbox::option::SandboxOption;
 use crate::session::slot::SlotTimeouts;
 
 pub use args::Args;
-use source::{Source, bad};
+use source::{Source, Token, bad};
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +57,10 @@ pub struct Settings {
     pub workspace: PathBuf,
     /// Token that clients must present.
     pub auth_token: Option<Secret>,
+    /// True if the token was drawn for this start.
+    pub token_is_drawn: bool,
+    /// True if the server ends with its stdin or its parent.
+    pub lifeline: bool,
     /// True if a public address without a token is intended.
     pub no_auth: bool,
     /// Foreign origins that may connect.
@@ -166,10 +170,9 @@ impl Settings {
             )?,
         };
         let workspace = source.workspace(args.workspace)?;
+        let token = source.token(args.auth_token)?;
         Ok(Self {
-            host: source
-                .text(args.host, "--host", "HOST")?
-                .map_or("127.0.0.1".into(), |found| found.value),
+            host: source.host(args.host)?,
             port: source
                 .parsed(args.port, "--port", "PORT", "a number from 0 to 65535")?
                 .unwrap_or(3000),
@@ -193,7 +196,13 @@ impl Settings {
                 "2m",
             )?,
             workspace,
-            auth_token: source.token(args.auth_token)?,
+            token_is_drawn: token == Token::Auto,
+            auth_token: match token {
+                Token::Given(token) => Some(token),
+                Token::Auto => Some(Secret::new(claude_relay_random::hexadecimal::<16>())),
+                Token::None => None,
+            },
+            lifeline: source.flag(args.lifeline, "RELAY_LIFELINE")?,
             no_auth: source.flag(args.no_auth, "RELAY_NO_AUTH")?,
             allow_origins: source.list(
                 args.allow_origin,
@@ -355,6 +364,34 @@ mod tests {
         ] {
             let error = read(args, environment).map(|_| ()).unwrap_err();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_drawn_token_is_another_one_each_time() {
+        let drawn = || read(&["--auth-token", "auto"], &[]).unwrap();
+        let token = |settings: &Settings| settings.auth_token.clone().unwrap().expose().to_owned();
+        assert!(drawn().token_is_drawn && token(&drawn()).len() == 32);
+        assert_ne!(token(&drawn()), token(&drawn()));
+        assert!(read(&[], &[("RELAY_AUTH_TOKEN", "auto")]).unwrap().token_is_drawn);
+        assert!(!read(&["--auth-token", "01234567"], &[]).unwrap().token_is_drawn);
+        let error = read(&["--auth-token", "auto"], &[("E2B_SANDBOX", "true")]);
+        let error = error.map(|_| ()).unwrap_err();
+        assert!(error.contains("--auth-token: ") && error.contains("template"), "{error}");
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_brackets() {
+        for (given, host) in
+            [("[::1]", "::1"), ("::1", "::1"), ("0.0.0.0", "0.0.0.0"), ("localhost", "localhost")]
+        {
+            assert_eq!(read(&["--host", given], &[]).unwrap().host, host);
+        }
+        for given in
+            ["[::1]:3000", "127.0.0.1:80", "http://localhost", "[localhost]", "[::1", "a b"]
+        {
+            let error = read(&["--host", given], &[]).map(|_| ()).unwrap_err();
+            assert!(error.starts_with("--host: ") && error.contains("--port"), "{error}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,18 @@ use super::SettingsError;
 pub(super) struct Source {
     pub(super) environment: BTreeMap<OsString, OsString>,
 }
+
+/// What was said about the server's token.
+#[derive(PartialEq, Eq)]
+pub(super) enum Token {
+    None,
+    Given(Secret),
+    /// One is to be drawn.
+    Auto,
+}
+
+/// The value that asks for a drawn token.
+const AUTO: &str = "auto";
 
 /// A value and the name of its flag or variable, for error messages.
 pub(super) struct Found<T> {
@@ -148,6 +161,28 @@ impl Source {
             .collect()
     }
 
+    /// The address to listen on. An IPv6 address may stand in brackets, as in a
+    /// URL.
+    pub(super) fn host(&self, flag: Option<String>) -> Result<String, SettingsError> {
+        let Some(Found { name, value }) = self.text(flag, "--host", "HOST")? else {
+            return Ok("127.0.0.1".to_owned());
+        };
+        let inner = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let address = inner.unwrap_or(&value);
+        let is_name = |text: &str| {
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        };
+        if address.parse::<Ipv6Addr>().is_ok() || (inner.is_none() && is_name(address)) {
+            return Ok(address.to_owned());
+        }
+        Err(bad(
+            name,
+            format!(
+                "expected an address or a name alone, such as 127.0.0.1 or [::1], got {value:?}; the port is set by --port (PORT)"
+            ),
+        ))
+    }
+
     /// Token for another server: any visible ASCII.
     pub(super) fn bearer(&self, variable: &'static str) -> Result<Option<Secret>, SettingsError> {
         let Some(found) = self.text(None, variable, variable)? else { return Ok(None) };
@@ -159,19 +194,30 @@ impl Source {
     }
 
     /// Token for this server. Its value never appears in an error.
-    pub(super) fn token(&self, flag: Option<String>) -> Result<Option<Secret>, SettingsError> {
+    pub(super) fn token(&self, flag: Option<String>) -> Result<Token, SettingsError> {
         let found = match flag {
             // An empty token is an error, because ignoring it would leave the
             // server open.
             Some(value) => Found { name: "--auth-token", value },
             None => match self.environment.get(OsStr::new("RELAY_AUTH_TOKEN")) {
-                None => return Ok(None),
+                None => return Ok(Token::None),
                 Some(value) => Found {
                     name: "RELAY_AUTH_TOKEN",
                     value: value.to_str().map(str::to_owned).unwrap_or_default(),
                 },
             },
         };
+        if found.value == AUTO {
+            // E2B says so in a template as well as in its sandboxes, which are
+            // copies of it.
+            return match self.variable("E2B_SANDBOX") {
+                None => Ok(Token::Auto),
+                Some(_) => Err(bad(
+                    found.name,
+                    "auto would draw one token for all sandboxes of a template; leave it unset and let the first configuration claim the server",
+                )),
+            };
+        }
         if found.value.len() < MIN_AUTH_TOKEN_BYTES
             || !found.value.bytes().all(|byte| byte.is_ascii_graphic())
         {
@@ -182,6 +228,6 @@ impl Source {
                 ),
             ));
         }
-        Ok(Some(Secret::new(found.value)))
+        Ok(Token::Given(Secret::new(found.value)))
     }
 }

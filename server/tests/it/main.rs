@@ -20,6 +20,7 @@ mod key_proxy_tls;
 mod lifecycle;
 mod lifecycle_start;
 mod modes;
+mod operations;
 mod page_permissions;
 mod permissions;
 mod permissions_control;

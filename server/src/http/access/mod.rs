@@ -15,8 +15,8 @@
 //! 2. **Origin** is sent by browsers and names the page. It must be the
 //!    server's own or an allowed one; both are parsed and compared, never by
 //!    prefix. Otherwise 403. Other programs send none and pass.
-//! 3. **Token**: if one is set, `/config` and `/ws` need it. Otherwise 401. The
-//!    short answer of `/health` does not need it.
+//! 3. **Token**: if one is set, `/config`, `/metrics` and `/ws` need it.
+//!    Otherwise 401. `/ready` and the short answer of `/health` do not need it.
 //! 4. A browser's `POST` or `PATCH` of `/config` must be `application/json` (or
 //!    `application/merge-patch+json`), which a page cannot send across origins
 //!    without a preflight. Otherwise 415.
@@ -74,6 +74,10 @@ pub enum Endpoint {
     Unknown,
     /// `/health`: open, except for its details.
     Health,
+    /// `/ready`: open, it tells one bit.
+    Ready,
+    /// `/metrics`.
+    Metrics,
     /// `/config`.
     Config,
     /// `/ws`.
@@ -84,8 +88,8 @@ pub enum Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// True if the request has the token, or no token is set. Always true at
-    /// [`Endpoint::Config`] and [`Endpoint::Socket`], except for `OPTIONS`
-    /// requests.
+    /// [`Endpoint::Config`], [`Endpoint::Metrics`] and [`Endpoint::Socket`],
+    /// except for `OPTIONS` requests.
     pub authorized: bool,
 }
 
@@ -122,6 +126,31 @@ pub enum Cause {
     /// A browser sent a configuration that is not JSON.
     #[error("a browser posted a configuration that is not application/json")]
     NotJson,
+}
+
+impl Cause {
+    /// All causes.
+    pub const ALL: [Self; 6] = [
+        Self::BadHost,
+        Self::ForeignHost,
+        Self::ForeignOrigin,
+        Self::NoToken,
+        Self::WrongToken,
+        Self::NotJson,
+    ];
+
+    /// Name in `/metrics`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadHost => "bad_host",
+            Self::ForeignHost => "foreign_host",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::NoToken => "no_token",
+            Self::WrongToken => "wrong_token",
+            Self::NotJson => "not_json",
+        }
+    }
 }
 
 impl From<Cause> for Denial {
@@ -191,7 +220,7 @@ impl AccessPolicy {
             return Err(Cause::ForeignOrigin.into());
         }
         let token = self.check_token(head);
-        let guarded = matches!(endpoint, Endpoint::Config | Endpoint::Socket);
+        let guarded = matches!(endpoint, Endpoint::Config | Endpoint::Metrics | Endpoint::Socket);
         // A preflight never carries a token, and its answer reveals and changes
         // nothing.
         if guarded && head.method != Method::OPTIONS {

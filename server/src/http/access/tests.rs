@@ -11,8 +11,14 @@ mod names;
 mod tokens;
 
 /// All but the page, which every Host and Origin may read.
-const GUARDED: [Endpoint; 4] =
-    [Endpoint::Unknown, Endpoint::Health, Endpoint::Config, Endpoint::Socket];
+const GUARDED: [Endpoint; 6] = [
+    Endpoint::Unknown,
+    Endpoint::Health,
+    Endpoint::Ready,
+    Endpoint::Metrics,
+    Endpoint::Config,
+    Endpoint::Socket,
+];
 
 fn rules() -> AccessRules {
     AccessRules { loopback: true, ..AccessRules::default() }

@@ -77,6 +77,28 @@ pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8], bodiless: bool) 
     .await
 }
 
+/// A connection for several requests.
+pub(crate) struct KeptConnection(TcpStream, SocketAddr);
+
+impl KeptConnection {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.expect("the server listens"), address)
+    }
+
+    /// `GET path`, and the connection stays open.
+    pub(crate) async fn get(&mut self, path: &str) -> Response {
+        let Self(stream, address) = self;
+        wait::within("an HTTP answer", async {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.expect("the server reads");
+            let mut response = parse_head(&read_head(stream).await);
+            response.body = read_body(stream, &response).await;
+            response
+        })
+        .await
+    }
+}
+
 /// The bytes of an answer up to and with the empty line, and none beyond it:
 /// after an upgrade, what follows belongs to the WebSocket.
 pub(super) async fn read_head(stream: &mut TcpStream) -> String {
