@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
+use claude_relay_protocol::QueryConfig;
 use claude_relay_server::agent::{self, StartError, demo};
 use claude_relay_server::http::accept;
 use claude_relay_server::http::access::Digest;
@@ -209,6 +210,10 @@ fn announce(runtime: &Runtime, bound: SocketAddr) {
         tracing::info!("the built-in demo agent answers; start without --demo for Claude Code");
     } else if let Some(error) = StartError::no_claude(settings) {
         tracing::warn!("{error}. The server runs without it until a client connects");
+    } else if !agent::login::is_possible(settings, &QueryConfig::default()) {
+        tracing::warn!(
+            "no credential was found for Claude Code: set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or give a key on the page or with `anthropicApiKey` in the configuration"
+        );
     }
     if settings.auth_token.is_none() && !bound.ip().is_loopback() {
         tracing::warn!(

@@ -6,7 +6,7 @@ use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 use serde_json::{Value, json};
 
-use super::{INSTALL, INSTALL_CODEX, codex, provider};
+use super::{INSTALL, INSTALL_CODEX, codex, login, provider};
 use crate::isolation::program::{Unusable, look_for_program};
 use crate::settings::Settings;
 
@@ -45,6 +45,9 @@ pub fn describe(settings: &Settings, config: &QueryConfig, versions: Option<&Ver
     agent["installed"] = json!(installed);
     if !installed {
         agent["install_hint"] = json!(hint);
+    }
+    if installed && !login::is_possible(settings, config) {
+        agent["credential"] = json!(false);
     }
     add_version(&mut agent, config.provider, versions);
     agent

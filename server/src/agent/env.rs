@@ -51,7 +51,7 @@ pub const SET: [(&str, &str, &str); 3] = [
 /// configuration has a credential, these and the server's credentials are
 /// removed: the agent prefers some kinds to others, and a cloud provider to
 /// all.
-const LOGIN_CHOICES: [&str; 5] = [
+pub(in crate::agent) const LOGIN_CHOICES: [&str; 5] = [
     "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR",
     "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR",
     "CLAUDE_CODE_USE_BEDROCK",

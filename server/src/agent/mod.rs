@@ -9,6 +9,7 @@ pub mod command;
 pub mod demo;
 pub mod describe;
 pub mod env;
+pub mod login;
 pub mod mode;
 pub mod protocol;
 pub mod wishes;
