@@ -1,8 +1,9 @@
 // The parts of an answer: text, thinking, a tool call with its result. Each can grow while it
 // streams and is then settled by the full message.
 
-import { el } from "./dom.js";
+import { copyText, el } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
+import { toolInput, toolResult, toolTitle } from "./tools.js";
 import { count, isObject, oneLine, pretty, visible } from "./text.js";
 
 // A folded body is laid out when it is opened, and then at most this much of it.
@@ -15,11 +16,12 @@ export class TextBlock {
   #unseen = "";
   #body;
   #view;
+  #copy = el("button", { type: "button", class: "quiet small copy-answer", text: "Copy", "aria-label": "Copy this answer", on: { click: () => copyText(this.text, this.#copy) } });
 
   constructor() {
     this.#body = el("div", { class: "prose", dir: "auto" });
     this.#view = new MarkdownView(this.#body);
-    this.node = el("article", { class: "entry agent streaming", data: { role: "agent" } }, this.#body);
+    this.node = el("article", { class: "entry agent streaming", data: { role: "agent" } }, this.#body, this.#copy);
   }
 
   get text() {
@@ -101,6 +103,7 @@ export class ToolBlock {
   #input;
   #partial = "";
   #result;
+  #details;
   #label = el("span", { class: "fold-name" });
   #gist = el("span", { class: "fold-gist" });
   #status = el("span", { class: "fold-status" });
@@ -140,6 +143,7 @@ export class ToolBlock {
     if (this.id === "") this.#identify(block);
     this.#input = block.input ?? {};
     this.#partial = "";
+    this.#label.textContent = toolTitle(this.name);
     this.#gist.textContent = gist(this.#input);
     this.node.classList.remove("streaming");
     this.flush();
@@ -151,9 +155,10 @@ export class ToolBlock {
     this.flush();
   }
 
-  /** The result of the call, as a `tool_result` block. */
-  finish(result) {
+  /** The result of the call, as a `tool_result` block, with what the CLI says of it beside that. */
+  finish(result, details) {
     this.#result = result.content ?? "";
+    this.#details = details;
     const failed = result.is_error === true;
     this.#setStatus(failed ? "error" : "done", failed ? "failed" : "done");
     this.flush();
@@ -177,12 +182,22 @@ export class ToolBlock {
   }
 
   #showInput() {
+    const own = toolInput(this.name, this.#input, this.#details);
+    if (own !== undefined) {
+      this.#body.append(...own);
+      return;
+    }
     const parts = flatInput(this.#input) ?? [["Input", pretty(this.#input)]];
     this.#body.append(...parts.map(([name, text]) => section(name, text)));
   }
 
   #showResult() {
     const failed = this.node.dataset.status === "error";
+    const own = failed ? undefined : toolResult(this.name, this.#details);
+    if (own !== undefined) {
+      this.#body.append(...own);
+      return;
+    }
     const title = failed ? "Error" : "Result";
     if (!Array.isArray(this.#result)) {
       this.#body.append(section(title, pretty(this.#result), failed));
@@ -256,15 +271,15 @@ export function setLong(node, text) {
 export function gist(input) {
   if (!isObject(input)) return oneLine(String(input ?? ""));
   if (typeof input.questions?.[0]?.question === "string") return oneLine(input.questions[0].question);
-  for (const name of ["command", "file_path", "notebook_path", "path", "pattern", "query", "url", "skill", "description", "prompt"]) {
+  for (const name of ["command", "file_path", "notebook_path", "path", "pattern", "query", "url", "skill", "subject", "description", "prompt", "plan"]) {
     if (typeof input[name] === "string" && input[name] !== "") return oneLine(input[name]);
   }
   return Object.keys(input).length === 0 ? "" : oneLine(JSON.stringify(input));
 }
 
 // Only plain raster formats, and only as data: the address can carry no script and reach no host.
-function image(part) {
+export function image(part, alt = "Image returned by the tool") {
   const source = part?.type === "image" ? part.source : undefined;
   if (source?.type !== "base64" || !/^image\/(png|jpeg|gif|webp)$/.test(source.media_type) || !/^[A-Za-z0-9+/=\s]+$/.test(source.data)) return null;
-  return el("img", { class: "picture", alt: "Image returned by the tool", src: `data:${source.media_type};base64,${source.data}` });
+  return el("img", { class: "picture", alt, src: `data:${source.media_type};base64,${source.data}` });
 }

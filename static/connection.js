@@ -13,6 +13,9 @@ const LEAVE_TIMEOUT_MS = 2_000;
 // The server takes no larger message; it would close the connection with 1009.
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
+// Messages beyond the first version of the protocol that this page understands.
+const SUPPORTS = "agent_state,input,questions";
+
 const CLOSE_TOO_BIG = 1009;
 const CLOSE_BUSY = 1013;
 const CLOSE_REPLACED = 4001;
@@ -34,10 +37,12 @@ export class Connection {
   #stream = null;
   #behind = false;
   #suspended = false;
+  #opening = 0;
   #handlers;
 
   /**
-   * `handlers`: `state({name, words, retryAt})`, `raw(direction, text, frame)` for every frame,
+   * `handlers`: `prepare()`, whose promise is waited for before a connection is opened,
+   * `state({name, words, retryAt})`, `raw(direction, text, frame)` for every frame,
    * `frame(frame, {replayed})` for every frame to be shown, `caughtUp()` behind the last of those
    * that a new connection begins with, and `restarted()`.
    */
@@ -50,6 +55,9 @@ export class Connection {
     // A page in the back/forward cache answers the server's pings and would hold the slot.
     addEventListener("pagehide", () => this.#suspend());
     addEventListener("pageshow", (event) => { if (event.persisted) this.#resume(); });
+    // A tab in the background that the browser stops cannot answer the agent's questions.
+    document.addEventListener("freeze", () => this.#suspend());
+    document.addEventListener("resume", () => this.#resume());
   }
 
   /** Whether messages can be sent now. */
@@ -64,7 +72,15 @@ export class Connection {
     this.#greeted = false;
     this.#lastError = "";
     this.#set("connecting");
-    const parameters = { after: this.#lastSeq };
+    this.#opening += 1;
+    const opening = this.#opening;
+    this.#handlers.prepare().finally(() => {
+      if (opening === this.#opening && this.state.name === "connecting") this.#open(takeover);
+    });
+  }
+
+  #open(takeover) {
+    const parameters = { after: this.#lastSeq, supports: SUPPORTS };
     if (this.#stream !== null) parameters.stream = this.#stream;
     if (takeover) parameters.takeover = "true";
     const socket = new WebSocket(socketAddress(parameters));

@@ -30,10 +30,10 @@ export class Controls {
     this.#mode.addEventListener("change", () => this.#setMode());
   }
 
-  /** The agent told its model and mode. */
-  session(init) {
-    if (typeof init.model === "string") this.#known.model = init.model;
-    if (typeof init.permissionMode === "string") this.#known.mode = init.permissionMode;
+  /** An `agent_state` message: the model and the mode that hold now. */
+  state({ model, permission_mode: mode }) {
+    if (typeof model === "string") this.#known.model = model;
+    if (typeof mode === "string") this.#known.mode = mode;
     this.#show();
   }
 

@@ -10,6 +10,8 @@ import { count, dollars, duration, isObject, oneLine, plural, pretty, visible } 
 const INFO_GROUP_LINES = 100;
 // Calls whose result has not come. Far more than run at once; the bound is against a broken agent.
 const MAX_OPEN_TOOLS = 2_000;
+// Output of a slash command, which the CLI prints as a message of the user.
+const COMMAND_OUTPUT = /^<local-command-(stdout|stderr)>([\s\S]*?)<\/local-command-\1>\s*$/;
 
 export class Conversation {
   #transcript;
@@ -17,27 +19,23 @@ export class Conversation {
   #changed;
   #streams = new Streams((block, parent) => this.#place(block, parent));
   #tools = new Map();
-  #unconfirmed = [];
   #infoGroup = null;
+  #error = null;
+  #failure = null;
+  #retry = null;
+  #lastEntry = null;
   #session = "";
   #lastText = "";
+  #failedText = "";
   #turnHadText = false;
   #waiting = [];
-  #startedAt = 0;
-  #heard = false;
-  #activity = byId("activity");
-  #activityWords = byId("activity-words");
   #empty = byId("empty");
 
-  /** True while a turn runs, as far as is known. */
-  running = false;
-
-  /** `changed(what)` is told `turn`, `session` or `result`, with the facts. */
+  /** `changed(what, facts)` is told `session`, `hint`, `tool`, `unauthenticated` or `result`. */
   constructor({ transcript, ledger, changed }) {
     this.#transcript = transcript;
     this.#ledger = ledger;
     this.#changed = changed;
-    setInterval(() => this.#showElapsed(), 1000);
   }
 
   /** Shows what streamed since the last drawn frame, and follows the end. */
@@ -46,21 +44,17 @@ export class Conversation {
     this.#transcript.settle();
   }
 
-  /** A message of this page's user, on its way. */
-  sent(text) {
-    const note = el("p", { class: "entry-note", hidden: true, text: "The connection was lost right after this was sent. It may not have reached the agent." });
-    const body = el("div", { class: "user-text", dir: "auto" });
-    setLong(body, text);
-    this.#append(el("article", { class: "entry user", data: { role: "user" } }, el("span", { class: "offscreen", text: "You: " }), body, note));
-    this.#unconfirmed.push(note);
-    if (!this.running) this.#start("Waiting for the agent");
-    this.#transcript.toEnd();
+  /** An entry that another part of the page made. */
+  append(node) {
+    this.#append(node);
   }
 
-  /** The connection is gone; what was sent last may not have arrived. */
-  connectionLost() {
-    for (const note of this.#unconfirmed) note.hidden = false;
-    this.#unconfirmed = [];
+  /** A line between two conversations. It stands once, however many messages tell of it. */
+  divide(words) {
+    // The next session is the one that the line announces.
+    this.#session = "";
+    if (this.#lastEntry?.dataset.role === "divider") return;
+    this.#append(el("div", { class: "entry divider", data: { role: "divider" }, role: "separator", "aria-label": words }, el("span", { text: words })));
   }
 
   /** The agent's process is gone, or another server took the place of this one. */
@@ -69,21 +63,15 @@ export class Conversation {
     this.#endTurn();
   }
 
-  /** An interrupt was sent. */
-  interrupting() {
-    if (this.running) this.#say("Interrupting");
-  }
-
   /** The calls that wait for the user's answer, by their ids; undefined for one without. */
   waitingForAnswer(toolUseIds) {
     this.#waiting = toolUseIds;
     for (const [id, tool] of this.#tools) tool.waits(toolUseIds.includes(id));
-    if (this.running) this.#say("Working");
   }
 
   /** A line for the reader: `kind` is `quiet`, `info`, `warning` or `error`. */
   notice(kind, title, text = "", more = undefined) {
-    const node = el("div", { class: `entry notice ${kind}`, data: { role: "notice", kind } }, el("strong", { text: title }));
+    const node = el("div", { class: `entry notice ${kind}`, data: { role: "notice", kind } }, title !== "" && el("strong", { text: title }));
     if (text !== "") {
       const words = el("span", { class: "notice-text", dir: "auto" });
       setLong(words, text);
@@ -95,11 +83,36 @@ export class Conversation {
     return node;
   }
 
-  /** An `error` frame of the server. It may mean that what was sent goes nowhere. */
-  error(text) {
-    if (this.running && !this.#heard) this.#endTurn();
-    this.#unconfirmed = [];
-    this.notice("error", "Error", text);
+  /** An `error` frame of the server. */
+  error(text, seq) {
+    this.#error = { node: this.notice("error", "Error", text), seq };
+  }
+
+  /** An `exit` frame. The `error` before it and the last lines of stderr tell the same, so they become one block. */
+  exited(frame) {
+    const how = typeof frame.signal === "string" || Number.isFinite(frame.signal) ? `was ended by signal ${frame.signal}` : `exited with code ${frame.code ?? "unknown"}`;
+    const stderr = typeof frame.stderr === "string" ? frame.stderr.trim() : "";
+    const error = this.#error !== null && frame.seq === this.#error.seq + 1 ? this.#error : null;
+    const said = error === null ? "" : error.node.querySelector(".notice-text")?.textContent ?? "";
+    const next = said.split(" The end of its stderr: ", 1)[0].replace(/^The agent [^.]*\.\s*/, "");
+    const info = this.#infoBefore(error?.node, stderr);
+    error?.node.remove();
+    info?.remove();
+    this.processEnded();
+    const same = this.#failure !== null && this.#failure.how === how && this.#failure.stderr === stderr ? this.#failure : null;
+    same?.node.remove();
+    const times = (same?.times ?? 0) + 1;
+    const title = `The agent process ${how}${times === 1 ? "." : `, ${times} times.`}`;
+    const node = this.notice("error", title, next, stderr === "" ? undefined : { title: "Last lines of its stderr", text: stderr });
+    this.#failure = { node, how, stderr, times };
+  }
+
+  // The entry of stderr in front of a failure, when the failure tells the same lines.
+  #infoBefore(node, stderr) {
+    const before = node?.previousElementSibling;
+    if (!before?.matches(".notice.info")) return undefined;
+    const lines = before.querySelector("pre").textContent.split("\n");
+    return lines.every((line) => stderr.includes(line.trim())) ? before : undefined;
   }
 
   /** A line of the agent's stderr. */
@@ -107,7 +120,10 @@ export class Conversation {
     let group = this.#infoGroup;
     if (group === null || group.lines >= INFO_GROUP_LINES) {
       const pre = el("pre", { tabindex: "0", dir: "auto" });
+      const failure = this.#failure;
       this.#append(el("div", { class: "entry notice info", data: { role: "notice", kind: "info" } }, el("strong", { text: "Info" }), pre));
+      // The lines of the next failure of its kind do not part it from this one.
+      this.#failure = failure;
       group = this.#infoGroup = { pre, lines: 0 };
     }
     const line = text.length > 10_000 ? `${text.slice(0, 10_000)}… (${count(text.length)} characters)` : text;
@@ -121,14 +137,17 @@ export class Conversation {
       this.#other(data, "line");
       return;
     }
-    this.#unconfirmed = [];
     switch (data.type) {
       case "system": this.#system(data); break;
-      case "stream_event": this.#active(); this.#streams.event(data); break;
+      case "stream_event": this.#streams.event(data); break;
       case "assistant": this.#assistant(data); break;
       case "user": this.#user(data); break;
       case "result": this.#result(data); break;
-      case "conversation_reset": this.notice("quiet", "The conversation starts anew."); break;
+      case "conversation_reset": this.divide("A new conversation"); break;
+      // Heartbeats of a long call, and what the account may still spend.
+      case "tool_progress":
+      case "rate_limit_event": break;
+      case "tool_use_summary": this.notice("quiet", String(data.summary ?? "")); break;
       // Bookkeeping of the CLI for messages that have a uuid; each is under Frames.
       case "command_lifecycle": break;
       default: this.#other(data, String(data.type ?? "line without a type"));
@@ -138,6 +157,9 @@ export class Conversation {
   #append(node) {
     this.#empty.hidden = true;
     this.#infoGroup = null;
+    this.#failure = null;
+    this.#retry = null;
+    this.#lastEntry = node;
     this.#transcript.append(node);
   }
 
@@ -153,7 +175,6 @@ export class Conversation {
   }
 
   #assistant(data) {
-    this.#active();
     const message = isObject(data.message) ? data.message : {};
     const parent = data.parent_tool_use_id ?? null;
     const synthetic = message.model === "<synthetic>";
@@ -161,6 +182,12 @@ export class Conversation {
     if (!Array.isArray(blocks)) {
       this.#other(data, "assistant");
       return;
+    }
+    if (typeof data.error === "string" && parent === null) {
+      // The turn's end tells it.
+      this.#failedText = blocks.map((block) => (typeof block?.text === "string" ? block.text : "")).join("\n").trim();
+      if (data.error === "authentication_failed") this.#changed("unauthenticated", this.#failedText);
+      if (this.#failedText !== "") return;
     }
     for (const content of blocks) {
       if (!isObject(content)) {
@@ -173,7 +200,6 @@ export class Conversation {
         this.#turnHadText = true;
         this.#lastText = block.text;
       }
-      if (typeof data.error === "string") block.node.classList.add("failed");
       if (data.aborted === true) block.node.classList.add("aborted");
     }
   }
@@ -185,7 +211,6 @@ export class Conversation {
   }
 
   #user(data) {
-    this.#active();
     const content = isObject(data.message) ? data.message.content : undefined;
     const blocks = typeof content === "string" ? [{ type: "text", text: content }] : content;
     if (!Array.isArray(blocks)) {
@@ -195,11 +220,14 @@ export class Conversation {
     for (const block of blocks) {
       const tool = block?.type === "tool_result" ? this.#tools.get(block.tool_use_id) : undefined;
       if (tool !== undefined) {
-        tool.finish(block);
+        tool.finish(block, data.tool_use_result);
         this.#tools.delete(tool.id);
         this.#changed("tool", tool.id);
       } else if (block?.type === "text" && /^\[Request interrupted by user/.test(block.text)) {
         this.notice("quiet", "Interrupted.");
+      } else if (block?.type === "text" && COMMAND_OUTPUT.test(block.text)) {
+        const [, stream, said] = COMMAND_OUTPUT.exec(block.text);
+        if (said.trim() !== "") this.notice(stream === "stderr" ? "warning" : "info", "", said.trim());
       } else if (block?.type === "text") {
         this.#append(folded("Message to the agent", oneLine(String(block.text)), () => String(block.text)));
       } else {
@@ -213,46 +241,71 @@ export class Conversation {
     switch (data.subtype) {
       case "init": this.#init(data); break;
       case "status":
-        this.#active();
-        if (data.status === "requesting") this.#say("Waiting for the model");
-        else if (typeof data.status === "string") this.#say(oneLine(data.status, 60));
+        if (data.status === "requesting") this.#changed("hint", "Waiting for the model");
+        else if (data.status === "compacting") this.#changed("hint", "Summarising the conversation");
+        else if (typeof data.status === "string") this.#changed("hint", data.status);
+        if (data.compact_result === "failed") this.notice("warning", "The conversation could not be summarised.", String(data.compact_error ?? ""));
         break;
       case "thinking_tokens":
-        this.#active();
-        this.#say(`Thinking, about ${plural(data.estimated_tokens, "token")}`);
+        this.#changed("hint", `Thinking, about ${plural(data.estimated_tokens, "token")}`);
         break;
-      case "api_retry":
-        this.notice("warning", "The model's API did not answer.",
-          `${data.error_status ? `Status ${data.error_status}. ` : ""}Attempt ${count(data.attempt)} of ${count(data.max_retries)} in ${duration(data.retry_delay_ms)}.`);
+      case "api_retry": this.#apiRetry(data); break;
+      case "informational":
+        this.notice({ warning: "warning", suggestion: "info", notice: "quiet" }[data.level] ?? "quiet", "", String(data.content ?? ""));
         break;
-      case "task_started":
-        this.notice("quiet", "Task started.", String(data.description ?? ""));
+      case "local_command_output":
+        this.#streams.full(null, { type: "text", text: String(data.content ?? "") }, true);
+        this.#turnHadText = true;
         break;
+      case "notification": this.notice("quiet", "", String(data.text ?? "")); break;
+      case "permission_denied":
+        this.notice("warning", `${oneLine(String(data.tool_name ?? "A tool"), 80)} was denied.`, String(data.message ?? data.decision_reason ?? ""));
+        break;
+      case "model_refusal_fallback":
+      case "model_refusal_no_fallback": this.notice("warning", "The model refused.", String(data.content ?? "")); break;
       case "task_notification":
-        this.notice("quiet", `Task ${oneLine(String(data.status ?? "changed"), 40)}.`, String(data.summary ?? ""));
+        // The list of tasks shows those that run; how one ended belongs to the conversation.
+        if (data.skip_transcript !== true) this.notice(data.status === "failed" ? "warning" : "quiet", `Task ${oneLine(String(data.status ?? "changed"), 40)}.`, String(data.summary ?? ""));
         break;
       case "compact_boundary":
         this.notice("quiet", "The conversation was summarised to make room.");
         break;
-      // Bookkeeping of the CLI; every one is under Frames.
+      // Bookkeeping of the CLI, and what the lists of tasks and commands show; every one is under Frames.
+      case "commands_changed": this.#changed("commands", data.commands); break;
       case "session_state_changed":
-      case "commands_changed":
       case "background_tasks_changed":
+      case "task_started":
+      case "task_progress":
+      case "task_updated":
+      case "hook_started":
+      case "hook_progress":
+      case "control_request_progress":
+      case "elicitation_complete":
+      case "files_persisted":
         break;
       default:
         this.#other(data, `system/${String(data.subtype ?? "?")}`);
     }
   }
 
+  // Attempts that follow one another are one block.
+  #apiRetry(data) {
+    const words = `${data.error_status ? `Status ${data.error_status}. ` : ""}Attempt ${count(data.attempt)} of ${count(data.max_retries)} in ${duration(data.retry_delay_ms)}.`;
+    const retry = this.#retry;
+    retry?.remove();
+    this.#retry = this.notice("warning", "The model's API did not answer.", words);
+  }
+
   // Comes with every turn; shown when something in it is new.
   #init(data) {
-    this.#active();
     const session = JSON.stringify([data.session_id, data.model, data.permissionMode, data.cwd]);
     if (session !== this.#session) {
+      const other = this.#session !== "" && JSON.parse(this.#session)[0] !== data.session_id;
       this.#session = session;
+      if (other) this.divide("A new conversation");
       this.notice("quiet", "Session", [data.model, data.permissionMode && `mode ${data.permissionMode}`, data.cwd, typeof data.session_id === "string" && data.session_id.slice(0, 8)].filter((part) => typeof part === "string").join(" · "));
-      this.#changed("session", data);
     }
+    this.#changed("session", data);
     for (const server of Array.isArray(data.mcp_servers) ? data.mcp_servers : []) {
       if (server?.status === "failed") this.notice("warning", "An MCP server did not start:", String(server.name));
     }
@@ -261,8 +314,8 @@ export class Conversation {
   #result(data) {
     const turn = this.#ledger.add(data);
     const { kind, words } = outcome(data);
-    if (!this.#turnHadText && typeof data.result === "string" && data.result !== "") this.#streams.full(null, { type: "text", text: data.result }, true);
-    const errors = Array.isArray(data.errors) && kind === "error" ? data.errors.map(pretty).join("\n") : "";
+    if (kind !== "error" && !this.#turnHadText && typeof data.result === "string" && data.result !== "") this.#streams.full(null, { type: "text", text: data.result }, true);
+    const failure = kind === "error" ? this.#failureOf(data) : "";
     const figures = [
       turn.durationMs !== undefined && fact("duration", duration(turn.durationMs)),
       turn.cost !== undefined && fact("cost", dollars(turn.cost), turn.cost === turn.total ? "" : `of ${dollars(turn.total)} in all`),
@@ -274,29 +327,18 @@ export class Conversation {
     const denied = Array.isArray(data.permission_denials) ? data.permission_denials.length : 0;
     if (denied > 0) figures.push(fact("denied", count(denied), denied === 1 ? "tool use denied" : "tool uses denied"));
     this.#append(el("div", { class: `entry turn-end ${kind}`, data: { role: "turn-end", result: String(data.subtype ?? ""), outcome: kind } },
-      el("strong", { text: words }), ...figures));
-    if (errors !== "") this.notice("error", "The agent reported:", errors);
+      el("strong", { text: words }), ...figures,
+      failure !== "" && el("p", { class: "turn-error", dir: "auto", text: visible(failure.slice(0, 10_000)) })));
     announce(this.#lastText === "" ? words : `${words} ${this.#lastText}`);
     this.#endTurn();
-    this.#changed("result", turn);
+    this.#changed("result", { ...turn, succeeded: kind === "success" });
   }
 
-  #active() {
-    if (!this.running) this.#start("Working");
-    else this.#say("Working");
-    this.#heard = true;
-  }
-
-  #start(words) {
-    this.running = true;
-    this.#heard = false;
-    this.#startedAt = Date.now();
-    this.#turnHadText = false;
-    this.#lastText = "";
-    this.#activity.hidden = false;
-    this.#say(words);
-    this.#showElapsed();
-    this.#changed("turn", true);
+  // Why a turn failed: each reason once.
+  #failureOf(data) {
+    const reasons = [this.#failedText, ...(Array.isArray(data.errors) ? data.errors.map(pretty) : [])];
+    if (typeof data.result === "string") reasons.push(data.result);
+    return [...new Set(reasons.map((reason) => reason.trim()))].filter((reason) => reason !== "").join("\n");
   }
 
   #endTurn() {
@@ -305,21 +347,7 @@ export class Conversation {
     this.#tools.clear();
     this.#turnHadText = false;
     this.#lastText = "";
-    if (!this.running) return;
-    this.running = false;
-    this.#activity.hidden = true;
-    this.#changed("turn", false);
-  }
-
-  #say(does) {
-    const words = this.#waiting.length > 0 ? "Waiting for your answer" : does;
-    if (this.#activityWords.textContent !== words) this.#activityWords.textContent = words;
-  }
-
-  #showElapsed() {
-    if (!this.running) return;
-    const seconds = Math.floor((Date.now() - this.#startedAt) / 1000);
-    byId("activity-time").textContent = seconds === 0 ? "" : duration(seconds * 1000).replace(".0", "");
+    this.#failedText = "";
   }
 }
 

@@ -5,7 +5,8 @@ import { copyText, byId, el } from "./dom.js";
 import { setLong } from "./blocks.js";
 import { count, oneLine, plural, size } from "./text.js";
 
-const ROW_PX = 30; // As --row in page.css.
+// Fingers need taller rows than a mouse.
+const ROW_PX = Number.parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row")) || 30;
 const MAX_FRAMES = 20_000;
 const MAX_CHARS = 64 * 1024 * 1024;
 // Types offered in the list; those of a broken agent beyond this are found by the text filter.

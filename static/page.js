@@ -1,29 +1,40 @@
 // The page: makes the parts and carries frames between them. Start reading here.
 
+import { Activity } from "./activity.js";
+import { Attachments } from "./attachments.js";
 import { Codex, isCodex } from "./codex.js";
+import { Completion } from "./completion.js";
 import { Composer } from "./composer.js";
 import { ConfigPanel } from "./config.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Conversation } from "./conversation.js";
+import { Conversations } from "./conversations.js";
 import { byId } from "./dom.js";
 import { Frames } from "./frames.js";
 import { Inbox } from "./inbox.js";
 import { Ledger } from "./ledger.js";
 import { Link } from "./link.js";
+import { newUuid, Outbox } from "./outbox.js";
 import { Panels } from "./panels.js";
 import { Permissions } from "./permissions.js";
+import { Setup } from "./setup.js";
 import { StatusPanel } from "./status.js";
-import { isObject, plural } from "./text.js";
+import { Tasks } from "./tasks.js";
+import { isObject, oneLine, plural } from "./text.js";
+import { Todos } from "./todos.js";
 import { Transcript } from "./transcript.js";
 
 // An interrupt without effect for this long may be sent again.
 const INTERRUPT_AGAIN_MS = 5_000;
 
+let conversationId = "";
 const ledger = new Ledger();
 const transcript = new Transcript();
 const frames = new Frames();
 const conversation = new Conversation({ transcript, ledger, changed });
+const activity = new Activity({ changed: (running) => composer.setRunning(running) });
+const outbox = new Outbox({ append: (node) => conversation.append(node), restore: (text) => composer.restore(text) });
 const codex = new Codex();
 const inbox = new Inbox({
   handle: showFrame,
@@ -37,6 +48,7 @@ const inbox = new Inbox({
   },
 });
 const connection = new Connection({
+  prepare: () => config.streamByDefault(),
   state: connectionChanged,
   raw: (direction, text, frame) => {
     frames.add(direction, text, frame);
@@ -58,14 +70,41 @@ const permissions = new Permissions({ send, record(title, text) {
 } });
 const askCapabilities = () => { if (connection.open) send({ type: "capabilities" }); };
 const controls = new Controls({ send, notice, ask: askCapabilities });
-const composer = new Composer({ submit: sendMessage, interrupt });
+const todos = new Todos();
+const tasks = new Tasks({ async stop(id) {
+  const { error } = await controls.request({ subtype: "stop_task", task_id: id });
+  if (error !== undefined) notice("error", "The task was not stopped:", error);
+  return error ?? "";
+} });
+const attachments = new Attachments({ tell: (words) => composer.complain(words) });
+const completion = new Completion({ files: suggestFiles });
+const composer = new Composer({ submit: sendMessage, interrupt, attachments, completion });
 const config = new ConfigPanel({ reconnect: () => connection.reconnect() });
+const setup = new Setup({
+  save: (patch) => config.change(patch),
+  saved() {
+    notice("quiet", "The key was saved.", "The agent starts with it.");
+    if (connection.open) connection.reconnect();
+    composer.focus();
+  },
+});
+const conversations = new Conversations({
+  request: (request) => controls.request(request),
+  notice,
+  begun: () => newConversation("A new conversation"),
+  async resume(id) {
+    const failed = await config.change({ resume: id });
+    if (failed === "") connection.reconnect();
+    return failed;
+  },
+});
 const status = new StatusPanel({
   ledger,
   ask: askCapabilities,
   told(health, name) {
     controls.know(health);
     config.know(health);
+    setup.health(health);
     composer.address(name);
   },
 });
@@ -80,16 +119,18 @@ const panels = new Panels({
 byId("open-config-hint").addEventListener("click", () => panels.show("config"));
 byId("show-permissions").addEventListener("click", () => panels.show(""));
 for (const example of document.querySelectorAll("[data-example]")) {
-  example.addEventListener("click", () => {
-    byId("message").value = example.dataset.example;
-    composer.focus();
-  });
+  example.addEventListener("click", () => composer.write(example.dataset.example));
 }
 addEventListener("keydown", (event) => {
+  if (event.key === "F2" && !byId("token-dialog").open) {
+    if (document.body.dataset.panel !== "") panels.show("");
+    if (permissions.focus()) event.preventDefault();
+    return;
+  }
   if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || byId("token-dialog").open) return;
   // There it closes the list of the model or the mode.
   if (event.target instanceof Element && event.target.closest(".under") !== null) return;
-  if (conversation.running) {
+  if (activity.running) {
     event.preventDefault();
     interrupt();
   }
@@ -98,92 +139,157 @@ addEventListener("keydown", (event) => {
 connection.connect();
 status.refresh();
 composer.focus();
+panels.restore();
 
-function sendMessage(text) {
-  const message = { type: "user", message: { role: "user", content: text }, parent_tool_use_id: null, session_id: "" };
-  const failed = send({ type: "user_message", data: message });
+function sendMessage(content) {
+  const data = { type: "user", uuid: newUuid(), message: { role: "user", content }, parent_tool_use_id: null, session_id: "" };
+  const failed = send({ type: "user_message", data });
   if (failed === "") {
     // Through the inbox, so that it stands after what had come before it was sent.
-    inbox.push({ frame: { type: "page_sent", text }, origin: {} });
+    inbox.push({ frame: { type: "page_sent", data }, origin: {} });
   }
   return failed;
 }
 
+// The agent's own suggestions for a file behind an @; none where the mode of the server does not allow them.
+async function suggestFiles(query) {
+  if (!connection.open) return [];
+  const { response } = await controls.request({ subtype: "file_suggestions", query });
+  const suggestions = response?.response?.suggestions;
+  return (Array.isArray(suggestions) ? suggestions : []).map((each) => (typeof each === "string" ? each : each?.path ?? each?.displayText)).filter((path) => typeof path === "string");
+}
+
 function interrupt() {
   if (send({ type: "interrupt" }) !== "") return;
-  conversation.interrupting();
+  activity.interrupting();
   composer.setInterrupting();
-  setTimeout(() => composer.setRunning(conversation.running), INTERRUPT_AGAIN_MS);
+  setTimeout(() => composer.setRunning(activity.running), INTERRUPT_AGAIN_MS);
 }
 
 function connectionChanged(state) {
   const connected = state.name === "connected";
   link.show(state);
   permissions.setConnected(connected);
+  tasks.setConnected(connected);
+  conversations.setConnected(connected);
+  config.connection(state);
   controls.setConnected(connected);
   composer.setConnected(connected, connected ? "Shift+Enter for a new line" : "Not connected; your text is kept");
-  if (connected) status.refresh();
-  else inbox.push({ frame: { type: "page_lost" }, origin: {} });
+  if (connected) {
+    status.refresh();
+    askCapabilities();
+  } else inbox.push({ frame: { type: "page_lost" }, origin: {} });
 }
 
 function changed(what, facts) {
   switch (what) {
-    case "turn": composer.setRunning(facts); break;
-    case "session": controls.session(facts); break;
+    case "session": session(facts); break;
+    case "unauthenticated": setup.refused(facts); break;
     case "tool": permissions.toolDone(facts); break;
-    case "result": status.showTotals(); break;
+    case "result":
+      status.showTotals();
+      if (facts.succeeded) setup.works();
+      break;
   }
+}
+
+// The agent names its conversation with each turn.
+function session({ session_id: id, slash_commands: commands }) {
+  completion.commands(commands);
+  if (typeof id !== "string") return;
+  conversations.turn(id);
+  if (id === conversationId) return;
+  const first = conversationId === "";
+  conversationId = id;
+  // The agent tells its commands and models once it runs.
+  askCapabilities();
+  if (!first) newConversation("");
+}
+
+function newConversation(words) {
+  todos.clear();
+  tasks.clear();
+  if (words !== "") conversation.divide(words);
+  conversation.flush();
 }
 
 function showFrame({ frame, origin }) {
   switch (frame.type) {
     case "connected":
-      if (origin.from === 0 && frame.next > 1) conversation.notice("quiet", "Replay.", "What the server still has of this conversation follows. Messages that were sent to the agent are not part of it.");
       break;
+    case "agent_state":
+      activity.update(frame);
+      outbox.state(frame);
+      controls.state(frame);
+      conversations.state(frame);
+      break;
+    case "input":
+      outbox.input(frame.data);
+      if (typeof frame.data?.message?.content === "string") composer.remember(frame.data.message.content);
+      break;
+    case "undelivered": undelivered(frame); break;
     case "sdk_message":
-      for (const message of isCodex(frame.data) ? codex.messages(frame.data) : [frame.data]) conversation.message(message);
+      for (const message of isCodex(frame.data) ? codex.messages(frame.data) : [frame.data]) {
+        todos.message(message);
+        tasks.message(message);
+        conversation.message(message);
+      }
       break;
-    case "error": conversation.error(String(frame.error ?? "")); break;
+    case "error": conversation.error(String(frame.error ?? ""), frame.seq); break;
     case "info": conversation.info(typeof frame.data === "string" ? frame.data : JSON.stringify(frame.data) ?? ""); break;
+    case "agent_request":
     case "permission_request":
       permissions.ask(frame, origin);
       conversation.waitingForAnswer(permissions.waiting);
       break;
+    case "agent_request_cancelled":
     case "permission_cancelled": permissions.cancelled(frame.requestId); break;
     case "control_response": controls.answered(frame); break;
     case "capabilities":
       status.capabilities(frame);
       controls.capabilities(frame);
+      completion.commands(frame.agent?.commands);
       break;
     case "exit": exited(frame); break;
     case "gap": gap(frame); break;
-    case "page_sent": conversation.sent(frame.text); break;
+    case "page_sent":
+      outbox.sent(frame.data);
+      transcript.toEnd();
+      break;
     case "page_lost":
       permissions.lost();
-      conversation.connectionLost();
+      outbox.lost();
+      activity.lost();
       break;
     case "page_caught_up":
+      transcript.restorePlace();
       permissions.caughtUp();
       conversation.waitingForAnswer(permissions.waiting);
       break;
     case "page_restarted":
       permissions.clear();
+      newConversation("The server was started anew");
+      conversations.restarted();
+      conversationId = "";
       conversation.waitingForAnswer([]);
       conversation.processEnded();
-      conversation.notice("warning", "The server was started anew.", "What it had not yet delivered is gone.");
       break;
     default: conversation.notice("quiet", "A frame of a kind this page does not know:", String(frame.type));
   }
 }
 
 function exited(frame) {
-  const how = typeof frame.signal === "string" || Number.isFinite(frame.signal) ? `ended by signal ${frame.signal}` : `ended with code ${frame.code ?? "unknown"}`;
   permissions.clear();
+  tasks.clear();
   conversation.waitingForAnswer([]);
-  conversation.processEnded();
-  const stderr = typeof frame.stderr === "string" && frame.stderr !== "" ? { title: "Last lines of its stderr", text: frame.stderr } : undefined;
-  conversation.notice("error", `The agent process ${how}.`, "The next message starts a new one that goes on with the conversation.", stderr);
+  conversation.exited(frame);
   status.refresh();
+}
+
+function undelivered(frame) {
+  if (outbox.undelivered(frame) > 0) return;
+  const count = Array.isArray(frame.uuids) ? frame.uuids.length : 0;
+  conversation.notice("warning", `${plural(count, "message")} not delivered:`, String(frame.reason ?? ""));
 }
 
 function gap(frame) {

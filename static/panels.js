@@ -4,6 +4,8 @@
 import { byId } from "./dom.js";
 
 const NAMES = ["frames", "config", "status"];
+// The panel that is open, over a reload of this tab.
+const OPEN = "claude-relay.panel";
 
 export class Panels {
   #open = "";
@@ -32,8 +34,29 @@ export class Panels {
       byId(`panel-${each}`).hidden = each !== name;
       byId(`open-${each}`).setAttribute("aria-expanded", String(each === name));
     }
+    this.#keep(name);
     if (name !== "") byId(`panel-${name}`).focus();
     else if (before !== "") byId(`open-${before}`).focus();
     this.#changed(name);
+  }
+
+  /** Opens the panel that was open before a reload. */
+  restore() {
+    let name = null;
+    try {
+      name = sessionStorage.getItem(OPEN);
+    } catch {
+      // Blocked storage: see #keep.
+    }
+    if (NAMES.includes(name)) this.show(name);
+  }
+
+  #keep(name) {
+    try {
+      if (name === "") sessionStorage.removeItem(OPEN);
+      else sessionStorage.setItem(OPEN, name);
+    } catch {
+      // Storage may be blocked; the panel is then closed after a reload.
+    }
   }
 }

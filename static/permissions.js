@@ -2,6 +2,7 @@
 // Nothing is approved by a key that was meant for something else: a prompt never takes the focus.
 
 import { announce, byId } from "./dom.js";
+import { newElicitation } from "./elicitation.js";
 import { newPrompt } from "./prompt.js";
 
 export class Permissions {
@@ -24,12 +25,23 @@ export class Permissions {
     return [...this.#open.values()].map((prompt) => prompt.toolUseId);
   }
 
-  /** A `permission_request` frame; one that is `replayed` is shown when the replay leaves it open. */
+  /** Puts the keys on the first question; returns false if there is none. */
+  focus() {
+    const [first] = this.#open.values();
+    if (first === undefined) return false;
+    first.node.focus();
+    first.node.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
+  /** A `permission_request` or an `agent_request`; one that is `replayed` is shown when the replay leaves it open. */
   ask(frame, { replayed }) {
     const id = String(frame.requestId);
     // One that was answered comes again only when the answer was lost on its way, so it is asked anew.
     if (this.#open.has(id) || this.#held.has(id)) return;
-    const prompt = newPrompt(frame, (answer, words) => this.#answer(id, answer, words));
+    const build = frame.type === "agent_request" ? newElicitation : newPrompt;
+    const prompt = build(frame, (answer, words) => this.#answer(id, answer, words));
+    prompt.node.addEventListener("keydown", (event) => keys(event, prompt));
     if (replayed) this.#held.set(id, prompt);
     else this.#show(prompt);
   }
@@ -77,7 +89,7 @@ export class Permissions {
     this.#open.set(prompt.id, prompt);
     this.#dock.append(prompt.node);
     this.#update();
-    announce(`The agent asks for permission to use ${prompt.tool}: ${prompt.gist}`, true);
+    announce(`The agent asks: ${prompt.tool}. ${prompt.gist} Press F2 to go there.`, true);
   }
 
   #settled(id, words) {
@@ -112,4 +124,21 @@ export class Permissions {
     byId("permissions-count").textContent = waiting > 1 ? `${waiting} requests are waiting for an answer` : "";
     document.title = waiting === 0 ? "claude-relay" : `(${waiting}) Permission needed – claude-relay`;
   }
+}
+
+// Keys of a prompt that has the focus, outside of its text fields.
+function keys(event, prompt) {
+  if (event.key === "Escape") {
+    // It goes back to the message box and stops nothing.
+    event.preventDefault();
+    event.stopPropagation();
+    byId("message").focus();
+    return;
+  }
+  const writing = event.target instanceof Element && event.target.matches("textarea, select, input:not([type=checkbox], [type=radio])");
+  if (writing || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  const button = { a: prompt.allow, d: prompt.deny }[event.key.toLowerCase()];
+  if (button === undefined || button.disabled) return;
+  event.preventDefault();
+  button.click();
 }

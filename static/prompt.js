@@ -3,6 +3,7 @@
 import { flatInput, gist, section, setLong } from "./blocks.js";
 import { el } from "./dom.js";
 import { Questions } from "./questions.js";
+import { markdown, toolInput, toolTitle } from "./tools.js";
 import { isObject, oneLine, pretty, visible } from "./text.js";
 
 let prompts = 0;
@@ -27,7 +28,9 @@ export function newPrompt(frame, answer) {
   };
   const finish = (decision, words) => complain(answer({ type: "permission_response", requestId: id, ...decision }, words));
 
-  const input = questions ?? new Input(frame, name, tool);
+  const plan = frame.tool === "ExitPlanMode";
+  const words = WORDS[questions !== undefined ? "question" : plan ? "plan" : "tool"];
+  const input = questions ?? (plan ? new Plan(frame) : new Input(frame, name, tool));
   const choices = questions === undefined ? suggestions(frame, context).map((each, index) => new Choice(each, `${name}-choice-${index}`)) : [];
   const approve = (updatedPermissions) => {
     const { changed, error } = input.read();
@@ -39,20 +42,19 @@ export function newPrompt(frame, answer) {
     // Left out when nothing was changed: the server then hands the original on, untouched.
     if (changed !== undefined) decision.updatedInput = changed;
     if (updatedPermissions !== undefined) decision.updatedPermissions = updatedPermissions;
-    const words = questions !== undefined ? "Answered" : updatedPermissions === undefined ? "Allowed once" : "Allowed always";
-    finish(decision, `${words}${changed === undefined || questions !== undefined ? "" : ", with the input edited"}:`);
+    const done = updatedPermissions === undefined ? words.allowed : words.always;
+    finish(decision, `${done}${changed === undefined || questions !== undefined ? "" : ", with the input edited"}:`);
   };
 
-  const allow = button(questions === undefined ? "Allow once" : "Answer", "primary", "permission-allow", () => approve(undefined));
-  const always = button("Allow always", "", "permission-always", () => approve(choices.filter((choice) => choice.chosen).flatMap((choice) => choice.rules)));
-  const reason = el("input", { type: "text", placeholder: "Reason (optional)", autocomplete: "off", "aria-label": "Reason for a denial, told to the agent", data: { testid: "permission-reason" } });
+  const allow = button(words.allow, "primary", "permission-allow", () => approve(undefined));
+  const always = button(words.allowAlways, "", "permission-always", () => approve(choices.filter((choice) => choice.chosen).flatMap((choice) => choice.rules)));
+  const reason = el("input", { type: "text", placeholder: words.reason, autocomplete: "off", "aria-label": "Reason for a denial, told to the agent", data: { testid: "permission-reason" } });
   const stop = el("input", { type: "checkbox", id: `${name}-stop`, data: { testid: "permission-stop" } });
-  const deny = button(questions === undefined ? "Deny" : "Decline", "danger", "permission-deny", () => {
+  const deny = button(words.deny, "danger", "permission-deny", () => {
     const decision = { approved: false };
     if (reason.value.trim() !== "") decision.message = reason.value.trim();
     if (stop.checked) decision.interrupt = true;
-    const verb = questions === undefined ? "Denied" : "Declined";
-    finish(decision, stop.checked ? `${verb}, and the turn stopped:` : `${verb}:`);
+    finish(decision, stop.checked ? `${words.denied}, and the turn stopped:` : `${words.denied}:`);
   });
   reason.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.isComposing) deny.click();
@@ -69,16 +71,36 @@ export function newPrompt(frame, answer) {
   // The CLI describes some calls by the input itself.
   const description = [context.description, context.decision_reason, context.reason].find((text) => typeof text === "string" && oneLine(text) !== gist(frame.input));
   const blocked = context.blocked_path ?? context.blockedPath;
-  const node = el("section", { class: "permission", role: "group", "aria-labelledby": `${name}-title`, data: { testid: "permission", requestId: id, tool } },
-    el("h2", { id: `${name}-title` }, ...(questions === undefined ? ["The agent asks to use ", el("b", { text: tool })] : ["The agent has a question"])),
+  const node = el("section", { class: "permission", role: "group", tabindex: "-1", "aria-labelledby": `${name}-title`, data: { testid: "permission", requestId: id, tool } },
+    el("h2", { id: `${name}-title` }, ...(words.title ?? ["The agent asks to use ", el("b", { text: toolTitle(tool) })])),
     typeof description === "string" && questions === undefined && el("p", { class: "permission-why", dir: "auto", text: visible(description.slice(0, 2000)) }),
     typeof blocked === "string" && el("p", { class: "permission-why" }, "Path: ", el("code", { text: visible(blocked.slice(0, 2000)) })),
     input.node,
     problem,
-    choices.length > 0 && el("fieldset", { class: "choices" }, el("legend", { text: "“Allow always” does this:" }), ...choices.map((choice) => choice.node)),
+    choices.length > 0 && el("fieldset", { class: "choices" }, el("legend", { text: `“${words.allowAlways}” does this:` }), ...choices.map((choice) => choice.node)),
     el("div", { class: "row" }, allow, choices.length > 0 && always, input.edit),
     el("div", { class: "row" }, deny, reason, el("label", { class: "check", for: stop.id }, stop, el("span", { text: "and stop the turn" }))));
-  return { id, node, tool, gist: gist(frame.input), toolUseId: context.tool_use_id ?? context.toolUseID ?? context.toolUseId ?? context.itemId, enable };
+  return { id, node, tool, allow, deny, gist: plan ? "" : gist(frame.input), toolUseId: context.tool_use_id ?? context.toolUseID ?? context.toolUseId ?? context.itemId, enable };
+}
+
+// The words of a prompt, by its kind.
+const WORDS = {
+  tool: { allow: "Allow once", allowAlways: "Allow always", deny: "Deny", allowed: "Allowed once", always: "Allowed always", denied: "Denied", reason: "Reason (optional)" },
+  question: { title: ["The agent has a question"], allow: "Answer", allowAlways: "Answer always", deny: "Decline", allowed: "Answered", always: "Answered", denied: "Declined", reason: "Reason (optional)" },
+  plan: { title: ["The agent has a plan"], allow: "Carry it out", allowAlways: "Carry it out with this", deny: "Go on planning", allowed: "Plan approved", always: "Plan approved", denied: "Plan sent back", reason: "What is to be changed (optional)" },
+};
+
+// A plan to be approved, as the text that it is.
+class Plan {
+  constructor({ input }) {
+    const plan = typeof input?.plan === "string" && input.plan.trim() !== "" ? input.plan : undefined;
+    this.node = el("div", { class: "permission-input plan", tabindex: "0", role: "group", "aria-label": "The plan", data: { testid: "permission-input" } },
+      plan === undefined ? el("p", { text: "It is in the agent's last messages." }) : markdown(plan));
+  }
+
+  read() {
+    return {};
+  }
 }
 
 // The input of the call, which can be edited as JSON.
@@ -88,7 +110,7 @@ class Input {
 
   constructor(frame, name, tool) {
     this.#original = pretty(frame.input ?? {});
-    const shown = el("div", { class: "permission-input", data: { testid: "permission-input" } }, ...readable(frame.input, this.#original));
+    const shown = el("div", { class: "permission-input", data: { testid: "permission-input" } }, ...(toolInput(String(frame.tool), frame.input) ?? readable(frame.input, this.#original)));
     const editor = el("textarea", { class: "code", id: `${name}-editor`, rows: "6", spellcheck: "false", dir: "ltr", hidden: true, "aria-label": `Input of ${tool} as JSON`, data: { testid: "permission-editor" } });
     this.#editor = editor;
     this.edit = button("Edit", "quiet", "permission-edit", () => {

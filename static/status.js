@@ -2,7 +2,7 @@
 
 import { copyText, byId, el } from "./dom.js";
 import { request } from "./access.js";
-import { count, dollars, duration, isObject, oneLine, visible } from "./text.js";
+import { count, dollars, duration, isObject, oneLine, plural, size, visible } from "./text.js";
 
 // While the panel is open.
 const REFRESH_MS = 5_000;
@@ -43,6 +43,8 @@ export class StatusPanel {
     byId("server-version").textContent = typeof health.version === "string" ? oneLine(health.version, 30) : "";
     const facts = answer.status === 200 ? flatten(health) : [["health", answer.text || `status ${answer.status}`]];
     byId("status-health").replaceChildren(...rows(facts));
+    byId("status-agent").replaceChildren(...rows(answer.status === 200 ? agentFacts(health) : facts));
+    byId("status-server").replaceChildren(...rows(serverFacts(health)));
     this.showTotals();
   }
 
@@ -58,11 +60,11 @@ export class StatusPanel {
   showTotals() {
     const cost = `${this.#ledger.costIsWhole ? "" : "at least "}${dollars(this.#ledger.costUsd)}`;
     byId("status-totals").replaceChildren(...rows([
-      ["turns", count(this.#ledger.turns)],
-      ["cost", cost],
-      ["tokens in", count(this.#ledger.inputTokens)],
-      ["tokens out", count(this.#ledger.outputTokens)],
-      ["time in turns", duration(this.#ledger.durationMs)],
+      ["Turns", count(this.#ledger.turns)],
+      ["Cost", cost],
+      ["Tokens in", count(this.#ledger.inputTokens)],
+      ["Tokens out", count(this.#ledger.outputTokens)],
+      ["Time in turns", duration(this.#ledger.durationMs)],
     ]));
     byId("total-cost").textContent = this.#ledger.turns === 0 ? "" : `${cost} · ${count(this.#ledger.turns)} ${this.#ledger.turns === 1 ? "turn" : "turns"}`;
   }
@@ -91,6 +93,56 @@ export class StatusPanel {
 function agentName({ demo, provider }) {
   if (demo === true) return "demo agent";
   return { claude: "Claude Code", codex: "Codex" }[provider] ?? oneLine(String(provider ?? ""), 30);
+}
+
+const STATES = { stopped: "not started yet", starting: "starting", idle: "ready", running: "working", waiting: "waits for an answer", stopping: "stopping" };
+
+const CEILINGS = {
+  safe: "safe: it reads, and changes nothing",
+  ask: "ask: it asks before it changes something",
+  agentic: "agentic: it works by itself inside the workspace",
+  unrestricted: "unrestricted: it does everything unasked",
+};
+
+function agentFacts({ agent, agent_state: state }) {
+  if (!isObject(agent)) return [["Details", "Only with the token"]];
+  const { turn, model, permission_mode: mode, conversation, background_tasks: tasks, queued } = isObject(state) ? state : {};
+  const exit = agent.last_exit;
+  const how = isObject(exit) ? (exit.signal === null || exit.signal === undefined ? `code ${exit.code}` : `signal ${exit.signal}`) : "";
+  return [
+    ["State", STATES[state?.state] ?? String(agent.state)],
+    isObject(turn) && ["Turn", turn.origin === "agent" ? "the agent's own" : "a message's"],
+    ["Agent", `${agentName(agent)}${typeof agent.version === "string" ? ` ${agent.version}` : ""}`],
+    typeof model === "string" && ["Model", model],
+    typeof mode === "string" && ["Permission mode", mode],
+    typeof conversation === "string" && ["Conversation", conversation],
+    agent.credential === false && ["Key", "none was found"],
+    tasks > 0 && ["Background tasks", count(tasks)],
+    queued?.length > 0 && ["Messages waiting", count(queued.length)],
+    agent.open_permissions > 0 && ["Open questions", count(agent.open_permissions)],
+    Number.isFinite(agent.idle_ms) && ["Last heard", `${duration(agent.idle_ms)} ago`],
+    Number.isFinite(agent.pid) && ["Process", String(agent.pid)],
+    agent.restarts > 0 && ["Starts after the first", count(agent.restarts)],
+    how !== "" && ["Last failure", how],
+  ].filter(Boolean);
+}
+
+function serverFacts({ version, client, mode, workspace_trusted: trusted, workspace_wants: wants, sandbox, key_proxy: proxy, replay, limits }) {
+  const wanted = isObject(wants) ? Object.entries({ hooks: "hook", mcp_servers: "MCP server", helpers: "helper" }).filter(([name]) => wants[name]?.count > 0)
+    .map(([name, word]) => `${plural(wants[name].count, word)}${Array.isArray(wants[name].names) && wants[name].names.length > 0 ? ` (${wants[name].names.join(", ")})` : ""}`).join("; ") : "";
+  const told = isObject(sandbox);
+  return [
+    ["Version", String(version ?? "–")],
+    mode !== undefined && ["Ceiling", CEILINGS[mode] ?? String(mode)],
+    trusted !== undefined && ["Workspace", trusted ? "trusted: its settings, hooks and servers act" : "not trusted: its settings, hooks and servers do not act (--trust-workspace)"],
+    wanted !== "" && ["Workspace would run", wanted],
+    told && ["Sandbox", sandbox.active === "none" ? "none" : String(sandbox.active)],
+    proxy !== undefined && ["Key", proxy ? "kept from the agent by the key proxy" : "given to the agent"],
+    client !== undefined && ["Client", client === "connected" ? "one is connected" : "none"],
+    isObject(replay) && ["Kept for a reload", `${size(replay.bytes)} of ${size(replay.limit)}`],
+    isObject(limits) && ["Largest message", size(limits.message_bytes)],
+    Number.isFinite(limits?.permission_timeout_ms) && ["A question is denied after", duration(limits.permission_timeout_ms)],
+  ].filter(Boolean);
 }
 
 function rows(facts) {

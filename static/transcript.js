@@ -10,6 +10,8 @@ const CHUNK_ENTRIES = 50;
 const MAX_ENTRIES = 12_000;
 // The reader counts as being at the end within this many pixels of it.
 const END_SLACK_PX = 48;
+// The place of the reader, over a reload of this tab.
+const PLACE = "claude-relay.place";
 
 export class Transcript {
   #scroller = byId("transcript");
@@ -22,6 +24,7 @@ export class Transcript {
   #removed = 0;
   #atEnd = true;
   #top = 0;
+  #keptPlace = keptPlace();
 
   constructor() {
     this.#scroller.addEventListener("scroll", () => {
@@ -32,6 +35,7 @@ export class Transcript {
       else if (top < this.#top) this.#setAtEnd(false);
       this.#top = top;
     }, { passive: true });
+    addEventListener("pagehide", () => this.#keepPlace());
     this.#jump.addEventListener("click", () => {
       this.toEnd();
       this.#scroller.focus();
@@ -65,6 +69,31 @@ export class Transcript {
     this.settle();
   }
 
+  /** Goes back to where the reader was before a reload, once the entries are there again. */
+  restorePlace() {
+    const entry = this.#list.querySelectorAll(".entry")[this.#keptPlace];
+    this.#keptPlace = -1;
+    if (entry === undefined) return;
+    this.#setAtEnd(false);
+    entry.scrollIntoView({ block: "start" });
+    this.#top = this.#scroller.scrollTop;
+  }
+
+  // The number of the first entry in sight, for a reader who is not at the end.
+  #keepPlace() {
+    try {
+      if (this.#atEnd) {
+        sessionStorage.removeItem(PLACE);
+        return;
+      }
+      const top = this.#scroller.getBoundingClientRect().top;
+      const entries = [...this.#list.querySelectorAll(".entry")];
+      sessionStorage.setItem(PLACE, String(entries.findIndex((entry) => entry.getBoundingClientRect().bottom > top)));
+    } catch {
+      // Storage may be blocked; the page then begins at the end.
+    }
+  }
+
   #setAtEnd(atEnd) {
     this.#atEnd = atEnd;
     this.#jump.hidden = atEnd;
@@ -78,5 +107,13 @@ export class Transcript {
     first.remove();
     this.#removedNote.hidden = false;
     this.#removedNote.textContent = `${plural(this.#removed, "older entry").replace("entrys", "entries")} taken out of this view to keep it quick; it keeps the last ${MAX_ENTRIES.toLocaleString("en-US")}.`;
+  }
+}
+
+function keptPlace() {
+  try {
+    return Number(sessionStorage.getItem(PLACE) ?? -1);
+  } catch {
+    return -1;
   }
 }
