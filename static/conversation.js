@@ -13,6 +13,8 @@ const MAX_OPEN_TOOLS = 2_000;
 // Output of a slash command, which the CLI prints as a message of the user.
 const COMMAND_OUTPUT = /^<local-command-(stdout|stderr)>([\s\S]*?)<\/local-command-\1>\s*$/;
 
+const STUB = "npm was told not to run install scripts, or to leave out optional packages, so the program itself is missing. On the server, install it again without --ignore-scripts and --omit=optional, or run its install.cjs with node.";
+
 export class Conversation {
   #transcript;
   #ledger;
@@ -85,7 +87,17 @@ export class Conversation {
 
   /** An `error` frame of the server. */
   error(text, seq) {
-    this.#error = { node: this.notice("error", "Error", text), seq };
+    const failure = this.#failure;
+    this.#error = { node: this.notice("error", "Error", text), text, seq };
+    // An `exit` may follow, and tell once more what the failure before told.
+    this.#failure = failure;
+  }
+
+  /** Messages were not delivered for this reason, and they say so: the `error` that says the same goes. */
+  toldByMessages(reason) {
+    if (this.#error === null || this.#error.node !== this.#lastEntry || reason === "" || !this.#error.text.startsWith(reason)) return;
+    this.#error.node.remove();
+    this.#error = null;
   }
 
   /** An `exit` frame. The `error` before it and the last lines of stderr tell the same, so they become one block. */
@@ -102,8 +114,9 @@ export class Conversation {
     const same = this.#failure !== null && this.#failure.how === how && this.#failure.stderr === stderr ? this.#failure : null;
     same?.node.remove();
     const times = (same?.times ?? 0) + 1;
-    const title = `The agent process ${how}${times === 1 ? "." : `, ${times} times.`}`;
-    const node = this.notice("error", title, next, stderr === "" ? undefined : { title: "Last lines of its stderr", text: stderr });
+    const stub = /native binary not installed/i.test(stderr);
+    const title = stub ? "Claude Code is installed only in part." : `The agent process ${how}${times === 1 ? "." : `, ${times} times.`}`;
+    const node = this.notice("error", title, stub ? STUB : next, stderr === "" ? undefined : { title: "Last lines of its stderr", text: stderr });
     this.#failure = { node, how, stderr, times };
   }
 

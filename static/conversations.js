@@ -59,6 +59,12 @@ export class Conversations {
     this.#hasWorked = false;
   }
 
+  /** The agent keeps no conversations. */
+  forget() {
+    this.#keep(null);
+    this.#line.hidden = true;
+  }
+
   async #begin() {
     const { error } = await this.#handlers.request({ subtype: "new_conversation" });
     if (error !== undefined) {

@@ -105,6 +105,7 @@ const status = new StatusPanel({
     controls.know(health);
     config.know(health);
     setup.health(health);
+    if (health.agent?.demo === true) conversations.forget();
     composer.address(name);
   },
 });
@@ -287,7 +288,10 @@ function exited(frame) {
 }
 
 function undelivered(frame) {
-  if (outbox.undelivered(frame) > 0) return;
+  if (outbox.undelivered(frame) > 0) {
+    conversation.toldByMessages(String(frame.reason ?? ""));
+    return;
+  }
   const count = Array.isArray(frame.uuids) ? frame.uuids.length : 0;
   conversation.notice("warning", `${plural(count, "message")} not delivered:`, String(frame.reason ?? ""));
 }

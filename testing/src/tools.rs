@@ -70,6 +70,16 @@ pub fn chromedriver() -> PathBuf {
     file("CHROMEDRIVER")
 }
 
+/// nginx.
+pub fn nginx() -> PathBuf {
+    file("NGINX")
+}
+
+/// The script of axe, which looks for what assistive technology cannot use.
+pub fn axe() -> PathBuf {
+    file("AXE")
+}
+
 /// The pinned version of what a variable names.
 fn version(variable: &str) -> &'static str {
     PINNED

@@ -45,6 +45,7 @@ const FILES: &[File] = files! {
     "/connection.js", JS, "connection.js";
     "/controls.js", JS, "controls.js";
     "/conversation.js", JS, "conversation.js";
+    "/conversations.js", JS, "conversations.js";
     "/diff.js", JS, "diff.js";
     "/dom.js", JS, "dom.js";
     "/elicitation.js", JS, "elicitation.js";
@@ -55,11 +56,13 @@ const FILES: &[File] = files! {
     "/markdown.js", JS, "markdown.js";
     "/markdown_nodes.js", JS, "markdown_nodes.js";
     "/markdown_tokens.js", JS, "markdown_tokens.js";
+    "/merge_patch.js", JS, "merge_patch.js";
     "/outbox.js", JS, "outbox.js";
     "/panels.js", JS, "panels.js";
     "/permissions.js", JS, "permissions.js";
     "/prompt.js", JS, "prompt.js";
     "/questions.js", JS, "questions.js";
+    "/setup.js", JS, "setup.js";
     "/status.js", JS, "status.js";
     "/stream.js", JS, "stream.js";
     "/tasks.js", JS, "tasks.js";

@@ -21,6 +21,7 @@ mod lifecycle;
 mod lifecycle_start;
 mod modes;
 mod operations;
+mod page;
 mod page_permissions;
 mod permissions;
 mod permissions_control;

@@ -124,6 +124,12 @@ impl Browser {
         value.unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
+    /// Runs JavaScript in the page.
+    pub(crate) async fn run_script(&self, script: &str) {
+        let ran = self.client.execute(script, Vec::new()).await;
+        ran.unwrap_or_else(|error| panic!("{script:.200}: {error}"));
+    }
+
     /// Waits until a JavaScript expression is true.
     pub(crate) async fn until(&self, expression: &str) {
         wait::within(&format!("the page to show that {expression}"), async {

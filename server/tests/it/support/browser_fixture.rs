@@ -2,7 +2,6 @@
 //! that shows the server's page and is connected.
 
 use super::browser::Browser;
-use super::http;
 use super::relay::{Launch, Relay};
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::test_env::TestEnv;
@@ -36,8 +35,6 @@ impl BrowserFixture {
     pub(crate) async fn launched(adjust: impl FnOnce(Launch) -> Launch) -> Self {
         let (env, api) = (TestEnv::new(), MessagesApi::start());
         let relay = adjust(Launch::unrestricted(&env, &Cli::Newest.path(), &api)).start();
-        let config = json!({ "includePartialMessages": true }).to_string();
-        assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
         let browser = Browser::start(&env).await;
         browser.open(&format!("http://{}/", relay.address())).await;
         let fixture = Self { api, relay, browser, env };

@@ -15,6 +15,7 @@ pub(crate) mod browser_fixture;
 pub(crate) mod cli_fixture;
 pub(crate) mod codex;
 pub(crate) mod http;
+pub(crate) mod nginx;
 pub(crate) mod relay;
 pub(crate) mod tee;
 pub(crate) mod ws;
