@@ -10,7 +10,11 @@ export function blocks(tokens) {
   return tokens.flatMap((token) => block(token) ?? []);
 }
 
+// A list or a table with more parts than this is shown as text: it would keep the browser busy.
+const MAX_PARTS = 2_000;
+
 function block(token) {
+  if (parts(token) > MAX_PARTS) return plain(token);
   switch (token.type) {
     case "space":
     case "def": return undefined;
@@ -22,8 +26,17 @@ function block(token) {
     case "table": return table(token);
     case "paragraph": return el("p", { dir: "auto" }, ...inline(token.tokens));
     case "text": return el("p", { dir: "auto" }, ...inline(token.tokens ?? [token]));
-    default: return el("p", { class: "md-plain", dir: "auto", text: visible(token.raw.replace(/\n+$/, "")) });
+    default: return plain(token);
   }
+}
+
+function parts({ type, items, header, rows }) {
+  if (type === "list") return items.length;
+  return type === "table" ? header.length * (rows.length + 1) : 0;
+}
+
+function plain(token) {
+  return el("p", { class: "md-plain", dir: "auto", text: visible(token.raw.replace(/\n+$/, "")) });
 }
 
 function list(token) {

@@ -8,6 +8,7 @@ export class Setup {
   #key = byId("setup-key");
   #problem = byId("setup-problem");
   #dismissed = false;
+  #refused = false;
 
   /** `save(patch)` changes the configuration and resolves to why it could not, or an empty string; `saved()` is told when it did. */
   constructor({ save, saved }) {
@@ -36,12 +37,11 @@ export class Setup {
     else if (agent?.credential === undefined && !this.#refused) this.#form.hidden = true;
   }
 
-  #refused = false;
-
   /** The agent said that it is not logged in, or that its key is refused. */
   refused(words) {
     this.#refused = true;
     this.#dismissed = false;
+    byId("setup-title").textContent = /log ?in/i.test(words) ? "The agent has no key yet." : "The agent's key was refused.";
     this.#show(words === "" ? "" : `It says: “${oneLine(words, 200)}”`);
   }
 

@@ -208,7 +208,7 @@ async fn fields_of_the_form_are_patched_and_secrets_are_named() {
     let now = crate::support::http::get(address, "/config").await.json();
     assert_eq!(now["config"]["model"], "opus");
     assert_eq!(now["config"]["maxTurns"], 9);
-    assert_eq!(now["secrets"], json!(["anthropicApiKey", "env.A"]));
+    assert_eq!(now["secrets"], json!(["env.A", "anthropicApiKey"]));
     let html = page.browser.evaluate("document.documentElement.outerHTML").await;
     assert!(!html.to_string().contains("sk-secret"));
 

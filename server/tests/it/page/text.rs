@@ -98,7 +98,7 @@ for link in ("javascript:hurt()", "data:text/html,x", "vbscript:x", "JaVaScRiPt:
 speak("<svg onload=hurt()> <img src=x onerror=hurt()> <iframe srcdoc='x'> <style>*{display:none}</style>")
 speak("![tracker](https://evil.example/pixel.png)")
 speak("| a |\n|-|\n| <script>hurt()</script> |\n\n```html\n<script>hurt()</script>\n```\n\n[x]: javascript:hurt()\n\n[x]")
-for many in ("> " * 50000, "- " * 50000, "[" * 100000, "**a " * 40000, "`a" * 50000, "- a\n" * 40000, "|a" * 50000 + "\n" + "|-" * 50000):
+for many in ("> " * 20000, "- " * 20000, "[" * 40000, "**a " * 10000, "`a" * 20000, "- a\n" * 10000, "|a" * 9000 + "\n" + "|-" * 9000):
     speak(many)
 end(); message()
 "##,
