@@ -244,7 +244,7 @@ fn the_narrow_modes_have_a_command_line_of_their_own() {
         args(Mode::Agentic, r#"{"disallowedTools":["Write"],"settingSources":[]}"#)[5..],
         [
             "--allowedTools=Read(**),Write(**),Edit(**),Glob(**),Grep(**)",
-            "--disallowedTools=Bash,WebFetch,WebSearch,Edit(**/.claude/**),Edit(**/.codex/**),Edit(**/.git/**),Edit(**/.mcp.json),Edit(**/.env),Read(~/.claude/**),Edit(~/.claude/**),Write",
+            "--disallowedTools=Bash,WebFetch,WebSearch,Edit(**/.agents/**),Edit(**/.claude/**),Edit(**/.codex/**),Edit(**/.git/**),Edit(**/.mcp.json),Edit(**/.env),Read(~/.claude/**),Edit(~/.claude/**),Write",
             "--tools=Read,Write,Edit,Glob,Grep",
             "--setting-sources=",
             "--permission-mode=dontAsk",
