@@ -1,6 +1,11 @@
 //! Comparison with the requests of the official SDK's recorded scenarios, field
 //! by field.
 //!
+//! `recorded.json` has the requests of the JavaScript package `e2b` 2.45.0 by
+//! scenario, recorded against a fake of the API. Parts that change from run to
+//! run stand in angle brackets. No secret is in them: key and tokens were made
+//! up.
+//!
 //! Differences, with their reasons:
 //!
 //! * the headers in [`OF_THE_SDK`] describe the SDK itself;
@@ -14,10 +19,9 @@
 //! * features that this library lacks: processes, raw bodies of `octet-stream`,
 //!   and the SDK's request to a dead sandbox's `/health`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use claude_relay_e2b::build::{BuildRequest, DEFAULT_BUILD_TIMEOUT, build};
@@ -45,9 +49,10 @@ const OF_THE_SDK: [&str; 9] = [
 /// content.
 const OTHER_DIGEST: [&str; 4] = ["app", "package.json", "app/src/*.rs", "weird/link-*"];
 
-fn recording(name: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/recordings").join(name);
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+fn recording(scenario: &str) -> Vec<Value> {
+    let mut all: BTreeMap<String, Vec<Value>> =
+        serde_json::from_str(include_str!("recorded.json")).unwrap();
+    all.remove(scenario).unwrap()
 }
 
 /// Returns a request without the parts that differ for a reason.
@@ -85,7 +90,7 @@ fn check(fake: &FakeE2b, recorded: Vec<Value>) {
 async fn a_sandbox_as_the_original_client_makes_it() {
     let (fake, e2b) = fake().await;
     e2b.create(&public("claude-agent-server")).await.unwrap().kill().await.unwrap();
-    check(&fake, recording("sandbox_original.json"));
+    check(&fake, recording("sandbox_original"));
 }
 
 #[tokio::test]
@@ -94,7 +99,7 @@ async fn a_sandbox_by_default() {
     let sandbox = e2b.create(&public("base")).await.unwrap();
     sandbox.kill().await.unwrap();
     sandbox.kill().await.unwrap();
-    check(&fake, recording("sandbox_default.json"));
+    check(&fake, recording("sandbox_default"));
 }
 
 async fn run(
@@ -145,7 +150,7 @@ async fn a_template_of_one_step() {
     let (fake, e2b) = fake().await;
     let template = Template::from_image(DEFAULT_IMAGE).run("true");
     run(&fake, &e2b, "minimal", SMALL, template).await;
-    check_build(&fake, recording("template_minimal.json"));
+    check_build(&fake, recording("template_minimal"));
 }
 
 #[tokio::test]
@@ -154,7 +159,7 @@ async fn a_template_whose_second_step_fails() {
     fake.fail_step("2", "failed to run command 'false': exit status 1");
     let template = Template::from_image(DEFAULT_IMAGE).run("true").run("false").run("echo");
     run(&fake, &e2b, "bad", SMALL, template).await;
-    check_build(&fake, recording("template_fail_step.json"));
+    check_build(&fake, recording("template_fail_step"));
 }
 
 #[tokio::test]
@@ -174,7 +179,7 @@ async fn the_template_of_the_original_server() {
         .start("bun run start:sandbox")
         .ready(port_is_open(3000));
     run(&fake, &e2b, "claude-agent-server", Size { cpus: 2, memory_mb: 2048 }, template).await;
-    check_build(&fake, recording("template_original.json"));
+    check_build(&fake, recording("template_original"));
 }
 
 /// Builds the recorder's tree without its links.
@@ -254,7 +259,7 @@ async fn a_template_with_everything() {
     build(&e2b, &request, |_| {}).await.unwrap();
 
     let ours: Vec<Value> = fake.requests().iter().map(|r| comparable(r.to_json())).collect();
-    let theirs: Vec<Value> = recording("template_full.json").into_iter().map(comparable).collect();
+    let theirs: Vec<Value> = recording("template_full").into_iter().map(comparable).collect();
     let of = |requests: &[Value], method: &str, part: &str| {
         let fits = |request: &&Value| {
             request["method"] == method && request["path"].as_str().unwrap().contains(part)
@@ -345,6 +350,6 @@ async fn files_of_a_sandbox() {
             || request["path"] == "/health"
             || request["headers"]["content-type"] == "application/octet-stream"
     };
-    let recorded = recording("files_commands.json");
+    let recorded = recording("files_commands");
     check(&fake, recorded.into_iter().filter(|request| !left_out(request)).collect());
 }
