@@ -19,12 +19,15 @@ mod echo;
 mod env;
 pub mod fields;
 mod hooks;
+mod mask;
 mod merge;
+mod options;
 mod parse;
 #[cfg(test)]
 mod properties;
 mod raw;
 pub(crate) mod servers;
+pub mod uncarried;
 mod value;
 
 use std::borrow::Cow;
@@ -34,6 +37,7 @@ use serde::Serialize;
 
 pub use self::echo::Echo;
 pub use self::fields::PassedOn;
+pub use self::uncarried::Uncarried;
 pub use crate::secret::Secret;
 
 /// Placeholder for a secret in a configuration that is shown. Posted back, it
@@ -139,6 +143,11 @@ pub struct Parsed {
     /// Names of unknown fields, to be reported to the sender. At most
     /// [`MAX_IGNORED`] names, each cut, and a count of the others.
     pub ignored: Vec<String>,
+    /// The known name that each of those was probably meant to be, if there is
+    /// one.
+    pub hints: Vec<(String, &'static str)>,
+    /// Why the options of the SDK among those have no effect.
+    pub reasons: Vec<(String, &'static str)>,
     /// The `authToken` of the body, which is not part of the configuration: a
     /// server without a token takes it as its own. Visible ASCII, not empty.
     pub auth_token: Option<Secret>,
@@ -151,12 +160,21 @@ pub enum SystemPrompt {
     Text(String),
     /// These texts, one block each.
     Blocks(Vec<String>),
+    /// One of the above in its long form.
+    Custom {
+        /// The prompt.
+        prompt: Box<Self>,
+        /// Whether a resumed conversation keeps the prompt it began with.
+        snapshot: Option<bool>,
+    },
     /// Claude Code's own prompt.
     Preset {
         /// Text that follows it.
         append: Option<String>,
         /// Leaves out the parts that differ between machines.
         exclude_dynamic_sections: Option<bool>,
+        /// Whether a resumed conversation keeps the prompt it began with.
+        snapshot: Option<bool>,
     },
 }
 

@@ -21,6 +21,7 @@ pub mod credentials;
 pub mod duration;
 pub mod envelope;
 pub mod json;
+pub mod nearest;
 pub mod secret;
 pub mod server_message;
 pub mod text;

@@ -62,10 +62,21 @@ fn value(config: &QueryConfig, field: &Field) -> Result<Option<String>, serde_js
             None => None,
             Some(SystemPrompt::Text(text)) => json(&Some(text))?,
             Some(SystemPrompt::Blocks(blocks)) => json(&Some(blocks))?,
-            Some(SystemPrompt::Preset { append, exclude_dynamic_sections }) => {
+            Some(SystemPrompt::Custom { prompt, snapshot }) => {
+                let prompt = match &**prompt {
+                    SystemPrompt::Blocks(blocks) => serde_json::to_string(blocks)?,
+                    SystemPrompt::Text(text) => serde_json::to_string(text)?,
+                    SystemPrompt::Custom { .. } | SystemPrompt::Preset { .. } => text(""),
+                };
+                let snapshot = snapshot.map(|on| format!(r#","snapshot":{on}"#));
+                let snapshot = snapshot.unwrap_or_default();
+                Some(format!(r#"{{"type":"custom","prompt":{prompt}{snapshot}}}"#))
+            }
+            Some(SystemPrompt::Preset { append, exclude_dynamic_sections, snapshot }) => {
                 json(&Some(Preset {
                     append: append.as_deref(),
                     exclude_dynamic_sections: *exclude_dynamic_sections,
+                    snapshot: *snapshot,
                     ..PRESET
                 }))?
             }
@@ -121,8 +132,13 @@ fn hidden(secret: &Option<Secret>) -> Option<String> {
     secret.as_ref().map(|_| text(MASK))
 }
 
-const PRESET: Preset<'static> =
-    Preset { kind: "preset", preset: "claude_code", append: None, exclude_dynamic_sections: None };
+const PRESET: Preset<'static> = Preset {
+    kind: "preset",
+    preset: "claude_code",
+    append: None,
+    exclude_dynamic_sections: None,
+    snapshot: None,
+};
 
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,6 +150,8 @@ struct Preset<'a> {
     append: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exclude_dynamic_sections: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<bool>,
 }
 
 /// Names of a map, each with a mask for its value.

@@ -9,7 +9,10 @@
 //!
 //! For a field that the relay passes on unchanged, one row here is enough: the
 //! parser checks its value by its [`Kind`] and keeps it in
-//! `QueryConfig::other`, and the server puts it where [`Target`] says.
+//! `QueryConfig::other`, and the server puts it where [`Target`] says. Forms
+//! that only one field has are checked in `options`.
+//!
+//! Options of the SDK that are no field are in [`super::uncarried`].
 
 use super::QueryConfig;
 
@@ -70,6 +73,8 @@ pub enum Target {
     /// This flag of the command line, with the value. A boolean is the flag
     /// alone when true.
     Flag(&'static str),
+    /// Flags that the value names.
+    Flags,
     /// This name in the `initialize` request.
     Initialize(&'static str),
     /// A file of mode 0600 that this flag names.
@@ -95,7 +100,7 @@ const fn row(
 
 use Kind::{Boolean, Items, List, Object, OneOf, Own, Positive, Text, Whole};
 use Shown::{Masked, Nothing, Whole as All};
-use Target::{Environment, File, Flag, Initialize, Relay, WorkingDirectory};
+use Target::{Environment, File, Flag, Flags, Initialize, Relay, WorkingDirectory};
 
 /// All fields, in the order of the echo and of the documentation.
 #[rustfmt::skip]
@@ -105,7 +110,7 @@ pub const FIELDS: &[Field] = &[
         "sub-agents by name; headers and variables of their MCP servers are masked"),
     row("allowedTools", List, All, Flag("--allowedTools"), r#"["Read"]"#,
         "tools that run without asking"),
-    row("systemPrompt", Own("string, array of strings, or `{\"type\":\"preset\",\"preset\":\"claude_code\",\"append\"?,\"excludeDynamicSections\"?}`"),
+    row("systemPrompt", Own("string, array of strings, `{\"type\":\"custom\",\"prompt\",\"snapshot\"?}`, or `{\"type\":\"preset\",\"preset\":\"claude_code\",\"append\"?,\"excludeDynamicSections\"?,\"snapshot\"?}`"),
         All, Initialize("systemPrompt"), r#""Be brief.""#,
         "the system prompt; without it the prompt is empty, as in the SDK"),
     row("model", Text, All, Flag("--model"), r#""opus""#, "the model"),
@@ -159,6 +164,62 @@ pub const FIELDS: &[Field] = &[
         "hooks that the client runs: each reaches it as `agent_request`"),
     row("sdkMcpServers", List, All, Initialize("sdkMcpServers"), r#"["calculator"]"#,
         "names of MCP servers that the client runs: their messages reach it as `agent_request`"),
+    row("agent", Text, All, Flag("--agent"), r#""reviewer""#,
+        "the sub-agent whose prompt, tools and model the main conversation has"),
+    row("skills", Own("`all`, or array of names"), All, Initialize("skills"), r#"["pdf"]"#,
+        "the skills of the main conversation; each is allowed without asking"),
+    row("plugins", Own("array of `{\"type\":\"local\",\"path\",\"skipMcpDiscovery\"?}`"), All, Flag("--plugin-dir"),
+        r#"[{"type":"local","path":"p"}]"#, "plugins: commands, agents, skills, hooks and MCP servers of a directory"),
+    row("pluginDelivery", OneOf(&["argv", "initialize"]), All, Relay, r#""initialize""#,
+        "whether plugins are told on the command line or, by a CLI from 2.1.261 on, in the first request"),
+    row("thinking", Own("`{\"type\":\"adaptive\"}`, `{\"type\":\"enabled\",\"budgetTokens\"?}` or `{\"type\":\"disabled\"}`, the first two with `\"display\"?`"),
+        All, Flag("--thinking"), r#"{"type":"adaptive"}"#, "how the model thinks; counts before `maxThinkingTokens`"),
+    row("taskBudget", Own("`{\"total\":n}`"), All, Flag("--task-budget"), r#"{"total":50000}"#,
+        "tokens that the model is told to get along with"),
+    row("planModeInstructions", Text, All, Initialize("planModeInstructions"), r#""Plan in three steps.""#,
+        "the steps of plan mode"),
+    row("title", Text, All, Initialize("title"), r#""A title""#, "the title of a new conversation"),
+    row("sessionId", Own("UUID"), All, Flag("--session-id"), r#""6f9619ff-8b86-4011-b42d-00cf4fc964ff""#,
+        "the id of the conversation that begins; with `resume` or `continue` only beside `forkSession`"),
+    row("persistSession", Boolean, All, Flag("--no-session-persistence"), "false",
+        "`false` keeps the conversation off the disk, so that nothing can resume it"),
+    row("resumeSessionAt", Own("UUID"), All, Flag("--resume-session-at"), r#""6f9619ff-8b86-4011-b42d-00cf4fc964ff""#,
+        "with `resume`: the last message that counts"),
+    row("resumeDropsTurn", Own("UUID"), All, Flag("--resume-drops-turn"), r#""6f9619ff-8b86-4011-b42d-00cf4fc964ff""#,
+        "with `resumeSessionAt`: the message of the only turn that may be dropped"),
+    row("settings", Own("object of settings, or the path of a file with them"), All, Flag("--settings"), r#"{"language":"French"}"#,
+        "settings that beat those of the files; variables belong into `env`"),
+    row("sandbox", Object, All, Flag("--settings"), r#"{"enabled":true}"#,
+        "the CLI's own sandbox around its commands; laid over `settings.sandbox`"),
+    row("managedSettings", Object, All, Flag("--managed-settings"), r#"{"disableAllHooks":true}"#,
+        "settings that only restrict, as an administrator's"),
+    row("strictMcpConfig", Boolean, All, Flag("--strict-mcp-config"), "true",
+        "use no MCP servers but those of this configuration"),
+    row("projectConfigRoot", Text, All, Flag("--project-config-root"), r#""/srv/checkout""#,
+        "the directory whose project settings count in place of the working directory's"),
+    row("enableFileCheckpointing", Boolean, All, Environment, "true",
+        "keep copies of changed files, for `rewind_files`"),
+    row("toolConfig", Own("`{\"askUserQuestion\":{\"previewFormat\":\"markdown\"\\|\"html\"}}`"), All, Environment,
+        r#"{"askUserQuestion":{"previewFormat":"html"}}"#, "settings of single tools"),
+    row("toolAliases", Own("object of strings"), All, Initialize("toolAliases"), r#"{"Bash":"mcp__box__bash"}"#,
+        "tools that run in place of others"),
+    row("permissionPrompts", OneOf(&["host", "none"]), All, Flag("--permission-prompts"), r#""none""#,
+        "`none` denies what would be asked about"),
+    row("permissionPromptToolName", Text, All, Flag("--permission-prompt-tool"), r#""mcp__p__ask""#,
+        "the MCP tool that answers permission requests"),
+    row("supportedDialogKinds", List, All, Initialize("supportedDialogKinds"), r#"["refusal_fallback_prompt"]"#,
+        "kinds of `request_user_dialog` that the client answers"),
+    row("perTaskStopAffordance", Boolean, All, Initialize("perTaskStopAffordance"), "true",
+        "an interrupt leaves background tasks running, because the client can stop each"),
+    row("agentProgressSummaries", Boolean, All, Initialize("agentProgressSummaries"), "true",
+        "summaries of what sub-agents do, in `task_progress`"),
+    row("forwardSubagentText", Boolean, All, Initialize("forwardSubagentText"), "true",
+        "send the text of sub-agents too"),
+    row("verbatimPrompts", Boolean, All, Relay, "true",
+        "messages are text: `@path` and slash commands in them are not carried out"),
+    row("debugFile", Text, All, Flag("--debug-file"), r#""/tmp/claude.log""#, "the file for the CLI's own log"),
+    row("extraArgs", Own("object of strings or `null`, by flag"), All, Flags, r#"{"replay-user-messages":null}"#,
+        "flags of the CLI without a field here; shown like everything else, so no place for secrets"),
     row("authToken", Own("8 to 4096 visible ASCII characters"), Nothing, Relay, r#""0123456789""#,
         "claims a server without a token; required from then on"),
 ];
@@ -196,6 +257,9 @@ impl QueryConfig {
                 Boolean => PassedOn::Switch(text == "true"),
                 List => PassedOn::List(strings()),
                 Items => PassedOn::Items(strings()),
+                Own(_) if text.starts_with('"') => {
+                    PassedOn::Text(serde_json::from_str(text).unwrap_or_default())
+                }
                 Whole(_) | Positive | Object | Own(_) => PassedOn::Text(text.to_owned()),
             };
             Some((field, value))
@@ -225,6 +289,7 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Flag(flag) => write!(f, "`{flag}`"),
+            Flags => f.write_str("the flags it names"),
             Initialize(name) => write!(f, "`initialize.{name}`"),
             File(flag) => write!(f, "file of `{flag}`"),
             Environment => f.write_str("environment"),

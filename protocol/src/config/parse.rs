@@ -2,14 +2,15 @@
 
 use serde_json::value::RawValue;
 
-use super::fields::{Field, Kind};
+use super::fields::{FIELDS, Field, Kind};
 use super::value::{self, Path, shown};
 use super::{
     ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, MIN_AUTH_TOKEN_BYTES,
-    Parsed, PermissionMode, Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools, env,
-    hooks, raw, servers,
+    Parsed, PermissionMode, Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools,
+    Uncarried, env, options, raw, servers,
 };
 use crate::json;
+use crate::nearest::nearest;
 
 impl QueryConfig {
     /// Reads the body of `POST /config`. `previous` is the configuration that
@@ -36,13 +37,26 @@ impl QueryConfig {
 
         let mut reader =
             Reader { previous, config: Self::default(), auth_token: None, kept_credential: false };
-        let mut ignored = Vec::new();
+        let (mut ignored, mut hints, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         let mut unknown = 0;
         for (name, value) in fields {
             let Some(field) = Field::by_name(&name) else {
+                let uncarried = Uncarried::by_name(&name);
+                if let Some(option) = uncarried {
+                    option.check(value)?;
+                    if value.get() == "null" {
+                        continue;
+                    }
+                }
                 unknown += 1;
-                if unknown <= MAX_IGNORED {
-                    ignored.push(shown(&name));
+                if unknown > MAX_IGNORED {
+                    continue;
+                }
+                ignored.push(shown(&name));
+                if let Some(option) = uncarried {
+                    reasons.push((shown(&name), option.reason));
+                } else if let Some(known) = nearest(&name, FIELDS.iter().map(|field| field.name)) {
+                    hints.push((shown(&name), known));
                 }
                 continue;
             };
@@ -54,7 +68,8 @@ impl QueryConfig {
             ignored.push(format!("and {} more", unknown - MAX_IGNORED));
         }
         reader.check()?;
-        Ok(Parsed { config: reader.config, ignored, auth_token: reader.auth_token })
+        let Reader { config, auth_token, .. } = reader;
+        Ok(Parsed { config, ignored, hints, reasons, auth_token })
     }
 }
 
@@ -133,13 +148,9 @@ impl Reader<'_> {
                 let provider = Provider::from_name(&value::string(raw, path)?);
                 config.provider = provider.ok_or_else(|| path.expected(Provider::EXPECTED))?;
             }
-            "hooks" => {
-                hooks::check(raw, path)?;
-                config.other.insert(field.name, passed_on(field.kind, raw, path)?);
-            }
             "authToken" => self.auth_token = auth_token(raw, path)?,
             other => {
-                config.other.insert(other, passed_on(field.kind, raw, path)?);
+                config.other.insert(other, passed_on(field, raw, path)?);
             }
         }
         Ok(())
@@ -152,6 +163,18 @@ impl Reader<'_> {
             && config.model.as_deref() == Some(fallback)
         {
             return Err(Path::Field("fallbackModel").refused("must be another model than model"));
+        }
+
+        let goes_on = config.resume.is_some() || config.continue_latest == Some(true);
+        if config.other.contains_key("sessionId") && goes_on && config.fork_session != Some(true) {
+            return Err(Path::Field("sessionId")
+                .refused("a conversation that goes on keeps its id, unless forkSession is set"));
+        }
+        if config.other.contains_key("sandbox")
+            && config.other.get("settings").is_some_and(|settings| settings.get().starts_with('"'))
+        {
+            return Err(Path::Field("sandbox")
+                .refused("settings names a file: put the sandbox into that file"));
         }
 
         let env = config.env.as_deref().unwrap_or_default();
@@ -177,9 +200,9 @@ impl Reader<'_> {
 }
 
 /// Checks a value that is passed on unchanged.
-fn passed_on(kind: Kind, raw: &RawValue, path: &Path<'_>) -> Result<Json, ConfigError> {
+fn passed_on(field: &Field, raw: &RawValue, path: &Path<'_>) -> Result<Json, ConfigError> {
     readable(raw, path)?;
-    match kind {
+    match field.kind {
         Kind::Text => drop(value::argument(raw, path)?),
         Kind::Boolean => drop(value::boolean(raw, path)?),
         Kind::Whole(least) => drop(value::whole(raw, least, path)?),
@@ -191,7 +214,8 @@ fn passed_on(kind: Kind, raw: &RawValue, path: &Path<'_>) -> Result<Json, Config
         }
         Kind::List => drop(value::joined(raw, path)?),
         Kind::Items => drop(value::arguments(raw, path)?),
-        Kind::Object | Kind::Own(_) => drop(value::object(raw, path)?),
+        Kind::Object => drop(value::object(raw, path)?),
+        Kind::Own(_) => options::check(field.name, raw, path)?,
     }
     let text = raw::compact(raw.get());
     value::fits(text.len(), path)?;
@@ -215,23 +239,28 @@ fn credential(
 }
 
 fn system_prompt(raw: &RawValue, path: &Path<'_>) -> Result<SystemPrompt, ConfigError> {
-    if json::is_string(raw) {
-        return Ok(SystemPrompt::Text(value::string(raw, path)?));
-    }
-    if json::is_array(raw) {
-        let blocks = value::array(raw, "an array", path)?.into_iter().enumerate();
-        let blocks = blocks.map(|(index, block)| value::string(block, &Path::Index(path, index)));
-        return Ok(SystemPrompt::Blocks(blocks.collect::<Result<_, _>>()?));
-    }
     if !json::is_object(raw) {
-        return Err(path.expected("a string, an array of strings or a preset"));
+        return prompt(raw, path);
     }
-    preset(raw, path)?;
-    let (mut append, mut exclude_dynamic_sections) = (None, None);
-    for (name, raw) in value::object(raw, path)? {
-        let path = Path::Name(path, &name);
-        match &*name {
+    let entries = value::object(raw, path)?;
+    let find = |wanted: &str| entries.iter().find(|(name, _)| name == wanted);
+    let kind = find("type").and_then(|(_, kind)| json::string(kind));
+    let is_custom = kind.as_deref() == Some("custom");
+    let own = if is_custom {
+        let path = Path::Name(path, "prompt");
+        let (_, raw) = find("prompt").ok_or_else(|| path.expected(PROMPT))?;
+        Some(Box::new(prompt(raw, &path)?))
+    } else {
+        preset(raw, path)?;
+        None
+    };
+    let (mut append, mut exclude_dynamic_sections, mut snapshot) = (None, None, None);
+    for (name, raw) in &entries {
+        let path = Path::Name(path, name);
+        match &**name {
             _ if raw.get() == "null" => {}
+            "snapshot" => snapshot = Some(value::boolean(raw, &path)?),
+            _ if is_custom => {}
             "append" => append = Some(value::string(raw, &path)?),
             "excludeDynamicSections" => {
                 exclude_dynamic_sections = Some(value::boolean(raw, &path)?);
@@ -239,7 +268,25 @@ fn system_prompt(raw: &RawValue, path: &Path<'_>) -> Result<SystemPrompt, Config
             _ => {}
         }
     }
-    Ok(SystemPrompt::Preset { append, exclude_dynamic_sections })
+    Ok(match own {
+        Some(prompt) => SystemPrompt::Custom { prompt, snapshot },
+        None => SystemPrompt::Preset { append, exclude_dynamic_sections, snapshot },
+    })
+}
+
+const PROMPT: &str = "a string or an array of strings";
+
+/// Reads a prompt in its short form.
+fn prompt(raw: &RawValue, path: &Path<'_>) -> Result<SystemPrompt, ConfigError> {
+    if json::is_string(raw) {
+        return Ok(SystemPrompt::Text(value::string(raw, path)?));
+    }
+    if !json::is_array(raw) {
+        return Err(path.expected("a string, an array of strings or a preset"));
+    }
+    let blocks = value::array(raw, PROMPT, path)?.into_iter().enumerate();
+    let blocks = blocks.map(|(index, block)| value::string(block, &Path::Index(path, index)));
+    Ok(SystemPrompt::Blocks(blocks.collect::<Result<_, _>>()?))
 }
 
 /// Checks for the only preset.

@@ -5,6 +5,7 @@
 use serde_json::value::RawValue;
 
 use super::env::no_previous;
+use super::mask::{self, mask_args, mask_value};
 use super::raw;
 use super::value::{self, Path};
 use super::{ConfigError, MASK, Secret};
@@ -13,6 +14,9 @@ use crate::json::{self, Entries};
 
 const KEPT: &str =
     "\"***\" keeps a value only while the server's url, command and args stay as they were";
+
+/// Fields of a server without a secret, or with a masking of their own.
+const PLAIN: [&str; 5] = ["type", "command", "headersHelper", "timeout", "alwaysLoad"];
 
 /// Reads the map `mcpServers`, with the masked values taken from `previous`.
 pub(super) fn read(
@@ -151,10 +155,29 @@ fn restore(
                 quoted(&command)
             }
             "args" => {
-                same_place &= previous.is_some_and(|args| args.get() == raw::compact(value.get()));
-                raw::compact(value.get())
+                let args = match previous {
+                    _ if !value.get().contains(MASK) => raw::compact(value.get()),
+                    None => return Err(no_previous(&path)),
+                    Some(before) if masked(name, before) == masked(name, value) => {
+                        kept = true;
+                        before.get().to_owned()
+                    }
+                    Some(_) => return Err(path.refused(KEPT)),
+                };
+                same_place &= previous.is_some_and(|before| before.get() == args);
+                args
             }
-            _ => raw::compact(value.get()),
+            plain if PLAIN.contains(&plain) => raw::compact(value.get()),
+            _ => match previous {
+                Some(before)
+                    if value.get().contains(MASK)
+                        && masked(name, before) == masked(name, value) =>
+                {
+                    kept = true;
+                    before.get().to_owned()
+                }
+                _ => raw::compact(value.get()),
+            },
         };
         out.entry(name, &text);
     }
@@ -242,7 +265,16 @@ fn collect_from_servers(servers: &Entries<'_>, secrets: &mut Vec<Secret>) {
                     credentials::user_info(&url).into_iter().for_each(&mut add);
                     credentials::query_values(&url).for_each(&mut add);
                 }
-                _ => {}
+                name if PLAIN.contains(&name) => {}
+                name => {
+                    let mut found = Vec::new();
+                    if let Ok(shown) = serde_json::from_str(&masked(name, value))
+                        && let Ok(value) = serde_json::from_str(value.get())
+                    {
+                        mask::collect(&value, &shown, &mut found);
+                    }
+                    found.iter().for_each(|text| add(text));
+                }
             }
         }
     }
@@ -295,12 +327,30 @@ fn redact_servers(servers: &Entries<'_>) -> String {
                     let url = crate::json::string(value).unwrap_or_default();
                     object.entry(&field, &quoted(&mask_url(&url)));
                 }
-                _ => object.entry(&field, value.get()),
+                plain if PLAIN.contains(&plain) => object.entry(&field, value.get()),
+                _ => object.entry(&field, &masked(&field, value)),
             }
         }
         out.entry(name, &object.end());
     }
     out.end()
+}
+
+/// Returns a field as it may be shown; in its own spelling where nothing is
+/// masked.
+fn masked(name: &str, raw: &RawValue) -> String {
+    let shown = if name == "args" {
+        serde_json::from_str::<Vec<String>>(raw.get()).ok().and_then(|args| {
+            let shown = mask_args(&args);
+            (shown != args).then(|| serde_json::Value::from(shown))
+        })
+    } else {
+        serde_json::from_str::<serde_json::Value>(raw.get()).ok().and_then(|value| {
+            let shown = mask_value(name, &value);
+            (shown != value).then_some(shown)
+        })
+    };
+    shown.map_or_else(|| raw::compact(raw.get()), |shown| shown.to_string())
 }
 
 /// Returns `url` without anything that may be a password: the user information,

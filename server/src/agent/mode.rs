@@ -38,7 +38,36 @@ pub const GUARDED_FILES: [&str; 6] =
 
 /// Fields that the relay passes on without looking into them and that change
 /// no right. A new one is refused below `unrestricted` until it stands here.
-const PASSED_ON: [&str; 3] = ["betas", "includeHookEvents", "promptSuggestions"];
+const PASSED_ON: [&str; 13] = [
+    "betas",
+    "enableFileCheckpointing",
+    "includeHookEvents",
+    "perTaskStopAffordance",
+    "permissionPrompts",
+    "persistSession",
+    "planModeInstructions",
+    "promptSuggestions",
+    "strictMcpConfig",
+    "taskBudget",
+    "thinking",
+    "title",
+    "verbatimPrompts",
+];
+
+/// The same where a client is asked. They choose among what the client could
+/// allow itself: tools, skills, sub-agents, conversations of the workspace.
+const PASSED_ON_IN_ASK: [&str; 10] = [
+    "agent",
+    "agentProgressSummaries",
+    "forwardSubagentText",
+    "resumeDropsTurn",
+    "resumeSessionAt",
+    "sessionId",
+    "skills",
+    "supportedDialogKinds",
+    "toolAliases",
+    "toolConfig",
+];
 
 /// Fields of a configuration by which the client itself takes part. What a
 /// client may answer where it is asked, it may answer there as well.
@@ -137,7 +166,9 @@ impl Mode {
                 if self != Self::Ask {
                     return refuse(field.name, "the client takes no part in what the agent does");
                 }
-            } else if !PASSED_ON.contains(&field.name) {
+            } else if !PASSED_ON.contains(&field.name)
+                && !(self == Self::Ask && PASSED_ON_IN_ASK.contains(&field.name))
+            {
                 return refuse(field.name, "it has no place under this ceiling");
             }
         }

@@ -12,7 +12,7 @@ use claude_relay_protocol::credentials;
 
 use super::claude::launch::{LaunchError, LaunchSettings};
 use super::claude::text::Messages;
-use super::claude::version::Version;
+use super::claude::version::{Capability, Version};
 use super::command::{self, ArgumentError};
 use super::workspace::WorkspaceError;
 use super::{DEMO_AGENT, Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
@@ -166,7 +166,8 @@ pub struct Started {
 #[must_use]
 pub fn needs_version(settings: &Settings, config: &QueryConfig) -> bool {
     let runs_cli = provider(settings, config) == Provider::Claude && !settings.demo;
-    runs_cli && (!settings.workspace_is_trusted() || claude::is_narrow(settings.mode))
+    let options = Capability::needed(config).next().is_some();
+    runs_cli && (options || !settings.workspace_is_trusted() || claude::is_narrow(settings.mode))
 }
 
 /// Starts the agent. `run` is a number that no other start has used, `version`
@@ -276,6 +277,11 @@ fn start_claude(
         launch_settings.session_id = Some(id.to_owned());
     }
     let launch = claude::launch::launch(config, &launch_settings, resume)?;
+    // The built-in agent ignores flags that it does not know.
+    if !settings.demo {
+        claude::launch::check_version(config, version)?;
+    }
+    let verbatim = config.other.get("verbatimPrompts").is_some_and(|value| value.get() == "true");
     let mut args = launch.args;
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));
@@ -304,7 +310,7 @@ fn start_claude(
     };
     Ok(Started {
         process: Process::spawn(wrap_in_sandbox(runtime, spec, &state::CLAUDE, &[])?)?,
-        dialect: Dialect::Claude(Messages::new(settings.mode, version)),
+        dialect: Dialect::Claude(Messages::new(settings.mode, version, verbatim)),
         first: claude::initialize(&launch.initialize),
         resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
     })

@@ -291,6 +291,11 @@ impl Routes {
         if !configured.ignored.is_empty() {
             answer.insert("ignored".into(), configured.ignored.into());
         }
+        for (name, about) in [("hints", configured.hints), ("reasons", configured.reasons)] {
+            if !about.is_empty() {
+                answer.insert(name.into(), about.into_iter().collect());
+            }
+        }
         Ok(json_answer(StatusCode::OK, &answer.into()))
     }
 

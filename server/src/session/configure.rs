@@ -72,6 +72,10 @@ pub struct Configured {
     pub applies: Applies,
     /// Fields without effect.
     pub ignored: Vec<String>,
+    /// The known names that unknown fields were probably meant to be.
+    pub hints: Vec<(String, &'static str)>,
+    /// Why options of the SDK have no effect.
+    pub reasons: Vec<(String, &'static str)>,
     /// Token that claims the server.
     pub auth_token: Option<Secret>,
 }
@@ -99,7 +103,7 @@ impl Session {
         body: &[u8],
         change: Change,
     ) -> Result<Configured, ConfigureError> {
-        let Parsed { config, mut ignored, auth_token } = match change {
+        let Parsed { config, mut ignored, hints, reasons, auth_token } = match change {
             Change::Replace => QueryConfig::parse(body, &self.config)?,
             Change::Merge => QueryConfig::patch(body, &self.config)?,
         };
@@ -120,7 +124,7 @@ impl Session {
             Some(running) if !running.config.is_equivalent(&self.config) => Applies::NextStart,
             _ => Applies::Now,
         };
-        Ok(Configured { shown: self.config_shown(), applies, ignored, auth_token })
+        Ok(Configured { shown: self.config_shown(), applies, ignored, hints, reasons, auth_token })
     }
 
     /// Whether `config` names another conversation than the one that goes on.

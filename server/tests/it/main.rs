@@ -41,6 +41,7 @@ mod real_codex_tools;
 mod replay;
 mod sandbox;
 mod sandbox_cli;
+mod sdk_options;
 mod slot;
 mod turns;
 mod verbatim;

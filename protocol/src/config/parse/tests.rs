@@ -52,8 +52,14 @@ fn json_that_is_no_object_is_another_error() {
 #[test]
 fn every_known_field_is_checked() {
     // The parser would silently take a field that is listed but not read.
-    for Field { name, .. } in FIELDS {
-        let wrong = if *name == "systemPrompt" { "7" } else { "{\"type\":5}" };
+    for field in FIELDS {
+        let name = field.name;
+        let is_object = field.kind == Kind::Object;
+        let wrong = match name {
+            "systemPrompt" | "settings" => "7",
+            _ if is_object => "7",
+            _ => "{\"type\":5}",
+        };
         let text = error(&format!("{{\"{name}\":{wrong}}}"));
         let known = text.starts_with(name);
         assert!(known, "{name}: {text}");

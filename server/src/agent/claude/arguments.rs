@@ -7,11 +7,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use claude_relay_protocol::config::fields::Target;
+use claude_relay_protocol::config::fields::{Field, Target};
 use claude_relay_protocol::config::{PassedOn, QueryConfig, SettingSource, Tools};
 
 use super::launch::LaunchSettings;
-use super::restrictions;
+use super::{options, restrictions};
 use crate::agent::mode::{AGENTIC_TOOLS, GUARDED_FILES, Mode};
 
 const BASE: [&str; 5] =
@@ -30,11 +30,21 @@ pub(super) fn arguments(
 ) -> Vec<OsString> {
     let mode = settings.mode;
     let mut args = Args(BASE.into_iter().map(OsString::from).collect());
+    // One arm for each field that is passed on, at the place of the SDK; what
+    // has none follows at the end.
+    let mut rest: Vec<(&Field, PassedOn)> = config.passed_on().collect();
+    let mut take = |name: &str| {
+        let at = rest.iter().position(|(field, _)| field.name == name)?;
+        Some(rest.remove(at))
+    };
 
-    match config.max_thinking_tokens {
-        None => {}
-        Some(0) => args.value("--thinking", "disabled"),
-        Some(tokens) => args.value("--max-thinking-tokens", &tokens.to_string()),
+    match options::thinking(config) {
+        Some(thinking) => thinking.into_iter().for_each(|(flag, value)| args.value(flag, &value)),
+        None => match config.max_thinking_tokens {
+            None => {}
+            Some(0) => args.value("--thinking", "disabled"),
+            Some(tokens) => args.value("--max-thinking-tokens", &tokens.to_string()),
+        },
     }
     args.text("--effort", config.effort.as_deref());
     if let Some(turns) = config.max_turns {
@@ -43,11 +53,21 @@ pub(super) fn arguments(
     if let Some(dollars) = config.max_budget_usd {
         args.value("--max-budget-usd", &dollars.to_string());
     }
+    args.text("--task-budget", options::task_budget(config).as_deref());
     args.text("--model", config.model.as_deref());
+    args.taken(take("agent"));
+    args.taken(take("betas"));
     args.text("--json-schema", config.output_schema.as_ref().map(|schema| schema.get()));
-    if matches!(mode, Mode::Ask | Mode::Unrestricted) && settings.prompt_tool {
+    args.taken(take("debugFile"));
+    let prompt_tool = take("permissionPromptToolName");
+    if prompt_tool.is_none()
+        && matches!(mode, Mode::Ask | Mode::Unrestricted)
+        && settings.prompt_tool
+    {
         args.value("--permission-prompt-tool", "stdio");
     }
+    args.taken(prompt_tool);
+    args.taken(take("permissionPrompts"));
     match resume {
         Some(id) => args.value("--resume", id),
         None => {
@@ -55,7 +75,6 @@ pub(super) fn arguments(
                 args.flag("--continue");
             }
             args.text("--resume", config.resume.as_deref());
-            args.text("--session-id", settings.session_id.as_deref());
         }
     }
     args.list("--allowedTools", &allowed_tools(config, mode));
@@ -68,6 +87,7 @@ pub(super) fn arguments(
     let sources = restrictions::setting_sources(config, settings);
     let sources: Vec<_> = sources.into_iter().map(SettingSource::as_str).collect();
     args.value("--setting-sources", &sources.join(","));
+    args.taken(take("strictMcpConfig"));
     if !restrictions::mode_is_implied(config, mode) {
         args.value("--permission-mode", restrictions::permission_mode(config, mode).as_str());
     }
@@ -75,17 +95,48 @@ pub(super) fn arguments(
         args.flag("--allow-dangerously-skip-permissions");
     }
     args.text("--fallback-model", config.fallback_model.as_deref());
+    args.taken(take("includeHookEvents"));
     if config.include_partial_messages == Some(true) {
         args.flag("--include-partial-messages");
     }
+    args.taken(take("projectConfigRoot"));
     for directory in config.additional_directories.iter().flatten() {
         args.value("--add-dir", directory);
     }
-    if config.fork_session == Some(true) && resume.is_none() {
-        args.flag("--fork-session");
+    args.plugins(config);
+    // They say how a conversation begins: one that goes on has begun.
+    let [at, drops, id] = ["resumeSessionAt", "resumeDropsTurn", "sessionId"].map(&mut take);
+    if resume.is_none() {
+        if config.fork_session == Some(true) {
+            args.flag("--fork-session");
+        }
+        args.taken(at);
+        args.taken(drops);
+        match settings.session_id.as_deref() {
+            Some(id) => args.value("--session-id", id),
+            None => args.taken(id),
+        }
     }
-    for (field, value) in config.passed_on() {
-        if let Target::Flag(flag) = field.target {
+    if options::is_off(config, "persistSession") {
+        args.flag("--no-session-persistence");
+    }
+    if let Some(managed) = options::json(config, "managedSettings") {
+        args.pair("--managed-settings", managed);
+    }
+    for (flag, value) in options::extra_args(config) {
+        match value {
+            Some(value) => args.pair(&format!("--{flag}"), &value),
+            None => args.flag(&format!("--{flag}")),
+        }
+    }
+    // Below, they are part of what the relay itself sets.
+    if mode == Mode::Unrestricted
+        && let Some(settings) = options::settings(config)
+    {
+        args.pair("--settings", &settings);
+    }
+    for (field, value) in rest {
+        if let (Target::Flag(flag), false) = (field.target, options::is_placed(field.name)) {
             args.passed_on(flag, value);
         }
     }
@@ -94,11 +145,16 @@ pub(super) fn arguments(
 
 fn allowed_tools(config: &QueryConfig, mode: Mode) -> Vec<String> {
     if mode != Mode::Agentic {
-        return config.allowed_tools.clone().unwrap_or_default();
+        let mut tools = config.allowed_tools.clone().unwrap_or_default();
+        let skills = options::skill_rules(config);
+        let new: Vec<_> = skills.into_iter().filter(|rule| !tools.contains(rule)).collect();
+        tools.extend(new);
+        return tools;
     }
     // A name alone would allow the whole disk. The pattern is relative to the
     // working directory, which is in the workspace.
     let inside = |tool: &str| format!("{tool}(**)");
+    // There are no skills in this mode.
     match &config.allowed_tools {
         Some(chosen) => chosen.iter().map(|tool| inside(tool)).collect(),
         None => AGENTIC_TOOLS.into_iter().map(inside).collect(),
@@ -137,6 +193,38 @@ impl Args {
 
     fn value(&mut self, name: &str, value: &str) {
         self.0.push(format!("{name}={value}").into());
+    }
+
+    /// Adds a flag and its value as two arguments, as the SDK does with long
+    /// ones. A value that begins like a flag becomes part of the first.
+    fn pair(&mut self, name: &str, value: &str) {
+        if value.starts_with('-') {
+            return self.value(name, value);
+        }
+        self.flag(name);
+        self.0.push(value.into());
+    }
+
+    /// Adds a field that the relay passes on, if it is there.
+    fn taken(&mut self, taken: Option<(&Field, PassedOn)>) {
+        if let Some((field, value)) = taken
+            && let Target::Flag(flag) = field.target
+        {
+            self.passed_on(flag, value);
+        }
+    }
+
+    fn plugins(&mut self, config: &QueryConfig) {
+        let plugins = options::plugins(config);
+        if plugins.is_empty() {
+            return;
+        }
+        if options::plugins_in_first_request(config) {
+            return self.flag("--await-initialize");
+        }
+        for plugin in plugins {
+            self.value(plugin.flag(), &plugin.path);
+        }
     }
 
     /// Adds a value that the relay passes on.

@@ -7,6 +7,8 @@ use claude_relay_protocol::config::{QueryConfig, SystemPrompt};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::options;
+
 /// Fields of the SDK in the SDK's order. Absent ones are left out instead of
 /// `null`, which the agent takes for an empty prompt.
 #[derive(Serialize)]
@@ -42,10 +44,18 @@ pub(super) fn request(config: &QueryConfig, resumes: bool) -> Result<String, ser
     let mut passed_on = BTreeMap::new();
     for (name, value) in &config.other {
         if let Some(Target::Initialize(key)) = Field::by_name(name).map(|field| field.target) {
-            passed_on.insert(key, raw(value.get())?);
+            // The SDK names skills one by one or not at all.
+            if key != "skills" || value.get().starts_with('[') {
+                passed_on.insert(key, raw(value.get())?);
+            }
         }
     }
     let agents = config.complete_agents();
+    if options::plugins_in_first_request(config)
+        && let Some(plugins) = options::json(config, "plugins")
+    {
+        passed_on.insert("plugins", raw(plugins)?);
+    }
     let mut request = Initialize {
         subtype: "initialize",
         json_schema: config.output_schema.as_ref().map(|schema| raw(schema.get())).transpose()?,
@@ -56,7 +66,14 @@ pub(super) fn request(config: &QueryConfig, resumes: bool) -> Result<String, ser
         agents: agents.as_deref().map(raw).transpose()?,
         passed_on,
     };
-    match &config.system_prompt {
+    let prompt = match &config.system_prompt {
+        Some(SystemPrompt::Custom { prompt, snapshot }) => {
+            request.system_prompt_snapshot = snapshot.or(request.system_prompt_snapshot);
+            Some(&**prompt)
+        }
+        prompt => prompt.as_ref(),
+    };
+    match prompt {
         // An absent prompt means an empty one. Without the field, the agent
         // would use its own.
         None => request.system_prompt = Some(vec![""]),
@@ -64,7 +81,9 @@ pub(super) fn request(config: &QueryConfig, resumes: bool) -> Result<String, ser
         Some(SystemPrompt::Blocks(blocks)) => {
             request.system_prompt = Some(blocks.iter().map(String::as_str).collect());
         }
-        Some(SystemPrompt::Preset { append, exclude_dynamic_sections }) => {
+        Some(SystemPrompt::Custom { .. }) => {}
+        Some(SystemPrompt::Preset { append, exclude_dynamic_sections, snapshot }) => {
+            request.system_prompt_snapshot = snapshot.or(request.system_prompt_snapshot);
             request.append_system_prompt = append.as_deref();
             request.exclude_dynamic_sections = *exclude_dynamic_sections;
         }

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use claude_relay_protocol::config::QueryConfig;
 use tempfile::NamedTempFile;
 
-use super::version::Version;
-use super::{arguments, initialize, restrictions};
+use super::version::{Capability, Version};
+use super::{arguments, initialize, options, restrictions};
 use crate::agent::command::{self, ArgumentError};
 use crate::agent::env::environment;
 use crate::agent::mode::{Exceeds, Mode};
@@ -111,6 +111,18 @@ pub enum LaunchError {
         /// The system's error.
         source: io::Error,
     },
+    /// The CLI does not know an option yet.
+    #[error(
+        "{option}: the agent's CLI ({found}) does not know it: it came with {since}; update the CLI, or leave the option out"
+    )]
+    TooOld {
+        /// The field.
+        option: &'static str,
+        /// The version of the CLI.
+        found: String,
+        /// The version that it takes.
+        since: Version,
+    },
     /// An argument or variable cannot be passed to a program.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
@@ -151,6 +163,7 @@ pub fn launch(
     ));
     args.extend(restrictions::arguments(config, settings, &cwd));
     let mut env = environment(config, &settings.environment, unasked);
+    env.extend(options::variables(config));
     for (name, value) in restrictions::variables(config, settings) {
         env.retain(|(known, _)| known != name);
         env.push((name.into(), value.into()));
@@ -161,6 +174,22 @@ pub fn launch(
         || config.continue_latest == Some(true);
     let initialize = initialize::request(config, resumes)?;
     Ok(Launch { program, args, env, cwd, mcp_config, initialize })
+}
+
+/// Checks that a CLI of `version` knows what `config` asks for.
+///
+/// # Errors
+///
+/// Returns an error that names the first option that it does not know.
+pub fn check_version(config: &QueryConfig, version: Option<Version>) -> Result<(), LaunchError> {
+    match Capability::needed(config).find(|(_, capability)| !capability.is_in(version)) {
+        None => Ok(()),
+        Some((option, capability)) => Err(LaunchError::TooOld {
+            option,
+            found: version.map_or("of unknown version".to_owned(), |version| version.to_string()),
+            since: capability.since(),
+        }),
+    }
 }
 
 fn in_sandbox(settings: &LaunchSettings) -> bool {

@@ -9,6 +9,7 @@ pub mod version;
 mod arguments;
 mod initialize;
 mod lines;
+mod options;
 mod restrictions;
 
 pub(in crate::agent) use restrictions::is_narrow;

@@ -18,12 +18,8 @@ use claude_relay_protocol::config::{PermissionMode, QueryConfig, SettingSource};
 use serde_json::{Value, json};
 
 use super::launch::LaunchSettings;
-use super::version::Version;
+use super::version::Capability;
 use crate::agent::mode::Mode;
-
-/// The oldest CLI that was seen to know `--restricted`, and to run no program
-/// of a repository by itself.
-const HARDENED: Version = Version::new(2, 1, 329);
 
 /// A directory that cannot exist, for the memory.
 const NO_DIRECTORY: &str = "/dev/null/none";
@@ -75,7 +71,8 @@ pub(super) fn arguments(
         let mode = permission_mode(config, settings.mode);
         args.push(format!("--permission-mode={}", mode.as_str()).into());
     }
-    if !settings.trusted || is_narrow(settings.mode) {
+    let said = config.other.get("strictMcpConfig").is_some_and(|said| said.get() == "true");
+    if !said && (!settings.trusted || is_narrow(settings.mode)) {
         // Without it the user's and the project's own MCP servers come along.
         args.push("--strict-mcp-config".into());
     }
@@ -89,7 +86,7 @@ pub(super) fn arguments(
     }
     if is_narrow(settings.mode) {
         args.push("--disable-slash-commands".into());
-        if settings.version >= Some(HARDENED) {
+        if Capability::Hardened.is_in(settings.version) {
             args.push("--restricted".into());
         }
     }
@@ -110,7 +107,7 @@ pub(super) fn variables(config: &QueryConfig, settings: &LaunchSettings) -> Vec<
     if reads_instructions(config, settings) {
         variables.push(("CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD", "1"));
     }
-    if !settings.trusted && settings.version < Some(HARDENED) {
+    if !settings.trusted && !Capability::Hardened.is_in(settings.version) {
         variables.push(("CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS", "1"));
     }
     if is_narrow(settings.mode) {

@@ -11,7 +11,7 @@ use claude_relay_protocol::json::{elements, fields, string};
 use serde_json::value::RawValue;
 
 use super::restrictions::is_narrow;
-use super::version::Version;
+use super::version::{Capability, Version};
 use crate::agent::mode::Mode;
 
 /// The field that makes a message text. It stands last: of two equal names the
@@ -30,12 +30,13 @@ pub enum Messages {
 }
 
 impl Messages {
-    /// How a CLI of `version` gets them in `mode`.
+    /// How a CLI of `version` gets them in `mode`. `verbatim` makes text of
+    /// them in the other modes too.
     #[must_use]
-    pub fn new(mode: Mode, version: Option<Version>) -> Self {
-        if !is_narrow(mode) {
+    pub fn new(mode: Mode, version: Option<Version>, verbatim: bool) -> Self {
+        if !is_narrow(mode) && !verbatim {
             Self::AsTheyCame
-        } else if version >= Some(Version::OLDEST) {
+        } else if Capability::Tried.is_in(version) {
             Self::Text
         } else {
             Self::PlainText(version)
@@ -126,8 +127,9 @@ mod tests {
             (Mode::Ask, None, Messages::AsTheyCame),
             (Mode::Unrestricted, known, Messages::AsTheyCame),
         ] {
-            assert_eq!(Messages::new(mode, version), messages, "{mode}");
+            assert_eq!(Messages::new(mode, version, false), messages, "{mode}");
         }
+        assert_eq!(Messages::new(Mode::Ask, known, true), Messages::Text);
     }
 
     #[test]

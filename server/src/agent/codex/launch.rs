@@ -146,8 +146,12 @@ fn thread(
     set("cwd", Some(json!(location.cwd.to_string_lossy())));
     set("model", config.model.as_ref().map(|model| json!(model)));
     let mut developer = Vec::new();
-    match &config.system_prompt {
-        None => {}
+    let prompt = match &config.system_prompt {
+        Some(SystemPrompt::Custom { prompt, .. }) => Some(&**prompt),
+        prompt => prompt.as_ref(),
+    };
+    match prompt {
+        None | Some(SystemPrompt::Custom { .. }) => {}
         Some(SystemPrompt::Text(text)) => set("baseInstructions", Some(json!(text))),
         Some(SystemPrompt::Blocks(blocks)) => {
             set("baseInstructions", Some(json!(blocks.join("\n\n"))));

@@ -1,0 +1,198 @@
+//! Values that look like credentials, in the arguments of MCP servers and in
+//! fields that are not known here. What looks like one is masked in the echo.
+
+use serde_json::Value;
+
+use super::MASK;
+use super::servers::mask_url;
+
+/// Endings of names that hold a credential, in lower case and without
+/// separators.
+const NAMES: [&str; 14] = [
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "authorization",
+    "auth",
+    "credential",
+    "credentials",
+    "cookie",
+];
+
+/// Beginnings of values that are credentials.
+const VALUES: [&str; 16] = [
+    "sk-",
+    "sk_",
+    "pk_",
+    "rk_",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "e2b_",
+    "npm_",
+    "hf_",
+    "AIza",
+];
+
+/// Shortest value with such a beginning.
+const MIN_VALUE_BYTES: usize = 12;
+
+/// Returns whether a value of this name is a credential: `--api-key`,
+/// `GITHUB_TOKEN`, `Authorization`.
+fn is_credential_name(name: &str) -> bool {
+    let letters = name.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' '));
+    let name: String = letters.flat_map(char::to_lowercase).collect();
+    name == "key" || NAMES.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Returns `text` with what looks like a credential in it masked. `name` is
+/// the name that it is the value of.
+fn mask_text(name: Option<&str>, text: &str) -> String {
+    if name.is_some_and(is_credential_name) && !text.is_empty() {
+        return MASK.to_owned();
+    }
+    let named = text.find(['=', ':']).filter(|at| !text[*at..].starts_with("://"));
+    if let Some(at) = named {
+        let (before, after) = (&text[..at], &text[at + 1..]);
+        if is_credential_name(before.trim_start_matches('-').trim()) && !after.trim().is_empty() {
+            let space = if after.starts_with(' ') { " " } else { "" };
+            return format!("{}{space}{MASK}", &text[..=at]);
+        }
+        if text[at..].starts_with('=') && (after.contains("://") || is_credential(after)) {
+            return format!("{}{}", &text[..=at], mask_text(None, after));
+        }
+    }
+    // ASCII letters have one byte in either case.
+    if let Some(at) = text.to_ascii_lowercase().find("bearer ") {
+        return format!("{}{MASK}", &text[..at + "bearer ".len()]);
+    }
+    if is_credential(text) {
+        return MASK.to_owned();
+    }
+    match text.split_once("://") {
+        Some((scheme, _))
+            if !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric()) =>
+        {
+            mask_url(text)
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn is_credential(text: &str) -> bool {
+    text.len() >= MIN_VALUE_BYTES && VALUES.iter().any(|beginning| text.starts_with(beginning))
+}
+
+/// Returns the arguments of a program with the credentials in them masked.
+pub(super) fn mask_args(args: &[String]) -> Vec<String> {
+    let mut flag = None;
+    args.iter()
+        .map(|arg| {
+            let name = flag.take().filter(|_| !arg.starts_with("--"));
+            let masked = mask_text(name, arg);
+            flag = arg.strip_prefix('-').filter(|rest| !rest.contains('='));
+            masked
+        })
+        .collect()
+}
+
+/// Returns a field that is not known here with the credentials in it masked.
+pub(super) fn mask_value(name: &str, value: &Value) -> Value {
+    match value {
+        Value::String(text) => mask_text(Some(name), text).into(),
+        Value::Array(list) => list.iter().map(|value| mask_value(name, value)).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| (name.clone(), mask_value(name, value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+/// Adds what is masked in `shown` and not in `value`: the texts, without what
+/// both begin with.
+pub(super) fn collect(value: &Value, shown: &Value, secrets: &mut Vec<String>) {
+    match (value, shown) {
+        (Value::String(text), Value::String(shown)) if text != shown => {
+            let before = shown.find(MASK).unwrap_or_default();
+            secrets.push(text.get(before..).unwrap_or(text).to_owned());
+        }
+        (Value::Array(list), Value::Array(shown)) => {
+            list.iter().zip(shown).for_each(|(value, shown)| collect(value, shown, secrets));
+        }
+        (Value::Object(map), Value::Object(shown)) => {
+            for (name, value) in map {
+                if let Some(shown) = shown.get(name) {
+                    collect(value, shown, secrets);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_that_look_like_credentials_are_masked() {
+        let mask = |args: &[&str]| {
+            let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            let once = mask_args(&args);
+            assert_eq!(mask_args(&once), once, "masking twice");
+            once.join(" ")
+        };
+        for (args, shown) in [
+            (&["-y", "pkg", "--api-key", "abc"][..], "-y pkg --api-key ***"),
+            (&["--token=abc", "x"], "--token=*** x"),
+            (&["-token", "-abc"], "-token ***"),
+            (&["--token", "--verbose"], "--token --verbose"),
+            (&["-e", "GITHUB_TOKEN=abc"], "-e GITHUB_TOKEN=***"),
+            (&["--header", "Authorization: Bearer abc"], "--header Authorization: ***"),
+            (&["--header", "Authorization:${AUTH}"], "--header Authorization:***"),
+            (&["--header", "X-Api-Key: abc"], "--header X-Api-Key: ***"),
+            (&["--header", "X: bearer abc"], "--header X: bearer ***"),
+            (&["https://u:p@h/mcp?key=v"], "https://***@h/mcp?key=***"),
+            (&["--url=https://h/mcp?k=v"], "--url=https://h/mcp?k=***"),
+            (&["--db", "postgres://u:p@h/d"], "--db postgres://***@h/d"),
+            (&["sk-ant-0123456789"], "***"),
+            (&["--x=ghp_0123456789ab"], "--x=***"),
+            (
+                &["--keyboard", "us", "--key-file", "/k", "a:b", "C:\\x"],
+                "--keyboard us --key-file /k a:b C:\\x",
+            ),
+            (&["--password="], "--password="),
+        ] {
+            assert_eq!(mask(args), shown, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_masked_by_name_and_by_value() {
+        let value =
+            json!({"clientId": "id", "clientSecret": "s", "n": [1, "Bearer abc"], "timeout": 5});
+        let shown = mask_value("oauth", &value);
+        assert_eq!(
+            shown,
+            json!({"clientId": "id", "clientSecret": "***", "n": [1, "Bearer ***"], "timeout": 5})
+        );
+        let mut secrets = Vec::new();
+        collect(&value, &shown, &mut secrets);
+        assert_eq!(secrets, ["s", "abc"]);
+    }
+}
