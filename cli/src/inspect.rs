@@ -2,8 +2,9 @@
 //! manual page.
 
 use clap::CommandFactory as _;
-use claude_relay_client::{Applies, RawJson};
-use claude_relay_protocol::config::fields::FIELDS;
+use claude_relay_client::{Applies, Configured, RawJson};
+use claude_relay_protocol::config::fields::{FIELDS, Field};
+use claude_relay_protocol::nearest::nearest;
 use serde_json::{Map, Value};
 
 use crate::args::{Args, ConfigCommand, ServerArgs};
@@ -19,10 +20,31 @@ pub(crate) async fn config(
 ) -> Result<Exit, Exit> {
     let builder = builder(server)?;
     let config = match command {
-        ConfigCommand::Get => {
+        ConfigCommand::Get { field: None } => {
             builder.get_configuration().await.map_err(|error| explain(error, server))?
         }
-        ConfigCommand::Set { file, fields } => {
+        ConfigCommand::Get { field: Some(name) } => {
+            known(&name)?;
+            let config =
+                builder.get_configuration().await.map_err(|error| explain(error, server))?;
+            let value = config.parse::<Map<String, Value>>().unwrap_or_default().remove(&name);
+            let value = value.unwrap_or_default().to_string();
+            RawJson::new(value).map_err(|error| Exit::not_understood(error.to_string()))?
+        }
+        ConfigCommand::Unset { fields } => {
+            let mut object = Map::new();
+            for name in fields {
+                known(&name)?;
+                object.insert(name, Value::Null);
+            }
+            let json = RawJson::new(Value::from(object).to_string())
+                .map_err(|error| Exit::not_understood(error.to_string()))?;
+            let configured =
+                builder.patch_configuration(json).await.map_err(|error| explain(error, server))?;
+            tell(&configured, terminal);
+            configured.config
+        }
+        ConfigCommand::Set { replace, file, fields } => {
             let json = match file {
                 Some(path) if path.as_os_str() == "-" => std::io::read_to_string(std::io::stdin())
                     .map_err(|error| Exit::not_understood(format!("stdin: {error}")))?,
@@ -32,21 +54,36 @@ pub(crate) async fn config(
             };
             let json = RawJson::new(json)
                 .map_err(|error| Exit::not_understood(format!("it is not JSON: {error}")))?;
-            let configured =
-                builder.post_configuration(json).await.map_err(|error| explain(error, server))?;
-            if configured.applies == Applies::NextStart {
-                terminal.note("it takes effect when the next client connects");
-            }
-            if !configured.ignored.is_empty() {
-                terminal.complain(&format!(
-                    "the server does not know and ignores: {}",
-                    configured.ignored.join(", ")
-                ));
-            }
+            let configured = match replace {
+                true => builder.post_configuration(json).await,
+                false => builder.patch_configuration(json).await,
+            };
+            let configured = configured.map_err(|error| explain(error, server))?;
+            tell(&configured, terminal);
             configured.config
         }
     };
     print_json(&config, terminal)
+}
+
+/// Tells what became of a configuration.
+fn tell(configured: &Configured, terminal: &Terminal) {
+    if configured.applies == Applies::NextStart {
+        terminal.note("it takes effect when the next client connects");
+    }
+    if configured.ignored.is_empty() {
+        return;
+    }
+    let ignored: Vec<_> = configured
+        .ignored
+        .iter()
+        .map(|name| match (configured.hints.get(name), configured.reasons.get(name)) {
+            (Some(near), _) => format!("{name} (did you mean {near:?}?)"),
+            (None, Some(reason)) => format!("{name} ({reason})"),
+            (None, None) => name.clone(),
+        })
+        .collect();
+    terminal.complain(&format!("the server does not know and ignores: {}", ignored.join(", ")));
 }
 
 pub(crate) async fn health(server: &ServerArgs, terminal: &Terminal) -> Result<Exit, Exit> {
@@ -62,9 +99,7 @@ fn object(fields: &[String]) -> Result<Value, Exit> {
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
             .ok_or_else(|| Exit::usage(format!("{field:?}: expected NAME=VALUE")))?;
-        if let Some(near) = nearest_field(name) {
-            return Err(Exit::usage(format!("there is no field {name:?}: did you mean {near:?}?")));
-        }
+        known(name)?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
         if object.insert(name.to_owned(), value).is_some() {
             return Err(Exit::usage(format!("{name}: given twice")));
@@ -73,20 +108,15 @@ fn object(fields: &[String]) -> Result<Value, Exit> {
     Ok(Value::Object(object))
 }
 
-/// The known field that a mistyped name resembles. Other unknown names are for
-/// the server to judge, which may know more fields.
-fn nearest_field(name: &str) -> Option<&'static str> {
-    let mut best: Option<(f64, &'static str)> = None;
-    for field in FIELDS {
-        if field.name == name {
-            return None;
-        }
-        let likeness = strsim::jaro_winkler(&field.name.to_lowercase(), &name.to_lowercase());
-        if likeness > 0.9 && best.is_none_or(|(most, _)| likeness > most) {
-            best = Some((likeness, field.name));
-        }
+/// Checks the name of a field. A field that only a newer server knows goes by
+/// `--file`.
+fn known(name: &str) -> Result<(), Exit> {
+    if Field::by_name(name).is_some() {
+        return Ok(());
     }
-    best.map(|(_, name)| name)
+    let near = nearest(name, FIELDS.iter().map(|field| field.name));
+    let near = near.map(|near| format!(": did you mean {near:?}?")).unwrap_or_default();
+    Err(Exit::usage(format!("there is no field {name:?}{near}")))
 }
 
 fn print_json(json: &RawJson, terminal: &Terminal) -> Result<Exit, Exit> {
@@ -128,15 +158,13 @@ mod tests {
             object.to_string(),
             r#"{"model":"opus","maxTurns":3,"allowedTools":["Read"],"cwd":"a=b"}"#
         );
-        for (typed, meant) in [
-            ("modle", Some("model")),
-            ("maxturns", Some("maxTurns")),
-            ("debug", None),
-            ("model", None),
-        ] {
-            assert_eq!(nearest_field(typed), meant, "{typed}");
+        for (typed, meant) in
+            [("modle", ": did you mean \"model\"?"), ("maxturns", "\"maxTurns\"?"), ("other", "")]
+        {
+            let exit = known(typed).unwrap_err();
+            assert!(exit.message().unwrap_or_default().ends_with(meant), "{typed}");
         }
-        for wrong in [vec!["model"], vec!["=x"], vec!["a=1", "a=2"]] {
+        for wrong in [vec!["model"], vec!["=x"], vec!["model=1", "model=2"]] {
             let wrong: Vec<_> = wrong.into_iter().map(String::from).collect();
             assert!(super::object(&wrong).is_err());
         }

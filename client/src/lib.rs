@@ -56,7 +56,7 @@ pub use error::{
 pub use net::{Applies, Configured, Health};
 pub use types::{
     Agent, AgentState, AgentStatus, Block, Configuration, ConnectionState, CurrentTurn, Decision,
-    Exit, Gap, MalformedMessage, PermissionRequest, Preset, RawJson, SdkMessage, Secret,
+    Exit, Gap, HookRun, MalformedMessage, PermissionRequest, Preset, RawJson, SdkMessage, Secret,
     ServerMessage, SessionStarted, SystemPrompt, Todo, TurnFinished, TurnOrigin, Usage,
     UserMessage, View,
 };

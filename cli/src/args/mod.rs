@@ -91,7 +91,7 @@ pub(crate) enum Command {
     Ask(AskArgs),
     /// Talk back and forth
     Chat(ChatArgs),
-    /// Show or replace the server's configuration
+    /// Show or change the server's configuration
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -115,9 +115,22 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print it, without its secrets
-    Get,
-    /// Replace it as a whole
+    Get {
+        /// Print this field alone
+        #[arg(value_name = "FIELD")]
+        field: Option<String>,
+    },
+    /// Remove fields
+    Unset {
+        /// The fields
+        #[arg(value_name = "FIELD", required = true)]
+        fields: Vec<String>,
+    },
+    /// Change fields; the others stay as they are
     Set {
+        /// Replace the whole configuration instead, secrets too
+        #[arg(long)]
+        replace: bool,
         /// A file of JSON, `-` for stdin
         #[arg(long, value_name = "FILE", conflicts_with = "fields")]
         file: Option<PathBuf>,

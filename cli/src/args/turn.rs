@@ -63,8 +63,8 @@ pub(crate) struct ChatArgs {
 
 /// The options that `ask` and `chat` share.
 ///
-/// Options under "Agent" replace the server's configuration as a whole;
-/// without any of them it is left as it is.
+/// Options under "Agent" change the server's configuration; what they do not
+/// name is left as it is.
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct TurnArgs {
     /// The most time for a turn, such as 90s or 5m; 0 for no limit
@@ -81,22 +81,22 @@ pub(crate) struct TurnArgs {
     #[arg(long)]
     pub(crate) interactive_approvals: bool,
     /// The agent that answers: claude or codex
-    #[arg(long, value_name = "NAME", help_heading = "Agent (replaces the configuration)")]
+    #[arg(long, value_name = "NAME", help_heading = "Agent (kept in the configuration)")]
     pub(crate) provider: Option<String>,
     /// Go on with the conversation that is open; without it a new one begins
     #[arg(long = "continue", short = 'c', conflicts_with = "resume")]
     pub(crate) go_on: bool,
     /// Go on with this conversation
-    #[arg(long, short, value_name = "ID", help_heading = "Agent (replaces the configuration)")]
+    #[arg(long, short, value_name = "ID", help_heading = "Agent (kept in the configuration)")]
     pub(crate) resume: Option<String>,
     /// The model
-    #[arg(long, short, help_heading = "Agent (replaces the configuration)")]
+    #[arg(long, short, help_heading = "Agent (kept in the configuration)")]
     pub(crate) model: Option<String>,
     /// The system prompt
-    #[arg(long, short, value_name = "TEXT", help_heading = "Agent (replaces the configuration)")]
+    #[arg(long, short, value_name = "TEXT", help_heading = "Agent (kept in the configuration)")]
     pub(crate) system_prompt: Option<String>,
     /// Show text as it is being written, also with no other option of this group
-    #[arg(long, help_heading = "Agent (replaces the configuration)")]
+    #[arg(long, help_heading = "Agent (kept in the configuration)")]
     pub(crate) partial: bool,
 }
 

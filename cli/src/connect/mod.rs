@@ -43,7 +43,7 @@ fn with_settings(builder: ClientBuilder, args: &ServerArgs) -> Result<ClientBuil
     Ok(builder)
 }
 
-/// Connects. The configuration is posted if it says anything; only then does
+/// Connects. The configuration is laid over the server's if it says anything; only then does
 /// the key of this program's environment go with it.
 pub(crate) async fn connect(
     args: &ServerArgs,
@@ -57,6 +57,7 @@ pub(crate) async fn connect(
     }
     let configured = !configuration.is_empty();
     let mut builder = builder(args)?.environment(configured).configuration(configuration);
+    builder = builder.merge_configuration(true);
     if !interactive {
         builder = builder.on_permission(|_| async { Decision::deny(NOBODY_TO_ASK) });
     }

@@ -218,7 +218,44 @@ async fn flags_of_the_agent_are_configured_and_without_them_nothing_is() {
     assert_eq!(config["model"], "m");
     assert_eq!(config["systemPrompt"], "p");
     assert_eq!(config["outputFormat"]["schema"]["type"], "object");
-    assert_eq!(config.get("maxTurns"), None);
+    assert_eq!(config["maxTurns"], 5, "what the flags do not name stays");
+}
+
+#[tokio::test]
+async fn fields_of_the_configuration_are_set_read_and_removed_one_by_one() {
+    let relay = RelayProcess::demo(&[]).await;
+    let config = async |arguments: &[&str]| {
+        let (code, stdout, stderr) = run(command(&relay.url).arg("config").args(arguments)).await;
+        (code, serde_json::from_str::<Value>(&stdout).unwrap_or_default(), stderr)
+    };
+    config(&["set", "anthropicApiKey=sk-1", "maxTurns=5", "model=a"]).await;
+    let (code, shown, _) = config(&["set", "model=b"]).await;
+    assert_eq!((code, &shown["model"], &shown["maxTurns"]), (0, &"b".into(), &5.into()));
+    let answer = http_secrets(&relay.url).await;
+    assert_eq!(answer["secrets"], serde_json::json!(["anthropicApiKey"]), "the key is kept");
+
+    assert_eq!(config(&["get", "model"]).await.1, "b");
+    assert_eq!(config(&["get", "cwd"]).await.1, Value::Null);
+    let (code, shown, _) = config(&["unset", "maxTurns", "anthropicApiKey"]).await;
+    assert_eq!((code, shown), (0, serde_json::json!({"model":"b"})));
+    for arguments in [&["set", "modle=c"][..], &["unset", "modle"], &["get", "modle"]] {
+        let (code, _, stderr) = config(arguments).await;
+        assert_eq!(code, 2, "{arguments:?}");
+        assert!(stderr.contains("did you mean \"model\"?"), "{stderr}");
+    }
+    let (code, _, stderr) = config(&["set", "quite=other"]).await;
+    assert_eq!(code, 2, "{stderr}");
+    assert_eq!(config(&["get"]).await.1, serde_json::json!({"model":"b"}), "nothing has changed");
+    let (_, shown, _) = config(&["set", "--replace", "maxTurns=3"]).await;
+    assert_eq!(shown, serde_json::json!({"maxTurns":3}));
+}
+
+/// The server's own answer about its configuration.
+async fn http_secrets(url: &str) -> Value {
+    let builder = claude_relay_client::Client::builder().connection_url(url);
+    let nothing = claude_relay_client::RawJson::new("{}").unwrap();
+    let configured = builder.patch_configuration(nothing).await.unwrap();
+    serde_json::json!({ "secrets": configured.secrets })
 }
 
 #[tokio::test]

@@ -234,6 +234,34 @@ impl Client {
         routes::configure(&self.inner.http, configuration).await
     }
 
+    /// Changes the server's configuration by what `changes` says; everything
+    /// else stays as it is, secrets too. Two changes at the same time are both
+    /// made. A field whose value in [`Configuration::other`] is `null` is
+    /// removed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Configuration;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut changes = Configuration { model: Some("opus".into()), ..Default::default() };
+    /// changes.other.insert("systemPrompt".into(), serde_json::Value::Null);
+    /// println!("{:?}", client.update_config(&changes).await?.secrets);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`configure`](Self::configure).
+    pub async fn update_config(
+        &self,
+        changes: &Configuration,
+    ) -> Result<Configured, ConfigureError> {
+        routes::update(&self.inner.http, changes).await
+    }
+
     /// The server's configuration, without its secrets.
     ///
     /// # Examples

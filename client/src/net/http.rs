@@ -71,6 +71,10 @@ impl Http {
         self.request(Method::POST, route, json.into()).await
     }
 
+    pub(crate) async fn patch(&self, route: &str, json: String) -> Result<Answer, RequestError> {
+        self.request(Method::PATCH, route, json.into()).await
+    }
+
     async fn request(
         &self,
         method: Method,

@@ -1,5 +1,7 @@
 //! The server's HTTP routes, typed.
 
+use std::collections::BTreeMap;
+
 use claude_relay_protocol::json::{elements, fields};
 use serde_json::value::RawValue;
 
@@ -17,6 +19,13 @@ pub struct Configured {
     pub applies: Applies,
     /// Fields that the server does not know and did not keep.
     pub ignored: Vec<String>,
+    /// For some of those, the known name that was probably meant.
+    pub hints: BTreeMap<String, String>,
+    /// For options of the SDK among those, why a configuration cannot carry
+    /// them.
+    pub reasons: BTreeMap<String, String>,
+    /// Names of the secrets that are set, such as `env.TOKEN`.
+    pub secrets: Vec<String>,
 }
 
 /// The time at which a configuration takes effect.
@@ -55,10 +64,33 @@ pub(crate) async fn configure(
     http: &Http,
     configuration: &Configuration,
 ) -> Result<Configured, ConfigureError> {
-    let body = serde_json::to_string(configuration).map_err(|error| {
-        RequestError::InvalidOption { option: "configuration", reason: error.to_string() }
-    })?;
-    configure_json(http, body).await
+    configure_json(http, text(configuration)?).await
+}
+
+fn text(configuration: &Configuration) -> Result<String, RequestError> {
+    serde_json::to_string(configuration).map_err(|error| RequestError::InvalidOption {
+        option: "configuration",
+        reason: error.to_string(),
+    })
+}
+
+/// `PATCH /config`: what is not said stays. The original server knows only
+/// `POST`, and has nothing but what it is told with it.
+pub(crate) async fn update(
+    http: &Http,
+    configuration: &Configuration,
+) -> Result<Configured, ConfigureError> {
+    let body = text(configuration)?;
+    let answer = http.patch("/config", body.clone()).await?;
+    match answer.status.as_u16() {
+        404 | 405 => configure_json(http, body).await,
+        _ => configured(http, &answer),
+    }
+}
+
+/// `PATCH /config` with any JSON.
+pub(crate) async fn update_json(http: &Http, body: String) -> Result<Configured, ConfigureError> {
+    configured(http, &http.patch("/config", body).await?)
 }
 
 /// `POST /config` with any JSON.
@@ -66,13 +98,17 @@ pub(crate) async fn configure_json(
     http: &Http,
     body: String,
 ) -> Result<Configured, ConfigureError> {
-    let answer = http.post("/config", body).await?;
+    configured(http, &http.post("/config", body).await?)
+}
+
+fn configured(http: &Http, answer: &Answer) -> Result<Configured, ConfigureError> {
     if let status @ (400 | 413 | 422) = answer.status.as_u16() {
         return Err(ConfigureError::Refused { status, message: answer.message() });
     }
-    let text = ok_text(http, &answer)?;
-    let [config, applies, ignored] = fields(text, ["config", "applies", "ignored"])
-        .map_err(|_| http.not_a_relay("its answer to POST /config is not JSON"))?;
+    let text = ok_text(http, answer)?;
+    let names = ["config", "applies", "ignored", "secrets", "hints", "reasons"];
+    let [config, applies, ignored, secrets, hints, reasons] = fields(text, names)
+        .map_err(|_| http.not_a_relay("its answer about the configuration is not JSON"))?;
     Ok(Configured {
         config: config_field(http, config)?,
         applies: match text_of(applies).as_deref() {
@@ -80,13 +116,20 @@ pub(crate) async fn configure_json(
             Some("next_start") => Applies::NextStart,
             _ => Applies::Unknown,
         },
-        ignored: ignored
-            .and_then(|ignored| elements(ignored).ok())
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|name| text_of(Some(name)).map(Into::into))
-            .collect(),
+        ignored: texts(ignored),
+        hints: about(hints),
+        reasons: about(reasons),
+        secrets: texts(secrets),
     })
+}
+
+fn texts(list: Option<&RawValue>) -> Vec<String> {
+    let list = list.and_then(|list| elements(list).ok()).unwrap_or_default();
+    list.into_iter().filter_map(|name| text_of(Some(name)).map(Into::into)).collect()
+}
+
+fn about(map: Option<&RawValue>) -> BTreeMap<String, String> {
+    map.and_then(|map| serde_json::from_str(map.get()).ok()).unwrap_or_default()
 }
 
 /// `GET /config`.

@@ -18,5 +18,5 @@ pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
 pub use self::permission::{Decision, PermissionRequest};
 pub use self::raw_json::RawJson;
 pub use self::user_message::{Block, UserMessage};
-pub use self::view::{SessionStarted, Todo, TurnFinished, Usage, View};
+pub use self::view::{HookRun, SessionStarted, Todo, TurnFinished, Usage, View};
 pub use claude_relay_protocol::Secret;

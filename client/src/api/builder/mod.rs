@@ -27,6 +27,7 @@ pub struct ClientBuilder {
     token: Option<Secret>,
     headers: Vec<(String, String)>,
     configuration: Configuration,
+    merges: bool,
     environment: bool,
     allow_plaintext: bool,
     roots: Vec<Vec<u8>>,
@@ -75,6 +76,7 @@ impl Default for ClientBuilder {
             token: None,
             headers: Vec::new(),
             configuration: Configuration::default(),
+            merges: false,
             environment: true,
             allow_plaintext: false,
             roots: Vec::new(),
@@ -172,6 +174,23 @@ impl ClientBuilder {
     #[must_use]
     pub fn configuration(mut self, configuration: Configuration) -> Self {
         self.configuration = configuration;
+        self
+    }
+
+    /// Sets whether the [`configuration`](Self::configuration) is laid over the
+    /// server's own, which then keeps what it does not name. Without it, it
+    /// replaces the server's as a whole. A fresh sandbox has none of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().model("opus").merge_configuration(true);
+    /// ```
+    #[must_use]
+    pub fn merge_configuration(mut self, merges: bool) -> Self {
+        self.merges = merges;
         self
     }
 

@@ -50,7 +50,11 @@ impl ClientBuilder {
         self.complete();
         let http = self.http()?;
         if !self.configuration.is_empty() {
-            routes::configure(&http, &self.configuration).await?;
+            if self.merges {
+                routes::update(&http, &self.configuration).await?;
+            } else {
+                routes::configure(&http, &self.configuration).await?;
+            }
         }
         self.connect(http, None).await
     }
@@ -150,6 +154,35 @@ impl ClientBuilder {
         self.check_plaintext(&http.dialer.address, true)?;
         http.limit = self.options.connect_timeout;
         routes::configure_json(&http, json.get().to_owned()).await
+    }
+
+    /// Changes the server's configuration, without connecting to it, by a JSON
+    /// Merge Patch: what it does not name stays, `null` removes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Client, RawJson};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Client::builder().connection_url("http://localhost:3000");
+    /// let changes = RawJson::new(r#"{"model":"opus","systemPrompt":null}"#)?;
+    /// println!("{:?}", builder.patch_configuration(changes).await?.applies);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`post_configuration`](Self::post_configuration).
+    pub async fn patch_configuration(
+        &self,
+        json: crate::RawJson,
+    ) -> Result<routes::Configured, ConfigureError> {
+        let mut http = self.http()?;
+        self.check_plaintext(&http.dialer.address, true)?;
+        http.limit = self.options.connect_timeout;
+        routes::update_json(&http, json.get().to_owned()).await
     }
 
     /// Takes from the environment what was not set.

@@ -7,7 +7,7 @@ use claude_relay_protocol::json::{elements, fields, is_string};
 use serde_json::value::RawValue;
 
 use super::value::{is_true, milliseconds, number, texts};
-use super::{SessionStarted, Todo, TurnFinished, Usage, View};
+use super::{SessionStarted, Todo, TurnFinished, Usage, View, events};
 use crate::types::raw_json::text_of;
 
 /// The views of a line of this `type`; `None` where it is not of a known shape.
@@ -26,7 +26,7 @@ pub(super) fn read<'a>(
             let [id, state] = fields(line.get(), ["command_uuid", "state"]).ok()?;
             Some(vec![View::MessageProgress { message_id: text_of(id)?, state: text_of(state)? }])
         }
-        _ => None,
+        other => events::read(other, line).map(|view| vec![view]),
     }
 }
 
@@ -215,7 +215,7 @@ fn system<'a>(line: &'a RawValue, subtype: &str) -> Option<View<'a>> {
                 reason: text_of(reason),
             })
         }
-        _ => None,
+        other => events::system(other, line),
     }
 }
 
@@ -234,9 +234,16 @@ fn result(line: &RawValue) -> Option<TurnFinished<'_>> {
         ],
     )
     .ok()?;
-    let [cost, tokens, duration, turns, ids] = fields(
+    let [cost, tokens, duration, turns, ids, startup] = fields(
         line.get(),
-        ["total_cost_usd", "usage", "duration_ms", "num_turns", "user_message_uuids"],
+        [
+            "total_cost_usd",
+            "usage",
+            "duration_ms",
+            "num_turns",
+            "user_message_uuids",
+            "startup_failure_reason",
+        ],
     )
     .ok()?;
     Some(TurnFinished {
@@ -247,6 +254,7 @@ fn result(line: &RawValue) -> Option<TurnFinished<'_>> {
         structured_output: structured.filter(|value| value.get() != "null"),
         terminal_reason: text_of(reason),
         api_error_status: number(status),
+        startup_failure: text_of(startup),
         errors: texts(errors).unwrap_or_default(),
         total_cost_usd: cost.and_then(|cost| serde_json::from_str(cost.get()).ok()),
         usage: tokens.and_then(usage).unwrap_or_default(),

@@ -14,6 +14,7 @@ pub(crate) use read::views;
 
 mod claude;
 mod codex;
+mod events;
 mod read;
 mod value;
 
@@ -150,6 +151,119 @@ pub enum View<'a> {
         /// `queued`, `started`, `completed` or `cancelled`.
         state: Cow<'a, str>,
     },
+    /// A task in the background goes on.
+    TaskProgress {
+        /// The task's id.
+        task_id: Cow<'a, str>,
+        /// The tool call it belongs to.
+        tool_use_id: Option<Cow<'a, str>>,
+        /// What it does.
+        description: Option<Cow<'a, str>>,
+        /// The tool that it used last.
+        last_tool: Option<Cow<'a, str>>,
+        /// What it has done; only with `agentProgressSummaries`.
+        summary: Option<Cow<'a, str>>,
+        /// The tokens it has taken.
+        total_tokens: Option<u64>,
+        /// The number of its tool calls.
+        tool_uses: Option<u64>,
+        /// The time since its start.
+        duration: Option<Duration>,
+    },
+    /// A task in the background has changed; what is `None` is as before.
+    TaskUpdated {
+        /// The task's id.
+        task_id: Cow<'a, str>,
+        /// `pending`, `running`, `completed`, `failed`, `killed` or `paused`.
+        status: Option<Cow<'a, str>>,
+        /// What it does.
+        description: Option<Cow<'a, str>>,
+        /// Why it failed.
+        error: Option<Cow<'a, str>>,
+    },
+    /// A tool call goes on.
+    ToolProgress {
+        /// The call's id.
+        tool_use_id: Cow<'a, str>,
+        /// The tool.
+        name: Cow<'a, str>,
+        /// The time since its start.
+        elapsed: Option<Duration>,
+        /// See [`View`].
+        parent: Option<Cow<'a, str>>,
+    },
+    /// What came before has been made shorter for the model.
+    Compacted {
+        /// `manual` or `auto`.
+        trigger: Option<Cow<'a, str>>,
+        /// The tokens before.
+        pre_tokens: Option<u64>,
+        /// The tokens after.
+        post_tokens: Option<u64>,
+    },
+    /// Another conversation begins.
+    ConversationReset {
+        /// Its id.
+        conversation: Cow<'a, str>,
+        /// The cause, such as `clear`.
+        trigger: Option<Cow<'a, str>>,
+    },
+    /// A tool was refused without anybody being asked.
+    PermissionDenied {
+        /// The call's id.
+        tool_use_id: Option<Cow<'a, str>>,
+        /// The tool.
+        tool: Cow<'a, str>,
+        /// The kind of reason, such as `mode` or `rule`.
+        reason_kind: Option<Cow<'a, str>>,
+        /// The reason.
+        reason: Option<Cow<'a, str>>,
+        /// What the model is told.
+        message: Cow<'a, str>,
+    },
+    /// The state of a plan's limit.
+    RateLimit {
+        /// `allowed`, `allowed_warning` or `rejected`.
+        status: Cow<'a, str>,
+        /// The limit, such as `five_hour`.
+        kind: Option<Cow<'a, str>>,
+        /// The share of it that is used, from 0 to 1.
+        utilization: Option<f64>,
+        /// The end of its time, in seconds since 1970.
+        resets_at: Option<u64>,
+    },
+    /// A notice for the user.
+    Notification {
+        /// The notice.
+        text: Cow<'a, str>,
+        /// `low`, `medium`, `high` or `immediate`.
+        priority: Option<Cow<'a, str>>,
+    },
+    /// A hook begins; of most events only with `includeHookEvents`.
+    HookStarted(HookRun<'a>),
+    /// A hook goes on; its output so far is in it.
+    HookProgress(HookRun<'a>),
+    /// A hook has ended.
+    HookFinished {
+        /// The hook, with its whole output.
+        hook: HookRun<'a>,
+        /// `success`, `error` or `cancelled`.
+        outcome: Option<Cow<'a, str>>,
+        /// The exit code of its command.
+        exit_code: Option<i64>,
+    },
+    /// What the agent does at this moment, or what has changed of it.
+    Status {
+        /// `requesting` or `compacting`; `None` when it is over.
+        status: Option<Cow<'a, str>>,
+        /// The permission mode, where that has changed.
+        permission_mode: Option<Cow<'a, str>>,
+        /// Why the conversation could not be made shorter.
+        compact_error: Option<Cow<'a, str>>,
+    },
+    /// A prompt that the user may want to send next; only with
+    /// `promptSuggestions`.
+    PromptSuggestion(Cow<'a, str>),
     /// One call of the model has taken these tokens. Said by agents that do
     /// not name them at the end of the turn.
     TokensUsed(Usage),
@@ -172,6 +286,19 @@ pub struct SessionStarted<'a> {
     pub tools: Vec<Cow<'a, str>>,
     /// The slash commands that can be sent as text.
     pub slash_commands: Vec<Cow<'a, str>>,
+}
+
+/// A hook that runs.
+#[derive(Debug, Clone)]
+pub struct HookRun<'a> {
+    /// The id of this run of it.
+    pub id: Cow<'a, str>,
+    /// Its name, such as `PreToolUse:Bash`.
+    pub name: Cow<'a, str>,
+    /// The event that it belongs to, such as `PreToolUse`.
+    pub event: Cow<'a, str>,
+    /// What it has printed.
+    pub output: Cow<'a, str>,
 }
 
 /// One entry of the agent's list of what to do.
@@ -201,6 +328,9 @@ pub struct TurnFinished<'a> {
     pub terminal_reason: Option<Cow<'a, str>>,
     /// The HTTP status of the model's API, if that is what failed.
     pub api_error_status: Option<u64>,
+    /// Why the agent could not start, in a word such as
+    /// `config_file_invalid`; the words are in `errors`.
+    pub startup_failure: Option<Cow<'a, str>>,
     /// Failures inside the agent.
     pub errors: Vec<Cow<'a, str>>,
     /// The cost of the agent's process so far, in US dollars: all its turns

@@ -60,10 +60,42 @@ pub(super) mod tests {
                 format!("retry {attempt}/{max_attempts} {delay:?}")
             }
             View::MessageProgress { message_id, state } => format!("message {message_id} {state}"),
+            View::TaskProgress { task_id, last_tool, tool_uses, duration, .. } => {
+                format!("progress {task_id} {last_tool:?} {tool_uses:?} {duration:?}")
+            }
+            View::TaskUpdated { task_id, status, .. } => format!("updated {task_id} {status:?}"),
+            View::ToolProgress { tool_use_id, name, elapsed, .. } => {
+                format!("tool goes on {tool_use_id} {name} {elapsed:?}")
+            }
+            View::Compacted { trigger, pre_tokens, post_tokens } => {
+                format!("compacted {trigger:?} {pre_tokens:?} {post_tokens:?}")
+            }
+            View::ConversationReset { conversation, trigger } => {
+                format!("reset {conversation} {trigger:?}")
+            }
+            View::PermissionDenied { tool, reason_kind, message, .. } => {
+                format!("denied {tool} {reason_kind:?} {}", &message[..21])
+            }
+            View::RateLimit { status, kind, utilization, resets_at } => {
+                format!("limit {status} {kind:?} {utilization:?} {resets_at:?}")
+            }
+            View::Notification { text, priority } => format!("notice {text} {priority:?}"),
+            View::HookStarted(hook) => format!("hook {}", hook.name),
+            View::HookProgress(hook) => format!("hook {} {:?}", hook.event, hook.output),
+            View::HookFinished { hook, outcome, exit_code } => {
+                format!("hook {} {:?} {outcome:?} {exit_code:?}", hook.name, hook.output)
+            }
+            View::Status { status, permission_mode, .. } => {
+                format!("status {status:?} {permission_mode:?}")
+            }
+            View::PromptSuggestion(text) => format!("suggestion {text}"),
             View::TokensUsed(used) => format!(
                 "tokens {} in {} cached {} out",
                 used.input_tokens, used.cache_read_input_tokens, used.output_tokens
             ),
+            View::TurnFinished(f) if f.startup_failure.is_some() => {
+                format!("not started {:?} {}", f.startup_failure, f.errors.len())
+            }
             View::TurnFinished(f) => format!(
                 "finished {} {} {:?} interrupted {}",
                 f.subtype,
