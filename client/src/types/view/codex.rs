@@ -159,6 +159,7 @@ fn finished<'a>(params: &'a RawValue, thread_id: Option<&'a RawValue>) -> Option
         }),
         subtype: if status == "completed" { "success".into() } else { status },
         api_error_status: info.and_then(http_status),
+        startup_failure: None,
         errors: message.into_iter().collect(),
         total_cost_usd: None,
         usage: Usage::default(),
