@@ -2,6 +2,7 @@
 //!
 //! Answers go to stdout, everything else to stderr.
 
+mod agent;
 mod args;
 mod ask;
 mod chat;
@@ -25,6 +26,9 @@ use crate::exit::Exit;
 use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
+    if let Some(args) = agent::arguments(std::env::args_os()) {
+        return agent::run(args);
+    }
     let (terminal, exit) = match Args::read() {
         Ok(args) => {
             let terminal = Terminal::new(args.server.color);

@@ -43,8 +43,8 @@ mod net;
 mod types;
 
 pub use api::{
-    Answer, Client, ClientBuilder, EndedTurn, MAX_MESSAGE_BYTES, Messages, ModelInfo, SlashCommand,
-    Turn, Turns,
+    Answer, Client, ClientBuilder, EndedTurn, MAX_MESSAGE_BYTES, Messages, ModelInfo, RunIncoming,
+    RunReader, RunServer, RunText, RunWriter, SlashCommand, Turn, Turns,
 };
 pub use driver::{Direction, Position};
 #[cfg(feature = "e2b")]

@@ -8,6 +8,7 @@
 //! * [`server_message`]: messages to a client
 //! * [`envelope`]: the wrapping of an agent's line, which stays unchanged
 //! * [`turns`]: the running turn and its author, from the agent's lines
+//! * [`run`]: messages of `/agent`
 //! * [`config`]: the body of `POST /config` and the answer of `GET /config`
 //!
 //! Shared by all crates: [`secret`], [`credentials`], [`addresses`], [`backoff`],
@@ -22,6 +23,7 @@ pub mod duration;
 pub mod envelope;
 pub mod json;
 pub mod nearest;
+pub mod run;
 pub mod secret;
 pub mod server_message;
 pub mod text;

@@ -8,6 +8,7 @@
 //!   created from them at the start
 //! * [`http`]: the accept loop, access control, the routes, the test page
 //! * [`ws`]: WebSocket connections and frames
+//! * [`runs`]: agents of programs with a command line of their own
 //! * [`session`]: the actor that owns all state, with the client slot and the
 //!   replay buffer
 //! * [`agent`]: the agents, their launch and their protocols
@@ -24,6 +25,7 @@ pub mod json;
 pub mod lifeline;
 pub mod log;
 pub mod process;
+pub mod runs;
 pub mod runtime;
 pub mod session;
 pub mod settings;
@@ -40,9 +42,11 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use http::Routes;
+use agent::mode::Mode;
 use http::access::{AccessPolicy, AccessRules, Digest};
 use http::claim_file::ClaimFile;
+use http::{Routes, RunsOff};
+use runs::Runs;
 use runtime::Runtime;
 use session::Session;
 
@@ -90,18 +94,32 @@ pub async fn serve_claimed(
         allow_origins: settings.allow_origins.clone(),
         allow_hosts: settings.allow_hosts.clone(),
     });
-    let (session, handle) = Session::new(runtime);
+    let has_runs = settings.max_runs > 0;
+    let mode = settings.mode;
+    let (session, handle) = Session::new(Arc::clone(&runtime));
+    let (runs, runs_handle) = Runs::new(runtime);
+    let served_runs = match mode {
+        _ if !has_runs => Err(RunsOff::Unknown),
+        Mode::Safe | Mode::Agentic => Err(RunsOff::Mode(mode)),
+        Mode::Ask | Mode::Unrestricted => Ok(runs_handle.clone()),
+    };
     let (upgraded_to, mut upgraded) = mpsc::channel(1);
-    let routes = Routes::new(access, handle.clone(), upgraded_to).with_claim_file(claim_file);
+    let routes = Routes::new(access, handle.clone(), upgraded_to)
+        .with_claim_file(claim_file)
+        .with_runs(served_runs);
     let accepting = tokio::spawn(http::accept::accept(listener, routes));
+    let mut runs = tokio::spawn(runs.run());
     let mut session = tokio::spawn(session.run());
     let mut connections = JoinSet::new();
+    let mut stopping = false;
     let ended = loop {
         tokio::select! {
             ended = &mut session => break ended,
             Some(()) = stop.recv() => {
                 accepting.abort();
+                stopping = true;
                 handle.shut_down().await;
+                runs_handle.shut_down().await;
             }
             Some(next) = upgraded.recv() => {
                 connections.spawn(http::serve_websocket(next, handle.clone()));
@@ -116,6 +134,18 @@ pub async fn serve_claimed(
         }
     };
     accepting.abort();
+    if !stopping {
+        runs_handle.shut_down().await;
+    }
+    let runs_ended = async {
+        loop {
+            tokio::select! {
+                _ = &mut runs => break,
+                Some(()) = stop.recv() => runs_handle.shut_down().await,
+            }
+        }
+    };
+    runs_ended.await;
     let last_frames = async { while connections.join_next().await.is_some() {} };
     if timeout(CLOSE_TIMEOUT, last_frames).await.is_err() {
         tracing::warn!("connections that did not end within {CLOSE_TIMEOUT:?} are dropped");

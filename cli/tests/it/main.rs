@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod agent;
+mod agent_sdk;
 mod background;
 mod chat;
 mod codex;

@@ -53,6 +53,12 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
+    /// Returns the server, to run an agent of an SDK program on it.
+    #[must_use]
+    pub fn run_server(&self) -> super::run::RunServer {
+        super::run::RunServer::of(self.inner.http.clone())
+    }
+
     pub(crate) fn from_inner(inner: Inner) -> Self {
         Self { inner: Arc::new(inner) }
     }

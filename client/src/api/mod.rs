@@ -7,6 +7,7 @@ pub(crate) mod client;
 mod control;
 mod environment;
 mod messages;
+mod run;
 #[cfg(feature = "e2b")]
 mod sandbox;
 mod turn;
@@ -17,5 +18,6 @@ pub use self::builder::{ClientBuilder, MAX_MESSAGE_BYTES};
 pub use self::capabilities::{ModelInfo, SlashCommand};
 pub use self::client::Client;
 pub use self::messages::Messages;
+pub use self::run::{RunIncoming, RunReader, RunServer, RunText, RunWriter};
 pub use self::turn::Turn;
 pub use self::turns::{EndedTurn, Turns};

@@ -89,6 +89,12 @@ pub enum RequestError {
         /// The server's words.
         message: String,
     },
+    /// 404: the server does not know the run of `/agent`, or no longer.
+    #[error("the server refuses the run (404): {message}")]
+    RunLost {
+        /// The server's words.
+        message: String,
+    },
     /// The server is not ready, or a proxy cannot reach it. Try again.
     #[error("the server is unavailable ({status}): {message}")]
     Unavailable {

@@ -211,6 +211,8 @@ impl Http {
         match answer.status.as_u16() {
             401 => RequestError::Unauthorized { message },
             403 => RequestError::Forbidden { message },
+            // An address that is no relay's has no such words.
+            404 if message.contains("this run is not known") => RequestError::RunLost { message },
             status @ (409 | 429 | 500 | 502 | 503 | 504) => {
                 RequestError::Unavailable { status, message }
             }

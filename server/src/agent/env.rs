@@ -11,7 +11,7 @@ use claude_relay_protocol::credentials::{self, Redact};
 
 /// Variables of the server that the agent does not get, each with the reason. A
 /// `*` at the end matches any suffix.
-pub const REMOVED: [(&str, &str); 21] = [
+pub const REMOVED: [(&str, &str); 22] = [
     ("E2B_API_KEY", "it controls the sandboxes of the whole account"),
     ("E2B_ACCESS_TOKEN", "it controls the account itself"),
     ("RELAY_*", "the server's own settings, its token among them"),
@@ -25,6 +25,7 @@ pub const REMOVED: [(&str, &str); 21] = [
     ("CLAUDE_CODE_SSE_PORT", "the agent would connect to the editor that started the server"),
     ("CLAUDE_CODE_ENTRYPOINT", "set below, whatever the server was started by"),
     ("CLAUDE_AGENT_SDK_VERSION", "set below"),
+    ("CLAUDE_CODE_SDK_READS_SESSION_STATE", "set below"),
     ("NODE_OPTIONS", "puts a debugger or other code into the agent; the SDK drops it too"),
     ("BUN_OPTIONS", "as NODE_OPTIONS, for the runtime that the agent is built with"),
     ("BUN_INSPECT*", "as NODE_OPTIONS: a debugger that waits stops the agent"),
@@ -67,6 +68,18 @@ pub(in crate::agent) fn environment(
     inherited: &[(OsString, OsString)],
     root_in_sandbox: bool,
 ) -> Vec<(OsString, OsString)> {
+    let set = SET.iter().map(|(name, value, _)| ((*name).into(), (*value).into()));
+    let mut env: BTreeMap<OsString, OsString> = set.collect();
+    env.extend(bare(config, inherited, root_in_sandbox));
+    env.into_iter().collect()
+}
+
+/// The same without [`SET`], for a program that brings those variables along.
+pub(in crate::agent) fn bare(
+    config: &QueryConfig,
+    inherited: &[(OsString, OsString)],
+    root_in_sandbox: bool,
+) -> Vec<(OsString, OsString)> {
     let configured: Vec<(&str, &str)> = config
         .credential_variables()
         .map(|(credential, value)| (credential.variable, value.expose()))
@@ -95,8 +108,7 @@ pub(in crate::agent) fn environment(
     if root_in_sandbox {
         env.insert("IS_SANDBOX".into(), "1".into());
     }
-    let set = SET.iter().map(|(name, value, _)| (*name, *value));
-    env.extend(set.chain(configured).map(|(name, value)| (name.into(), value.into())));
+    env.extend(configured.into_iter().map(|(name, value)| (name.into(), value.into())));
     env.into_iter().collect()
 }
 

@@ -28,10 +28,14 @@ use crate::settings::Settings;
 use codex::Codex;
 use protocol::{Accepts, ControlOutcome, ProtocolAction, Route, UnsupportedMessage};
 
+pub use claude::Judgement;
 pub use claude::controls::Ceiling;
 pub use claude::text::Messages;
 pub use claude::version::Version;
-pub use start::{Conversation, StartError, Started, needs_version, start};
+pub use start::{
+    Conversation, StartError, Started, StartedRun, needs_version, run_needs_version, start,
+    start_raw, start_run,
+};
 
 /// Subcommand that runs the built-in agent.
 pub const DEMO_AGENT: &str = "demo-agent";

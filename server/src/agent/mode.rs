@@ -143,6 +143,15 @@ impl Mode {
         }
     }
 
+    /// Judges sub-agents: an object of objects.
+    ///
+    /// # Errors
+    ///
+    /// The reason why they are refused.
+    pub fn check_sub_agents(self, agents: &str) -> Result<(), &'static str> {
+        sub_agents::check(self, agents)
+    }
+
     /// Checks that `config` does not exceed this ceiling.
     ///
     /// # Errors

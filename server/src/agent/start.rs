@@ -1,5 +1,7 @@
 //! Start of the agent: from the configuration to a running process.
 
+mod runs;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use claude_relay_protocol::config::Provider;
 use claude_relay_protocol::credentials;
 
 use super::claude::launch::{LaunchError, LaunchSettings};
+use super::claude::relayed::RunLaunchError;
 use super::claude::text::Messages;
 use super::claude::version::{Capability, Version};
 use super::command::{self, ArgumentError};
@@ -21,10 +24,12 @@ use crate::isolation::key_proxy::credentials::SubstituteError;
 use crate::isolation::program::{Unusable, look_for_program};
 use crate::isolation::sandbox::state::{self, AgentState};
 use crate::isolation::sandbox::{self, WrapError};
-use crate::process::{Channel, Process, SpawnSpec};
+use crate::process::{Channel, Diagnostics, Process, SpawnSpec};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::supervisor;
+
+pub use runs::{StartedRun, run_needs_version, start_raw, start_run};
 
 /// Reason for which the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +69,9 @@ pub enum StartError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The command line of a run cannot be used.
+    #[error(transparent)]
+    Run(#[from] RunLaunchError),
     /// The configuration exceeds the ceiling.
     #[error(transparent)]
     Exceeds(#[from] mode::Exceeds),
@@ -86,6 +94,9 @@ pub enum StartError {
         /// The address of Codex.
         url: String,
     },
+    /// The configuration selects Codex for a run.
+    #[error("/agent runs Claude Code alone: configure provider \"claude\"")]
+    NoRun,
     /// The credentials cannot be substituted.
     #[error(transparent)]
     Credentials(#[from] SubstituteError),
@@ -245,8 +256,9 @@ fn start_codex(
                 args,
                 env,
                 cwd: location.cwd,
-                scratch: None,
+                scratch: Vec::new(),
                 placeholders: Vec::new(),
+                diagnostics: Diagnostics::Limited,
                 channel: channel(settings),
             };
             // Codex's own guard of these files is within its own sandbox.
@@ -286,25 +298,18 @@ fn start_claude(
     if settings.demo {
         args.insert(0, OsString::from(DEMO_AGENT));
     }
-    let env = match &runtime.key_proxy {
-        // The built-in agent needs no credential.
-        Some(proxy) if !settings.demo => {
-            // The key of the other agent is nothing for this one's tools.
-            let is_others = |entry: &(OsString, OsString)| {
-                credentials::openai_logins().any(|row| entry.0 == row.variable)
-                    && settings.environment.contains(entry)
-            };
-            let env = launch.env.into_iter().filter(|entry| !is_others(entry)).collect();
-            proxy.substitute(env, Api::Messages)?
-        }
-        _ => launch.env,
-    };
+    let env = with_placeholders(runtime, launch.env)?;
     let spec = SpawnSpec {
         program: launch.program.into(),
         args,
         env,
         cwd: launch.cwd,
-        scratch: launch.mcp_config.map(tempfile::NamedTempFile::into_temp_path),
+        scratch: launch
+            .mcp_config
+            .map(tempfile::NamedTempFile::into_temp_path)
+            .into_iter()
+            .collect(),
+        diagnostics: Diagnostics::Limited,
         placeholders: Vec::new(),
         channel: channel(settings),
     };
@@ -314,6 +319,28 @@ fn start_claude(
         first: claude::initialize(&launch.initialize),
         resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
     })
+}
+
+/// Puts placeholder keys in the place of the credentials, where the key proxy is
+/// on.
+fn with_placeholders(
+    runtime: &Runtime,
+    env: Vec<(OsString, OsString)>,
+) -> Result<Vec<(OsString, OsString)>, SubstituteError> {
+    let settings = &runtime.settings;
+    match &runtime.key_proxy {
+        // The built-in agent needs no credential.
+        Some(proxy) if !settings.demo => {
+            // The key of the other agent is nothing for this one's tools.
+            let is_others = |entry: &(OsString, OsString)| {
+                credentials::openai_logins().any(|row| entry.0 == row.variable)
+                    && settings.environment.contains(entry)
+            };
+            let env = env.into_iter().filter(|entry| !is_others(entry)).collect();
+            proxy.substitute(env, Api::Messages)
+        }
+        _ => Ok(env),
+    }
 }
 
 /// Returns how the agent is connected. Where somebody is asked, no tool of the

@@ -11,8 +11,10 @@ mod body;
 mod head_guard;
 mod refusals;
 mod routes;
+mod runs;
 mod upgrade;
 
 pub use head_guard::HeadGuard;
 pub use routes::{ConnectionPermits, Routes, serve};
+pub use runs::RunsOff;
 pub use upgrade::{Upgraded, serve_websocket};

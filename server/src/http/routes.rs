@@ -26,8 +26,10 @@ use super::claim_file::ClaimFile;
 use super::head::{self, BadHead};
 use super::head_guard::{HEAD_TIMEOUT, HeadGuard};
 use super::refusals::Refusals;
-use super::upgrade::{self, Upgraded};
+use super::runs::RunsOff;
+use super::upgrade::{self, Target, Upgraded};
 use super::{body, page};
+use crate::runs::RunsHandle;
 use crate::session::{Change, ConfigureError, SessionHandle};
 
 /// Maximum time for which a connection is served before it is shut down
@@ -44,6 +46,8 @@ pub struct Routes {
     pub access: Arc<AccessPolicy>,
     /// Handle of the session.
     pub session: SessionHandle,
+    /// Handle of the runs; `None` where there are none, with the reason.
+    pub(super) runs: Result<RunsHandle, RunsOff>,
     /// Receives upgraded connections.
     upgraded: mpsc::Sender<Upgraded>,
     /// Admits one configuration at a time.
@@ -128,11 +132,19 @@ impl Routes {
         Self {
             access: Arc::new(access),
             session,
+            runs: Err(RunsOff::Unknown),
             upgraded,
             configuring: Arc::new(Semaphore::new(1)),
             refusals: Arc::default(),
             claim_file: None,
         }
+    }
+
+    /// Serves runs too, or says why there are none.
+    #[must_use]
+    pub fn with_runs(mut self, runs: Result<RunsHandle, RunsOff>) -> Self {
+        self.runs = runs;
+        self
     }
 
     /// Keeps claims in `file`.
@@ -191,6 +203,7 @@ impl Routes {
             "/ready" => (Endpoint::Ready, "GET, HEAD"),
             "/metrics" => (Endpoint::Metrics, "GET, HEAD"),
             "/ws" => (Endpoint::Socket, "GET"),
+            "/agent" if self.has_runs() => (Endpoint::Agent, "GET"),
             _ if file.is_some() && reads => (Endpoint::Page, "GET, HEAD"),
             _ => (Endpoint::Unknown, "GET, HEAD"),
         };
@@ -234,11 +247,29 @@ impl Routes {
             Endpoint::Ready => Err(Refusal::shutting_down()),
             Endpoint::Metrics => self.metrics().await,
             Endpoint::Socket => {
-                let (answer, upgraded) = upgrade::accept(Request::from_parts(head, body), permits)?;
-                self.upgraded.send(upgraded).await.map_err(|_| Refusal::shutting_down())?;
-                Ok(answer)
+                let request = Request::from_parts(head, body);
+                upgrade::check(&request)?;
+                let attach = upgrade::attach(request.uri().query().unwrap_or_default())?;
+                self.upgrade(request, permits, Target::Session(attach)).await
+            }
+            Endpoint::Agent => {
+                let request = Request::from_parts(head, body);
+                upgrade::check(&request)?;
+                let target = self.run(request.uri().query().unwrap_or_default()).await?;
+                self.upgrade(request, permits, target).await
             }
         }
+    }
+
+    async fn upgrade(
+        &self,
+        request: Request<Incoming>,
+        permits: Arc<ConnectionPermits>,
+        target: Target,
+    ) -> Result<Answer, Refusal> {
+        let (answer, upgraded) = upgrade::accept(request, permits, target)?;
+        self.upgraded.send(upgraded).await.map_err(|_| Refusal::shutting_down())?;
+        Ok(answer)
     }
 
     fn admit(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Refusal> {
@@ -316,6 +347,11 @@ impl Routes {
             if let (Value::Object(health), Value::Object(details)) = (&mut health, details) {
                 health.extend(details);
             }
+            if let Ok(runs) = &self.runs
+                && let Some(runs) = runs.health().await
+            {
+                health["runs"] = runs;
+            }
         }
         Ok(json_answer(StatusCode::OK, &health))
     }
@@ -335,7 +371,7 @@ impl Refusal {
         Self { status, error: error.into(), headers: Vec::new() }
     }
 
-    fn shutting_down() -> Self {
+    pub(super) fn shutting_down() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
     }
 

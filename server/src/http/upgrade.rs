@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use claude_relay_protocol::QueryConfig;
+use claude_relay_protocol::run::is_run_id;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 
 use super::head_guard::HeadGuard;
 use super::routes::{Answer, ConnectionPermits, Refusal};
+use crate::runs::{self, Named, RunConnect, RunHandle};
 use crate::session::SessionHandle;
 use crate::session::channels::{Attach, Replay};
 use crate::session::replay::Features;
@@ -27,16 +30,21 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Upgraded {
     on_upgrade: OnUpgrade,
-    attach: Attach,
+    target: Target,
     permits: Arc<ConnectionPermits>,
 }
 
-/// Validates a handshake and builds the response.
-pub(super) fn accept(
-    mut request: Request<Incoming>,
-    permits: Arc<ConnectionPermits>,
-) -> Result<(Answer, Upgraded), Refusal> {
-    if !fastwebsockets::upgrade::is_upgrade_request(&request)
+/// The actor that a connection is for.
+#[derive(Debug)]
+pub(super) enum Target {
+    Session(Attach),
+    Run { run: RunHandle, after: u64 },
+    RawRun { run: RunHandle, config: Box<QueryConfig> },
+}
+
+/// Validates a handshake.
+pub(super) fn check(request: &Request<Incoming>) -> Result<(), Refusal> {
+    if !fastwebsockets::upgrade::is_upgrade_request(request)
         || request.version() != Version::HTTP_11
     {
         return Err(upgrade_required("this is a WebSocket; connect with an upgrade"));
@@ -55,18 +63,26 @@ pub(super) fn accept(
     if has_body(headers) {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "a handshake has no body"));
     }
-    let attach = attach(request.uri().query().unwrap_or_default())?;
+    Ok(())
+}
+
+/// Builds the response to a handshake.
+pub(super) fn accept(
+    mut request: Request<Incoming>,
+    permits: Arc<ConnectionPermits>,
+    target: Target,
+) -> Result<(Answer, Upgraded), Refusal> {
     // Taken before `fastwebsockets` takes it, because it gives no access to the
     // plain socket.
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (answer, _) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, attach, permits }))
+    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, target, permits }))
 }
 
 /// Serves an upgraded connection until it ends.
 pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
-    let Upgraded { on_upgrade, attach, permits: _permits } = upgraded;
+    let Upgraded { on_upgrade, target, permits: _permits } = upgraded;
     let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, on_upgrade).await else {
         tracing::debug!("a handshake was not completed");
         return;
@@ -77,7 +93,22 @@ pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
         Ok(parts) => {
             let (stream, unread) = parts.io.into_inner().into_parts();
             let read = [parts.read_buf, unread].concat().into();
-            ws::serve(stream, read, session, attach).await;
+            match target {
+                Target::Session(attach) => ws::serve(stream, read, session, attach).await,
+                Target::Run { run, after } => {
+                    ws::serve_with(stream, read, runs::numbered, |channels, accepted| async move {
+                        run.connect(RunConnect { after, config: None, channels, accepted }).await
+                    })
+                    .await;
+                }
+                Target::RawRun { run, config } => {
+                    ws::serve_with(stream, read, runs::raw, |channels, accepted| async move {
+                        let config = Some(config);
+                        run.connect(RunConnect { after: 0, config, channels, accepted }).await
+                    })
+                    .await;
+                }
+            }
         }
         Err(_) => tracing::error!("an upgraded connection is no TCP stream; dropped"),
     }
@@ -111,7 +142,29 @@ fn is_key(value: &HeaderValue) -> bool {
     matches!(value.as_bytes().split_last_chunk::<2>(), Some((digits, b"==")) if digits.len() == 22 && digits.iter().all(digit))
 }
 
-fn attach(query: &str) -> Result<Attach, Refusal> {
+/// Reads the name of a run; `None` asks for a raw connection.
+pub(super) fn named_run(query: &str) -> Result<Option<Named>, Refusal> {
+    let bad = |error: &'static str| Refusal::new(StatusCode::BAD_REQUEST, error);
+    let (mut id, mut after) = (None, 0);
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = decode(value);
+        match name {
+            "run" if !is_run_id(&value) => {
+                return Err(bad("run: expected 16 to 64 letters, digits, - and _"));
+            }
+            "run" => id = Some(value.into_owned()),
+            "after" => {
+                after = value.parse().map_err(|_| bad("after: expected a whole number"))?;
+            }
+            // `AccessPolicy` checks the token. Unknown parameters are ignored.
+            _ => {}
+        }
+    }
+    Ok(id.map(|id| Named { id, after }))
+}
+
+pub(super) fn attach(query: &str) -> Result<Attach, Refusal> {
     let bad = |error: &'static str| Refusal::new(StatusCode::BAD_REQUEST, error);
     let (mut after, mut stream) = (None, None);
     let (mut takeover, mut configures) = (false, false);

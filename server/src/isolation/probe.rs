@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::process::{Channel, ExitReason, Output, Process, SpawnSpec};
+use crate::process::{Channel, Diagnostics, ExitReason, Output, Process, SpawnSpec};
 
 /// Maximum size of the output. The programs print one line.
 const OUTPUT_BYTES: usize = 4096;
@@ -47,8 +47,16 @@ pub fn command(
     env: Vec<(OsString, OsString)>,
 ) -> SpawnSpec {
     let cwd = PathBuf::from("/");
-    let (scratch, placeholders) = (None, Vec::new());
-    SpawnSpec { program, args, env, cwd, scratch, placeholders, channel: Channel::Pipes }
+    SpawnSpec {
+        program,
+        args,
+        env,
+        cwd,
+        scratch: Vec::new(),
+        placeholders: Vec::new(),
+        diagnostics: Diagnostics::Limited,
+        channel: Channel::Pipes,
+    }
 }
 
 /// Runs a command for at most `time_limit`.

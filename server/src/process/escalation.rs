@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::channel::AgentPid;
-use super::{ExitReason, ProcessCommand, ProcessEvent, REAP_TIMEOUT};
+use super::{ExitReason, ProcessCommand, ProcessEvent, REAP_TIMEOUT, Signal};
 use crate::supervisor::{self, descendants};
 
 /// Reads the supervisor's messages and sends it the signals of the escalation.
@@ -61,6 +61,19 @@ pub(super) async fn supervise(
                     escalation = vec![(now + grace, supervisor::TERM), (now + 2 * grace, supervisor::KILL)];
                 }
                 Some(ProcessCommand::Stop(_)) => {}
+                Some(ProcessCommand::Terminate(grace)) => if reason.is_none() {
+                    let now = Instant::now();
+                    let kill_at = escalation.last().map_or(now + grace, |(at, _)| (now + grace).min(*at));
+                    escalation = vec![(now, supervisor::TERM), (kill_at, supervisor::KILL)];
+                },
+                Some(ProcessCommand::Signal(signal)) => {
+                    let line = match signal {
+                        Signal::Interrupt => supervisor::INT,
+                        Signal::Hangup => supervisor::HUP,
+                    };
+                    // The supervisor ends with the agent.
+                    let _ = to_supervisor.write_all(line).await;
+                }
                 Some(ProcessCommand::Kill) | None if reason.is_none() => {
                     escalation = vec![(Instant::now(), supervisor::KILL)];
                     if command.is_none() {

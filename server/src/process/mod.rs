@@ -67,8 +67,10 @@ pub struct SpawnSpec {
     pub env: Vec<(OsString, OsString)>,
     /// Working directory.
     pub cwd: PathBuf,
-    /// Temporary file that is removed with the process.
-    pub scratch: Option<tempfile::TempPath>,
+    /// Temporary files that are removed with the process.
+    pub scratch: Vec<tempfile::TempPath>,
+    /// How much of its stderr is passed on.
+    pub diagnostics: Diagnostics,
     /// What keeps files from being made while the process runs.
     pub placeholders: Vec<Placeholder>,
     /// How its stdin and stdout are made.
@@ -134,6 +136,28 @@ pub enum ProcessCommand {
     Stop(Duration),
     /// Send SIGKILL now.
     Kill,
+    /// Send SIGTERM now, and SIGKILL after the grace period.
+    Terminate(Duration),
+    /// Send a signal that asks for nothing more.
+    Signal(Signal),
+}
+
+/// A signal that leaves the escalation alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT.
+    Interrupt,
+    /// SIGHUP.
+    Hangup,
+}
+
+/// How much of the agent's stderr is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Diagnostics {
+    /// As much as the rate limit allows, without empty lines.
+    Limited,
+    /// All of it.
+    All,
 }
 
 /// The other ends of the channels of a [`Process`].
@@ -161,7 +185,7 @@ pub struct Process {
     pub stdin: Option<mpsc::Sender<Input>>,
     commands: mpsc::Sender<ProcessCommand>,
     _tasks: JoinSet<()>,
-    _scratch: Option<tempfile::TempPath>,
+    _scratch: Vec<tempfile::TempPath>,
     _placeholders: Vec<Placeholder>,
 }
 
@@ -204,7 +228,7 @@ impl Process {
             exited_for_stdin,
             unread_to,
         ));
-        loops.spawn(stderr::read_loop(stderr_pipe, events_to.clone(), tail_to));
+        loops.spawn(stderr::read_loop(stderr_pipe, spec.diagnostics, events_to.clone(), tail_to));
         loops.spawn(stdout::read_loop(stdout_reader, output_to, events_to.clone(), exit));
         loops.spawn(async move {
             let reason = escalation::supervise(control, commands_from, events_to, agent).await;
@@ -250,7 +274,7 @@ impl Process {
             stdin: Some(stdin),
             commands,
             _tasks: tasks,
-            _scratch: None,
+            _scratch: Vec::new(),
             _placeholders: Vec::new(),
         }
     }
@@ -261,6 +285,18 @@ impl Process {
         self.stdin = None;
         // If the channel is full, the process has been told already.
         let _ = self.commands.try_send(ProcessCommand::Stop(grace));
+    }
+
+    /// Sends SIGTERM now, and SIGKILL after `grace`. Its stdin stays open.
+    pub fn terminate(&self, grace: Duration) {
+        let _ = self.commands.try_send(ProcessCommand::Terminate(grace));
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        if self.commands.try_send(ProcessCommand::Signal(signal)).is_err() {
+            tracing::warn!("a signal was left out: others have not been delivered yet");
+        }
     }
 
     /// Kills the process.
@@ -288,11 +324,11 @@ fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStre
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     #[expect(clippy::disallowed_methods, reason = "the only place that starts the supervisor")]
     let mut command = Command::new(supervisor::SELF);
-    let scratch = spec.scratch.as_deref().map(|path| path.as_os_str().to_owned());
     command
         .arg0("claude-relay-supervisor")
         .arg(supervisor::SUPERVISOR)
-        .arg(scratch.unwrap_or_default())
+        .arg(spec.scratch.len().to_string())
+        .args(spec.scratch.iter().map(|path| path.as_os_str()))
         .arg(&spec.program)
         .args(&spec.args)
         .env_clear()

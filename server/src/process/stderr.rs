@@ -9,7 +9,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::ProcessEvent;
+use super::{Diagnostics, ProcessEvent};
 use crate::process::limiter::Limiter;
 
 /// Size of the tail that is reported when the agent exits.
@@ -17,6 +17,9 @@ const TAIL_BYTES: usize = 4 << 10;
 
 /// Maximum length of a line. Longer ones are split.
 const MAX_LINE_BYTES: usize = 8 << 10;
+
+/// The same where all lines are passed on.
+const MAX_WHOLE_LINE_BYTES: usize = 1 << 20;
 
 /// Timeout after which an incomplete line is passed on: it may be a prompt, or
 /// the last output.
@@ -29,17 +32,22 @@ const READ_BYTES: usize = 256 << 10;
 /// Reads to the end, then sends the last [`TAIL_BYTES`] to `tail`.
 pub(super) async fn read_loop(
     mut stderr: pipe::Receiver,
+    diagnostics: Diagnostics,
     events: mpsc::Sender<ProcessEvent>,
     tail: oneshot::Sender<Vec<u8>>,
 ) {
     let mut last = Vec::with_capacity(TAIL_BYTES);
     let mut pending = BytesMut::new();
-    let mut limiter = Limiter::new(Instant::now());
+    let (max_line_bytes, mut limiter) = match diagnostics {
+        Diagnostics::Limited => (MAX_LINE_BYTES, Some(Limiter::new(Instant::now()))),
+        Diagnostics::All => (MAX_WHOLE_LINE_BYTES, None),
+    };
     loop {
         pending.reserve(READ_BYTES);
         let before = pending.len();
         let read = stderr.read_buf(&mut pending);
-        let read = if before > 0 || limiter.has_dropped() {
+        let has_dropped = limiter.as_ref().is_some_and(Limiter::has_dropped);
+        let read = if before > 0 || has_dropped {
             match timeout(PARTIAL_LINE_TIMEOUT, read).await {
                 Ok(read) => read,
                 Err(_) => {
@@ -56,16 +64,18 @@ pub(super) async fn read_loop(
             break;
         }
         keep_tail(&mut last, &pending[before..]);
-        if limiter.is_exhausted(Instant::now()) {
+        if let Some(limiter) = &mut limiter
+            && limiter.is_exhausted(Instant::now())
+        {
             limiter.drop_lines(memchr_iter(b'\n', &pending).count() as u64);
             pending.clear();
             continue;
         }
         while let Some(end) = memchr(b'\n', &pending)
             .map(|newline| newline + 1)
-            .or_else(|| (pending.len() >= MAX_LINE_BYTES).then_some(MAX_LINE_BYTES))
+            .or_else(|| (pending.len() >= max_line_bytes).then_some(max_line_bytes))
         {
-            for piece in pending[..end].chunks(MAX_LINE_BYTES) {
+            for piece in pending[..end].chunks(max_line_bytes) {
                 pass(piece, &mut limiter, &events).await;
             }
             pending.advance(end);
@@ -79,8 +89,8 @@ pub(super) async fn read_loop(
 }
 
 /// Reports the number of dropped lines, if there are any.
-async fn report_dropped(limiter: &mut Limiter, events: &mpsc::Sender<ProcessEvent>) {
-    let dropped = limiter.take_dropped();
+async fn report_dropped(limiter: &mut Option<Limiter>, events: &mpsc::Sender<ProcessEvent>) {
+    let dropped = limiter.as_mut().map_or(0, Limiter::take_dropped);
     if dropped > 0 {
         let _ = events.send(ProcessEvent::StderrDropped(dropped)).await;
     }
@@ -88,11 +98,13 @@ async fn report_dropped(limiter: &mut Limiter, events: &mpsc::Sender<ProcessEven
 
 /// Passes a line on if the rate limit allows it, preceded by the number of
 /// dropped lines.
-async fn pass(line: &[u8], limiter: &mut Limiter, events: &mpsc::Sender<ProcessEvent>) {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() || !limiter.admit(line.len(), Instant::now()) {
-        return;
+async fn pass(line: &[u8], limiter: &mut Option<Limiter>, events: &mpsc::Sender<ProcessEvent>) {
+    let mut line = line.strip_suffix(b"\n").unwrap_or(line);
+    if let Some(limiter) = limiter {
+        line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() || !limiter.admit(line.len(), Instant::now()) {
+            return;
+        }
     }
     report_dropped(limiter, events).await;
     let _ = events.send(ProcessEvent::Stderr(String::from_utf8_lossy(line).into_owned())).await;
@@ -115,7 +127,7 @@ mod tests {
         let (mut to, from) = pipe::pipe().unwrap();
         let (events_to, mut events) = mpsc::channel(1);
         let (tail_to, _tail) = oneshot::channel();
-        tokio::spawn(read_loop(from, events_to, tail_to));
+        tokio::spawn(read_loop(from, Diagnostics::Limited, events_to, tail_to));
         let writing = tokio::spawn(async move {
             use tokio::io::AsyncWriteExt as _;
             to.write_all("a line\n".repeat(100_000).as_bytes()).await.unwrap();

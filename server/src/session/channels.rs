@@ -1,10 +1,13 @@
 //! The channels between the session and a connection: their messages and
 //! capacities.
 
+use std::future::pending;
+
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::protocol::PermissionAnswer;
+use crate::process::Input;
 use crate::session::configure::Change;
 use crate::session::replay::Features;
 use crate::session::slot::ConnectionId;
@@ -42,9 +45,10 @@ pub struct Replay {
     pub stream: Option<String>,
 }
 
-/// The session's ends of the channels to a connection.
+/// The actor's ends of the channels to a connection; the actor is the session,
+/// or a run with requests of its own.
 #[derive(Debug)]
-pub struct ClientChannels {
+pub struct ClientChannels<R = Request> {
     /// Priority messages.
     pub priority: mpsc::Sender<PriorityMessage>,
     /// Slices of the replay buffer, one batch at a time.
@@ -52,7 +56,7 @@ pub struct ClientChannels {
     /// Returns the empty batch after it has been written.
     pub spent: mpsc::Receiver<Vec<Bytes>>,
     /// Events of the client.
-    pub events: mpsc::Receiver<ClientEvent>,
+    pub events: mpsc::Receiver<ClientEvent<R>>,
 }
 
 /// A connection that asks for the client slot.
@@ -92,6 +96,10 @@ pub struct Close {
 }
 
 impl Close {
+    /// Nothing follows.
+    pub const NORMAL: Self = Self::new(1000, "");
+    /// The agent of a raw connection has failed.
+    pub const AGENT_FAILED: Self = Self::new(1011, "the agent has ended with an error");
     /// Another client is connected.
     pub const BUSY: Self = Self::new(1013, "another client is connected");
     /// Another client asked to take over.
@@ -116,9 +124,9 @@ impl Close {
 
 /// Event of the client.
 #[derive(Debug)]
-pub enum ClientEvent {
+pub enum ClientEvent<R = Request> {
     /// A parsed message, or an error text if it was malformed.
-    Request(Result<Request, String>),
+    Request(Result<R, String>),
     /// Any other frame, which shows that the client is alive.
     Alive,
 }
@@ -168,4 +176,38 @@ pub enum Request {
     },
     /// Request for the `capabilities` frame.
     Capabilities,
+}
+
+/// Receives, or waits forever if there is no channel.
+pub(crate) async fn recv<T>(from: &mut Option<&mut mpsc::Receiver<T>>) -> Option<T> {
+    match from {
+        Some(from) => from.recv().await,
+        None => pending().await,
+    }
+}
+
+/// Reserves a place in the agent's stdin, or waits forever if there is none.
+pub(crate) async fn reserve(
+    stdin: Option<mpsc::Sender<Input>>,
+) -> Result<mpsc::OwnedPermit<Input>, mpsc::error::SendError<()>> {
+    match stdin {
+        Some(stdin) => stdin.reserve_owned().await,
+        None => pending().await,
+    }
+}
+
+/// Receives an event of the client once there is room for an answer: a client
+/// that does not read its answers is not read.
+pub(crate) async fn next_client_event<R>(
+    answers: Option<mpsc::Sender<PriorityMessage>>,
+    events: &mut Option<&mut mpsc::Receiver<ClientEvent<R>>>,
+) -> Option<ClientEvent<R>> {
+    let (Some(answers), Some(events)) = (answers, events) else {
+        return pending().await;
+    };
+    let permit = answers.reserve().await;
+    if permit.is_err() {
+        return None;
+    }
+    events.recv().await
 }

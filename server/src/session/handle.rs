@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use claude_relay_protocol::QueryConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::channels::ConnectRequest;
@@ -19,6 +20,7 @@ pub(super) enum Command {
     Connect(ConnectRequest),
     Configure(Bytes, Change, oneshot::Sender<Result<Configured, ConfigureError>>),
     Config(oneshot::Sender<ShownConfig>),
+    Configuration(oneshot::Sender<QueryConfig>),
     Health(oneshot::Sender<serde_json::Value>),
     Ready(oneshot::Sender<bool>),
     Metrics(oneshot::Sender<String>),
@@ -81,6 +83,15 @@ impl SessionHandle {
     /// Returns an error if the session has ended.
     pub async fn config(&self) -> Result<ShownConfig, SessionClosed> {
         self.ask(Command::Config).await
+    }
+
+    /// Returns the configuration with its secrets, for an agent.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the session has ended.
+    pub async fn configuration(&self) -> Result<QueryConfig, SessionClosed> {
+        self.ask(Command::Configuration).await
     }
 
     /// Returns the details of `/health`.

@@ -33,7 +33,7 @@ mod handle;
 mod inbox;
 mod metrics;
 mod permissions;
-mod redact;
+pub mod redact;
 mod restart;
 mod run_time;
 mod running;
@@ -43,7 +43,6 @@ mod tests;
 mod turn_timeout;
 mod undelivered;
 
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,7 +62,7 @@ use crate::runtime::Runtime;
 use agent::Agent;
 use agent_requests::AgentRequests;
 use capabilities::{Capabilities, Found};
-use channels::{ClientEvent, ConnectRequest, PriorityMessage};
+use channels::{ClientEvent, ConnectRequest, next_client_event, recv, reserve};
 use cli_version::CliVersion;
 use client::Client;
 use control::{ControlRequests, EarlyRequests};
@@ -256,6 +255,9 @@ impl Session {
             Command::Config(reply) => {
                 let _ = reply.send(self.config_shown());
             }
+            Command::Configuration(reply) => {
+                let _ = reply.send(self.config.clone());
+            }
             Command::Health(reply) => {
                 let _ = reply.send(self.health(now));
             }
@@ -412,37 +414,4 @@ impl Session {
     fn info(&mut self, text: &str) {
         self.push(&ServerMessage::info(text).to_json());
     }
-}
-
-/// Receives, or waits forever if there is no channel.
-async fn recv<T>(from: &mut Option<&mut mpsc::Receiver<T>>) -> Option<T> {
-    match from {
-        Some(from) => from.recv().await,
-        None => pending().await,
-    }
-}
-
-async fn reserve(
-    stdin: Option<mpsc::Sender<Input>>,
-) -> Result<mpsc::OwnedPermit<Input>, mpsc::error::SendError<()>> {
-    match stdin {
-        Some(stdin) => stdin.reserve_owned().await,
-        None => pending().await,
-    }
-}
-
-/// Receives an event of the client once there is room for an answer: a client
-/// that does not read its answers is not read.
-async fn next_client_event(
-    answers: Option<mpsc::Sender<PriorityMessage>>,
-    events: &mut Option<&mut mpsc::Receiver<ClientEvent>>,
-) -> Option<ClientEvent> {
-    let (Some(answers), Some(events)) = (answers, events) else {
-        return pending().await;
-    };
-    let permit = answers.reserve().await;
-    if permit.is_err() {
-        return None;
-    }
-    events.recv().await
 }

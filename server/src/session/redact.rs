@@ -16,13 +16,14 @@ const MIN_SECRET_BYTES: usize = 8;
 
 /// The texts to mask, the longest first.
 #[derive(Debug, Default)]
-pub(super) struct Redactor {
+pub struct Redactor {
     secrets: Vec<Secret>,
 }
 
 impl Redactor {
     /// Collects the secrets of an agent's configuration and environment.
-    pub(super) fn new(config: &QueryConfig, environment: &[(OsString, OsString)]) -> Self {
+    #[must_use]
+    pub fn new(config: &QueryConfig, environment: &[(OsString, OsString)]) -> Self {
         let inherited = environment
             .iter()
             .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
@@ -38,7 +39,8 @@ impl Redactor {
     }
 
     /// Returns `text` with a mask in place of every secret.
-    pub(super) fn redact(&self, text: String) -> String {
+    #[must_use]
+    pub fn redact(&self, text: String) -> String {
         self.secrets.iter().fold(text, |text, secret| {
             if text.contains(secret.expose()) { text.replace(secret.expose(), MASK) } else { text }
         })

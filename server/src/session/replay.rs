@@ -180,6 +180,21 @@ impl ReplayBuffer {
         }
     }
 
+    /// Evicts all frames before `keep_from`, whatever the limit.
+    pub fn forget(&mut self, keep_from: u64) {
+        while self.first < keep_from.min(self.next) {
+            self.pop();
+        }
+    }
+
+    /// Returns the size of the frames from `from` to before `to`, without those
+    /// that are no longer kept.
+    #[must_use]
+    pub fn bytes_between(&self, from: u64, to: u64) -> u64 {
+        let offset = |seq: u64| self.begin_of(seq.clamp(self.first, self.next));
+        offset(to).saturating_sub(offset(from))
+    }
+
     fn pop(&mut self) {
         if self.segments.is_empty() {
             self.seal();

@@ -1,6 +1,7 @@
 //! Tests of the session as pure code: events and times go in, and its state is
 //! checked. No socket, no process.
 
+use std::future::pending;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::agent::Messages;
 use crate::agent::{Dialect, Started};
 use crate::process::lines::LineBuffer;
 use crate::process::{ExitReason, Process, ProcessChannels, ProcessCommand, ProcessExit};
-use crate::session::channels::{Attach, ClientChannels, Close, Replay, Request};
+use crate::session::channels::{Attach, ClientChannels, Close, PriorityMessage, Replay, Request};
 use crate::settings::{Args, Settings};
 
 /// The other ends of a connection's channels.

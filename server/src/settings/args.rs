@@ -65,6 +65,12 @@ pub struct Args {
     /// default 16777216]
     #[arg(long, value_name = "BYTES")]
     pub replay_bytes: Option<String>,
+    /// Runs of /agent at once, for the official Agent SDKs; 0 turns it off [RELAY_MAX_RUNS; default 8]
+    #[arg(long, value_name = "NUMBER")]
+    pub max_runs: Option<String>,
+    /// Time for which a run of /agent lives without its client [RELAY_RUN_GRACE; default 60s]
+    #[arg(long, value_name = "DURATION")]
+    pub run_grace: Option<String>,
     /// Time between pings to a silent client [RELAY_PING_INTERVAL; default 30s]
     #[arg(long, value_name = "DURATION")]
     pub ping_interval: Option<String>,

@@ -73,6 +73,10 @@ pub struct Settings {
     pub trust_workspace: bool,
     /// Capacity of the replay buffer.
     pub replay_bytes: usize,
+    /// Runs of `/agent` at once; 0 turns the route off.
+    pub max_runs: usize,
+    /// Time for which a run lives without its client.
+    pub run_grace: Duration,
     /// Timeouts of the client slot.
     pub slot_timeouts: SlotTimeouts,
     /// Time between the steps of the escalation.
@@ -222,6 +226,10 @@ impl Settings {
                     "a number of bytes",
                 )?
                 .unwrap_or(16 << 20),
+            max_runs: source
+                .parsed(args.max_runs, "--max-runs", "RELAY_MAX_RUNS", "a whole number")?
+                .unwrap_or(8),
+            run_grace: source.duration(args.run_grace, "--run-grace", "RELAY_RUN_GRACE", "60s")?,
             slot_timeouts,
             stop_grace: source.duration(
                 args.stop_grace,

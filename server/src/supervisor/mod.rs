@@ -10,8 +10,8 @@
 //!
 //! The supervisor uses no async runtime and copies none of the agent's bytes.
 //!
-//! The messages on the socket: to the supervisor, `T` and `K` for SIGTERM and
-//! SIGKILL to the agent; from it, one line each, `P<pid>` when the agent runs,
+//! The messages on the socket: to the supervisor, `T`, `K`, `I` and `H` for
+//! SIGTERM, SIGKILL, SIGINT and SIGHUP to the agent; from it, one line each, `P<pid>` when the agent runs,
 //! `F<error>` if it could not be started, `X<code>` or `G<signal>` when it has
 //! ended. The socket closes when no descendant is left.
 
@@ -49,6 +49,10 @@ pub const SELF: &str = "/proc/self/exe";
 pub const TERM: &[u8] = b"T";
 /// Command to the supervisor: send SIGKILL to the agent.
 pub const KILL: &[u8] = b"K";
+/// Command to the supervisor: send SIGINT to the agent.
+pub const INT: &[u8] = b"I";
+/// Command to the supervisor: send SIGHUP to the agent.
+pub const HUP: &[u8] = b"H";
 
 /// Escalation after the server's death, with the delay before each signal. The
 /// agent's stdin has been closed by then, and the agent saves its session. The
@@ -59,8 +63,8 @@ const ORPHAN_ESCALATION: [(Duration, Signal); 2] =
 /// Stack size of the command thread, whose call depth is small.
 const COMMAND_STACK_BYTES: usize = 64 << 10;
 
-/// `supervisor REMOVE PROGRAM ARGS…`: runs the program and ends all its
-/// descendants after it. REMOVE is a file to remove at the end, or empty.
+/// `supervisor COUNT FILES… PROGRAM ARGS…`: runs the program and ends all its
+/// descendants after it. FILES, COUNT of them, are removed at the end.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match supervise(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,7 +75,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let mut args = args.into_iter();
-    let remove = args.next().filter(|path| !path.is_empty()).map(PathBuf::from);
+    let count = args.next().and_then(|count| count.to_str()?.parse().ok()).unwrap_or(0);
+    let remove: Vec<PathBuf> = args.by_ref().take(count).map(PathBuf::from).collect();
     // A new session, so that Ctrl-C in the terminal reaches only the server,
     // which then stops the agent gracefully.
     setsid()?;
@@ -87,7 +92,7 @@ fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
         }
         Err(error) => writeln!(control, "F{error}"),
     };
-    if let Some(path) = remove {
+    for path in remove {
         // It may have been removed already.
         let _ = fs::remove_file(path);
     }
@@ -160,7 +165,12 @@ fn handle_commands(mut control: UnixStream, agent: &OwnedFd) {
     let mut bytes = [0; 16];
     while let Ok(count @ 1..) = control.read(&mut bytes) {
         for byte in bytes[..count].chunks(1) {
-            let signal = if byte == KILL { Signal::KILL } else { Signal::TERM };
+            let signal = match byte {
+                KILL => Signal::KILL,
+                INT => Signal::INT,
+                HUP => Signal::HUP,
+                _ => Signal::TERM,
+            };
             let _ = pidfd_send_signal(agent, signal);
         }
     }

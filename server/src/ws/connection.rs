@@ -22,14 +22,33 @@ use crate::session::channels::{
     Attach, CLIENT_EVENT_CAPACITY, ClientChannels, ConnectRequest, PRIORITY_CAPACITY,
     PriorityMessage,
 };
+use read::Parse;
 
 /// Maximum time for closing: for finishing the frame in progress, and for the
 /// answer to a close frame.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves one upgraded connection until it ends. `early` holds the bytes that
-/// the client sent right after its handshake.
+/// Serves one upgraded connection to the session until it ends. `early` holds
+/// the bytes that the client sent right after its handshake.
 pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, attach: Attach) {
+    let id = session.next_connection_id();
+    serve_with(stream, early, read::request, |channels, accepted| async move {
+        session.connect(ConnectRequest { id, attach, channels, accepted }).await.is_ok()
+    })
+    .await;
+}
+
+/// Serves one upgraded connection until it ends. `parse` reads its messages,
+/// `connect` hands its channels to an actor, which sends whether it accepts
+/// them; false means that there is no actor.
+pub async fn serve_with<R, F>(
+    stream: TcpStream,
+    early: Bytes,
+    parse: Parse<R>,
+    connect: impl FnOnce(ClientChannels<R>, oneshot::Sender<bool>) -> F,
+) where
+    F: Future<Output = bool>,
+{
     // Nagle's algorithm would delay small frames. An error here is harmless.
     let _ = stream.set_nodelay(true);
     let (from_client, to_client) = stream.into_split();
@@ -42,19 +61,18 @@ pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, atta
     let (spent_to, spent) = mpsc::channel(1);
     let (events_to, events) = mpsc::channel(CLIENT_EVENT_CAPACITY);
     let (accepted_to, accepted) = oneshot::channel();
-    let id = session.next_connection_id();
     let channels = ClientChannels { priority: priority_to.clone(), data: data_to, spent, events };
-    let request = ConnectRequest { id, attach, channels, accepted: accepted_to };
     let mut writer = tokio::spawn(write::write_loop(to_client, priority, data, spent_to));
-    if session.connect(request).await.is_err() {
+    if !connect(channels, accepted_to).await {
         writer.abort();
         return;
     }
 
     let reading = async move {
         let accepted = accepted.await.unwrap_or(false);
-        let end = read::read_loop(reader, accepted.then_some(events_to), &priority_to).await;
-        tracing::debug!(connection = id.0, ?end, "connection ended");
+        let events = accepted.then_some(events_to);
+        let end = read::read_loop(reader, events, &priority_to, parse).await;
+        tracing::debug!(?end, "connection ended");
         if let Some(close) = end.answer() {
             let _ = timeout(CLOSE_TIMEOUT, priority_to.send(PriorityMessage::Close(close))).await;
         }

@@ -8,4 +8,5 @@ mod connection;
 mod read;
 mod write;
 
-pub use connection::serve;
+pub use connection::{serve, serve_with};
+pub use read::Parse;

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 use claude_relay_protocol::ClientMessage;
 use claude_relay_protocol::client_message::PermissionResponse;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
@@ -15,6 +15,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 use crate::agent::protocol::PermissionAnswer;
+use crate::json::line::{into_line, place_in};
 use crate::session::Change;
 use crate::session::channels::{ClientEvent, Close, MESSAGE_LIMIT, PriorityMessage, Request};
 
@@ -52,12 +53,16 @@ impl End {
     }
 }
 
+/// Parses a message, or says why it is malformed.
+pub type Parse<R> = fn(BytesMut) -> Result<R, String>;
+
 /// Reads until the connection ends. Without `events` the connection was
 /// refused, and its frames are discarded.
-pub(super) async fn read_loop<S: AsyncRead + Unpin>(
+pub(super) async fn read_loop<S: AsyncRead + Unpin, R>(
     mut reader: WebSocketRead<S>,
-    events: Option<mpsc::Sender<ClientEvent>>,
+    events: Option<mpsc::Sender<ClientEvent<R>>>,
     priority: &mpsc::Sender<PriorityMessage>,
+    parse: Parse<R>,
 ) -> End {
     reader.set_auto_close(false);
     reader.set_auto_pong(false);
@@ -91,7 +96,7 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin>(
             OpCode::Pong => ClientEvent::Alive,
             OpCode::Text | OpCode::Binary | OpCode::Continuation => match message.add(frame) {
                 Ok(None) => continue,
-                Ok(Some(text)) if events.is_some() => ClientEvent::Request(request(text)),
+                Ok(Some(text)) if events.is_some() => ClientEvent::Request(parse(text)),
                 Ok(Some(_)) => continue,
                 Err(close) => return End::Violation(close),
             },
@@ -206,8 +211,9 @@ fn into_bytes(payload: Payload<'_>) -> BytesMut {
     }
 }
 
-/// Parses a message. The line for the agent is a slice of it, without a copy.
-fn request(mut message: BytesMut) -> Result<Request, String> {
+/// Parses a message for the session. The line for the agent is a slice of it,
+/// without a copy.
+pub(super) fn request(mut message: BytesMut) -> Result<Request, String> {
     let Ok(text) = simdutf8::basic::from_utf8(&message) else {
         return Err("Invalid message format: not UTF-8".into());
     };
@@ -215,13 +221,8 @@ fn request(mut message: BytesMut) -> Result<Request, String> {
     Ok(match parsed {
         ClientMessage::UserMessage { data, uuid } => {
             let uuid = uuid.map(Cow::into_owned);
-            let start = data.get().as_ptr() as usize - text.as_ptr() as usize;
-            let end = start + data.get().len();
-            let mut line = message.split_off(start);
-            line.truncate(end - start);
-            one_line(&mut line);
-            line.put_u8(b'\n');
-            Request::UserMessage { line: line.freeze(), uuid }
+            let place = place_in(text, data.get());
+            Request::UserMessage { line: into_line(&mut message, place), uuid }
         }
         ClientMessage::Interrupt => Request::Interrupt,
         ClientMessage::PermissionResponse(response) => permission(response),
@@ -259,16 +260,6 @@ fn permission(response: PermissionResponse<'_>) -> Request {
         }
     };
     Request::Permission { request_id: response.request_id.into_owned(), answer }
-}
-
-/// Replaces line breaks by spaces. In valid JSON, a raw CR or LF is white space
-/// between tokens.
-fn one_line(json: &mut [u8]) {
-    for byte in json {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
 }
 
 #[cfg(test)]
@@ -343,7 +334,7 @@ mod tests {
         );
         let (priority, _receiver) = mpsc::channel(1);
         let (events, _receiver_of_events) = mpsc::channel(8);
-        match read_loop(reader, accepted.then_some(events), &priority).await {
+        match read_loop(reader, accepted.then_some(events), &priority, request).await {
             End::Closed(code) => code,
             End::Violation(close) => close.code,
             End::Gone => unreachable!("it ends with a close frame"),

@@ -39,6 +39,7 @@ mod real_codex_page;
 mod real_codex_remote;
 mod real_codex_tools;
 mod replay;
+mod runs;
 mod sandbox;
 mod sandbox_cli;
 mod sdk_options;

@@ -192,7 +192,7 @@ pub fn check_version(config: &QueryConfig, version: Option<Version>) -> Result<(
     }
 }
 
-fn in_sandbox(settings: &LaunchSettings) -> bool {
+pub(super) fn in_sandbox(settings: &LaunchSettings) -> bool {
     settings.in_sandbox
         || settings.environment.iter().any(|(name, value)| name == "IS_SANDBOX" && value == "1")
 }

@@ -7,11 +7,15 @@ pub mod text;
 pub mod version;
 
 mod arguments;
+mod flags;
 mod initialize;
+mod judge;
 mod lines;
 mod options;
+pub(in crate::agent) mod relayed;
 mod restrictions;
 
 pub(in crate::agent) use restrictions::is_narrow;
 
+pub use judge::Judgement;
 pub use lines::{classify, control_request, initialize, interrupt, interrupt_for_good};

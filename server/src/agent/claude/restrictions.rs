@@ -45,7 +45,7 @@ pub(super) fn setting_sources(
 
 /// Whether the CLAUDE.md of the workspace is read although its settings do
 /// not act.
-fn reads_instructions(config: &QueryConfig, settings: &LaunchSettings) -> bool {
+pub(super) fn reads_instructions(config: &QueryConfig, settings: &LaunchSettings) -> bool {
     !settings.trusted && named_sources(config, settings.mode).contains(&SettingSource::Project)
 }
 
@@ -77,9 +77,7 @@ pub(super) fn arguments(
         args.push("--strict-mcp-config".into());
     }
     if reads_instructions(config, settings) {
-        let mut argument = OsString::from("--add-dir=");
-        argument.push(cwd);
-        args.push(argument);
+        args.push(instructions_of(cwd));
     }
     if settings.mode != Mode::Unrestricted {
         args.push(format!("--settings={}", flag_settings(settings)).into());
@@ -91,6 +89,13 @@ pub(super) fn arguments(
         }
     }
     args
+}
+
+/// The argument by which the CLAUDE.md of `cwd` is read.
+pub(super) fn instructions_of(cwd: &Path) -> OsString {
+    let mut argument = OsString::from("--add-dir=");
+    argument.push(cwd);
+    argument
 }
 
 /// Whether the SDK would say no permission mode.
@@ -122,7 +127,7 @@ pub(super) fn variables(config: &QueryConfig, settings: &LaunchSettings) -> Vec<
 pub(super) type Variable = (&'static str, &'static str);
 
 /// The settings of the flag layer.
-fn flag_settings(settings: &LaunchSettings) -> Value {
+pub(super) fn flag_settings(settings: &LaunchSettings) -> Value {
     let mut pinned = json!({ "autoMemoryEnabled": false, "autoMemoryDirectory": NO_DIRECTORY });
     if settings.mode == Mode::Ask {
         // The CLI reads them unasked where they are of the same project.

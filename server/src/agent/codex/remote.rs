@@ -140,7 +140,8 @@ async fn relay_lines(socket: Socket, channels: &mut ProcessChannels) -> Result<(
             Some(payload) = pongs.recv() => send(&mut writer, Frame::pong(payload)).await?,
             command = channels.commands.recv() => match command {
                 Some(ProcessCommand::Stop(grace)) => deadline = Some(Instant::now() + grace),
-                Some(ProcessCommand::Kill) | None => return Ok(()),
+                Some(ProcessCommand::Kill | ProcessCommand::Terminate(_)) | None => return Ok(()),
+                Some(ProcessCommand::Signal(_)) => {}
             },
             input = channels.stdin.recv(), if !closing => match input {
                 Some(Input::Message(text) | Input::Control(text)) => {

@@ -15,7 +15,7 @@
 //! 2. **Origin** is sent by browsers and names the page. It must be the
 //!    server's own or an allowed one; both are parsed and compared, never by
 //!    prefix. Otherwise 403. Other programs send none and pass.
-//! 3. **Token**: if one is set, `/config`, `/metrics` and `/ws` need it.
+//! 3. **Token**: if one is set, `/config`, `/metrics`, `/ws` and `/agent` need it.
 //!    Otherwise 401. `/ready` and the short answer of `/health` do not need it.
 //! 4. A browser's `POST` or `PATCH` of `/config` must be `application/json` (or
 //!    `application/merge-patch+json`), which a page cannot send across origins
@@ -82,6 +82,8 @@ pub enum Endpoint {
     Config,
     /// `/ws`.
     Socket,
+    /// `/agent`.
+    Agent,
 }
 
 /// Result of a request that passed the checks.
@@ -220,7 +222,10 @@ impl AccessPolicy {
             return Err(Cause::ForeignOrigin.into());
         }
         let token = self.check_token(head);
-        let guarded = matches!(endpoint, Endpoint::Config | Endpoint::Metrics | Endpoint::Socket);
+        let guarded = matches!(
+            endpoint,
+            Endpoint::Config | Endpoint::Metrics | Endpoint::Socket | Endpoint::Agent
+        );
         // A preflight never carries a token, and its answer reveals and changes
         // nothing.
         if guarded && head.method != Method::OPTIONS {

@@ -181,6 +181,7 @@ impl Sandbox {
             cwd: spec.cwd,
             scratch: spec.scratch,
             placeholders,
+            diagnostics: spec.diagnostics,
             channel: spec.channel,
         })
     }
@@ -278,7 +279,7 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
     if let Ok(resolver) = Path::new("/etc/resolv.conf").canonicalize() {
         readable.push(resolver);
     }
-    readable.extend(spec.scratch.as_deref().map(Path::to_owned));
+    readable.extend(spec.scratch.iter().map(|path| path.to_path_buf()));
     // Paths in the workspace or the system are mounted already; mounting them
     // again would make them read-only or cover them.
     readable.retain(|path| {
@@ -333,7 +334,7 @@ fn environment(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Channel;
+    use crate::process::{Channel, Diagnostics};
 
     fn spec(program: &Path) -> SpawnSpec {
         SpawnSpec {
@@ -343,7 +344,8 @@ mod tests {
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
             cwd: "/".into(),
-            scratch: None,
+            scratch: Vec::new(),
+            diagnostics: Diagnostics::Limited,
             placeholders: Vec::new(),
             channel: Channel::Pipes,
         }

@@ -1,0 +1,68 @@
+//! A sandbox of E2B's cloud with a relay in it, for one run.
+
+use std::time::Duration;
+
+use claude_relay_client::e2b::E2b;
+use claude_relay_client::{Client, RunServer};
+
+use tokio::signal::unix::Signal;
+
+use super::end::{Failure, told};
+use super::host;
+
+/// Time for the end of a sandbox whose start has failed.
+const CLEANUP: Duration = Duration::from_secs(4);
+
+/// Time for a sandbox to be killed at the end.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A sandbox. It is killed at the end; should this program be killed first, it
+/// ends by its own time.
+pub(super) struct Sandbox(Client);
+
+impl Sandbox {
+    /// Creates one of this template, and waits until its relay answers. Gives
+    /// `None` if this program is terminated meanwhile.
+    pub(super) async fn create(
+        template: &str,
+        terminated: &mut Signal,
+    ) -> Result<Option<Self>, Failure> {
+        let failed = |error: &dyn std::error::Error| {
+            Failure::connection(format!("the sandbox: {}", told(error)))
+        };
+        let e2b = E2b::from_environment().map_err(|error| failed(&error))?;
+        let created = tokio::select! {
+            created = Client::builder().template(template).e2b(e2b.clone()).start() => Some(created),
+            _ = terminated.recv() => None,
+        };
+        if let Some(Ok(client)) = created {
+            return Ok(Some(Self(client)));
+        }
+        if !e2b.wait_for_cleanup(CLEANUP).await {
+            host::say("claude-relay-agent: a sandbox may be left: see `claude-relay e2b ls`");
+        }
+        match created {
+            Some(Err(error)) => Err(failed(&error)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The relay in it.
+    pub(super) fn server(&self) -> RunServer {
+        self.0.run_server()
+    }
+
+    /// Its name, for errors.
+    pub(super) fn name(&self) -> String {
+        let id = self.0.sandbox().map(|sandbox| sandbox.id().to_string());
+        format!("the sandbox {}", id.unwrap_or_default())
+    }
+
+    /// Kills it.
+    pub(super) async fn kill(self) {
+        match tokio::time::timeout(KILL_LIMIT, self.0.kill()).await {
+            Ok(Ok(())) => {}
+            _ => host::say("claude-relay-agent: the sandbox lives until its time is over"),
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! The loop between the program and the run. Everything that goes either way
+//! has a number; what the other side has not acknowledged is sent again over
+//! the next connection.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use claude_relay_client::{ConnectionError, RequestError, RunIncoming, RunServer};
+use claude_relay_protocol::run::{self as wire, CREDIT_BYTES, RunSignal, RunStart};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::arguments::Prepared;
+use super::end::{End, Failure};
+use super::environment;
+use super::host::{self, FromHost, ToHost, Written};
+use super::link::{Link, Opening, Small, at, has_room, open, read};
+use super::sandbox::Sandbox;
+use super::settings::Settings;
+
+/// Time for a connection to come back. The Python SDK gives up after it.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time for the first connection where nobody listens at the address.
+const FIRST_LIMIT: Duration = Duration::from_secs(2);
+
+/// Time for one attempt.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Delays between attempts.
+pub(super) const FIRST_DELAY: Duration = Duration::from_millis(20);
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// Silence after which the relay is asked, and after which it is given up.
+const PING_AFTER: Duration = Duration::from_secs(15);
+const SILENT_LIMIT: Duration = Duration::from_secs(25);
+
+/// An acknowledgement is sent after so many bytes, or so much time.
+const ACK_BYTES: u64 = 512 << 10;
+const ACK_DELAY: Duration = Duration::from_millis(500);
+
+/// Time between messages that are sent one by one.
+pub(super) const PACE: Duration = Duration::from_millis(30);
+
+/// Time for the last acknowledgement to be written.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Time for the run to end once the program has gone.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The exit code of the CLI after SIGTERM.
+const TERMINATED: i32 = 143;
+
+const NO_RELAY: &str = "no relay is named: set CLAUDE_RELAY_URL (or --relay-url, or a line CLAUDE_RELAY_URL=… in claude-relay-agent.env beside this program) to its address, such as http://127.0.0.1:3000; or CLAUDE_RELAY_E2B_TEMPLATE to a template of E2B";
+
+pub(super) enum State {
+    /// The next attempt is due.
+    Down(Instant),
+    Opening(Opening),
+    Up(Box<Link>),
+}
+
+enum Event {
+    Opened(Result<Link, RequestError>),
+    Retry,
+    Message(Result<RunIncoming, ConnectionError>),
+    Host(FromHost),
+    Signal(RunSignal),
+    /// There is something to send, or to write, and room for it.
+    Room,
+    Written,
+    Time,
+}
+
+pub(super) struct Shim {
+    pub(super) server: RunServer,
+    pub(super) url: String,
+    pub(super) id: String,
+    pub(super) start: String,
+    /// The name of the numbers, once the command line has been sent.
+    pub(super) stream: Option<String>,
+    /// The server has greeted over this connection.
+    pub(super) greeted: bool,
+    pub(super) state: State,
+    pub(super) down_since: Instant,
+    pub(super) delay: Duration,
+    pub(super) was_up: bool,
+    /// Messages for the run that it has not acknowledged.
+    pub(super) unacked: VecDeque<(u64, String)>,
+    pub(super) unacked_bytes: usize,
+    /// How many of them have been sent over this connection.
+    pub(super) sent: usize,
+    /// Something new came or went over this connection.
+    pub(super) progress: bool,
+    /// The last connection has brought nothing: messages are sent one by one,
+    /// because those before a reset may be lost with it.
+    pub(super) paced: bool,
+    pub(super) paced_until: Instant,
+    pub(super) next_seq: u64,
+    /// The last number that was received.
+    pub(super) received: u64,
+    pub(super) pending: Vec<ToHost>,
+    /// The last number of what was to be written.
+    pub(super) last_output: u64,
+    pub(super) acked: u64,
+    pub(super) acked_bytes: u64,
+    pub(super) ack_due: Option<Instant>,
+    pub(super) written: watch::Receiver<Written>,
+    pub(super) heard_at: Instant,
+    pub(super) pinged: bool,
+    pub(super) exit: Option<(u64, End)>,
+    /// The agent has been told to end.
+    pub(super) terminated: bool,
+    /// The program has gone, and the run has so long to end.
+    pub(super) gone_by: Option<Instant>,
+    pub(super) version_only: bool,
+}
+
+/// Runs until the agent has ended.
+pub(super) fn run((settings, prepared): (Settings, Prepared)) -> Result<End, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::connection(format!("cannot start: {error}")))?;
+    let end = runtime.block_on(drive(settings, prepared));
+    // A name that is still being looked up is no reason to stay.
+    runtime.shutdown_background();
+    end
+}
+
+async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
+    for note in &prepared.notes {
+        host::say(note);
+    }
+    let cwd = settings.cwd.clone().or_else(|| {
+        std::env::current_dir().ok().and_then(|path| path.into_os_string().into_string().ok())
+    });
+    let start = RunStart { args: prepared.args, env: environment::of_agent(&settings.env), cwd };
+    let cannot = |error: std::io::Error| Failure::connection(format!("cannot start: {error}"));
+    let (host_to, host_from) = mpsc::channel(1);
+    let (output, output_from) = mpsc::channel(1);
+    let (written_to, written) = watch::channel(Written::default());
+    if !prepared.is_version {
+        host::read_stdin(host_to.clone()).map_err(cannot)?;
+    }
+    host::watch_stdout(host_to).map_err(cannot)?;
+    host::write_output(output_from, written_to).map_err(cannot)?;
+    let listen = |kind| signal(kind).map_err(cannot);
+    let mut term = listen(SignalKind::terminate())?;
+    let (sandbox, server, url) = match (&settings.url, &settings.e2b_template) {
+        (Some(url), _) => {
+            let token = settings.token.as_ref();
+            let server = RunServer::new(url, token, CONNECT_LIMIT, settings.allow_plaintext)
+                .map_err(|error| Failure::of(&error, url))?;
+            (None, server, url.clone())
+        }
+        (None, Some(template)) => {
+            let Some(sandbox) = Sandbox::create(template, &mut term).await? else {
+                return Ok(End::Code(TERMINATED));
+            };
+            let (server, name) = (sandbox.server(), sandbox.name());
+            (Some(sandbox), server, name)
+        }
+        (None, None) => return Err(Failure::usage(NO_RELAY)),
+    };
+    let signals = [
+        (RunSignal::Term, term),
+        (RunSignal::Int, listen(SignalKind::interrupt())?),
+        (RunSignal::Hup, listen(SignalKind::hangup())?),
+    ];
+    let now = Instant::now();
+    let shim = Shim {
+        server,
+        url,
+        id: id(),
+        start: start.to_json(),
+        stream: None,
+        greeted: false,
+        state: State::Down(now),
+        down_since: now,
+        delay: FIRST_DELAY,
+        was_up: false,
+        unacked: VecDeque::new(),
+        unacked_bytes: 0,
+        sent: 0,
+        progress: true,
+        paced: false,
+        paced_until: now,
+        next_seq: 1,
+        received: 0,
+        pending: Vec::new(),
+        last_output: 0,
+        acked: 0,
+        acked_bytes: 0,
+        ack_due: None,
+        written,
+        heard_at: now,
+        pinged: false,
+        exit: None,
+        terminated: false,
+        gone_by: None,
+        version_only: prepared.is_version,
+    };
+    let end = shim.serve(host_from, output, signals).await;
+    if let Some(sandbox) = sandbox {
+        sandbox.kill().await;
+    }
+    end
+}
+
+fn id() -> String {
+    claude_relay_random::hexadecimal::<16>()
+}
+
+impl Shim {
+    async fn serve(
+        mut self,
+        mut host: mpsc::Receiver<FromHost>,
+        output: mpsc::Sender<Vec<ToHost>>,
+        [mut term, mut int, mut hup]: [(RunSignal, Signal); 3],
+    ) -> Result<End, Failure> {
+        let mut written = self.written.clone();
+        loop {
+            let may_read = self.unacked_bytes < CREDIT_BYTES;
+            let has_unsent = self.has_unsent() && Instant::now() >= self.pause();
+            let has_output = !self.pending.is_empty();
+            let deadline = self.deadline();
+            let (mut retry_at, mut opening, mut reader, mut room) = (None, None, None, None);
+            match &mut self.state {
+                State::Down(at) => retry_at = Some(*at),
+                State::Opening(future) => opening = Some(future),
+                State::Up(link) => {
+                    let (reading, sending) = link.halves();
+                    reader = Some(reading);
+                    room = Some(sending).filter(|_| has_unsent);
+                }
+            }
+            let event = tokio::select! {
+                biased;
+                _ = term.1.recv() => Event::Signal(term.0),
+                _ = int.1.recv() => Event::Signal(int.0),
+                _ = hup.1.recv() => Event::Signal(hup.0),
+                Ok(()) = written.changed() => Event::Written,
+                Ok(permit) = output.reserve(), if has_output => {
+                    permit.send(std::mem::take(&mut self.pending));
+                    Event::Room
+                }
+                message = read(&mut reader) => Event::Message(message),
+                opened = open(&mut opening) => Event::Opened(opened),
+                () = at(retry_at) => Event::Retry,
+                () = has_room(room) => Event::Room,
+                Some(input) = host.recv(), if may_read => Event::Host(input),
+                () = at(deadline) => Event::Time,
+            };
+            if let Some(end) = self.on_event(event)? {
+                return Ok(self.leave(end).await);
+            }
+        }
+    }
+
+    /// Handles an event. Returns the end once all of it is done.
+    fn on_event(&mut self, event: Event) -> Result<Option<End>, Failure> {
+        let now = Instant::now();
+        match event {
+            Event::Retry => {
+                let after = self.has();
+                let opening = Link::open(self.server.clone(), self.id.clone(), after);
+                self.state = State::Opening(Box::pin(opening));
+            }
+            Event::Opened(Ok(link)) => {
+                self.state = State::Up(Box::new(link));
+                (self.greeted, self.progress) = (false, false);
+                self.paced_until = now;
+                self.sent = 0;
+                self.acked = self.has();
+                self.ack_due = None;
+                (self.heard_at, self.pinged) = (now, false);
+            }
+            Event::Opened(Err(error)) => self.not_opened(error, now)?,
+            Event::Message(Ok(message)) => self.on_incoming(message, now)?,
+            Event::Message(Err(_)) => self.disconnected(now),
+            Event::Host(FromHost::Line(line)) => {
+                let seq = self.next_seq;
+                self.push(wire::stdin(seq, &line));
+            }
+            Event::Host(FromHost::End) => self.push(wire::stdin_end(self.next_seq)),
+            Event::Host(FromHost::Bad(reason)) => return Err(Failure::usage(reason)),
+            Event::Host(FromHost::Gone) => self.on_gone(now),
+            Event::Signal(signal) => {
+                if signal == RunSignal::Term {
+                    self.terminated = true;
+                }
+                self.push(wire::signal(self.next_seq, signal));
+            }
+            Event::Written => {
+                if self.written.borrow().failed {
+                    self.on_gone(now);
+                }
+            }
+            Event::Room | Event::Time => {}
+        }
+        let is_up = self.greeted && matches!(self.state, State::Up(_));
+        if self.terminated && !is_up && self.exit.is_none() {
+            // The relay ends the run by its grace.
+            return Ok(Some(End::Code(TERMINATED)));
+        }
+        self.send_unsent();
+        self.send_ack(now);
+        self.keep_alive(now);
+        if let Some(by) = self.gone_by
+            && (now >= by || !is_up || self.exit.is_some())
+        {
+            return Err(Failure::connection("the program that started the agent has gone"));
+        }
+        let is_down_for_good = !is_up && now >= self.down_since + self.down_limit();
+        if is_down_for_good && self.exit.is_none() {
+            return Err(Failure::connection(format!(
+                "the connection to the relay at {} was lost and could not be restored within {RECONNECT_LIMIT:?}: the agent is ended there",
+                self.url
+            )));
+        }
+        let is_drained = self.has() == self.received;
+        Ok(self.exit.as_ref().filter(|_| is_drained).map(|(_, end)| end.clone()))
+    }
+
+    /// Adds a message for the run.
+    fn push(&mut self, message: String) {
+        self.unacked_bytes += message.len();
+        self.unacked.push_back((self.next_seq, message));
+        self.next_seq += 1;
+    }
+
+    /// The last number of what need not be sent again: it has been written.
+    fn has(&self) -> u64 {
+        let written = *self.written.borrow();
+        if written.seq >= self.last_output || self.gone_by.is_some() {
+            self.received
+        } else {
+            written.seq
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.greeted && self.sent < self.unacked.len()
+    }
+
+    /// The time until which nothing more is sent.
+    fn pause(&self) -> Instant {
+        if self.paced { self.paced_until } else { self.down_since }
+    }
+
+    fn send_unsent(&mut self) {
+        let State::Up(link) = &self.state else { return };
+        let now = Instant::now();
+        while self.greeted
+            && link.has_room()
+            && now >= self.pause()
+            && let Some((_, message)) = self.unacked.get(self.sent)
+        {
+            link.send(message.clone());
+            self.sent += 1;
+            self.paced_until = now + PACE;
+        }
+    }
+
+    fn send_ack(&mut self, now: Instant) {
+        let State::Up(link) = &self.state else { return };
+        let (has, bytes) = (self.has(), self.written.borrow().bytes);
+        if !self.greeted || has <= self.acked {
+            return;
+        }
+        let due = *self.ack_due.get_or_insert(now + ACK_DELAY);
+        if now >= due || bytes - self.acked_bytes >= ACK_BYTES {
+            link.send_small(Small::Ack(wire::ack(has)));
+            (self.acked, self.acked_bytes, self.ack_due) = (has, bytes, None);
+        }
+    }
+
+    fn keep_alive(&mut self, now: Instant) {
+        let State::Up(link) = &self.state else { return };
+        if now >= self.heard_at + SILENT_LIMIT {
+            self.disconnected(now);
+        } else if now >= self.heard_at + PING_AFTER && !self.pinged {
+            link.send_small(Small::Ping);
+            self.pinged = true;
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, now: Instant) {
+        self.down_since = now;
+        self.paced = !self.progress;
+        self.greeted = false;
+        self.state = State::Down(now + self.delay);
+        self.delay = (self.delay * 2).min(MAX_DELAY);
+    }
+
+    fn not_opened(&mut self, error: RequestError, now: Instant) -> Result<(), Failure> {
+        let may_heal = match &error {
+            // Before the first connection it says that there are too many runs.
+            RequestError::Unavailable { .. } | RequestError::NotARelay { .. } => self.was_up,
+            error => error.is_transient(),
+        };
+        if let RequestError::RunLost { .. } = error {
+            return Err(self.lost("it does not know it any more"));
+        }
+        let is_first = !self.was_up && matches!(error, RequestError::Connect { .. });
+        if !may_heal || (is_first && now >= self.down_since + FIRST_LIMIT) {
+            return Err(Failure::of(&error, &self.url));
+        }
+        self.state = State::Down(now + self.delay);
+        self.delay = (self.delay * 2).min(MAX_DELAY);
+        Ok(())
+    }
+
+    fn down_limit(&self) -> Duration {
+        RECONNECT_LIMIT
+    }
+
+    /// Nobody reads stdout any more.
+    fn on_gone(&mut self, now: Instant) {
+        if self.gone_by.is_none() {
+            self.gone_by = Some(now + GONE_LIMIT);
+            self.pending.clear();
+            self.push(wire::signal(self.next_seq, RunSignal::Term));
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let mut deadlines: Vec<Instant> = self.gone_by.into_iter().collect();
+        if let State::Up(_) = &self.state {
+            deadlines.extend(self.ack_due);
+            let silent = if self.pinged { SILENT_LIMIT } else { PING_AFTER };
+            deadlines.push(self.heard_at + silent);
+            let is_paused = |at: &Instant| self.has_unsent() && *at > Instant::now();
+            deadlines.extend(Some(self.pause()).filter(is_paused));
+        } else {
+            deadlines.push(self.down_since + self.down_limit());
+        }
+        deadlines.into_iter().min()
+    }
+
+    /// Tells the relay that the end has arrived, so that it can forget the run.
+    async fn leave(self, end: End) -> End {
+        if let State::Up(link) = self.state
+            && let Some((seq, _)) = self.exit
+        {
+            link.send_small(Small::Ack(wire::ack(seq)));
+            link.close(CLOSE_TIMEOUT).await;
+        }
+        end
+    }
+}

@@ -1,0 +1,213 @@
+//! `claude-relay-agent` towards the program that starts it, with agents of a few
+//! lines of shell.
+
+use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::wait::{self, soon};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+
+/// A relay whose agent is a script, and the program that stands in for it.
+struct Fixture {
+    relay: RelayProcess,
+    folder: TempDir,
+}
+
+impl Fixture {
+    async fn new(script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = folder.path().join("agent");
+        std::fs::write(&agent, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let program = folder.path().join("claude-relay-agent");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_claude-relay"), program).unwrap();
+        let path = agent.to_str().unwrap();
+        let arguments = ["--mode", "unrestricted", "--run-grace", "2s", "--claude-path", path];
+        Self { relay: RelayProcess::start(&arguments, &[]).await, folder }
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("claude-relay-agent")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = bare(self.program());
+        command.env("CLAUDE_RELAY_URL", &self.relay.url);
+        command
+    }
+}
+
+fn bare(program: PathBuf) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", env!("PATH"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn run(mut command: Command, input: &str) -> Output {
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // One that has ended reads nothing.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    soon(child.wait_with_output()).await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn read_line(child: &mut Child) -> String {
+    let stdout = child.stdout.as_mut().unwrap();
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        line.push(soon(stdout.read_u8()).await.unwrap());
+    }
+    text(&line)
+}
+
+#[tokio::test]
+async fn lines_exit_code_and_stderr_are_those_of_the_agent() {
+    let fixture = Fixture::new("cat; echo 'a note' >&2; exit 7").await;
+    let output = run(fixture.command(), "{\"a\": 1.0}\n\n{\"b\":\"ü\"}").await;
+    assert_eq!(text(&output.stdout), "{\"a\": 1.0}\n{\"b\":\"ü\"}\n");
+    assert_eq!(text(&output.stderr), "a note\n");
+    assert_eq!(output.status.code(), Some(7));
+}
+
+#[tokio::test]
+async fn it_dies_of_the_signal_that_its_agent_died_of() {
+    for (name, number) in [("TERM", 15), ("KILL", 9), ("SEGV", 11), ("INT", 2)] {
+        let fixture = Fixture::new(&format!("echo '{{}}'; kill -{name} $$; sleep 9")).await;
+        let output = run(fixture.command(), "").await;
+        assert_eq!(output.status.signal(), Some(number), "{name}");
+        assert_eq!(text(&output.stdout), "{}\n");
+    }
+}
+
+#[tokio::test]
+async fn arguments_variables_and_settings_find_their_way() {
+    let fixture = Fixture::new("printf '%s\\n' \"$@\" >&2; env >&2").await;
+    let settings = fixture.folder.path().join("settings.json");
+    std::fs::write(&settings, "{\"a\":1}").unwrap();
+    // An SDK may have replaced the whole environment.
+    let mut command = bare(fixture.program());
+    command
+        .args(["--relay-url", &fixture.relay.url, "--model", "m", "--system-prompt", "--help"])
+        .args(["--settings", settings.to_str().unwrap(), "--relay-env=NAMED", "--debug-file", "x"])
+        .env("CLAUDE_CODE_X", "1")
+        .env("NAMED", "2")
+        .env("OTHER", "3");
+    let output = run(command, "").await;
+    let said = text(&output.stderr);
+    let has = |line: &str| said.lines().any(|other| other == line);
+    assert!(has("--model=m") && has("--system-prompt=--help"), "{said}");
+    assert!(has("CLAUDE_CODE_X=1") && has("NAMED=2") && !said.contains("OTHER"), "{said}");
+    assert!(said.contains("--settings=/") && !said.contains("settings.json\n"), "{said}");
+    assert!(said.contains("--debug-file is left out"), "{said}");
+    // The file beside the executable is the last that is asked.
+    let file = fixture.folder.path().join("claude-relay-agent.env");
+    std::fs::write(file, format!("CLAUDE_RELAY_URL={}\n", fixture.relay.url)).unwrap();
+    let output = run(bare(fixture.program()), "").await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn the_version_is_that_of_the_remote_cli() {
+    let fixture = Fixture::new("[ \"$1\" = --version ] && echo '2.1.332 (Claude Code)'").await;
+    let mut command = fixture.command();
+    command.arg("-v").stdin(Stdio::null());
+    let output = soon(command.output()).await.unwrap();
+    assert_eq!(text(&output.stdout), "2.1.332 (Claude Code)\n");
+    assert!(output.status.success());
+}
+
+#[tokio::test]
+async fn a_failure_of_its_own_is_no_success_and_says_what_to_do() {
+    let fixture = Fixture::new("cat").await;
+    let no_relay = run(bare(fixture.program()), "").await;
+    let mut wrong = bare(fixture.program());
+    wrong.args(["--relay-url", "http://127.0.0.1:1"]);
+    let mut plain = bare(fixture.program());
+    plain.args(["--relay-url", "http://relay.example"]);
+    let mut unknown = fixture.command();
+    unknown.args(["--relay-urll", "x"]);
+    for (output, code, words) in [
+        (no_relay, 2, "CLAUDE_RELAY_URL"),
+        (run(wrong, "").await, 3, "running?"),
+        (run(plain, "").await, 2, "--relay-allow-plaintext"),
+        (run(unknown, "").await, 2, "--relay-urll is not known"),
+        (run(fixture.command(), "no json\n").await, 2, "no JSON"),
+    ] {
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(words) && said.lines().count() == 1, "{said}");
+    }
+    let mut refused = fixture.command();
+    refused.args(["--teleport", "x"]);
+    let output = run(refused, "").await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--teleport is refused"));
+}
+
+#[tokio::test]
+async fn signals_are_passed_on_and_the_rest_of_the_output_still_comes() {
+    let fixture = Fixture::new(
+        "trap 'echo {\\\"n\\\":2}; exit 143' TERM; echo '{\"n\":1}'; while :; do sleep 0.1; done",
+    )
+    .await;
+    let mut child = fixture.command().spawn().unwrap();
+    assert_eq!(read_line(&mut child).await, "{\"n\":1}\n");
+    crate::support::program::signal(&child, rustix::process::Signal::TERM);
+    assert_eq!(read_line(&mut child).await, "{\"n\":2}\n");
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(143));
+}
+
+#[tokio::test]
+async fn without_its_relay_it_ends_at_once_when_it_is_told_to() {
+    let fixture = Fixture::new("echo '{}'; cat").await;
+    let mut child = fixture.command().spawn().unwrap();
+    assert_eq!(read_line(&mut child).await, "{}\n");
+    let Fixture { relay, folder } = fixture;
+    relay.kill().await;
+    // It cannot know yet, or tries to come back.
+    crate::support::program::signal(&child, rustix::process::Signal::TERM);
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(143));
+    drop(folder);
+}
+
+#[tokio::test]
+async fn a_program_that_has_gone_takes_its_agent_along() {
+    let fixture = Fixture::new("echo $$ >&2; echo '{}'; sleep 600").await;
+    let mut child = fixture.command().spawn().unwrap();
+    assert_eq!(read_line(&mut child).await, "{}\n");
+    let mut stderr = child.stderr.take().unwrap();
+    let mut pid = String::new();
+    while !pid.ends_with('\n') {
+        pid.push(char::from(soon(stderr.read_u8()).await.unwrap()));
+    }
+    let process = format!("/proc/{}", pid.trim());
+    // Stdin stays open: only the end of stdout tells of it.
+    drop(child.stdout.take());
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(3));
+    wait::until("the agent's end", || (!std::path::Path::new(&process).exists()).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn it_is_the_agent_by_its_name_and_by_a_subcommand() {
+    let fixture = Fixture::new("cat").await;
+    let mut command = bare(PathBuf::from(env!("CARGO_BIN_EXE_claude-relay")));
+    command.args(["agent", "--", "--verbose"]).env("CLAUDE_RELAY_URL", &fixture.relay.url);
+    let output = run(command, "{}\n").await;
+    assert_eq!(text(&output.stdout), "{}\n", "{}", text(&output.stderr));
+}

@@ -1,0 +1,175 @@
+//! Programs with the official Agent SDKs, run with the CLI itself and with
+//! `claude-relay-agent`: what they tell of it has to be the same.
+
+use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::tools::{self, Cli};
+use claude_relay_testing::wait;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// A process that prints its address and ends when its stdin does.
+struct Helper {
+    address: String,
+    _child: Child,
+    _stdin: ChildStdin,
+}
+
+impl Helper {
+    async fn start(script: &str, arguments: &[String]) -> Self {
+        let mut child = Command::new("node")
+            .arg(file(script))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is installed");
+        let stdin = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = wait::soon(lines.next_line()).await.unwrap().expect("it listens");
+        Self { address, _child: child, _stdin: stdin }
+    }
+}
+
+/// Claude Code, a Messages API, and a relay.
+struct Fixture {
+    api: Helper,
+    relay: RelayProcess,
+    folder: TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let api = Helper::start("messages_api.mjs", &[]).await;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("home")).unwrap();
+        let program = folder.path().join("claude-relay-agent");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_claude-relay"), program).unwrap();
+        let home = folder.path().join("home");
+        let claude = Cli::Newest.path();
+        let arguments = ["--mode", "unrestricted", "--claude-path", claude.to_str().unwrap()];
+        let home = home.to_str().unwrap();
+        let relay = RelayProcess::start(&arguments, &[("HOME", home)]).await;
+        Self { api, relay, folder }
+    }
+
+    fn agent(&self) -> PathBuf {
+        self.folder.path().join("claude-relay-agent")
+    }
+
+    fn typescript(&self, executable: &Path, relay: &str, only: &[&str]) -> Command {
+        let mut command = Command::new("node");
+        command.arg(file("scenarios.mjs")).arg(tools::agent_sdk()).arg(executable).args(only);
+        self.finish(command, relay)
+    }
+
+    fn python(&self, executable: &Path, relay: &str) -> Command {
+        let mut command = Command::new(tools::agent_sdk_python());
+        command.arg(file("scenarios.py")).arg(executable);
+        self.finish(command, relay)
+    }
+
+    fn finish(&self, mut command: Command, relay: &str) -> Command {
+        command
+            .env_clear()
+            .env("PATH", env!("PATH"))
+            .env("HOME", self.folder.path().join("home"))
+            .env("ANTHROPIC_BASE_URL", &self.api.address)
+            .env("ANTHROPIC_API_KEY", "test-key-0123456789")
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+            .env("DISABLE_TELEMETRY", "1")
+            .env("DISABLE_AUTOUPDATER", "1")
+            .env("CLAUDE_RELAY_URL", relay)
+            .current_dir(self.relay.workspace())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testing/agent-sdk").join(name)
+}
+
+/// The outcome of every scenario. Each is bounded by itself.
+async fn outcomes(mut command: Command) -> BTreeMap<String, Value> {
+    let output = command.output().await.expect("the program runs");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut outcome: Value = serde_json::from_str(line).unwrap();
+            (outcome["name"].as_str().unwrap().to_owned(), outcome["log"].take())
+        })
+        .collect()
+}
+
+fn assert_same(direct: &BTreeMap<String, Value>, relayed: &BTreeMap<String, Value>) {
+    assert!(!direct.is_empty());
+    for (name, outcome) in relayed {
+        assert_eq!(outcome, &direct[name], "{name}: over the relay, and directly");
+        assert!(!outcome.to_string().contains("took over"), "{name}: {outcome}");
+    }
+}
+
+#[tokio::test]
+async fn typescript_programs_see_the_same_over_the_relay() {
+    let fixture = Fixture::new().await;
+    let relay = &fixture.relay.url;
+    let (direct, relayed) = tokio::join!(
+        outcomes(fixture.typescript(&Cli::Newest.path(), relay, &[])),
+        outcomes(fixture.typescript(&fixture.agent(), relay, &[])),
+    );
+    assert_eq!(direct.len(), relayed.len());
+    assert_same(&direct, &relayed);
+}
+
+#[tokio::test]
+async fn python_programs_see_the_same_over_the_relay_and_over_resets() {
+    let fixture = Fixture::new().await;
+    let relay = &fixture.relay.url;
+    let port = fixture.relay.port.to_string();
+    let cutting = Helper::start("cutting_proxy.mjs", &[port, "7".to_owned()]).await;
+    let (direct, relayed, cut) = tokio::join!(
+        outcomes(fixture.python(&Cli::Newest.path(), relay)),
+        outcomes(fixture.python(&fixture.agent(), relay)),
+        outcomes(fixture.python(&fixture.agent(), &cutting.address)),
+    );
+    assert_eq!(direct.len(), relayed.len());
+    assert_same(&direct, &relayed);
+    assert_same(&direct, &cut);
+}
+
+#[tokio::test]
+async fn resets_after_any_number_of_messages_and_slow_links_change_nothing() {
+    const SCENARIOS: [&str; 3] = ["tool_allowed", "hooks", "host_tools"];
+    let fixture = Fixture::new().await;
+    let direct =
+        outcomes(fixture.typescript(&Cli::Newest.path(), &fixture.relay.url, &SCENARIOS)).await;
+    for (messages, delay) in [(3, 0), (4, 0), (5, 0), (7, 0), (11, 0), (20, 0), (0, 75)] {
+        let arguments = [fixture.relay.port, messages, delay].map(|number| number.to_string());
+        let proxy = Helper::start("cutting_proxy.mjs", &arguments).await;
+        let command = fixture.typescript(&fixture.agent(), &proxy.address, &SCENARIOS);
+        let relayed = outcomes(command).await;
+        assert_eq!(relayed.len(), SCENARIOS.len());
+        assert_same(&direct, &relayed);
+    }
+}
+
+#[tokio::test]
+async fn every_option_and_method_of_the_sdk_is_known() {
+    let mut command = Command::new("node");
+    command.arg(file("scenarios.mjs")).arg(tools::agent_sdk()).arg("--coverage");
+    let output = command.output().await.expect("node is installed");
+    let missing = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && missing.is_empty(),
+        "no scenario has these, and testing/agent-sdk/carried does not name them:\n{missing}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,300 @@
+//! Lines of a program for its agent under the ceiling: an allow-list, with a look
+//! into the requests that bring permissions along.
+
+use claude_relay_protocol::QueryConfig;
+use claude_relay_protocol::json::{Entries, elements, entries, fields, string};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::controls::Ceiling;
+use super::relayed::check_settings;
+use crate::agent::mode::Mode;
+
+/// What becomes of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is passed on as it is.
+    Pass,
+    /// This line is passed on in its place.
+    Replace(String),
+    /// It is left out, and this is the agent's answer.
+    Answer(String),
+    /// It is left out for this reason.
+    LeaveOut(String),
+    /// The run ends for this reason.
+    End(String),
+}
+
+/// Types of lines that need no look.
+const PLAIN: [&str; 3] = ["user", "keep_alive", "control_cancel_request"];
+
+/// Fields of `initialize` and `claim_session` that are text, numbers or the
+/// program's own callbacks, tools and servers.
+const FREE: [&str; 40] = [
+    "subtype",
+    "additional_directories",
+    "agentProgressSummaries",
+    "agent_progress_summaries",
+    "appendSubagentSystemPrompt",
+    "appendSystemPrompt",
+    "append_system_prompt",
+    "codeRunningMcpTools",
+    "disallowedTools",
+    "disallowed_tools",
+    "excludeDynamicSections",
+    "exclude_dynamic_sections",
+    "forwardNestedSubagentToolCalls",
+    "forwardSubagentText",
+    "hooks",
+    "include_initialize",
+    "jsonSchema",
+    "json_schema",
+    "managedSettings",
+    "managed_settings",
+    "mcpServers",
+    "mcp_servers",
+    "perTaskStopAffordance",
+    "planModeInstructions",
+    "plugins",
+    "promptSuggestions",
+    "rapidFollowupPreempt",
+    "sdkMcpServerConfigs",
+    "sdkMcpServerManifests",
+    "sdkMcpServers",
+    "sdk_mcp_server_manifests",
+    "sdk_mcp_servers",
+    "skills",
+    "supportedDialogKinds",
+    "systemPrompt",
+    "systemPromptSnapshot",
+    "system_prompt",
+    "title",
+    "toolAliases",
+    "webSearchIsolationExemptMcpServers",
+];
+
+/// Parts of an answer that are data of a tool.
+const TOOL_DATA: [&str; 4] =
+    ["mcp_response", "updatedInput", "updatedMCPToolOutput", "updatedToolOutput"];
+
+/// How deep an answer is looked into.
+const MAX_DEPTH: usize = 8;
+
+impl Ceiling<'_> {
+    /// Judges one line: a JSON value.
+    #[must_use]
+    pub fn judge(&self, line: &str) -> Judgement {
+        if self.mode == Mode::Unrestricted {
+            return Judgement::Pass;
+        }
+        let Ok([kind, id, request, response]) =
+            fields(line, ["type", "request_id", "request", "response"])
+        else {
+            return Judgement::LeaveOut("a line that is no object".to_owned());
+        };
+        let kind = kind.and_then(string).unwrap_or_default();
+        match (kind.as_ref(), request, response) {
+            (kind, ..) if PLAIN.contains(&kind) => Judgement::Pass,
+            ("control_request", Some(request), _) => self.judge_request(id, request),
+            ("control_response", _, Some(response)) => judge_response(self, response),
+            (kind, ..) => Judgement::LeaveOut(format!(
+                "mode {} of the server does not allow lines of the type {kind:.50?}",
+                self.mode
+            )),
+        }
+    }
+
+    fn judge_request(&self, id: Option<&RawValue>, request: &RawValue) -> Judgement {
+        let subtype =
+            fields(request.get(), ["subtype"]).ok().and_then(|[subtype]| string(subtype?));
+        let subtype = subtype.unwrap_or_default();
+        let begins = matches!(subtype.as_ref(), "initialize" | "claim_session");
+        let judged = match begins {
+            true => self.check_beginning(request).map_err(|reason| {
+                format!("mode {} of the server does not allow {reason} ({subtype})", self.mode)
+            }),
+            false => self.check_control(&subtype, request.get()),
+        };
+        match (judged, id) {
+            (Ok(()), _) => Judgement::Pass,
+            // An SDK goes on after an error, without its hooks.
+            (Err(reason), _) if subtype == "initialize" => Judgement::End(reason),
+            (Err(reason), Some(id)) => Judgement::Answer(error_response(id, &reason)),
+            (Err(reason), None) => Judgement::LeaveOut(reason),
+        }
+    }
+
+    /// Judges `initialize` and `claim_session`.
+    fn check_beginning(&self, request: &RawValue) -> Result<(), String> {
+        for (name, value) in read(request)? {
+            if value.get() == "null" {
+                continue;
+            }
+            match name.as_ref() {
+                name if FREE.contains(&name) => {}
+                "agents" => self.mode.check_sub_agents(value.get()).map_err(str::to_owned)?,
+                "settings" => match string(value) {
+                    Some(text) => check_settings(&text, self.mode)?,
+                    None => check_settings(value.get(), self.mode)?,
+                },
+                "permission_mode" => self.mode.check_permission_mode(value)?,
+                "cwd" => {
+                    let request = format!(r#"{{"subtype":"set_cwd","path":{}}}"#, value.get());
+                    self.check_control("set_cwd", &request)?;
+                }
+                "env" => {
+                    let body = format!(r#"{{"env":{}}}"#, value.get());
+                    QueryConfig::parse(body.as_bytes(), &QueryConfig::default())
+                        .map_err(|error| error.to_string())?;
+                }
+                "workspaceTrust" if self.trusted => {}
+                name => return Err(format!("the field {name:.50?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges an answer: the rules that it brings along, wherever they stand.
+    fn check_answer(&self, answer: &RawValue, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err("an answer that is nested so deep".to_owned());
+        }
+        if answer.get().starts_with('[') {
+            let items = elements(answer).map_err(|error| error.to_string())?;
+            return items.into_iter().try_for_each(|item| self.check_answer(item, depth + 1));
+        }
+        if !answer.get().starts_with('{') {
+            return Ok(());
+        }
+        for (name, value) in read(answer)? {
+            match name.as_ref() {
+                name if TOOL_DATA.contains(&name) => {}
+                "updatedPermissions" if value.get() != "null" => self.check_updates(value)?,
+                _ => self.check_answer(value, depth + 1)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn judge_response(ceiling: &Ceiling<'_>, response: &RawValue) -> Judgement {
+    let [id, body] = fields(response.get(), ["request_id", "response"]).unwrap_or_default();
+    let Some(body) = body else { return Judgement::Pass };
+    match (ceiling.check_answer(body, 0), id) {
+        (Ok(()), _) => Judgement::Pass,
+        (Err(reason), Some(id)) => Judgement::Replace(error_response(id, &reason)),
+        (Err(reason), None) => Judgement::LeaveOut(reason),
+    }
+}
+
+fn read(object: &RawValue) -> Result<Entries<'_>, String> {
+    entries(object.get()).map_err(|error| format!("what cannot be read: {error}"))
+}
+
+/// An answer that refuses a request, as the CLI and an SDK write it.
+fn error_response(id: &RawValue, reason: &str) -> String {
+    let reason = json!(reason);
+    format!(
+        r#"{{"type":"control_response","response":{{"subtype":"error","request_id":{},"error":{reason}}}}}"#,
+        id.get()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn judge(line: &str) -> Judgement {
+        let workspace = Path::new("/");
+        Ceiling { mode: Mode::Ask, trusted: false, workspace, cwd: workspace }.judge(line)
+    }
+
+    fn request(request: &str) -> String {
+        format!(r#"{{"type":"control_request","request_id":"r","request":{request}}}"#)
+    }
+
+    fn response(body: &str) -> String {
+        format!(
+            r#"{{"type":"control_response","response":{{"subtype":"success","request_id":"r","response":{body}}}}}"#
+        )
+    }
+
+    #[test]
+    fn what_a_program_says_in_order_passes() {
+        for line in [
+            r#"{"type":"user","message":{"role":"user","content":"x"}}"#.to_owned(),
+            r#"{"type":"control_cancel_request","request_id":"r"}"#.to_owned(),
+            request(r#"{"subtype":"interrupt"}"#),
+            request(r#"{"subtype":"set_permission_mode","mode":"acceptEdits"}"#),
+            request(r#"{"subtype":"initialize","hooks":null,"agents":{"a":{"prompt":"p"}}}"#),
+            request(r#"{"subtype":"initialize","settings":"{\"permissions\":{\"defaultMode\":\"plan\"}}"}"#),
+            request(r#"{"subtype":"claim_session","cwd":"/","permission_mode":"plan","env":{"A":"b"}}"#),
+            response(r#"{"behavior":"allow","updatedInput":{"updatedPermissions":"x"}}"#),
+            response(r#"{"behavior":"allow","updatedPermissions":[{"type":"setMode","mode":"plan","destination":"session"}]}"#),
+            response(r#"{"mcp_response":{"result":{"updatedPermissions":[{"type":"setMode","mode":"auto"}]}}}"#),
+            r#"{"type":"control_response","response":{"subtype":"error","request_id":"r","error":"e"}}"#.to_owned(),
+        ] {
+            assert_eq!(judge(&line), Judgement::Pass, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_initialize_beyond_the_ceiling_ends_the_run() {
+        for fields in [
+            r#""agents":{"a":{"prompt":"p","permissionMode":"auto"}}"#,
+            r#""settings":"{\"permissions\":{\"defaultMode\":\"bypassPermissions\"}}""#,
+            r#""settings":{"permissions":{"defaultMode":"auto"}}"#,
+            r#""workspaceTrust":{"accepted":true,"directory":"/"}"#,
+            r#""brandNew":1"#,
+        ] {
+            let line = request(&format!(r#"{{"subtype":"initialize",{fields}}}"#));
+            assert!(matches!(judge(&line), Judgement::End(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_request_beyond_the_ceiling_is_answered_with_an_error() {
+        for body in [
+            r#"{"subtype":"set_permission_mode","mode":"bypassPermissions"}"#,
+            r#"{"subtype":"apply_flag_settings","settings":{"permissions":{"defaultMode":"auto"}}}"#,
+            r#"{"subtype":"claim_session","cwd":"/nowhere/else"}"#,
+            r#"{"subtype":"claim_session","cwd":"/","permission_mode":"auto"}"#,
+            r#"{"subtype":"claim_session","cwd":"/","env":{"LD_PRELOAD":"x"}}"#,
+            r#"{"subtype":"brand_new"}"#,
+            r#"{"subtype":7}"#,
+        ] {
+            let Judgement::Answer(answer) = judge(&request(body)) else { panic!("{body}") };
+            assert!(answer.contains(r#""subtype":"error","request_id":"r""#), "{answer}");
+        }
+    }
+
+    #[test]
+    fn an_approval_that_turns_the_questions_off_becomes_an_error() {
+        let update = r#"[{"type":"setMode","mode":"bypassPermissions","destination":"session"}]"#;
+        for body in [
+            format!(r#"{{"behavior":"allow","updatedPermissions":{update}}}"#),
+            format!(
+                r#"{{"hookSpecificOutput":{{"decision":{{"behavior":"allow","updatedPermissions":{update}}}}}}}"#
+            ),
+            format!(r#"{{"new":[{{"updatedPermissions":{update}}}]}}"#),
+        ] {
+            let Judgement::Replace(line) = judge(&response(&body)) else { panic!("{body}") };
+            assert!(line.contains(r#""subtype":"error","request_id":"r""#), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_other_types_are_left_out() {
+        for line in [
+            r#"{"type":"bash_command","command":"id"}"#,
+            r#"{"type":"update_environment_variables","variables":{}}"#,
+            r#"{"type":"control_request"}"#,
+            "[]",
+            "7",
+        ] {
+            assert!(matches!(judge(line), Judgement::LeaveOut(_)), "{line}");
+        }
+    }
+}

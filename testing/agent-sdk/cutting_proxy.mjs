@@ -1,0 +1,76 @@
+// A proxy before a relay that resets every WebSocket after some messages, both
+// directions counted, or after a random time. It prints its address.
+//
+//   node cutting_proxy.mjs PORT MESSAGES [DELAY_MS]    PORT is the relay's; 0 messages: never
+import net from "node:net";
+
+const [port, most, delay = "0"] = process.argv.slice(2).map(Number);
+let cuts = 0;
+
+// Calls `each` for every whole frame, and gives the bytes on as they come.
+function frames(each) {
+  let buffer = Buffer.alloc(0);
+  let head = false;
+  return (bytes) => {
+    buffer = Buffer.concat([buffer, bytes]);
+    const whole = [];
+    if (!head) {
+      const end = buffer.indexOf("\r\n\r\n");
+      if (end < 0) return whole;
+      head = true;
+      whole.push(buffer.subarray(0, end + 4));
+      buffer = buffer.subarray(end + 4);
+    }
+    for (;;) {
+      if (buffer.length < 2) return whole;
+      const short = buffer[1] & 0x7f;
+      let length = short;
+      let header = 2;
+      if (short === 126) header = 4;
+      if (short === 127) header = 10;
+      if (buffer.length < header) return whole;
+      if (short === 126) length = buffer.readUInt16BE(2);
+      if (short === 127) length = Number(buffer.readBigUInt64BE(2));
+      if (buffer[1] & 0x80) header += 4;
+      if (buffer.length < header + length) return whole;
+      whole.push(buffer.subarray(0, header + length));
+      buffer = buffer.subarray(header + length);
+    }
+  };
+}
+
+const server = net.createServer((client) => {
+  const relay = net.connect(port, "127.0.0.1");
+  let seen = 0;
+  const end = () => {
+    client.destroy();
+    relay.destroy();
+  };
+  const carry = (from, to) => {
+    const split = frames();
+    let heads = 1;
+    from.on("data", (bytes) => {
+      for (const frame of split(bytes)) {
+        if (client.destroyed) return;
+        const send = () => to.writable && to.write(frame);
+        if (delay > 0) setTimeout(send, delay);
+        else send();
+        if (heads > 0) heads -= 1;
+        else seen += 1;
+        if (most > 0 && seen >= most) {
+          cuts += 1;
+          setTimeout(() => { client.resetAndDestroy(); relay.resetAndDestroy(); }, delay + 20);
+          return;
+        }
+      }
+    });
+    from.on("error", end);
+    from.on("close", () => setTimeout(end, delay));
+  };
+  carry(client, relay);
+  carry(relay, client);
+});
+server.listen(0, "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}`));
+process.on("SIGUSR2", () => console.error(`cuts: ${cuts}`));
+process.stdin.resume();
+process.stdin.on("end", () => process.exit(0));
