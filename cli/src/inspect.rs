@@ -11,6 +11,7 @@ use crate::args::{Args, ConfigCommand, ServerArgs};
 use crate::ask::prompt::read_file;
 use crate::connect::{builder, explain};
 use crate::exit::Exit;
+use crate::health::State;
 use crate::terminal::Terminal;
 
 pub(crate) async fn config(
@@ -86,9 +87,16 @@ fn tell(configured: &Configured, terminal: &Terminal) {
     terminal.complain(&format!("the server does not know and ignores: {}", ignored.join(", ")));
 }
 
-pub(crate) async fn health(server: &ServerArgs, terminal: &Terminal) -> Result<Exit, Exit> {
+pub(crate) async fn health(
+    server: &ServerArgs,
+    json: bool,
+    terminal: &Terminal,
+) -> Result<Exit, Exit> {
     let health = builder(server)?.health().await.map_err(|error| explain(error, server))?;
-    print_json(&health.details, terminal)
+    if json {
+        return print_json(&health.details, terminal);
+    }
+    print(&State::of(&health).table(&health, &server.url), terminal)
 }
 
 /// `name=value` pairs as an object.

@@ -11,7 +11,9 @@ mod console;
 mod dialog;
 mod e2b;
 mod exit;
+mod health;
 mod inspect;
+mod markdown;
 mod person;
 mod render;
 mod signals;
@@ -58,7 +60,9 @@ fn run(args: Args, terminal: &Terminal) -> Result<Exit, Exit> {
             runtime.block_on(inspect::config(&server, command, terminal))
         }
         Some(Command::E2b { command }) => runtime.block_on(e2b::run(command, terminal)),
-        Some(Command::Health) => runtime.block_on(inspect::health(&server, terminal)),
+        Some(Command::Health { json }) => {
+            runtime.block_on(inspect::health(&server, json, terminal))
+        }
         Some(Command::Completions { shell }) => inspect::completions(shell, terminal),
         Some(Command::Man) => inspect::man(terminal),
     };

@@ -4,7 +4,8 @@ use std::io;
 
 use claude_relay_client::{Exit, Gap, SdkMessage, ServerMessage, View};
 
-use crate::terminal::Terminal;
+use crate::markdown::Markdown;
+use crate::terminal::{Terminal, printable};
 
 /// The most characters shown of a tool's input.
 const INPUT_CHARS: usize = 100;
@@ -23,11 +24,19 @@ pub(crate) struct Renderer<'a> {
     in_block: bool,
     /// Something of the answer is on stdout.
     pub(crate) printed: bool,
+    /// Draws the answer's text; without it the text is shown as it is.
+    markdown: Option<Markdown>,
 }
 
 impl<'a> Renderer<'a> {
     pub(crate) fn new(terminal: &'a Terminal, stream: bool, verbose: bool) -> Self {
-        Self { terminal, stream, verbose, in_block: false, printed: false }
+        Self { terminal, stream, verbose, in_block: false, printed: false, markdown: None }
+    }
+
+    /// One that draws Markdown where the terminal can show it.
+    pub(crate) fn drawing(terminal: &'a Terminal, verbose: bool) -> Self {
+        let markdown = terminal.drawing_columns().map(Markdown::new);
+        Self { markdown, ..Self::new(terminal, true, verbose) }
     }
 
     /// # Errors
@@ -65,17 +74,21 @@ impl<'a> Renderer<'a> {
             match view {
                 View::TextDelta { text, parent: None } if self.stream => {
                     if !self.in_block {
-                        self.terminal.end_line()?;
+                        self.end_line()?;
                     }
                     self.in_block = true;
                     self.answer(&text)?;
                 }
                 View::Text { text, parent: None } if self.stream && !self.in_block => {
-                    self.terminal.end_line()?;
+                    self.end_line()?;
                     self.answer(&text)?;
+                    self.finish()?;
                 }
                 // It has been shown in pieces.
-                View::Text { parent: None, .. } => self.in_block = false,
+                View::Text { parent: None, .. } => {
+                    self.in_block = false;
+                    self.finish()?;
+                }
                 View::Thinking { text, .. } if self.verbose => self.terminal.note(&text),
                 View::ToolUse { name, input, parent, .. } => {
                     let indent = if parent.is_some() { "  " } else { "" };
@@ -98,9 +111,32 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
-    fn answer(&mut self, text: &str) -> io::Result<()> {
+    /// Shows a piece of the answer's text.
+    pub(crate) fn answer(&mut self, text: &str) -> io::Result<()> {
         self.printed |= !text.is_empty();
-        self.terminal.answer(text)
+        match &mut self.markdown {
+            Some(markdown) => {
+                if let Some(columns) = self.terminal.drawing_columns() {
+                    markdown.resize(columns);
+                }
+                self.terminal.drawn_answer(&markdown.push(&printable(text)))
+            }
+            None => self.terminal.answer(text),
+        }
+    }
+
+    /// Shows what was held back, and ends the line.
+    pub(crate) fn end_line(&mut self) -> io::Result<()> {
+        self.finish()?;
+        self.terminal.end_line()
+    }
+
+    /// Shows what was held back at the end of a text.
+    fn finish(&mut self) -> io::Result<()> {
+        match &mut self.markdown {
+            Some(markdown) => self.terminal.drawn_answer(&markdown.finish()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -44,18 +44,34 @@ impl Terminal {
 
     /// A piece of the answer, at once.
     pub(crate) fn answer(&self, text: &str) -> io::Result<()> {
+        if self.stdout_is_terminal {
+            self.drawn_answer(&printable(text))
+        } else {
+            self.drawn_answer(text)
+        }
+    }
+
+    /// A piece of the answer with escape sequences of this program. Of the
+    /// agent's own there must be none: see [`printable`].
+    pub(crate) fn drawn_answer(&self, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
         self.clear();
         let mut stdout = io::stdout().lock();
-        if self.stdout_is_terminal {
-            stdout.write_all(printable(text).as_bytes())?;
-        } else {
-            stdout.write_all(text.as_bytes())?;
-        }
+        stdout.write_all(text.as_bytes())?;
         self.at_line_start.set(text.ends_with('\n'));
         stdout.flush()
+    }
+
+    /// The columns that answers may be drawn on; `None` where they are written
+    /// as they are.
+    pub(crate) fn drawing_columns(&self) -> Option<usize> {
+        let columns = || rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
+        (self.stdout_is_terminal && self.color).then(|| match usize::from(columns()) {
+            0 => 80,
+            columns => columns,
+        })
     }
 
     /// Ends the line of the answer, if one is open.
@@ -129,7 +145,7 @@ impl Terminal {
 /// Text of an agent must not steer the terminal it is shown on: control
 /// characters other than line ends and tabs are shown as `\u{fffd}`, and so are
 /// those that turn the direction of the text around them.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || turns(c);
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()

@@ -97,7 +97,11 @@ pub(crate) enum Command {
         command: ConfigCommand,
     },
     /// Show the state of the server
-    Health,
+    Health {
+        /// Print what the server says, as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List, kill, pause and resume sandboxes in E2B's cloud
     E2b {
         #[command(subcommand)]

@@ -46,6 +46,17 @@ pub(crate) struct ServerArgs {
     pub(crate) e2b: E2bArgs,
 }
 
+impl ServerArgs {
+    /// The server's address as people are told it.
+    pub(crate) fn told_url(&self) -> &str {
+        match &self.e2b.attach {
+            Some(id) => id.as_str(),
+            None if self.e2b.is_wanted() => "a sandbox",
+            None => &self.url,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set

@@ -18,6 +18,9 @@ pub(crate) struct AskArgs {
     /// An image that goes with the prompt: PNG, JPEG, GIF or WebP; can be repeated
     #[arg(long = "image", value_name = "FILE")]
     pub(crate) images: Vec<PathBuf>,
+    /// A file that goes with the prompt: text, PDF or an image; can be repeated
+    #[arg(long = "file", short, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
     /// Print one JSON object instead of the answer's text
     #[arg(long)]
     pub(crate) json: bool,
@@ -34,6 +37,9 @@ pub(crate) struct AskArgs {
     /// The answer must have the form of this JSON schema
     #[arg(long, value_name = "FILE")]
     pub(crate) output_schema: Option<PathBuf>,
+    /// Exit with 1 if the agent was not allowed to use a tool
+    #[arg(long)]
+    pub(crate) fail_on_denial: bool,
     /// Ignored: the answer is always printed, as `claude -p` does it
     #[arg(long, short)]
     pub(crate) print: bool,
@@ -101,6 +107,11 @@ pub(crate) struct TurnArgs {
 }
 
 impl TurnArgs {
+    /// Returns true if a conversation goes on that there is already.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.go_on || self.resume.is_some()
+    }
+
     /// Returns the configuration that the options ask for; empty if none does.
     pub(crate) fn configuration(&self) -> Configuration {
         let mut configuration = Configuration {

@@ -1,16 +1,18 @@
 //! One question, one answer.
 
 mod background;
+mod notifications;
 mod out;
 pub(crate) mod prompt;
+mod report;
 mod run;
 
-use claude_relay_client::Answer;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::out::OutFile;
 use self::prompt::{message, read_file};
+use self::report::{Denial, Report};
+use self::run::Seen;
 use crate::args::{AskArgs, ServerArgs};
 use crate::connect::fresh::begin_before_message;
 use crate::connect::{connect, leave};
@@ -18,34 +20,7 @@ use crate::exit::Exit;
 use crate::render::Renderer;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
-use crate::turn::{Ended, report};
-
-/// The object that `--json` prints.
-#[derive(Serialize)]
-struct Report<'a> {
-    session_id: Option<&'a str>,
-    /// Present where the agent names its turns.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    turn_id: Option<String>,
-    /// `completed`, `failed`, `interrupted` or `timeout`.
-    status: &'a str,
-    text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    metrics: Metrics,
-}
-
-#[derive(Serialize)]
-struct Metrics {
-    latency_ms: u128,
-    input_tokens: u64,
-    output_tokens: u64,
-    cache_read_input_tokens: u64,
-    cache_creation_input_tokens: u64,
-    /// Of the agent's process so far, in US dollars.
-    cost_usd: Option<f64>,
-    turns: Option<u64>,
-}
+use crate::turn::{Ended, report as print_report};
 
 pub(crate) async fn ask(
     server: &ServerArgs,
@@ -72,7 +47,7 @@ pub(crate) async fn ask(
         Ok(client) => client,
         Err(exit) if args.json && exit.message().is_some() => {
             let ended = Ended::without_connection(exit);
-            print_json(&ended, terminal)?;
+            print_json(&ended, &Seen::default(), false, terminal)?;
             return Err(ended.exit.silent());
         }
         Err(exit) => return Err(exit),
@@ -85,7 +60,7 @@ pub(crate) async fn ask(
         let ended =
             Ended::without_connection(leave(&client, server, exit, terminal, &mut signals).await);
         if args.json && ended.exit.message().is_some() {
-            print_json(&ended, terminal)?;
+            print_json(&ended, &Seen::default(), false, terminal)?;
             return Err(ended.exit.silent());
         }
         return Err(ended.exit);
@@ -93,18 +68,22 @@ pub(crate) async fn ask(
     // With a schema the answer is what fits it, not the text on the way there.
     let stream = !args.json && !args.no_stream && args.output_schema.is_none();
     let mut renderer = Renderer::new(terminal, stream, server.verbose > 0);
-    let ended = run::run(&client, message, &args.turn, &mut renderer, terminal, &mut signals).await;
+    let (mut ended, seen) =
+        run::run(&client, message, &args.turn, &mut renderer, terminal, &mut signals).await;
+    if args.fail_on_denial && !seen.denials.is_empty() && ended.exit.code() == 0 {
+        ended.exit = denied(&seen.denials);
+    }
     let answer = &ended.answer;
     let text = answer.structured_output.as_deref().unwrap_or(&answer.text);
     let written = if args.json {
-        print_json(&ended, terminal)
+        print_json(&ended, &seen, !args.turn.goes_on(), terminal)
     } else if stream && renderer.printed {
         terminal.end_line().map_err(|error| unwritable(&error))
     } else {
         terminal.answer(text).and_then(|()| terminal.end_line()).map_err(|error| unwritable(&error))
     };
     let saved = out.map_or(Ok(()), |out| out.write(text));
-    report(&ended, &args.turn, terminal);
+    print_report(&ended, &args.turn, terminal);
     let Ended { mut exit, .. } = ended;
     // Nobody would be asked for the permissions of a background task.
     if exit.code() == 0 && !args.no_wait && !interactive {
@@ -116,45 +95,18 @@ pub(crate) async fn ask(
     Ok(if args.json { exit.silent() } else { exit })
 }
 
-/// The id in the line that ended the turn.
-fn turn_id(answer: &Answer) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Line {
-        params: Params,
-    }
-    #[derive(Deserialize)]
-    struct Params {
-        turn: Turn,
-    }
-    #[derive(Deserialize)]
-    struct Turn {
-        id: String,
-    }
-    let line: Line = answer.result.as_ref()?.parse().ok()?;
-    Some(line.params.turn.id)
-}
-
-fn print_json(ended: &Ended, terminal: &Terminal) -> Result<(), Exit> {
-    let answer = &ended.answer;
-    let report = Report {
-        session_id: answer.session_id.as_deref(),
-        turn_id: turn_id(answer),
-        status: ended.status,
-        text: answer.structured_output.as_deref().unwrap_or(&answer.text),
-        error: ended.exit.message(),
-        metrics: Metrics {
-            latency_ms: answer.latency.as_millis(),
-            input_tokens: answer.usage.input_tokens,
-            output_tokens: answer.usage.output_tokens,
-            cache_read_input_tokens: answer.usage.cache_read_input_tokens,
-            cache_creation_input_tokens: answer.usage.cache_creation_input_tokens,
-            cost_usd: answer.total_cost_usd,
-            turns: answer.num_turns,
-        },
-    };
-    let text = serde_json::to_string(&report)
+fn print_json(ended: &Ended, seen: &Seen, begun: bool, terminal: &Terminal) -> Result<(), Exit> {
+    let text = serde_json::to_string(&Report::new(ended, seen, begun))
         .map_err(|error| Exit::failed(format!("cannot print the answer: {error}")))?;
     terminal.answer(&format!("{text}\n")).map_err(|error| unwritable(&error))
+}
+
+/// The end of a turn in which tools were not allowed.
+fn denied(denials: &[Denial]) -> Exit {
+    let mut tools: Vec<&str> = denials.iter().map(|denial| denial.tool_name.as_str()).collect();
+    tools.sort_unstable();
+    tools.dedup();
+    Exit::failed(format!("not allowed in this turn: {}", tools.join(", ")))
 }
 
 fn unwritable(error: &std::io::Error) -> Exit {

@@ -38,7 +38,7 @@ pub(crate) fn message(args: &AskArgs, terminal: &Terminal) -> Result<UserMessage
     if text.trim().is_empty() {
         return Err(Exit::usage("the prompt is empty: say what to ask, see --help"));
     }
-    if args.images.is_empty() {
+    if args.images.is_empty() && args.files.is_empty() {
         return Ok(UserMessage::text(&text));
     }
     let mut blocks = Vec::new();
@@ -48,8 +48,30 @@ pub(crate) fn message(args: &AskArgs, terminal: &Terminal) -> Result<UserMessage
             .map_err(|error| Exit::usage(format!("--image {}: {error}", path.display())))?;
         blocks.push(image);
     }
+    for path in &args.files {
+        blocks.push(attachment(path)?);
+    }
     blocks.push(Block::text(&text));
     Ok(UserMessage::from(blocks))
+}
+
+/// The part of a message that holds a file.
+fn attachment(path: &Path) -> Result<Block, Exit> {
+    let bytes = read_file(path, "--file")?;
+    if let Ok(image) = Block::image(&bytes) {
+        return Ok(image);
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    if bytes.starts_with(b"%PDF-") {
+        return Ok(Block::pdf(&bytes, &name));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Block::text(&format!("The file {name}:\n\n{text}"))),
+        Err(_) => Err(Exit::usage(format!(
+            "--file {}: it is neither text in UTF-8, nor PDF, PNG, JPEG, GIF or WebP",
+            path.display()
+        ))),
+    }
 }
 
 /// Returns the text that is piped in; `None` for no text.

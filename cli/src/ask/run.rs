@@ -5,6 +5,8 @@ use std::time::Instant;
 use claude_relay_client::{Client, ServerMessage, UserMessage};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::notifications::Notifications;
+use super::report::Denial;
 use crate::args::TurnArgs;
 use crate::connect::describe;
 use crate::dialog::shows_itself;
@@ -15,6 +17,16 @@ use crate::signals::Signals;
 use crate::terminal::{TICK, Terminal};
 use crate::turn::{Ended, Ending, Event, Running};
 
+/// The most denials that are told where the agent does not name them itself.
+const MAX_DENIALS: usize = 200;
+
+/// What was seen of a turn beside its answer.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) denials: Vec<Denial>,
+    pub(super) notifications: Notifications,
+}
+
 /// Runs one turn to its end and shows it.
 pub(super) async fn run(
     client: &Client,
@@ -23,6 +35,21 @@ pub(super) async fn run(
     renderer: &mut Renderer<'_>,
     terminal: &Terminal,
     signals: &mut Signals,
+) -> (Ended, Seen) {
+    let mut seen = Seen::default();
+    let ended = follow(client, message, args, renderer, terminal, signals, &mut seen).await;
+    seen.denials = Denial::of_turn(&ended.answer, seen.denials);
+    (ended, seen)
+}
+
+async fn follow(
+    client: &Client,
+    message: UserMessage,
+    args: &TurnArgs,
+    renderer: &mut Renderer<'_>,
+    terminal: &Terminal,
+    signals: &mut Signals,
+    seen: &mut Seen,
 ) -> Ended {
     let resumed = args.resume.as_deref();
     let mut running = Running::start(client, message, args, resumed);
@@ -53,6 +80,7 @@ pub(super) async fn run(
                 }
                 Event::Message(message) => {
                     quiet_since = Instant::now();
+                    seen.notifications.add(&message);
                     person.hide();
                     if let Err(exit) = show(&message, renderer) {
                         // Nobody reads the answer: the agent need not go on.
@@ -66,7 +94,10 @@ pub(super) async fn run(
                             // There is no use here for keys typed before.
                             person.ask(*request, client, terminal);
                         }
-                        ServerMessage::PermissionRequest(_) => {
+                        ServerMessage::PermissionRequest(request) => {
+                            if seen.denials.len() < MAX_DENIALS {
+                                seen.denials.push(Denial::new(&request.tool, &request.input));
+                            }
                             terminal.complain("denied; --interactive-approvals would ask you");
                         }
                         ServerMessage::PermissionCancelled(id) => {

@@ -2,6 +2,7 @@
 
 mod commands;
 mod input;
+mod outcome;
 mod session;
 
 use std::path::PathBuf;
@@ -49,7 +50,7 @@ async fn converse(
         (Person::new(), Some(Console::pipe()))
     };
     let mut input = Input::new(pipe, History::load(history_file(args)));
-    let mut session = Session::new(client, args, terminal, person, server.verbose > 0);
+    let mut session = Session::new(client, args, server, terminal, person);
     let exit = session.run(&mut input, signals).await;
     if let Err((path, error)) = input.history().save() {
         terminal.complain(&format!("the history is not saved in {}: {error}", path.display()));

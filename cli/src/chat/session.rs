@@ -12,9 +12,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::commands::{Command, Done, HELP, Remote};
 use super::input::{Entry, Input};
-use crate::args::ChatArgs;
+use crate::args::{ChatArgs, ServerArgs};
 use crate::connect::describe;
-use crate::connect::fresh::Begun;
 use crate::dialog::shows_itself;
 use crate::exit::{Exit, with_causes};
 use crate::person::{self, Person};
@@ -28,21 +27,26 @@ use crate::turn::{Ended, Ending, Event, Running, report};
 const UNFINISHED_LINE: Duration = Duration::from_millis(500);
 
 pub(super) struct Session<'a> {
-    client: Client,
-    args: &'a ChatArgs,
-    terminal: &'a Terminal,
+    pub(super) client: Client,
+    pub(super) args: &'a ChatArgs,
+    /// The server's address as it is told.
+    pub(super) url: &'a str,
+    pub(super) terminal: &'a Terminal,
     renderer: Renderer<'a>,
     person: Person,
     messages: Messages,
     /// The turn of the last line.
     running: Option<Running>,
     /// The command of the last line.
-    command: Option<JoinHandle<Result<Done, Error>>>,
+    pub(super) command: Option<JoinHandle<Result<Done, Error>>>,
     /// The agent works without having been asked.
     own_turn: bool,
     quiet_since: Instant,
-    session_id: Option<String>,
-    model: Option<String>,
+    pub(super) session_id: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) permission_mode: Option<String>,
+    /// What the conversation has cost so far, in US dollars.
+    pub(super) cost: Option<f64>,
     /// The end of the program, once the turn has ended.
     leaving: Option<Exit>,
 }
@@ -51,15 +55,16 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         client: &Client,
         args: &'a ChatArgs,
+        server: &'a ServerArgs,
         terminal: &'a Terminal,
         person: Person,
-        verbose: bool,
     ) -> Self {
         Self {
             client: client.clone(),
             args,
+            url: server.told_url(),
             terminal,
-            renderer: Renderer::new(terminal, true, verbose),
+            renderer: Renderer::drawing(terminal, server.verbose > 0),
             person,
             messages: client.messages(),
             running: None,
@@ -68,6 +73,8 @@ impl<'a> Session<'a> {
             quiet_since: Instant::now(),
             session_id: None,
             model: None,
+            permission_mode: None,
+            cost: None,
             leaving: None,
         }
     }
@@ -77,7 +84,10 @@ impl<'a> Session<'a> {
         let mut connection = self.client.connection();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        if !self.args.turn.go_on && self.args.turn.resume.is_none() {
+        if !input.is_piped() {
+            self.greet().await;
+        }
+        if !self.args.turn.goes_on() {
             self.remote(Remote::BeginAnew);
         }
         loop {
@@ -181,7 +191,7 @@ impl<'a> Session<'a> {
             && settled
             && let Some(console) = self.person.console()
         {
-            let _ = self.terminal.end_line();
+            let _ = self.renderer.end_line();
             input.show(console);
         }
     }
@@ -213,9 +223,10 @@ impl<'a> Session<'a> {
             Command::ShowSession => {
                 self.terminal.fact(self.session_id.as_deref().unwrap_or("no conversation yet"));
             }
-            Command::ShowModel => {
-                self.terminal.fact(self.model.as_deref().unwrap_or("not known before a turn"));
-            }
+            Command::ShowCost => self.terminal.fact(&match self.cost {
+                Some(cost) => format!("${cost:.4} so far"),
+                None => "not known before a turn".to_owned(),
+            }),
             Command::Remote(remote) => self.remote(remote),
             Command::Message(text) => self.turn(&text),
         }
@@ -226,25 +237,7 @@ impl<'a> Session<'a> {
         self.command = Some(tokio::spawn(remote.run(self.client.clone())));
     }
 
-    fn command_done(&mut self, done: Result<Done, Error>) {
-        self.command = None;
-        match done {
-            Ok(Done::Model(model)) => self.model = Some(model),
-            Ok(Done::Config(config)) => self.terminal.fact(&config),
-            Ok(Done::Conversation(Begun::Yes)) => {
-                self.session_id = None;
-                self.terminal.note("a new conversation begins with the next message");
-            }
-            Ok(Done::Conversation(Begun::ByClear)) => self.turn("/clear"),
-            Ok(Done::Conversation(Begun::No)) => {
-                self.terminal.complain("this server is too old to begin another conversation");
-            }
-            Ok(Done::Nothing) => {}
-            Err(error) => self.failed(Exit::from(error)),
-        }
-    }
-
-    fn turn(&mut self, text: &str) {
+    pub(super) fn turn(&mut self, text: &str) {
         self.renderer.printed = false;
         self.quiet_since = Instant::now();
         let message = UserMessage::text(text);
@@ -266,9 +259,9 @@ impl<'a> Session<'a> {
         self.running = None;
         if !self.renderer.printed && ended.exit.message().is_none() {
             // An answer that is only in the result, such as that of a command.
-            let _ = self.terminal.answer(&ended.answer.text);
+            let _ = self.renderer.answer(&ended.answer.text);
         }
-        let _ = self.terminal.end_line();
+        let _ = self.renderer.end_line();
         report(&ended, &self.args.turn, self.terminal);
         if let Some(id) = &ended.answer.session_id {
             self.session_id = Some(id.clone());
@@ -276,6 +269,7 @@ impl<'a> Session<'a> {
         if let Some(model) = &ended.answer.model {
             self.model = Some(model.clone());
         }
+        self.cost = ended.answer.total_cost_usd.or(self.cost);
         match &mut self.leaving {
             Some(exit) => *exit = ended.exit,
             None => self.failed(ended.exit),
@@ -283,7 +277,7 @@ impl<'a> Session<'a> {
     }
 
     /// A failed turn is no reason to leave; the end of the client is.
-    fn failed(&mut self, exit: Exit) {
+    pub(super) fn failed(&mut self, exit: Exit) {
         if matches!(*self.client.connection().borrow(), ConnectionState::Ended(_)) {
             self.leaving = Some(exit);
         } else if let Some(message) = exit.message() {
@@ -293,7 +287,7 @@ impl<'a> Session<'a> {
 
     fn connection_ended(&mut self, error: ConnectionError, input: &mut Input) -> Exit {
         self.hide(input);
-        let _ = self.terminal.end_line();
+        let _ = self.renderer.end_line();
         self.leaving.take().unwrap_or_else(|| Error::from(error).into())
     }
 
@@ -333,6 +327,7 @@ impl<'a> Session<'a> {
             }
             ServerMessage::PermissionRequest(request) if shows_itself(request) => return Ok(()),
             ServerMessage::Exit(_) => self.own_turn = false,
+            ServerMessage::AgentState(state) => self.note_state(state),
             _ => {}
         }
         self.renderer.show(message)
@@ -354,7 +349,7 @@ impl<'a> Session<'a> {
                 }
                 View::TurnFinished(_) => {
                     self.own_turn = false;
-                    let _ = self.terminal.end_line();
+                    let _ = self.renderer.end_line();
                 }
                 _ => {}
             }

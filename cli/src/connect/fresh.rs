@@ -38,7 +38,7 @@ pub(crate) enum Begun {
 
 /// Returns true if a conversation is open that is not the one to go on with.
 pub(crate) async fn is_wanted(client: &Client, args: &TurnArgs) -> Result<bool, Error> {
-    if args.go_on || args.resume.is_some() {
+    if args.goes_on() {
         return Ok(false);
     }
     Ok(agent(client).await?.is_some_and(|agent| agent.session_id.is_some()))

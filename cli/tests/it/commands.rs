@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::program::{command, piped, run, signal, told, wait_for_line};
 use crate::support::soon;
@@ -38,11 +38,23 @@ async fn json_is_one_object_for_programs() {
     let metrics = &report["metrics"];
     assert!(metrics["latency_ms"].is_u64() && metrics["output_tokens"].as_u64() > Some(0));
     assert!(metrics["cost_usd"].is_f64() && metrics["turns"] == 1);
+    assert_eq!(metrics["cost_usd"], metrics["conversation_cost_usd"]);
+    assert_eq!(report["is_error"], false);
+    assert!(report["model"].is_string() && report["permission_denials"] == json!([]));
+    assert!(report.get("notifications").is_none(), "{report}");
+
+    // The cost of the turn is not known where others came before it.
+    let (_, stdout, _) = run(command(&relay.url).args(["--json", "-c", "more"])).await;
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let metrics = &report["metrics"];
+    assert!(metrics["cost_usd"].is_null(), "{metrics}");
+    assert!(metrics["conversation_cost_usd"].is_f64(), "{metrics}");
 
     let (code, stdout, stderr) = run(command(&relay.url).args(["--json", r#"{"exit":3}"#])).await;
     let report: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, report["status"].as_str()), (1, Some("failed")));
     assert!(report["error"].as_str().unwrap().contains("exit code 3"), "{stdout} {stderr}");
+    assert_eq!(report["is_error"], true);
 
     let (code, stdout, stderr) = run(command("http://127.0.0.1:1").args(["--json", "hi"])).await;
     let report: Value = serde_json::from_str(&stdout).unwrap();
@@ -412,9 +424,23 @@ async fn an_output_file_is_left_as_it_was_where_the_turn_never_began() {
 }
 
 #[tokio::test]
-async fn health_is_printed() {
-    let relay = RelayProcess::demo(&[]).await;
-    let (code, stdout, _) = run(command(&relay.url).arg("health")).await;
+async fn health_is_told_to_people_in_words_and_to_programs_in_json() {
+    let relay = RelayProcess::demo(&["--auth-token", "correct-horse"]).await;
+    let with_token = |arguments: &[&str]| {
+        let mut command = command(&relay.url);
+        command.args(arguments).env("CLAUDE_RELAY_TOKEN", "correct-horse");
+        command
+    };
+    let (code, stdout, stderr) = run(&mut with_token(&["health"])).await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for part in ["agent         the built-in agent", "mode          ask", "not trusted", &relay.url]
+    {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    let (code, stdout, _) = run(&mut with_token(&["health", "--json"])).await;
     assert_eq!(code, 0);
-    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["status"], "ok");
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["mode"], "ask");
+    // Without the token a server tells little, and that is told.
+    let (code, stdout, _) = run(command(&relay.url).arg("health")).await;
+    assert!(code == 0 && stdout.contains("CLAUDE_RELAY_TOKEN"), "{stdout}");
 }

@@ -5,8 +5,10 @@
 
 mod agent;
 mod agent_sdk;
+mod asking;
 mod background;
 mod chat;
+mod chat_screen;
 mod codex;
 mod commands;
 mod conversations;

@@ -134,6 +134,29 @@ impl From<Vec<Block>> for UserMessage {
 pub struct Block(Value);
 
 impl Block {
+    /// A document in PDF, with its name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{Block, UserMessage};
+    ///
+    /// let document = Block::pdf(b"%PDF-1.7 ...", "report.pdf");
+    /// let message = UserMessage::from([document, Block::text("Summarise it.")]);
+    /// ```
+    #[must_use]
+    pub fn pdf(bytes: &[u8], name: &str) -> Self {
+        Self(serde_json::json!({
+            "type": "document",
+            "title": name,
+            "source": {
+                "type": "base64",
+                "media_type": "application/pdf",
+                "data": STANDARD.encode(bytes),
+            },
+        }))
+    }
+
     /// Text.
     ///
     /// # Examples

@@ -56,6 +56,7 @@ impl Session {
             "agent_state": agent_state,
             "client": if self.client.is_some() { "connected" } else { "none" },
             "agent": agent,
+            "workspace": self.runtime.settings.workspace.to_string_lossy(),
         });
         extend(&mut health, self.abilities());
         health

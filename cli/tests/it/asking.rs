@@ -1,0 +1,76 @@
+//! One question: denials, files.
+
+use std::sync::{Arc, Mutex};
+
+use claude_relay_testing::fake_relay::FakeRelay;
+use claude_relay_testing::relay_process::RelayProcess;
+use serde_json::{Value, json};
+
+use crate::support::program::{command, run};
+
+#[tokio::test]
+async fn a_tool_that_was_not_allowed_is_told_and_can_be_a_failure() {
+    let relay = RelayProcess::demo(&[]).await;
+    let ask = r#"{"permission":"Bash"}"#;
+    for (flags, code) in [(&["--json"][..], 0), (&["--json", "--fail-on-denial"], 1)] {
+        let (exit, stdout, stderr) = run(command(&relay.url).arg(ask).args(flags)).await;
+        let report: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(exit, code, "{stdout} {stderr}");
+        assert_eq!(report["permission_denials"][0]["tool_name"], "Bash", "{report}");
+        assert_eq!(report["is_error"], code == 1, "{report}");
+    }
+    let (code, stdout, stderr) = run(command(&relay.url).args([ask, "--fail-on-denial"])).await;
+    assert_eq!(code, 1);
+    assert!(stdout.contains("deny"), "the answer is printed all the same: {stdout}");
+    assert!(stderr.contains("claude-relay: not allowed in this turn: Bash"), "{stderr}");
+    // Nothing was denied, so nothing has failed.
+    let (code, ..) = run(command(&relay.url).args(["hello", "--fail-on-denial"])).await;
+    assert_eq!(code, 0);
+}
+
+#[tokio::test]
+async fn files_go_with_the_prompt_in_the_form_that_the_model_reads() {
+    let received = Arc::<Mutex<Vec<Value>>>::default();
+    let log = Arc::clone(&received);
+    let relay = FakeRelay::relay(move |_, _, mut peer| {
+        let log = Arc::clone(&log);
+        async move {
+            while let Some(message) = peer.message().await {
+                let frame: Value = serde_json::from_str(&message).unwrap();
+                if frame["type"] != "user_message" {
+                    continue;
+                }
+                log.lock().unwrap().push(frame["data"]["message"]["content"].clone());
+                let result = json!({
+                    "type": "result", "subtype": "success", "is_error": false, "result": "ok",
+                    "session_id": "s", "user_message_uuids": [frame["data"]["uuid"]],
+                });
+                peer.text(&format!(r#"{{"type":"sdk_message","seq":1,"data":{result}}}"#)).await;
+            }
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (text, pdf) = (file("notes.md", "é".as_bytes()), file("a.pdf", b"%PDF-1.7 x"));
+    let (image, binary) = (file("a.gif", b"GIF89a...."), file("a.bin", b"\xff\xfe\x00"));
+    let mut command_ = command(&relay.url);
+    command_.args(["-c", "look", "-f", &text, "--file", &pdf, "--file", &image]);
+    let (code, stdout, stderr) = run(&mut command_).await;
+    assert_eq!((code, stdout.as_str()), (0, "ok\n"), "{stderr}");
+    let content = received.lock().unwrap()[0].clone();
+    assert_eq!(content[0], json!({ "type": "text", "text": "The file notes.md:\n\né" }));
+    assert_eq!(content[1]["title"], "a.pdf");
+    assert_eq!(content[1]["source"]["media_type"], "application/pdf");
+    assert_eq!(content[2]["source"]["media_type"], "image/gif");
+    assert_eq!(content[3]["text"], "look");
+
+    for (path, says) in [(&*binary, "neither text"), ("/no/such/file", "cannot read")] {
+        let (code, _, stderr) = run(command(&relay.url).args(["look", "--file", path])).await;
+        assert!(code == 2 && stderr.contains(says), "{path}: {code} {stderr}");
+    }
+}
