@@ -5,12 +5,17 @@ use std::time::{Duration, SystemTime};
 use claude_relay_client::Error;
 use claude_relay_client::e2b::{E2b, Filter, Killed, Paused, SandboxId, SandboxInfo, orphans};
 
-use crate::args::{E2bCommand, KillArgs};
+use crate::args::{E2bCommand, KillArgs, ServerArgs};
+use crate::connect::account;
 use crate::exit::Exit;
 use crate::terminal::Terminal;
 
-pub(crate) async fn run(command: E2bCommand, terminal: &Terminal) -> Result<Exit, Exit> {
-    let e2b = E2b::from_environment().map_err(Error::from)?;
+pub(crate) async fn run(
+    server: &ServerArgs,
+    command: E2bCommand,
+    terminal: &Terminal,
+) -> Result<Exit, Exit> {
+    let e2b = account(server)?;
     match command {
         E2bCommand::Ls { all } => ls(&e2b, all, terminal).await,
         E2bCommand::Kill(args) => kill(&e2b, args, terminal).await,

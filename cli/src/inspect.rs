@@ -146,12 +146,30 @@ pub(crate) fn completions(shell: clap_complete::Shell, terminal: &Terminal) -> R
     print(&String::from_utf8_lossy(&script), terminal)
 }
 
-pub(crate) fn man(terminal: &Terminal) -> Result<Exit, Exit> {
+/// The page of the program, or that of a subcommand.
+pub(crate) fn man(subcommand: Option<&str>, terminal: &Terminal) -> Result<Exit, Exit> {
+    let mut command = Args::command();
+    // Options that hold for all stand on the page of each, too.
+    command.build();
+    for name in subcommand.unwrap_or_default().split_whitespace() {
+        command = command.find_subcommand(name).cloned().ok_or_else(|| {
+            Exit::usage(format!("there is no subcommand {name:?}: see claude-relay --help"))
+        })?;
+    }
+    if let Some(name) = command.get_display_name() {
+        let name = name.replace(' ', "-");
+        command = command.display_name(name);
+    }
     let mut page = Vec::new();
-    clap_mangen::Man::new(Args::command())
+    clap_mangen::Man::new(command)
         .render(&mut page)
         .map_err(|error| Exit::failed(format!("cannot write the manual page: {error}")))?;
     print(&String::from_utf8_lossy(&page), terminal)
+}
+
+/// What teaches Claude Code to use this program.
+pub(crate) fn skill(terminal: &Terminal) -> Result<Exit, Exit> {
+    print(include_str!("../skill/SKILL.md"), terminal)
 }
 
 #[cfg(test)]

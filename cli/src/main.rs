@@ -59,12 +59,13 @@ fn run(args: Args, terminal: &Terminal) -> Result<Exit, Exit> {
         Some(Command::Config { command }) => {
             runtime.block_on(inspect::config(&server, command, terminal))
         }
-        Some(Command::E2b { command }) => runtime.block_on(e2b::run(command, terminal)),
+        Some(Command::E2b { command }) => runtime.block_on(e2b::run(&server, command, terminal)),
         Some(Command::Health { json }) => {
             runtime.block_on(inspect::health(&server, json, terminal))
         }
         Some(Command::Completions { shell }) => inspect::completions(shell, terminal),
-        Some(Command::Man) => inspect::man(terminal),
+        Some(Command::Man { subcommand }) => inspect::man(subcommand.as_deref(), terminal),
+        Some(Command::Skill) => inspect::skill(terminal),
     };
     // A line that is still being read from the terminal is no reason to stay.
     runtime.shutdown_background();

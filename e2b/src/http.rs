@@ -9,6 +9,8 @@ use bytes::Bytes;
 use claude_relay_protocol::{Backoff, Secret};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -80,13 +82,21 @@ impl E2b {
     /// Creates a client with these settings. Sends nothing.
     ///
     /// # Errors
-    /// [`Error::Tls`] if TLS cannot be set up on this machine.
+    /// [`Error::Tls`] if TLS cannot be set up on this machine, or a root
+    /// certificate of the settings cannot be read.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         // The provider is passed instead of being installed for the whole
         // process: a library must not change the globals of a process.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
-            .map_err(|error| Error::Tls(error.into()))?;
+        let roots: Vec<CertificateDer<'static>> = settings
+            .root_certificates
+            .iter()
+            .flat_map(|pem| CertificateDer::pem_slice_iter(pem))
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::Tls(format!("not PEM: {error:?}").into()))?;
+        let verifier =
+            rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider))
+                .map_err(|error| Error::Tls(error.into()))?;
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::Tls(error.into()))?

@@ -71,6 +71,17 @@ pub struct Filter {
     pub states: Vec<SandboxState>,
 }
 
+impl Filter {
+    /// Returns true if a sandbox is one of those that are asked for. A server
+    /// that ignores the filter must not lead to the end of other people's
+    /// sandboxes.
+    fn matches(&self, info: &SandboxInfo) -> bool {
+        let mut marks = self.metadata.iter();
+        let has = |(name, value): (&String, &String)| info.metadata.get(name) == Some(value);
+        marks.all(has) && (self.states.is_empty() || self.states.contains(&info.state))
+    }
+}
+
 /// Result of a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Killed {
@@ -178,7 +189,8 @@ impl E2b {
             }
             let path = ["v2", "sandboxes"];
             let answer = self.api(operation.clone(), Method::GET, &path, &query, NO_BODY).await?;
-            found.append(&mut answer.json::<Vec<SandboxInfo>>(&operation)?);
+            let page = answer.json::<Vec<SandboxInfo>>(&operation)?;
+            found.extend(page.into_iter().filter(|info| filter.matches(info)));
             let token = answer.headers.get("x-next-token").and_then(|value| value.to_str().ok());
             match token.filter(|token| !token.is_empty()) {
                 Some(token) => next = Some(token.to_owned()),

@@ -55,6 +55,9 @@ pub struct Options {
     /// The time limit of one request, including retries. Default:
     /// [`DEFAULT_REQUEST_TIMEOUT`]. Zero means no limit.
     pub request_timeout: Option<Duration>,
+    /// Certificates, in PEM, to trust beside the platform's, as for a proxy
+    /// that opens TLS.
+    pub root_certificates: Vec<Vec<u8>>,
 }
 
 /// Settings of a client: complete, checked, immutable.
@@ -66,6 +69,7 @@ pub struct Settings {
     pub(crate) sandbox_url: Option<Url>,
     pub(crate) debug: bool,
     pub(crate) request_timeout: Option<Duration>,
+    pub(crate) root_certificates: Vec<Vec<u8>>,
 }
 
 /// Reason for refusing the settings. Nothing has been sent.
@@ -210,7 +214,16 @@ impl Options {
 
         let request_timeout = self.request_timeout.unwrap_or(DEFAULT_REQUEST_TIMEOUT);
         let request_timeout = (!request_timeout.is_zero()).then_some(request_timeout);
-        Ok(Settings { api_key, api_url, domain, sandbox_url, debug, request_timeout })
+        let root_certificates = self.root_certificates;
+        Ok(Settings {
+            api_key,
+            api_url,
+            domain,
+            sandbox_url,
+            debug,
+            request_timeout,
+            root_certificates,
+        })
     }
 }
 

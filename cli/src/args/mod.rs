@@ -30,9 +30,9 @@ use crate::exit::Exit;
 )]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    #[command(flatten)]
     pub(crate) ask: AskArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -113,7 +113,16 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    Man,
+    Man {
+        /// The page of this subcommand, such as chat or "e2b kill"
+        #[arg(value_name = "SUBCOMMAND")]
+        subcommand: Option<String>,
+    },
+    /// Print a skill that teaches Claude Code to ask another agent
+    ///
+    /// It belongs into the file .claude/skills/ask-another-agent/SKILL.md of a
+    /// project or of the home directory.
+    Skill,
 }
 
 #[derive(Debug, Subcommand)]
@@ -153,6 +162,52 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_stands_below_a_heading_of_its_own_kind() {
+        let command = Args::command();
+        let heading = |name: &str| {
+            let mut arguments = command.get_arguments();
+            arguments.find(|a| a.get_id() == name).and_then(|a| a.get_help_heading())
+        };
+        for (name, expected) in [
+            ("prompt_file", "Prompt and answer"),
+            ("json", "Prompt and answer"),
+            ("out", "Prompt and answer"),
+            ("timeout", "Turn"),
+            ("interactive_approvals", "Turn"),
+            ("go_on", "Conversation"),
+            ("resume", "Conversation"),
+            ("model", "Agent"),
+            ("provider", "Agent"),
+            ("url", "Server"),
+            ("verbose", "Server"),
+        ] {
+            let found = heading(name).unwrap_or_default();
+            assert!(found.starts_with(expected), "{name}: {found}");
+        }
+        assert!(heading("keep").is_some_and(|heading| heading.starts_with("E2B")));
+        assert_eq!(heading("words"), None);
+    }
+
+    #[test]
+    fn every_command_of_the_skill_is_one_that_is_understood() {
+        let skill = include_str!("../../skill/SKILL.md");
+        let commands: Vec<&str> =
+            skill.lines().filter(|line| line.contains("claude-relay --json")).collect();
+        assert!(commands.len() > 5);
+        for line in commands {
+            let (_, command) = line.split_once("claude-relay ").unwrap();
+            let (options, prompt) = command.split_once('"').unwrap();
+            let words = ["claude-relay"].into_iter().chain(options.split_whitespace());
+            let prompt = prompt.trim_end_matches('"');
+            let args = Args::try_parse_from(words.chain([prompt])).unwrap();
+            assert_eq!(args.ask.prompt(), Some(prompt), "{line}");
+            assert!(args.check().is_ok(), "{line}");
+        }
+        let (head, _) = skill.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap();
+        assert!(head.contains("name: ask-another-agent\n") && head.contains("description: "));
     }
 
     #[test]

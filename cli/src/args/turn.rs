@@ -4,13 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use claude_relay_client::{Configuration, SystemPrompt};
+use serde_json::Value;
 
 use super::values::parse_duration;
 
+/// The field of the configuration that keeps a conversation on the disk.
+const PERSIST_SESSION: &str = "persistSession";
+
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Prompt and answer")]
 pub(crate) struct AskArgs {
     /// The prompt, quoted as one word
-    #[arg(value_name = "PROMPT")]
+    #[arg(value_name = "PROMPT", help_heading = None::<&'static str>)]
     pub(crate) words: Vec<String>,
     /// Read the prompt from this file, `-` for stdin
     #[arg(long, value_name = "FILE", conflicts_with = "words")]
@@ -72,6 +77,7 @@ pub(crate) struct ChatArgs {
 /// Options under "Agent" change the server's configuration; what they do not
 /// name is left as it is.
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Turn")]
 pub(crate) struct TurnArgs {
     /// The most time for a turn, such as 90s or 5m; 0 for no limit
     #[arg(long, short, value_name = "TIME", default_value = "0", value_parser = parse_duration)]
@@ -90,10 +96,15 @@ pub(crate) struct TurnArgs {
     #[arg(long, value_name = "NAME", help_heading = "Agent (kept in the configuration)")]
     pub(crate) provider: Option<String>,
     /// Go on with the conversation that is open; without it a new one begins
-    #[arg(long = "continue", short = 'c', conflicts_with = "resume")]
+    #[arg(
+        long = "continue",
+        short = 'c',
+        conflicts_with = "resume",
+        help_heading = "Conversation"
+    )]
     pub(crate) go_on: bool,
     /// Go on with this conversation
-    #[arg(long, short, value_name = "ID", help_heading = "Agent (kept in the configuration)")]
+    #[arg(long, short, value_name = "ID", help_heading = "Conversation")]
     pub(crate) resume: Option<String>,
     /// The model
     #[arg(long, short, help_heading = "Agent (kept in the configuration)")]
@@ -101,6 +112,17 @@ pub(crate) struct TurnArgs {
     /// The system prompt
     #[arg(long, short, value_name = "TEXT", help_heading = "Agent (kept in the configuration)")]
     pub(crate) system_prompt: Option<String>,
+    /// The directory that it works in, inside the server's workspace
+    #[arg(long, value_name = "DIR", help_heading = "Agent (kept in the configuration)")]
+    pub(crate) cwd: Option<String>,
+    /// Keep conversations off the server's disk, so that nothing can go on with
+    /// them once the agent has ended
+    #[arg(
+        long,
+        conflicts_with_all = ["resume", "go_on"],
+        help_heading = "Agent (kept in the configuration)"
+    )]
+    pub(crate) ephemeral: bool,
     /// Show text as it is being written, also with no other option of this group
     #[arg(long, help_heading = "Agent (kept in the configuration)")]
     pub(crate) partial: bool,
@@ -119,8 +141,12 @@ impl TurnArgs {
             resume: self.resume.clone(),
             model: self.model.clone(),
             system_prompt: self.system_prompt.as_deref().map(SystemPrompt::from),
+            cwd: self.cwd.clone(),
             ..Configuration::default()
         };
+        if self.ephemeral {
+            configuration.other.insert(PERSIST_SESSION.to_owned(), Value::from(false));
+        }
         if self.partial || !configuration.is_empty() {
             configuration.include_partial_messages = Some(true);
         }

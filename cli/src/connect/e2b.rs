@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use claude_relay_client::e2b::E2b;
-use claude_relay_client::{Client, Configuration, ConnectError, Decision, Error, SandboxError};
+use claude_relay_client::{Client, Configuration, ConnectError, Decision, SandboxError};
 
 use super::with_settings;
 use crate::args::{E2bArgs, ServerArgs};
@@ -23,7 +22,7 @@ pub(super) async fn connect(
     terminal: &Terminal,
     signals: &mut Signals,
 ) -> Result<Client, Exit> {
-    let e2b = E2b::from_environment().map_err(Error::from)?;
+    let e2b = super::account(args)?;
     let E2bArgs { template, keep, attach, e2b_timeout, .. } = &args.e2b;
     let (builder, what) = match attach {
         Some(id) => (Client::attach(id.as_str()), format!("coming back to the sandbox {id}")),

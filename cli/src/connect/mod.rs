@@ -4,9 +4,8 @@ mod e2b;
 pub(crate) mod fresh;
 mod hints;
 
-use std::path::Path;
-
-use claude_relay_client::{Client, ClientBuilder, Configuration, ConnectionState, Decision};
+use claude_relay_client::e2b::{E2b, Options};
+use claude_relay_client::{Client, ClientBuilder, Configuration, ConnectionState, Decision, Error};
 
 pub(crate) use self::hints::explain;
 use crate::args::ServerArgs;
@@ -34,13 +33,27 @@ fn with_settings(builder: ClientBuilder, args: &ServerArgs) -> Result<ClientBuil
     for (name, value) in &args.headers {
         builder = builder.header(name, value);
     }
-    if let Some(path) = &args.ca_certificate {
-        builder = builder.root_certificate(read_file(Path::new(path), "--ca-certificate")?);
+    for certificate in root_certificates(args)? {
+        builder = builder.root_certificate(certificate);
     }
     if let Some(trace) = Trace::new(args.ndjson_file.as_deref(), args.verbose >= 2)? {
         builder = builder.on_traffic(move |direction, text| trace.record(direction, text));
     }
     Ok(builder)
+}
+
+/// The certificates, in PEM, to trust beside the platform's.
+fn root_certificates(args: &ServerArgs) -> Result<Vec<Vec<u8>>, Exit> {
+    let path = args.ca_certificate.as_deref();
+    path.map(|path| read_file(path, "--ca-certificate")).into_iter().collect()
+}
+
+/// The account at E2B.
+pub(crate) fn account(args: &ServerArgs) -> Result<E2b, Exit> {
+    let root_certificates = root_certificates(args)?;
+    let options = Options { root_certificates, ..Options::default() };
+    let settings = options.resolve().map_err(claude_relay_client::e2b::Error::from);
+    Ok(settings.and_then(E2b::new).map_err(Error::from)?)
 }
 
 /// Connects. The configuration is laid over the server's if it says anything; only then does

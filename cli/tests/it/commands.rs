@@ -383,6 +383,9 @@ async fn help_version_completions_and_the_manual_page() {
         (&["completions", "zsh"], "#compdef claude-relay"),
         (&["completions", "fish"], "complete -c claude-relay"),
         (&["man"], ".TH claude-relay"),
+        (&["man", "chat"], ".TH claude-relay-chat"),
+        (&["man", "e2b kill"], ".TH claude-relay-e2b-kill"),
+        (&["skill"], "name: ask-another-agent"),
     ] {
         let (code, stdout, stderr) = run(command(nowhere).args(arguments)).await;
         assert!(code == 0 && stdout.contains(says), "{arguments:?}: {stdout} {stderr}");

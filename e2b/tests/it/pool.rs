@@ -177,6 +177,25 @@ async fn orphans_of_a_process_that_died_are_found_by_age_and_killed() {
 }
 
 #[tokio::test]
+async fn a_server_that_ignores_the_filter_leads_to_nobody_elses_end() {
+    let (fake, e2b) = fake().await;
+    fake.ignore_filters();
+    let others = e2b.create(&NewSandbox::new("somebody-elses")).await.unwrap();
+    let ours = e2b.create_guarded(&NewSandbox::new("base")).await.unwrap().keep().unwrap();
+    let found = e2b.list_older_than(&owned(None), Duration::ZERO).await.unwrap();
+    assert_eq!(found.iter().map(|info| &info.id).collect::<Vec<_>>(), [ours.id()]);
+    // The search for a sandbox whose creation was not answered kills that one.
+    fake.fail("POST /sandboxes", Fault::CutAfter);
+    e2b.create_guarded(&NewSandbox::new("base")).await.unwrap_err();
+    assert_eq!(fake.alive().len(), 3);
+    assert!(e2b.wait_for_cleanup(SOON).await);
+    assert_eq!(fake.alive(), [others.id().as_str(), ours.id().as_str()]);
+    ours.kill().await.unwrap();
+    others.kill().await.unwrap();
+    fake.finish();
+}
+
+#[tokio::test]
 async fn numbers_that_make_no_sense_are_refused() {
     let (_fake, e2b) = fake().await;
     for (max_size, warm, starting) in [(0, 0, 1), (1, 2, 1), (1, 0, 0)] {

@@ -168,8 +168,9 @@ fn list(state: &State, request: &Recorded) -> Reply {
     let limit = state.page_size.unwrap_or(limit);
     let fitting = state.sandboxes.iter().filter(|(_, sandbox)| {
         let word = if sandbox.paused { "paused" } else { "running" };
-        states.contains(&word)
-            && marks.iter().all(|(name, value)| sandbox.metadata.get(name) == Some(value))
+        state.ignores_filters
+            || states.contains(&word)
+                && marks.iter().all(|(name, value)| sandbox.metadata.get(name) == Some(value))
     });
     let mut page: Vec<Value> =
         fitting.skip(skip).take(limit + 1).map(|(id, sandbox)| sandbox.detail(id)).collect();

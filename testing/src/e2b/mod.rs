@@ -80,6 +80,11 @@ impl FakeE2b {
         self.state().upstreams.insert(port, to);
     }
 
+    /// From now on lists hold every sandbox, whatever metadata is asked for.
+    pub fn ignore_filters(&self) {
+        self.state().ignores_filters = true;
+    }
+
     /// From now on a sandbox is only to be had of a template that was built
     /// here, and not of any name.
     pub fn insist_on_templates(&self) {

@@ -62,6 +62,7 @@ pub(crate) struct State {
     pub(crate) log_pages: Option<Vec<usize>>,
     pub(crate) failing_step: Option<(String, String)>,
     pub(crate) insist_on_templates: bool,
+    pub(crate) ignores_filters: bool,
 }
 
 pub(crate) struct Sandbox {
