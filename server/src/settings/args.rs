@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
+use super::flags;
+
 /// Flags as given. Values are parsed in
 /// [`Settings::read`](super::Settings::read), where a variable can replace a
 /// flag.
@@ -12,102 +14,97 @@ use clap::Parser;
     name = "claude-relay-server",
     version,
     allow_negative_numbers = true,
+    mut_args = flags::with_default,
     about = "Runs Claude Code beside a WebSocket: one client, one agent, every message byte for byte",
     after_help = "Every flag has a variable, named in brackets. A .env in the working directory is read first.\nANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN, ANTHROPIC_BASE_URL and the like are inherited by the agent."
 )]
 pub struct Args {
-    /// Address to listen on [HOST; default 127.0.0.1]
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS")]
     pub host: Option<String>,
-    /// Port to listen on; 0 picks a free one [PORT; default 3000]
+    /// Port to listen on; 0 picks a free one
     #[arg(long, value_name = "PORT")]
     pub port: Option<String>,
-    /// The agent's executable [CLAUDE_PATH; default claude]
+    /// The agent's executable
     #[arg(long, value_name = "PATH")]
     pub claude_path: Option<OsString>,
-    /// The second agent's native binary [CODEX_PATH; default codex]
+    /// The second agent's native binary
     #[arg(long, value_name = "PATH")]
     pub codex_path: Option<OsString>,
-    /// A Codex app-server that already runs, instead of starting one; RELAY_CODEX_TOKEN is its token [RELAY_CODEX_URL; default none]
+    /// A Codex app-server that already runs, instead of starting one; RELAY_CODEX_TOKEN is its token
     #[arg(long, value_name = "ws://ADDRESS:PORT")]
     pub codex_url: Option<String>,
-    /// Maximum time for Codex to reach its model [RELAY_CODEX_RETRY_LIMIT;
-    /// default 2m]
+    /// Maximum time for Codex to reach its model
     #[arg(long, value_name = "DURATION")]
     pub codex_retry_limit: Option<String>,
-    /// Working directory of the agent; created when missing [RELAY_WORKSPACE;
-    /// default ~/agent-workspace]
+    /// Working directory of the agent; created when missing
     #[arg(long, value_name = "DIRECTORY")]
     pub workspace: Option<OsString>,
-    /// Token that clients must present; `auto` draws one and prints the page's address with it [RELAY_AUTH_TOKEN; default none]
+    /// Token that clients must present; `auto` draws one and prints the page's address with it
     #[arg(long, value_name = "TOKEN")]
     pub auth_token: Option<String>,
-    /// End when stdin is closed or the parent process has ended [RELAY_LIFELINE; default off]
+    /// End when stdin is closed or the parent process has ended
     #[arg(long)]
     pub lifeline: bool,
-    /// Listen beyond loopback without a token [RELAY_NO_AUTH; default off]
+    /// Listen beyond loopback without a token
     #[arg(long)]
     pub no_auth: bool,
-    /// Web origin that may connect, such as `https://app.example`; repeatable [RELAY_ALLOW_ORIGIN, comma separated]
+    /// Web origin that may connect, such as `https://app.example`; repeatable
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
-    /// Host name under which the server may be reached on loopback; repeatable [RELAY_ALLOW_HOST, comma separated]
+    /// Host name under which the server may be reached on loopback; repeatable
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
     /// Ceiling of the permission modes: safe, ask, agentic or unrestricted
-    /// [RELAY_MODE; default ask]
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
-    /// Let the workspace's own settings, hooks and MCP servers act as the CLI lets them [RELAY_TRUST_WORKSPACE; default off]
+    /// Let the workspace's own settings, hooks and MCP servers act as the CLI lets them
     #[arg(long)]
     pub trust_workspace: bool,
-    /// Bytes of output kept for clients that reconnect [RELAY_REPLAY_BYTES;
-    /// default 16777216]
+    /// Bytes of output kept for clients that reconnect
     #[arg(long, value_name = "BYTES")]
     pub replay_bytes: Option<String>,
-    /// Runs of /agent at once, for the official Agent SDKs; 0 turns it off [RELAY_MAX_RUNS; default 8]
+    /// Runs of /agent at once, for the official Agent SDKs; 0 turns it off
     #[arg(long, value_name = "NUMBER")]
     pub max_runs: Option<String>,
-    /// Time for which a run of /agent lives without its client [RELAY_RUN_GRACE; default 60s]
+    /// Time for which a run of /agent lives without its client
     #[arg(long, value_name = "DURATION")]
     pub run_grace: Option<String>,
-    /// Time between pings to a silent client [RELAY_PING_INTERVAL; default 30s]
+    /// Time between pings to a silent client
     #[arg(long, value_name = "DURATION")]
     pub ping_interval: Option<String>,
-    /// Time for the answer to a ping [RELAY_PONG_TIMEOUT; default 10s]
+    /// Time for the answer to a ping
     #[arg(long, value_name = "DURATION")]
     pub pong_timeout: Option<String>,
     /// Time for the answer to a ping when another client connects
-    /// [RELAY_PROBE_TIMEOUT; default 2s]
     #[arg(long, value_name = "DURATION")]
     pub probe_timeout: Option<String>,
-    /// Time between the steps that stop the agent [RELAY_STOP_GRACE; default 5s]
+    /// Time between the steps that stop the agent
     #[arg(long, value_name = "DURATION")]
     pub stop_grace: Option<String>,
-    /// Time for a permission request to be answered [RELAY_PERMISSION_TIMEOUT; default 10m]
+    /// Time for a permission request to be answered
     #[arg(long, value_name = "DURATION")]
     pub permission_timeout: Option<String>,
-    /// Time for a turn: after it the turn is interrupted, then the agent is stopped [RELAY_TURN_TIMEOUT; default none]
+    /// Time for a turn: after it the turn is interrupted, then the agent is stopped
     #[arg(long, value_name = "DURATION")]
     pub turn_timeout: Option<String>,
-    /// Go on with the workspace's last conversation when the server starts [RELAY_CONTINUE; default off]
+    /// Go on with the workspace's last conversation when the server starts
     #[arg(long = "continue")]
     pub continue_latest: bool,
-    /// OS sandbox for the agent: none, auto, os or bwrap [RELAY_SANDBOX;
-    /// default none]
+    /// OS sandbox for the agent: none, auto, os or bwrap
     #[arg(long, value_name = "SANDBOX")]
     pub sandbox: Option<String>,
-    /// Keep the credential out of the agent's environment, with a placeholder key [RELAY_KEY_PROXY; default off]
+    /// Keep the credential out of the agent's environment, with a placeholder key
     #[arg(long)]
     pub key_proxy: bool,
-    /// Run the built-in scripted agent instead of the CLI [RELAY_DEMO; default off]
+    /// Run the built-in scripted agent instead of the CLI
     #[arg(long)]
     pub demo: bool,
     /// Log filter for stderr: error, warn, info, debug, trace, or
-    /// target=level,... [RELAY_LOG; default info]
+    /// target=level,...
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
-    /// Log format: text or json [RELAY_LOG_FORMAT; default text]
+    /// Log format: text or json
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
 }

@@ -6,11 +6,13 @@
 //! empty variable counts as unset.
 
 mod args;
+mod flags;
 mod source;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use claude_relay_dotenv::DotEnvError;
@@ -24,16 +26,27 @@ use crate::isolation::sandbox::option::SandboxOption;
 use crate::session::slot::SlotTimeouts;
 
 pub use args::Args;
-use source::{Source, Token, bad};
+use source::{Source, Token};
 
 /// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text for people.
-    #[default]
     Text,
     /// One JSON object per line.
     Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
 }
 
 /// Validated settings.
@@ -154,117 +167,55 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let source = Source { environment };
         let slot_timeouts = SlotTimeouts {
-            ping_interval: source.duration(
-                args.ping_interval,
-                "--ping-interval",
-                "RELAY_PING_INTERVAL",
-                "30s",
-            )?,
-            pong_timeout: source.duration(
-                args.pong_timeout,
-                "--pong-timeout",
-                "RELAY_PONG_TIMEOUT",
-                "10s",
-            )?,
-            probe_timeout: source.duration(
-                args.probe_timeout,
-                "--probe-timeout",
-                "RELAY_PROBE_TIMEOUT",
-                "2s",
-            )?,
+            ping_interval: source.duration(args.ping_interval, &flags::PING_INTERVAL)?,
+            pong_timeout: source.duration(args.pong_timeout, &flags::PONG_TIMEOUT)?,
+            probe_timeout: source.duration(args.probe_timeout, &flags::PROBE_TIMEOUT)?,
         };
-        let workspace = source.workspace(args.workspace)?;
         let token = source.token(args.auth_token)?;
         Ok(Self {
             host: source.host(args.host)?,
-            port: source
-                .parsed(args.port, "--port", "PORT", "a number from 0 to 65535")?
-                .unwrap_or(3000),
-            claude_path: source
-                .path(args.claude_path, "CLAUDE_PATH")
-                .unwrap_or_else(|| "claude".into()),
-            codex_path: source
-                .path(args.codex_path, "CODEX_PATH")
-                .unwrap_or_else(|| "codex".into()),
-            codex_url: source.parsed(
+            port: source.parsed(args.port, &flags::PORT, "a number from 0 to 65535")?,
+            claude_path: source.path(args.claude_path, &flags::CLAUDE_PATH),
+            codex_path: source.path(args.codex_path, &flags::CODEX_PATH),
+            codex_url: source.optional(
                 args.codex_url,
-                "--codex-url",
-                "RELAY_CODEX_URL",
+                &flags::CODEX_URL,
                 "an address such as ws://127.0.0.1:8765",
             )?,
             codex_token: source.bearer("RELAY_CODEX_TOKEN")?,
-            codex_retry_limit: source.duration(
-                args.codex_retry_limit,
-                "--codex-retry-limit",
-                "RELAY_CODEX_RETRY_LIMIT",
-                "2m",
-            )?,
-            workspace,
+            codex_retry_limit: source
+                .duration(args.codex_retry_limit, &flags::CODEX_RETRY_LIMIT)?,
+            workspace: source.workspace(args.workspace)?,
             token_is_drawn: token == Token::Auto,
             auth_token: match token {
                 Token::Given(token) => Some(token),
                 Token::Auto => Some(Secret::new(claude_relay_random::hexadecimal::<16>())),
                 Token::None => None,
             },
-            lifeline: source.flag(args.lifeline, "RELAY_LIFELINE")?,
-            no_auth: source.flag(args.no_auth, "RELAY_NO_AUTH")?,
-            allow_origins: source.list(
-                args.allow_origin,
-                "--allow-origin",
-                "RELAY_ALLOW_ORIGIN",
+            lifeline: source.switch(args.lifeline, &flags::LIFELINE)?,
+            no_auth: source.switch(args.no_auth, &flags::NO_AUTH)?,
+            allow_origins: source.list(args.allow_origin, &flags::ALLOW_ORIGIN)?,
+            allow_hosts: source.list(args.allow_host, &flags::ALLOW_HOST)?,
+            mode: source.parsed(args.mode, &flags::MODE, "safe, ask, agentic or unrestricted")?,
+            trust_workspace: source.switch(args.trust_workspace, &flags::TRUST_WORKSPACE)?,
+            replay_bytes: source.parsed(
+                args.replay_bytes,
+                &flags::REPLAY_BYTES,
+                "a number of bytes",
             )?,
-            allow_hosts: source.list(args.allow_host, "--allow-host", "RELAY_ALLOW_HOST")?,
-            mode: source
-                .parsed(args.mode, "--mode", "RELAY_MODE", "safe, ask, agentic or unrestricted")?
-                .unwrap_or_default(),
-            trust_workspace: source.flag(args.trust_workspace, "RELAY_TRUST_WORKSPACE")?,
-            replay_bytes: source
-                .parsed(
-                    args.replay_bytes,
-                    "--replay-bytes",
-                    "RELAY_REPLAY_BYTES",
-                    "a number of bytes",
-                )?
-                .unwrap_or(16 << 20),
-            max_runs: source
-                .parsed(args.max_runs, "--max-runs", "RELAY_MAX_RUNS", "a whole number")?
-                .unwrap_or(8),
-            run_grace: source.duration(args.run_grace, "--run-grace", "RELAY_RUN_GRACE", "60s")?,
+            max_runs: source.parsed(args.max_runs, &flags::MAX_RUNS, "a whole number")?,
+            run_grace: source.duration(args.run_grace, &flags::RUN_GRACE)?,
             slot_timeouts,
-            stop_grace: source.duration(
-                args.stop_grace,
-                "--stop-grace",
-                "RELAY_STOP_GRACE",
-                "5s",
-            )?,
-            permission_timeout: source.duration(
-                args.permission_timeout,
-                "--permission-timeout",
-                "RELAY_PERMISSION_TIMEOUT",
-                "10m",
-            )?,
-            turn_timeout: source.optional_duration(
-                args.turn_timeout,
-                "--turn-timeout",
-                "RELAY_TURN_TIMEOUT",
-            )?,
-            continue_latest: source.flag(args.continue_latest, "RELAY_CONTINUE")?,
-            sandbox: source
-                .parsed(args.sandbox, "--sandbox", "RELAY_SANDBOX", "none, auto, os or bwrap")?
-                .unwrap_or_default(),
-            key_proxy: source.flag(args.key_proxy, "RELAY_KEY_PROXY")?,
-            demo: source.flag(args.demo, "RELAY_DEMO")?,
-            log: source
-                .text(args.log, "--log", "RELAY_LOG")?
-                .map_or("info".into(), |found| found.value),
-            log_format: match source.text(args.log_format, "--log-format", "RELAY_LOG_FORMAT")? {
-                None => LogFormat::Text,
-                Some(found) => match found.value.as_str() {
-                    "text" => LogFormat::Text,
-                    "json" => LogFormat::Json,
-                    _ => return Err(bad(found.name, "expected text or json")),
-                },
-            },
+            stop_grace: source.duration(args.stop_grace, &flags::STOP_GRACE)?,
+            permission_timeout: source
+                .duration(args.permission_timeout, &flags::PERMISSION_TIMEOUT)?,
+            turn_timeout: source.optional_duration(args.turn_timeout, &flags::TURN_TIMEOUT)?,
+            continue_latest: source.switch(args.continue_latest, &flags::CONTINUE)?,
+            sandbox: source.parsed(args.sandbox, &flags::SANDBOX, "none, auto, os or bwrap")?,
+            key_proxy: source.switch(args.key_proxy, &flags::KEY_PROXY)?,
+            demo: source.switch(args.demo, &flags::DEMO)?,
+            log: source.parsed(args.log, &flags::LOG, "a filter")?,
+            log_format: source.parsed(args.log_format, &flags::LOG_FORMAT, "text or json")?,
             environment: source.environment.into_iter().collect(),
             dotenv: None,
             is_root,

@@ -10,6 +10,7 @@ use claude_relay_protocol::config::MIN_AUTH_TOKEN_BYTES;
 use claude_relay_protocol::{Secret, duration};
 
 use super::SettingsError;
+use super::flags::{self, AUTH_TOKEN, Flag};
 
 /// Source of values. Flags take precedence over variables.
 pub(super) struct Source {
@@ -29,12 +30,13 @@ pub(super) enum Token {
 const AUTO: &str = "auto";
 
 /// A value and the name of its flag or variable, for error messages.
-pub(super) struct Found<T> {
-    pub(super) name: &'static str,
-    pub(super) value: T,
+#[derive(Default)]
+struct Found<T> {
+    name: &'static str,
+    value: T,
 }
 
-pub(super) fn bad(name: &str, reason: impl Into<String>) -> SettingsError {
+fn bad(name: &str, reason: impl Into<String>) -> SettingsError {
     SettingsError::Value { name: name.to_owned(), reason: reason.into() }
 }
 
@@ -43,114 +45,127 @@ impl Source {
         self.environment.get(OsStr::new(name)).filter(|value| !value.is_empty())
     }
 
-    pub(super) fn home(&self) -> Result<PathBuf, SettingsError> {
+    fn home(&self) -> Result<PathBuf, SettingsError> {
         self.variable("HOME").map(PathBuf::from).ok_or_else(|| {
             bad("--workspace (RELAY_WORKSPACE)", "HOME is not set; name a workspace")
         })
     }
 
-    /// The workspace: named, or in the home.
-    pub(super) fn workspace(&self, flag: Option<OsString>) -> Result<PathBuf, SettingsError> {
-        match self.path(flag, "RELAY_WORKSPACE") {
-            Some(path) => Ok(path),
-            None => Ok(self.home()?.join("agent-workspace")),
+    /// The workspace: named, or the default, which is in the home.
+    pub(super) fn workspace(&self, given: Option<OsString>) -> Result<PathBuf, SettingsError> {
+        let flag = &flags::WORKSPACE;
+        if let Some(path) = self.given_path(given, flag) {
+            return Ok(path);
         }
+        let default = flag.default.unwrap_or_default();
+        Ok(self.home()?.join(default.trim_start_matches("~/")))
     }
 
-    pub(super) fn path(&self, flag: Option<OsString>, variable: &'static str) -> Option<PathBuf> {
-        flag.or_else(|| self.variable(variable).cloned()).map(PathBuf::from)
+    /// The path that was given, or the default.
+    pub(super) fn path(&self, given: Option<OsString>, flag: &Flag) -> PathBuf {
+        self.given_path(given, flag).unwrap_or_else(|| flag.default.unwrap_or_default().into())
     }
 
-    pub(super) fn text(
+    fn given_path(&self, given: Option<OsString>, flag: &Flag) -> Option<PathBuf> {
+        given.or_else(|| self.variable(flag.variable).cloned()).map(PathBuf::from)
+    }
+
+    /// The text that was given, or the default; `None` for a flag without one.
+    fn text(
         &self,
-        flag: Option<String>,
-        flag_name: &'static str,
-        variable: &'static str,
+        given: Option<String>,
+        flag: &Flag,
     ) -> Result<Option<Found<String>>, SettingsError> {
-        if let Some(value) = flag {
-            return Ok(Some(Found { name: flag_name, value }));
+        if let Some(value) = given {
+            return Ok(Some(Found { name: flag.name, value }));
         }
-        match self.variable(variable) {
-            None => Ok(None),
+        match self.variable(flag.variable) {
+            None => {
+                Ok(flag.default.map(|value| Found { name: flag.name, value: value.to_owned() }))
+            }
             Some(value) => match value.to_str() {
-                Some(value) => Ok(Some(Found { name: variable, value: value.to_owned() })),
-                None => Err(bad(variable, "is not UTF-8")),
+                Some(value) => Ok(Some(Found { name: flag.variable, value: value.to_owned() })),
+                None => Err(bad(flag.variable, "is not UTF-8")),
             },
         }
     }
 
+    /// The value of a flag that has a default.
     pub(super) fn parsed<T: std::str::FromStr>(
         &self,
-        flag: Option<String>,
-        flag_name: &'static str,
-        variable: &'static str,
+        given: Option<String>,
+        flag: &Flag,
+        expected: &str,
+    ) -> Result<T, SettingsError> {
+        self.optional(given, flag, expected)?
+            .ok_or_else(|| bad(flag.name, format!("expected {expected}")))
+    }
+
+    /// The value of a flag that may be unset.
+    pub(super) fn optional<T: std::str::FromStr>(
+        &self,
+        given: Option<String>,
+        flag: &Flag,
         expected: &str,
     ) -> Result<Option<T>, SettingsError> {
-        let Some(found) = self.text(flag, flag_name, variable)? else { return Ok(None) };
+        let Some(found) = self.text(given, flag)? else { return Ok(None) };
         match found.value.parse() {
             Ok(value) => Ok(Some(value)),
             Err(_) => Err(bad(found.name, format!("expected {expected}, got {:?}", found.value))),
         }
     }
 
+    /// The duration of a flag that has a default.
     pub(super) fn duration(
         &self,
-        flag: Option<String>,
-        flag_name: &'static str,
-        variable: &'static str,
-        default: &str,
+        given: Option<String>,
+        flag: &Flag,
     ) -> Result<Duration, SettingsError> {
-        let found = self
-            .text(flag, flag_name, variable)?
-            .unwrap_or(Found { name: flag_name, value: default.to_owned() });
+        self.optional_duration(given, flag)?
+            .ok_or_else(|| bad(flag.name, "expected a duration above 0"))
+    }
+
+    /// The duration of a flag that may be unset.
+    pub(super) fn optional_duration(
+        &self,
+        given: Option<String>,
+        flag: &Flag,
+    ) -> Result<Option<Duration>, SettingsError> {
+        let Some(found) = self.text(given, flag)? else { return Ok(None) };
         match duration::parse(&found.value) {
             Ok(duration) if duration.is_zero() => {
                 Err(bad(found.name, "expected a duration above 0"))
             }
-            Ok(duration) => Ok(duration),
+            Ok(duration) => Ok(Some(duration)),
             Err(error) => Err(bad(found.name, error.to_string())),
         }
     }
 
-    pub(super) fn optional_duration(
-        &self,
-        flag: Option<String>,
-        flag_name: &'static str,
-        variable: &'static str,
-    ) -> Result<Option<Duration>, SettingsError> {
-        match self.text(flag.clone(), flag_name, variable)? {
-            None => Ok(None),
-            Some(_) => self.duration(flag, flag_name, variable, "").map(Some),
-        }
-    }
-
-    pub(super) fn flag(&self, flag: bool, variable: &'static str) -> Result<bool, SettingsError> {
-        if flag {
+    pub(super) fn switch(&self, given: bool, flag: &Flag) -> Result<bool, SettingsError> {
+        if given {
             return Ok(true);
         }
-        match self.variable(variable).map(|value| value.to_string_lossy().to_lowercase()).as_deref()
-        {
+        let value =
+            self.variable(flag.variable).map(|value| value.to_string_lossy().to_lowercase());
+        match value.as_deref() {
             None | Some("0" | "false" | "no" | "off") => Ok(false),
             Some("1" | "true" | "yes" | "on") => Ok(true),
-            Some(other) => Err(bad(variable, format!("expected true or false, got {other:?}"))),
+            Some(other) => {
+                Err(bad(flag.variable, format!("expected true or false, got {other:?}")))
+            }
         }
     }
 
-    pub(super) fn list<T>(
-        &self,
-        flags: Vec<String>,
-        flag_name: &'static str,
-        variable: &'static str,
-    ) -> Result<Vec<T>, SettingsError>
+    pub(super) fn list<T>(&self, given: Vec<String>, flag: &Flag) -> Result<Vec<T>, SettingsError>
     where
         T: std::str::FromStr,
         T::Err: std::fmt::Display,
     {
-        let (name, values) = if flags.is_empty() {
-            let found = self.text(None, flag_name, variable)?;
-            (variable, found.map(|found| found.value).into_iter().collect())
+        let (name, values) = if given.is_empty() {
+            let found = self.text(None, flag)?;
+            (flag.variable, found.map(|found| found.value).into_iter().collect())
         } else {
-            (flag_name, flags)
+            (flag.name, given)
         };
         values
             .iter()
@@ -163,10 +178,8 @@ impl Source {
 
     /// The address to listen on. An IPv6 address may stand in brackets, as in a
     /// URL.
-    pub(super) fn host(&self, flag: Option<String>) -> Result<String, SettingsError> {
-        let Some(Found { name, value }) = self.text(flag, "--host", "HOST")? else {
-            return Ok("127.0.0.1".to_owned());
-        };
+    pub(super) fn host(&self, given: Option<String>) -> Result<String, SettingsError> {
+        let Found { name, value } = self.text(given, &flags::HOST)?.unwrap_or_default();
         let inner = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let address = inner.unwrap_or(&value);
         let is_name = |text: &str| {
@@ -185,8 +198,8 @@ impl Source {
 
     /// Token for another server: any visible ASCII.
     pub(super) fn bearer(&self, variable: &'static str) -> Result<Option<Secret>, SettingsError> {
-        let Some(found) = self.text(None, variable, variable)? else { return Ok(None) };
-        let value = found.value.trim();
+        let Some(value) = self.variable(variable) else { return Ok(None) };
+        let value = value.to_str().ok_or_else(|| bad(variable, "is not UTF-8"))?.trim();
         if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(bad(variable, "a token is visible ASCII"));
         }
@@ -198,11 +211,11 @@ impl Source {
         let found = match flag {
             // An empty token is an error, because ignoring it would leave the
             // server open.
-            Some(value) => Found { name: "--auth-token", value },
-            None => match self.environment.get(OsStr::new("RELAY_AUTH_TOKEN")) {
+            Some(value) => Found { name: AUTH_TOKEN.name, value },
+            None => match self.environment.get(OsStr::new(AUTH_TOKEN.variable)) {
                 None => return Ok(Token::None),
                 Some(value) => Found {
-                    name: "RELAY_AUTH_TOKEN",
+                    name: AUTH_TOKEN.variable,
                     value: value.to_str().map(str::to_owned).unwrap_or_default(),
                 },
             },
