@@ -1,7 +1,7 @@
 //! Connection to a Codex app-server that runs elsewhere, over a WebSocket. It
 //! has the same channels as a child process, with one line per text message.
 //!
-//! The relay does not own the app-server: it disconnects, and never channels it.
+//! The relay does not own the app-server: it disconnects, and never ends it.
 
 use std::fmt;
 use std::future::Future;
@@ -35,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PONG_CAPACITY: usize = 4;
 
 /// Connects to an app-server that already runs. If it cannot be reached, the
-/// process channels with [`ExitReason::Unreachable`].
+/// process ends with [`ExitReason::Unreachable`].
 #[must_use]
 pub fn connect(url: RemoteUrl, token: Option<Secret>) -> Process {
     Process::with_task(move |mut channels| async move {
@@ -119,8 +119,8 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawn {
     }
 }
 
-/// Passes lines in both directions until one side channels. Returns an error if the
-/// other side exit, with its reason.
+/// Passes lines in both directions until one side ends the connection. Returns
+/// the reason if it was the other side.
 async fn relay_lines(socket: Socket, channels: &mut ProcessChannels) -> Result<(), String> {
     let (reader, mut writer) = socket.split(tokio::io::split);
     let (pongs_to, mut pongs) = mpsc::channel(PONG_CAPACITY);
@@ -166,7 +166,7 @@ async fn send<W: AsyncWrite + Unpin>(
     writer.write_frame(frame).await.map_err(|error| error.to_string())
 }
 
-/// Reads until the connection channels. Returns the reason.
+/// Reads until the connection ends. Returns the reason.
 async fn read_loop<R: AsyncRead + Unpin>(
     mut reader: WebSocketRead<R>,
     output: mpsc::Sender<Output>,
