@@ -97,6 +97,114 @@ pub struct Configuration {
     /// `claude` or `codex`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+    /// Beta features of the Messages API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<Vec<String>>,
+    /// Events of hooks, as messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include_hook_events: Option<bool>,
+    /// A suggestion for the next prompt after each turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_suggestions: Option<bool>,
+    /// Hooks that the client runs: each reaches it as `agent_request`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Value>,
+    /// Names of MCP servers that the client runs: their messages reach it as
+    /// `agent_request`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sdk_mcp_servers: Option<Vec<String>>,
+    /// The sub-agent whose prompt, tools and model the main conversation has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The skills of the main conversation; each is allowed without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skills: Option<Value>,
+    /// Plugins: commands, agents, skills, hooks and MCP servers of a directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<Value>,
+    /// The way plugins are told: on the command line or, by a CLI from 2.1.261 on,
+    /// in the first request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_delivery: Option<String>,
+    /// The model's thinking; counts before `maxThinkingTokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<Value>,
+    /// Tokens that the model is told to get along with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_budget: Option<Value>,
+    /// The steps of plan mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_mode_instructions: Option<String>,
+    /// The title of a new conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The id of the conversation that begins; with `resume` or `continue` only
+    /// beside `forkSession`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<Value>,
+    /// `false` keeps the conversation off the disk, so that nothing can resume it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persist_session: Option<bool>,
+    /// With `resume`: the last message that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume_session_at: Option<Value>,
+    /// With `resumeSessionAt`: the message of the only turn that may be dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume_drops_turn: Option<Value>,
+    /// Settings that beat those of the files; variables belong into `env`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Value>,
+    /// The CLI's own sandbox around its commands; laid over `settings.sandbox`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Value>,
+    /// Settings that only restrict, as an administrator's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub managed_settings: Option<Value>,
+    /// Use no MCP servers but those of this configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict_mcp_config: Option<bool>,
+    /// The directory whose project settings count in place of the working
+    /// directory's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project_config_root: Option<String>,
+    /// Keep copies of changed files, for `rewind_files`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_file_checkpointing: Option<bool>,
+    /// Settings of single tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_config: Option<Value>,
+    /// Tools that run in place of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_aliases: Option<Value>,
+    /// `none` denies what would be asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_prompts: Option<String>,
+    /// The MCP tool that answers permission requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission_prompt_tool_name: Option<String>,
+    /// Kinds of `request_user_dialog` that the client answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supported_dialog_kinds: Option<Vec<String>>,
+    /// An interrupt leaves background tasks running, because the client can stop
+    /// each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_task_stop_affordance: Option<bool>,
+    /// Summaries of what sub-agents do, in `task_progress`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_progress_summaries: Option<bool>,
+    /// Send the text of sub-agents too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward_subagent_text: Option<bool>,
+    /// Messages are text: `@path` and slash commands in them are not carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verbatim_prompts: Option<bool>,
+    /// The file for the CLI's own log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debug_file: Option<String>,
+    /// Flags of the CLI without a field here; shown like everything else, so no
+    /// place for secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_args: Option<Value>,
     /// Claims a server that has no token: from then on it wants this one.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed::option")]
     pub auth_token: Option<Secret>,
@@ -200,26 +308,4 @@ impl Configuration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_set_is_sent_under_the_sdks_names() {
-        assert_eq!(serde_json::to_string(&Configuration::default()).unwrap(), "{}");
-        let configuration = Configuration {
-            allowed_tools: Some(vec!["Read".into()]),
-            system_prompt: Some(SystemPrompt::claude_code(Some("Be brief.".into()))),
-            max_budget_usd: Some(0.5),
-            continue_last: Some(true),
-            anthropic_api_key: Some("sk-secret".into()),
-            claude_code_oauth_token: Some("oauth".into()),
-            other: [("later".to_owned(), Value::from(1))].into_iter().collect(),
-            ..Configuration::default()
-        };
-        assert_eq!(
-            serde_json::to_string(&configuration).unwrap(),
-            r#"{"allowedTools":["Read"],"systemPrompt":{"type":"preset","preset":"claude_code","append":"Be brief."},"maxBudgetUsd":0.5,"continue":true,"anthropicApiKey":"sk-secret","claudeCodeOauthToken":"oauth","later":1}"#
-        );
-        assert!(!format!("{configuration:?}").contains("sk-secret"));
-    }
-}
+mod tests;
