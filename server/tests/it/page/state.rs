@@ -221,3 +221,32 @@ async fn fields_of_the_form_are_patched_and_secrets_are_named() {
     assert_eq!(now["secrets"], json!(["env.A"]));
     page.end().await;
 }
+
+#[tokio::test]
+async fn own_messages_are_there_after_a_reload_in_their_places() {
+    let page = Page::with(
+        r#"
+message(); begin(); gate("go"); speak("First answer"); end()
+message(); begin(); speak("Second answer"); end()
+message()
+"#,
+    )
+    .await;
+    page.say("First question").await;
+    page.say("Second question").await;
+    page.agent.open("go");
+    page.turn_ended(2).await;
+    page.until("document.querySelectorAll('.user[data-delivery=delivered]').length === 2").await;
+    let order = "[...document.querySelectorAll('.user .user-text, .agent .prose')].map(e => e.textContent.trim())";
+    let before = page.browser.evaluate(order).await;
+    page.open().await;
+    page.turn_ended(2).await;
+    let said = json!(["First question", "First answer", "Second question", "Second answer"]);
+    let mut after = page.browser.evaluate(order).await.as_array().cloned().unwrap_or_default();
+    assert_eq!(before.as_array().map(Vec::len), Some(4), "{before}");
+    after.sort_by_key(ToString::to_string);
+    let mut said = said.as_array().cloned().unwrap_or_default();
+    said.sort_by_key(ToString::to_string);
+    assert_eq!(after, said, "each once");
+    page.end().await;
+}

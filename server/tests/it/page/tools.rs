@@ -114,6 +114,50 @@ message()
     page.end().await;
 }
 
+#[tokio::test]
+async fn form_of_an_mcp_server_is_filled_in_and_sent() {
+    let page = Page::with(
+        r##"
+message(); begin()
+schema = dict(type="object", required=["name", "seats"], properties=dict(
+    name=dict(type="string", title="Name"), seats=dict(type="integer", minimum=1, maximum=4),
+    kind=dict(type="string", enum=["first", "second"]), window=dict(type="boolean", default=True)))
+say(type="control_request", request_id="form-1", request=dict(subtype="elicitation", mcp_server_name="booking", message="Where to?", mode="form", requested_schema=schema))
+note("answers", json.dumps(answered("form-1")))
+say(type="control_request", request_id="form-2", request=dict(subtype="elicitation", mcp_server_name="booking", message="Log in", mode="url", url="https://example.com/login"))
+note("answers", json.dumps(answered("form-2")))
+end(); message()
+"##,
+    )
+    .await;
+    page.say("Book").await;
+    page.shows("[data-testid=elicitation]", "Where to?").await;
+    page.browser.click("[data-testid=elicitation-accept]").await;
+    page.shows("[data-testid=elicitation] .field-error", "Name is missing.").await;
+    // What is open comes again after a reload.
+    page.open().await;
+    page.browser.type_into("[data-key=name]", "Ada").await;
+    page.browser.type_into("[data-key=seats]", "2").await;
+    page.browser.click("[data-key=kind] option[value=second]").await;
+    page.browser.click("[data-testid=elicitation-accept]").await;
+    page.until(
+        "document.querySelector('[data-testid=elicitation] a[href=\"https://example.com/login\"]')",
+    )
+    .await;
+    page.browser.click("[data-testid=elicitation-decline]").await;
+    page.turn_ended(1).await;
+    let answers: Vec<serde_json::Value> = page
+        .agent
+        .noted("answers")
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let content = json!({ "name": "Ada", "seats": 2, "kind": "second", "window": true });
+    assert_eq!(answers[0], json!({ "action": "accept", "content": content }));
+    assert_eq!(answers[1], json!({ "action": "decline" }));
+    page.end().await;
+}
+
 /// For the eye, and what an eye would see at once.
 #[tokio::test]
 async fn tools_fit_every_screen() {
