@@ -64,10 +64,18 @@ const notice = (...parts) => {
   conversation.notice(...parts);
   conversation.flush();
 };
-const permissions = new Permissions({ send, record(title, text) {
-  notice("quiet", title, text);
-  conversation.waitingForAnswer(permissions.waiting);
-} });
+const permissions = new Permissions({
+  send,
+  record(title, text) {
+    notice("quiet", title, text);
+    conversation.waitingForAnswer(permissions.waiting);
+  },
+  async writtenPlan() {
+    const { response } = await controls.request({ subtype: "get_plan" });
+    const plan = response?.response?.content;
+    return typeof plan === "string" ? plan : undefined;
+  },
+});
 const askCapabilities = () => { if (connection.open) send({ type: "capabilities" }); };
 const controls = new Controls({ send, notice, ask: askCapabilities });
 const todos = new Todos();

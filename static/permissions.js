@@ -13,9 +13,11 @@ export class Permissions {
   #send;
   #record;
   #connected = false;
+  #writtenPlan;
 
-  /** `send(frame)` returns why it could not, or an empty string; `record(title, text)` notes an outcome. */
-  constructor({ send, record }) {
+  /** `writtenPlan()` asks the agent for its plan; `send(frame)` returns why it could not, or an empty string; `record(title, text)` notes an outcome. */
+  constructor({ send, record, writtenPlan }) {
+    this.#writtenPlan = writtenPlan;
     this.#send = send;
     this.#record = record;
   }
@@ -40,7 +42,7 @@ export class Permissions {
     // One that was answered comes again only when the answer was lost on its way, so it is asked anew.
     if (this.#open.has(id) || this.#held.has(id)) return;
     const build = frame.type === "agent_request" ? newElicitation : newPrompt;
-    const prompt = build(frame, (answer, words) => this.#answer(id, answer, words));
+    const prompt = build(frame, (answer, words) => this.#answer(id, answer, words), this.#writtenPlan);
     prompt.node.addEventListener("keydown", (event) => keys(event, prompt));
     if (replayed) this.#held.set(id, prompt);
     else this.#show(prompt);

@@ -10,10 +10,11 @@ let prompts = 0;
 
 /**
  * Builds the prompt for a `permission_request`. `answer(frame, words)` sends the decision and
- * returns why it could not, or an empty string. The result has `node`, `tool`, `gist`, `toolUseId`
+ * returns why it could not, or an empty string; `writtenPlan()` asks the agent for the plan that it has
+ * written down. The result has `node`, `tool`, `gist`, `toolUseId`
  * and `enable(connected)`.
  */
-export function newPrompt(frame, answer) {
+export function newPrompt(frame, answer, writtenPlan) {
   prompts += 1;
   const name = `permission-${prompts}`;
   const id = String(frame.requestId);
@@ -30,7 +31,7 @@ export function newPrompt(frame, answer) {
 
   const plan = frame.tool === "ExitPlanMode";
   const words = WORDS[questions !== undefined ? "question" : plan ? "plan" : "tool"];
-  const input = questions ?? (plan ? new Plan(frame) : new Input(frame, name, tool));
+  const input = questions ?? (plan ? new Plan(frame, writtenPlan) : new Input(frame, name, tool));
   const choices = questions === undefined ? suggestions(frame, context).map((each, index) => new Choice(each, `${name}-choice-${index}`)) : [];
   const approve = (updatedPermissions) => {
     const { changed, error } = input.read();
@@ -92,10 +93,16 @@ const WORDS = {
 
 // A plan to be approved, as the text that it is.
 class Plan {
-  constructor({ input }) {
-    const plan = typeof input?.plan === "string" && input.plan.trim() !== "" ? input.plan : undefined;
+  constructor({ input }, writtenPlan) {
+    const given = typeof input?.plan === "string" && input.plan.trim() !== "" ? input.plan : undefined;
     this.node = el("div", { class: "permission-input plan", tabindex: "0", role: "group", "aria-label": "The plan", data: { testid: "permission-input" } },
-      plan === undefined ? el("p", { text: "It is in the agent's last messages." }) : markdown(plan));
+      given === undefined ? el("p", { text: "It is in the agent's last messages." }) : markdown(given));
+    if (given === undefined) this.#ask(writtenPlan);
+  }
+
+  async #ask(writtenPlan) {
+    const plan = await writtenPlan();
+    if (plan !== undefined) this.node.replaceChildren(markdown(plan));
   }
 
   read() {
@@ -178,6 +185,10 @@ function body(text) {
 function suggestions(frame, context) {
   const offered = context.permission_suggestions ?? context.suggestions;
   if (Array.isArray(offered) && offered.length > 0) return offered.map((suggestion, index) => ({ suggestion, words: describe(suggestion), chosen: index === 0 }));
+  if (frame.tool === "ExitPlanMode") {
+    const suggestion = { type: "setMode", mode: "acceptEdits", destination: "session" };
+    return [{ suggestion, words: describe(suggestion), chosen: true }];
+  }
   const suggestion = { type: "addRules", rules: [{ toolName: String(frame.tool) }], behavior: "allow", destination: "session" };
   // Codex knows one way to go on without asking, and it is about the same call.
   if (typeof context.itemId === "string") return [{ suggestion, words: "Do not ask about the same again, for this session", chosen: true }];
