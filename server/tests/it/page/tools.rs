@@ -119,8 +119,8 @@ async fn form_of_an_mcp_server_is_filled_in_and_sent() {
     let page = Page::with(
         r##"
 message(); begin()
-schema = dict(type="object", required=["name", "seats"], properties=dict(
-    name=dict(type="string", title="Name"), seats=dict(type="integer", minimum=1, maximum=4),
+schema = dict(type="object", required=["name", "people"], properties=dict(
+    name=dict(type="string", title="Name"), people=dict(type="integer", minimum=1, maximum=4),
     kind=dict(type="string", enum=["first", "second"]), window=dict(type="boolean", default=True)))
 say(type="control_request", request_id="form-1", request=dict(subtype="elicitation", mcp_server_name="booking", message="Where to?", mode="form", requested_schema=schema))
 note("answers", json.dumps(answered("form-1")))
@@ -137,7 +137,7 @@ end(); message()
     // What is open comes again after a reload.
     page.open().await;
     page.browser.type_into("[data-key=name]", "Ada").await;
-    page.browser.type_into("[data-key=seats]", "2").await;
+    page.browser.type_into("[data-key=people]", "2").await;
     page.browser.click("[data-key=kind] option[value=second]").await;
     page.browser.click("[data-testid=elicitation-accept]").await;
     page.until(
@@ -152,7 +152,7 @@ end(); message()
         .iter()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    let content = json!({ "name": "Ada", "seats": 2, "kind": "second", "window": true });
+    let content = json!({ "name": "Ada", "people": 2, "kind": "second", "window": true });
     assert_eq!(answers[0], json!({ "action": "accept", "content": content }));
     assert_eq!(answers[1], json!({ "action": "decline" }));
     page.end().await;
