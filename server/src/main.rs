@@ -89,6 +89,9 @@ fn start(args: Args) -> Result<(), StartupError> {
     if let Some(report) = &settings.dotenv {
         tracing::info!("{report}");
     }
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
     // The environment and the memory of this process hold the real credentials
     // and the token. Processes of the same user, such as tools of the agent,
     // must not read them in /proc. If this is not supported, the server still

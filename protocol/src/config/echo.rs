@@ -4,7 +4,8 @@ use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::fields::{FIELDS, Field, Shown};
-use super::servers::{mask_url, redact, redact_agents};
+use super::mask::mask_url;
+use super::servers::{redact, redact_agents};
 use super::{MASK, Provider, QueryConfig, Secret, SystemPrompt, Tools};
 
 /// A configuration to be shown; `Serialize` writes it as JSON.

@@ -4,7 +4,6 @@
 use serde_json::Value;
 
 use super::MASK;
-use super::servers::mask_url;
 
 /// Endings of names that hold a credential, in lower case and without
 /// separators.
@@ -121,6 +120,42 @@ pub(super) fn mask_value(name: &str, value: &Value) -> Value {
     }
 }
 
+/// Returns `url` without anything that may be a password: the user information,
+/// the values of the query, and the fragment. An address of any other form is
+/// masked completely, because programs differ in how they parse it.
+pub(super) fn mask_url(url: &str) -> String {
+    let plain = !url.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control());
+    let Some((scheme, rest)) = url.split_once("://").filter(|_| plain) else {
+        return MASK.to_owned();
+    };
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if authority.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return MASK.to_owned();
+    }
+    let host = match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{MASK}@{host}"),
+        None => authority.to_owned(),
+    };
+    let (tail, fragment) = match tail.split_once('#') {
+        Some((tail, _)) => (tail, format!("#{MASK}")),
+        None => (tail, String::new()),
+    };
+    let tail = match tail.split_once('?') {
+        None => tail.to_owned(),
+        Some((path, query)) => {
+            let masked: Vec<_> = query
+                .split('&')
+                .map(|pair| match pair.split_once('=') {
+                    Some((name, _)) => format!("{name}={MASK}"),
+                    None => MASK.to_owned(),
+                })
+                .collect();
+            format!("{path}?{}", masked.join("&"))
+        }
+    };
+    format!("{scheme}://{host}{tail}{fragment}")
+}
+
 /// Adds what is masked in `shown` and not in `value`: the texts, without what
 /// both begin with.
 pub(super) fn collect(value: &Value, shown: &Value, secrets: &mut Vec<String>) {
@@ -194,5 +229,25 @@ mod tests {
         let mut secrets = Vec::new();
         collect(&value, &shown, &mut secrets);
         assert_eq!(secrets, ["s", "abc"]);
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_masked() {
+        for (url, shown) in [
+            ("https://h.example/@a/b", "https://h.example/@a/b"),
+            ("https://u:p@h.example:1/x", "https://***@h.example:1/x"),
+            ("https://u:p@q@h/x?a=b&c", "https://***@h/x?a=***&***"),
+            ("http://h?k=v#f", "http://h?k=***#***"),
+            ("http://[::1]:9/mcp", "http://[::1]:9/mcp"),
+            ("https:/u:p@h", "***"),
+            ("https:///u:p@h", "***"),
+            ("https:\\\\u:p@h", "***"),
+            ("u:p@h", "***"),
+            ("x y://u@h", "***"),
+            ("", "***"),
+        ] {
+            assert_eq!(mask_url(url), shown, "{url}");
+            assert_eq!(mask_url(shown), shown, "masking twice");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::value::{self, Path, shown};
 use super::{
     ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, MIN_AUTH_TOKEN_BYTES,
     Parsed, PermissionMode, Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools,
-    Uncarried, env, options, raw, servers,
+    Uncarried, env, mask, options, raw, servers,
 };
 use crate::json;
 use crate::nearest::nearest;
@@ -69,9 +69,15 @@ impl QueryConfig {
         }
         reader.check()?;
         let Reader { config, auth_token, .. } = reader;
+        for name in config.mcp_servers.iter().flat_map(servers::untried).take(MAX_IGNORED) {
+            reasons.push((format!("mcpServers.{}", shown(&name)), UNTRIED));
+        }
         Ok(Parsed { config, ignored, hints, reasons, auth_token })
     }
 }
+
+const UNTRIED: &str =
+    "no agent that was tried runs servers of this type: it may leave the server out without a word";
 
 struct Reader<'p> {
     previous: &'p QueryConfig,
@@ -368,8 +374,8 @@ fn base_url(
     if url.is_empty() {
         return Ok(None);
     }
-    if url.contains(MASK) && servers::mask_url(&url) == url {
-        let shown = previous.is_some_and(|before| servers::mask_url(before.expose()) == url);
+    if url.contains(MASK) && mask::mask_url(&url) == url {
+        let shown = previous.is_some_and(|before| mask::mask_url(before.expose()) == url);
         return if shown { Ok(previous.cloned()) } else { Err(env::no_previous(path)) };
     }
     if !url.starts_with("http://") && !url.starts_with("https://") {

@@ -5,7 +5,7 @@
 use serde_json::value::RawValue;
 
 use super::env::no_previous;
-use super::mask::{self, mask_args, mask_value};
+use super::mask::{self, mask_args, mask_url, mask_value};
 use super::raw;
 use super::value::{self, Path};
 use super::{ConfigError, MASK, Secret};
@@ -205,6 +205,14 @@ fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
         }
         _ => None,
     };
+    if place == Some("command")
+        && find(fields, "command").is_none()
+        && find(fields, "url").is_some()
+    {
+        return Err(Path::Name(path, "type").refused(
+            "a server with a url needs one: \"http\", \"sse\", \"streamable-http\" or \"ws\"",
+        ));
+    }
     if let Some(place) = place.filter(|place| find(fields, place).is_none()) {
         return Err(Path::Name(path, place).expected("a string"));
     }
@@ -217,6 +225,10 @@ fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
             "args" => {
                 value::arguments(raw, &path)?;
             }
+            // A server with another one is left out by the agent.
+            "timeout" => {
+                value::positive(raw, &path)?;
+            }
             "headers" | "env" => {
                 for (key, raw) in value::object(raw, &path)? {
                     value::string(raw, &Path::Name(&path, &key))?;
@@ -226,6 +238,20 @@ fn check(fields: &Entries<'_>, path: &Path<'_>) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Types that a tried CLI runs. It leaves out servers of any other without a
+/// word, but a newer one may know more.
+const TYPES: [&str; 5] = ["stdio", "http", "sse", "streamable-http", "ws"];
+
+/// Returns the names of the servers that no tried CLI runs.
+pub(super) fn untried(servers: &Secret) -> Vec<String> {
+    let is_untried = |server: &RawValue| {
+        let kind = find(&known(Some(server)), "type").and_then(json::string);
+        kind.is_some_and(|kind| !TYPES.contains(&&*kind))
+    };
+    let servers = known(parsed(servers)).into_iter();
+    servers.filter(|(_, server)| is_untried(server)).map(|(name, _)| name.into_owned()).collect()
 }
 
 /// Adds the secrets in `mcpServers` to `secrets`.
@@ -353,42 +379,6 @@ fn masked(name: &str, raw: &RawValue) -> String {
     shown.map_or_else(|| raw::compact(raw.get()), |shown| shown.to_string())
 }
 
-/// Returns `url` without anything that may be a password: the user information,
-/// the values of the query, and the fragment. An address of any other form is
-/// masked completely, because programs differ in how they parse it.
-pub(super) fn mask_url(url: &str) -> String {
-    let plain = !url.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control());
-    let Some((scheme, rest)) = url.split_once("://").filter(|_| plain) else {
-        return MASK.to_owned();
-    };
-    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if authority.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric()) {
-        return MASK.to_owned();
-    }
-    let host = match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{MASK}@{host}"),
-        None => authority.to_owned(),
-    };
-    let (tail, fragment) = match tail.split_once('#') {
-        Some((tail, _)) => (tail, format!("#{MASK}")),
-        None => (tail, String::new()),
-    };
-    let tail = match tail.split_once('?') {
-        None => tail.to_owned(),
-        Some((path, query)) => {
-            let masked: Vec<_> = query
-                .split('&')
-                .map(|pair| match pair.split_once('=') {
-                    Some((name, _)) => format!("{name}={MASK}"),
-                    None => MASK.to_owned(),
-                })
-                .collect();
-            format!("{path}?{}", masked.join("&"))
-        }
-    };
-    format!("{scheme}://{host}{tail}{fragment}")
-}
-
 fn parsed(text: &Secret) -> Option<&RawValue> {
     serde_json::from_str(text.expose()).ok()
 }
@@ -426,30 +416,5 @@ impl Object {
         }
         self.0.push('}');
         self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_in_addresses_are_masked() {
-        for (url, shown) in [
-            ("https://h.example/@a/b", "https://h.example/@a/b"),
-            ("https://u:p@h.example:1/x", "https://***@h.example:1/x"),
-            ("https://u:p@q@h/x?a=b&c", "https://***@h/x?a=***&***"),
-            ("http://h?k=v#f", "http://h?k=***#***"),
-            ("http://[::1]:9/mcp", "http://[::1]:9/mcp"),
-            ("https:/u:p@h", "***"),
-            ("https:///u:p@h", "***"),
-            ("https:\\\\u:p@h", "***"),
-            ("u:p@h", "***"),
-            ("x y://u@h", "***"),
-            ("", "***"),
-        ] {
-            assert_eq!(mask_url(url), shown, "{url}");
-            assert_eq!(mask_url(shown), shown, "masking twice");
-        }
     }
 }

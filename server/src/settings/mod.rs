@@ -8,6 +8,7 @@
 mod args;
 mod flags;
 mod source;
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -115,6 +116,8 @@ pub struct Settings {
     pub environment: Vec<(OsString, OsString)>,
     /// Variables taken from `.env`, for the log.
     pub dotenv: Option<String>,
+    /// Sentences about variables that look like settings and are none.
+    pub warnings: Vec<String>,
     /// True if the agent would run as root.
     pub is_root: bool,
 }
@@ -152,7 +155,8 @@ impl Settings {
         let is_there = !dotenv.path.as_os_str().is_empty();
         environment.extend(dotenv.variables.into_iter().map(|(n, value)| (n.into(), value.into())));
         let settings = Self::read(args, environment, rustix::process::geteuid().is_root())?;
-        Ok(Self { dotenv: is_there.then_some(report), ..settings })
+        let warnings = unknown::warnings(settings.environment.iter().map(|(name, _)| name));
+        Ok(Self { dotenv: is_there.then_some(report), warnings, ..settings })
     }
 
     /// Reads the given flags and environment.
@@ -218,6 +222,7 @@ impl Settings {
             log_format: source.parsed(args.log_format, &flags::LOG_FORMAT, "text or json")?,
             environment: source.environment.into_iter().collect(),
             dotenv: None,
+            warnings: Vec::new(),
             is_root,
         })
     }

@@ -18,6 +18,17 @@ async fn a_file_that_the_agent_can_write_ends_the_start() {
 }
 
 #[tokio::test]
+async fn a_mistyped_variable_is_warned_of() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).variable("RELAY_MDOE", "secret-value").start();
+    let ready = || relay.stderr().contains("ready").then(|| relay.stderr());
+    let said = wait::until("the log says ready", ready).await;
+    assert!(said.contains("RELAY_MDOE is no setting") && said.contains("RELAY_MODE?"), "{said}");
+    assert!(!said.contains("secret-value"), "{said}");
+    relay.stop();
+}
+
+#[tokio::test]
 async fn programs_rights_and_addresses_are_not_taken() {
     let env = TestEnv::new();
     let file = "CLAUDE_PATH=/tmp/evil\nRELAY_MODE=unrestricted\nRELAY_ALLOW_ORIGIN=http://evil\n\

@@ -19,6 +19,7 @@ mod key_proxy_cli;
 mod key_proxy_tls;
 mod lifecycle;
 mod lifecycle_start;
+mod mcp_forms;
 mod modes;
 mod operations;
 mod page;
