@@ -71,7 +71,7 @@ async fn lines_go_both_ways_unchanged_and_the_end_is_told() {
     let env = TestEnv::new();
     let relay = relay(&env, "unrestricted", "cat; echo plain; echo oops >&2; exit 7");
     let mut client = start(&relay, &["--verbose"]).await;
-    let line = r#"{"b" :1.0,"a":1e400,"a":"ü\ud800"}"#;
+    let line = r#"{"b" :1.0,"a":1e30,"a":"ü\u0041"}"#;
     client.send_text(format!(r#"{{"type":"stdin","seq":1,"data":{line}}}"#)).await;
     client.send(&json!({ "type": "stdin_end", "seq": 2 })).await;
     let echoed = client.until(|frame| frame["type"] == "sdk_message").await;
@@ -97,7 +97,7 @@ async fn a_client_that_comes_back_loses_nothing_and_repeats_nothing() {
     for seq in 1..=3 {
         client.send(&stdin(seq, &json!({ "n": seq }))).await;
     }
-    client.until(|frame| frame["seq"] == 3).await;
+    client.until(|frame| frame["data"]["n"] == 3).await;
     drop(client);
     // It has written one line, and cannot know that all three have arrived.
     let (mut client, connected) = connect(&relay, ID, 1).await;
@@ -106,7 +106,7 @@ async fn a_client_that_comes_back_loses_nothing_and_repeats_nothing() {
     for seq in 2..=5 {
         client.send(&stdin(seq, &json!({ "n": seq }))).await;
     }
-    let seen = client.until(|frame| frame["seq"] == 5).await;
+    let seen = client.until(|frame| frame["data"]["n"] == 5).await;
     let lines: Vec<_> = seen.iter().filter_map(|frame| frame["data"]["n"].as_u64()).collect();
     assert_eq!(lines, [2, 3, 4, 5]);
     // A hole is a fault of the client.
@@ -159,7 +159,7 @@ async fn a_run_whose_client_stays_away_is_ended() {
     let relay = with(&env, "unrestricted", "sleep 600 & exec cat", &["--run-grace=300ms"]);
     let mut client = start(&relay, &[]).await;
     client.send(&stdin(1, &json!({ "n": 1 }))).await;
-    client.until(|frame| frame["seq"] == 1).await;
+    client.until(|frame| frame["data"]["n"] == 1).await;
     drop(client);
     wait::until("the agent's end", || relay.offspring().is_empty().then_some(())).await;
     wait::until_async("the run's end", async || {
@@ -258,7 +258,7 @@ async fn in_ask_flags_and_lines_are_held_under_the_ceiling() {
 #[tokio::test]
 async fn credentials_go_into_files_and_variables_of_the_server_stay_away() {
     let env = TestEnv::new();
-    let show = "for a; do case $a in --mcp-config=*) f=${a#*=}; cat $f >&2; stat -c %a $f >&2;; esac; done; env >&2; exec cat";
+    let show = "for a; do case $a in --mcp-config=*) f=${a#*=}; cat $f >&2; echo >&2; stat -c %a $f >&2;; esac; done; env >&2; exec cat";
     let relay = relay(&env, "unrestricted", show);
     let (mut client, _) = connect(&relay, ID, 0).await;
     client
