@@ -4,6 +4,7 @@
 //!
 //! The modules, in reading order:
 //!
+//! * [`Relay`]: the server within another program
 //! * [`settings`]: flags and environment, read once; [`runtime`]: what is
 //!   created from them at the start
 //! * [`http`]: the accept loop, access control, the routes, the test page
@@ -19,6 +20,7 @@
 //! * [`lifeline`]: the end of a server with the program that started it
 
 pub mod agent;
+mod embedded;
 pub mod http;
 pub mod isolation;
 pub mod json;
@@ -34,6 +36,7 @@ pub mod supervisor;
 mod tests;
 pub mod ws;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +52,9 @@ use http::{Routes, RunsOff};
 use runs::Runs;
 use runtime::Runtime;
 use session::Session;
+use settings::Settings;
+
+pub use embedded::{Builder, Relay, RelayError, run_as_supervisor, run_subcommand};
 
 /// Timeout for the last frames of all connections at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -57,6 +63,23 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 #[error("the session has failed; this is a defect of the server: {0}")]
 pub struct SessionPanicked(#[from] JoinError);
+
+/// Other machines could use a server that has no token.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is reachable from other machines: set --auth-token, or pass --no-auth to allow it")]
+pub struct OpenWithoutToken(SocketAddr);
+
+/// Checks that the server may listen on `bound`.
+///
+/// # Errors
+///
+/// See [`OpenWithoutToken`].
+pub fn check_exposure(bound: SocketAddr, settings: &Settings) -> Result<(), OpenWithoutToken> {
+    match bound.ip().is_loopback() || settings.auth_token.is_some() || settings.no_auth {
+        true => Ok(()),
+        false => Err(OpenWithoutToken(bound)),
+    }
+}
 
 /// Serves `listener` until it is told to stop: the first message on `stop`
 /// starts a graceful shutdown, the second one stops at once.
@@ -107,16 +130,20 @@ pub async fn serve_claimed(
     let routes = Routes::new(access, handle.clone(), upgraded_to)
         .with_claim_file(claim_file)
         .with_runs(served_runs);
-    let accepting = tokio::spawn(http::accept::accept(listener, routes));
-    let mut runs = tokio::spawn(runs.run());
-    let mut session = tokio::spawn(session.run());
+    // In sets, so that they end when this future is dropped.
+    let mut accepting = JoinSet::new();
+    accepting.spawn(http::accept::accept(listener, routes));
+    let mut running = JoinSet::new();
+    running.spawn(session.run());
+    let mut running_runs = JoinSet::new();
+    running_runs.spawn(runs.run());
     let mut connections = JoinSet::new();
     let mut stopping = false;
     let ended = loop {
         tokio::select! {
-            ended = &mut session => break ended,
+            Some(ended) = running.join_next() => break ended,
             Some(()) = stop.recv() => {
-                accepting.abort();
+                accepting.abort_all();
                 stopping = true;
                 handle.shut_down().await;
                 runs_handle.shut_down().await;
@@ -133,14 +160,14 @@ pub async fn serve_claimed(
             }
         }
     };
-    accepting.abort();
+    accepting.abort_all();
     if !stopping {
         runs_handle.shut_down().await;
     }
     let runs_ended = async {
         loop {
             tokio::select! {
-                _ = &mut runs => break,
+                _ = running_runs.join_next() => break,
                 Some(()) = stop.recv() => runs_handle.shut_down().await,
             }
         }

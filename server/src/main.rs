@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use claude_relay_protocol::QueryConfig;
-use claude_relay_server::agent::{self, StartError, demo};
+use claude_relay_server::agent::{self, StartError};
 use claude_relay_server::http::accept;
 use claude_relay_server::http::access::Digest;
 use claude_relay_server::http::claim_file::ClaimFile;
 use claude_relay_server::lifeline::Lifeline;
 use claude_relay_server::runtime::{Runtime, RuntimeError};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
-use claude_relay_server::supervisor::{self, descendants};
-use claude_relay_server::{SessionPanicked, log, serve_claimed};
+use claude_relay_server::supervisor::descendants;
+use claude_relay_server::{
+    OpenWithoutToken, SessionPanicked, check_exposure, log, run_subcommand, serve_claimed,
+};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
     set_dumpable_behavior, setrlimit,
@@ -41,10 +43,8 @@ enum StartupError {
     Listen { address: String, reason: String },
     #[error("the workspace {path} cannot be created: {source}")]
     Workspace { path: String, source: io::Error },
-    #[error(
-        "{0} is reachable from other machines: set --auth-token, or pass --no-auth to allow it"
-    )]
-    Open(SocketAddr),
+    #[error(transparent)]
+    Open(#[from] OpenWithoutToken),
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
@@ -59,12 +59,8 @@ enum StartupError {
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // Subcommands that the server starts itself with; see their modules.
-    match args.next() {
-        Some(first) if first == supervisor::SUPERVISOR => return supervisor::run(args),
-        Some(first) if first == supervisor::EXEC => return supervisor::exec(args),
-        Some(first) if first == agent::DEMO_AGENT => return demo::run(args),
-        _ => {}
+    if let Some(code) = args.next().and_then(|first| run_subcommand(&first, args)) {
+        return code;
     }
     match start(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -129,9 +125,7 @@ async fn run(settings: Settings) -> Result<(), StartupError> {
         StartupError::Listen { address: address.clone(), reason }
     })?;
     let bound = listener.local_addr()?;
-    if !bound.ip().is_loopback() && settings.auth_token.is_none() && !settings.no_auth {
-        return Err(StartupError::Open(bound));
-    }
+    check_exposure(bound, &settings)?;
     let runtime = Runtime::start(settings).await?;
     // With a handler installed, these signals do not end the server.
     let _ignored: [Signal; 2] =

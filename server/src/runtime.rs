@@ -5,12 +5,15 @@ use crate::isolation::key_proxy::{self, KeyProxy};
 use crate::isolation::sandbox::option::SandboxOption;
 use crate::isolation::sandbox::{self, Sandbox, Unavailable};
 use crate::settings::Settings;
+use crate::supervisor::Supervisor;
 
 /// The settings, with the sandbox and the key proxy.
 #[derive(Debug)]
 pub struct Runtime {
     /// The settings, which never change.
     pub settings: Settings,
+    /// The supervisor of all processes.
+    pub supervisor: Supervisor,
     /// The sandbox around the agent.
     pub sandbox: Sandbox,
     /// The key proxy, if it is enabled.
@@ -45,24 +48,40 @@ impl Runtime {
     ///
     /// See [`RuntimeError`].
     pub async fn start(settings: Settings) -> Result<Self, RuntimeError> {
+        Self::start_with(settings, Supervisor::default()).await
+    }
+
+    /// Creates a runtime like [`start`](Self::start), with this supervisor.
+    ///
+    /// # Errors
+    ///
+    /// See [`RuntimeError`].
+    pub async fn start_with(
+        settings: Settings,
+        supervisor: Supervisor,
+    ) -> Result<Self, RuntimeError> {
         if settings.key_proxy && settings.auth_token.is_none() && !settings.no_auth {
             return Err(RuntimeError::KeyProxyWithoutToken);
         }
-        let sandbox = open_sandbox(&settings).await?;
+        let sandbox = open_sandbox(&settings, &supervisor).await?;
         let key_proxy = if settings.key_proxy { Some(KeyProxy::start().await?) } else { None };
-        Ok(Self { settings, sandbox, key_proxy })
+        Ok(Self { settings, supervisor, sandbox, key_proxy })
     }
 
     /// Creates a runtime with neither sandbox nor key proxy.
     #[must_use]
     pub fn without_isolation(settings: Settings) -> Self {
-        Self { settings, sandbox: Sandbox::None, key_proxy: None }
+        let supervisor = Supervisor::default();
+        Self { settings, supervisor, sandbox: Sandbox::None, key_proxy: None }
     }
 }
 
-async fn open_sandbox(settings: &Settings) -> Result<Sandbox, RuntimeError> {
+async fn open_sandbox(
+    settings: &Settings,
+    supervisor: &Supervisor,
+) -> Result<Sandbox, RuntimeError> {
     let option = settings.sandbox;
-    let found = match sandbox::open(option, settings.variable("PATH")).await {
+    let found = match sandbox::open(option, settings.variable("PATH"), supervisor).await {
         Err(reason) if option == SandboxOption::Auto => {
             tracing::warn!(
                 "THERE IS NO SANDBOX around the agent, as --sandbox auto allows: {reason}"

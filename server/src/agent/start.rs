@@ -4,7 +4,7 @@ mod runs;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -260,6 +260,7 @@ fn start_codex(
                 placeholders: Vec::new(),
                 diagnostics: Diagnostics::Limited,
                 channel: channel(settings),
+                supervisor: runtime.supervisor.clone(),
             };
             // Codex's own guard of these files is within its own sandbox.
             let guarded: &[&str] = match settings.mode {
@@ -312,6 +313,7 @@ fn start_claude(
         diagnostics: Diagnostics::Limited,
         placeholders: Vec::new(),
         channel: channel(settings),
+        supervisor: runtime.supervisor.clone(),
     };
     Ok(Started {
         process: Process::spawn(wrap_in_sandbox(runtime, spec, &state::CLAUDE, &[])?)?,
@@ -365,7 +367,11 @@ fn wrap_in_sandbox(
     }
     if settings.demo {
         // Inside the sandbox, `/proc/self/exe` is the wrapper.
-        spec.program = std::env::current_exe()?.into();
+        let program = runtime.supervisor.program();
+        spec.program = match program == Path::new(supervisor::SELF) {
+            true => std::env::current_exe()?.into(),
+            false => program.into(),
+        };
     }
     let context = sandbox::SandboxContext {
         workspace: &settings.workspace,

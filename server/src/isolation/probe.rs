@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::process::{Channel, Diagnostics, ExitReason, Output, Process, SpawnSpec};
+use crate::supervisor::Supervisor;
 
 /// Maximum size of the output. The programs print one line.
 const OUTPUT_BYTES: usize = 4096;
@@ -45,6 +46,7 @@ pub fn command(
     program: OsString,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    supervisor: &Supervisor,
 ) -> SpawnSpec {
     let cwd = PathBuf::from("/");
     SpawnSpec {
@@ -56,6 +58,7 @@ pub fn command(
         placeholders: Vec::new(),
         diagnostics: Diagnostics::Limited,
         channel: Channel::Pipes,
+        supervisor: supervisor.clone(),
     }
 }
 

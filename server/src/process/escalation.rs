@@ -17,6 +17,7 @@ pub(super) async fn supervise(
     mut commands: mpsc::Receiver<ProcessCommand>,
     events: mpsc::Sender<ProcessEvent>,
     agent: AgentPid,
+    owns_process: bool,
 ) -> ExitReason {
     let (from_supervisor, mut to_supervisor) = control.into_split();
     let mut lines = BufReader::new(from_supervisor).lines();
@@ -46,10 +47,12 @@ pub(super) async fn supervise(
                 }
                 // The supervisor has ended, and so have its descendants, unless
                 // it was killed. In that case they have become children of this
-                // process.
+                // process, if it is the server's own.
                 Ok(None) | Err(_) => {
                     let Some(reason) = reason else {
-                        let _ = tokio::task::spawn_blocking(descendants::sweep).await;
+                        if owns_process {
+                            let _ = tokio::task::spawn_blocking(descendants::sweep).await;
+                        }
                         return ExitReason::Lost;
                     };
                     return reason;

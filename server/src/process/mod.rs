@@ -34,8 +34,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::supervisor;
 use crate::supervisor::fd_passing::Stdio;
+use crate::supervisor::{self, Supervisor};
 use lines::Block;
 
 pub use channel::Channel;
@@ -56,6 +56,9 @@ const REAP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of events that wait for the session.
 const EVENT_CAPACITY: usize = 16;
 
+/// Stack size of a thread that waits for a supervisor.
+const WAIT_STACK_BYTES: usize = 64 << 10;
+
 /// Command to run.
 #[derive(Debug)]
 pub struct SpawnSpec {
@@ -75,6 +78,8 @@ pub struct SpawnSpec {
     pub placeholders: Vec<Placeholder>,
     /// How its stdin and stdout are made.
     pub channel: Channel,
+    /// Its supervisor.
+    pub supervisor: Supervisor,
 }
 
 /// Output of the process, in order.
@@ -206,6 +211,7 @@ impl Process {
         // A smaller pipe only costs speed.
         let _ = rustix::pipe::fcntl_setpipe_size(&stderr_read, PIPE_BYTES);
         let control = start_supervisor(&spec)?;
+        let owns_process = spec.supervisor.owns_process();
         let stdio = Stdio { stdin, stdout, stderr: stderr_write.into() };
         stdio.send(&control)?;
         control.set_nonblocking(true)?;
@@ -231,7 +237,8 @@ impl Process {
         loops.spawn(stderr::read_loop(stderr_pipe, spec.diagnostics, events_to.clone(), tail_to));
         loops.spawn(stdout::read_loop(stdout_reader, output_to, events_to.clone(), exit));
         loops.spawn(async move {
-            let reason = escalation::supervise(control, commands_from, events_to, agent).await;
+            let reason =
+                escalation::supervise(control, commands_from, events_to, agent, owns_process).await;
             let _ = exited.send(matches!(reason, ExitReason::Exited(_)));
             let unread = unread.await.unwrap_or_default();
             let stderr =
@@ -323,9 +330,9 @@ async fn run_all(mut loops: JoinSet<()>) {
 fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStream> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     #[expect(clippy::disallowed_methods, reason = "the only place that starts the supervisor")]
-    let mut command = Command::new(supervisor::SELF);
+    let mut command = Command::new(spec.supervisor.program());
     command
-        .arg0("claude-relay-supervisor")
+        .arg0(supervisor::SUPERVISOR_NAME)
         .arg(supervisor::SUPERVISOR)
         .arg(spec.scratch.len().to_string())
         .args(spec.scratch.iter().map(|path| path.as_os_str()))
@@ -337,9 +344,15 @@ fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStre
         .stdin(OwnedFd::from(theirs))
         .stdout(Standard::null())
         .stderr(Standard::null());
-    // The control socket reports its end, and the reaper of the program
-    // collects its status.
-    command.spawn()?;
+    // The control socket reports its end.
+    let mut child = command.spawn()?;
+    if !spec.supervisor.owns_process() {
+        // The program has a reaper; in another program nobody else may wait. A
+        // thread that cannot be started leaves an entry in the process table.
+        let _ = std::thread::Builder::new()
+            .stack_size(WAIT_STACK_BYTES)
+            .spawn(move || drop(child.wait()));
+    }
     Ok(ours)
 }
 

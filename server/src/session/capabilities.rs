@@ -92,7 +92,7 @@ async fn query(runtime: &Runtime, claude: &VersionCache) -> Found {
     let path = settings.variable("PATH");
     if runtime.sandbox.is_active() {
         sandboxes.push(runtime.sandbox.as_str());
-    } else if let Ok(found) = sandbox::open(SandboxOption::Os, path).await {
+    } else if let Ok(found) = sandbox::open(SandboxOption::Os, path, &runtime.supervisor).await {
         sandboxes.push(found.as_str());
     }
     let [(one, first), (other, second)] = describe::executables(settings);
@@ -117,7 +117,7 @@ pub(super) async fn version(
     let env = VARIABLES.into_iter().filter_map(|name| {
         settings.variable(name).map(|value| (OsString::from(name), value.to_owned()))
     });
-    let mut command = probe::command(program.into(), args, env.collect());
+    let mut command = probe::command(program.into(), args, env.collect(), &runtime.supervisor);
     if runtime.sandbox.is_active() {
         command.cwd.clone_from(&settings.workspace);
     }

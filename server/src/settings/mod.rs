@@ -159,6 +159,21 @@ impl Settings {
         Ok(Self { dotenv: is_there.then_some(report), warnings, ..settings })
     }
 
+    /// Reads the flags and the environment of this process, or the given one, for
+    /// a server within another program. It reads no `.env`.
+    ///
+    /// # Errors
+    ///
+    /// See [`SettingsError`].
+    pub fn for_host(
+        args: Args,
+        environment: Option<Vec<(OsString, OsString)>>,
+    ) -> Result<Self, SettingsError> {
+        let environment = environment
+            .map_or_else(|| std::env::vars_os().collect(), |given| given.into_iter().collect());
+        Self::read(args, environment, rustix::process::geteuid().is_root())
+    }
+
     /// Reads the given flags and environment.
     ///
     /// # Errors

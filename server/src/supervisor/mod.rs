@@ -25,8 +25,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio as Standard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{
@@ -42,8 +43,50 @@ pub const SUPERVISOR: &str = "supervisor";
 /// Subcommand that executes the agent.
 pub const EXEC: &str = "exec-agent";
 
+/// Name under which the supervisor runs.
+pub const SUPERVISOR_NAME: &str = "claude-relay-supervisor";
+
+/// Name of the process that is about to become the agent.
+pub const EXEC_NAME: &str = "claude-relay-agent";
+
 /// The running executable, even if its file was replaced or removed.
 pub const SELF: &str = "/proc/self/exe";
+
+/// The executable that is started as the supervisor, and what it means for this
+/// process.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    program: Arc<Path>,
+    owns_process: bool,
+}
+
+impl Default for Supervisor {
+    /// This program, which is nothing but the server.
+    fn default() -> Self {
+        Self { program: Path::new(SELF).into(), owns_process: true }
+    }
+}
+
+impl Supervisor {
+    /// `program`, for a server within another program.
+    #[must_use]
+    pub fn of_host(program: PathBuf) -> Self {
+        Self { program: program.into(), owns_process: false }
+    }
+
+    /// Returns the executable.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Returns true if all children of this process are the server's: they may
+    /// be ended and reaped.
+    #[must_use]
+    pub fn owns_process(&self) -> bool {
+        self.owns_process
+    }
+}
 
 /// Command to the supervisor: send SIGTERM to the agent.
 pub const TERM: &[u8] = b"T";
@@ -106,7 +149,7 @@ fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child
     #[expect(clippy::disallowed_methods, reason = "the only place that starts the agent")]
     let mut command = Command::new(SELF);
     command
-        .arg0("claude-relay-agent")
+        .arg0(EXEC_NAME)
         .arg(EXEC)
         .arg(getpid().as_raw_pid().to_string())
         .args(args)

@@ -94,6 +94,7 @@ fn spawn_run(runtime: &Runtime, launch: RunLaunch) -> Result<StartedRun, StartEr
         placeholders: Vec::new(),
         diagnostics: Diagnostics::All,
         channel: channel(settings),
+        supervisor: runtime.supervisor.clone(),
     };
     Ok(StartedRun {
         process: Process::spawn(wrap_in_sandbox(runtime, spec, &state::CLAUDE, &[])?)?,

@@ -14,6 +14,7 @@ use super::MountPlan;
 use super::root::Hidden;
 use crate::isolation::probe;
 use crate::process::ExitReason;
+use crate::supervisor::Supervisor;
 use crate::supervisor::seccomp;
 
 /// Directories of the system, mounted read-only. Missing ones are skipped.
@@ -132,7 +133,7 @@ impl Args {
 
 /// Checks that this bwrap can create a sandbox. The error holds the reason and
 /// a remedy.
-pub(super) async fn probe(bwrap: &Path) -> Result<(), String> {
+pub(super) async fn probe(bwrap: &Path, supervisor: &Supervisor) -> Result<(), String> {
     let mut args = namespaces(rustix::process::geteuid().is_root());
     args.extend(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"].map(OsString::from));
     for path in KERNEL {
@@ -141,7 +142,8 @@ pub(super) async fn probe(bwrap: &Path) -> Result<(), String> {
     args.extend(["--tmpfs", "/tmp", "--"].map(OsString::from));
     // The only program that is known to exist.
     args.extend([bwrap.into(), "--version".into()]);
-    let outcome = probe::run(probe::command(bwrap.into(), args, Vec::new()), PROBE_TIMEOUT).await;
+    let command = probe::command(bwrap.into(), args, Vec::new(), supervisor);
+    let outcome = probe::run(command, PROBE_TIMEOUT).await;
     match outcome {
         Ok(outcome) if outcome.reason == ExitReason::Exited(0) => Ok(()),
         Ok(outcome) => Err(explain(outcome.stderr.trim(), &Kernel::read())),

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 use crate::isolation::program::find_program;
 use crate::process::{Placeholder, SpawnSpec};
+use crate::supervisor::Supervisor;
 use option::SandboxOption;
 use root::Hidden;
 use state::AgentState;
@@ -71,14 +72,18 @@ pub enum Unavailable {
 ///
 /// See [`Unavailable`]. [`SandboxOption::Auto`] returns the error too; the
 /// caller decides about running without a sandbox.
-pub async fn open(option: SandboxOption, path: Option<&OsStr>) -> Result<Sandbox, Unavailable> {
+pub async fn open(
+    option: SandboxOption,
+    path: Option<&OsStr>,
+    supervisor: &Supervisor,
+) -> Result<Sandbox, Unavailable> {
     match option {
         SandboxOption::None => return Ok(Sandbox::None),
         SandboxOption::Seatbelt => return Err(Unavailable::OtherSystem),
         SandboxOption::Auto | SandboxOption::Os | SandboxOption::Bwrap => {}
     }
     let found = find_program(Path::new("bwrap"), path).ok_or(Unavailable::Missing(option))?;
-    match bwrap::probe(&found).await {
+    match bwrap::probe(&found, supervisor).await {
         Ok(()) => Ok(Sandbox::Bwrap(found)),
         Err(reason) => Err(Unavailable::Refused { option, reason }),
     }
@@ -183,6 +188,7 @@ impl Sandbox {
             placeholders,
             diagnostics: spec.diagnostics,
             channel: spec.channel,
+            supervisor: spec.supervisor,
         })
     }
 }
@@ -348,6 +354,7 @@ mod tests {
             diagnostics: Diagnostics::Limited,
             placeholders: Vec::new(),
             channel: Channel::Pipes,
+            supervisor: Supervisor::default(),
         }
     }
 
