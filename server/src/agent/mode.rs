@@ -175,8 +175,8 @@ impl Mode {
                 if self != Self::Ask {
                     return refuse(field.name, "the client takes no part in what the agent does");
                 }
-            } else if !PASSED_ON.contains(&field.name)
-                && !(self == Self::Ask && PASSED_ON_IN_ASK.contains(&field.name))
+            } else if !(PASSED_ON.contains(&field.name)
+                || self == Self::Ask && PASSED_ON_IN_ASK.contains(&field.name))
             {
                 return refuse(field.name, "it has no place under this ceiling");
             }
