@@ -174,7 +174,7 @@ mod tests {
             })
         };
         assert_eq!(off(list, Skills::None).unwrap().len(), 3);
-        assert_eq!(off(list, Skills::Own), Some(vec![28, 11]));
+        assert_eq!(off(list, Skills::Own), Some(vec![27, 11]));
         for no_answer in ["{}", r#"{"data":[{}]}"#, r#"{"data":[{"skills":[{"scope":"repo"}]}]}"#] {
             assert_eq!(off(no_answer, Skills::Own), None, "{no_answer}");
         }

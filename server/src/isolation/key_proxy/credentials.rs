@@ -334,7 +334,7 @@ mod tests {
         );
         assert_eq!(upstream.address("/responses").unwrap(), "http://gw:8/base/v1/responses");
         assert_eq!(
-            substituted_for(Api::Responses, &[("ANTHROPIC_API_KEY", "key")]).map(|_| ()),
+            substituted_for(Api::Responses, &[set[1], ("ANTHROPIC_API_KEY", "key")]).map(|_| ()),
             Err(SubstituteError::NoCredential(Api::Responses))
         );
     }
