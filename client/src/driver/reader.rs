@@ -92,8 +92,19 @@ impl Driver {
         };
         let outcome = seq.map_or(Outcome::Next, |seq| self.sequence.frame(seq));
         let seen = outcome == Outcome::Seen;
-        if let Outcome::After(gap) = outcome {
+        // A server that tells the agent's state tells of gaps, too: numbers
+        // that are missing there belong to frames for other clients.
+        if let Outcome::After(gap) = outcome
+            && open.states == 0
+        {
             self.delivery.add_gap(gap);
+        }
+        if matches!(message, ServerMessage::AgentState(_)) {
+            open.states = open.states.saturating_add(1);
+            if open.states > 1 {
+                // All frames from before the connection have come.
+                self.sequence.skip_to(self.first_new.saturating_sub(1));
+            }
         }
         match message {
             ServerMessage::PermissionRequest(request) if self.replayed.is_replayed(seq) => {

@@ -69,6 +69,7 @@ impl Driver {
             writer: FrameWriter::new(writer),
             acks: Acks::default(),
             heard: 0,
+            states: 0,
             answer: None,
         }
     }

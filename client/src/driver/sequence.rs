@@ -79,6 +79,11 @@ impl SequenceTracker {
         (from <= to).then_some(Gap { from: Some(from), to: Some(to) })
     }
 
+    /// All frames up to `seq` have come that are for this client.
+    pub(super) fn skip_to(&mut self, seq: u64) {
+        self.last = self.last.max(seq);
+    }
+
     /// A numbered frame has come.
     pub(super) fn frame(&mut self, seq: u64) -> Outcome {
         if seq <= self.last {

@@ -69,6 +69,8 @@ pub(super) struct OpenConnection {
     pub(super) acks: Acks,
     /// The number of frames that have been read.
     pub(super) heard: u64,
+    /// The number of states of the agent that have come.
+    pub(super) states: u32,
     /// The answer to a control request, behind messages without room.
     pub(super) answer: Option<(String, RawJson)>,
 }

@@ -259,6 +259,35 @@ async fn a_hole_in_the_numbers_is_a_gap_and_a_repetition_is_dropped() {
 }
 
 #[tokio::test]
+async fn numbers_of_frames_for_other_clients_are_no_gap_where_the_server_tells_the_state() {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
+        peer.text(
+            r#"{"type":"agent_state","state":"idle","turn":null,"background_tasks":0,"conversation":null,"model":null,"permission_mode":null,"queued":[],"watchers":0}"#,
+        )
+        .await;
+        for seq in [1, 4] {
+            peer.line(seq).await;
+        }
+        peer.text(r#"{"type":"gap","from":5,"to":9}"#).await;
+        peer.line(10).await;
+        peer.idle().await;
+    })
+    .await;
+    let client = soon(client(&fake.url).start()).await.unwrap();
+    let mut messages = client.messages();
+    let mut seen = Vec::new();
+    while seen.last() != Some(&"10".to_owned()) {
+        seen.push(match soon(messages.next()).await.unwrap().unwrap() {
+            ServerMessage::Sdk(message) => n(&message).to_string(),
+            ServerMessage::Gap(gap) => format!("{}-{}", gap.from.unwrap(), gap.to.unwrap()),
+            ServerMessage::AgentState(_) => continue,
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(seen, ["1", "4", "5-9", "10"]);
+}
+
+#[tokio::test]
 async fn the_connection_lives_as_long_as_anything_of_it() {
     let fake = FakeRelay::relay(|_, _, mut peer| async move {
         peer.line(1).await;
