@@ -155,21 +155,21 @@ mod tests {
     /// A server's end of TLS for `host`, and its certificate.
     fn acceptor(host: &str) -> (TlsAcceptor, Vec<u8>) {
         let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed([host.to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+            generate_simple_self_signed([host.to_owned()]).expect("a name");
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .unwrap()
+            .expect("versions of TLS")
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], key)
-            .unwrap();
+            .expect("a certificate with its key");
         (TlsAcceptor::from(Arc::new(config)), cert.pem().into_bytes())
     }
 
     /// Says `hello` to everybody, over TLS if there is an acceptor.
     async fn server(tls: Option<TlsAcceptor>) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
         tokio::spawn(async move {
             while let Ok((mut tcp, _)) = listener.accept().await {
                 let sent = match &tls {
@@ -223,8 +223,9 @@ mod tests {
         let (proxy_tls, proxy_certificate) = acceptor("localhost");
         let (server_tls, server_certificate) = acceptor("relay.invalid");
         let to = server(Some(server_tls)).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let proxy =
+            format!("https://localhost:{}", listener.local_addr().expect("an address").port());
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 if let Ok(stream) = proxy_tls.accept(tcp).await {

@@ -224,8 +224,8 @@ async fn a_tool_of_the_client_is_called(cli: Cli) {
                 } },
             }] }),
             "tools/call" => {
-                let sum = message["params"]["arguments"]["a"].as_i64().unwrap()
-                    + message["params"]["arguments"]["b"].as_i64().unwrap();
+                let sum = message["params"]["arguments"]["a"].as_i64().expect("a number")
+                    + message["params"]["arguments"]["b"].as_i64().expect("a number");
                 json!({ "content": [{ "type": "text", "text": format!("sum {sum}") }] })
             }
             _ => json!({}),

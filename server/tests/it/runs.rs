@@ -21,8 +21,8 @@ fn relay(env: &TestEnv, mode: &'static str, script: &str) -> Relay {
 fn with(env: &TestEnv, mode: &'static str, script: &str, arguments: &[&str]) -> Relay {
     let path = env.file("agent");
     let version = "[ \"$1\" = --version ] && echo '2.1.332 (Claude Code)' && exit";
-    std::fs::write(&path, format!("#!/bin/sh\n{version}\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(&path, format!("#!/bin/sh\n{version}\n{script}\n")).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("set");
     let mut launch = Launch::new(env).mode(mode).argument("--claude-path").argument(path);
     for argument in arguments {
         launch = launch.argument(*argument);

@@ -18,7 +18,7 @@ impl Nginx {
         reason = "the rule is about the server's own children; this one is the test's"
     )]
     pub(crate) fn start(env: &TestEnv, name: &str, inside: &str) -> Self {
-        let directory = env.file(&format!("nginx-{name}"));
+        let directory = env.file(format!("nginx-{name}"));
         std::fs::create_dir(&directory).expect("a directory of the test");
         let port = free_port();
         let at = directory.display();
