@@ -37,7 +37,7 @@ pub struct StartedRun {
 ///
 /// # Errors
 ///
-/// As of [`start`].
+/// A [`StartError`] that names what keeps the agent from starting.
 pub fn start_raw(
     runtime: &Runtime,
     config: &QueryConfig,
@@ -68,7 +68,7 @@ pub fn start_raw(
 ///
 /// # Errors
 ///
-/// As of [`start`].
+/// A [`StartError`] that names what keeps the agent from starting.
 pub fn start_run(
     runtime: &Runtime,
     start: &RunStart,
