@@ -54,6 +54,15 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// Returns the server, to run an agent of an SDK program on it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut reader, writer) = client.run_server().connect("0123456789abcdef", 0).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn run_server(&self) -> super::run::RunServer {
         super::run::RunServer::of(self.inner.http.clone())

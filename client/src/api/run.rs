@@ -55,6 +55,15 @@ pub struct RunText(ByteString);
 
 impl RunText {
     /// Returns the text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(text: claude_relay_client::RunText) -> Result<(), Box<dyn std::error::Error>> {
+    /// assert!(text.as_str().starts_with('{'));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -62,6 +71,16 @@ impl RunText {
 
     /// Returns a part of the text, which shares its memory. `part` must be a
     /// slice of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(text: claude_relay_client::RunText) -> Result<(), Box<dyn std::error::Error>> {
+    /// let first = text.share(&text.as_str()[..1]);
+    /// assert_eq!(&first[..], b"{");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn share(&self, part: &str) -> Bytes {
         self.0.as_bytes().slice_ref(part.as_bytes())
@@ -72,6 +91,18 @@ impl RunServer {
     /// A server at `url`. All steps of connecting together take `limit` at
     /// most. What a run sends may hold credentials, so it goes unencrypted to
     /// this machine alone, unless `allow_plaintext` is set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::RunServer;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limit = std::time::Duration::from_secs(10);
+    /// let server = RunServer::new("http://127.0.0.1:3000", None, limit, false)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -101,6 +132,15 @@ impl RunServer {
 
     /// Connects to the run `id`, of which everything up to `after` is there.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(server: claude_relay_client::RunServer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut reader, writer) = server.connect("0123456789abcdef", 0).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if there is no connection, or the server refuses it:
@@ -119,6 +159,19 @@ impl RunServer {
 impl RunReader {
     /// The next message. Cancelling it loses nothing.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::RunIncoming;
+    ///
+    /// # async fn example(mut reader: claude_relay_client::RunReader) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let RunIncoming::Text(text) = reader.read().await? {
+    ///     println!("{}", text.as_str());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the connection is lost or the server breaks the
@@ -136,6 +189,15 @@ impl RunReader {
 impl RunWriter {
     /// Sends one message.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(mut writer: claude_relay_client::RunWriter) -> Result<(), Box<dyn std::error::Error>> {
+    /// writer.text(r#"{"type":"ack","seq":1}"#.to_owned()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Returns an error if the connection is lost.
@@ -144,6 +206,15 @@ impl RunWriter {
     }
 
     /// Sends a ping.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(mut writer: claude_relay_client::RunWriter) -> Result<(), Box<dyn std::error::Error>> {
+    /// writer.ping().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -154,6 +225,15 @@ impl RunWriter {
 
     /// Answers a ping.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(mut writer: claude_relay_client::RunWriter) -> Result<(), Box<dyn std::error::Error>> {
+    /// writer.pong(b"1").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As of [`RunWriter::text`].
@@ -163,6 +243,15 @@ impl RunWriter {
 
     /// Sends a close frame.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(mut writer: claude_relay_client::RunWriter) -> Result<(), Box<dyn std::error::Error>> {
+    /// writer.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As of [`RunWriter::text`].
@@ -171,6 +260,15 @@ impl RunWriter {
     }
 
     /// Hands what was written to the system.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(mut writer: claude_relay_client::RunWriter) -> Result<(), Box<dyn std::error::Error>> {
+    /// writer.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
