@@ -42,6 +42,8 @@ function frames(each) {
 const server = net.createServer((client) => {
   const relay = net.connect(port, "127.0.0.1");
   let seen = 0;
+  // Nothing passes between the last message and the reset: a connection has no holes.
+  let cut = false;
   const end = () => {
     client.destroy();
     relay.destroy();
@@ -51,7 +53,7 @@ const server = net.createServer((client) => {
     let heads = 1;
     from.on("data", (bytes) => {
       for (const frame of split(bytes)) {
-        if (client.destroyed) return;
+        if (cut || client.destroyed) return;
         const send = () => to.writable && to.write(frame);
         if (delay > 0) setTimeout(send, delay);
         else send();
@@ -59,6 +61,7 @@ const server = net.createServer((client) => {
         else seen += 1;
         if (most > 0 && seen >= most) {
           cuts += 1;
+          cut = true;
           setTimeout(() => { client.resetAndDestroy(); relay.resetAndDestroy(); }, delay + 20);
           return;
         }

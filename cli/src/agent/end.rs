@@ -120,8 +120,12 @@ impl End {
 pub(super) fn die(name: &OsStr) -> ExitCode {
     let name = name.to_string_lossy();
     if let Some(signal) = signal(&name) {
-        // If it does not end this program, the exit code tells of it.
-        let _ = kill_process(getpid(), signal);
+        // The handler that Rust installs for SIGSEGV and SIGBUS takes itself
+        // away the first time. What does not end this program is told by the
+        // exit code.
+        for _ in 0..2 {
+            let _ = kill_process(getpid(), signal);
+        }
     }
     ExitCode::from(code_of(&name))
 }
