@@ -4,7 +4,7 @@ use crate::support::cli_fixture::CliFixture;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::tools::Cli;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A mode that was set at run time holds in the next process, too.
 async fn plan_survives_the_death_of_the_agent(cli: Cli) {
@@ -27,7 +27,10 @@ async fn plan_survives_the_death_of_the_agent(cli: Cli) {
         Reply::text("Two."),
     ]);
     fixture.client.say("Second").await;
-    let frames = fixture.client.until(|frame| frame["data"]["type"] == "result").await;
+    // The newest CLI asks first; the oldest leaves it to the model.
+    let ends =
+        |frame: &Value| frame["data"]["type"] == "result" || frame["type"] == "permission_request";
+    let frames = fixture.client.until(ends).await;
     let init = frames.iter().find(|frame| frame["data"]["subtype"] == "init").expect("a start");
     assert_eq!(init["data"]["permissionMode"], "plan", "{init}");
     fixture.end().await;
