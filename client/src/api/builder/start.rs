@@ -45,18 +45,19 @@ impl ClientBuilder {
     pub async fn start(mut self) -> Result<Client, ConnectError> {
         #[cfg(feature = "e2b")]
         if self.connection_url.is_none() && self.wanted.is_some() {
-            return self.start_in_sandbox().await;
+            return Box::pin(self.start_in_sandbox()).await;
         }
         self.complete();
         let http = self.http()?;
         if !self.configuration.is_empty() {
             if self.merges {
-                routes::update(&http, &self.configuration).await?;
+                Box::pin(routes::update(&http, &self.configuration)).await?;
             } else {
-                routes::configure(&http, &self.configuration).await?;
+                Box::pin(routes::configure(&http, &self.configuration)).await?;
             }
         }
-        self.connect(http, None).await
+        // The steps are large, and a program may hold many of these futures.
+        Box::pin(self.connect(http, None)).await
     }
 
     /// Connects to a server that is configured.
