@@ -184,7 +184,7 @@ impl Mode {
         if config.resume.as_deref().is_some_and(|id| !is_id(id)) {
             return refuse("resume", "expected the id of a conversation, not a path");
         }
-        if config.disallowed_tools.iter().flatten().any(|rule| rule.contains('!')) {
+        if config.disallowed_tools.iter().flatten().any(|rule| takes_back(rule)) {
             return refuse("disallowedTools", "a rule with `!` takes others back");
         }
         if let Some(agents) = &config.agents
@@ -274,6 +274,11 @@ impl FromStr for Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected safe, ask, agentic or unrestricted")]
 pub struct UnknownMode;
+
+/// Whether a rule that denies or asks takes others back.
+pub(in crate::agent) fn takes_back(rule: &str) -> bool {
+    rule.contains('!')
+}
 
 /// A configuration that exceeds the ceiling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

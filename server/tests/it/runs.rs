@@ -74,14 +74,15 @@ async fn lines_go_both_ways_unchanged_and_the_end_is_told() {
     let line = r#"{"b" :1.0,"a":1e30,"a":"ü\u0041"}"#;
     client.send_text(format!(r#"{{"type":"stdin","seq":1,"data":{line}}}"#)).await;
     client.send(&json!({ "type": "stdin_end", "seq": 2 })).await;
-    let echoed = client.until(|frame| frame["type"] == "sdk_message").await;
-    assert_eq!(echoed.last().unwrap()["seq"], 1);
-    let rest = numbered(&mut client).await;
+    let seen = numbered(&mut client).await;
     assert!(client.data().contains(&line), "{:?}", client.data());
-    let mut texts: Vec<_> = rest.iter().filter_map(|frame| frame["data"].as_str()).collect();
+    // Two pipes: the order of stdout and stderr to one another is not told.
+    let numbers: Vec<_> = seen.iter().map(|frame| frame["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    let mut texts: Vec<_> = seen.iter().filter_map(|frame| frame["data"].as_str()).collect();
     texts.sort_unstable();
     assert_eq!(texts, ["oops", "plain"]);
-    let exit = rest.last().unwrap();
+    let exit = seen.last().unwrap();
     assert_eq!(exit, &json!({ "type": "exit", "seq": 4, "code": 7, "signal": null }));
     client.send(&json!({ "type": "ack", "seq": 4 })).await;
     assert_eq!(client.closed().await, Some(1000));
@@ -248,10 +249,23 @@ async fn in_ask_flags_and_lines_are_held_under_the_ceiling() {
     client.send(&json!({ "type": "ack", "seq": seen.last().unwrap()["seq"] })).await;
     assert_eq!(client.closed().await, Some(1000));
 
-    let mut client = start(&relay, &["--dangerously-skip-permissions"]).await;
-    let seen = numbered(&mut client).await;
-    assert!(seen[0]["data"].as_str().unwrap().contains("--dangerously-skip-permissions"));
-    assert_eq!(seen[1]["code"], 1);
+    for (args, named) in [
+        (&["--dangerously-skip-permissions"][..], "--dangerously-skip-permissions"),
+        (&["--permission-mode", "auto"], "--permission-mode"),
+        (&["--settings", r#"{"permissions":{"defaultMode":"auto"}}"#], "--settings"),
+        (&["--settings", r#"{"env":{"ANTHROPIC_BASE_URL":"http://h"}}"#], "env.ANTHROPIC_BASE_URL"),
+        (&["--managed-settings", r#"{"env":{"https_proxy":"http://h"}}"#], "env.https_proxy"),
+        (&["--disallowedTools", "Bash", "Edit(!**)"], "disallowedTools"),
+        (&["--disallowed-tools=Edit(!**)"], "disallowedTools"),
+    ] {
+        let mut client = start(&relay, args).await;
+        let seen = numbered(&mut client).await;
+        let reason = seen[0]["data"].as_str().unwrap();
+        assert!(reason.contains(named), "{args:?}: {reason}");
+        assert_eq!(seen[1]["code"], 1);
+        client.send(&json!({ "type": "ack", "seq": seen[1]["seq"] })).await;
+        assert_eq!(client.closed().await, Some(1000));
+    }
     relay.stop();
 }
 

@@ -10,7 +10,7 @@
 //! of a configuration, and the settings of `apply_flag_settings` are judged by
 //! the same functions.
 
-mod arguments;
+pub(super) mod arguments;
 mod table;
 
 use std::path::Path;
@@ -18,7 +18,7 @@ use std::path::Path;
 use claude_relay_protocol::json::{elements, entries, fields, string};
 use serde_json::value::RawValue;
 
-use crate::agent::mode::Mode;
+use crate::agent::mode::{Mode, takes_back};
 
 use table::{CONTROLS, Control};
 
@@ -127,12 +127,32 @@ impl Ceiling<'_> {
                     self.mode
                 ));
             }
+            self.check_rules(update)?;
             if kind == "setMode"
                 && let Some(asked) = asked
             {
                 self.mode.check_permission_mode(asked).map_err(|reason| {
                     format!("mode {} of the server does not allow {reason}", self.mode)
                 })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the rules of one update.
+    fn check_rules(&self, update: &RawValue) -> Result<(), String> {
+        let unreadable = |_| "a permission update cannot be read: its rules".to_owned();
+        let [rules, behavior] = fields(update.get(), ["rules", "behavior"]).map_err(unreadable)?;
+        if behavior.and_then(string).as_deref() == Some("allow") {
+            return Ok(());
+        }
+        for rule in rules.map_or(Ok(Vec::new()), elements).map_err(unreadable)? {
+            let [content] = fields(rule.get(), ["ruleContent"]).map_err(unreadable)?;
+            if content.and_then(string).is_some_and(|content| takes_back(&content)) {
+                return Err(format!(
+                    "mode {} of the server does not allow a rule with `!`, which takes others back",
+                    self.mode
+                ));
             }
         }
         Ok(())

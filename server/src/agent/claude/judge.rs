@@ -1,13 +1,12 @@
 //! Lines of a program for its agent under the ceiling: an allow-list, with a look
 //! into the requests that bring permissions along.
 
-use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::json::{Entries, elements, entries, fields, string};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::controls::Ceiling;
-use super::relayed::check_settings;
+use super::relayed::{check_field, check_settings};
 use crate::agent::mode::Mode;
 
 /// What becomes of a line.
@@ -30,7 +29,7 @@ const PLAIN: [&str; 3] = ["user", "keep_alive", "control_cancel_request"];
 
 /// Fields of `initialize` and `claim_session` that are text, numbers or the
 /// program's own callbacks, tools and servers.
-const FREE: [&str; 40] = [
+const FREE: [&str; 36] = [
     "subtype",
     "additional_directories",
     "agentProgressSummaries",
@@ -39,8 +38,6 @@ const FREE: [&str; 40] = [
     "appendSystemPrompt",
     "append_system_prompt",
     "codeRunningMcpTools",
-    "disallowedTools",
-    "disallowed_tools",
     "excludeDynamicSections",
     "exclude_dynamic_sections",
     "forwardNestedSubagentToolCalls",
@@ -49,8 +46,6 @@ const FREE: [&str; 40] = [
     "include_initialize",
     "jsonSchema",
     "json_schema",
-    "managedSettings",
-    "managed_settings",
     "mcpServers",
     "mcp_servers",
     "perTaskStopAffordance",
@@ -133,20 +128,19 @@ impl Ceiling<'_> {
             match name.as_ref() {
                 name if FREE.contains(&name) => {}
                 "agents" => self.mode.check_sub_agents(value.get()).map_err(str::to_owned)?,
-                "settings" => match string(value) {
+                "settings" | "managedSettings" | "managed_settings" => match string(value) {
                     Some(text) => check_settings(&text, self.mode)?,
                     None => check_settings(value.get(), self.mode)?,
                 },
+                "disallowedTools" | "disallowed_tools" => {
+                    check_field("disallowedTools", value, self.mode)?;
+                }
                 "permission_mode" => self.mode.check_permission_mode(value)?,
                 "cwd" => {
                     let request = format!(r#"{{"subtype":"set_cwd","path":{}}}"#, value.get());
                     self.check_control("set_cwd", &request)?;
                 }
-                "env" => {
-                    let body = format!(r#"{{"env":{}}}"#, value.get());
-                    QueryConfig::parse(body.as_bytes(), &QueryConfig::default())
-                        .map_err(|error| error.to_string())?;
-                }
+                "env" => check_field("env", value, self.mode)?,
                 "workspaceTrust" if self.trusted => {}
                 name => return Err(format!("the field {name:.50?}")),
             }
@@ -246,6 +240,12 @@ mod tests {
             r#""agents":{"a":{"prompt":"p","permissionMode":"auto"}}"#,
             r#""settings":"{\"permissions\":{\"defaultMode\":\"bypassPermissions\"}}""#,
             r#""settings":{"permissions":{"defaultMode":"auto"}}"#,
+            r#""settings":{"env":{"ANTHROPIC_BASE_URL":"http://h"}}"#,
+            r#""settings":{"env":{"HTTPS_PROXY":"http://h"}}"#,
+            r#""settings":{"permissions":{"deny":["Edit(!**)"]}}"#,
+            r#""managedSettings":{"permissions":{"defaultMode":"auto"}}"#,
+            r#""managed_settings":"{\"env\":{\"ANTHROPIC_BASE_URL\":\"http://h\"}}""#,
+            r#""disallowedTools":["Edit(!**)"]"#,
             r#""workspaceTrust":{"accepted":true,"directory":"/"}"#,
             r#""brandNew":1"#,
         ] {
@@ -262,6 +262,9 @@ mod tests {
             r#"{"subtype":"claim_session","cwd":"/nowhere/else"}"#,
             r#"{"subtype":"claim_session","cwd":"/","permission_mode":"auto"}"#,
             r#"{"subtype":"claim_session","cwd":"/","env":{"LD_PRELOAD":"x"}}"#,
+            r#"{"subtype":"claim_session","cwd":"/","env":{"ANTHROPIC_BASE_URL":"http://h"}}"#,
+            r#"{"subtype":"claim_session","cwd":"/","disallowed_tools":["Edit(!**)"]}"#,
+            r#"{"subtype":"apply_flag_settings","settings":{"permissions":{"ask":["Read(!**)"]}}}"#,
             r#"{"subtype":"brand_new"}"#,
             r#"{"subtype":7}"#,
         ] {
@@ -279,6 +282,7 @@ mod tests {
                 r#"{{"hookSpecificOutput":{{"decision":{{"behavior":"allow","updatedPermissions":{update}}}}}}}"#
             ),
             format!(r#"{{"new":[{{"updatedPermissions":{update}}}]}}"#),
+            r#"{"updatedPermissions":[{"type":"addRules","behavior":"deny","destination":"session","rules":[{"toolName":"Edit","ruleContent":"!**"}]}]}"#.to_owned(),
         ] {
             let Judgement::Replace(line) = judge(&response(&body)) else { panic!("{body}") };
             assert!(line.contains(r#""subtype":"error","request_id":"r""#), "{line}");

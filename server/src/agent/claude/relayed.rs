@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tempfile::TempPath;
 
+use super::controls::arguments;
 use super::flags::{self, Flag, FlagError};
 use super::launch::{LaunchSettings, in_sandbox};
 use super::restrictions;
@@ -29,6 +30,9 @@ const BASE: [&str; 5] =
 
 /// Flags whose value may hold secrets: the CLI reads it from a file as well.
 const SECRET: [(&str, &str); 2] = [("--mcp-config", "mcp"), ("--settings", "settings")];
+
+/// Both spellings of the flag for tools that are denied.
+const DISALLOWED: [&str; 2] = ["--disallowedTools", "--disallowed-tools"];
 
 /// A command for a run.
 pub(in crate::agent) struct RunLaunch {
@@ -147,6 +151,9 @@ fn configuration(start: &RunStart, flags: &[Flag], mode: Mode) -> Result<QueryCo
     } else {
         fields["settingSources"] = json!(["user", "project", "local"]);
     }
+    let denied = flags.iter().filter(|flag| DISALLOWED.contains(&flag.name.as_str()));
+    let denied: Vec<_> = denied.filter_map(|flag| flag.value.as_deref()).collect();
+    fields["disallowedTools"] = json!(denied);
     if let Some(id) = last("--resume") {
         fields["resume"] = json!(id);
     }
@@ -173,6 +180,10 @@ fn hold_under_ceiling(
             }
             "--settings" => {
                 check_settings(value, mode).map_err(|reason| refuse("--settings", reason))?;
+            }
+            "--managed-settings" => {
+                check_settings(value, mode)
+                    .map_err(|reason| refuse("--managed-settings", reason))?;
             }
             "--agents" => {
                 mode.check_sub_agents(value)
@@ -208,16 +219,34 @@ pub(super) fn check_settings(value: &str, mode: Mode) -> Result<(), String> {
     // They are printed anew, which a lone surrogate cannot be.
     serde_json::from_str::<Value>(value).map_err(unreadable)?;
     for (name, value) in entries(value).map_err(unreadable)? {
-        if name != "permissions" {
-            continue;
-        }
-        for (name, value) in entries(value.get()).map_err(unreadable)? {
-            if name == "defaultMode" {
-                mode.check_permission_mode(value)?;
+        match name.as_ref() {
+            "permissions" => {
+                for (name, value) in entries(value.get()).map_err(unreadable)? {
+                    arguments::permissions(&name, value, mode)?;
+                }
             }
+            "env" => check_field("env", value, mode)?,
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Judges what a program says after its start, or in settings, as the field of a
+/// configuration. An address is refused even beside a credential: the agent may
+/// have one of the server's by then.
+pub(super) fn check_field(field: &str, value: &RawValue, mode: Mode) -> Result<(), String> {
+    let body = format!("{{{}:{}}}", json!(field), value.get());
+    let config = QueryConfig::parse(body.as_bytes(), &QueryConfig::default())
+        .map_err(|error| error.to_string())?
+        .config;
+    mode.check(&config).map_err(|exceeds| format!("{field}: {}", exceeds.reason))?;
+    match config.addresses().next() {
+        Some((path, ..)) => Err(format!(
+            "an address in {path}: it is said at the start, in `env`, beside its own credential"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Lays `over` over `under`: of two values the one of `over` counts, objects

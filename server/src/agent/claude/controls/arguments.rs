@@ -3,11 +3,11 @@
 
 use std::path::{Component, Path};
 
-use claude_relay_protocol::json::{entries, string};
+use claude_relay_protocol::json::{elements, entries, string};
 use serde_json::value::RawValue;
 
 use super::Ceiling;
-use crate::agent::mode::Mode;
+use crate::agent::mode::{Mode, takes_back};
 
 /// What an argument must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,10 +98,28 @@ fn settings(value: &RawValue, mode: Mode) -> Result<(), String> {
             if !PERMISSIONS.contains(&name.as_ref()) {
                 return Err(format!("the setting permissions.{name:.50}"));
             }
-            if name == "defaultMode" {
-                mode.check_permission_mode(value)?;
-            }
+            permissions(&name, value, mode)?;
         }
     }
     Ok(())
+}
+
+/// Judges one member of the setting `permissions`.
+pub(in crate::agent::claude) fn permissions(
+    name: &str,
+    value: &RawValue,
+    mode: Mode,
+) -> Result<(), String> {
+    match name {
+        "defaultMode" => mode.check_permission_mode(value),
+        "ask" | "deny" => {
+            let rules =
+                elements(value).map_err(|_| format!("permissions.{name} that is no list"))?;
+            match rules.iter().any(|rule| string(rule).is_none_or(|rule| takes_back(&rule))) {
+                true => Err("a rule with `!`, which takes others back".to_owned()),
+                false => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
 }
