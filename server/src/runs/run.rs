@@ -5,7 +5,6 @@
 //! forgotten when the client has acknowledged it, and not before.
 
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -13,7 +12,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Sleep;
 
 use super::client::Client;
 use super::input::InputQueue;
@@ -26,6 +24,7 @@ use crate::session::channels::{ClientChannels, ClientEvent, next_client_event, r
 use crate::session::cli_version::VersionCache;
 use crate::session::redact::Redactor;
 use crate::session::replay::ReplayBuffer;
+use crate::session::timer::Timer;
 
 /// A connection that asks for a run.
 #[derive(Debug)]
@@ -131,8 +130,7 @@ pub(super) struct Run {
     /// Time for the client to get the end; set when the server stops.
     pub(super) drain_deadline: Option<Instant>,
     pub(super) over: bool,
-    timer: Pin<Box<Sleep>>,
-    armed: Option<Instant>,
+    timer: Timer,
 }
 
 impl Run {
@@ -168,8 +166,7 @@ impl Run {
             stopping: false,
             drain_deadline: None,
             over: false,
-            timer: Box::pin(tokio::time::sleep_until(now.into())),
-            armed: None,
+            timer: Timer::new(now),
         }
     }
 
@@ -183,13 +180,7 @@ impl Run {
 
     /// Waits for the next event. All branches are cancel-safe.
     async fn next_event(&mut self) -> Event {
-        let deadline = self.deadline();
-        if deadline != self.armed {
-            self.armed = deadline;
-            if let Some(deadline) = deadline {
-                self.timer.as_mut().reset(deadline.into());
-            }
-        }
+        self.timer.set(self.deadline());
         // A run that is being ended takes all, and keeps what there is room for:
         // its end comes behind its output.
         let has_room = self.has_room() || self.abandoned || self.stopping;
@@ -223,7 +214,7 @@ impl Run {
             output = recv(&mut output) => Event::Output(output),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
             event = next_client_event(answers, &mut client_events) => Event::Client(event),
-            () = &mut self.timer, if deadline.is_some() => Event::Time,
+            () = self.timer.wait() => Event::Time,
         }
     }
 
@@ -250,10 +241,7 @@ impl Run {
             Event::StdinFree(permit) => self.write(permit),
             Event::Client(Some(event)) => self.on_client_event(event, now),
             Event::Version(version) => self.on_version(version),
-            Event::Time => {
-                self.armed = None;
-                self.on_time(now);
-            }
+            Event::Time => self.on_time(now),
         }
         self.acknowledge();
         self.deliver();

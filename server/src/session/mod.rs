@@ -40,17 +40,16 @@ mod running;
 mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod timer;
 mod turn_timeout;
 mod undelivered;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use claude_relay_protocol::{QueryConfig, ServerMessage, envelope};
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
 
 use crate::agent::Version;
 use crate::agent::protocol::Route;
@@ -73,6 +72,7 @@ use permissions::Permissions;
 use replay::{Feature, ReplayBuffer};
 use run_time::RunTimeState;
 use slot::{ConnectionId, Slot};
+use timer::Timer;
 
 pub use configure::{Applies, Change, ConfigureError, Configured, MAX_CONFIG_BYTES, ShownConfig};
 pub use handle::{SessionClosed, SessionHandle};
@@ -127,8 +127,7 @@ pub struct Session {
     stream: Option<String>,
     /// Deadline for disconnecting the client; set during a shutdown.
     drain_deadline: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
-    armed: Option<Instant>,
+    timer: Timer,
 }
 
 impl Session {
@@ -159,8 +158,7 @@ impl Session {
             counters: Counters::default(),
             stream: None,
             drain_deadline: None,
-            timer: Box::pin(tokio::time::sleep_until(now.into())),
-            armed: None,
+            timer: Timer::new(now),
         };
         (session, SessionHandle::new(commands_to))
     }
@@ -176,13 +174,7 @@ impl Session {
     /// Waits for the next event. All branches are channels and a timer, so they
     /// are cancel-safe.
     async fn next_event(&mut self) -> Event {
-        let deadline = self.deadline();
-        if deadline != self.armed {
-            self.armed = deadline;
-            if let Some(deadline) = deadline {
-                self.timer.as_mut().reset(deadline.into());
-            }
-        }
+        self.timer.set(self.deadline());
         let has_room = self.client.as_ref().is_none_or(|client| client.has_room(&self.replay));
         let (mut spent, mut client_events, mut answers) = (None, None, None);
         if let Some(client) = &mut self.client {
@@ -213,7 +205,7 @@ impl Session {
             last_activity = next_client_event(answers, &mut client_events) => Event::Client(last_activity),
             found = self.capabilities.found() => Event::Found(found),
             version = self.cli_version.answered() => Event::CliVersion(version),
-            () = &mut self.timer, if deadline.is_some() => Event::Time,
+            () = self.timer.wait() => Event::Time,
         }
     }
 
@@ -229,10 +221,7 @@ impl Session {
             Event::Client(events) => self.on_client_event(events, now),
             Event::Found(found) => self.on_found(found, now),
             Event::CliVersion(version) => self.on_cli_version(version, now),
-            Event::Time => {
-                self.armed = None;
-                self.on_time(now);
-            }
+            Event::Time => self.on_time(now),
         }
         self.run_protocol_actions(now);
         self.watch_turn(now);
