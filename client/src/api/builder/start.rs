@@ -151,10 +151,7 @@ impl ClientBuilder {
         &self,
         json: crate::RawJson,
     ) -> Result<routes::Configured, ConfigureError> {
-        let mut http = self.http()?;
-        self.check_plaintext(&http.dialer.address, true)?;
-        http.limit = self.options.connect_timeout;
-        routes::configure_json(&http, json.get().to_owned()).await
+        routes::configure_json(&self.http_for_configuration()?, json.get().to_owned()).await
     }
 
     /// Changes the server's configuration, without connecting to it, by a JSON
@@ -180,10 +177,15 @@ impl ClientBuilder {
         &self,
         json: crate::RawJson,
     ) -> Result<routes::Configured, ConfigureError> {
+        routes::update_json(&self.http_for_configuration()?, json.get().to_owned()).await
+    }
+
+    /// The server's HTTP side, for a configuration, which may hold secrets.
+    fn http_for_configuration(&self) -> Result<Http, RequestError> {
         let mut http = self.http()?;
         self.check_plaintext(&http.dialer.address, true)?;
         http.limit = self.options.connect_timeout;
-        routes::update_json(&http, json.get().to_owned()).await
+        Ok(http)
     }
 
     /// Takes from the environment what was not set.
