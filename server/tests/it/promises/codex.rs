@@ -1,9 +1,7 @@
 //! The promises with the real Codex in the same hostile repository: each way in
 //! × each mode, with its own sandbox and within `--sandbox`.
 
-use super::checkout::{
-    self, CODEX_INSTRUCTIONS, OWN_WORDS, PROGRAMS, Places, WORDS, operator_files,
-};
+use super::checkout::{self, CODEX_INSTRUCTIONS, Places, WORDS, operator_files};
 use super::{Cells, rows};
 use crate::support::codex::{configure, launch, prepare_home, rest};
 use crate::support::http;
@@ -77,15 +75,7 @@ async fn matrix(mode: &'static str, arguments: &[&str]) {
     relay.stop();
 
     let sent = requests(&api);
-    for program in PROGRAMS {
-        cells.add("program", *program, !places.ran(program));
-    }
-    for word in WORDS {
-        cells.add("word of the repository", *word, !sent.contains(word));
-    }
-    for word in OWN_WORDS {
-        cells.add("word of the operator", *word, !sent.contains(word));
-    }
+    cells.add_traces(&places, &sent);
     cells.add("instructions", "AGENTS.md", sent.contains(CODEX_INSTRUCTIONS) == (mode != "safe"));
     cells.add("address", "of the repository", foreign.requests().is_empty());
     let after = operator_files(&places);

@@ -30,6 +30,20 @@ impl Cells {
         self.all.push((way, row.into(), held));
     }
 
+    /// Adds the traces that the repository may not leave: programs of its own that
+    /// have run, and its words or the operator's in what was `sent` to the model.
+    fn add_traces(&mut self, places: &Places, sent: &str) {
+        for program in PROGRAMS {
+            self.add("program", *program, !places.ran(program));
+        }
+        for word in WORDS {
+            self.add("word of the repository", *word, !sent.contains(word));
+        }
+        for word in OWN_WORDS {
+            self.add("word of the operator", *word, !sent.contains(word));
+        }
+    }
+
     /// Prints the table of outcomes and fails by name.
     #[expect(clippy::print_stdout, reason = "the table is what a person wants to see of a run")]
     fn finish(self) {
@@ -82,15 +96,7 @@ async fn matrix(cli: Cli, mode: &'static str) {
     relay.stop();
 
     let sent = requests(&api);
-    for program in PROGRAMS {
-        cells.add("program", *program, !places.ran(program));
-    }
-    for word in WORDS {
-        cells.add("word of the repository", *word, !sent.contains(word));
-    }
-    for word in OWN_WORDS {
-        cells.add("word of the operator", *word, !sent.contains(word));
-    }
+    cells.add_traces(&places, &sent);
     let reads = mode != "safe";
     cells.add("instructions", "CLAUDE.md", sent.contains(INSTRUCTIONS) == reads);
     cells.add("address", "of the repository", foreign.requests().is_empty());
