@@ -97,16 +97,18 @@ impl Session {
         })
     }
 
+    /// Returns true if a person's answer is waited for.
+    pub(super) fn asks_a_person(&self) -> bool {
+        self.permissions.len() > 0 || self.agent_requests.ask_a_person()
+    }
+
     pub(super) fn state_name(&self) -> &'static str {
         let Some(running) = &self.agent.running else { return "stopped" };
         if running.is_stopping() {
             "stopping"
         } else if !running.is_ready() {
             "starting"
-        } else if self.permissions.len() > 0
-            || self.agent_requests.ask_a_person()
-            || running.turns.is_waiting()
-        {
+        } else if self.asks_a_person() || running.turns.is_waiting() {
             "waiting"
         } else if running.turns.is_idle() && self.inbox.messages() == 0 {
             "idle"

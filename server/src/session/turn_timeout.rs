@@ -9,7 +9,7 @@ impl Session {
     /// the agent waits for a person the time does not count.
     pub(super) fn watch_turn(&mut self, now: Instant) {
         let Some(limit) = self.runtime.settings.turn_timeout else { return };
-        let waits = self.permissions.len() > 0;
+        let waits = self.asks_a_person();
         let Some(running) = &mut self.agent.running else { return };
         if running.turns.current().is_none() || waits || running.is_stopping() {
             running.turn_ends_by = None;

@@ -6,6 +6,7 @@ mod ends;
 mod inputs;
 mod requests;
 mod state;
+mod timeout;
 
 use crate::faults::agent::FakeAgent;
 use crate::support::relay::Relay;
