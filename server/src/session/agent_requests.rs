@@ -8,10 +8,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use claude_relay_protocol::json::entries;
 use claude_relay_protocol::text;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::Session;
 use super::replay::{Feature, Features};
@@ -174,7 +172,7 @@ impl Session {
         if open.feature == Feature::Hooks
             && let Ok(response) = outcome
         {
-            self.check_hook_response(response)?;
+            self.check_answer(response)?;
         }
         let line = (open.response)(&open.id, outcome);
         if self.inbox.has_room(line.len()) {
@@ -182,23 +180,6 @@ impl Session {
         } else {
             Err("the agent does not read what waits for it".to_owned())
         }
-    }
-
-    /// Judges the permission rules in the answer of a hook by the ceiling,
-    /// wherever they stand.
-    fn check_hook_response(&self, response: &str) -> Result<(), String> {
-        let unreadable = |error| format!("it cannot be read: {error}");
-        let mut left: Vec<&RawValue> = vec![serde_json::from_str(response).map_err(unreadable)?];
-        while let Some(object) = left.pop() {
-            for (name, value) in entries(object.get()).unwrap_or_default() {
-                if name == "updatedPermissions" {
-                    self.check_permission_updates(value)?;
-                } else {
-                    left.push(value);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The agent wants no answer any more.

@@ -168,6 +168,14 @@ impl Session {
         self.with_ceiling(|ceiling| ceiling.check_updates(updates))
     }
 
+    /// Judges an answer to the agent by the ceiling: the permission rules in it,
+    /// wherever they stand.
+    pub(super) fn check_answer(&self, answer: &str) -> Result<(), String> {
+        let answer: &RawValue =
+            serde_json::from_str(answer).map_err(|error| format!("it cannot be read: {error}"))?;
+        self.with_ceiling(|ceiling| ceiling.check_answer(answer))
+    }
+
     fn with_ceiling<T>(&self, judge: impl FnOnce(&Ceiling<'_>) -> T) -> T {
         let settings = &self.runtime.settings;
         let config = self.agent.running.as_ref().map_or(&self.config, |running| &running.config);

@@ -149,13 +149,24 @@ impl Ceiling<'_> {
     }
 
     /// Judges an answer: the rules that it brings along, wherever they stand.
-    fn check_answer(&self, answer: &RawValue, depth: usize) -> Result<(), String> {
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason for which it exceeds the ceiling.
+    pub fn check_answer(&self, answer: &RawValue) -> Result<(), String> {
+        match self.mode {
+            Mode::Unrestricted => Ok(()),
+            Mode::Safe | Mode::Ask | Mode::Agentic => self.check_part(answer, 0),
+        }
+    }
+
+    fn check_part(&self, answer: &RawValue, depth: usize) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err("an answer that is nested so deep".to_owned());
         }
         if answer.get().starts_with('[') {
             let items = elements(answer).map_err(|error| error.to_string())?;
-            return items.into_iter().try_for_each(|item| self.check_answer(item, depth + 1));
+            return items.into_iter().try_for_each(|item| self.check_part(item, depth + 1));
         }
         if !answer.get().starts_with('{') {
             return Ok(());
@@ -164,7 +175,7 @@ impl Ceiling<'_> {
             match name.as_ref() {
                 name if TOOL_DATA.contains(&name) => {}
                 "updatedPermissions" if value.get() != "null" => self.check_updates(value)?,
-                _ => self.check_answer(value, depth + 1)?,
+                _ => self.check_part(value, depth + 1)?,
             }
         }
         Ok(())
@@ -174,7 +185,7 @@ impl Ceiling<'_> {
 fn judge_response(ceiling: &Ceiling<'_>, response: &RawValue) -> Judgement {
     let [id, body] = fields(response.get(), ["request_id", "response"]).unwrap_or_default();
     let Some(body) = body else { return Judgement::Pass };
-    match (ceiling.check_answer(body, 0), id) {
+    match (ceiling.check_answer(body), id) {
         (Ok(()), _) => Judgement::Pass,
         (Err(reason), Some(id)) => Judgement::Replace(error_response(id, &reason)),
         (Err(reason), None) => Judgement::LeaveOut(reason),

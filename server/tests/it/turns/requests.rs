@@ -261,10 +261,14 @@ async fn a_hook_brings_no_rules_that_the_ceiling_forbids() {
     let rules =
         json!([{ "type": "setMode", "mode": "bypassPermissions", "destination": "session" }]);
     let decision = json!({ "behavior": "allow", "updatedPermissions": rules });
-    let response = json!({ "hookSpecificOutput": { "hookEventName": "PermissionRequest", "decision": decision } });
-    respond(&mut client, "q1", "response", response).await;
-    let error = client.until(|frame| frame["type"] == "error").await.pop().unwrap();
-    assert!(error["error"].as_str().unwrap().contains("bypassPermissions"), "{error}");
+    for response in [
+        json!({ "hookSpecificOutput": { "hookEventName": "PermissionRequest", "decision": decision } }),
+        json!({ "of tomorrow": [[{ "decision": decision }]] }),
+    ] {
+        respond(&mut client, "q1", "response", response).await;
+        let error = client.until(|frame| frame["type"] == "error").await.pop().unwrap();
+        assert!(error["error"].as_str().unwrap().contains("bypassPermissions"), "{error}");
+    }
     respond(&mut client, "q1", "response", json!({ "continue": true })).await;
     agent.notes("answers", &success("q1", r#"{"continue":true}"#)).await;
 }
