@@ -116,8 +116,7 @@ impl Run {
             ClientEvent::Request(Ok(Message::Raw(line)))
                 if self.input.received == 0 && is_auth(&line) => {}
             ClientEvent::Request(Ok(Message::Raw(line))) => {
-                self.input.received += 1;
-                self.take_line(self.input.received, line);
+                self.take_line(self.input.received + 1, line);
             }
             ClientEvent::Request(Err(error)) => self.say_error(&error),
         }

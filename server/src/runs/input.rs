@@ -89,27 +89,43 @@ impl Run {
             return self
                 .violated(&format!("the number {seq} leaves a hole: {expected} was expected"));
         }
-        self.input.received = seq;
-        if matches!(self.phase, Phase::Ending { .. } | Phase::Ended) {
-            return;
-        }
         match input {
             Input::Line(line) => self.take_line(seq, line),
             Input::End => {
-                self.input.push(seq, Item::End);
-                self.close_input();
+                self.input.received = seq;
+                if !self.has_ended() {
+                    self.input.push(seq, Item::End);
+                    self.close_input();
+                }
             }
-            Input::Signal(signal) => self.on_signal(signal),
+            Input::Signal(signal) => {
+                self.input.received = seq;
+                self.on_signal(signal);
+            }
         }
     }
 
-    /// Takes a line, if the ceiling lets it pass.
+    fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ending { .. } | Phase::Ended)
+    }
+
+    /// Takes a line, if the ceiling lets it pass. One that would be answered here
+    /// is not taken while there is no room for the answer.
     pub(super) fn take_line(&mut self, seq: u64, line: Bytes) {
+        if self.has_ended() {
+            self.input.received = seq;
+            return;
+        }
         let judgement = match (&self.phase, std::str::from_utf8(&line)) {
             (_, Err(_)) => Judgement::LeaveOut("a line that is not UTF-8".to_owned()),
             (Phase::Running { cwd, .. }, Ok(text)) => self.judge(cwd, text),
             (_, Ok(text)) => self.judge(&self.runtime.settings.workspace, text),
         };
+        let is_answered = matches!(judgement, Judgement::Answer(_) | Judgement::LeaveOut(_));
+        if is_answered && !self.has_room() {
+            return self.violated("answers that have come are not acknowledged");
+        }
+        self.input.received = seq;
         match judgement {
             Judgement::Pass => self.input.push(seq, Item::Line(line)),
             Judgement::Replace(other) => {

@@ -223,6 +223,52 @@ async fn a_client_that_does_not_acknowledge_gets_eight_mebibytes_and_the_agent_w
 }
 
 #[tokio::test]
+async fn answers_to_refused_requests_are_bounded_and_none_is_lost() {
+    const REQUESTS: u64 = 200;
+    let env = TestEnv::new();
+    let relay = with(&env, "ask", ECHO, &["--replay-bytes=500000"]);
+    let refused = |n: u64| {
+        let id = format!("{n}-{}", "x".repeat(10_000));
+        stdin(
+            n,
+            &json!({ "type": "control_request", "request_id": id, "request": { "subtype": "of_tomorrow" } }),
+        )
+    };
+    // It acknowledges nothing, and the answers are as long as it chooses.
+    let mut client = start(&relay, &[]).await;
+    let mut sent = 0;
+    let code = 'closed: loop {
+        sent += 1;
+        assert!(sent <= REQUESTS, "it answers without an end");
+        client.send(&refused(sent)).await;
+        loop {
+            match client.see().await {
+                Seen::Frame(frame) if frame.contains("sdk_message") => break,
+                Seen::Closed(code) => break 'closed code,
+                Seen::Frame(_) => {}
+            }
+        }
+    };
+    assert_eq!(code, Some(1002));
+    // It goes on where the server stopped, and reads.
+    let (mut client, connected) = connect(&relay, ID, 0).await;
+    let taken = connected["received"].as_u64().unwrap();
+    assert!((10..REQUESTS).contains(&taken), "{taken}");
+    let mut next = taken + 1;
+    for n in 1..=REQUESTS {
+        let answer = client.until(|frame| frame["type"] == "sdk_message").await.pop().unwrap();
+        let id = answer["data"]["response"]["request_id"].as_str().unwrap();
+        assert!(id.starts_with(&format!("{n}-")), "{n}: {id:.20}");
+        client.send(&json!({ "type": "ack", "seq": answer["seq"] })).await;
+        if next <= REQUESTS {
+            client.send(&refused(next)).await;
+            next += 1;
+        }
+    }
+    relay.stop();
+}
+
+#[tokio::test]
 async fn in_ask_flags_and_lines_are_held_under_the_ceiling() {
     let env = TestEnv::new();
     let show = "printf '%s\\n' \"$@\" | grep -v settings >&2; exec cat";
