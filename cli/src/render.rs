@@ -60,6 +60,9 @@ impl<'a> Renderer<'a> {
             ServerMessage::Restarted { .. } => {
                 self.terminal.complain("the server was restarted; some messages are lost");
             }
+            ServerMessage::Configured(_) => {
+                self.terminal.note("the server has been given the configuration again");
+            }
             ServerMessage::PermissionRequest(request) => {
                 let asked = question(request.input.get());
                 self.terminal.note(&format!("? {} {asked}", request.tool));

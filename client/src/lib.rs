@@ -53,10 +53,11 @@ pub use error::{
     ConfigureError, ConnectError, ConnectionError, ControlError, Error, RequestError, SandboxError,
     SendError, TurnError,
 };
-pub use net::{Applies, Configured, Health};
+pub use net::Health;
 pub use types::{
-    Agent, AgentState, AgentStatus, Block, Configuration, ConnectionState, CurrentTurn, Decision,
-    Exit, Gap, HookRun, MalformedMessage, PermissionRequest, Preset, RawJson, SdkMessage, Secret,
-    ServerMessage, SessionStarted, SystemPrompt, Todo, TurnFinished, TurnOrigin, Usage,
-    UserMessage, View,
+    Agent, AgentAnswer, AgentRequest, AgentState, AgentStatus, Applies, Block, Choice,
+    Configuration, Configured, ConnectionState, CurrentTurn, Decision, Exit, FieldKind, Form,
+    FormField, Gap, HookRun, MalformedMessage, PermissionRequest, Preset, Question, RawJson,
+    SdkMessage, Secret, ServerMessage, SessionStarted, SystemPrompt, Todo, TurnFinished,
+    TurnOrigin, Usage, UserMessage, View,
 };

@@ -11,8 +11,10 @@ use crate::driver::{DriverHandle, Position, SentMessage};
 use crate::e2b::SandboxHost;
 use crate::error::{ConfigureError, RequestError, SendError};
 use crate::net::http::Http;
-use crate::net::routes::{self, Configured, Health};
+use crate::net::routes::{self, Health};
+use crate::types::agent_request::{AgentAnswer, AgentRequest};
 use crate::types::config::Configuration;
+use crate::types::config::Configured;
 use crate::types::connection::ConnectionState;
 use crate::types::permission::{Decision, PermissionRequest};
 use crate::types::raw_json::RawJson;
@@ -176,6 +178,35 @@ impl Client {
         decision: &Decision,
     ) -> Result<(), SendError> {
         self.inner.driver.decide(&request.id, decision).await
+    }
+
+    /// Answers a request of the agent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::{AgentAnswer, ServerMessage};
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut messages = client.messages();
+    /// while let Some(message) = messages.next().await {
+    ///     if let ServerMessage::AgentRequest(request) = message? {
+    ///         client.answer(&request, &AgentAnswer::decline()).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub async fn answer(
+        &self,
+        request: &AgentRequest,
+        answer: &AgentAnswer,
+    ) -> Result<(), SendError> {
+        self.inner.driver.answer(&request.id, answer).await
     }
 
     /// A control request's whole answer.

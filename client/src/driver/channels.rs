@@ -10,6 +10,7 @@ use super::sequence::Position;
 use super::subscribers::{Item, last_item};
 use super::tracker::TurnTracker;
 use crate::error::{ConnectionError, SendError};
+use crate::types::agent_request::AgentAnswer;
 use crate::types::connection::ConnectionState;
 use crate::types::permission::Decision;
 use crate::types::raw_json::RawJson;
@@ -188,11 +189,25 @@ impl DriverHandle {
         decision: &Decision,
     ) -> Result<(), SendError> {
         let text = decision.frame(request_id).map_err(SendError::invalid)?;
+        self.send_decision(request_id, text).await
+    }
+
+    async fn send_decision(&self, request_id: &str, text: String) -> Result<(), SendError> {
         let (receipt, received) = oneshot::channel();
         let request_id = request_id.to_owned();
         let purpose = Purpose::Decision { request_id, receipt: Some(receipt) };
         self.enqueue(Outgoing { text, purpose }).await?;
         self.outcome(received).await.map(drop)
+    }
+
+    /// Sends the program's answer to a request of the agent.
+    pub(crate) async fn answer(
+        &self,
+        request_id: &str,
+        answer: &AgentAnswer,
+    ) -> Result<(), SendError> {
+        let text = answer.frame(request_id).map_err(SendError::invalid)?;
+        self.send_decision(request_id, text).await
     }
 
     /// Sends a control request and waits for its answer.

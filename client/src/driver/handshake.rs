@@ -5,11 +5,15 @@ use tokio::time::timeout;
 use crate::error::{ConnectError, ConnectionError};
 use crate::net::http::Http;
 use crate::net::socket::{self, CLOSE_WAIT, Incoming, Reader};
+use crate::types::config::Configured;
 use crate::types::frame::{Frame, Greeting};
 use crate::types::message::ServerMessage;
 
 /// The text that claude-agent-server, and ours, tells a second client.
 const BUSY: &str = "already has an active connection";
+
+/// The code with which the server refuses a configuration.
+const CONFIG_REFUSED: u16 = 4002;
 
 /// Waits for `connected`. Anything else that comes first is a refusal.
 pub(crate) async fn greet(reader: &mut Reader, http: &Http) -> Result<Greeting, ConnectError> {
@@ -24,6 +28,34 @@ pub(crate) async fn greet(reader: &mut Reader, http: &Http) -> Result<Greeting, 
                         Err(refused(reader, text).await.into())
                     }
                     Ok(_) => Err(http.not_a_relay("its first message is not `connected`").into()),
+                    Err(error) => Err(http.not_a_relay(error).into()),
+                };
+            }
+        }
+    }
+}
+
+/// Waits for the answer to the configuration.
+pub(crate) async fn read_configured(
+    reader: &mut Reader,
+    http: &Http,
+) -> Result<Configured, ConnectError> {
+    loop {
+        match reader.read().await? {
+            Incoming::Ping(_) | Incoming::Pong(_) => {}
+            Incoming::Close { code, reason } => return Err(closed(code, reason).into()),
+            Incoming::Text(text) => {
+                return match Frame::read(text) {
+                    Ok(Frame::Configured(configured)) => Ok(configured),
+                    Ok(Frame::Message(_, ServerMessage::Error { text, .. })) => {
+                        Err(match refused(reader, text).await {
+                            ConnectionError::Closed { code: CONFIG_REFUSED, reason } => {
+                                ConnectError::ConfigurationRefused { status: 400, message: reason }
+                            }
+                            other => other.into(),
+                        })
+                    }
+                    Ok(_) => Err(http.not_a_relay("it does not answer `configure`").into()),
                     Err(error) => Err(http.not_a_relay(error).into()),
                 };
             }

@@ -9,6 +9,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::channels::{Outgoing, Purpose};
 use crate::error::SendError;
+use crate::types::message::ServerMessage;
 use crate::types::permission::{Decision, Handler, PermissionRequest};
 use crate::types::raw_json::RawJson;
 
@@ -19,7 +20,7 @@ const MAX_OPEN_PERMISSIONS: usize = 256;
 #[derive(Default)]
 pub(super) struct PendingRequests {
     controls: HashMap<String, oneshot::Sender<Result<RawJson, SendError>>>,
-    /// Open permission requests, each with the handler's task, if one decides.
+    /// Open requests, each with the handler's task, if one decides.
     permissions: HashMap<String, Option<AbortHandle>>,
     handler: Option<Handler>,
     handlers: JoinSet<Decision>,
@@ -65,9 +66,22 @@ impl PendingRequests {
         self.controls.values().any(|answer| !answer.is_closed())
     }
 
+    /// A request has come. Returns false for one that is open already.
+    pub(super) fn requested(&mut self, message: &ServerMessage) -> bool {
+        match message {
+            ServerMessage::PermissionRequest(request) => self.permission_requested(request),
+            ServerMessage::AgentRequest(request) => {
+                let is_new = !self.permissions.contains_key(&request.id);
+                self.permissions.entry(request.id.clone()).or_default();
+                is_new
+            }
+            _ => true,
+        }
+    }
+
     /// A permission request has come. Returns false for one that is open
     /// already. Starts the handler on it.
-    pub(super) fn permission_requested(&mut self, request: &PermissionRequest) -> bool {
+    fn permission_requested(&mut self, request: &PermissionRequest) -> bool {
         if self.permissions.contains_key(&request.id) {
             return false;
         }

@@ -12,7 +12,6 @@ use crate::error::{ConnectionError, SendError};
 use crate::net::socket::Incoming;
 use crate::types::frame::Frame;
 use crate::types::message::ServerMessage;
-use crate::types::permission::PermissionRequest;
 
 impl Driver {
     /// Takes the frames that have been read, as many as the subscribers have
@@ -87,7 +86,7 @@ impl Driver {
                 open.answer = Some((request_id, response));
                 return Ok(());
             }
-            Ok(Frame::Connected(_)) => return Ok(()),
+            Ok(Frame::Connected(_) | Frame::Configured(_)) => return Ok(()),
             Err(error) => return Err(ConnectionError::protocol(error)),
         };
         let outcome = seq.map_or(Outcome::Next, |seq| self.sequence.frame(seq));
@@ -107,16 +106,16 @@ impl Driver {
             }
         }
         match message {
-            ServerMessage::PermissionRequest(request) if self.replayed.is_replayed(seq) => {
-                self.replayed.defer(request, bytes);
+            message if message.asks().is_some() && self.replayed.is_replayed(seq) => {
+                self.replayed.defer(message, bytes);
             }
             // A pending request is sent again to a client that comes back: it
             // is put to the program unless it is known.
-            ServerMessage::PermissionRequest(request) => self.ask(request, bytes),
-            ServerMessage::PermissionCancelled(id) if self.replayed.withdraw(&id) => {}
+            message if message.asks().is_some() => self.ask(message, bytes),
+            message if message.withdraws().is_some_and(|id| self.replayed.withdraw(id)) => {}
             _ if seen => return Ok(()),
             message => {
-                if let ServerMessage::PermissionCancelled(id) = &message {
+                if let Some(id) = message.withdraws() {
                     self.pending.permission_closed(id);
                 }
                 self.tracker.on_message(&message);
@@ -128,10 +127,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Puts a permission request to the program, unless it has got it already.
-    fn ask(&mut self, request: Box<PermissionRequest>, bytes: usize) {
-        if self.pending.permission_requested(&request) {
-            self.delivery.add(ServerMessage::PermissionRequest(request), bytes);
+    /// Puts a request to the program, unless it has got it already.
+    fn ask(&mut self, request: ServerMessage, bytes: usize) {
+        if self.pending.requested(&request) {
+            self.delivery.add(request, bytes);
         }
     }
 

@@ -2,6 +2,7 @@
 //! takes, and serving the handles meanwhile.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claude_relay_protocol::Backoff;
@@ -10,13 +11,14 @@ use tokio::time::{sleep, timeout};
 
 use super::acks::Acks;
 use super::channels::{Outgoing, Purpose};
-use super::handshake::greet;
+use super::handshake::{greet, read_configured};
 use super::session::{Driver, OpenConnection, stopped};
 use super::writer::FrameWriter;
 use crate::e2b::SandboxRef;
 use crate::error::{ConnectError, ConnectionError, RequestError, SendError};
 use crate::net::http::Http;
 use crate::net::socket::{self, Reader, Writer};
+use crate::types::config::Configured;
 use crate::types::connection::{ConnectionState, Options};
 use crate::types::frame::Greeting;
 use crate::types::message::{Gap, ServerMessage};
@@ -33,24 +35,71 @@ pub(crate) fn new_backoff() -> Backoff {
 }
 
 /// A connection right after its greeting.
-type Accepted = (Reader, Writer, Greeting);
+struct Accepted {
+    reader: Reader,
+    writer: Writer,
+    greeting: Greeting,
+    /// The answer to the configuration, if it was said.
+    configured: Option<Configured>,
+}
+
+/// The configuration of a client that says it as it connects.
+#[derive(Clone)]
+struct Configuring {
+    /// The configuration as JSON.
+    json: Arc<str>,
+    /// It changes the server's configuration field by field.
+    merges: bool,
+    /// The stream of a server that has it.
+    known_to: Option<String>,
+}
+
+impl Configuring {
+    /// Returns true if the server of `stream` has to be told.
+    fn is_needed(&self, stream: Option<&str>) -> bool {
+        self.known_to.is_none() || self.known_to.as_deref() != stream
+    }
+
+    fn frame(&self, stream: Option<&str>) -> String {
+        if self.is_needed(stream) {
+            let merge = if self.merges { r#","merge":true"# } else { "" };
+            format!(r#"{{"type":"configure","config":{}{merge}}}"#, self.json)
+        } else {
+            r#"{"type":"configure","config":{},"merge":true}"#.to_owned()
+        }
+    }
+}
 
 impl Driver {
-    /// Opens the first connection.
-    pub(super) async fn connect(&mut self) -> Result<OpenConnection, ConnectError> {
-        let route = self.route(self.options.takeover);
-        let accepted = connect(&self.http, &self.options, &route).await?;
+    /// Opens the first connection. `configures` says that the server has not
+    /// got the configuration.
+    pub(super) async fn connect(
+        &mut self,
+        configures: bool,
+    ) -> Result<OpenConnection, ConnectError> {
+        let configuring = self
+            .configuration
+            .clone()
+            .filter(|_| configures)
+            .map(|json| Configuring { json, merges: self.merges, known_to: None });
+        let route = self.route(self.options.takeover, configuring.is_some());
+        let accepted = connect(&self.http, &self.options, &route, configuring).await?;
         Ok(self.accepted(accepted))
     }
 
     /// Takes over a connection whose server has said `connected`.
-    fn accepted(&mut self, (reader, writer, greeting): Accepted) -> OpenConnection {
+    fn accepted(&mut self, accepted: Accepted) -> OpenConnection {
+        let Accepted { reader, writer, greeting, configured } = accepted;
         if self.numbered {
             if self.sequence.connected(greeting.stream.as_deref(), greeting.next) {
                 let stream = greeting.stream.clone();
                 let restarted = ServerMessage::Restarted { stream };
                 self.tracker.on_message(&restarted);
                 self.delivery.add(restarted, 0);
+                if let Some(configured) = configured {
+                    let configured = ServerMessage::Configured(Box::new(configured));
+                    self.delivery.add(configured, 0);
+                }
                 self.pending.restarted();
                 if let Some(Outgoing { purpose: Purpose::Decision { .. }, .. }) = &self.unsent
                     && let Some(decision) = self.unsent.take()
@@ -74,7 +123,7 @@ impl Driver {
         }
     }
 
-    fn route(&self, takeover: bool) -> String {
+    fn route(&self, takeover: bool, configures: bool) -> String {
         let mut query = Vec::new();
         if self.numbered {
             query.push(format!("after={}", self.sequence.last()));
@@ -86,7 +135,11 @@ impl Driver {
             query.push("takeover=true".to_owned());
         }
         if self.numbered {
-            query.push("supports=agent_state".to_owned());
+            let questions = if self.options.questions { ",questions" } else { "" };
+            query.push(format!("supports=agent_state{questions}"));
+        }
+        if configures {
+            query.push("configure=true".to_owned());
         }
         if query.is_empty() { "/ws".to_owned() } else { format!("/ws?{}", query.join("&")) }
     }
@@ -115,11 +168,18 @@ impl Driver {
             let wait = backoff
                 .next_jittered(claude_relay_random::number())
                 .min(self.options.reconnect_for - elapsed);
+            let stream = self.sequence.stream().map(str::to_owned);
+            let configuring = self
+                .configuration
+                .clone()
+                .filter(|_| stream.is_some())
+                .map(|json| Configuring { json, merges: self.merges, known_to: stream });
             let attempted = reattempt(
                 wait,
                 self.http.clone(),
                 self.options.clone(),
-                self.route(false),
+                self.route(false, configuring.is_some()),
+                configuring,
                 self.sandbox.clone(),
             );
             match self.wait_for(attempted).await? {
@@ -176,15 +236,33 @@ impl Driver {
 const QUERY_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Opens a connection and waits for `connected`.
-async fn connect(http: &Http, options: &Options, route: &str) -> Result<Accepted, ConnectError> {
+/// Opens a connection and waits for `connected`,
+/// and for the answer to the configuration, if it is said.
+async fn connect(
+    http: &Http,
+    options: &Options,
+    route: &str,
+    configuring: Option<Configuring>,
+) -> Result<Accepted, ConnectError> {
     let upgraded = http.upgrade(route).await?;
-    let (mut reader, writer) = socket::split(upgraded, options.max_message_bytes);
+    let (mut reader, mut writer) = socket::split(upgraded, options.max_message_bytes);
     let limit = options.connect_timeout;
-    let greeting = timeout(limit, greet(&mut reader, http)).await.unwrap_or_else(|_| {
+    let opening = async {
+        let greeting = greet(&mut reader, http).await?;
+        let stream = greeting.stream.as_deref();
+        let mut said = None;
+        if let Some(configuring) = configuring {
+            writer.text(configuring.frame(stream)).await?;
+            writer.flush().await?;
+            let configured = read_configured(&mut reader, http).await?;
+            said = Some(configured).filter(|_| configuring.is_needed(stream));
+        }
+        Ok::<_, ConnectError>((greeting, said))
+    };
+    let (greeting, configured) = timeout(limit, opening).await.unwrap_or_else(|_| {
         Err(RequestError::Timeout { what: "the server's greeting", limit }.into())
     })?;
-    Ok((reader, writer, greeting))
+    Ok(Accepted { reader, writer, greeting, configured })
 }
 
 /// One more attempt to connect. A refusal by what stands before the server is
@@ -194,10 +272,11 @@ async fn reattempt(
     http: Http,
     options: Options,
     route: String,
+    configuring: Option<Configuring>,
     sandbox: Option<SandboxRef>,
 ) -> Result<Accepted, ConnectError> {
     sleep(wait).await;
-    let refused = match connect(&http, &options, &route).await {
+    let refused = match connect(&http, &options, &route, configuring).await {
         Err(error @ ConnectError::Request(RequestError::Unavailable { .. })) => error,
         attempted => return attempted,
     };

@@ -7,6 +7,7 @@
 //! between two connections ([`Driver::wait_for`]).
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
@@ -17,7 +18,7 @@ use super::delivery::Delivery;
 use super::heartbeat::{Action, Heartbeat, Signs};
 use super::pending::PendingRequests;
 use super::reconnect::new_backoff;
-use super::replayed::ReplayedPermissions;
+use super::replayed::ReplayedRequests;
 use super::sequence::{Position, SequenceTracker};
 use super::tap::{Direction, Tap};
 use super::tracker::TurnTracker;
@@ -33,13 +34,17 @@ use crate::types::raw_json::RawJson;
 pub(super) struct Driver {
     pub(super) http: Http,
     pub(super) options: Options,
+    /// The configuration to say to a server that was restarted, as JSON.
+    pub(super) configuration: Option<Arc<str>>,
+    /// It changes the server's configuration field by field.
+    pub(super) merges: bool,
     /// The sandbox of the server, which can go away for good.
     pub(super) sandbox: Option<SandboxRef>,
     /// The server numbers its frames.
     pub(super) numbered: bool,
     pub(super) sequence: SequenceTracker,
-    /// Permission requests from before the connection.
-    pub(super) replayed: ReplayedPermissions,
+    /// Requests from before the connection.
+    pub(super) replayed: ReplayedRequests,
     pub(super) pending: PendingRequests,
     /// Read from the server and not with every subscriber yet.
     pub(super) delivery: Delivery,

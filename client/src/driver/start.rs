@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, watch};
 use super::channels::{DriverHandle, OUTGOING_CAPACITY, SUBSCRIPTION_CAPACITY};
 use super::delivery::Delivery;
 use super::pending::PendingRequests;
-use super::replayed::ReplayedPermissions;
+use super::replayed::ReplayedRequests;
 use super::sequence::{Position, SequenceTracker};
 use super::session::Driver;
 use super::tap::Tap;
@@ -30,6 +30,12 @@ pub(crate) enum StartingPoint {
 pub(crate) struct DriverOptions {
     pub(crate) http: Http,
     pub(crate) options: Options,
+    /// The configuration as JSON, for a server that takes it with a connection.
+    pub(crate) configuration: Option<String>,
+    /// The server has not got it.
+    pub(crate) configures: bool,
+    /// It changes the server's configuration field by field.
+    pub(crate) merges: bool,
     pub(crate) starting_point: StartingPoint,
     pub(crate) handler: Option<Handler>,
     pub(crate) tap: Tap,
@@ -44,7 +50,17 @@ impl DriverHandle {
         parts: DriverOptions,
         host: Option<&SandboxHost>,
     ) -> Result<Self, ConnectError> {
-        let DriverOptions { http, options, starting_point, handler, tap, buffer_bytes } = parts;
+        let DriverOptions {
+            http,
+            options,
+            configuration,
+            configures,
+            merges,
+            starting_point,
+            handler,
+            tap,
+            buffer_bytes,
+        } = parts;
         let (sequence, numbered) = match starting_point {
             StartingPoint::Unnumbered => (SequenceTracker::default(), false),
             StartingPoint::After(seq) => (SequenceTracker::after(seq), true),
@@ -59,10 +75,12 @@ impl DriverHandle {
         let mut driver = Driver {
             http,
             options,
+            configuration: configuration.map(Into::into),
+            merges,
             sandbox: host.map(|host| host.sandbox_ref().clone()),
             numbered,
             sequence,
-            replayed: ReplayedPermissions::default(),
+            replayed: ReplayedRequests::default(),
             pending: PendingRequests::new(handler),
             delivery: Delivery::default(),
             first_new: 0,
@@ -77,7 +95,7 @@ impl DriverHandle {
             position: position_state,
             idle: idle_state,
         };
-        let open = driver.connect().await?;
+        let open = driver.connect(configures).await?;
         if let Some(host) = host {
             host.keep_alive(connection.clone()).await;
         }

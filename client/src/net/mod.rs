@@ -8,4 +8,4 @@ pub(crate) mod proxy;
 pub(crate) mod routes;
 pub(crate) mod socket;
 
-pub use self::routes::{Applies, Configured, Health};
+pub use self::routes::Health;

@@ -1,45 +1,12 @@
 //! The server's HTTP routes, typed.
 
-use std::collections::BTreeMap;
-
-use claude_relay_protocol::json::{elements, fields};
+use claude_relay_protocol::json::fields;
 use serde_json::value::RawValue;
 
 use crate::error::{ConfigureError, RequestError};
 use crate::net::http::{Answer, Http};
-use crate::types::config::Configuration;
+use crate::types::config::{Configuration, Configured};
 use crate::types::raw_json::{RawJson, text_of};
-
-/// The server's answer to a configuration.
-#[derive(Debug, Clone)]
-pub struct Configured {
-    /// The configuration as it is now, without its secrets.
-    pub config: RawJson,
-    /// The time at which it takes effect.
-    pub applies: Applies,
-    /// Fields that the server does not know and did not keep.
-    pub ignored: Vec<String>,
-    /// For some of those, the known name that was probably meant.
-    pub hints: BTreeMap<String, String>,
-    /// For options of the SDK among those, why a configuration cannot carry
-    /// them.
-    pub reasons: BTreeMap<String, String>,
-    /// Names of the secrets that are set, such as `env.TOKEN`.
-    pub secrets: Vec<String>,
-}
-
-/// The time at which a configuration takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Applies {
-    /// With the next message.
-    Now,
-    /// The agent is running with another one; the next client to connect gets
-    /// this one, in the same conversation.
-    NextStart,
-    /// The server does not say.
-    Unknown,
-}
 
 /// The state of the server.
 #[derive(Debug, Clone)]
@@ -51,6 +18,11 @@ pub struct Health {
 }
 
 impl Health {
+    /// Returns true if the server takes the configuration with a connection.
+    pub(crate) fn takes_configuration(&self) -> bool {
+        fields(self.details.get(), ["agent_state"]).is_ok_and(|[state]| state.is_some())
+    }
+
     /// The number the next frame of the server's stream will get.
     pub(crate) fn next_seq(&self) -> Option<u64> {
         let [replay] = fields(self.details.get(), ["replay"]).ok()?;
@@ -106,30 +78,9 @@ fn configured(http: &Http, answer: &Answer) -> Result<Configured, ConfigureError
         return Err(ConfigureError::Refused { status, message: answer.message() });
     }
     let text = ok_text(http, answer)?;
-    let names = ["config", "applies", "ignored", "secrets", "hints", "reasons"];
-    let [config, applies, ignored, secrets, hints, reasons] = fields(text, names)
-        .map_err(|_| http.not_a_relay("its answer about the configuration is not JSON"))?;
-    Ok(Configured {
-        config: config_field(http, config)?,
-        applies: match text_of(applies).as_deref() {
-            Some("now") => Applies::Now,
-            Some("next_start") => Applies::NextStart,
-            _ => Applies::Unknown,
-        },
-        ignored: texts(ignored),
-        hints: about(hints),
-        reasons: about(reasons),
-        secrets: texts(secrets),
+    Configured::read(text).ok_or_else(|| {
+        http.not_a_relay("its answer about the configuration holds no `config`").into()
     })
-}
-
-fn texts(list: Option<&RawValue>) -> Vec<String> {
-    let list = list.and_then(|list| elements(list).ok()).unwrap_or_default();
-    list.into_iter().filter_map(|name| text_of(Some(name)).map(Into::into)).collect()
-}
-
-fn about(map: Option<&RawValue>) -> BTreeMap<String, String> {
-    map.and_then(|map| serde_json::from_str(map.get()).ok()).unwrap_or_default()
 }
 
 /// `GET /config`.

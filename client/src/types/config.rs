@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use claude_relay_protocol::json::{elements, fields};
 use claude_relay_protocol::secret::{Secret, exposed};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use crate::types::raw_json::{RawJson, text_of};
 
 /// The agent's configuration. The server decides about fields that are `None`.
 ///
@@ -213,6 +217,66 @@ pub struct Configuration {
     pub other: Map<String, Value>,
 }
 
+/// The server's answer to a configuration.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// The configuration as it is now, without its secrets.
+    pub config: RawJson,
+    /// The time at which it takes effect.
+    pub applies: Applies,
+    /// Fields that the server does not know and did not keep.
+    pub ignored: Vec<String>,
+    /// For some of those, the known name that was probably meant.
+    pub hints: BTreeMap<String, String>,
+    /// For options of the SDK among those, why a configuration cannot carry
+    /// them.
+    pub reasons: BTreeMap<String, String>,
+    /// Names of the secrets that are set, such as `env.TOKEN`.
+    pub secrets: Vec<String>,
+}
+
+/// The time at which a configuration takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Applies {
+    /// With the next message.
+    Now,
+    /// The agent is running with another one; the next client to connect gets
+    /// this one, in the same conversation.
+    NextStart,
+    /// The server does not say.
+    Unknown,
+}
+
+impl Configured {
+    /// Reads it from the JSON of an answer.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let names = ["config", "applies", "ignored", "secrets", "hints", "reasons"];
+        let [config, applies, ignored, secrets, hints, reasons] = fields(text, names).ok()?;
+        Some(Self {
+            config: RawJson::from_raw(config?),
+            applies: match text_of(applies).as_deref() {
+                Some("now") => Applies::Now,
+                Some("next_start") => Applies::NextStart,
+                _ => Applies::Unknown,
+            },
+            ignored: texts(ignored),
+            hints: about(hints),
+            reasons: about(reasons),
+            secrets: texts(secrets),
+        })
+    }
+}
+
+fn texts(list: Option<&RawValue>) -> Vec<String> {
+    let list = list.and_then(|list| elements(list).ok()).unwrap_or_default();
+    list.into_iter().filter_map(|name| text_of(Some(name)).map(Into::into)).collect()
+}
+
+fn about(map: Option<&RawValue>) -> BTreeMap<String, String> {
+    map.and_then(|map| serde_json::from_str(map.get()).ok()).unwrap_or_default()
+}
+
 /// A sub-agent, as the SDK defines it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Agent {
@@ -287,6 +351,13 @@ impl Configuration {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns it as JSON without the token that claims a server; `None` if it
+    /// says nothing else.
+    pub(crate) fn without_claim(&self) -> Result<Option<String>, serde_json::Error> {
+        let rest = Self { auth_token: None, ..self.clone() };
+        if rest.is_empty() { Ok(None) } else { serde_json::to_string(&rest).map(Some) }
     }
 
     /// Returns true if it holds a secret.

@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) max_message_bytes: usize,
     /// Ask to replace another client on the first connection.
     pub(crate) takeover: bool,
+    /// Questions of the agent that are no permissions are answered.
+    pub(crate) questions: bool,
 }
 
 /// The state of the connection, as a program sees it.

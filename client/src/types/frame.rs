@@ -4,6 +4,8 @@ use bytestring::ByteString;
 use claude_relay_protocol::json::{elements, fields};
 use claude_relay_protocol::server_message::ServerMessageError;
 
+use crate::types::agent_request::AgentRequest;
+use crate::types::config::Configured;
 use crate::types::message::{Exit, SdkMessage, ServerMessage};
 use crate::types::permission::PermissionRequest;
 use crate::types::raw_json::{RawJson, text_of};
@@ -17,6 +19,8 @@ pub(crate) enum Frame {
     Connected(Greeting),
     /// The server no longer keeps these.
     Gap { from: u64, to: u64 },
+    /// The answer to a configuration.
+    Configured(Configured),
     /// The answer to a control request.
     ControlResponse { request_id: String, response: RawJson },
 }
@@ -86,6 +90,11 @@ impl Frame {
             }),
             Wire::Capabilities(raw) => ServerMessage::Capabilities(RawJson::from_raw(&raw)),
             Wire::Unknown { kind, .. } => {
+                if kind == "configured"
+                    && let Some(configured) = Configured::read(&text)
+                {
+                    return Ok(Self::Configured(configured));
+                }
                 let seq = numbered(&text);
                 let kind = kind.into_owned();
                 return Ok(Self::Message(seq, added(kind, text)));
@@ -109,7 +118,32 @@ fn added(kind: String, text: ByteString) -> ServerMessage {
         let reason = reason.into_owned();
         return ServerMessage::Undelivered { uuids: texts(&text, "uuids"), reason };
     }
+    match kind.as_str() {
+        "agent_request" => {
+            if let Some(request) = agent_request(&text) {
+                return ServerMessage::AgentRequest(Box::new(request));
+            }
+        }
+        "agent_request_cancelled" => {
+            if let Ok([Some(id)]) = fields(&text, ["requestId"])
+                && let Some(id) = text_of(Some(id))
+            {
+                return ServerMessage::AgentRequestCancelled(id.into_owned());
+            }
+        }
+        _ => {}
+    }
     ServerMessage::Unknown { kind, frame: RawJson::proven(text) }
+}
+
+fn agent_request(text: &str) -> Option<AgentRequest> {
+    let [id, request] = fields(text, ["requestId", "request"]).ok()?;
+    let [subtype] = fields(request?.get(), ["subtype"]).ok()?;
+    Some(AgentRequest {
+        id: text_of(id)?.into_owned(),
+        subtype: text_of(subtype)?.into_owned(),
+        request: RawJson::from_raw(request?),
+    })
 }
 
 fn numbered(text: &str) -> Option<u64> {

@@ -9,7 +9,9 @@ use claude_relay_protocol::json::fields;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::types::agent_request::AgentRequest;
 use crate::types::agent_state::AgentState;
+use crate::types::config::Configured;
 use crate::types::permission::PermissionRequest;
 use crate::types::raw_json::RawJson;
 use crate::types::view::{View, views};
@@ -56,6 +58,14 @@ pub enum ServerMessage {
     Capabilities(RawJson),
     /// The agent's state, from a server that tells it.
     AgentState(Box<AgentState>),
+    /// The server was restarted, and this client has said its configuration
+    /// again. Follows [`ServerMessage::Restarted`].
+    Configured(Box<Configured>),
+    /// The agent asks a person: see [`AgentRequest`]. Only for clients that were
+    /// built with [`ClientBuilder::questions`](crate::ClientBuilder::questions).
+    AgentRequest(Box<AgentRequest>),
+    /// The agent wants no answer to the request of this id any more.
+    AgentRequestCancelled(String),
     /// Messages that the server took and that will not be run.
     Undelivered {
         /// Their ids.
@@ -70,6 +80,25 @@ pub enum ServerMessage {
         /// The frame.
         frame: RawJson,
     },
+}
+
+impl ServerMessage {
+    /// The id of the request that waits for an answer, if it is one.
+    pub(crate) fn asks(&self) -> Option<&str> {
+        match self {
+            Self::PermissionRequest(request) => Some(&request.id),
+            Self::AgentRequest(request) => Some(&request.id),
+            _ => None,
+        }
+    }
+
+    /// The id of the request that is withdrawn, if one is.
+    pub(crate) fn withdraws(&self) -> Option<&str> {
+        match self {
+            Self::PermissionCancelled(id) | Self::AgentRequestCancelled(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// The end of an agent process.

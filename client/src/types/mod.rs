@@ -1,21 +1,25 @@
 //! The values that pass between a program and a server.
 
+pub(crate) mod agent_request;
 pub(crate) mod agent_state;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod frame;
 pub(crate) mod message;
 pub(crate) mod permission;
+pub(crate) mod questions;
 pub(crate) mod raw_json;
 pub(crate) mod signal;
 pub(crate) mod user_message;
 pub(crate) mod view;
 
+pub use self::agent_request::{AgentAnswer, AgentRequest, FieldKind, Form, FormField};
 pub use self::agent_state::{AgentState, AgentStatus, CurrentTurn, TurnOrigin};
-pub use self::config::{Agent, Configuration, Preset, SystemPrompt};
+pub use self::config::{Agent, Applies, Configuration, Configured, Preset, SystemPrompt};
 pub use self::connection::ConnectionState;
 pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
 pub use self::permission::{Decision, PermissionRequest};
+pub use self::questions::{Choice, Question};
 pub use self::raw_json::RawJson;
 pub use self::user_message::{Block, UserMessage};
 pub use self::view::{HookRun, SessionStarted, Todo, TurnFinished, Usage, View};

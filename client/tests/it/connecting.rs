@@ -58,11 +58,12 @@ async fn it_configures_then_connects_with_the_token_under_the_base_path() {
     ));
 
     let seen = seen.lock().unwrap();
+    assert_eq!(seen[0].path, "/base/health");
     assert_eq!(
-        seen[0].body,
+        seen[1].body,
         r#"{"allowedTools":["Read"],"systemPrompt":"Be brief.","model":"opus","anthropicApiKey":"sk-1"}"#
     );
-    assert_eq!(seen[0].header("content-type"), Some("application/json"));
+    assert_eq!(seen[1].header("content-type"), Some("application/json"));
     assert_eq!(seen[2].path, "/base/ws?after=0&supports=agent_state");
     for request in &seen[..3] {
         assert_eq!(request.header("authorization"), Some("Bearer t0ken"));
@@ -115,9 +116,12 @@ async fn a_busy_server_is_busy_however_it_says_so() {
     }
 }
 
-/// One answer to everything.
+/// One answer to everything but a look at the server's health.
 async fn always(status: &'static str, kind: &'static str, body: &'static str) -> ConnectError {
-    let fake = FakeRelay::start(move |_, _, mut peer| async move {
+    let fake = FakeRelay::start(move |_, request, mut peer| async move {
+        if request.path == "/health" {
+            return peer.health().await;
+        }
         peer.answer(status, kind, body).await;
     })
     .await;

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod configuring;
 mod connecting;
 mod examples;
 mod hostile;

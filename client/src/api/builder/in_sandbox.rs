@@ -347,7 +347,7 @@ impl ClientBuilder {
                     routes::configure(&http, &self.configuration).await?;
                     configured = true;
                 }
-                self.clone().connect(http.clone(), Some(Arc::clone(&host))).await
+                self.clone().connect(http.clone(), Some(Arc::clone(&host)), configured).await
             };
             let error = match attempt.await {
                 Ok(client) => return Ok(client),

@@ -92,6 +92,7 @@ impl Default for ClientBuilder {
                 pong_timeout: Duration::from_secs(10),
                 max_message_bytes: MAX_MESSAGE_BYTES,
                 takeover: false,
+                questions: false,
             },
             #[cfg(feature = "e2b")]
             wanted: in_sandbox::Wanted::default(),
@@ -389,6 +390,24 @@ impl ClientBuilder {
         D: Future<Output = Decision> + Send + 'static,
     {
         self.handler = Some(Arc::new(move |request| Box::pin(decide(request))));
+        self
+    }
+
+    /// Takes the agent's forms and dialogs for a person: each comes as
+    /// [`ServerMessage::AgentRequest`](crate::ServerMessage::AgentRequest) and
+    /// waits for [`Client::answer`]. Default: no, and the agent is told at once
+    /// that nobody answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().questions(true);
+    /// ```
+    #[must_use]
+    pub fn questions(mut self, questions: bool) -> Self {
+        self.options.questions = questions;
         self
     }
 

@@ -15,7 +15,8 @@ use crate::error::{ConfigureError, ConnectError, RequestError};
 use crate::net::address::Address;
 use crate::net::dial::Dialer;
 use crate::net::http::{self, Http};
-use crate::net::routes;
+use crate::net::routes::{self, Health};
+use crate::types::config::Configured;
 
 impl ClientBuilder {
     /// Posts the configuration, connects, and returns when the server says
@@ -49,25 +50,47 @@ impl ClientBuilder {
         }
         self.complete();
         let http = self.http()?;
-        if !self.configuration.is_empty() {
+        // The steps are large, and a program may hold many of these futures.
+        Box::pin(self.connect(http, None, false)).await
+    }
+
+    /// Connects, and configures the server unless it `is_configured`: with the
+    /// connection, so that a client that is refused changes nothing, or before
+    /// it, where the server does not know that or is claimed with it.
+    pub(super) async fn connect(
+        self,
+        http: Http,
+        host: Option<Arc<SandboxHost>>,
+        is_configured: bool,
+    ) -> Result<Client, ConnectError> {
+        let configuration = self.configuration.without_claim().map_err(|error| {
+            RequestError::InvalidOption { option: "configuration", reason: error.to_string() }
+        })?;
+        let health = if configuration.is_some() || matches!(self.start, Start::Now) {
+            routes::health_if_any(&http).await?
+        } else {
+            None
+        };
+        let configuration =
+            configuration.filter(|_| health.as_ref().is_some_and(Health::takes_configuration));
+        let claims = self.configuration.auth_token.is_some();
+        let is_configured = if is_configured || self.configuration.is_empty() {
+            true
+        } else if claims || configuration.is_none() {
             if self.merges {
                 Box::pin(routes::update(&http, &self.configuration)).await?;
             } else {
                 Box::pin(routes::configure(&http, &self.configuration)).await?;
             }
-        }
-        // The steps are large, and a program may hold many of these futures.
-        Box::pin(self.connect(http, None)).await
-    }
-
-    /// Connects to a server that is configured.
-    pub(super) async fn connect(
-        self,
-        http: Http,
-        host: Option<Arc<SandboxHost>>,
-    ) -> Result<Client, ConnectError> {
+            true
+        } else {
+            false
+        };
         let parts = DriverOptions {
-            starting_point: self.starting_point(&http).await?,
+            starting_point: self.starting_point(health.as_ref()),
+            configuration,
+            configures: !is_configured,
+            merges: self.merges,
             http: http.clone(),
             options: self.options,
             handler: self.handler,
@@ -102,7 +125,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// About the settings, the connection and the token.
-    pub async fn health(&self) -> Result<routes::Health, RequestError> {
+    pub async fn health(&self) -> Result<Health, RequestError> {
         routes::health(&self.http()?).await
     }
 
@@ -150,7 +173,7 @@ impl ClientBuilder {
     pub async fn post_configuration(
         &self,
         json: crate::RawJson,
-    ) -> Result<routes::Configured, ConfigureError> {
+    ) -> Result<Configured, ConfigureError> {
         routes::configure_json(&self.http_for_configuration()?, json.get().to_owned()).await
     }
 
@@ -176,7 +199,7 @@ impl ClientBuilder {
     pub async fn patch_configuration(
         &self,
         json: crate::RawJson,
-    ) -> Result<routes::Configured, ConfigureError> {
+    ) -> Result<Configured, ConfigureError> {
         routes::update_json(&self.http_for_configuration()?, json.get().to_owned()).await
     }
 
@@ -228,16 +251,14 @@ impl ClientBuilder {
     }
 
     /// The place in the server's stream to begin at.
-    async fn starting_point(&self, http: &Http) -> Result<StartingPoint, RequestError> {
-        Ok(match &self.start {
+    fn starting_point(&self, health: Option<&Health>) -> StartingPoint {
+        match &self.start {
             Start::After(position) => StartingPoint::Position(position.clone()),
             Start::Beginning => StartingPoint::After(0),
-            Start::Now => {
-                match routes::health_if_any(http).await?.and_then(|health| health.next_seq()) {
-                    Some(next) => StartingPoint::After(next.saturating_sub(1)),
-                    None => StartingPoint::Unnumbered,
-                }
-            }
-        })
+            Start::Now => match health.and_then(Health::next_seq) {
+                Some(next) => StartingPoint::After(next.saturating_sub(1)),
+                None => StartingPoint::Unnumbered,
+            },
+        }
     }
 }
