@@ -16,7 +16,7 @@ macro_rules! files {
         &[$(File {
             path: $path,
             content_type: $content_type,
-            content: include_str!(concat!("../../../static/", $file)),
+            content: include_str!(concat!("../../static/", $file)),
         },)+]
     };
 }
