@@ -24,6 +24,8 @@ pub mod envelope;
 pub mod json;
 pub mod nearest;
 pub mod run;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod secret;
 pub mod server_message;
 pub mod text;

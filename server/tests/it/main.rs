@@ -28,6 +28,7 @@ mod permissions;
 mod permissions_control;
 mod promises;
 mod protocol_document;
+mod protocol_schema;
 mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;

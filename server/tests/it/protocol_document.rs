@@ -38,11 +38,11 @@ fn blocks(mark: &str) -> Vec<String> {
 }
 
 /// The messages of the blocks with this mark, one a line.
-fn messages(mark: &str) -> Vec<String> {
+pub(crate) fn messages(mark: &str) -> Vec<String> {
     blocks(mark).iter().flat_map(|block| block.lines()).map(str::to_owned).collect()
 }
 
-fn demo(env: &TestEnv) -> Relay {
+pub(crate) fn demo(env: &TestEnv) -> Relay {
     Launch::demo(env).start()
 }
 
@@ -190,7 +190,7 @@ async fn every_server_message_of_the_document_is_seen_with_these_fields() {
 }
 
 /// One message of each type, out of a conversation that has them all.
-async fn one_of_each(relay: &Relay) -> BTreeMap<String, Value> {
+pub(crate) async fn one_of_each(relay: &Relay) -> BTreeMap<String, Value> {
     let mut seen = Vec::new();
     let mut client = Client::open(relay.address(), "/ws?after=0&supports=agent_state").await;
     client.say(json!({ "permission": "Bash" }).to_string()).await;
