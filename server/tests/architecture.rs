@@ -92,7 +92,7 @@ fn sources() -> Vec<Source> {
             } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs")
             {
                 let code = fs::read_to_string(&path).expect("it is text");
-                let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+                let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
                 let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
                 let mut module: Vec<String> =
                     name.with_extension("").iter().map(|part| part.display().to_string()).collect();
