@@ -18,6 +18,7 @@
 //! * [`supervisor`]: the agent's parent process, which leaves no orphans
 //! * [`isolation`]: the OS sandbox and the key proxy
 //! * [`lifeline`]: the end of a server with the program that started it
+//! * [`warnings`]: the rate of what is logged
 
 pub mod agent;
 mod embedded;
@@ -34,6 +35,7 @@ pub mod settings;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
+pub mod warnings;
 pub mod ws;
 
 use std::net::SocketAddr;

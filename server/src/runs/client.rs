@@ -106,19 +106,19 @@ impl Run {
         }
         match event {
             ClientEvent::Alive => {}
-            ClientEvent::Request(Ok(Message::Start(start))) if !self.is_raw => {
+            ClientEvent::Request(Ok(Message::Start(start)), _) if !self.is_raw => {
                 self.on_start(Command::OfProgram(start));
             }
-            ClientEvent::Request(Ok(Message::Start(_))) => {}
-            ClientEvent::Request(Ok(Message::Numbered(seq, input))) => self.on_input(seq, input),
-            ClientEvent::Request(Ok(Message::Ack(seq))) => self.on_ack(seq),
+            ClientEvent::Request(Ok(Message::Start(_)), _) => {}
+            ClientEvent::Request(Ok(Message::Numbered(seq, input)), _) => self.on_input(seq, input),
+            ClientEvent::Request(Ok(Message::Ack(seq)), _) => self.on_ack(seq),
             // The SDK's `authMessage`: the access has been decided.
-            ClientEvent::Request(Ok(Message::Raw(line)))
+            ClientEvent::Request(Ok(Message::Raw(line)), _)
                 if self.input.received == 0 && is_auth(&line) => {}
-            ClientEvent::Request(Ok(Message::Raw(line))) => {
+            ClientEvent::Request(Ok(Message::Raw(line)), _) => {
                 self.take_line(self.input.received + 1, line);
             }
-            ClientEvent::Request(Err(error)) => self.say_error(&error),
+            ClientEvent::Request(Err(error), _) => self.say_error(&error),
         }
     }
 

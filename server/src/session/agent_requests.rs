@@ -118,7 +118,7 @@ impl Session {
         let (id, request) = (json!(asked.id), asked.request.get());
         let frame = format!(r#"{{"type":"agent_request","requestId":{id},"request":{request}}}"#);
         let Some(feature) = self.agent_requests.admit(&asked.subtype, frame.len()) else {
-            self.inbox.push_control(asked.unsupported.clone());
+            self.answer_agent(asked.unsupported.clone(), now);
             return;
         };
         let seq = self.replay.next();
@@ -147,7 +147,7 @@ impl Session {
         let error = match open.map(|open| self.agent_response_line(open, outcome)) {
             Some(Ok(line)) => {
                 self.agent_requests.answer(id, self.replay.first());
-                self.inbox.push_control(line);
+                self.answer_agent(line, now);
                 return;
             }
             Some(Err(reason)) => format!(
@@ -205,7 +205,8 @@ impl Session {
         let time_limit = self.runtime.settings.permission_timeout;
         let error = format!("Nobody answered the request within {time_limit:?}");
         for open in self.cancel_agent_requests(|open| open.expires.is_some_and(|at| at <= now)) {
-            self.inbox.push_control((open.response)(&open.id, Err(&error)));
+            let line = (open.response)(&open.id, Err(&error));
+            self.answer_agent(line, now);
         }
     }
 

@@ -2,9 +2,10 @@
 //! capacities.
 
 use std::future::pending;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::agent::protocol::PermissionAnswer;
 use crate::process::Input;
@@ -18,6 +19,10 @@ pub const MESSAGE_LIMIT: usize = 64 << 20;
 /// Capacity for small frames that wait for the socket: pongs, pings, answers to
 /// requests.
 pub const PRIORITY_CAPACITY: usize = 128;
+
+/// Maximum size of the answers to a client's control requests that wait for its
+/// socket. The largest is a line of the agent.
+pub const ANSWER_BYTES: usize = 96 << 20;
 
 /// Capacity for messages of a client that wait for the session. A few suffice,
 /// because the session always takes them.
@@ -59,6 +64,32 @@ pub struct ClientChannels<R = Request> {
     pub events: mpsc::Receiver<ClientEvent<R>>,
 }
 
+/// Size of the messages of one connection that wait for the session: one of the
+/// largest, or many smaller ones.
+#[derive(Debug, Clone)]
+pub struct MessageBudget(Arc<Semaphore>);
+
+/// The part of a [`MessageBudget`] that one message takes until it is dropped.
+#[derive(Debug, Default)]
+pub struct MessageBytes {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for MessageBudget {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MESSAGE_LIMIT)))
+    }
+}
+
+impl MessageBudget {
+    /// Waits until there is room for a message of `bytes`.
+    pub async fn take(&self, bytes: usize) -> MessageBytes {
+        let permits = u32::try_from(bytes.min(MESSAGE_LIMIT)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.0).acquire_many_owned(permits).await;
+        MessageBytes { _permit: permit.ok() }
+    }
+}
+
 /// A connection that asks for the client slot.
 #[derive(Debug)]
 pub struct ConnectRequest {
@@ -78,6 +109,8 @@ pub struct ConnectRequest {
 pub enum PriorityMessage {
     /// A text frame of the relay.
     Text(String),
+    /// The answer to a control request, and its part of [`ANSWER_BYTES`].
+    Answer(String, OwnedSemaphorePermit),
     /// A ping.
     Ping,
     /// A response to a ping.
@@ -126,7 +159,7 @@ impl Close {
 #[derive(Debug)]
 pub enum ClientEvent<R = Request> {
     /// A parsed message, or an error text if it was malformed.
-    Request(Result<R, String>),
+    Request(Result<R, String>, MessageBytes),
     /// Any other frame, which shows that the client is alive.
     Alive,
 }

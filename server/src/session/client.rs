@@ -1,16 +1,18 @@
 //! Clients of the session: their acceptance, delivery to them, and their
 //! removal.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
+use tokio::sync::Semaphore;
 
 use super::Session;
 use super::agent_state::StateFeed;
 use super::replay::{Feature, Features};
 use crate::session::channels::{
-    ClientChannels, ClientEvent, Close, ConnectRequest, PriorityMessage, Replay,
+    ANSWER_BYTES, ClientChannels, ClientEvent, Close, ConnectRequest, PriorityMessage, Replay,
 };
 use crate::session::replay::{Gap, ReplayBuffer};
 use crate::session::slot::{ConnectionId, Decision};
@@ -27,6 +29,9 @@ const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
 /// leave unread. They are stored in the replay buffer until it has read them.
 const UNREAD_ERROR_LIMIT: usize = 1024;
 
+/// Maximum size of those errors. Each quotes little of the message.
+const UNREAD_ERROR_BYTES: usize = 1 << 20;
+
 /// The client that holds the slot.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -41,6 +46,9 @@ pub(super) struct Client {
     spent_batch: Option<Vec<Bytes>>,
     /// Number of error messages since its socket accepted a batch.
     unread_errors: usize,
+    unread_error_bytes: usize,
+    /// Room for answers to its control requests.
+    answers: Arc<Semaphore>,
     /// Features of the protocol that it supports.
     pub(super) features: Features,
     pub(super) state: StateFeed,
@@ -175,6 +183,8 @@ impl Session {
             written: cursor,
             spent_batch,
             unread_errors: 0,
+            unread_error_bytes: 0,
+            answers: Arc::new(Semaphore::new(ANSWER_BYTES)),
             features: attach.features,
             state: StateFeed::default(),
             gap,
@@ -244,6 +254,7 @@ impl Session {
             client.spent_batch = Some(spent_batch);
             client.written = client.cursor;
             client.unread_errors = 0;
+            client.unread_error_bytes = 0;
         }
     }
 
@@ -260,11 +271,11 @@ impl Session {
         self.decide(decisions, now);
         match event {
             ClientEvent::Alive => {}
-            ClientEvent::Request(request) if self.expects_configuration() => {
+            ClientEvent::Request(request, _) if self.expects_configuration() => {
                 self.on_first_message(id, request, now);
             }
-            ClientEvent::Request(Ok(request)) => self.on_request(id, request, now),
-            ClientEvent::Request(Err(error)) => self.report_bad_message(id, &error, now),
+            ClientEvent::Request(Ok(request), _) => self.on_request(id, request, now),
+            ClientEvent::Request(Err(error), _) => self.report_bad_message(id, &error, now),
         }
     }
 
@@ -273,7 +284,10 @@ impl Session {
         self.push(&ServerMessage::error(error).to_json());
         let Some(client) = &mut self.client else { return };
         client.unread_errors += 1;
-        if client.unread_errors > UNREAD_ERROR_LIMIT {
+        client.unread_error_bytes += error.len();
+        if client.unread_errors > UNREAD_ERROR_LIMIT
+            || client.unread_error_bytes > UNREAD_ERROR_BYTES
+        {
             self.drop_unreading(to, now);
         }
     }
@@ -293,7 +307,9 @@ impl Session {
     /// Sends a frame to one connection, if it is still the client.
     pub(super) fn answer(&mut self, to: ConnectionId, frame: String, now: Instant) {
         let Some(client) = self.client.as_ref().filter(|client| client.id == to) else { return };
-        if !client.send(PriorityMessage::Text(frame)) {
+        let bytes = u32::try_from(frame.len().min(ANSWER_BYTES)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&client.answers).try_acquire_many_owned(bytes);
+        if !room.is_ok_and(|room| client.send(PriorityMessage::Answer(frame, room))) {
             self.drop_unreading(to, now);
         }
     }

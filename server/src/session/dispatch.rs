@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use claude_relay_protocol::text;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use super::exit::EARLY_ENDS;
 use super::inbox::Waiting;
 use super::replay::Feature;
 use super::run_time::{Change, Part};
+use super::running::StopReason;
 use super::slot::ConnectionId;
 use super::undelivered::not_taken;
 use crate::agent::Dialect;
@@ -22,6 +24,9 @@ use claude_relay_protocol::config::Provider;
 
 /// Maximum number of characters of a client's text in an error.
 const QUOTED_CHARS: usize = 50;
+
+/// Maximum number of characters of a reason that can quote a client's text.
+const REASON_CHARS: usize = 500;
 
 /// Control requests that only the relay sends.
 const OWN_REQUESTS: [&str; 1] = ["initialize"];
@@ -61,15 +66,17 @@ impl Session {
             }
             Request::Permission { request_id, answer } => {
                 if let Err(reason) = self.check_updates(&answer) {
-                    self.error(&format!(
-                        "The answer to permission request {request_id:?} was not taken, and the request is still open: {reason}"
-                    ));
-                    return;
+                    let id = text::head(&request_id, QUOTED_CHARS);
+                    let error = format!(
+                        "The answer to permission request {id:?} was not taken, and the request is still open: {}",
+                        text::cut(&reason, REASON_CHARS)
+                    );
+                    return self.report_bad_message(from, &error, now);
                 }
                 let change = answer.updates().and_then(Change::of_updates);
                 match self.permissions.answer(&request_id, answer, self.replay.first()) {
                     Some(PermissionOutcome { line, notice }) => {
-                        self.inbox.push_control(line);
+                        self.answer_agent(line, now);
                         if let Some(change) = change {
                             self.run_time.keep(change);
                         }
@@ -121,11 +128,14 @@ impl Session {
             None => "the agent is not running".to_owned(),
             Some(running) => match ceiling {
                 Err(reason) => reason,
+                Ok(()) if !self.inbox.has_room_for_request(request.len()) => {
+                    "too many bytes of control requests wait for the agent".to_owned()
+                }
                 Ok(()) => match self.controls.register(from, id.clone()) {
                     Some(own) => {
                         self.run_time.ask(&own, subtype, request);
                         match running.dialect.control_request(&own, request, now) {
-                            ControlOutcome::Write(line) => self.inbox.push_control(line),
+                            ControlOutcome::Write(line) => self.inbox.push_request(line),
                             ControlOutcome::Answered(response) => {
                                 self.on_answer(&own, &response, now)
                             }
@@ -137,6 +147,28 @@ impl Session {
             },
         };
         self.answer(from, control::failed(&id, &refusal), now);
+    }
+
+    /// Reports a message that cannot be handed over, to whoever is connected.
+    fn refuse_message(&mut self, error: &str, now: Instant) {
+        match self.client.as_ref().map(|client| client.id) {
+            Some(id) => self.report_bad_message(id, error, now),
+            None => self.error(error),
+        }
+    }
+
+    /// Answers a request of the agent. One that makes requests and leaves the
+    /// answers unread is stopped.
+    pub(super) fn answer_agent(&mut self, line: Bytes, now: Instant) {
+        if self.inbox.push_answer(line).is_ok() {
+            return;
+        }
+        let grace = self.runtime.settings.stop_grace;
+        let Some(running) = &mut self.agent.running else { return };
+        if !running.is_stopping() {
+            running.stop(StopReason::ClosedStream, grace, now);
+            self.error("The agent makes requests and does not read the answers; it is stopped");
+        }
     }
 
     /// Judges the requests that came before the agent was started.
@@ -185,7 +217,9 @@ impl Session {
         let Some(running) = &mut self.agent.running else { return };
         let input = match self.inbox.pop(running.accepts()) {
             None => None,
-            Some(Waiting::Control(line)) => Some(Input::Control(line)),
+            Some(Waiting::Control(line) | Waiting::Request(line) | Waiting::Answer(line)) => {
+                Some(Input::Control(line))
+            }
             Some(Waiting::Interrupt) => running.dialect.interrupt(now).map(Input::Control),
             Some(Waiting::Message { line, uuid, again }) => {
                 match running.dialect.message(line.clone(), now) {
@@ -198,7 +232,7 @@ impl Session {
                         Some(input)
                     }
                     Err(error) => {
-                        self.error(&format!("The message was not taken: {error}"));
+                        self.refuse_message(&format!("The message was not taken: {error}"), now);
                         None
                     }
                 }

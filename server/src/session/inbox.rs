@@ -14,6 +14,17 @@ pub(super) const INBOX_BYTES: usize = 128 << 20;
 /// Maximum number of entries, which bounds empty messages too.
 pub(super) const INBOX_ENTRIES: usize = 100_000;
 
+/// Maximum size of the control requests of clients that wait for the agent: one
+/// of the largest messages.
+pub(super) const REQUEST_BYTES: usize = 64 << 20;
+
+/// Maximum size of the answers to requests of the agent that wait for it. An
+/// agent that makes requests reads their answers.
+pub(super) const ANSWER_BYTES: usize = 8 << 20;
+
+/// Memory that an entry takes beyond its bytes.
+const ENTRY_BYTES: usize = 64;
+
 /// Bounded queue.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -21,6 +32,8 @@ pub(super) struct Inbox {
     bytes: usize,
     /// Number of entries other than messages.
     others: usize,
+    request_bytes: usize,
+    answer_bytes: usize,
 }
 
 /// An entry of the queue.
@@ -36,14 +49,21 @@ pub(super) enum Waiting {
     },
     /// An interrupt of the running turn.
     Interrupt,
-    /// A request or response, of the relay or the client, as a line.
+    /// A request of the relay as a line.
     Control(Bytes),
+    /// A control request of a client as a line.
+    Request(Bytes),
+    /// A response to a request of the agent as a line.
+    Answer(Bytes),
 }
 
 impl Waiting {
     fn bytes(&self) -> usize {
         match self {
-            Self::Message { line, .. } | Self::Control(line) => line.len(),
+            Self::Message { line, .. }
+            | Self::Control(line)
+            | Self::Request(line)
+            | Self::Answer(line) => line.len(),
             Self::Interrupt => 0,
         }
     }
@@ -58,7 +78,9 @@ impl Waiting {
         match accepts {
             Accepts::Anything => true,
             Accepts::NoMessage => !self.is_message(),
-            Accepts::Requests => matches!(self, Self::Control(_)),
+            Accepts::Requests => {
+                matches!(self, Self::Control(_) | Self::Request(_) | Self::Answer(_))
+            }
         }
     }
 }
@@ -90,8 +112,28 @@ impl Inbox {
         Ok(())
     }
 
-    /// Adds a request. Requests are small and their number is bounded by their
-    /// senders, so they are accepted even if the queue is full.
+    /// Returns true if there is room for a control request of this size.
+    pub(super) fn has_room_for_request(&self, bytes: usize) -> bool {
+        self.request_bytes == 0 || self.request_bytes + bytes <= REQUEST_BYTES
+    }
+
+    /// Adds a control request of a client, for which there is room.
+    pub(super) fn push_request(&mut self, line: Bytes) {
+        self.push(Waiting::Request(line));
+    }
+
+    /// Adds a response to a request of the agent, or fails if it has left too
+    /// many unread.
+    pub(super) fn push_answer(&mut self, line: Bytes) -> Result<(), Full> {
+        if self.answer_bytes > ANSWER_BYTES {
+            return Err(Full);
+        }
+        self.push(Waiting::Answer(line));
+        Ok(())
+    }
+
+    /// Adds a request of the relay. They are small and few, so they are accepted
+    /// even if the queue is full.
     pub(super) fn push_control(&mut self, line: Bytes) {
         self.push(Waiting::Control(line));
     }
@@ -129,6 +171,11 @@ impl Inbox {
         let waiting = self.queue.remove(at)?;
         self.bytes -= waiting.bytes();
         self.others -= usize::from(!waiting.is_message());
+        match &waiting {
+            Waiting::Request(line) => self.request_bytes -= line.len() + ENTRY_BYTES,
+            Waiting::Answer(line) => self.answer_bytes -= line.len() + ENTRY_BYTES,
+            _ => {}
+        }
         Some(waiting)
     }
 
@@ -159,13 +206,18 @@ impl Inbox {
     /// Removes the control lines, which were meant for an agent that has ended.
     pub(super) fn remove_control(&mut self) {
         self.queue.retain(Waiting::is_message);
-        self.others = 0;
+        (self.others, self.request_bytes, self.answer_bytes) = (0, 0, 0);
         self.bytes = self.queue.iter().map(Waiting::bytes).sum();
     }
 
     fn push(&mut self, waiting: Waiting) {
         self.bytes += waiting.bytes();
         self.others += usize::from(!waiting.is_message());
+        match &waiting {
+            Waiting::Request(line) => self.request_bytes += line.len() + ENTRY_BYTES,
+            Waiting::Answer(line) => self.answer_bytes += line.len() + ENTRY_BYTES,
+            _ => {}
+        }
         self.queue.push_back(waiting);
     }
 }
@@ -188,7 +240,9 @@ mod tests {
             .map(|waiting| match waiting {
                 Waiting::Message { line, .. } => String::from_utf8(line.to_vec()).unwrap(),
                 Waiting::Interrupt => "!".to_owned(),
-                Waiting::Control(line) => format!("?{}", String::from_utf8(line.to_vec()).unwrap()),
+                Waiting::Control(line) | Waiting::Request(line) | Waiting::Answer(line) => {
+                    format!("?{}", String::from_utf8(line.to_vec()).unwrap())
+                }
             })
             .collect()
     }
@@ -217,6 +271,29 @@ mod tests {
         assert!(matches!(inbox.pop(Accepts::Requests), Some(Waiting::Control(_))));
         assert!(matches!(inbox.pop(Accepts::NoMessage), Some(Waiting::Interrupt)));
         assert_eq!(drain(&mut inbox), ["1", "2"]);
+    }
+
+    #[test]
+    fn requests_of_clients_and_answers_to_the_agent_are_bounded_in_bytes() {
+        let mut inbox = Inbox::default();
+        let large = Bytes::from(vec![b'x'; REQUEST_BYTES]);
+        assert!(inbox.has_room_for_request(large.len()));
+        inbox.push_request(large.clone());
+        assert!(!inbox.has_room_for_request(1));
+        assert!(inbox.pop(Accepts::Requests).is_some());
+        assert!(inbox.has_room_for_request(1));
+        inbox.push_request("x".into());
+        inbox.push_answer(large).unwrap();
+        assert!(inbox.push_answer("x".into()).is_err());
+        inbox.push_control("x".into());
+        inbox.remove_control();
+        let mut answers = 0;
+        while inbox.push_answer(Bytes::new()).is_ok() {
+            answers += 1;
+        }
+        assert!(answers <= ANSWER_BYTES / ENTRY_BYTES + 1, "{answers}");
+        while inbox.pop(Accepts::Anything).is_some() {}
+        assert_eq!((inbox.bytes, inbox.request_bytes, inbox.answer_bytes), (0, 0, 0));
     }
 
     #[test]

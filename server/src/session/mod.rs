@@ -44,11 +44,12 @@ pub(crate) mod timer;
 mod turn_timeout;
 mod undelivered;
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use claude_relay_protocol::{QueryConfig, ServerMessage, envelope};
+use claude_relay_protocol::{QueryConfig, ServerMessage, envelope, text};
 use tokio::sync::mpsc;
 
 use crate::agent::Version;
@@ -57,6 +58,7 @@ use crate::process::limiter::Limiter;
 use crate::process::lines::{Block, Line};
 use crate::process::{Input, Output, ProcessEvent};
 use crate::runtime::Runtime;
+use crate::warnings::Warnings;
 
 use agent::Agent;
 use agent_requests::AgentRequests;
@@ -76,6 +78,9 @@ use timer::Timer;
 
 pub use configure::{Applies, Change, ConfigureError, Configured, MAX_CONFIG_BYTES, ShownConfig};
 pub use handle::{SessionClosed, SessionHandle};
+
+/// Maximum number of characters of an error in the log.
+const LOGGED_CHARS: usize = 2000;
 
 /// Events that the session handles.
 #[derive(Debug)]
@@ -121,6 +126,8 @@ pub struct Session {
     capabilities_waiter: Option<ConnectionId>,
     other_lines: Limiter,
     counters: Counters,
+    /// Log of errors, by the place that reports them.
+    warnings: Warnings<(&'static str, u32)>,
     /// Id of the stream of frames, drawn when the first client connects. A
     /// sandbox is a copy of a running server's memory, so an earlier id would
     /// not be unique.
@@ -156,6 +163,7 @@ impl Session {
             capabilities_waiter: None,
             other_lines: Limiter::new(now),
             counters: Counters::default(),
+            warnings: Warnings::default(),
             stream: None,
             drain_deadline: None,
             timer: Timer::new(now),
@@ -305,7 +313,7 @@ impl Session {
                 let time_limit = self.runtime.settings.permission_timeout;
                 match self.permissions.ask(asked, self.replay.next(), now, time_limit) {
                     Ok(frame) => self.push(&frame),
-                    Err(line) => self.inbox.push_control(line),
+                    Err(line) => self.answer_agent(line, now),
                 }
             }
             Route::Request(asked) => self.on_agent_request(&asked, now),
@@ -315,7 +323,7 @@ impl Session {
                 }
                 self.withdraw_agent_request(&id);
             }
-            Route::Refuse(line) => self.inbox.push_control(line),
+            Route::Refuse(line) => self.answer_agent(line, now),
             Route::NotJson => self.forward_other_line(&String::from_utf8_lossy(line), now),
         }
     }
@@ -357,7 +365,7 @@ impl Session {
         self.decide(decisions, now);
         for (line, frame) in self.permissions.expire(now, self.runtime.settings.permission_timeout)
         {
-            self.inbox.push_control(line);
+            self.answer_agent(line, now);
             self.push(&frame);
         }
         self.expire_agent_requests(now);
@@ -395,8 +403,19 @@ impl Session {
         self.replay.push_for(feature, [frame.as_bytes(), &[], &[]]);
     }
 
+    /// Reports an error to the client, and logs it: each cause, which is the
+    /// place that reports it, once a minute.
+    #[track_caller]
     fn error(&mut self, text: &str) {
-        tracing::warn!("{text}");
+        let cause = Location::caller();
+        match self.warnings.count((cause.file(), cause.line()), Instant::now()) {
+            Some(0) => tracing::warn!("{}", text::cut(text, LOGGED_CHARS)),
+            Some(more) => {
+                let text = text::cut(text, LOGGED_CHARS);
+                tracing::warn!("{text} ({more} more of this kind since the last report)");
+            }
+            None => {}
+        }
         self.push(&ServerMessage::error(text).to_json());
     }
 

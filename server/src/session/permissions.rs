@@ -16,6 +16,9 @@ use crate::agent::protocol::{Permission, PermissionAnswer, PermissionOutcome, Pe
 /// call that it wants to run concurrently.
 pub(super) const PERMISSION_LIMIT: usize = 256;
 
+/// Maximum size of the frames of open permission requests.
+const PERMISSION_BYTES: usize = 48 << 20;
+
 /// Permission requests of the agent.
 #[derive(Debug, Default)]
 pub(super) struct Permissions {
@@ -49,6 +52,11 @@ impl Permissions {
     ) -> Result<String, Bytes> {
         if self.open.len() >= PERMISSION_LIMIT {
             return Err(asked.reply.refuse("too many permission requests are open"));
+        }
+        let open: usize = self.open.iter().map(|open| open.frame.len()).sum();
+        if open > 0 && open + asked.input.get().len() + asked.context.get().len() > PERMISSION_BYTES
+        {
+            return Err(asked.reply.refuse("too many bytes of permission requests are open"));
         }
         let Permission { id, tool, input, context, reply } = asked;
         let id = id.into_owned();

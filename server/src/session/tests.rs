@@ -15,7 +15,9 @@ use crate::agent::Messages;
 use crate::agent::{Dialect, Started};
 use crate::process::lines::LineBuffer;
 use crate::process::{ExitReason, Process, ProcessChannels, ProcessCommand, ProcessExit};
-use crate::session::channels::{Attach, ClientChannels, Close, PriorityMessage, Replay, Request};
+use crate::session::channels::{
+    Attach, ClientChannels, Close, MessageBytes, PriorityMessage, Replay, Request,
+};
 use crate::settings::{Args, Settings};
 
 /// The other ends of a connection's channels.
@@ -170,10 +172,8 @@ impl Bench {
         }
         let line = Bytes::from(format!("message {}\n", self.taken.len()));
         self.taken.push(line.clone());
-        self.on(Event::Client(Some(ClientEvent::Request(Ok(Request::UserMessage {
-            line,
-            uuid: None,
-        })))));
+        let request = Ok(Request::UserMessage { line, uuid: None });
+        self.on(Event::Client(Some(ClientEvent::Request(request, MessageBytes::default()))));
     }
 
     /// The agent's stdin accepts the next entry, if there is one.
@@ -356,7 +356,8 @@ async fn a_client_that_does_not_read_its_errors_is_disconnected() {
     bench.connect(0);
     for _ in 0..=1024 {
         assert!(bench.session.client.is_some());
-        bench.on(Event::Client(Some(ClientEvent::Request(Err("nonsense".into())))));
+        let nonsense = ClientEvent::Request(Err("nonsense".into()), MessageBytes::default());
+        bench.on(Event::Client(Some(nonsense)));
     }
     assert!(bench.session.client.is_none());
     let mut last = None;

@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 use crate::agent::protocol::PermissionAnswer;
 use crate::json::line::{into_line, place_in};
 use crate::session::Change;
-use crate::session::channels::{ClientEvent, Close, MESSAGE_LIMIT, PriorityMessage, Request};
+use crate::session::channels::{
+    ClientEvent, Close, MESSAGE_LIMIT, MessageBudget, PriorityMessage, Request,
+};
 
 /// [`MESSAGE_LIMIT`] for refused clients. Their input is read only so that they
 /// can read the close frame, and there can be many of them.
@@ -70,6 +72,7 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin, R>(
     // The library refuses messages of this size and above.
     reader.set_max_message_size(limit + 1);
     let mut message = Assembly::new(limit);
+    let budget = MessageBudget::default();
     loop {
         let mut frame = match reader.read_frame(&mut no_reply).await {
             Ok(frame) => frame,
@@ -96,7 +99,10 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin, R>(
             OpCode::Pong => ClientEvent::Alive,
             OpCode::Text | OpCode::Binary | OpCode::Continuation => match message.add(frame) {
                 Ok(None) => continue,
-                Ok(Some(text)) if events.is_some() => ClientEvent::Request(parse(text)),
+                Ok(Some(text)) if events.is_some() => {
+                    let bytes = budget.take(text.len()).await;
+                    ClientEvent::Request(parse(text), bytes)
+                }
                 Ok(Some(_)) => continue,
                 Err(close) => return End::Violation(close),
             },

@@ -19,6 +19,9 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
+/// Capacity for small frames that is kept after a large answer.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// Writes batches of encoded frames from the session and returns each spent
 /// batch for reuse, which asks for the next one. Priority messages are sent
 /// between batches. Returns true after a close frame, and false when the
@@ -42,6 +45,9 @@ pub(super) async fn write_loop(
                 }
                 if write_small(&mut socket, &small, &mut data).await.is_err() {
                     return false;
+                }
+                if small.capacity() > KEPT_BYTES {
+                    small = Vec::new();
                 }
                 if last {
                     return true;
@@ -138,7 +144,9 @@ impl DrainTimer {
 /// Appends the frame. Returns true for a close frame, which is the last one.
 fn encode(message: &PriorityMessage, out: &mut Vec<u8>) -> bool {
     match message {
-        PriorityMessage::Text(text) => push(out, frame::TEXT, text.as_bytes()),
+        PriorityMessage::Text(text) | PriorityMessage::Answer(text, _) => {
+            push(out, frame::TEXT, text.as_bytes())
+        }
         PriorityMessage::Ping => push(out, PING, &[]),
         PriorityMessage::Pong(payload) => push(out, PONG, payload),
         PriorityMessage::Close(Close { code, reason }) => {

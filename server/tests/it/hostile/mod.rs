@@ -5,6 +5,7 @@
 //! After each the server must be as it was: [`AttackHarness::over`].
 
 mod autobahn;
+mod bounds;
 mod browser;
 mod canary;
 mod configuration;

@@ -61,6 +61,11 @@ impl Client {
         self.send_text(frame.to_string()).await;
     }
 
+    /// Sends one JSON frame, if the connection is still there.
+    pub(crate) async fn try_send(&mut self, frame: &Value) -> bool {
+        self.socket.send(Message::text(frame.to_string())).await.is_ok()
+    }
+
     /// Sends a text frame as it is.
     pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
         self.send_message(Message::text(text.into())).await;
