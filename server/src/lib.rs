@@ -18,9 +18,11 @@
 //! * [`supervisor`]: the agent's parent process, which leaves no orphans
 //! * [`isolation`]: the OS sandbox and the key proxy
 //! * [`lifeline`]: the end of a server with the program that started it
-//! * [`warnings`]: the rate of what is logged
+//! * [`connection_limit`]: which connection makes room for another; [`warnings`]: the rate
+//!   of what is logged
 
 pub mod agent;
+pub mod connection_limit;
 mod embedded;
 pub mod http;
 pub mod isolation;

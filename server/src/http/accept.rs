@@ -15,10 +15,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::{ConnectionPermits, HeadGuard, Routes};
+use crate::connection_limit::{ConnectionLimit, ConnectionPermit};
 
 /// Maximum number of open TCP connections. One that has sent nothing costs 1
 /// KiB.
@@ -71,13 +71,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections and serves them until the listener fails. Connections
-/// beyond the limit wait in the backlog of the kernel.
+/// Accepts connections and serves them until the listener fails. Beyond a limit
+/// the connection that has been idle for the longest time makes room, unless it
+/// has shown the token or become a WebSocket.
 pub async fn accept(listener: TcpListener, routes: Routes) {
     let routes = Arc::new(routes);
-    let open = Arc::new(Semaphore::new(open_limit()));
-    let serve = |guard, permits| {
-        tokio::spawn(super::serve(guard, Arc::clone(&routes), permits));
+    let open = ConnectionLimit::new(open_limit());
+    let serve = |guard, places| {
+        tokio::spawn(super::serve(guard, Arc::clone(&routes), places));
     };
     wait_for_requests(listener, open, serve).await;
 }
@@ -89,27 +90,27 @@ pub async fn accept(listener: TcpListener, routes: Routes) {
 /// together would all be polled before the tasks of the active client.
 async fn wait_for_requests(
     listener: TcpListener,
-    open: Arc<Semaphore>,
+    open: ConnectionLimit,
     serve: impl Fn(HeadGuard, ConnectionPermits),
 ) {
-    let served = Arc::new(Semaphore::new(MAX_SERVED));
+    let served = ConnectionLimit::new(MAX_SERVED);
     let mut idle = FuturesUnordered::new();
     loop {
         let accepted = async {
-            let open = Arc::clone(&open).acquire_owned().await.ok()?;
+            let open = open.take().await?;
             Some((listener.accept().await, open))
         };
         tokio::select! {
             biased;
             // Polled first, because it releases file descriptors.
             Some(ready) = idle.next() => {
-                if let Some((guard, permits)) = ready {
-                    serve(guard, permits);
+                if let Some((guard, places)) = ready {
+                    serve(guard, places);
                 }
             }
             accepted = accepted => match accepted {
                 Some((Ok((stream, _)), open)) => {
-                    idle.push(first_request(stream, open, Arc::clone(&served)));
+                    idle.push(first_request(stream, open, served.clone()));
                 }
                 Some((Err(error), _)) => {
                     tracing::warn!("a connection could not be accepted: {error}");
@@ -122,22 +123,31 @@ async fn wait_for_requests(
     }
 }
 
-/// Waits for the first byte, for a permit to be served, and for the first
-/// request. Returns `None` if one of them takes too long.
+/// Waits for the first byte, for a place to be served in, and for the first
+/// request. Returns `None` if one of them takes too long, or the connection has
+/// to make room.
 async fn first_request(
     stream: TcpStream,
-    open: OwnedSemaphorePermit,
-    served: Arc<Semaphore>,
+    open: ConnectionPermit,
+    served: ConnectionLimit,
 ) -> Option<(HeadGuard, ConnectionPermits)> {
     let ready = async {
         // `readable` would not do: it may return before data has arrived.
         stream.peek(&mut [0]).await.ok().filter(|bytes| *bytes > 0)?;
-        served.acquire_owned().await.ok()
+        open.touch();
+        served.take().await
     };
-    let served = timeout(FIRST_BYTE_TIMEOUT, ready).await.ok()??;
+    let served = tokio::select! {
+        served = timeout(FIRST_BYTE_TIMEOUT, ready) => served.ok()??,
+        () = open.evicted() => return None,
+    };
+    let places = ConnectionPermits::new(open, served);
     // Boxed, so that idle connections do not hold the memory for it.
-    let guard = Box::pin(HeadGuard::wait_for_head(stream)).await?;
-    Some((guard, ConnectionPermits::new(open, served)))
+    let guard = tokio::select! {
+        guard = Box::pin(HeadGuard::wait_for_head(stream)) => guard?,
+        () = places.evicted() => return None,
+    };
+    Some((guard, places))
 }
 
 fn open_limit() -> usize {
@@ -155,19 +165,19 @@ mod tests {
         const PEERS: usize = 300;
         let listener = bind("127.0.0.1", 0).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let open = Arc::new(Semaphore::new(MAX_OPEN));
-        // The accept loop holds one permit available of the time, for the next
+        let open = ConnectionLimit::new(MAX_OPEN);
+        // The accept loop holds one place most of the time, for the next
         // connection.
         let available = MAX_OPEN - 1;
-        tokio::spawn(wait_for_requests(listener, Arc::clone(&open), |_, _| {}));
+        tokio::spawn(wait_for_requests(listener, open.clone(), |_, _| {}));
         let peers: Vec<_> =
             (0..PEERS).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-        while open.available_permits() > available - PEERS {
+        while open.free() > available - PEERS {
             tokio::task::yield_now().await;
         }
         drop(peers);
         let mut polls_of_another = 0;
-        while open.available_permits() < available {
+        while open.free() < available {
             tokio::task::yield_now().await;
             polls_of_another += 1;
         }

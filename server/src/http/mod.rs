@@ -9,12 +9,14 @@ pub mod page;
 
 mod body;
 mod head_guard;
+mod permits;
 mod refusals;
 mod routes;
 mod runs;
 mod upgrade;
 
 pub use head_guard::HeadGuard;
-pub use routes::{ConnectionPermits, Routes, serve};
+pub use permits::ConnectionPermits;
+pub use routes::{Routes, serve};
 pub use runs::RunsOff;
 pub use upgrade::{Upgraded, serve_websocket};

@@ -18,13 +18,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::access::{AccessPolicy, Admission, Denial, Endpoint, is_change};
 use super::claim_file::ClaimFile;
 use super::head::{self, BadHead};
 use super::head_guard::{HEAD_TIMEOUT, HeadGuard};
+use super::permits::ConnectionPermits;
 use super::refusals::Refusals;
 use super::runs::RunsOff;
 use super::upgrade::{self, Target, Upgraded};
@@ -58,22 +59,6 @@ pub struct Routes {
     claim_file: Option<ClaimFile>,
 }
 
-/// Permits of a connection, held until it ends: one of those for open
-/// connections and one of those for served connections.
-#[derive(Debug)]
-pub struct ConnectionPermits {
-    _open: OwnedSemaphorePermit,
-    _served: OwnedSemaphorePermit,
-}
-
-impl ConnectionPermits {
-    /// Combines both permits.
-    #[must_use]
-    pub fn new(open: OwnedSemaphorePermit, served: OwnedSemaphorePermit) -> Self {
-        Self { _open: open, _served: served }
-    }
-}
-
 /// Keeps pages of other origins from embedding the files, as images or scripts.
 /// hyper has no constant for this header.
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
@@ -85,16 +70,17 @@ const PROMETHEUS_TEXT: HeaderValue =
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Serves a connection until it ends or is upgraded. The permits are released
-/// with it.
-pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, permits: ConnectionPermits) {
-    let permits = Arc::new(permits);
+/// Serves a connection until it ends, is upgraded or has to make room. The
+/// places are released with it.
+pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, places: ConnectionPermits) {
+    let places = Arc::new(places);
+    let connection = Arc::clone(&places);
     let refused = guard.refused();
     let service = service_fn(move |request| {
         let routes = Arc::clone(&routes);
-        let permits = Arc::clone(&permits);
+        let places = Arc::clone(&places);
         let bad = refused.error_for(&request).cloned();
-        async move { Ok::<_, Infallible>(routes.answer(request, bad, permits).await) }
+        async move { Ok::<_, Infallible>(routes.answer(request, bad, places).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -107,7 +93,12 @@ pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, permits: ConnectionPer
         .serve_connection(TokioIo::new(guard), service)
         .with_upgrades();
     tokio::pin!(serving);
-    let served = match timeout(CONNECTION_LIFETIME, &mut serving).await {
+    let served = tokio::select! {
+        served = timeout(CONNECTION_LIFETIME, &mut serving) => served,
+        () = connection.evicted() => return,
+    };
+    drop(connection);
+    let served = match served {
         Ok(served) => served,
         Err(_) => {
             serving.as_mut().graceful_shutdown();
@@ -158,14 +149,14 @@ impl Routes {
         &self,
         request: Request<Incoming>,
         bad: Option<BadHead>,
-        permits: Arc<ConnectionPermits>,
+        places: Arc<ConnectionPermits>,
     ) -> Answer {
         let cors = self.access.cors_origin(request.headers());
         let closes_connection = head::closes_connection(request.headers());
         let is_preflight = cors.is_some() && request.method() == Method::OPTIONS;
         let served = match bad {
             Some(bad) => Err(bad.into()),
-            None => self.route(request, permits).await,
+            None => self.route(request, places).await,
         };
         let mut answer = match served {
             Ok(answer) => answer,
@@ -192,8 +183,9 @@ impl Routes {
     async fn route(
         &self,
         request: Request<Incoming>,
-        permits: Arc<ConnectionPermits>,
+        places: Arc<ConnectionPermits>,
     ) -> Result<Answer, Refusal> {
+        places.touch();
         let path = request.uri().path();
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let file = page::file(path);
@@ -216,6 +208,9 @@ impl Routes {
             let mut refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
             refusal.headers.push((header::ALLOW, HeaderValue::from_static(allowed)));
             return Err(refusal);
+        }
+        if admission.authorized && self.access.has_token() {
+            places.keep();
         }
         match endpoint {
             Endpoint::Page | Endpoint::Unknown => {
@@ -247,16 +242,18 @@ impl Routes {
             Endpoint::Ready => Err(Refusal::shutting_down()),
             Endpoint::Metrics => self.metrics().await,
             Endpoint::Socket => {
+                places.keep();
                 let request = Request::from_parts(head, body);
                 upgrade::check(&request)?;
                 let attach = upgrade::attach(request.uri().query().unwrap_or_default())?;
-                self.upgrade(request, permits, Target::Session(attach)).await
+                self.upgrade(request, places, Target::Session(attach)).await
             }
             Endpoint::Agent => {
+                places.keep();
                 let request = Request::from_parts(head, body);
                 upgrade::check(&request)?;
                 let target = self.run(request.uri().query().unwrap_or_default()).await?;
-                self.upgrade(request, permits, target).await
+                self.upgrade(request, places, target).await
             }
         }
     }
@@ -264,10 +261,10 @@ impl Routes {
     async fn upgrade(
         &self,
         request: Request<Incoming>,
-        permits: Arc<ConnectionPermits>,
+        places: Arc<ConnectionPermits>,
         target: Target,
     ) -> Result<Answer, Refusal> {
-        let (answer, upgraded) = upgrade::accept(request, permits, target)?;
+        let (answer, upgraded) = upgrade::accept(request, places, target)?;
         self.upgraded.send(upgraded).await.map_err(|_| Refusal::shutting_down())?;
         Ok(answer)
     }

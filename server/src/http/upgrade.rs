@@ -16,7 +16,8 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use super::head_guard::HeadGuard;
-use super::routes::{Answer, ConnectionPermits, Refusal};
+use super::permits::ConnectionPermits;
+use super::routes::{Answer, Refusal};
 use crate::runs::{self, Named, RunConnect, RunHandle};
 use crate::session::SessionHandle;
 use crate::session::channels::{Attach, Replay};
@@ -31,7 +32,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Upgraded {
     on_upgrade: OnUpgrade,
     target: Target,
-    permits: Arc<ConnectionPermits>,
+    places: Arc<ConnectionPermits>,
 }
 
 /// The actor that a connection is for.
@@ -69,7 +70,7 @@ pub(super) fn check(request: &Request<Incoming>) -> Result<(), Refusal> {
 /// Builds the response to a handshake.
 pub(super) fn accept(
     mut request: Request<Incoming>,
-    permits: Arc<ConnectionPermits>,
+    places: Arc<ConnectionPermits>,
     target: Target,
 ) -> Result<(Answer, Upgraded), Refusal> {
     // Taken before `fastwebsockets` takes it, because it gives no access to the
@@ -77,12 +78,12 @@ pub(super) fn accept(
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (answer, _) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, target, permits }))
+    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, target, places }))
 }
 
 /// Serves an upgraded connection until it ends.
 pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
-    let Upgraded { on_upgrade, target, permits: _permits } = upgraded;
+    let Upgraded { on_upgrade, target, places: _places } = upgraded;
     let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, on_upgrade).await else {
         tracing::debug!("a handshake was not completed");
         return;

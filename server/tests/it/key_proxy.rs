@@ -231,3 +231,26 @@ fn median(mut all: Vec<Duration>) -> Duration {
     all.sort_unstable();
     all[all.len() / 2]
 }
+
+#[tokio::test]
+async fn half_requests_do_not_keep_the_agent_out() {
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = launch(&env, &api.url()).start();
+    let (client, given) = given(&relay).await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(given.address).await.expect("the proxy listens");
+        // It may have had to make room already.
+        let _ = stream.write_all(b"POST /v1/messages HTTP/1.1\r\nHost: x\r\n").await;
+        held.push(stream);
+    }
+    api.script([Reply::text("Yes.")]);
+    let asked = Instant::now();
+    let headers = [("x-api-key", &*given.key), ("content-type", "application/json")];
+    let body = r#"{"model":"m","messages":[],"stream":true}"#;
+    let answer = http::request(given.address, "POST", "/v1/messages", &headers, body).await;
+    assert_ne!(answer.status, 401, "{answer:?}");
+    wait::was_within(Duration::from_secs(1), asked);
+    client.close().await;
+    relay.stop();
+}

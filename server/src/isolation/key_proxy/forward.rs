@@ -20,12 +20,13 @@ use tokio::net::TcpStream;
 
 use super::credentials::Upstream;
 use super::{Current, upstream};
+use crate::connection_limit::ConnectionPermit;
 
 /// Timeout for connecting to the API.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Timeout for the head of a request from the agent.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Idle timeout of a connection to the API, and the maximum number of idle
 /// connections.
@@ -72,12 +73,17 @@ impl Forwarder {
     }
 
     /// Serves one connection of the agent until it ends.
-    pub(super) async fn serve(&self, stream: TcpStream, current: &Current) {
+    pub(super) async fn serve(
+        &self,
+        stream: TcpStream,
+        current: &Current,
+        place: &ConnectionPermit,
+    ) {
         // Nagle's algorithm would delay small events.
         let _ = stream.set_nodelay(true);
         let service = service_fn(|request| async move {
             let answer = match upstream(current) {
-                Some(upstream) => self.forward(request, &upstream).await,
+                Some(upstream) => self.forward(request, &upstream, place).await,
                 None => {
                     refusal(StatusCode::UNAUTHORIZED, "authentication_error", UNKNOWN_CREDENTIAL)
                 }
@@ -95,12 +101,21 @@ impl Forwarder {
         }
     }
 
-    async fn forward(&self, request: Request<Incoming>, upstream: &Upstream) -> Answer {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        upstream: &Upstream,
+        place: &ConnectionPermit,
+    ) -> Answer {
         let (mut head, body) = request.into_parts();
         // The CLI probes the server with a request that carries no credential.
         let is_probe = head.method == Method::HEAD && head.uri.path() == "/";
         if !is_probe && upstream.restore_credentials(&mut head.headers).is_err() {
             return refusal(StatusCode::UNAUTHORIZED, "authentication_error", UNKNOWN_CREDENTIAL);
+        }
+        if !is_probe {
+            // From here on it is the agent's.
+            place.keep();
         }
         if !is_probe && !upstream.api().paths().contains(&head.uri.path()) {
             let message = "the relay's key proxy serves the requests to a model only";

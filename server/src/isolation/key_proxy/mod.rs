@@ -26,14 +26,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
+use crate::connection_limit::ConnectionLimit;
 use api::Api;
 use credentials::{SubstituteError, Upstream};
 use forward::Forwarder;
 
 /// Maximum number of connections from the agent. The CLI has a handful, one for
-/// each request in progress.
+/// each request in progress. Beyond it the oldest one that has not shown a
+/// placeholder key makes room.
 const MAX_CONNECTIONS: usize = 64;
 
 /// Delay before the next accept after one that failed, usually for want of a
@@ -99,15 +100,17 @@ impl KeyProxy {
 }
 
 async fn serve(listener: TcpListener, forwarder: Arc<Forwarder>, current: Current) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = ConnectionLimit::new(MAX_CONNECTIONS);
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let Some(place) = places.take().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (forwarder, current) = (Arc::clone(&forwarder), Arc::clone(&current));
                 tokio::spawn(async move {
-                    forwarder.serve(stream, &current).await;
-                    drop(permit);
+                    tokio::select! {
+                        () = forwarder.serve(stream, &current, &place) => {}
+                        () = place.evicted() => {}
+                    }
                 });
             }
             Err(error) => {

@@ -146,3 +146,56 @@ fn raise_descriptor_limit() {
         "this test opens {IDLE} connections: raise the limit of descriptors (ulimit -Hn)"
     );
 }
+
+/// A connection that is kept alive and shows no token.
+async fn keep_alive(address: SocketAddr) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let head = format!("HEAD /health HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    Some(stream)
+}
+
+#[tokio::test]
+async fn the_owner_comes_in_while_all_places_are_taken_by_others() {
+    raise_descriptor_limit();
+    const TOKEN: &str = "token-of-the-owner";
+    let harness =
+        AttackHarness::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await;
+    let address = harness.address();
+    let owner = async || {
+        let asked = Instant::now();
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [("Authorization", &*bearer)];
+        let answer = crate::support::http::request(address, "GET", "/config", &headers, "").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        claude_relay_testing::wait::was_within(Duration::from_secs(1), asked);
+    };
+    let mut client = harness.client().await;
+    let mut held = Vec::new();
+    for number in 0..IDLE {
+        match number % 3 {
+            0 => held.extend(keep_alive(address).await),
+            1 => held.extend(TcpStream::connect(address).await.ok()),
+            _ => {
+                // A head that does not end.
+                let mut stream = TcpStream::connect(address).await.expect("the server has room");
+                let head = format!("GET /config HTTP/1.1\r\nHost: {address}\r\n");
+                if stream.write_all(head.as_bytes()).await.is_ok() {
+                    held.push(stream);
+                }
+            }
+        }
+        if number % 250 == 0 {
+            owner().await;
+        }
+    }
+    for _ in 0..20 {
+        owner().await;
+    }
+    // Whoever is connected stays.
+    client.say(json!({ "echo": true }).to_string()).await;
+    client.turn().await;
+    drop(held);
+    client.close().await;
+    harness.over().await;
+}
