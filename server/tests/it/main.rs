@@ -33,6 +33,7 @@ mod real_cli;
 mod real_cli_config;
 mod real_cli_direct;
 mod real_cli_faults;
+mod real_cli_options;
 mod real_cli_questions;
 mod real_codex;
 mod real_codex_approvals;
