@@ -3,11 +3,12 @@
 use serde_json::value::RawValue;
 
 use super::fields::{FIELDS, Field, Kind};
+use super::uncarried::FUNCTION;
 use super::value::{self, Path, shown};
 use super::{
     ConfigError, Json, MASK, MAX_AUTH_TOKEN_BYTES, MAX_DEPTH, MAX_IGNORED, MIN_AUTH_TOKEN_BYTES,
     Parsed, PermissionMode, Provider, QueryConfig, Secret, SettingSource, SystemPrompt, Tools,
-    Uncarried, env, mask, options, raw, servers,
+    Uncarried, env, hooks, mask, options, raw, servers,
 };
 use crate::json;
 use crate::nearest::nearest;
@@ -60,7 +61,10 @@ impl QueryConfig {
                 }
                 continue;
             };
-            if value.get() != "null" {
+            if field.name == "hooks" && hooks::is_remains(value) {
+                ignored.push(shown(&name));
+                reasons.push((shown(&name), FUNCTION));
+            } else if value.get() != "null" {
                 reader.read(field, value)?;
             }
         }

@@ -17,7 +17,7 @@ pub struct Uncarried {
     pub reason: &'static str,
 }
 
-const FUNCTION: &str = "it lives in the caller's process: docs/sdk.md says how the SDK itself, functions included, drives an agent of this server";
+pub(super) const FUNCTION: &str = "it lives in the caller's process: docs/sdk.md says how the SDK itself, functions included, drives an agent of this server";
 const STORE: &str =
     "it belongs to sessionStore, which lives in the caller's process: see docs/sdk.md";
 const PROGRAM: &str = "the operator names the program, with --claude-path";
@@ -73,7 +73,7 @@ impl Uncarried {
 
 /// Returns whether `raw` is what JSON keeps of functions: `null` and empty
 /// shells.
-fn is_remains(raw: &RawValue) -> bool {
+pub(super) fn is_remains(raw: &RawValue) -> bool {
     if json::is_array(raw) {
         return json::elements(raw).is_ok_and(|list| list.into_iter().all(is_remains));
     }
