@@ -1,5 +1,7 @@
 //! The agent's configuration, as `POST /config` takes it.
 
+mod options;
+
 use std::collections::BTreeMap;
 
 use claude_relay_protocol::json::{elements, fields};
@@ -8,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+pub use self::options::{Plugin, Skills, TaskBudget, Thinking};
 use crate::types::raw_json::{RawJson, text_of};
 
 /// The agent's configuration. The server decides about fields that are `None`.
@@ -122,20 +125,20 @@ pub struct Configuration {
     pub agent: Option<String>,
     /// The skills of the main conversation; each is allowed without asking.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub skills: Option<Value>,
+    pub skills: Option<Skills>,
     /// Plugins: commands, agents, skills, hooks and MCP servers of a directory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub plugins: Option<Value>,
+    pub plugins: Option<Vec<Plugin>>,
     /// The way plugins are told: on the command line or, by a CLI from 2.1.261 on,
     /// in the first request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin_delivery: Option<String>,
     /// The model's thinking; counts before `maxThinkingTokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub thinking: Option<Value>,
+    pub thinking: Option<Thinking>,
     /// Tokens that the model is told to get along with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task_budget: Option<Value>,
+    pub task_budget: Option<TaskBudget>,
     /// The steps of plan mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_mode_instructions: Option<String>,
@@ -145,25 +148,25 @@ pub struct Configuration {
     /// The id of the conversation that begins; with `resume` or `continue` only
     /// beside `forkSession`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<Value>,
+    pub session_id: Option<String>,
     /// `false` keeps the conversation off the disk, so that nothing can resume it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persist_session: Option<bool>,
     /// With `resume`: the last message that counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resume_session_at: Option<Value>,
+    pub resume_session_at: Option<String>,
     /// With `resumeSessionAt`: the message of the only turn that may be dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resume_drops_turn: Option<Value>,
+    pub resume_drops_turn: Option<String>,
     /// Settings that beat those of the files; variables belong into `env`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<Value>,
     /// The CLI's own sandbox around its commands; laid over `settings.sandbox`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<Value>,
+    pub sandbox: Option<Map<String, Value>>,
     /// Settings that only restrict, as an administrator's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub managed_settings: Option<Value>,
+    pub managed_settings: Option<Map<String, Value>>,
     /// Use no MCP servers but those of this configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict_mcp_config: Option<bool>,
@@ -176,10 +179,10 @@ pub struct Configuration {
     pub enable_file_checkpointing: Option<bool>,
     /// Settings of single tools.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tool_config: Option<Value>,
+    pub tool_config: Option<Map<String, Value>>,
     /// Tools that run in place of others.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tool_aliases: Option<Value>,
+    pub tool_aliases: Option<BTreeMap<String, String>>,
     /// `none` denies what would be asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permission_prompts: Option<String>,
@@ -208,7 +211,7 @@ pub struct Configuration {
     /// Flags of the CLI without a field here; shown like everything else, so no
     /// place for secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub extra_args: Option<Value>,
+    pub extra_args: Option<BTreeMap<String, Option<String>>>,
     /// Claims a server that has no token: from then on it wants this one.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed::option")]
     pub auth_token: Option<Secret>,

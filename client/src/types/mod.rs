@@ -15,7 +15,10 @@ pub(crate) mod view;
 
 pub use self::agent_request::{AgentAnswer, AgentRequest, FieldKind, Form, FormField};
 pub use self::agent_state::{AgentState, AgentStatus, CurrentTurn, TurnOrigin};
-pub use self::config::{Agent, Applies, Configuration, Configured, Preset, SystemPrompt};
+pub use self::config::{
+    Agent, Applies, Configuration, Configured, Plugin, Preset, Skills, SystemPrompt, TaskBudget,
+    Thinking,
+};
 pub use self::connection::ConnectionState;
 pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
 pub use self::permission::{Decision, PermissionRequest};
