@@ -1,9 +1,9 @@
 //! Facts that only other programs know: the versions of the agents, and the
 //! sandboxes that work here.
 //!
-//! They are queried on the first request and kept while the server runs.
-//! Nothing is queried before the first client, so that an idle server costs
-//! nothing.
+//! They are queried on the first request and kept until an executable changes,
+//! as it does when a CLI is updated. Nothing is queried before the first client,
+//! so that an idle server costs nothing.
 
 use std::ffi::OsString;
 use std::future::pending;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::cli_version::VersionCache;
+use super::cli_version::{Stamp, VersionCache};
 
 use crate::agent::command;
 use crate::agent::describe::{self, Versions};
@@ -40,6 +40,8 @@ pub struct Found {
     pub versions: Versions,
     /// The sandboxes that work here.
     pub sandboxes: Vec<&'static str>,
+    /// The executables that were asked.
+    asked: Vec<Option<Stamp>>,
 }
 
 /// State of the queries.
@@ -55,10 +57,14 @@ pub enum Capabilities {
 }
 
 impl Capabilities {
-    /// Starts the queries, if they have not been started.
+    /// Starts the queries, if they have not been started, or if an executable is
+    /// another than the one that was asked.
     pub fn ask(&mut self, runtime: &Arc<Runtime>, claude: &Arc<VersionCache>) {
-        if !matches!(self, Self::Unknown) {
-            return;
+        match self {
+            Self::Unknown => {}
+            Self::Known(found)
+                if found.asked != stamps(&describe::executables(&runtime.settings)) => {}
+            Self::Pending(_) | Self::Known(_) => return,
         }
         let (answer, answered) = oneshot::channel();
         let (runtime, claude) = (Arc::clone(runtime), Arc::clone(claude));
@@ -95,9 +101,15 @@ async fn query(runtime: &Runtime, claude: &VersionCache) -> Found {
     } else if let Ok(found) = sandbox::open(SandboxOption::Os, path, &runtime.supervisor).await {
         sandboxes.push(found.as_str());
     }
-    let [(one, first), (other, second)] = describe::executables(settings);
+    let executables = describe::executables(settings);
+    let asked = stamps(&executables);
+    let [(one, first), (other, second)] = executables;
     let (first, second) = tokio::join!(claude.ask(runtime, first), version(runtime, second));
-    Found { versions: vec![(one, first), (other, second)], sandboxes }
+    Found { versions: vec![(one, first), (other, second)], sandboxes, asked }
+}
+
+fn stamps<N>(executables: &[(N, Result<PathBuf, String>)]) -> Vec<Option<Stamp>> {
+    executables.iter().map(|(_, path)| Stamp::of(path.as_ref().ok()?)).collect()
 }
 
 /// Runs the executable with `--version`, inside the sandbox if there is one: the

@@ -16,14 +16,15 @@ use crate::runtime::Runtime;
 
 /// An executable as it was when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     path: PathBuf,
     bytes: u64,
     modified: Option<SystemTime>,
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
+    /// The executable as it is now.
+    pub fn of(path: &Path) -> Option<Self> {
         let path = path.canonicalize().ok()?;
         let metadata = path.metadata().ok()?;
         Some(Self { bytes: metadata.len(), modified: metadata.modified().ok(), path })

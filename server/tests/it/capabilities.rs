@@ -5,6 +5,7 @@ use crate::support::relay::Launch;
 use crate::support::ws::Client;
 use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 use claude_relay_testing::wait;
@@ -130,6 +131,46 @@ async fn a_cli_that_hangs_over_its_version() {
     let asks = |process: &claude_relay_testing::process::Process| process.command == "sleep 86407";
     wait::until("the end of what hangs", || (!relay.offspring().iter().any(asks)).then_some(()))
         .await;
+    client.close().await;
+    relay.stop();
+}
+
+/// An update of the CLI exchanges the file, mostly by a link, while the server
+/// runs: what the new one can is read off its own version.
+#[tokio::test]
+async fn a_cli_that_is_replaced_under_the_server_is_asked_for_its_version_again() {
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let (link, next) = (env.file("claude-link"), env.file("claude-next"));
+    let point_to = |cli: Cli| {
+        std::os::unix::fs::symlink(cli.path(), &next).expect("a link");
+        std::fs::rename(&next, &link).expect("a link of this name");
+    };
+    point_to(Cli::Oldest);
+    let relay = Launch::unrestricted(&env, &link, &api).start();
+    let config = json!({ "verbatimPrompts": true }).to_string();
+    assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
+    let mut client = Client::connect(relay.address()).await;
+    assert_eq!(capabilities(&mut client).await["agent"]["version"], Cli::Oldest.version());
+    client.say("one").await;
+    let refused = client.until(|frame| frame["type"] == "error").await.pop().expect("an error");
+    assert!(refused["error"].to_string().contains("verbatimPrompts"), "{refused}");
+    assert!(api.turns().is_empty());
+
+    point_to(Cli::Newest);
+    api.script([Reply::text("Newer."), Reply::text("Older.")]);
+    client.say("two").await;
+    assert_eq!(client.turn().await.result()["result"], "Newer.");
+    assert_eq!(capabilities(&mut client).await["agent"]["version"], Cli::Newest.version());
+    client.close().await;
+
+    // Back again, while the newer one runs: the next start goes by the older.
+    point_to(Cli::Oldest);
+    let config = json!({ "model": "m" }).to_string();
+    assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
+    let mut client = Client::connect(relay.address()).await;
+    client.say("three").await;
+    assert_eq!(client.turn().await.result()["result"], "Older.");
+    assert_eq!(capabilities(&mut client).await["agent"]["version"], Cli::Oldest.version());
     client.close().await;
     relay.stop();
 }

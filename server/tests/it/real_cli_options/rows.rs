@@ -3,7 +3,7 @@
 
 use super::Seen;
 use claude_relay_testing::reply::Reply;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Options that do not touch each other, and the way that each is seen.
 pub(super) struct Row {
