@@ -203,10 +203,17 @@ impl Inbox {
         messages.into_iter().filter_map(name).collect()
     }
 
-    /// Removes the control lines, which were meant for an agent that has ended.
+    /// Removes what was meant for an agent that has ended: control lines, and
+    /// interrupts without a message before them. Others are for a message that
+    /// the next agent gets.
     pub(super) fn remove_control(&mut self) {
-        self.queue.retain(Waiting::is_message);
-        (self.others, self.request_bytes, self.answer_bytes) = (0, 0, 0);
+        let mut has_message = false;
+        self.queue.retain(|waiting| {
+            has_message |= waiting.is_message();
+            has_message && matches!(waiting, Waiting::Message { .. } | Waiting::Interrupt)
+        });
+        self.others = self.queue.iter().filter(|waiting| !waiting.is_message()).count();
+        (self.request_bytes, self.answer_bytes) = (0, 0);
         self.bytes = self.queue.iter().map(Waiting::bytes).sum();
     }
 
@@ -297,6 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupt_stays_behind_the_message_that_the_next_agent_gets() {
+        let mut inbox = Inbox::default();
+        inbox.push_interrupt();
+        inbox.push_control("a".into());
+        inbox.push_message("1".into(), None).unwrap();
+        inbox.push_interrupt();
+        inbox.push_control("b".into());
+        inbox.remove_control();
+        assert_eq!((inbox.messages(), inbox.others), (1, 1));
+        assert_eq!(drain(&mut inbox), ["1", "!"]);
+        inbox.push_interrupt();
+        inbox.remove_control();
+        assert!(inbox.is_empty() && inbox.others == 0);
+    }
+
+    #[test]
     fn messages_are_bounded_and_requests_are_always_accepted() {
         let mut inbox = Inbox::default();
         let large = Bytes::from(vec![b'x'; INBOX_BYTES / 2]);
@@ -308,7 +331,7 @@ mod tests {
         inbox.push_interrupt();
         assert_eq!(inbox.queue.len(), 4);
         inbox.remove_control();
-        assert!(!inbox.has(Accepts::NoMessage));
+        assert!(!inbox.has(Accepts::Requests));
         assert_eq!(inbox.messages(), 2);
         let mut inbox = Inbox::default();
         for _ in 0..INBOX_ENTRIES {

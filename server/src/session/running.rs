@@ -96,6 +96,8 @@ impl Running {
     pub(super) fn accepts(&self) -> Accepts {
         match self.dialect.accepts() {
             _ if self.restoration.holds() => Accepts::Requests,
+            // An interrupt is for the turn, or for a message of the next agent.
+            Accepts::Anything if self.restart_due && !self.in_turn() => Accepts::Requests,
             Accepts::Anything if self.restart_due => Accepts::NoMessage,
             accepts => accepts,
         }
