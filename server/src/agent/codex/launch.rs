@@ -31,6 +31,9 @@ const FOREIGN_PREFIXES: [&str; 3] = ["ANTHROPIC_", "CLAUDE_CODE_", "CLAUDE_AGENT
 /// Name of the model provider that is the key proxy.
 const PROXY_PROVIDER: &str = "relay-key-proxy";
 
+/// The field that keeps a conversation off the disk.
+const PERSIST_SESSION: &str = "persistSession";
+
 /// Parameters of a run of the dialect.
 #[derive(Debug)]
 pub struct Setup {
@@ -56,6 +59,8 @@ pub struct Setup {
     pub retry_limit: Duration,
     /// True if the app-server was not started by the relay and outlives it.
     pub is_remote: bool,
+    /// True if a thread that begins is kept off the disk.
+    pub is_ephemeral: bool,
 }
 
 impl Setup {
@@ -130,6 +135,7 @@ pub(in crate::agent) fn setup(
         denies_all: confine::is_narrow(settings.mode),
         retry_limit: settings.codex_retry_limit,
         is_remote: settings.codex_url.is_some(),
+        is_ephemeral: config.other.get(PERSIST_SESSION).is_some_and(|keep| keep.get() == "false"),
     }
 }
 
@@ -222,6 +228,7 @@ fn mcp_servers(config: &QueryConfig) -> Map<String, Value> {
 pub fn ignored(config: &QueryConfig) -> Vec<String> {
     const MODE: &str = "Codex has no list of tools; permissionMode decides what it may do";
     const KEY: &str = "a credential for Claude; Codex logs in with its own";
+    const NOTHING: &str = "Codex has no equivalent of this option";
     // Destructured completely, so that a new field cannot be missed.
     let QueryConfig {
         agents,
@@ -295,7 +302,7 @@ pub fn ignored(config: &QueryConfig) -> Vec<String> {
     .into_iter()
     .filter(|(_, given, _)| *given)
     .map(|(field, _, reason)| (field, reason))
-    .chain(other.keys().map(|field| (*field, "Codex has no equivalent of this option")))
+    .chain(other.keys().filter(|field| **field != PERSIST_SESSION).map(|field| (*field, NOTHING)))
     .map(|(field, reason)| format!("{field}: {reason}"))
     .collect()
 }
@@ -396,7 +403,8 @@ mod tests {
 
     #[test]
     fn ignored_fields_have_reasons() {
-        assert!(ignored(&config(r#"{"model":"m","env":{"A":"b"}}"#)).is_empty());
+        let mapped = r#"{"model":"m","env":{"A":"b"},"persistSession":false}"#;
+        assert!(ignored(&config(mapped)).is_empty());
         assert_eq!(
             ignored(&config(r#"{"maxTurns":3,"anthropicApiKey":"sk-secret"}"#)),
             [

@@ -103,7 +103,12 @@ impl Codex {
     fn open(&mut self, resume: Option<String>, now: Instant) {
         let mut params = self.setup.opening();
         let method = match &resume {
-            None => "thread/start",
+            None => {
+                if self.setup.is_ephemeral {
+                    params.insert("ephemeral".into(), json!(true));
+                }
+                "thread/start"
+            }
             Some(id) => {
                 params.insert("threadId".into(), json!(id));
                 // Otherwise the response would hold the whole history in one

@@ -18,6 +18,7 @@ fn setup() -> Setup {
         denies_all: false,
         retry_limit: Duration::from_secs(120),
         is_remote: false,
+        is_ephemeral: false,
     }
 }
 
