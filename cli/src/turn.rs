@@ -96,13 +96,12 @@ impl Running {
         self.ending.map(|(why, _)| why)
     }
 
-    /// Asks the agent to stop, without waiting for it.
+    /// Asks the agent to stop, without waiting for it. A message that is still on
+    /// its way is not overtaken: the interrupt would be for nothing.
     pub(crate) fn stop(&mut self, why: Ending) {
-        let client = self.client.clone();
-        tokio::spawn(async move {
-            // If it cannot be said, the time limit ends it.
-            let _ = client.interrupt().await;
-        });
+        if let State::Turn(_) = self.state {
+            interrupt(&self.client);
+        }
         self.ending = Some((why, Instant::now() + INTERRUPT_TIMEOUT));
     }
 
@@ -124,7 +123,7 @@ impl Running {
                     };
                     return Event::Ended(Box::new(self.ended(exit)));
                 }
-                message = self.state.next() => return match message {
+                message = self.state.next(self.ending.map(|_| &self.client)) => return match message {
                     None => Event::Ended(Box::new(self.finished())),
                     Some(Err(error)) => {
                         let exit = self.early_exit().unwrap_or_else(|| error.into());
@@ -210,11 +209,15 @@ impl Running {
 }
 
 impl State {
-    /// The next message of the turn. Cancelling it loses nothing.
-    async fn next(&mut self) -> Option<Result<ServerMessage, TurnError>> {
+    /// The next message of the turn, which is interrupted through `stopped` as soon
+    /// as it exists. Cancelling it loses nothing.
+    async fn next(&mut self, stopped: Option<&Client>) -> Option<Result<ServerMessage, TurnError>> {
         if let Self::Sending(sending) = self {
             match sending.await {
-                Ok(Ok(turn)) => *self = Self::Turn(Box::new(turn)),
+                Ok(Ok(turn)) => {
+                    *self = Self::Turn(Box::new(turn));
+                    stopped.into_iter().for_each(interrupt);
+                }
                 Ok(Err(error)) => return Some(Err(error.into())),
                 Err(_) => return Some(Err(ConnectionError::Stopped.into())),
             }
@@ -224,6 +227,14 @@ impl State {
             Self::Sending(_) => None,
         }
     }
+}
+
+fn interrupt(client: &Client) {
+    let client = client.clone();
+    tokio::spawn(async move {
+        // If it cannot be said, the time limit ends it.
+        let _ = client.interrupt().await;
+    });
 }
 
 impl Drop for Running {

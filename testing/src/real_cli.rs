@@ -31,7 +31,8 @@ pub struct CliFixture {
     pub relay: RelayProcess,
     /// The API that the CLI asks.
     pub api: MessagesApi,
-    _env: TestEnv,
+    /// Its home and the state of the CLI.
+    pub env: TestEnv,
 }
 
 impl CliFixture {
@@ -44,6 +45,6 @@ impl CliFixture {
         let path = cli.path();
         let arguments = ["--claude-path", path.to_str().expect("a path in UTF-8"), "--mode", mode];
         let relay = RelayProcess::start(&arguments, &environment).await;
-        Self { relay, api, _env: env }
+        Self { relay, api, env }
     }
 }

@@ -74,8 +74,8 @@ pub(crate) struct ChatArgs {
 
 /// The options that `ask` and `chat` share.
 ///
-/// Options under "Agent" change the server's configuration; what they do not
-/// name is left as it is.
+/// Options under "Agent" are laid over the server's configuration and taken back
+/// at the end: what is to stay is set with `config set`.
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Turn")]
 pub(crate) struct TurnArgs {
@@ -93,7 +93,7 @@ pub(crate) struct TurnArgs {
     #[arg(long)]
     pub(crate) interactive_approvals: bool,
     /// The agent that answers: claude or codex
-    #[arg(long, value_name = "NAME", help_heading = "Agent (kept in the configuration)")]
+    #[arg(long, value_name = "NAME", help_heading = "Agent (for this call)")]
     pub(crate) provider: Option<String>,
     /// Go on with the conversation that is open; without it a new one begins
     #[arg(
@@ -107,24 +107,24 @@ pub(crate) struct TurnArgs {
     #[arg(long, short, value_name = "ID", help_heading = "Conversation")]
     pub(crate) resume: Option<String>,
     /// The model
-    #[arg(long, short, help_heading = "Agent (kept in the configuration)")]
+    #[arg(long, short, help_heading = "Agent (for this call)")]
     pub(crate) model: Option<String>,
     /// The system prompt
-    #[arg(long, short, value_name = "TEXT", help_heading = "Agent (kept in the configuration)")]
+    #[arg(long, short, value_name = "TEXT", help_heading = "Agent (for this call)")]
     pub(crate) system_prompt: Option<String>,
     /// The directory that it works in, inside the server's workspace
-    #[arg(long, value_name = "DIR", help_heading = "Agent (kept in the configuration)")]
+    #[arg(long, value_name = "DIR", help_heading = "Agent (for this call)")]
     pub(crate) cwd: Option<String>,
     /// Keep conversations off the server's disk, so that nothing can go on with
     /// them once the agent has ended
     #[arg(
         long,
         conflicts_with_all = ["resume", "go_on"],
-        help_heading = "Agent (kept in the configuration)"
+        help_heading = "Agent (for this call)"
     )]
     pub(crate) ephemeral: bool,
     /// Show text as it is being written, also with no other option of this group
-    #[arg(long, help_heading = "Agent (kept in the configuration)")]
+    #[arg(long, help_heading = "Agent (for this call)")]
     pub(crate) partial: bool,
 }
 

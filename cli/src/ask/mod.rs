@@ -43,8 +43,9 @@ pub(crate) async fn ask(
     let out = args.out.as_deref().map(OutFile::open).transpose()?;
     let interactive = args.turn.interactive_approvals;
     let mut signals = Signals::new()?;
-    let client = match connect(server, configuration, interactive, terminal, &mut signals).await {
-        Ok(client) => client,
+    let connected = match connect(server, configuration, interactive, terminal, &mut signals).await
+    {
+        Ok(connected) => connected,
         Err(exit) if args.json && exit.message().is_some() => {
             let ended = Ended::without_connection(exit);
             print_json(&ended, &Seen::default(), false, terminal)?;
@@ -52,13 +53,15 @@ pub(crate) async fn ask(
         }
         Err(exit) => return Err(exit),
     };
+    let client = &connected.0;
     let begun = tokio::select! {
-        begun = begin_before_message(&client, &args.turn) => begun,
+        begun = begin_before_message(client, &args.turn) => begun,
         signal = signals.next() => Err(signal.exit()),
     };
     if let Err(exit) = begun {
-        let ended =
-            Ended::without_connection(leave(&client, server, exit, terminal, &mut signals).await);
+        let ended = Ended::without_connection(
+            leave(&connected, server, exit, terminal, &mut signals).await,
+        );
         if args.json && ended.exit.message().is_some() {
             print_json(&ended, &Seen::default(), false, terminal)?;
             return Err(ended.exit.silent());
@@ -69,7 +72,7 @@ pub(crate) async fn ask(
     let stream = !args.json && !args.no_stream && args.output_schema.is_none();
     let mut renderer = Renderer::new(terminal, stream, server.verbose > 0);
     let (mut ended, seen) =
-        run::run(&client, message, &args.turn, &mut renderer, terminal, &mut signals).await;
+        run::run(client, message, &args.turn, &mut renderer, terminal, &mut signals).await;
     if args.fail_on_denial && !seen.denials.is_empty() && ended.exit.code() == 0 {
         ended.exit = denied(&seen.denials);
     }
@@ -87,9 +90,9 @@ pub(crate) async fn ask(
     let Ended { mut exit, .. } = ended;
     // Nobody would be asked for the permissions of a background task.
     if exit.code() == 0 && !args.no_wait && !interactive {
-        exit = background::wait(&client, args.turn.timeout, terminal, &mut signals).await;
+        exit = background::wait(client, args.turn.timeout, terminal, &mut signals).await;
     }
-    let exit = leave(&client, server, exit, terminal, &mut signals).await;
+    let exit = leave(&connected, server, exit, terminal, &mut signals).await;
     written?;
     saved?;
     Ok(if args.json { exit.silent() } else { exit })

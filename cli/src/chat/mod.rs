@@ -28,11 +28,11 @@ pub(crate) async fn chat(
     // At a terminal there is somebody to ask.
     let asks = args.turn.interactive_approvals || Console::stdin_is_terminal();
     let mut signals = Signals::new()?;
-    let client = connect(server, configuration, asks, terminal, &mut signals).await?;
-    let exit = converse(&client, server, &args, terminal, &mut signals).await;
+    let connected = connect(server, configuration, asks, terminal, &mut signals).await?;
+    let exit = converse(&connected.0, server, &args, terminal, &mut signals).await;
     // However it went: a sandbox must not be left behind.
     let exit = exit.unwrap_or_else(|exit| exit);
-    Ok(leave(&client, server, exit, terminal, &mut signals).await)
+    Ok(leave(&connected, server, exit, terminal, &mut signals).await)
 }
 
 async fn converse(

@@ -3,11 +3,13 @@
 mod e2b;
 pub(crate) mod fresh;
 mod hints;
+mod overlay;
 
 use claude_relay_client::e2b::{E2b, Options};
 use claude_relay_client::{Client, ClientBuilder, Configuration, ConnectionState, Decision, Error};
 
 pub(crate) use self::hints::explain;
+pub(crate) use self::overlay::Overlay;
 use crate::args::ServerArgs;
 use crate::ask::prompt::read_file;
 use crate::exit::{Exit, with_causes};
@@ -56,41 +58,80 @@ pub(crate) fn account(args: &ServerArgs) -> Result<E2b, Exit> {
     Ok(settings.and_then(E2b::new).map_err(Error::from)?)
 }
 
-/// Connects. The configuration is laid over the server's if it says anything; only then does
-/// the key of this program's environment go with it.
+/// A client, and what its options have covered at the server.
+pub(crate) type Connected = (Client, Option<Overlay>);
+
+/// Connects. The configuration is laid over the server's if it says anything, until
+/// [`leave`]; only then does the key of this program's environment go with it, and
+/// only to a server that has none.
 pub(crate) async fn connect(
     args: &ServerArgs,
     configuration: Configuration,
     interactive: bool,
     terminal: &Terminal,
     signals: &mut Signals,
-) -> Result<Client, Exit> {
+) -> Result<Connected, Exit> {
     if args.e2b.is_wanted() {
-        return e2b::connect(args, configuration, interactive, terminal, signals).await;
+        let client = e2b::connect(args, configuration, interactive, terminal, signals).await?;
+        return Ok((client, None));
     }
-    let configured = !configuration.is_empty();
-    let mut builder = builder(args)?.environment(configured).configuration(configuration);
-    builder = builder.merge_configuration(true);
+    let mut builder = builder(args)?;
     if !interactive {
         builder = builder.on_permission(|_| async { Decision::deny(NOBODY_TO_ASK) });
     }
     if args.verbose > 0 {
         terminal.note(&format!("connecting to {}", args.url));
     }
-    let client = tokio::select! {
-        client = builder.start() => client.map_err(|error| explain(error, args))?,
-        signal = signals.next() => return Err(signal.exit()),
-    };
-    if args.verbose > 0 {
-        terminal.note("connected");
+    let mut overlay = None;
+    if !configuration.is_empty() {
+        overlay = tokio::select! {
+            overlay = Overlay::look(&builder, &configuration) => {
+                overlay.map_err(|error| explain(error, args))?
+            }
+            signal = signals.next() => return Err(signal.exit()),
+        };
+        let has_credential = overlay.as_ref().is_some_and(|overlay| overlay.has_credential);
+        builder = builder.environment(!has_credential);
+        builder = builder.configuration(configuration).merge_configuration(true);
     }
-    Ok(client)
+    let started = tokio::select! {
+        client = builder.start() => client.map_err(|error| explain(error, args)),
+        signal = signals.next() => Err(signal.exit()),
+    };
+    match started {
+        Ok(client) => {
+            if args.verbose > 0 {
+                terminal.note("connected");
+            }
+            Ok((client, overlay))
+        }
+        Err(exit) => {
+            take_back(overlay.as_ref(), terminal, signals).await;
+            Err(exit)
+        }
+    }
 }
 
-/// Closes the connection. A sandbox ends with that, or is left as it was asked
-/// for. Returns the end of the program, which `exit` would be.
+/// Takes the options of this call back.
+async fn take_back(overlay: Option<&Overlay>, terminal: &Terminal, signals: &mut Signals) {
+    let Some(overlay) = overlay else { return };
+    let why = tokio::select! {
+        done = overlay.take_back() => match done {
+            Ok(()) => return,
+            Err(error) => with_causes(&error),
+        },
+        // Somebody is in a hurry.
+        _ = signals.next() => "their removal was not waited for".to_owned(),
+    };
+    terminal
+        .complain(&format!("the options of this call stay in the server's configuration: {why}"));
+}
+
+/// Takes the options of this call back and closes the connection. A sandbox ends
+/// with that, or is left as it was asked for. Returns the end of the program,
+/// which `exit` would be.
 pub(crate) async fn leave(
-    client: &Client,
+    (client, overlay): &Connected,
     args: &ServerArgs,
     exit: Exit,
     terminal: &Terminal,
@@ -99,6 +140,7 @@ pub(crate) async fn leave(
     if args.e2b.is_wanted() {
         return e2b::leave(client, &args.e2b, exit, terminal, signals).await;
     }
+    take_back(overlay.as_ref(), terminal, signals).await;
     tokio::select! {
         () = client.stop() => {}
         // Somebody is in a hurry; the server sees the end of the connection.

@@ -13,6 +13,7 @@ mod codex;
 mod commands;
 mod conversations;
 mod e2b;
+mod options;
 mod proxies;
 mod support;
 mod terminal;

@@ -57,6 +57,11 @@ impl CodexFixture {
         path.to_str().unwrap().to_owned()
     }
 
+    /// The directory with Codex's state.
+    pub(crate) fn home(&self) -> std::path::PathBuf {
+        self.env.file("codex-home")
+    }
+
     /// The command line, asking Codex.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.plain(arguments);
