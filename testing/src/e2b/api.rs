@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::e2b::query::decode;
 use crate::e2b::record::{Recorded, entries};
 use crate::e2b::reply::Reply;
-use crate::e2b::state::{Build, State, rfc3339};
+use crate::e2b::state::{Build, Generations, State, rfc3339};
 
 /// The key that the fake accepts. Made up.
 pub const API_KEY: &str = "e2b_0123456789abcdef0123456789abcdef01234567";
@@ -20,13 +20,65 @@ pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     match (request.method.as_str(), segments.as_slice()) {
-        ("POST", ["sandboxes"]) => {
-            let template = text(&body["templateID"]);
-            match state.knows(&template) {
-                true => Reply::json(201, &state.create(&body)),
-                false => Reply::refuse(404, &format!("template '{template}' not found")),
-            }
+        ("POST", ["sandboxes"] | ["sandboxes", _, "connect"])
+            if state.generations == Generations::Second =>
+        {
+            Reply::refuse(404, "no matching operation was found")
         }
+        ("POST", ["v2", "sandboxes"]) if state.generations == Generations::First => {
+            Reply::refuse(405, "method not allowed")
+        }
+        ("POST", ["v2", "sandboxes", _, "connect"]) if state.generations == Generations::First => {
+            Reply::refuse(404, "no matching operation was found")
+        }
+        ("POST", ["sandboxes"]) => create(state, &body),
+        ("POST", ["v2", "sandboxes"]) => {
+            let Some(key) = request.headers.get("idempotency-key") else {
+                return create(state, &body);
+            };
+            let fits =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            if !(1..=255).contains(&key.len()) || !key.bytes().all(fits) {
+                state.violations.push(format!("not an idempotency key: {key:?}"));
+            }
+            if let Some(answer) = state.created_before(key) {
+                return Reply::json(201, &answer);
+            }
+            let reply = create(state, &body);
+            if let Some(id) = state.sandboxes.keys().next_back().filter(|_| reply.status == 201) {
+                state.by_key.insert(key.clone(), id.clone());
+            }
+            reply
+        }
+        ("POST", ["v2", "sandboxes", id, "connect"]) => {
+            sandbox(state, "POST", id, &["connect"], &body)
+        }
+        ("POST", ["sandboxes", id, "fork"]) => fork(state, id, &body),
+        ("POST", ["sandboxes", id, "snapshots"]) => match state.sandboxes.contains_key(*id) {
+            true => {
+                let name = body["name"].as_str().unwrap_or("snapshot").to_owned();
+                let snapshot = format!("team/{name}:default");
+                state.templates.entry(name).or_default().id = snapshot.clone();
+                Reply::json(201, &json!({ "snapshotID": snapshot, "names": [snapshot] }))
+            }
+            false => gone(id),
+        },
+        ("GET", ["sandboxes", id, "metrics"]) => match state.sandboxes.get(*id) {
+            Some(sandbox) => {
+                let since = sandbox.started.duration_since(SystemTime::UNIX_EPOCH);
+                Reply::json(
+                    200,
+                    &json!([{
+                        "timestamp": rfc3339(sandbox.started),
+                        "timestampUnix": since.unwrap_or_default().as_secs(),
+                        "cpuCount": 2, "cpuUsedPct": 12.5, "memUsed": 536_870_912_u64,
+                        "memTotal": 2_147_483_648_u64, "memCache": 0, "diskUsed": 1_073_741_824_u64,
+                        "diskTotal": 8_589_934_592_u64,
+                    }]),
+                )
+            }
+            None => gone(id),
+        },
         ("GET", ["v2", "sandboxes"]) => list(state, request),
         ("GET", ["v2", "sandboxes", id, "logs"]) => match state.sandboxes.get(*id) {
             Some(sandbox) => Reply::json(
@@ -108,6 +160,29 @@ pub(crate) fn store(state: &mut State, request: &Recorded) -> Reply {
     }
     state.stored.insert(hash.to_owned(), request.body.clone());
     Reply::empty(200)
+}
+
+fn create(state: &mut State, body: &Value) -> Reply {
+    let template = body["templateID"].as_str().unwrap_or_default();
+    match state.knows(template) {
+        true => Reply::json(201, &state.create(body)),
+        false => Reply::refuse(404, &format!("template '{template}' not found")),
+    }
+}
+
+fn fork(state: &mut State, id: &str, body: &Value) -> Reply {
+    if state.sandboxes.get(id).is_none_or(|sandbox| sandbox.paused) {
+        return gone(id);
+    }
+    let timeout = Duration::from_secs(body["timeout"].as_u64().unwrap_or(15));
+    let mut forks = Vec::new();
+    for number in 0..body["count"].as_u64().unwrap_or(1) {
+        forks.push(match state.refused_forks.contains(&number) {
+            true => json!({ "error": { "code": 503, "message": "no room for this one" } }),
+            false => json!({ "sandbox": state.fork(id, timeout) }),
+        });
+    }
+    Reply::json(201, &forks.into())
 }
 
 fn gone(id: &str) -> Reply {

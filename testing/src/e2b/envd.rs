@@ -1,5 +1,6 @@
 //! envd: the files of a sandbox.
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
@@ -55,8 +56,47 @@ pub(crate) fn answer(sandbox: &mut Sandbox, request: &Recorded) -> Reply {
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
             call(sandbox, method, &body)
         }
+        ("POST", "/process.Process/Start") => {
+            let body: Value = serde_json::from_slice(request.body.get(5..).unwrap_or_default())
+                .unwrap_or_default();
+            run(&body)
+        }
         _ => Reply::json(404, &json!({ "code": "not_found", "message": "no such path" })),
     }
+}
+
+/// Runs a command on this machine and tells its output and its end.
+#[expect(clippy::disallowed_methods, reason = "a test double, in no product")]
+fn run(body: &Value) -> Reply {
+    let arguments = body["process"]["args"].as_array().into_iter().flatten();
+    let ran = std::process::Command::new(body["process"]["cmd"].as_str().unwrap_or_default())
+        .args(arguments.filter_map(Value::as_str))
+        .current_dir(std::env::temp_dir())
+        .output();
+    let Ok(output) = ran else {
+        let error = json!({ "error": { "code": "invalid_argument", "message": "cannot start" } });
+        return Reply::stream(full(envelope(2, &error)));
+    };
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let code = output.status.code().unwrap_or(-1);
+    let mut end = json!({ "exited": true, "status": format!("exit status {code}") });
+    // As the real one: a 0 is left out.
+    if code != 0 {
+        end["exitCode"] = code.into();
+    }
+    let events = [
+        json!({ "start": { "pid": 1234 } }),
+        json!({ "keepalive": {} }),
+        json!({ "data": { "stdout": encode(&output.stdout) } }),
+        json!({ "data": { "stderr": encode(&output.stderr) } }),
+        json!({ "end": end }),
+    ];
+    let mut stream = Vec::new();
+    for event in events {
+        stream.extend_from_slice(&envelope(0, &json!({ "event": event })));
+    }
+    stream.extend_from_slice(&envelope(2, &json!({})));
+    Reply::stream(full(stream.into()))
 }
 
 fn call(sandbox: &mut Sandbox, method: &str, body: &Value) -> Reply {

@@ -8,6 +8,7 @@
 
 mod api;
 mod envd;
+mod network;
 mod proto;
 mod query;
 mod record;
@@ -29,7 +30,7 @@ use tokio::task::JoinHandle;
 
 pub use crate::e2b::api::API_KEY;
 pub use crate::e2b::record::{Channel, Recorded};
-pub use crate::e2b::state::Fault;
+pub use crate::e2b::state::{Fault, Generations};
 
 use crate::e2b::shared::Shared;
 use crate::e2b::state::State;
@@ -75,9 +76,32 @@ impl FakeE2b {
         }
     }
 
+    /// The next request of this route has its effect and its answer late.
+    pub fn delay(&self, route: &str, by: Duration) {
+        self.fail(route, Fault::Delay(by));
+    }
+
     /// Requests to this port of any sandbox go to this address.
     pub fn forward(&self, port: u16, to: SocketAddr) {
         self.state().upstreams.insert(port, to);
+    }
+
+    /// From now on it has these generations of create and connect.
+    pub fn has(&self, generations: Generations) {
+        self.state().generations = generations;
+    }
+
+    /// A body of a create request, with everything that concerns the guest and
+    /// nothing of the rules that act outside of it.
+    #[must_use]
+    pub fn for_the_guest(body: &[u8]) -> String {
+        let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+        for place in ["/network", ""] {
+            if let Some(network) = body.pointer_mut(place).and_then(Value::as_object_mut) {
+                network.remove("rules");
+            }
+        }
+        body.to_string()
     }
 
     /// From now on lists hold every sandbox, whatever metadata is asked for.
@@ -89,6 +113,11 @@ impl FakeE2b {
     /// here, and not of any name.
     pub fn insist_on_templates(&self) {
         self.state().insist_on_templates = true;
+    }
+
+    /// From now on the fork of this number in a request fails.
+    pub fn refuse_fork(&self, number: u64) {
+        self.state().refused_forks.insert(number);
     }
 
     /// Builds fail at this step with this message.

@@ -4,8 +4,14 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
-const FILESYSTEM: &str = include_str!("../../e2b-spec/envd/filesystem/filesystem.proto");
-const NAME: &str = "filesystem/filesystem.proto";
+/// The files by the names that they have for each other.
+const FILES: [(&str, &str); 2] = [
+    (
+        "filesystem/filesystem.proto",
+        include_str!("../../e2b-spec/envd/filesystem/filesystem.proto"),
+    ),
+    ("process/process.proto", include_str!("../../e2b-spec/envd/process/process.proto")),
+];
 
 pub(crate) struct Proto {
     pool: DescriptorPool,
@@ -15,9 +21,9 @@ struct Embedded;
 
 impl FileResolver for Embedded {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        match name {
-            NAME => File::from_source(name, FILESYSTEM),
-            _ => Err(protox::Error::file_not_found(name)),
+        match FILES.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => File::from_source(name, text),
+            None => Err(protox::Error::file_not_found(name)),
         }
     }
 }
@@ -28,7 +34,10 @@ impl Proto {
         resolver.add(Embedded);
         resolver.add(GoogleFileResolver::new());
         let mut compiler = Compiler::with_file_resolver(resolver);
-        compiler.include_imports(true).open_file(NAME).expect("the published file compiles");
+        compiler.include_imports(true);
+        for (name, _) in FILES {
+            compiler.open_file(name).expect("the published file compiles");
+        }
         Self { pool: compiler.descriptor_pool() }
     }
 
@@ -43,9 +52,10 @@ impl Proto {
     }
 
     fn validate_message(&self, method: &str, json: &[u8], answer: bool) -> Vec<String> {
-        let service = self.pool.get_service_by_name("filesystem.Filesystem");
-        let found =
-            service.and_then(|service| service.methods().find(|found| found.name() == method));
+        let found = method.split_once('/').and_then(|(service, method)| {
+            let service = self.pool.get_service_by_name(service)?;
+            service.methods().find(|found| found.name() == method)
+        });
         let Some(found) = found else {
             return vec![format!("envd has no call {method}")];
         };

@@ -57,6 +57,7 @@ pub(crate) async fn forward(
     };
     match fault {
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Delay(by)) => tokio::time::sleep(by).await,
         Some(Fault::CutBefore | Fault::CutAfter | Fault::Garbage) => return Err(()),
         Some(Fault::Refuse { status, body, headers }) => {
             let mut reply = Reply::json(status, &body);

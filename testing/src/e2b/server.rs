@@ -88,6 +88,7 @@ async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     };
     match fault {
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Delay(by)) => tokio::time::sleep(by).await,
         Some(Fault::CutBefore) => return Err(Cut),
         Some(Fault::Refuse { status, body, headers }) => {
             let mut reply = Reply::json(status, &body);

@@ -62,9 +62,14 @@ pub(crate) struct CheckedRequest<'a> {
 }
 
 impl Spec {
-    /// Reads a document. `key_header` is what its security comes down to.
-    pub(crate) fn parse(text: &str, key_header: &str) -> Self {
-        let document: Value = serde_saphyr::from_str(text).expect("the specification is YAML");
+    /// Reads a document, with others laid over it. `key_header` is what its
+    /// security comes down to.
+    pub(crate) fn parse(texts: &[&str], key_header: &str) -> Self {
+        let mut document = Value::Null;
+        for text in texts {
+            let part = serde_saphyr::from_str(text).expect("the specification is YAML");
+            lay_over(&mut document, part);
+        }
         let document = three_one(document);
         // A request may hold nothing that the specification does not know; an
         // answer may, since servers grow.
@@ -226,6 +231,18 @@ impl Spec {
     }
 }
 
+/// Lays one value over another, object by object.
+fn lay_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (name, value) in above {
+                lay_over(below.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
+    }
+}
+
 fn fits(template: &str, path: &str) -> bool {
     let (template, path) = (template.split('/'), path.split('/'));
     template.clone().count() == path.clone().count()
@@ -320,7 +337,13 @@ mod tests {
     use super::*;
 
     fn validate(method: &str, path: &str, body: &str) -> Vec<String> {
-        let spec = Spec::parse(include_str!("../../e2b-spec/openapi.yml"), "x-api-key");
+        let spec = Spec::parse(
+            &[
+                include_str!("../../e2b-spec/openapi.yml"),
+                include_str!("../../e2b-spec/second-generation.yml"),
+            ],
+            "x-api-key",
+        );
         let headers = BTreeMap::from([
             ("x-api-key".to_owned(), "k".to_owned()),
             ("content-type".to_owned(), "application/json".to_owned()),
@@ -344,7 +367,9 @@ mod tests {
         ] {
             assert!(!validate("POST", "/sandboxes", bad).is_empty(), "{bad}");
         }
-        assert!(!validate("POST", "/v2/sandboxes", good).is_empty());
+        assert!(!validate("POST", "/v2/sandboxes", good).is_empty(), "it is always secure");
+        let second = r#"{"templateID":"base","network":{"dnsServers":["1.1.1.1"]}}"#;
+        assert_eq!(validate("POST", "/v2/sandboxes", second), Vec::<String>::new());
         assert!(!validate("POST", "/v3/templates", r#"{"name":"a","cpuCount":0}"#).is_empty());
         let step = r#"{"steps":[{"args":["x"]}]}"#;
         assert!(!validate("POST", "/v2/templates/t/builds/b", step).is_empty());

@@ -28,6 +28,8 @@ pub enum Fault {
     CutAfter,
     /// Nothing ever answers.
     Hang,
+    /// The request has its effect after a while.
+    Delay(Duration),
     /// The request has its effect, and something that is no JSON comes back.
     Garbage,
 }
@@ -44,8 +46,23 @@ impl Fault {
     }
 }
 
+/// The generations of create and connect that a server has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Generations {
+    /// Both, as the cloud.
+    #[default]
+    Both,
+    /// The first alone, as the published server.
+    First,
+    /// The second alone.
+    Second,
+}
+
 #[derive(Default)]
 pub(crate) struct State {
+    pub(crate) generations: Generations,
+    /// The sandboxes of create requests, by their idempotency keys.
+    pub(crate) by_key: BTreeMap<String, String>,
     pub(crate) sandboxes: BTreeMap<String, Sandbox>,
     pub(crate) templates: BTreeMap<String, Template>,
     pub(crate) builds: BTreeMap<String, Build>,
@@ -63,6 +80,7 @@ pub(crate) struct State {
     pub(crate) failing_step: Option<(String, String)>,
     pub(crate) insist_on_templates: bool,
     pub(crate) ignores_filters: bool,
+    pub(crate) refused_forks: BTreeSet<u64>,
 }
 
 pub(crate) struct Sandbox {
@@ -146,6 +164,36 @@ impl State {
         self.sandboxes.insert(id, sandbox);
         self.most_alive = self.most_alive.max(self.sandboxes.len());
         answer
+    }
+
+    /// The answer to an earlier request with this key, if its sandbox lives.
+    pub(crate) fn created_before(&self, key: &str) -> Option<Value> {
+        let id = self.by_key.get(key)?;
+        Some(self.sandboxes.get(id)?.answer(id))
+    }
+
+    /// A copy of a sandbox, under a name of its own; its answer.
+    pub(crate) fn fork(&mut self, id: &str, timeout: Duration) -> Option<Value> {
+        let source = self.sandboxes.get(id)?;
+        let metadata: serde_json::Map<String, Value> = source
+            .metadata
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone().into()))
+            .collect();
+        let body = json!({
+            "templateID": source.template, "timeout": timeout.as_secs(),
+            "metadata": metadata, "network": source.network,
+        });
+        let files = Files {
+            files: source.files.files.clone(),
+            directories: source.files.directories.clone(),
+        };
+        let answer = self.create(&body);
+        let copy = answer["sandboxID"].as_str().unwrap_or_default();
+        if let Some(copy) = self.sandboxes.get_mut(copy) {
+            copy.files = files;
+        }
+        Some(answer)
     }
 
     /// Takes the next fault for a route.

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::e2b::network;
 use crate::e2b::proto::Proto;
 use crate::e2b::record::{Channel, Recorded};
 use crate::e2b::reply::{Reply, ReplyBody};
@@ -16,17 +17,32 @@ pub(crate) struct Validators {
 }
 
 pub(crate) static VALIDATORS: LazyLock<Validators> = LazyLock::new(|| Validators {
-    api: Spec::parse(include_str!("../../e2b-spec/openapi.yml"), "x-api-key"),
-    envd: Spec::parse(include_str!("../../e2b-spec/envd/envd.yaml"), "x-access-token"),
+    api: Spec::parse(
+        &[
+            include_str!("../../e2b-spec/openapi.yml"),
+            include_str!("../../e2b-spec/second-generation.yml"),
+        ],
+        "x-api-key",
+    ),
+    envd: Spec::parse(&[include_str!("../../e2b-spec/envd/envd.yaml")], "x-access-token"),
     proto: Proto::new(),
 });
 
 impl Validators {
-    /// Name of a request's route in the tests.
+    /// Name of a request's route in the tests. The two generations of a call
+    /// have one name.
     pub(crate) fn route(&self, request: &Recorded) -> String {
         let path = match request.channel {
             Channel::Upload => "upload",
-            Channel::Api => self.api.route(&request.method, &request.path).unwrap_or(&request.path),
+            Channel::Api => {
+                let path = self.api.route(&request.method, &request.path);
+                match path.unwrap_or(&request.path) {
+                    path if request.method == "POST" && path.starts_with("/v2/sandboxes") => {
+                        &path["/v2".len()..]
+                    }
+                    path => path,
+                }
+            }
             Channel::Envd | Channel::SandboxProxy => &request.path,
         };
         format!("{} {path}", request.method)
@@ -48,8 +64,12 @@ impl Validators {
                 .filter(|name| request.headers.contains_key(*name))
                 .map(|name| format!("{name} was sent to the storage"))
                 .collect(),
-            Channel::Api => self.api.validate(&checked),
-            Channel::Envd => match request.path.strip_prefix("/filesystem.Filesystem/") {
+            Channel::Api => {
+                let mut wrong = self.api.validate(&checked);
+                wrong.extend(network::violations(&request.body));
+                wrong
+            }
+            Channel::Envd => match proto_method(&request.path) {
                 Some(method) => {
                     let stream = request.headers.get("content-type").map(String::as_str)
                         == Some("application/connect+json");
@@ -70,11 +90,17 @@ impl Validators {
             Channel::Api => {
                 self.api.validate_answer(&request.method, &request.path, reply.status, body)
             }
-            Channel::Envd => match request.path.strip_prefix("/filesystem.Filesystem/") {
+            Channel::Envd => match proto_method(&request.path) {
                 Some(method) if reply.status == 200 => self.proto.validate_answer(method, body),
                 _ => Vec::new(),
             },
             Channel::Upload | Channel::SandboxProxy => Vec::new(),
         }
     }
+}
+
+/// Returns the call, as `package.Service/Method`, that a path names.
+fn proto_method(path: &str) -> Option<&str> {
+    let method = path.strip_prefix('/')?;
+    method.split_once('/').filter(|(service, _)| service.contains('.')).map(|_| method)
 }
