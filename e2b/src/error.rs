@@ -12,6 +12,12 @@ const MAX_MESSAGE_CHARS: usize = 2000;
 /// started.
 const CAPACITY_CODES: [&str; 3] =
     ["sandbox_capacity_unavailable", "sandbox_no_compatible_node", "sandbox_placement_timeout"];
+/// Error code of the API for a sandbox that it will not make.
+const CREATE_REFUSED: &str = "sandbox_create_refused";
+/// Error code of a start that is under way already.
+const START_IN_FLIGHT: &str = "sandbox_start_in_flight";
+/// Error code of a snapshot whose memory cannot be resumed.
+const GUEST_UNRESPONSIVE: &str = "sandbox_snapshot_guest_agent_unresponsive";
 
 /// Refusal by a server: its message and the operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +33,8 @@ pub struct Refusal {
     pub error_code: Option<String>,
     /// The server's own message, cut after 2000 characters.
     pub message: String,
+    /// The server's own word on whether the request is to be repeated.
+    pub should_retry: Option<bool>,
 }
 
 impl std::fmt::Display for Refusal {
@@ -47,6 +55,9 @@ pub enum Error {
     /// 401: the key is missing, malformed or unknown.
     #[error("{0} (check E2B_API_KEY)")]
     Unauthorized(Refusal),
+    /// 401 of a sandbox: it does not take the token that the API gave for it.
+    #[error("{0} (the sandbox does not take its token: connect to it anew)")]
+    SandboxUnauthorized(Refusal),
     /// 403: the team is blocked, or the object belongs to another team.
     #[error("{0}")]
     Forbidden(Refusal),
@@ -56,6 +67,14 @@ pub enum Error {
     /// 409: the state does not allow it, or the name is taken.
     #[error("{0}")]
     Conflict(Refusal),
+    /// 409: the sandbox is between two states. Nothing happened; a later retry
+    /// is safe.
+    #[error("{0} (it is being paused or resumed: try again in a moment)")]
+    InTransition(Refusal),
+    /// 409: when the sandbox was paused, its guest did not respond, so its
+    /// memory cannot be resumed.
+    #[error("{0} (its memory cannot be resumed: reboot it from its disk, with `resume --reboot`)")]
+    GuestUnresponsive(Refusal),
     /// 429: too many requests, sandboxes or builds. With `retry_after` the
     /// request was already repeated as often as allowed. Without it the account
     /// has reached a limit, which waiting does not change.
@@ -155,6 +174,7 @@ impl Error {
             Some(message) => cut(message),
             None => cut(String::from_utf8_lossy(body).trim()),
         };
+        let of_proxy = said.sandbox_id.is_some();
         match (status, said.sandbox_id, said.port) {
             (502, Some(sandbox), Some(port)) => return Self::PortClosed { sandbox, port },
             (502, Some(sandbox), None) => return Self::SandboxGone { sandbox, message },
@@ -167,8 +187,20 @@ impl Error {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.trim().parse().ok())
             .map(Duration::from_secs);
-        let refusal = Refusal { operation: operation.to_owned(), status, error_code, message };
+        let should_retry = headers
+            .get("should-retry")
+            .and_then(|value| value.to_str().ok())
+            .map(|value| value.trim().eq_ignore_ascii_case("true"));
+        let code = error_code.as_deref();
+        let is_refused = code == Some(CREATE_REFUSED);
+        let in_transition = of_proxy || code == Some(START_IN_FLIGHT);
+        let unresponsive = code == Some(GUEST_UNRESPONSIVE);
+        let operation = operation.to_owned();
+        let refusal = Refusal { operation, status, error_code, message, should_retry };
         match status {
+            _ if is_refused => Self::Rejected(refusal),
+            409 if unresponsive => Self::GuestUnresponsive(refusal),
+            409 if in_transition => Self::InTransition(refusal),
             401 => Self::Unauthorized(refusal),
             403 => Self::Forbidden(refusal),
             404 => Self::NotFound(refusal),
@@ -185,6 +217,9 @@ impl Error {
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Unauthorized(refusal)
+            | Self::SandboxUnauthorized(refusal)
+            | Self::InTransition(refusal)
+            | Self::GuestUnresponsive(refusal)
             | Self::Forbidden(refusal)
             | Self::NotFound(refusal)
             | Self::Conflict(refusal)
@@ -203,6 +238,7 @@ impl Error {
         matches!(
             self,
             Self::Busy(_)
+                | Self::InTransition(_)
                 | Self::Failed(_)
                 | Self::Unreachable { .. }
                 | Self::TimedOut { .. }
@@ -245,6 +281,23 @@ mod tests {
         assert!(matches!(refusal_of(503, named), Error::Busy(_)));
         // A gateway's own 504 does not tell whether the request had an effect.
         assert!(matches!(refusal_of(504, r#"{"code":504,"message":"x"}"#), Error::Failed(_)));
+    }
+
+    #[test]
+    fn conflicts_are_told_apart() {
+        let edge = r#"{"sandboxId":"i1","message":"The sandbox is still transitioning. Try again in a moment.","code":409}"#;
+        assert!(matches!(refusal_of(409, edge), Error::InTransition(_)));
+        let code = |code: &str| format!(r#"{{"code":409,"message":"x","error_code":"{code}"}}"#);
+        assert!(matches!(
+            refusal_of(409, &code("sandbox_start_in_flight")),
+            Error::InTransition(_)
+        ));
+        let wedged = refusal_of(409, &code("sandbox_snapshot_guest_agent_unresponsive"));
+        assert!(matches!(&wedged, Error::GuestUnresponsive(_)), "{wedged:?}");
+        assert!(!wedged.is_transient() && wedged.to_string().contains("--reboot"), "{wedged}");
+        assert!(matches!(refusal_of(409, r#"{"code":409}"#), Error::Conflict(_)));
+        // Whatever the status: nothing was made, and nothing will be.
+        assert!(matches!(refusal_of(503, &code("sandbox_create_refused")), Error::Rejected(_)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::http::{Answer, E2b, Request, json, read, secret_header};
 use crate::multipart::multipart;
+use crate::retry::Operation;
 use crate::sandbox::Sandbox;
 use crate::settings::ENVD_PORT;
 use crate::watch::Watch;
@@ -139,6 +140,7 @@ impl Files {
         check_path(path)?;
         let operation = format!("read {path:?}");
         let request = Request {
+            kind: Operation::Read,
             operation,
             method: Method::GET,
             url: self.files_url(&[("path", path)]),
@@ -162,7 +164,7 @@ impl Files {
         }
         let body = serde_json::json!({ "path": checked(path)?, "depth": depth });
         let operation = format!("list {path:?}");
-        let answer = self.call(operation.clone(), "ListDir", &body).await?;
+        let answer = self.call(Operation::Read, operation.clone(), "ListDir", &body).await?;
         Ok(answer.json::<Entries>(&operation)?.entries)
     }
 
@@ -173,7 +175,7 @@ impl Files {
     pub async fn stat(&self, path: &str) -> Result<Entry, Error> {
         let body = serde_json::json!({ "path": checked(path)? });
         let operation = format!("look at {path:?}");
-        let answer = self.call(operation.clone(), "Stat", &body).await?;
+        let answer = self.call(Operation::Read, operation.clone(), "Stat", &body).await?;
         Ok(answer.json::<OneEntry>(&operation)?.entry)
     }
 
@@ -183,7 +185,10 @@ impl Files {
     /// See [`Error`].
     pub async fn make_dir(&self, path: &str) -> Result<bool, Error> {
         let body = serde_json::json!({ "path": checked(path)? });
-        match self.call(format!("make the directory {path:?}"), "MakeDir", &body).await {
+        match self
+            .call(Operation::Write, format!("make the directory {path:?}"), "MakeDir", &body)
+            .await
+        {
             Ok(_) => Ok(true),
             Err(Error::Conflict(_)) => Ok(false),
             Err(error) => Err(error),
@@ -196,7 +201,9 @@ impl Files {
     /// [`Error::NotFound`] if `from` does not exist.
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let body = serde_json::json!({ "source": checked(from)?, "destination": checked(to)? });
-        self.call(format!("move {from:?} to {to:?}"), "Move", &body).await.map(drop)
+        self.call(Operation::Move, format!("move {from:?} to {to:?}"), "Move", &body)
+            .await
+            .map(drop)
     }
 
     /// Removes a file, or a directory with all its contents.
@@ -205,7 +212,7 @@ impl Files {
     /// See [`Error`].
     pub async fn remove(&self, path: &str) -> Result<(), Error> {
         let body = serde_json::json!({ "path": checked(path)? });
-        self.call(format!("remove {path:?}"), "Remove", &body).await.map(drop)
+        self.call(Operation::Write, format!("remove {path:?}"), "Remove", &body).await.map(drop)
     }
 
     /// Watches a directory for changes, with `recursive` also the directories
@@ -225,7 +232,7 @@ impl Files {
         if recursive {
             body["recursive"] = true.into();
         }
-        let mut request = self.rpc(operation.clone(), "WatchDir", &body)?;
+        let mut request = self.rpc(Operation::Read, operation.clone(), "WatchDir", &body)?;
         request.body = request.body.map(|body| envelope(&body));
         let content_type = HeaderValue::from_static("application/connect+json");
         request.headers.insert(CONTENT_TYPE, content_type);
@@ -268,6 +275,7 @@ impl Files {
                 .map_err(|error| Error::Argument(error.to_string()))?;
         headers.insert(CONTENT_TYPE, content_type);
         let request = Request {
+            kind: Operation::Write,
             operation,
             method: Method::POST,
             url: self.files_url(query),
@@ -281,22 +289,39 @@ impl Files {
 
     async fn call(
         &self,
+        kind: Operation,
         operation: String,
         method: &str,
         body: &impl Serialize,
     ) -> Result<Answer, Error> {
-        let request = self.rpc(operation, method, body)?;
+        let request = self.rpc(kind, operation, method, body)?;
         self.e2b.send(request).await
     }
 
     fn rpc(
         &self,
+        kind: Operation,
+        operation: String,
+        method: &str,
+        body: &impl Serialize,
+    ) -> Result<Request, Error> {
+        self.service(kind, operation, &format!("filesystem.Filesystem/{method}"), body)
+    }
+
+    pub(crate) fn e2b(&self) -> &E2b {
+        &self.e2b
+    }
+
+    /// Returns a call of one of envd's services.
+    pub(crate) fn service(
+        &self,
+        kind: Operation,
         operation: String,
         method: &str,
         body: &impl Serialize,
     ) -> Result<Request, Error> {
         let mut url = self.endpoint.url.clone();
-        url.set_path(&format!("/filesystem.Filesystem/{method}"));
+        url.set_path(method);
         let mut headers = self.endpoint.headers.clone();
         let version = HeaderName::from_static("connect-protocol-version");
         headers.insert(version, HeaderValue::from_static("1"));
@@ -309,6 +334,7 @@ impl Files {
         }
         let body = Some(json(&operation, body)?);
         Ok(Request {
+            kind,
             operation,
             method: Method::POST,
             url,

@@ -100,7 +100,7 @@ impl E2b {
         new.metadata.insert(OWNER_MARK.to_owned(), OWNER.to_owned());
         new.metadata.insert(START_MARK.to_owned(), start.clone());
         self.cleanup().tasks.spawn(async move {
-            let created = e2b.create(&new).await;
+            let created = e2b.create_once(&new, &start).await;
             let lost = created.as_ref().is_err_and(may_have_been_made);
             // If the receiver is gone, the error contains the guard. It is
             // dropped here, which kills the sandbox.
@@ -154,6 +154,8 @@ impl E2b {
 fn may_have_been_made(error: &Error) -> bool {
     match error {
         Error::Unreachable { sent, .. } => *sent,
+        // A gateway of an API, or something else in its place.
+        Error::PortClosed { .. } | Error::SandboxGone { .. } => true,
         Error::TimedOut { .. } | Error::Malformed { .. } | Error::Failed(_) => true,
         _ => false,
     }

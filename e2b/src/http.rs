@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use claude_relay_protocol::{Backoff, Secret};
+use claude_relay_protocol::Secret;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use rustls::pki_types::CertificateDer;
@@ -17,16 +17,10 @@ use tokio::time::Instant;
 
 use crate::cleanup::Cleanup;
 use crate::error::Error;
+use crate::generation::Known;
+use crate::retry::Operation;
 use crate::settings::Settings;
 
-/// Maximum number of retries. Only answers that prove that nothing happened are
-/// retried: a rate limit with a time, and a lack of capacity that the API names
-/// as such.
-pub const MAX_RETRIES: u32 = 3;
-/// First delay of a retry for lack of capacity; doubled each time.
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-/// Longest such delay.
-const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// Longest JSON answer that is accepted.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Time limit of a connection attempt.
@@ -37,6 +31,9 @@ const MAX_IDLE_CONNECTIONS: usize = 32;
 /// whose version selects how a template is built, nor contain the name of a
 /// browser, for which the sandbox proxy sends errors as HTML.
 const USER_AGENT: &str = concat!("claude-relay-e2b/", env!("CARGO_PKG_VERSION"));
+
+/// Header of the API key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// `Content-Type` of a request without a body, as the SDK sends it.
 pub(crate) const NO_BODY: Option<&()> = None;
@@ -51,6 +48,7 @@ struct Inner {
     settings: Settings,
     http: reqwest::Client,
     cleanup: Cleanup,
+    generation: Known,
 }
 
 impl std::fmt::Debug for E2b {
@@ -61,6 +59,8 @@ impl std::fmt::Debug for E2b {
 
 /// A request without the receiver's secrets.
 pub(crate) struct Request {
+    /// The row that says whether it is repeated.
+    pub(crate) kind: Operation,
     pub(crate) operation: String,
     pub(crate) method: Method,
     pub(crate) url: Url,
@@ -112,7 +112,14 @@ impl E2b {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Error::Tls(error.into()))?;
-        Ok(Self { inner: Arc::new(Inner { settings, http, cleanup: Cleanup::new() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                settings,
+                http,
+                cleanup: Cleanup::new(),
+                generation: Known::default(),
+            }),
+        })
     }
 
     /// Creates a client with settings from the environment alone.
@@ -129,6 +136,11 @@ impl E2b {
         &self.inner.settings
     }
 
+    /// Returns what is known of the server's generation.
+    pub(crate) fn generation(&self) -> &Known {
+        &self.inner.generation
+    }
+
     /// Returns the background tasks of dropped guards and lost answers.
     pub(crate) fn cleanup(&self) -> &Cleanup {
         &self.inner.cleanup
@@ -137,12 +149,27 @@ impl E2b {
     /// Calls the control plane: the only place where the key is attached.
     pub(crate) async fn api(
         &self,
+        kind: Operation,
         operation: String,
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
         body: Option<&impl Serialize>,
     ) -> Result<Answer, Error> {
+        let request = self.api_request(kind, operation, method, path, query, body)?;
+        self.send(request).await
+    }
+
+    /// Returns a request to the control plane, with the key.
+    pub(crate) fn api_request(
+        &self,
+        kind: Operation,
+        operation: String,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&impl Serialize>,
+    ) -> Result<Request, Error> {
         let mut url = self.inner.settings.api_url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -152,41 +179,35 @@ impl E2b {
         }
         let mut headers = HeaderMap::new();
         let key = secret_header(&self.inner.settings.api_key, &operation)?;
-        headers.insert(HeaderName::from_static("x-api-key"), key);
+        headers.insert(API_KEY, key);
         let body = body.map(|body| json(&operation, body)).transpose()?;
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        self.send(Request {
-            operation,
-            method,
-            url,
-            headers,
-            body,
-            limit: MAX_ANSWER_BYTES,
-            within: None,
-        })
-        .await
+        let limit = MAX_ANSWER_BYTES;
+        Ok(Request { kind, operation, method, url, headers, body, limit, within: None })
     }
 
     /// Sends a request, with retries, until the final answer.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
         let within = request.within.or(self.inner.settings.request_timeout);
         let deadline = within.map(|wait| Instant::now() + wait);
-        let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
+        let policy = request.kind.policy();
+        let mut backoff = policy.backoff();
         let mut retries = 0;
         loop {
             let error = match self.send_once(&request, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            if retries == policy.retries || !policy.allows(request.kind, &error) {
+                return Err(error);
+            }
             let wait = match &error {
                 Error::RateLimited { retry_after: Some(wait), .. } => *wait,
-                Error::Busy(_) => backoff.next_wait(),
-                _ => return Err(error),
+                _ => backoff.next_wait(),
             };
-            let in_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
-            if retries == MAX_RETRIES || !in_time {
+            if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
                 return Err(error);
             }
             tracing::debug!(%error, ?wait, "repeating a request");
@@ -207,7 +228,13 @@ impl E2b {
             let body = read(response, request.limit, &request.operation).await?;
             match status {
                 200..=299 => Ok(Answer { headers, body }),
-                _ => Err(Error::of_answer(&request.operation, status, &headers, &body)),
+                _ => Err(match Error::of_answer(&request.operation, status, &headers, &body) {
+                    // The API's key was not asked for.
+                    Error::Unauthorized(refusal) if !request.headers.contains_key(API_KEY) => {
+                        Error::SandboxUnauthorized(refusal)
+                    }
+                    error => error,
+                }),
             }
         };
         let Some(deadline) = deadline else {

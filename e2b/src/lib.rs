@@ -26,8 +26,9 @@
 //!
 //! * requests: [`settings`] and the environment, [`error`], [`http`] with the
 //!   key and the retries;
-//! * sandboxes: [`sandbox`], [`sandboxes`] with the calls, [`endpoint`] of
-//!   their ports, [`files`] and [`watch`] through envd;
+//! * sandboxes: [`sandbox`] and its [`network`], [`sandboxes`] with the calls,
+//!   [`copies`] of them, [`endpoint`] of their ports, [`files`], [`watch`] and
+//!   [`exec`] through envd;
 //! * many sandboxes: [`guard`], [`orphans`], [`pool`];
 //! * templates: the definition in [`template`], its files in [`context`], the
 //!   calls in [`templates`], a complete [`build`];
@@ -51,18 +52,22 @@ mod cleanup;
 mod connect;
 #[cfg(feature = "template")]
 pub mod context;
+pub mod copies;
 #[cfg(feature = "template")]
 pub mod dockerfile;
 #[cfg(feature = "template")]
 pub mod dockerignore;
 pub mod endpoint;
 pub mod error;
+pub mod exec;
 pub mod files;
+mod generation;
 #[cfg(feature = "template")]
 mod glob;
 pub mod guard;
 pub mod http;
 mod multipart;
+pub mod network;
 pub mod orphans;
 pub mod pool;
 #[cfg(feature = "template")]
@@ -71,6 +76,7 @@ pub mod quote;
 pub mod rehearsal;
 #[cfg(feature = "template")]
 pub mod relay;
+mod retry;
 pub mod sandbox;
 pub mod sandbox_id;
 pub mod sandboxes;
@@ -90,8 +96,9 @@ pub use error::{Error, Refusal};
 pub use files::Files;
 pub use guard::Guard;
 pub use http::E2b;
+pub use network::{Egress, Injection};
 pub use pool::{Lease, PoolOptions, SandboxPool};
-pub use sandbox::{Egress, NewSandbox, Sandbox};
+pub use sandbox::{Identity, NewSandbox, Sandbox};
 pub use sandbox_id::SandboxId;
 pub use sandboxes::{Filter, Killed, Paused, SandboxInfo, SandboxState};
 pub use settings::{Options, Settings};

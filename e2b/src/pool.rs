@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::http::E2b;
+use crate::network::Egress;
 use crate::orphans::POOL_MARK;
 use crate::sandbox::{NewSandbox, Sandbox};
 use crate::sandboxes::Killed;
@@ -62,6 +63,7 @@ pub struct PoolCounts {
 #[derive(Debug)]
 pub struct Lease {
     guard: Guard,
+    egress: Egress,
 }
 
 /// Permit for one live sandbox. Held until the sandbox is gone or taken out of
@@ -182,7 +184,7 @@ impl SandboxPool {
                 // Extending its time starts its lifetime and shows whether it
                 // still exists.
                 match shared.extend(&guard).await {
-                    Ok(()) => return Ok(Lease { guard }),
+                    Ok(()) => return Ok(self.lease(guard)),
                     Err(error) => tracing::debug!(%error, "a warm sandbox was gone"),
                 }
                 continue;
@@ -191,11 +193,15 @@ impl SandboxPool {
                 permit = Arc::clone(&shared.live).acquire_owned() => {
                     let permit = permit.map_err(|_| Error::Argument("the pool is closed".to_owned()))?;
                     let guard = shared.start(permit).await?;
-                    return Ok(Lease { guard });
+                    return Ok(self.lease(guard));
                 }
                 () = filled => {}
             }
         }
+    }
+
+    fn lease(&self, guard: Guard) -> Lease {
+        Lease { guard, egress: self.shared.options.new.egress.clone() }
     }
 
     /// Returns the numbers of sandboxes.
@@ -223,6 +229,12 @@ impl Lease {
     #[must_use]
     pub fn sandbox(&self) -> Option<&Sandbox> {
         self.guard.sandbox()
+    }
+
+    /// Returns the rules for outgoing connections that it was created with.
+    #[must_use]
+    pub fn egress(&self) -> &Egress {
+        &self.egress
     }
 
     /// Kills the sandbox and waits for the answer. Then its permit is free.

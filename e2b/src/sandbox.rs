@@ -7,14 +7,14 @@ use claude_relay_protocol::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::generation::Generation;
 use crate::http::{Answer, E2b};
+pub use crate::network::{ALL_TRAFFIC, Egress, Injection};
 use crate::sandbox_id::SandboxId;
 use crate::settings::{ENVD_PORT, is_domain};
 
 /// Default lifetime of a sandbox.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
-/// The entire internet, for [`Egress::deny`].
-pub const ALL_TRAFFIC: &str = "0.0.0.0/0";
 
 /// Options for the creation of a sandbox.
 #[derive(Clone, Debug)]
@@ -41,6 +41,24 @@ pub struct NewSandbox {
     /// Resumes it automatically when a request for it arrives. Needs
     /// `auto_pause`. Default: no.
     pub auto_resume: bool,
+    /// With `auto_pause`: keeps its files alone, without its memory, so that
+    /// it boots when it is resumed. Default: no.
+    pub auto_pause_without_memory: bool,
+    /// Workload tokens by name, for the values of [`Egress::rules`]. Default:
+    /// none.
+    pub identities: BTreeMap<String, Identity>,
+    /// Volumes by the path at which they are mounted. Default: none.
+    pub volumes: BTreeMap<String, String>,
+}
+
+/// A workload token that the platform makes for a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// The receiver that it is for.
+    pub audience: String,
+    /// Its type.
+    #[serde(rename = "tokenType")]
+    pub token_type: String,
 }
 
 impl NewSandbox {
@@ -57,13 +75,26 @@ impl NewSandbox {
             egress: Egress::default(),
             auto_pause: false,
             auto_resume: false,
+            auto_pause_without_memory: false,
+            identities: BTreeMap::new(),
+            volumes: BTreeMap::new(),
         }
     }
 
-    /// Returns the body of the request. It always contains `secure` and
-    /// `timeout`, because the two generations of the API have different
-    /// defaults. Other options are left out at their default.
-    pub(crate) fn body(&self) -> impl Serialize {
+    /// Returns the body of the request. It always contains `timeout`, because
+    /// the two generations of the API have different defaults, and for the
+    /// first one `secure`, which is not a choice in the second, and the access
+    /// to the internet. Other options are left out at their default.
+    pub(crate) fn body(&self, generation: Generation) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Iam<'a> {
+            tokens: &'a BTreeMap<String, Identity>,
+        }
+        #[derive(Serialize)]
+        struct Mount<'a> {
+            name: &'a str,
+            path: &'a str,
+        }
         #[derive(Serialize)]
         struct Network<'a> {
             #[serde(rename = "allowPublicTraffic", skip_serializing_if = "Option::is_none")]
@@ -80,8 +111,10 @@ impl NewSandbox {
             #[serde(rename = "templateID")]
             template: &'a str,
             timeout: u64,
-            secure: bool,
-            allow_internet_access: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            secure: Option<bool>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            allow_internet_access: Option<bool>,
             #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             metadata: &'a BTreeMap<String, String>,
             #[serde(rename = "envVars", skip_serializing_if = "BTreeMap::is_empty")]
@@ -90,15 +123,22 @@ impl NewSandbox {
             network: Option<Network<'a>>,
             #[serde(rename = "autoPause", skip_serializing_if = "std::ops::Not::not")]
             auto_pause: bool,
+            #[serde(rename = "autoPauseMemory", skip_serializing_if = "Option::is_none")]
+            auto_pause_memory: Option<bool>,
             #[serde(rename = "autoResume", skip_serializing_if = "Option::is_none")]
             auto_resume: Option<AutoResume>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            iam: Option<Iam<'a>>,
+            #[serde(rename = "volumeMounts", skip_serializing_if = "Vec::is_empty")]
+            volumes: Vec<Mount<'a>>,
         }
         let restricted = !self.public_traffic;
         Body {
             template: &self.template,
             timeout: whole_seconds(self.timeout),
-            secure: true,
-            allow_internet_access: self.internet,
+            secure: (generation == Generation::First).then_some(true),
+            allow_internet_access: (generation == Generation::First || !self.internet)
+                .then_some(self.internet),
             metadata: &self.metadata,
             variables: &self.variables,
             network: (restricted || self.egress != Egress::default()).then_some(Network {
@@ -106,22 +146,12 @@ impl NewSandbox {
                 egress: &self.egress,
             }),
             auto_pause: self.auto_pause,
+            auto_pause_memory: self.auto_pause_without_memory.then_some(false),
             auto_resume: self.auto_resume.then_some(AutoResume { enabled: true }),
+            iam: (!self.identities.is_empty()).then_some(Iam { tokens: &self.identities }),
+            volumes: self.volumes.iter().map(|(path, name)| Mount { name, path }).collect(),
         }
     }
-}
-
-/// Rules for outgoing connections. Allowed addresses take precedence over
-/// denied ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Egress {
-    /// Addresses, blocks (`8.8.8.8/32`) and domains (`*.example.com`).
-    #[serde(rename = "allowOut", skip_serializing_if = "Vec::is_empty")]
-    pub allow: Vec<String>,
-    /// Addresses and blocks; domains cannot be denied. [`ALL_TRAFFIC`] means
-    /// all.
-    #[serde(rename = "denyOut", skip_serializing_if = "Vec::is_empty")]
-    pub deny: Vec<String>,
 }
 
 /// Handle of a running sandbox, with everything that requests to it need.
@@ -136,8 +166,8 @@ pub struct Sandbox {
 }
 
 /// Answer of the API to create and connect.
-#[derive(Deserialize)]
-struct Created {
+#[derive(Debug, Deserialize)]
+pub(crate) struct Created {
     #[serde(rename = "sandboxID")]
     id: SandboxId,
     #[serde(rename = "envdVersion")]
@@ -191,7 +221,11 @@ impl Sandbox {
 impl E2b {
     /// Builds the handle from an answer to create and connect.
     pub(crate) fn sandbox(&self, answer: &Answer, operation: &str) -> Result<Sandbox, Error> {
-        let created: Created = answer.json(operation)?;
+        self.sandbox_of(answer.json(operation)?, operation)
+    }
+
+    /// Builds the handle from a part of an answer.
+    pub(crate) fn sandbox_of(&self, created: Created, operation: &str) -> Result<Sandbox, Error> {
         let domain = created.domain.filter(|domain| !domain.is_empty());
         let domain = domain.unwrap_or_else(|| self.settings().domain.clone());
         if !is_domain(&domain) {
@@ -241,14 +275,15 @@ mod tests {
     #[test]
     fn traffic_is_restricted_unless_asked_otherwise() {
         let mut new = NewSandbox::new("base");
-        let body = serde_json::to_value(new.body()).unwrap();
+        let body = serde_json::to_value(new.body(Generation::First)).unwrap();
         assert_eq!(
             body,
             serde_json::json!({"templateID": "base", "timeout": 300, "secure": true,
                 "allow_internet_access": true, "network": {"allowPublicTraffic": false}})
         );
         new.public_traffic = true;
-        let body = serde_json::to_value(new.body()).unwrap();
+        let body = serde_json::to_value(new.body(Generation::Second)).unwrap();
         assert!(body.get("network").is_none());
+        assert!(body.get("secure").is_none(), "it is not a choice");
     }
 }

@@ -5,18 +5,19 @@ use std::time::{Duration, SystemTime};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::http::{E2b, NO_BODY};
-use crate::sandbox::{Egress, NewSandbox, Sandbox, whole_seconds};
+use crate::generation::{Generation, has_no_such_path};
+use crate::http::{Answer, E2b, NO_BODY, Request};
+use crate::network::Egress;
+use crate::retry::Operation;
+use crate::sandbox::{NewSandbox, Sandbox, whole_seconds};
 use crate::sandbox_id::SandboxId;
 
-/// Number of attempts to kill a sandbox: one that lives on costs money, and a
-/// second kill does no harm.
-const KILL_ATTEMPTS: u32 = 3;
-/// Delay between two attempts to kill.
-const KILL_RETRY_WAIT: Duration = Duration::from_millis(500);
+/// Header of the key by which a repeated create request is recognized.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Number of sandboxes on one page of a list.
 const PAGE_SIZE: &str = "100";
 /// Maximum number of pages of a list.
@@ -123,36 +124,116 @@ impl std::fmt::Display for SandboxLog {
 }
 
 impl E2b {
-    /// Creates a sandbox. The request is not repeated after a lost answer: the
-    /// sandbox may exist and run until its time ends. Add metadata to find it
-    /// again, or use [`E2b::create_guarded`].
+    /// Creates a sandbox. Where the server knows idempotency keys, the request
+    /// is repeated after a lost answer; otherwise the sandbox may exist then and
+    /// run until its time ends. Add metadata to find it again, or use
+    /// [`E2b::create_guarded`].
     ///
     /// # Errors
     /// See [`Error`]; a template that does not exist is [`Error::NotFound`].
     pub async fn create(&self, new: &NewSandbox) -> Result<Sandbox, Error> {
+        self.create_once(new, &claude_relay_random::hexadecimal::<16>()).await
+    }
+
+    /// Creates a sandbox under this idempotency key: lower-case letters, digits
+    /// and hyphens.
+    pub(crate) async fn create_once(&self, new: &NewSandbox, key: &str) -> Result<Sandbox, Error> {
         if self.settings().debug {
             return Ok(self.debug_sandbox());
         }
         let operation = format!("create a sandbox of {:?}", new.template);
-        let body = new.body();
-        let answer = self.api(operation.clone(), Method::POST, &["sandboxes"], &[], Some(&body));
-        self.sandbox(&answer.await?, &operation)
+        let name = new.template.split(':').next().unwrap_or_default();
+        let created = self.first_or_second(name, |generation| {
+            let (kind, path): (_, &[&str]) = match generation {
+                Generation::First => (Operation::Create, &["sandboxes"]),
+                Generation::Second => (Operation::CreateOnce, &["v2", "sandboxes"]),
+            };
+            let body = new.body(generation);
+            let operation = operation.clone();
+            let mut request =
+                self.api_request(kind, operation, Method::POST, path, &[], Some(&body))?;
+            if kind == Operation::CreateOnce
+                && let Ok(key) = HeaderValue::from_str(key)
+            {
+                request.headers.insert(IDEMPOTENCY_KEY, key);
+            }
+            Ok(request)
+        });
+        self.sandbox(&created.await?, &operation)
+    }
+
+    /// Sends a request about what is called `name` in the generation that the
+    /// server has.
+    async fn first_or_second(
+        &self,
+        name: &str,
+        request: impl Fn(Generation) -> Result<Request, Error>,
+    ) -> Result<Answer, Error> {
+        let known = self.generation();
+        let preferred = known.preferred();
+        let answer = self.send(request(preferred)?).await;
+        let Err(error) = answer else {
+            known.is(preferred);
+            return answer;
+        };
+        if !known.is_unknown() || !has_no_such_path(&error, name) {
+            return Err(error);
+        }
+        match self.send(request(Generation::First)?).await {
+            Err(first) if has_no_such_path(&first, name) => Err(error),
+            answer => {
+                known.is(Generation::First);
+                answer
+            }
+        }
     }
 
     /// Connects to a sandbox and resumes it if it is paused. Its time is
     /// extended to `timeout` from now, never shortened.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if it is gone.
+    /// [`Error::NotFound`] if it is gone; [`Error::GuestUnresponsive`] if only
+    /// [`E2b::reboot`] can resume it.
     pub async fn connect(&self, id: &SandboxId, timeout: Duration) -> Result<Sandbox, Error> {
+        self.resume(id, timeout, None).await
+    }
+
+    /// Resumes a paused sandbox from its disk alone: it boots, and what was in
+    /// its memory is lost. Otherwise as [`E2b::connect`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is gone.
+    pub async fn reboot(&self, id: &SandboxId, timeout: Duration) -> Result<Sandbox, Error> {
+        self.resume(id, timeout, Some(false)).await
+    }
+
+    async fn resume(
+        &self,
+        id: &SandboxId,
+        timeout: Duration,
+        memory: Option<bool>,
+    ) -> Result<Sandbox, Error> {
+        #[derive(Serialize)]
+        struct Body {
+            timeout: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            memory: Option<bool>,
+        }
         if self.settings().debug {
             return Ok(self.debug_sandbox());
         }
         let operation = format!("connect to sandbox {id}");
-        let path = ["sandboxes", id.as_str(), "connect"];
-        let body = serde_json::json!({ "timeout": whole_seconds(timeout) });
-        let answer = self.api(operation.clone(), Method::POST, &path, &[], Some(&body)).await?;
-        self.sandbox(&answer, &operation)
+        let body = Body { timeout: whole_seconds(timeout), memory };
+        let connected = self.first_or_second(id.as_str(), |generation| {
+            let path = ["v2", "sandboxes", id.as_str(), "connect"];
+            let path = match generation {
+                Generation::First => &path[1..],
+                Generation::Second => &path[..],
+            };
+            let operation = operation.clone();
+            self.api_request(Operation::Connect, operation, Method::POST, path, &[], Some(&body))
+        });
+        self.sandbox(&connected.await?, &operation)
     }
 
     /// Returns the API's description of a sandbox.
@@ -162,7 +243,8 @@ impl E2b {
     pub async fn info(&self, id: &SandboxId) -> Result<SandboxInfo, Error> {
         let operation = format!("look up sandbox {id}");
         let path = ["sandboxes", id.as_str()];
-        let answer = self.api(operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
+        let answer =
+            self.api(Operation::Read, operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
         answer.json(&operation)
     }
 
@@ -188,7 +270,9 @@ impl E2b {
                 query.push(("nextToken", token));
             }
             let path = ["v2", "sandboxes"];
-            let answer = self.api(operation.clone(), Method::GET, &path, &query, NO_BODY).await?;
+            let answer = self
+                .api(Operation::Read, operation.clone(), Method::GET, &path, &query, NO_BODY)
+                .await?;
             let page = answer.json::<Vec<SandboxInfo>>(&operation)?;
             found.extend(page.into_iter().filter(|info| filter.matches(info)));
             let token = answer.headers.get("x-next-token").and_then(|value| value.to_str().ok());
@@ -214,7 +298,7 @@ impl E2b {
         let operation = format!("set the time of sandbox {id}");
         let path = ["sandboxes", id.as_str(), "timeout"];
         let body = serde_json::json!({ "timeout": whole_seconds(timeout) });
-        self.api(operation, Method::POST, &path, &[], Some(&body)).await.map(drop)
+        self.api(Operation::Set, operation, Method::POST, &path, &[], Some(&body)).await.map(drop)
     }
 
     /// Pauses a sandbox with its memory. Its connections are closed.
@@ -225,7 +309,7 @@ impl E2b {
         let operation = format!("pause sandbox {id}");
         let path = ["sandboxes", id.as_str(), "pause"];
         let body = serde_json::json!({});
-        match self.api(operation, Method::POST, &path, &[], Some(&body)).await {
+        match self.api(Operation::Pause, operation, Method::POST, &path, &[], Some(&body)).await {
             Ok(_) => Ok(Paused::Now),
             Err(Error::Conflict(_)) => Ok(Paused::Already),
             Err(error) => Err(error),
@@ -243,18 +327,10 @@ impl E2b {
         }
         let operation = format!("kill sandbox {id}");
         let path = ["sandboxes", id.as_str()];
-        let mut attempt = 1;
-        loop {
-            match self.api(operation.clone(), Method::DELETE, &path, &[], NO_BODY).await {
-                Ok(_) => return Ok(Killed::Now),
-                Err(Error::NotFound(_)) => return Ok(Killed::AlreadyGone),
-                Err(error) if attempt < KILL_ATTEMPTS && error.is_transient() => {
-                    tracing::warn!(%error, "trying again");
-                    tokio::time::sleep(KILL_RETRY_WAIT).await;
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-            }
+        match self.api(Operation::Kill, operation, Method::DELETE, &path, &[], NO_BODY).await {
+            Ok(_) => Ok(Killed::Now),
+            Err(Error::NotFound(_)) => Ok(Killed::AlreadyGone),
+            Err(error) => Err(error),
         }
     }
 
@@ -265,7 +341,7 @@ impl E2b {
     pub async fn set_egress(&self, id: &SandboxId, egress: &Egress) -> Result<(), Error> {
         let operation = format!("set the network of sandbox {id}");
         let path = ["sandboxes", id.as_str(), "network"];
-        self.api(operation, Method::PUT, &path, &[], Some(egress)).await.map(drop)
+        self.api(Operation::Set, operation, Method::PUT, &path, &[], Some(egress)).await.map(drop)
     }
 
     /// Returns the newest lines of a sandbox's log, at most 1000.
@@ -279,7 +355,8 @@ impl E2b {
         }
         let operation = format!("read the log of sandbox {id}");
         let path = ["v2", "sandboxes", id.as_str(), "logs"];
-        let answer = self.api(operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
+        let answer =
+            self.api(Operation::Read, operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
         Ok(answer.json::<Logs>(&operation)?.logs)
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Cause, Error};
 use crate::http::{E2b, NO_BODY, Request};
+use crate::retry::Operation;
 use crate::sandboxes::timestamp;
 use crate::template::{Action, Base, Template};
 use crate::template_name::{Tag, TemplateName};
@@ -18,8 +19,6 @@ use crate::template_name::{Tag, TemplateName};
 /// Time limit of the upload of one archive: its address is valid for half an
 /// hour.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// Number of attempts of an upload. Sending the same bytes again does no harm.
-const UPLOAD_ATTEMPTS: u32 = 3;
 /// Longest answer of the storage that is read.
 const MAX_UPLOAD_ANSWER_BYTES: usize = 64 << 10;
 
@@ -248,7 +247,9 @@ impl E2b {
             memory_mb: size.memory_mb,
         };
         let path = ["v3", "templates"];
-        let answer = self.api(operation.clone(), Method::POST, &path, &[], Some(&body)).await?;
+        let answer = self
+            .api(Operation::Build, operation.clone(), Method::POST, &path, &[], Some(&body))
+            .await?;
         answer.json(&operation)
     }
 
@@ -260,7 +261,8 @@ impl E2b {
     pub async fn upload_place(&self, template: &str, hash: &str) -> Result<UploadPlace, Error> {
         let operation = format!("ask where the files of {template} go");
         let path = ["templates", template, "files", hash];
-        let answer = self.api(operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
+        let answer =
+            self.api(Operation::Read, operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
         answer.json(&operation)
     }
 
@@ -279,26 +281,17 @@ impl E2b {
             let value = HeaderValue::try_from(value).map_err(|error| malformed(error.into()))?;
             headers.insert(name, value);
         }
-        let mut attempt = 1;
-        loop {
-            let request = Request {
-                operation: operation.clone(),
-                method: Method::PUT,
-                url: url.clone(),
-                headers: headers.clone(),
-                body: Some(archive.clone()),
-                limit: MAX_UPLOAD_ANSWER_BYTES,
-                within: Some(UPLOAD_TIMEOUT),
-            };
-            match self.send(request).await {
-                Ok(_) => return Ok(()),
-                Err(error) if attempt < UPLOAD_ATTEMPTS && error.is_transient() => {
-                    tracing::warn!(%error, "trying again");
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let request = Request {
+            kind: Operation::Upload,
+            operation: operation.clone(),
+            method: Method::PUT,
+            url,
+            headers,
+            body: Some(archive),
+            limit: MAX_UPLOAD_ANSWER_BYTES,
+            within: Some(UPLOAD_TIMEOUT),
+        };
+        self.send(request).await.map(drop)
     }
 
     /// Starts a build. All its archives must be uploaded.
@@ -312,7 +305,7 @@ impl E2b {
     ) -> Result<(), Error> {
         let operation = format!("start build {}", build.build);
         let path = ["v2", "templates", &build.template, "builds", &build.build];
-        self.api(operation, Method::POST, &path, &[], Some(body)).await.map(drop)
+        self.api(Operation::Build, operation, Method::POST, &path, &[], Some(body)).await.map(drop)
     }
 
     /// Returns the status of a build, with its log from line `offset` on.
@@ -328,7 +321,9 @@ impl E2b {
         let path = ["templates", &build.template, "builds", &build.build, "status"];
         let offset = offset.to_string();
         let query = [("logsOffset", offset.as_str())];
-        let answer = self.api(operation.clone(), Method::GET, &path, &query, NO_BODY).await?;
+        let answer = self
+            .api(Operation::Read, operation.clone(), Method::GET, &path, &query, NO_BODY)
+            .await?;
         answer.json(&operation)
     }
 
@@ -344,7 +339,7 @@ impl E2b {
         }
         let operation = format!("look up template {name}");
         let path = ["templates", "aliases", name.as_str()];
-        match self.api(operation.clone(), Method::GET, &path, &[], NO_BODY).await {
+        match self.api(Operation::Read, operation.clone(), Method::GET, &path, &[], NO_BODY).await {
             Ok(answer) => Ok(Some(answer.json::<Found>(&operation)?.template)),
             Err(Error::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
@@ -359,7 +354,8 @@ impl E2b {
         let operation = format!("tag template {name}");
         let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
         let body = serde_json::json!({ "target": name.as_str(), "tags": tags });
-        self.api(operation, Method::POST, &["templates", "tags"], &[], Some(&body)).await.map(drop)
+        let path = ["templates", "tags"];
+        self.api(Operation::Set, operation, Method::POST, &path, &[], Some(&body)).await.map(drop)
     }
 
     /// Removes tags from a template.
@@ -371,7 +367,7 @@ impl E2b {
         let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
         let body = serde_json::json!({ "name": name.as_str(), "tags": tags });
         let path = ["templates", "tags"];
-        self.api(operation, Method::DELETE, &path, &[], Some(&body)).await.map(drop)
+        self.api(Operation::Set, operation, Method::DELETE, &path, &[], Some(&body)).await.map(drop)
     }
 
     /// Lists the tags of a template.
@@ -381,7 +377,8 @@ impl E2b {
     pub async fn tags(&self, name: &TemplateName) -> Result<Vec<TagInfo>, Error> {
         let operation = format!("list the tags of template {name}");
         let path = ["templates", name.as_str(), "tags"];
-        let answer = self.api(operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
+        let answer =
+            self.api(Operation::Read, operation.clone(), Method::GET, &path, &[], NO_BODY).await?;
         answer.json(&operation)
     }
 }

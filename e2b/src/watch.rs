@@ -105,7 +105,7 @@ impl Watch {
                 }
                 Some(Envelope::End(trailer)) => {
                     self.ended = true;
-                    return self.end(&trailer);
+                    self::trailer(&self.operation, &trailer)?;
                 }
                 None => {
                     let chunk = tokio::time::timeout(self.idle, self.response.chunk()).await;
@@ -131,46 +131,50 @@ impl Watch {
         Ok(None)
     }
 
-    /// Reads the last message: a normal end, or an error with envd's code.
-    fn end(&self, trailer: &[u8]) -> Result<Option<WatchMessage>, Error> {
-        #[derive(Deserialize)]
-        struct Trailer {
-            error: Option<Reason>,
-        }
-        #[derive(Deserialize)]
-        struct Reason {
-            code: String,
-            #[serde(default)]
-            message: String,
-        }
-        let trailer: Trailer =
-            serde_json::from_slice(trailer).map_err(|error| self.malformed(error))?;
-        let Some(Reason { code, message }) = trailer.error else {
-            return Ok(None);
-        };
-        let status = match code.as_str() {
-            // The requested lifetime is over.
-            "deadline_exceeded" => return Ok(None),
-            "not_found" => 404,
-            "unauthenticated" => 401,
-            "permission_denied" => 403,
-            "invalid_argument" => 400,
-            _ => 500,
-        };
-        let operation = self.operation.clone();
-        let refusal = Refusal { operation, status, error_code: Some(code), message };
-        Err(match status {
-            404 => Error::NotFound(refusal),
-            401 => Error::Unauthorized(refusal),
-            403 => Error::Forbidden(refusal),
-            400 => Error::Rejected(refusal),
-            _ => Error::Failed(refusal),
-        })
-    }
-
     fn malformed(&self, cause: impl Into<Cause>) -> Error {
         Error::Malformed { operation: self.operation.clone(), source: cause.into() }
     }
+}
+
+/// Reads the last message of a stream: a normal end, or an error with envd's
+/// code.
+pub(crate) fn trailer(operation: &str, trailer: &[u8]) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Trailer {
+        error: Option<Reason>,
+    }
+    #[derive(Deserialize)]
+    struct Reason {
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let trailer: Trailer = serde_json::from_slice(trailer).map_err(|error| Error::Malformed {
+        operation: operation.to_owned(),
+        source: error.into(),
+    })?;
+    let Some(Reason { code, message }) = trailer.error else {
+        return Ok(());
+    };
+    let status = match code.as_str() {
+        // The requested lifetime is over.
+        "deadline_exceeded" => return Ok(()),
+        "not_found" => 404,
+        "unauthenticated" => 401,
+        "permission_denied" => 403,
+        "invalid_argument" => 400,
+        _ => 500,
+    };
+    let operation = operation.to_owned();
+    let error_code = Some(code);
+    let refusal = Refusal { operation, status, error_code, message, should_retry: None };
+    Err(match status {
+        404 => Error::NotFound(refusal),
+        401 => Error::SandboxUnauthorized(refusal),
+        403 => Error::Forbidden(refusal),
+        400 => Error::Rejected(refusal),
+        _ => Error::Failed(refusal),
+    })
 }
 
 #[cfg(test)]

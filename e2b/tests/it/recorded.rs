@@ -16,8 +16,13 @@
 //! * the digest of a directory: the SDK includes its size on disk, a number of
 //!   the file system, and links, which this library refuses to send;
 //! * file contents that the recordings do not contain;
-//! * features that this library lacks: processes, raw bodies of `octet-stream`,
-//!   and the SDK's request to a dead sandbox's `/health`.
+//! * features that this library lacks: raw bodies of `octet-stream`, and the
+//!   SDK's request to a dead sandbox's `/health`.
+//!
+//! `recorded-second.json` has the requests of the PyPI package `e2b` 2.63.0 and
+//! of the npm package `e2b` 2.51.0 in the second generation of the API. This
+//! library always sends an idempotency key, no empty variables, and its fields
+//! in another order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +32,7 @@ use std::time::Duration;
 use claude_relay_e2b::build::{BuildRequest, DEFAULT_BUILD_TIMEOUT, build};
 use claude_relay_e2b::template::{Copy, DEFAULT_IMAGE, Template, port_is_open, url_answers};
 use claude_relay_e2b::templates::Size;
-use claude_relay_testing::e2b::FakeE2b;
+use claude_relay_testing::e2b::{FakeE2b, Generations};
 use serde_json::{Value, json};
 
 use crate::support::{fake, public};
@@ -76,8 +81,12 @@ fn comparable(mut request: Value) -> Value {
 }
 
 fn check(fake: &FakeE2b, recorded: Vec<Value>) {
-    let ours: Vec<Value> =
-        fake.requests().iter().map(|request| comparable(request.to_json())).collect();
+    // The server is asked once whether it has the second generation.
+    let requests = fake.requests();
+    let ours = requests
+        .iter()
+        .filter(|request| request.method != "POST" || request.path != "/v2/sandboxes");
+    let ours: Vec<Value> = ours.map(|request| comparable(request.to_json())).collect();
     let theirs: Vec<Value> = recorded.into_iter().map(comparable).collect();
     for (index, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         assert_eq!(ours, theirs, "request {index}");
@@ -86,9 +95,69 @@ fn check(fake: &FakeE2b, recorded: Vec<Value>) {
     fake.finish();
 }
 
+/// Runs what was recorded of both newest SDKs.
+async fn in_the_second_generation(name_servers: Option<Vec<String>>) -> Vec<Value> {
+    use claude_relay_e2b::{Egress, Injection, NewSandbox};
+
+    let (fake, e2b) = fake().await;
+    let mut new = NewSandbox::new("base");
+    new.public_traffic = true;
+    new.metadata = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    let rule = Injection::header("x-api-key", "canary");
+    new.egress = Egress {
+        allow: vec!["example.com".to_owned()],
+        deny: vec!["0.0.0.0/0".to_owned()],
+        dns_servers: name_servers,
+        rules: BTreeMap::from([("api.example.com".to_owned(), rule)]),
+    };
+    let sandbox = e2b.create(&new).await.unwrap();
+    let id = sandbox.id();
+    e2b.connect(id, Duration::from_secs(60)).await.unwrap();
+    e2b.pause(id).await.unwrap();
+    // Nobody forks what is paused; the recorder's server did not mind.
+    let minute = Duration::from_secs(60);
+    assert!(e2b.fork(id, 2, minute).await.is_err());
+    e2b.snapshot(id, Some("base-snap"), true).await.unwrap();
+    let deny = vec!["10.0.0.0/8".to_owned()];
+    e2b.set_egress(id, &Egress { deny, ..Egress::default() }).await.unwrap();
+    e2b.metrics(id).await.unwrap();
+    sandbox.kill().await.unwrap();
+    let requests = fake.requests().iter().map(|request| request.to_json()).collect();
+    fake.finish();
+    requests
+}
+
+#[tokio::test]
+async fn the_second_generation_as_the_newest_sdks_use_it() {
+    let all: BTreeMap<String, Vec<Value>> =
+        serde_json::from_str(include_str!("recorded-second.json")).unwrap();
+    for (sdk, recorded) in all {
+        let name_servers = (sdk == "python").then(|| vec!["1.1.1.1".to_owned()]);
+        let ours = in_the_second_generation(name_servers).await;
+        assert_eq!(ours.len(), recorded.len(), "{sdk}");
+        for (ours, mut theirs) in ours.into_iter().zip(recorded) {
+            if let Some(body) = theirs["body"].as_object_mut() {
+                body.retain(|name, value| name != "envVars" || *value != json!({}));
+            }
+            for part in ["method", "path", "body"] {
+                assert_eq!(ours[part], theirs[part], "{sdk}: {ours}");
+            }
+            for (name, value) in theirs["headers"].as_object().unwrap() {
+                match name.as_str() {
+                    "idempotency-key" => assert!(ours["headers"][name].is_string(), "{ours}"),
+                    // Sent by one SDK for requests without a body, too.
+                    "content-type" if ours["body"].is_null() => {}
+                    _ => assert_eq!(ours["headers"][name], *value, "{sdk}: {ours}"),
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_sandbox_as_the_original_client_makes_it() {
     let (fake, e2b) = fake().await;
+    fake.has(Generations::First);
     e2b.create(&public("claude-agent-server")).await.unwrap().kill().await.unwrap();
     check(&fake, recording("sandbox_original"));
 }
@@ -96,6 +165,7 @@ async fn a_sandbox_as_the_original_client_makes_it() {
 #[tokio::test]
 async fn a_sandbox_by_default() {
     let (fake, e2b) = fake().await;
+    fake.has(Generations::First);
     let sandbox = e2b.create(&public("base")).await.unwrap();
     sandbox.kill().await.unwrap();
     sandbox.kill().await.unwrap();
@@ -323,6 +393,7 @@ async fn a_template_with_everything() {
 #[tokio::test]
 async fn files_of_a_sandbox() {
     let (fake, e2b) = fake().await;
+    fake.has(Generations::First);
     let sandbox = e2b.create(&public("relay")).await.unwrap();
     let files = sandbox.files().unwrap();
     let watch = files.watch("/home/user", true, Some(Duration::from_secs(20))).await.unwrap();
