@@ -46,6 +46,11 @@ impl Environment {
         let environment =
             ProcessEnvironment::read().unwrap_or_else(|_| ProcessEnvironment::without_file());
         let secret = |name| environment.get(name).map(Secret::from);
+        if configuration.provider.as_deref() == Some("codex") {
+            let key = secret("OPENAI_API_KEY").map(|key| ("OPENAI_API_KEY".to_owned(), key));
+            configuration.env = key.map(|key| [key].into());
+            return;
+        }
         configuration.anthropic_api_key = secret("ANTHROPIC_API_KEY");
         configuration.claude_code_oauth_token = secret("CLAUDE_CODE_OAUTH_TOKEN");
         configuration.anthropic_auth_token = secret("ANTHROPIC_AUTH_TOKEN");

@@ -16,7 +16,8 @@ impl Client {
     /// extends its time, and connects; all that the server still keeps is
     /// given again, unless the builder is told where to
     /// [resume](ClientBuilder::resume_at). The configuration is left as it is
-    /// unless one is set.
+    /// unless one is set, which is laid over it, as with
+    /// [`merge_configuration`](ClientBuilder::merge_configuration).
     ///
     /// A failed start leaves the sandbox as it is. So does dropping the client
     /// later: only [`stop`](Self::stop) ends a sandbox one has come back to.
@@ -124,7 +125,8 @@ impl Client {
         Ok(host.sandbox_ref().id().to_string())
     }
 
-    /// As [`stop`](Self::stop), and tells if the sandbox could not be ended.
+    /// As [`stop`](Self::stop), and tells if the sandbox could not be ended. It
+    /// ends one too that somebody else has paused, which `stop` leaves alone.
     ///
     /// # Examples
     ///
@@ -142,7 +144,28 @@ impl Client {
     pub async fn kill(&self) -> Result<(), SandboxError> {
         let host = self.host()?;
         self.close_connection().await;
-        host.end().await
+        host.kill().await
+    }
+
+    /// The failure that keeps the sandbox from getting new time, while it
+    /// lasts: without new time it ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(client: &claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Some(error) = client.sandbox_trouble()? {
+    ///     eprintln!("the sandbox may end: {error}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SandboxError::NoSandbox`] for a client of an address.
+    pub fn sandbox_trouble(&self) -> Result<Option<Arc<claude_relay_e2b::Error>>, SandboxError> {
+        Ok(self.host()?.trouble().borrow().clone())
     }
 
     fn host(&self) -> Result<&Arc<SandboxHost>, SandboxError> {

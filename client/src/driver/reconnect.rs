@@ -84,6 +84,8 @@ impl Driver {
             .map(|json| Configuring { json, merges: self.merges, known_to: None });
         let route = self.route(self.options.takeover, configuring.is_some());
         let accepted = connect(&self.http, &self.options, &route, configuring).await?;
+        // The original server passes over what it does not know.
+        self.numbered &= accepted.greeting.stream.is_some();
         Ok(self.accepted(accepted))
     }
 

@@ -1,5 +1,6 @@
 //! The sandbox that a client's server runs in, and who ends it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claude_relay_e2b as e2b;
@@ -8,8 +9,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::keep_alive::keep_alive;
-use crate::error::SandboxError;
+use super::keep_alive::{Trouble, keep_alive};
+use crate::error::{ConnectionError, SandboxError};
 use crate::types::Secret;
 use crate::types::connection::ConnectionState;
 
@@ -35,8 +36,12 @@ pub(crate) struct SandboxHost {
     time: Duration,
     /// The task that gives it new time.
     keep_alive: Mutex<Option<JoinHandle<()>>>,
+    /// The failure that keeps it from getting new time.
+    trouble: Arc<watch::Sender<Trouble>>,
+    /// The state of the connection, once there is one.
+    connection: Mutex<Option<watch::Receiver<ConnectionState>>>,
     /// Held while the sandbox is being ended, so that all who end it wait.
-    owner: Mutex<Owner>,
+    owner: Arc<Mutex<Owner>>,
 }
 
 /// Whose business the end of the sandbox is.
@@ -45,6 +50,8 @@ enum Owner {
     Owned(Guard),
     /// We came back to it: it ends when we are told to end it.
     Attached,
+    /// Somebody has paused it on purpose: it is theirs.
+    Paused,
     /// It was ended, or left.
     Released,
 }
@@ -66,8 +73,18 @@ impl SandboxHost {
         let Some(sandbox) = guard.sandbox().cloned() else {
             return Err(SandboxError::NoSandbox);
         };
-        let owner = Mutex::new(Owner::Owned(guard));
-        Ok(Self { sandbox: SandboxRef(sandbox), time, keep_alive: Mutex::default(), owner })
+        Ok(Self::owned_by(sandbox, time, Owner::Owned(guard)))
+    }
+
+    fn owned_by(sandbox: e2b::Sandbox, time: Duration, owner: Owner) -> Self {
+        Self {
+            sandbox: SandboxRef(sandbox),
+            time,
+            keep_alive: Mutex::default(),
+            trouble: Arc::new(watch::Sender::new(None)),
+            connection: Mutex::default(),
+            owner: Arc::new(Mutex::new(owner)),
+        }
     }
 
     /// Comes back to a sandbox, resuming it if it is paused.
@@ -81,8 +98,7 @@ impl SandboxHost {
             error => error.into(),
         };
         let sandbox = e2b.connect(id, time).await.map_err(gone)?;
-        let owner = Mutex::new(Owner::Attached);
-        Ok(Self { sandbox: SandboxRef(sandbox), time, keep_alive: Mutex::default(), owner })
+        Ok(Self::owned_by(sandbox, time, Owner::Attached))
     }
 
     pub(crate) fn sandbox_ref(&self) -> &SandboxRef {
@@ -104,8 +120,24 @@ impl SandboxHost {
                 }
             }
         };
-        let task = tokio::spawn(keep_alive(extend, time, connection));
+        *self.connection.lock().await = Some(connection.clone());
+        // The end of the sandbox must not wait for this task's.
+        let (trouble, owner) = (Arc::clone(&self.trouble), Arc::downgrade(&self.owner));
+        let task = tokio::spawn(async move {
+            keep_alive(extend, time, connection.clone(), &trouble).await;
+            if is_paused(&connection)
+                && let Some(owner) = owner.upgrade()
+            {
+                release(&mut *owner.lock().await, Owner::Paused);
+            }
+        });
         *self.keep_alive.lock().await = Some(task);
+    }
+
+    /// The failure that keeps the sandbox from getting new time, while it
+    /// lasts.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Trouble> {
+        self.trouble.subscribe()
     }
 
     /// Waits, once the client has ended, until nothing gives the sandbox new
@@ -122,17 +154,29 @@ impl SandboxHost {
         // A request that comes behind the pause could resume it.
         self.stop_keep_alive().await;
         self.sandbox.0.pause().await?;
-        leave(&mut *self.owner.lock().await);
+        release(&mut *self.owner.lock().await, Owner::Released);
         Ok(())
     }
 
-    /// Ends the sandbox and waits for it. If that fails and it is ours, it is
-    /// tried once more when this is dropped.
+    /// Ends the sandbox and waits for it, unless somebody has paused it on
+    /// purpose. If that fails and it is ours, it is tried once more when this
+    /// is dropped.
     pub(crate) async fn end(&self) -> Result<(), SandboxError> {
+        let connection = self.connection.lock().await;
+        if connection.as_ref().is_some_and(is_paused) {
+            release(&mut *self.owner.lock().await, Owner::Paused);
+            return Ok(());
+        }
+        drop(connection);
+        self.kill().await
+    }
+
+    /// Ends the sandbox whatever its state, and waits for it.
+    pub(crate) async fn kill(&self) -> Result<(), SandboxError> {
         let mut owner = self.owner.lock().await;
         if !matches!(*owner, Owner::Released) {
             self.sandbox.0.kill().await?;
-            leave(&mut owner);
+            release(&mut owner, Owner::Released);
         }
         Ok(())
     }
@@ -146,7 +190,7 @@ impl SandboxHost {
     /// From now on its end is the business of others.
     pub(crate) async fn leave(&self) {
         self.stop_keep_alive().await;
-        leave(&mut *self.owner.lock().await);
+        release(&mut *self.owner.lock().await, Owner::Released);
     }
 }
 
@@ -166,6 +210,10 @@ impl SandboxRef {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         });
         Ok((endpoint.url.to_string(), headers.collect()))
+    }
+
+    pub(crate) async fn set_egress(&self, egress: &e2b::Egress) -> Result<(), SandboxError> {
+        Ok(self.0.e2b().set_egress(self.id(), egress).await?)
     }
 
     pub(crate) async fn store_token(&self, token: &Secret) -> Result<(), SandboxError> {
@@ -207,8 +255,17 @@ impl SandboxRef {
     }
 }
 
-fn leave(owner: &mut Owner) {
-    if let Owner::Owned(guard) = std::mem::replace(owner, Owner::Released) {
+fn release(owner: &mut Owner, to: Owner) {
+    if let Owner::Owned(guard) = std::mem::replace(owner, to) {
         drop(guard.keep());
     }
+}
+
+/// Returns true if the connection has ended because somebody has paused the
+/// sandbox.
+fn is_paused(connection: &watch::Receiver<ConnectionState>) -> bool {
+    matches!(
+        &*connection.borrow(),
+        ConnectionState::Ended(ConnectionError::Sandbox(SandboxError::Paused { .. }))
+    )
 }

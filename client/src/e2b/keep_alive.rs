@@ -1,5 +1,6 @@
 //! Giving a sandbox new time for as long as a client lives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claude_relay_e2b::Error;
@@ -13,20 +14,28 @@ use crate::types::connection::ConnectionState;
 const EXTENSIONS: u32 = 3;
 /// The attempts in its time after a failure.
 const RETRIES: u32 = 12;
+/// The failures in a row that are told.
+const TOLD_FAILURES: u32 = 3;
 /// The shortest wait, however short the time.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// The failure that keeps a sandbox from getting new time, while it lasts.
+pub(crate) type Trouble = Option<Arc<Error>>;
+
 /// Calls `extend` often enough that the sandbox always has two thirds of `time`
 /// left while the client is connected; ends when the client has ended or the
-/// sandbox is gone. A call that was begun is brought to its end.
+/// sandbox is gone. A call that was begun is brought to its end. A failure that
+/// lasts is put into `trouble`.
 pub(crate) async fn keep_alive<E>(
     extend: impl Fn() -> E,
     time: Duration,
     mut connection: watch::Receiver<ConnectionState>,
+    trouble: &watch::Sender<Trouble>,
 ) where
     E: Future<Output = Result<(), Error>>,
 {
     let mut wait = time / EXTENSIONS;
+    let mut failures = 0;
     loop {
         tokio::select! {
             biased;
@@ -37,10 +46,19 @@ pub(crate) async fn keep_alive<E>(
         let connected = matches!(*connection.borrow(), ConnectionState::Connected);
         wait = match connected {
             true => match extend().await {
-                Ok(()) => time / EXTENSIONS,
+                Ok(()) => {
+                    failures = 0;
+                    trouble.send_if_modified(|trouble| trouble.take().is_some());
+                    time / EXTENSIONS
+                }
                 Err(Error::NotFound(_) | Error::SandboxGone { .. }) => return,
-                // It is told when the time runs out.
-                Err(_) => time / RETRIES,
+                Err(error) => {
+                    failures += 1;
+                    if failures >= TOLD_FAILURES {
+                        trouble.send_replace(Some(Arc::new(error)));
+                    }
+                    time / RETRIES
+                }
             },
             // It may be paused or gone, which is being found out.
             false => time / RETRIES,
@@ -69,6 +87,11 @@ mod tests {
     /// and gives the seconds at which it was extended. In between the client is
     /// away from the first to the second of each pair.
     async fn run(api: Api, away: &[(u64, u64)], end: u64) -> Vec<u64> {
+        run_and_tell(api, away, end).await.0
+    }
+
+    /// The same, with the failure that was told in the end.
+    async fn run_and_tell(api: Api, away: &[(u64, u64)], end: u64) -> (Vec<u64>, Trouble) {
         let start = Instant::now();
         let api = Rc::new(api);
         let (state, connection) = watch::channel(ConnectionState::Connected);
@@ -101,8 +124,9 @@ mod tests {
             state.send_replace(ConnectionState::Ended(cause()));
             at(end + 3600).await;
         };
-        tokio::join!(keep_alive(extend, Duration::from_secs(180), connection), life);
-        api.asked.take()
+        let trouble = watch::Sender::new(None);
+        tokio::join!(keep_alive(extend, Duration::from_secs(180), connection, &trouble), life);
+        (api.asked.take(), trouble.borrow().clone())
     }
 
     #[tokio::test(start_paused = true)]
@@ -114,6 +138,21 @@ mod tests {
     async fn a_failure_is_tried_again_soon() {
         let api = Api { failures: vec![0, 1, 3].into(), ..Api::default() };
         assert_eq!(run(api, &[], 270).await, [60, 75, 90, 150, 165, 225]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_lasts_is_told_until_it_is_over() {
+        let failing = |failures: &[usize]| Api {
+            failures: RefCell::new(failures.to_vec()),
+            ..Api::default()
+        };
+        let told = |trouble: Trouble| trouble.map(|error| error.to_string());
+        let (_, trouble) = run_and_tell(failing(&[0, 1]), &[], 89).await;
+        assert_eq!(told(trouble), None, "once more may do");
+        let (_, trouble) = run_and_tell(failing(&[0, 1, 2, 3]), &[], 119).await;
+        assert!(told(trouble).unwrap().contains("500"));
+        let (_, trouble) = run_and_tell(failing(&[0, 1, 2]), &[], 119).await;
+        assert_eq!(told(trouble), None, "it is over");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,8 @@ mod host;
 #[cfg(feature = "e2b")]
 mod keep_alive;
 #[cfg(feature = "e2b")]
+pub(crate) mod outside;
+#[cfg(feature = "e2b")]
 pub(crate) mod workspace;
 
 #[cfg(feature = "e2b")]

@@ -4,71 +4,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use claude_relay_e2b::{E2b, Lease, NewSandbox, Options, SandboxId, template_defaults};
+use claude_relay_e2b::{E2b, Egress, Lease, NewSandbox, SandboxId, template_defaults};
 use tokio::time::sleep;
 
+use super::start::Server;
+use super::wanted::{Wanted, Which};
 use super::{ClientBuilder, Start};
 use crate::api::client::Client;
 use crate::api::environment::Environment;
 use crate::driver::new_backoff;
-use crate::e2b::SandboxHost;
-use crate::error::{ConnectError, RequestError, SandboxError};
+use crate::e2b::{SandboxHost, outside};
+use crate::error::{ConnectError, RequestError};
+use crate::net::address::Address;
 use crate::net::routes;
 use crate::types::Secret;
+use crate::types::config::Applies;
 
-/// The time that a server may take until it answers in its sandbox, by default.
-pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest wait between two looks whether it does.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
-/// The sandbox that is wanted.
-#[derive(Clone)]
-pub(super) struct Wanted {
-    which: Option<Which>,
-    e2b: Option<E2b>,
-    api_key: Option<Secret>,
-    time: Duration,
-    changes: Vec<Change>,
-    start_timeout: Duration,
-}
-
-#[derive(Clone)]
-enum Which {
-    /// A fresh one of this template.
-    New(String),
-    /// The one of this id.
-    Old(String),
-}
-
-type Change = Arc<dyn Fn(&mut NewSandbox) + Send + Sync>;
-
-impl Default for Wanted {
-    fn default() -> Self {
-        Self {
-            which: None,
-            e2b: None,
-            api_key: None,
-            time: claude_relay_e2b::sandbox::DEFAULT_TIMEOUT,
-            changes: Vec::new(),
-            start_timeout: START_TIMEOUT,
-        }
-    }
-}
-
-impl Wanted {
-    pub(super) fn is_some(&self) -> bool {
-        self.which.is_some()
-    }
-
-    fn e2b(&self) -> Result<E2b, SandboxError> {
-        if let Some(e2b) = &self.e2b {
-            return Ok(e2b.clone());
-        }
-        let api_key = self.api_key.as_ref().map(|key| key.expose().to_owned().into());
-        let settings = Options { api_key, ..Options::default() }.resolve();
-        settings.map_err(Into::into).and_then(E2b::new).map_err(SandboxError::from)
-    }
-}
 
 impl ClientBuilder {
     /// Creates a sandbox of this template of E2B's cloud and connects to the
@@ -206,17 +159,53 @@ impl ClientBuilder {
         self
     }
 
+    /// Closes the sandbox's way to the internet but for these hosts (names,
+    /// `*.example.com`, addresses and blocks) and that of the model's API.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().template("").e2b_allow(["github.com", "*.npmjs.org"]);
+    /// ```
+    #[must_use]
+    pub fn e2b_allow<T: Into<String>>(mut self, hosts: impl IntoIterator<Item = T>) -> Self {
+        let allowed = self.wanted.allowed.get_or_insert_default();
+        allowed.extend(hosts.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets whether the credential for the model is sent into a fresh sandbox.
+    /// Default: no, where it is one for Anthropic's or OpenAI's own address:
+    /// E2B then puts it on the agent's requests outside of the sandbox, and the
+    /// agent gets a placeholder. For other addresses it is sent in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().template("").key_in_sandbox(true);
+    /// ```
+    #[must_use]
+    pub fn key_in_sandbox(mut self, inside: bool) -> Self {
+        self.wanted.key_inside = inside;
+        self
+    }
+
     /// See [`Client::attach`].
     pub(crate) fn attached(id: String) -> Self {
         let wanted = Wanted { which: Some(Which::Old(id)), ..Wanted::default() };
-        Self { wanted, start: Start::Beginning, ..Self::default() }
+        // What others have configured, their key among it, is not ours to remove.
+        Self { wanted, start: Start::Beginning, merges: true, ..Self::default() }
     }
 
     /// A sandbox, a server in it that is ours, a connection. What was created
     /// is killed before an error is returned, and if this future is dropped.
     pub(super) async fn start_in_sandbox(mut self) -> Result<Client, ConnectError> {
         let wanted = std::mem::take(&mut self.wanted);
-        let e2b = wanted.e2b()?;
+        let e2b = wanted.e2b(&self.roots)?;
         match &wanted.which {
             Some(Which::Old(id)) => {
                 let id: SandboxId = id.parse().map_err(|error| RequestError::InvalidOption {
@@ -241,6 +230,7 @@ impl ClientBuilder {
                 for change in &wanted.changes {
                     change(&mut new);
                 }
+                self.set_network(&wanted, &mut new.egress);
                 let host = SandboxHost::create(&e2b, &new).await?;
                 self.move_in(host, &wanted).await
             }
@@ -270,22 +260,54 @@ impl ClientBuilder {
     pub async fn start_in(mut self, lease: Lease) -> Result<Client, ConnectError> {
         let wanted = std::mem::take(&mut self.wanted);
         self.complete_for_sandbox()?;
+        let mut egress = lease.egress().clone();
+        self.set_network(&wanted, &mut egress);
+        let changed = (egress != *lease.egress()).then_some(egress);
         let host = SandboxHost::take_over(lease.into_guard(), wanted.time).await?;
+        if let Some(egress) = changed
+            && let Err(error) = host.sandbox_ref().set_egress(&egress).await
+        {
+            host.give_up().await;
+            return Err(error.into());
+        }
         self.move_in(host, &wanted).await
+    }
+
+    /// Takes the credential out of the configuration, and opens and closes the
+    /// ways to the outside.
+    fn set_network(&mut self, wanted: &Wanted, egress: &mut Egress) {
+        if !wanted.key_inside {
+            outside::keep_outside(&mut self.configuration, egress);
+        }
+        if let Some(allowed) = &wanted.allowed {
+            let model = outside::model_hosts(&self.configuration);
+            egress.close_to_all_but(allowed.iter().cloned().chain(model));
+        }
     }
 
     /// Claims the server in a fresh sandbox and connects to it. The sandbox is
     /// gone before an error is returned.
     async fn move_in(mut self, host: SandboxHost, wanted: &Wanted) -> Result<Client, ConnectError> {
         let host = Arc::new(host);
-        let settled = match self.claim(&host).await {
-            Ok(()) => self.settle_in(Arc::clone(&host), wanted).await,
-            Err(error) => Err(error.into()),
-        };
-        if settled.is_err() {
-            host.give_up().await;
+        let token = self.claim(&host);
+        // Nothing has been said there, so that nothing has to be passed over.
+        if token.is_some() && matches!(self.start, Start::Now) {
+            self.start = Start::Beginning;
         }
-        settled
+        let stored = async {
+            match &token {
+                Some(token) => Ok(host.sandbox_ref().store_token(token).await?),
+                None => Ok(()),
+            }
+        };
+        let settled = tokio::try_join!(self.settle_in(Arc::clone(&host), wanted), stored);
+        match settled {
+            Ok((client, ())) => Ok(client),
+            Err(error) => {
+                host.give_up().await;
+                Err(error)
+            }
+        }
     }
 
     /// A fresh sandbox holds no credential, and its agent is of no use without.
@@ -294,7 +316,20 @@ impl ClientBuilder {
         if !self.environment || configuration.has_credential() || configuration.env.is_some() {
             return Ok(());
         }
+        let named = configuration.anthropic_base_url.is_some();
         Environment::credential_for_sandbox(configuration);
+        if !named
+            && let Some(url) = configuration.anthropic_base_url.as_deref()
+            && Address::parse(url).is_ok_and(|address| address.is_local())
+        {
+            return Err(RequestError::InvalidOption {
+                option: "ANTHROPIC_BASE_URL",
+                reason: format!(
+                    "{url} is this machine, which a sandbox does not reach: its own localhost is \
+                     another one. Name an address that it reaches, or unset the variable"
+                ),
+            });
+        }
         let other = configuration.provider.as_deref().is_some_and(|name| name != "claude");
         if configuration.has_credential() || other {
             return Ok(());
@@ -308,12 +343,11 @@ impl ClientBuilder {
         })
     }
 
-    /// Draws the token with which the server will be claimed, and leaves it
-    /// where those who may open the sandbox find it again.
-    async fn claim(&mut self, host: &SandboxHost) -> Result<(), SandboxError> {
+    /// Draws the token with which the server will be claimed.
+    fn claim(&mut self, host: &SandboxHost) -> Option<Secret> {
         // In debug mode the server is one that somebody has started here.
         if host.sandbox_ref().sandbox().e2b().settings().is_debug() {
-            return Ok(());
+            return None;
         }
         let configured = self.configuration.auth_token.take();
         let token = self
@@ -321,14 +355,13 @@ impl ClientBuilder {
             .take()
             .or(configured)
             .unwrap_or_else(|| claude_relay_random::hexadecimal::<32>().into());
-        host.sandbox_ref().store_token(&token).await?;
         self.configuration.auth_token = Some(token.clone());
-        self.token = Some(token);
-        Ok(())
+        self.token = Some(token.clone());
+        Some(token)
     }
 
-    /// Posts the configuration, which claims a fresh server, and connects;
-    /// again and again while the server is not up.
+    /// Claims a fresh server with the configuration, and connects; again and
+    /// again while the server is not up.
     async fn settle_in(
         mut self,
         host: Arc<SandboxHost>,
@@ -340,14 +373,17 @@ impl ClientBuilder {
         let http = self.http()?;
         let deadline = Instant::now() + wanted.start_timeout;
         let mut backoff = new_backoff();
-        let mut configured = self.configuration.is_empty();
+        let claims = self.configuration.auth_token.is_some() && !self.merges;
+        let mut server = Server::Unknown;
         loop {
             let attempt = async {
-                if !configured {
-                    routes::configure(&http, &self.configuration).await?;
-                    configured = true;
+                if claims && matches!(server, Server::Unknown) {
+                    let configured = routes::configure(&http, &self.configuration).await?;
+                    // Only our own server says when it applies.
+                    let takes_configuration = configured.applies != Applies::Unknown;
+                    server = Server::Claimed { takes_configuration };
                 }
-                self.clone().connect(http.clone(), Some(Arc::clone(&host)), configured).await
+                self.clone().connect(http.clone(), Some(Arc::clone(&host)), server).await
             };
             let error = match attempt.await {
                 Ok(client) => return Ok(client),

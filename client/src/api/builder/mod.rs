@@ -4,6 +4,8 @@
 mod in_sandbox;
 mod limits;
 mod start;
+#[cfg(feature = "e2b")]
+mod wanted;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,7 +40,7 @@ pub struct ClientBuilder {
     waits_for_tasks: bool,
     options: Options,
     #[cfg(feature = "e2b")]
-    wanted: in_sandbox::Wanted,
+    wanted: wanted::Wanted,
 }
 
 impl Client {
@@ -95,7 +97,7 @@ impl Default for ClientBuilder {
                 questions: false,
             },
             #[cfg(feature = "e2b")]
-            wanted: in_sandbox::Wanted::default(),
+            wanted: wanted::Wanted::default(),
         }
     }
 }
@@ -330,6 +332,22 @@ impl ClientBuilder {
     #[must_use]
     pub fn from_beginning(mut self) -> Self {
         self.start = Start::Beginning;
+        self
+    }
+
+    /// Begins with what comes from now on, as it is by default for an address.
+    /// After [`attach`](Client::attach) nothing is given again then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().from_now();
+    /// ```
+    #[must_use]
+    pub fn from_now(mut self) -> Self {
+        self.start = Start::Now;
         self
     }
 

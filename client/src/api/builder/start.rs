@@ -18,6 +18,19 @@ use crate::net::http::{self, Http};
 use crate::net::routes::{self, Health};
 use crate::types::config::Configured;
 
+/// What is known of a server before the connection.
+#[derive(Clone, Copy)]
+pub(super) enum Server {
+    /// Nothing.
+    Unknown,
+    /// It is in a fresh sandbox, claimed and configured.
+    #[cfg(feature = "e2b")]
+    Claimed {
+        /// It takes a configuration with the connection.
+        takes_configuration: bool,
+    },
+}
+
 impl ClientBuilder {
     /// Posts the configuration, connects, and returns when the server says
     /// `connected`. Dropping the future leaves nothing behind; a sandbox that
@@ -51,30 +64,35 @@ impl ClientBuilder {
         self.complete();
         let http = self.http()?;
         // The steps are large, and a program may hold many of these futures.
-        Box::pin(self.connect(http, None, false)).await
+        Box::pin(self.connect(http, None, Server::Unknown)).await
     }
 
-    /// Connects, and configures the server unless it `is_configured`: with the
-    /// connection, so that a client that is refused changes nothing, or before
-    /// it, where the server does not know that or is claimed with it.
+    /// Connects, and configures a server that is not: with the connection, so
+    /// that a client that is refused changes nothing, or before it, where the
+    /// server does not know that or is claimed with it.
     pub(super) async fn connect(
         self,
         http: Http,
         host: Option<Arc<SandboxHost>>,
-        is_configured: bool,
+        server: Server,
     ) -> Result<Client, ConnectError> {
         let configuration = self.configuration.without_claim().map_err(|error| {
             RequestError::InvalidOption { option: "configuration", reason: error.to_string() }
         })?;
-        let health = if configuration.is_some() || matches!(self.start, Start::Now) {
-            routes::health_if_any(&http).await?
-        } else {
-            None
+        let wants_health = configuration.is_some() || matches!(self.start, Start::Now);
+        let (health, takes_configuration) = match server {
+            #[cfg(feature = "e2b")]
+            Server::Claimed { takes_configuration } => (None, takes_configuration),
+            Server::Unknown if wants_health => {
+                let health = routes::health_if_any(&http).await?;
+                let takes = health.as_ref().is_some_and(Health::takes_configuration);
+                (health, takes)
+            }
+            Server::Unknown => (None, false),
         };
-        let configuration =
-            configuration.filter(|_| health.as_ref().is_some_and(Health::takes_configuration));
+        let configuration = configuration.filter(|_| takes_configuration);
         let claims = self.configuration.auth_token.is_some();
-        let is_configured = if is_configured || self.configuration.is_empty() {
+        let is_configured = if !matches!(server, Server::Unknown) || self.configuration.is_empty() {
             true
         } else if claims || configuration.is_none() {
             if self.merges {

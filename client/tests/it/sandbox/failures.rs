@@ -7,8 +7,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_failure_at_any_step_leaves_no_sandbox() {
-    const STEPS: [&str; 5] =
-        ["POST /sandboxes", "POST /files", "POST 3000/config", "GET 3000/health", "GET 3000/ws"];
+    const STEPS: [&str; 4] = ["POST /sandboxes", "POST /files", "POST 3000/config", "GET 3000/ws"];
     for step in STEPS {
         let refusals = [400, 403, 500, 502].map(|status| Fault::refuse(status, "not today"));
         let faults = refusals.into_iter().chain([Fault::CutAfter, Fault::Garbage]);
@@ -79,7 +78,7 @@ async fn a_port_that_opens_late_is_waited_for() {
     cloud.fake.fail_times(4, "POST 3000/config", &closed_port());
     cloud.fake.fail_times(2, "GET 3000/ws", &closed_port());
     let html = Fault::Refuse { status: 502, body: "<html>".into(), headers: vec![] };
-    cloud.fake.fail("GET 3000/health", html);
+    cloud.fake.fail("GET 3000/ws", html);
     let client = soon(cloud.client().start()).await.unwrap();
     assert_eq!(cloud.asked("POST", "/config").len(), 5, "configured once, at the fifth attempt");
     soon(client.ask("hello")).await.unwrap();
@@ -123,7 +122,6 @@ async fn a_start_that_is_dropped_at_any_step_leaves_no_sandbox() {
     for (step, method, path) in [
         ("POST /files", "POST", "/files"),
         ("POST 3000/config", "POST", "/config"),
-        ("GET 3000/health", "GET", "/health"),
         ("GET 3000/ws", "GET", "/ws"),
     ] {
         let cloud = Cloud::start().await;

@@ -86,8 +86,11 @@ async fn a_pause_by_somebody_else_is_told_and_does_not_lock_the_server_up() {
         )
     };
     soon(connection.wait_for(ended)).await.unwrap();
-    // It is still the business of the one who created it; unless it is left.
-    assert_eq!(soon(client.detach()).await.unwrap(), id.to_string());
+    // It is the business of the one who has paused it: nothing but an order ends it.
+    soon(client.stop()).await;
+    drop(client);
+    assert!(cloud.e2b.wait_for_cleanup(CLEANUP).await);
+    assert_eq!(cloud.only_one(), id.to_string());
 
     let client = soon(cloud.attach(id.as_str()).start()).await.unwrap();
     assert!(soon(client.ask("after")).await.unwrap().text.contains("after"));
@@ -132,5 +135,65 @@ async fn a_visitor_leaves_no_harm() {
         ),
         "{error:?}"
     );
+    cloud.finish().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_that_was_paused_elsewhere_is_ended_by_an_order_alone() {
+    let cloud = Cloud::start().await;
+    let client = soon(cloud.client().start()).await.unwrap();
+    let id: SandboxId = cloud.only_one().parse().unwrap();
+    cloud.e2b.pause(&id).await.unwrap();
+    let mut connection = client.connection();
+    let ended = |state: &claude_relay_client::ConnectionState| {
+        matches!(state, claude_relay_client::ConnectionState::Ended(_))
+    };
+    soon(connection.wait_for(ended)).await.unwrap();
+    soon(client.kill()).await.unwrap();
+    cloud.finish().await;
+}
+
+/// Names of the secrets that the server has.
+async fn secrets(cloud: &Cloud, id: &str) -> Vec<String> {
+    let token = String::from_utf8(cloud.fake.file(id, TOKEN_FILE).unwrap()).unwrap();
+    let direct = Client::builder().connection_url(&cloud.relay.url).environment(false).token(token);
+    let nothing = claude_relay_client::RawJson::new("{}").unwrap();
+    let mut secrets = soon(direct.patch_configuration(nothing)).await.unwrap().secrets;
+    secrets.sort_unstable();
+    secrets
+}
+
+#[tokio::test]
+async fn a_field_that_is_set_when_coming_back_leaves_the_key_where_it_is() {
+    let cloud = Cloud::start().await;
+    let builder = cloud.client().key_in_sandbox(true).configure(|configuration| {
+        configuration.anthropic_api_key = Some("sk-ant-made-up".into());
+        configuration.env = Some([("A".to_owned(), "secret".into())].into());
+    });
+    let client = soon(builder.start()).await.unwrap();
+    let id = soon(client.detach()).await.unwrap();
+    let before = secrets(&cloud, &id).await;
+    assert_eq!(before, ["anthropicApiKey", "env.A"]);
+    let client = soon(cloud.attach(&id).model("another").start()).await.unwrap();
+    let configuration = soon(client.configuration()).await.unwrap();
+    assert!(configuration.get().contains("another"), "{}", configuration.get());
+    assert_eq!(secrets(&cloud, &id).await, before);
+    soon(client.stop()).await;
+    cloud.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_is_given_again_to_who_begins_now() {
+    let cloud = Cloud::start().await;
+    let client = soon(cloud.client().start()).await.unwrap();
+    soon(client.ask("the first question")).await.unwrap();
+    let position = client.position().unwrap();
+    let id = soon(client.detach()).await.unwrap();
+    let client = soon(cloud.attach(&id).from_now().start()).await.unwrap();
+    let mut messages = client.messages();
+    soon(client.ask("the second question")).await.unwrap();
+    assert_eq!(line(&mut messages).await.seq(), Some(position.seq + 1));
+    drop(messages);
+    soon(client.stop()).await;
     cloud.finish().await;
 }

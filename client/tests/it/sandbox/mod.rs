@@ -5,6 +5,7 @@ mod failures;
 mod files;
 mod leaving;
 mod life;
+mod outside;
 mod snapshot;
 
 use std::collections::BTreeMap;
