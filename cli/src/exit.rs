@@ -54,7 +54,12 @@ impl Exit {
     /// The same end, where something may have been left running as well. A
     /// failure stays what it is.
     pub(crate) fn and_left_running(self) -> Self {
-        if self.code == 0 || self.code > 128 { Self { code: 6, ..self } } else { self }
+        if self.code == 0 || self.is_by_signal() { Self { code: 6, ..self } } else { self }
+    }
+
+    /// Returns true if a signal has ended the program.
+    pub(crate) fn is_by_signal(&self) -> bool {
+        self.code > 128
     }
 
     pub(crate) fn code(&self) -> u8 {

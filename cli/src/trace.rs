@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -34,7 +35,10 @@ impl Trace {
     /// `None` if nothing is to be traced.
     pub(crate) fn new(path: Option<&Path>, to_stderr: bool) -> Result<Option<Self>, Exit> {
         let open = |path: &Path| {
-            File::options().create(true).append(true).open(path).map(Mutex::new).map_err(|error| {
+            // What is said may be secret: nobody else's business.
+            let mut options = File::options();
+            options.create(true).append(true).mode(0o600);
+            options.open(path).map(Mutex::new).map_err(|error| {
                 Exit::usage(format!("--ndjson-file: cannot write {}: {error}", path.display()))
             })
         };

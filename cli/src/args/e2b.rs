@@ -69,6 +69,15 @@ pub(crate) struct E2bArgs {
     /// Connect to this sandbox, resume it if it is paused, and leave it again
     #[arg(long, global = true, value_name = "ID", conflicts_with_all = ["e2b", "template", "keep"])]
     pub(crate) attach: Option<SandboxId>,
+    /// Close the sandbox's way to the internet but for these hosts and the
+    /// model's: names, *.example.com, addresses, blocks; separated by commas
+    #[arg(long, global = true, value_name = "HOST", value_delimiter = ',')]
+    pub(crate) e2b_allow: Option<Vec<String>>,
+    /// Send the key into the sandbox; without it E2B adds the key to the agent's
+    /// requests, outside of the sandbox, where the address is Anthropic's or
+    /// OpenAI's own
+    #[arg(long, global = true)]
+    pub(crate) e2b_key_inside: bool,
     /// How long the sandbox lives once this program is gone
     #[arg(
         long,
@@ -85,5 +94,11 @@ impl E2bArgs {
     /// True if the server is one in a sandbox.
     pub(crate) fn is_wanted(&self) -> bool {
         self.e2b || self.template.is_some() || self.attach.is_some()
+    }
+
+    /// True if that sandbox is made by this program, so that nobody has said
+    /// anything in it.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.is_wanted() && self.attach.is_none()
     }
 }

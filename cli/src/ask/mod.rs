@@ -55,7 +55,8 @@ pub(crate) async fn ask(
     };
     let client = &connected.0;
     let begun = tokio::select! {
-        begun = begin_before_message(client, &args.turn) => begun,
+        begun = begin_before_message(client, &args.turn), if !server.e2b.is_fresh() => begun,
+        () = std::future::ready(()), if server.e2b.is_fresh() => Ok(()),
         signal = signals.next() => Err(signal.exit()),
     };
     if let Err(exit) = begun {

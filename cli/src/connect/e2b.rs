@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use claude_relay_client::{Client, Configuration, ConnectError, Decision, SandboxError};
+use claude_relay_client::{
+    Client, Configuration, ConnectError, ConnectionError, ConnectionState, Decision, SandboxError,
+};
 
 use super::with_settings;
 use crate::args::{E2bArgs, ServerArgs};
@@ -15,6 +17,9 @@ use crate::terminal::Terminal;
 /// answer that was lost is looked after for half a minute.
 const CLEANUP: Duration = Duration::from_secs(40);
 
+/// How long that takes before it is told.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
+
 pub(super) async fn connect(
     args: &ServerArgs,
     configuration: Configuration,
@@ -25,12 +30,20 @@ pub(super) async fn connect(
     let e2b = super::account(args)?;
     let E2bArgs { template, keep, attach, e2b_timeout, .. } = &args.e2b;
     let (builder, what) = match attach {
-        Some(id) => (Client::attach(id.as_str()), format!("coming back to the sandbox {id}")),
+        Some(id) => {
+            let builder = Client::attach(id.as_str()).from_now();
+            (builder, format!("coming back to the sandbox {id}"))
+        }
         None => {
             let pause_it = *keep;
             let builder = Client::builder()
                 .template(template.as_deref().unwrap_or_default())
+                .key_in_sandbox(args.e2b.e2b_key_inside)
                 .configure_sandbox(move |new| new.auto_pause = pause_it);
+            let builder = match &args.e2b.e2b_allow {
+                Some(hosts) => builder.e2b_allow(hosts),
+                None => builder,
+            };
             (builder, "starting a sandbox".to_owned())
         }
     };
@@ -58,10 +71,15 @@ pub(super) async fn connect(
             Ok(client)
         }
         Err(exit) => {
+            let told = async {
+                tokio::time::sleep(TOLD_AFTER).await;
+                terminal.note("waiting until no sandbox is left; a signal twice leaves at once");
+                std::future::pending().await
+            };
             let cleaned_up = tokio::select! {
                 done = e2b.wait_for_cleanup(CLEANUP) => done,
-                // Somebody is in a hurry.
-                _ = signals.next() => false,
+                () = insistence(&exit, signals, terminal) => false,
+                never = told => never,
             };
             if !cleaned_up {
                 terminal.complain("a sandbox may be left: see `claude-relay e2b ls`");
@@ -70,6 +88,16 @@ pub(super) async fn connect(
             Err(exit)
         }
     }
+}
+
+/// Waits until somebody is in a hurry, which a second signal says. The first may
+/// have ended the start or the turn.
+async fn insistence(exit: &Exit, signals: &mut Signals, terminal: &Terminal) {
+    if !exit.is_by_signal() {
+        signals.next().await;
+        terminal.note("ending the sandbox first; another signal leaves at once");
+    }
+    signals.next().await;
 }
 
 /// A template that does not exist is what everybody meets first.
@@ -105,13 +133,27 @@ pub(super) async fn leave(
         return exit;
     }
     let id = client.sandbox().map(|sandbox| sandbox.id().to_string()).unwrap_or_default();
+    if is_paused(client) {
+        client.stop().await;
+        terminal.note(&format!("the sandbox {id} was paused elsewhere and is left as it is"));
+        return exit;
+    }
     let why = tokio::select! {
         killed = client.kill() => match killed {
             Ok(()) => return exit,
             Err(error) => with_causes(&error),
         },
-        _ = signals.next() => "its end was not waited for".to_owned(),
+        () = insistence(&exit, signals, terminal) => "its end was not waited for".to_owned(),
     };
     terminal.complain(&format!("the sandbox {id} lives until its time is over: {why}"));
     exit.and_left_running()
+}
+
+/// Returns true if the connection has ended because somebody has paused the
+/// sandbox.
+fn is_paused(client: &Client) -> bool {
+    matches!(
+        &*client.connection().borrow(),
+        ConnectionState::Ended(ConnectionError::Sandbox(SandboxError::Paused { .. }))
+    )
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use claude_relay_client::e2b::{E2b, NewSandbox, Options};
 use claude_relay_testing::e2b::{API_KEY, FakeE2b, Fault, Recorded};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::program::{Told, bare, run, signal};
@@ -18,7 +19,7 @@ use claude_relay_testing::wait;
 /// The program, E2B's API, and the server that is in its sandboxes.
 struct Fixture {
     fake: FakeE2b,
-    _relay: RelayProcess,
+    relay: RelayProcess,
     folder: tempfile::TempDir,
 }
 
@@ -27,7 +28,7 @@ impl Fixture {
         let relay = RelayProcess::demo(&["--no-auth"]).await;
         let fake = FakeE2b::start().await;
         fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)));
-        Self { fake, _relay: relay, folder: tempfile::tempdir().unwrap() }
+        Self { fake, relay, folder: tempfile::tempdir().unwrap() }
     }
 
     /// The variables that lead to the fake.
@@ -74,6 +75,31 @@ impl Fixture {
         asked
     }
 
+    /// The last configuration of a server.
+    fn configured(&self) -> String {
+        let asked = self.asked("POST", "/config");
+        String::from_utf8(asked.last().unwrap().body.clone()).unwrap()
+    }
+
+    /// The names of the server's secrets, and its configuration.
+    async fn server_has(&self, id: &str) -> (Vec<String>, String) {
+        let token = self.fake.file(id, "/root/.claude-relay-token").unwrap();
+        let direct = claude_relay_client::Client::builder()
+            .connection_url(&self.relay.url)
+            .environment(false)
+            .token(String::from_utf8(token).unwrap());
+        let nothing = claude_relay_client::RawJson::new("{}").unwrap();
+        let answer = soon(direct.patch_configuration(nothing)).await.unwrap();
+        (answer.secrets, answer.config.get().to_owned())
+    }
+
+    /// The network settings of the last sandbox.
+    fn network(&self) -> Value {
+        let asked = self.asked("POST", "/sandboxes");
+        let body: Value = serde_json::from_slice(&asked.last().unwrap().body).unwrap();
+        body["network"].clone()
+    }
+
     fn only_sandbox(&self) -> String {
         let alive = self.fake.alive();
         assert_eq!(alive.len(), 1, "{alive:?}");
@@ -93,9 +119,109 @@ async fn a_question_in_a_fresh_sandbox() {
     let stdout = fixture.ok(&["--e2b", "from the cloud"]).await;
     assert!(stdout.contains("“from the cloud”"), "{stdout}");
     assert_eq!(fixture.fake.counts().0, 1);
-    let configured = String::from_utf8(fixture.asked("POST", "/config")[0].body.clone());
-    assert!(configured.unwrap().contains("sk-ant-made-up"));
+    assert!(!fixture.configured().contains("sk-ant-made-up"));
+    assert!(fixture.configured().contains("placeholder"));
+    let rule = json!([{ "transform": { "headers": { "x-api-key": "sk-ant-made-up" } } }]);
+    assert_eq!(fixture.network()["rules"]["api.anthropic.com"], rule);
+    assert!(fixture.asked("GET", "/health").is_empty(), "nobody has said anything in it");
     fixture.finish();
+
+    let fixture = Fixture::start().await;
+    fixture.ok(&["--e2b", "--e2b-allow", "github.com,pypi.org", "closed"]).await;
+    let network = fixture.network();
+    assert_eq!(network["allowOut"], json!(["github.com", "pypi.org", "api.anthropic.com"]));
+    assert_eq!(network["denyOut"], json!(["0.0.0.0/0"]));
+    fixture.finish();
+
+    let fixture = Fixture::start().await;
+    fixture.ok(&["--e2b", "--e2b-key-inside", "as before"]).await;
+    assert!(fixture.configured().contains("sk-ant-made-up"));
+    assert_eq!(fixture.network().get("rules"), None);
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn an_address_of_this_machine_is_refused_for_a_sandbox() {
+    let fixture = Fixture::start().await;
+    let mut command = fixture.command(&["--e2b", "hi"]);
+    let (code, _, stderr) = run(command.env("ANTHROPIC_BASE_URL", "http://localhost:4000")).await;
+    assert!(code == 2 && stderr.contains("its own localhost is another one"), "{stderr}");
+    assert!(fixture.fake.requests().is_empty());
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn an_option_given_with_attach_keeps_the_key_and_the_conversation() {
+    let fixture = Fixture::start().await;
+    fixture.ok(&["--e2b-template", "mine", "--e2b-key-inside", "--keep", "one"]).await;
+    let id = fixture.only_sandbox();
+    let stdout = fixture.ok(&["--attach", &id, "--model", "another", "-c", "two"]).await;
+    assert!(stdout.contains("“two”") && !stdout.contains("“one”"), "{stdout}");
+    assert_eq!(fixture.asked("POST", "/config").len(), 1, "nothing is replaced");
+    let (secrets, configuration) = fixture.server_has(&id).await;
+    assert_eq!(secrets, ["anthropicApiKey"]);
+    assert!(configuration.contains("another"), "{configuration}");
+    // Without an option nothing is changed at all.
+    fixture.ok(&["--attach", &id, "-c", "three"]).await;
+    assert_eq!(fixture.server_has(&id).await.1, configuration);
+    fixture.ok(&["e2b", "kill", &id]).await;
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn a_trace_is_readable_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let fixture = Fixture::start().await;
+    fixture.ok(&["--e2b", "--ndjson-file", "trace", "hi"]).await;
+    let mode = std::fs::metadata(fixture.folder.path().join("trace")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_paused_elsewhere_is_left_to_who_has_paused_it() {
+    let fixture = Fixture::start().await;
+    let child = fixture.command(&["--e2b", r#"{"sleep_ms":60000}"#]).spawn().unwrap();
+    wait::until("the turn", || (!fixture.asked("GET", "/ws").is_empty()).then_some(())).await;
+    let id: claude_relay_client::e2b::SandboxId = fixture.only_sandbox().parse().unwrap();
+    fixture.account().pause(&id).await.unwrap();
+    let output = soon(child.wait_with_output()).await.unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && stderr.contains("paused elsewhere"), "{stderr}");
+    assert_eq!(fixture.only_sandbox(), id.to_string());
+    fixture.ok(&["e2b", "kill", id.as_str()]).await;
+    fixture.finish();
+}
+
+#[tokio::test]
+async fn each_signal_at_each_stage_leaves_no_sandbox() {
+    let stages = [
+        ("POST /sandboxes", "POST", "/sandboxes"),
+        ("POST /files", "POST", "/files"),
+        ("POST 3000/config", "POST", "/config"),
+        ("GET 3000/ws", "GET", "/ws"),
+        ("DELETE /sandboxes/{sandboxID}", "DELETE", ""),
+    ];
+    for (number, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        for (route, method, path) in stages {
+            let fixture = Fixture::start().await;
+            // Of the creation and of the end the answer is late; the others never come.
+            let slow = matches!(method, "DELETE") || path == "/sandboxes";
+            match slow {
+                true => fixture.fake.delay(route, Duration::from_millis(300)),
+                false => fixture.fake.fail(route, Fault::Hang),
+            }
+            let child = fixture.command(&["--e2b", "hi"]).spawn().unwrap();
+            wait::until(route, || (!fixture.asked(method, path).is_empty()).then_some(())).await;
+            signal(&child, number);
+            let output = soon(child.wait_with_output()).await.unwrap();
+            let expected = if method == "DELETE" { 0 } else { code };
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(expected), "{route} {number:?}: {stderr}");
+            fixture.finish();
+        }
+    }
 }
 
 #[tokio::test]
@@ -187,12 +313,14 @@ async fn nothing_is_left_when_the_program_ends_early() {
     assert!(fixture.fake.alive().is_empty());
 
     // There is no such template.
-    fixture.fake.fail("POST /sandboxes", Fault::refuse(404, "template not found"));
+    fixture
+        .fake
+        .fail("POST /sandboxes", Fault::refuse(404, "template 'claude-agent-server' not found"));
     let (code, _, stderr) = fixture.run(&["--e2b", "hi"]).await;
     assert!(code == 3 && stderr.contains("claude-relay-e2b build"), "{stderr}");
 
     // Its creation was not answered: it is looked for.
-    fixture.fake.fail("POST /sandboxes", Fault::CutAfter);
+    fixture.fake.fail("POST /sandboxes", Fault::Garbage);
     let (code, _, stderr) = fixture.run(&["--e2b", "hi"]).await;
     assert_eq!(code, 3, "{stderr}");
     assert!(fixture.fake.alive().is_empty());
