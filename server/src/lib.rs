@@ -52,7 +52,7 @@ use tokio::time::timeout;
 use agent::mode::Mode;
 use http::access::{AccessPolicy, AccessRules, Digest};
 use http::claim_file::ClaimFile;
-use http::{Routes, RunsOff};
+use http::{Files, Routes, RunsOff};
 use runs::Runs;
 use runtime::Runtime;
 use session::Session;
@@ -123,6 +123,7 @@ pub async fn serve_claimed(
     });
     let has_runs = settings.max_runs > 0;
     let mode = settings.mode;
+    let files = Files::new(settings.workspace.clone(), mode);
     let (session, handle) = Session::new(Arc::clone(&runtime));
     let (runs, runs_handle) = Runs::new(runtime);
     let served_runs = match mode {
@@ -133,6 +134,7 @@ pub async fn serve_claimed(
     let (upgraded_to, mut upgraded) = mpsc::channel(1);
     let routes = Routes::new(access, handle.clone(), upgraded_to)
         .with_claim_file(claim_file)
+        .with_files(files)
         .with_runs(served_runs);
     // In sets, so that they end when this future is dropped.
     let mut accepting = JoinSet::new();

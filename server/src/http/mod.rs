@@ -8,13 +8,16 @@ pub mod head;
 pub mod page;
 
 mod body;
+mod files;
 mod head_guard;
+mod lifetime;
 mod permits;
 mod refusals;
 mod routes;
 mod runs;
 mod upgrade;
 
+pub use files::Files;
 pub use head_guard::HeadGuard;
 pub use permits::ConnectionPermits;
 pub use routes::{Routes, serve};

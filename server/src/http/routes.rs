@@ -1,4 +1,4 @@
-//! Routes: the page, `/config`, `/health`, `/ready`, `/metrics`, `/ws`.
+//! Routes: the page, `/config`, `/files`, `/health`, `/ready`, `/metrics`, `/ws`.
 //!
 //! [`access`](super::access) decides from the head alone whether a request is
 //! served, before a body is read or a connection upgraded.
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use claude_relay_protocol::Secret;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -23,8 +23,10 @@ use tokio::time::timeout;
 
 use super::access::{AccessPolicy, Admission, Denial, Endpoint, is_change};
 use super::claim_file::ClaimFile;
+use super::files::{self, AnswerBody, Files};
 use super::head::{self, BadHead};
 use super::head_guard::{HEAD_TIMEOUT, HeadGuard};
+use super::lifetime::Lifetime;
 use super::permits::ConnectionPermits;
 use super::refusals::Refusals;
 use super::runs::RunsOff;
@@ -33,11 +35,7 @@ use super::{body, page};
 use crate::runs::RunsHandle;
 use crate::session::{Change, ConfigureError, SessionHandle};
 
-/// Maximum time for which a connection is served before it is shut down
-/// gracefully, and the time that the shutdown may take. A WebSocket is not
-/// counted. This is the only bound on clients that send requests and never read
-/// the responses.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(120);
+/// Maximum time that the shutdown of a connection may take.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// State shared by all requests.
@@ -49,6 +47,8 @@ pub struct Routes {
     pub session: SessionHandle,
     /// Handle of the runs; `None` where there are none, with the reason.
     pub(super) runs: Result<RunsHandle, RunsOff>,
+    /// Files of the workspace; `None` where they are not served.
+    pub(super) files: Option<Files>,
     /// Receives upgraded connections.
     upgraded: mpsc::Sender<Upgraded>,
     /// Admits one configuration at a time.
@@ -75,12 +75,15 @@ pub(super) type Answer = Response<Full<Bytes>>;
 pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, places: ConnectionPermits) {
     let places = Arc::new(places);
     let connection = Arc::clone(&places);
+    let lifetime = Arc::new(Lifetime::default());
+    let bodies = Arc::clone(&lifetime);
     let refused = guard.refused();
     let service = service_fn(move |request| {
         let routes = Arc::clone(&routes);
         let places = Arc::clone(&places);
+        let lifetime = Arc::clone(&bodies);
         let bad = refused.error_for(&request).cloned();
-        async move { Ok::<_, Infallible>(routes.answer(request, bad, places).await) }
+        async move { Ok::<_, Infallible>(routes.answer(request, bad, places, lifetime).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -94,13 +97,13 @@ pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, places: ConnectionPerm
         .with_upgrades();
     tokio::pin!(serving);
     let served = tokio::select! {
-        served = timeout(CONNECTION_LIFETIME, &mut serving) => served,
+        served = lifetime.bound(&mut serving) => served,
         () = connection.evicted() => return,
     };
     drop(connection);
     let served = match served {
-        Ok(served) => served,
-        Err(_) => {
+        Some(served) => served,
+        None => {
             serving.as_mut().graceful_shutdown();
             timeout(SHUTDOWN_TIMEOUT, serving).await.unwrap_or(Ok(()))
         }
@@ -124,6 +127,7 @@ impl Routes {
             access: Arc::new(access),
             session,
             runs: Err(RunsOff::Unknown),
+            files: None,
             upgraded,
             configuring: Arc::new(Semaphore::new(1)),
             refusals: Arc::default(),
@@ -150,20 +154,24 @@ impl Routes {
         request: Request<Incoming>,
         bad: Option<BadHead>,
         places: Arc<ConnectionPermits>,
-    ) -> Answer {
+        lifetime: Arc<Lifetime>,
+    ) -> Response<AnswerBody> {
         let cors = self.access.cors_origin(request.headers());
         let closes_connection = head::closes_connection(request.headers());
         let is_preflight = cors.is_some() && request.method() == Method::OPTIONS;
         let served = match bad {
             Some(bad) => Err(bad.into()),
-            None => self.route(request, places).await,
+            None if files::is_file(request.uri().path()) => {
+                self.answer_file(request, places, lifetime).await
+            }
+            None => self.route(request, places).await.map(|answer| answer.map(Either::Left)),
         };
         let mut answer = match served {
             Ok(answer) => answer,
             Err(refusal) if is_preflight && refusal.status == StatusCode::METHOD_NOT_ALLOWED => {
-                preflight(refusal)
+                preflight(refusal).map(Either::Left)
             }
-            Err(refusal) => refusal.into_answer(),
+            Err(refusal) => refusal.into_answer().map(Either::Left),
         };
         let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.headers_mut();
@@ -213,7 +221,7 @@ impl Routes {
             places.keep();
         }
         match endpoint {
-            Endpoint::Page | Endpoint::Unknown => {
+            Endpoint::Page | Endpoint::Files | Endpoint::Unknown => {
                 file.map(page).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "Not Found"))
             }
             Endpoint::Config if is_change(&head.method) => {
@@ -269,7 +277,7 @@ impl Routes {
         Ok(answer)
     }
 
-    fn admit(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Refusal> {
+    pub(super) fn admit(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Refusal> {
         Ok(self
             .access
             .check(endpoint, head)
@@ -406,7 +414,7 @@ fn preflight(refusal: Refusal) -> Answer {
     answer
 }
 
-fn json_answer(status: StatusCode, value: &Value) -> Answer {
+pub(super) fn json_answer(status: StatusCode, value: &Value) -> Answer {
     let mut answer = Response::new(Full::from(value.to_string()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

@@ -10,6 +10,7 @@ mod demo_agent;
 mod descriptors;
 mod dotenv;
 mod faults;
+mod files;
 mod flags_document;
 mod half_open;
 mod hostile;

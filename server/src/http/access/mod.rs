@@ -15,8 +15,8 @@
 //! 2. **Origin** is sent by browsers and names the page. It must be the
 //!    server's own or an allowed one; both are parsed and compared, never by
 //!    prefix. Otherwise 403. Other programs send none and pass.
-//! 3. **Token**: if one is set, `/config`, `/metrics`, `/ws` and `/agent` need it.
-//!    Otherwise 401. `/ready` and the short answer of `/health` do not need it.
+//! 3. **Token**: if one is set, `/config`, `/files`, `/metrics`, `/ws` and `/agent`
+//!    need it. Otherwise 401. `/ready` and the short answer of `/health` do not need it.
 //! 4. A browser's `POST` or `PATCH` of `/config` must be `application/json` (or
 //!    `application/merge-patch+json`), which a page cannot send across origins
 //!    without a preflight. Otherwise 415.
@@ -80,6 +80,8 @@ pub enum Endpoint {
     Metrics,
     /// `/config`.
     Config,
+    /// `/files` and below.
+    Files,
     /// `/ws`.
     Socket,
     /// `/agent`.
@@ -90,7 +92,8 @@ pub enum Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// True if the request has the token, or no token is set. Always true at
-    /// [`Endpoint::Config`], [`Endpoint::Metrics`] and [`Endpoint::Socket`],
+    /// [`Endpoint::Config`], [`Endpoint::Files`], [`Endpoint::Metrics`] and
+    /// [`Endpoint::Socket`],
     /// except for `OPTIONS` requests.
     pub authorized: bool,
 }
@@ -224,7 +227,11 @@ impl AccessPolicy {
         let token = self.check_token(head);
         let guarded = matches!(
             endpoint,
-            Endpoint::Config | Endpoint::Metrics | Endpoint::Socket | Endpoint::Agent
+            Endpoint::Config
+                | Endpoint::Files
+                | Endpoint::Metrics
+                | Endpoint::Socket
+                | Endpoint::Agent
         );
         // A preflight never carries a token, and its answer reveals and changes
         // nothing.

@@ -1,0 +1,437 @@
+//! A watched directory and those below it: inotify, by descriptors that were
+//! opened beneath the workspace.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::hash::{BuildHasher as _, RandomState};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::fs::{Dir, FileType};
+use rustix::io::Errno;
+
+use super::confined::{Workspace, handle_of};
+use super::error::FileError;
+use super::upload::is_temporary;
+
+/// Maximum number of directories that one watch sees. The system's own limit
+/// (`fs.inotify.max_user_watches`) may be lower.
+const MAX_DIRECTORIES: usize = 8192;
+
+/// Maximum number of names that one watch remembers, to tell a file that is
+/// replaced from one that is new.
+const MAX_NAMES: usize = 1 << 17;
+
+/// Size of the buffer for events of the system.
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// Maximum number of changes that are taken at a time.
+const MAX_CHANGES: usize = 256;
+
+/// Kind of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Created,
+    Modified,
+    Removed,
+    /// Changes at the path or below it may be missing.
+    Gap,
+}
+
+/// A change, with its path relative to the watched directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) kind: Kind,
+    pub(super) path: PathBuf,
+}
+
+/// The watched directories.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// Path of the workspace. It is not kept open: the system tells of the end
+    /// of a directory when nobody has it open.
+    workspace: PathBuf,
+    /// Path of the uppermost one in the workspace, links resolved.
+    top: PathBuf,
+    /// The only name that counts, for the watch of one file.
+    only: Option<Vec<u8>>,
+    inotify: OwnedFd,
+    directories: HashMap<i32, Directory>,
+    names: usize,
+    hasher: RandomState,
+    /// True once the uppermost directory has gone.
+    has_ended: bool,
+}
+
+#[derive(Debug)]
+struct Directory {
+    /// Path relative to the uppermost one.
+    path: PathBuf,
+    /// Hashes of the names in it.
+    names: HashSet<u64>,
+}
+
+/// An event of the system: watch descriptor, flags, name.
+type RawEvent = (i32, ReadFlags, Vec<u8>);
+
+impl Tree {
+    /// Watches the directory `top` and all below it, or the file `only` in it.
+    /// Also returns a gap for each part that is beyond the limits.
+    pub(super) fn watch(
+        workspace: &Workspace,
+        top: PathBuf,
+        only: Option<Vec<u8>>,
+    ) -> Result<(Self, Vec<Change>), FileError> {
+        let mut tree = Self {
+            workspace: workspace.path().to_owned(),
+            top,
+            only,
+            inotify: new_inotify()?,
+            directories: HashMap::new(),
+            names: 0,
+            hasher: RandomState::new(),
+            has_ended: false,
+        };
+        let mut changes = Vec::new();
+        tree.add(PathBuf::new(), false, &mut changes)?;
+        Ok((tree, changes))
+    }
+
+    /// Returns the descriptor that is readable when there is a change.
+    pub(super) fn descriptor(&self) -> std::io::Result<OwnedFd> {
+        self.inotify.try_clone()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Takes the changes that have happened, without waiting.
+    pub(super) fn changes(&mut self) -> Result<Vec<Change>, FileError> {
+        let mut changes: Vec<Change> = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+        while let Some(events) = self.events(&mut buffer)? {
+            for (wd, flags, name) in events {
+                self.on_event(wd, flags, name, &mut changes)?;
+            }
+            if changes.len() >= MAX_CHANGES || self.has_ended {
+                break;
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Reads one buffer of events; `None` if there are none.
+    fn events(&self, buffer: &mut [MaybeUninit<u8>]) -> Result<Option<Vec<RawEvent>>, FileError> {
+        let mut reader = Reader::new(self.inotify.as_fd(), buffer);
+        let mut events = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name().map(|name| name.to_bytes().to_vec());
+                    events.push((event.wd(), event.events(), name.unwrap_or_default()));
+                }
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if reader.is_buffer_empty() {
+                return Ok(Some(events));
+            }
+        }
+    }
+
+    fn on_event(
+        &mut self,
+        wd: i32,
+        flags: ReadFlags,
+        name: Vec<u8>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), FileError> {
+        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            return self.begin_anew(changes);
+        }
+        let Some(directory) = self.directories.get_mut(&wd) else { return Ok(()) };
+        if flags.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT) {
+            // The directory above tells of all but the uppermost one.
+            if directory.path.as_os_str().is_empty() {
+                changes.push(Change { kind: Kind::Removed, path: PathBuf::new() });
+                self.has_ended = true;
+            }
+            return Ok(());
+        }
+        if name.is_empty() || is_temporary(&name) || self.only.as_ref().is_some_and(|o| *o != name)
+        {
+            return Ok(());
+        }
+        let path = directory.path.join(as_path(&name));
+        let hash = self.hasher.hash_one(&name);
+        let is_directory = flags.contains(ReadFlags::ISDIR);
+        if flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
+            if directory.names.remove(&hash) {
+                self.names -= 1;
+            }
+            if is_directory {
+                self.forget(&path);
+            }
+            push(changes, Kind::Removed, path);
+        } else if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
+            let is_new = self.names >= MAX_NAMES || directory.names.insert(hash);
+            self.names += usize::from(is_new && self.names < MAX_NAMES);
+            let kind = if is_new { Kind::Created } else { Kind::Modified };
+            // One that was found when its directory was listed has been told.
+            if is_new || (flags.contains(ReadFlags::MOVED_TO) && !is_directory) {
+                push(changes, kind, path.clone());
+            }
+            if is_directory && is_new && self.only.is_none() {
+                match self.add(path, true, changes) {
+                    // The workspace has gone, which the next event tells.
+                    Err(FileError::NotFound) | Ok(()) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        } else if flags.contains(ReadFlags::MODIFY) {
+            push(changes, Kind::Modified, path);
+        }
+        Ok(())
+    }
+
+    /// Watches the directory `path` and all below it. With `tells`, what is in
+    /// them counts as created.
+    fn add(
+        &mut self,
+        path: PathBuf,
+        tells: bool,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), FileError> {
+        let workspace = Workspace::open(&self.workspace)?;
+        let mut open = vec![path];
+        while let Some(path) = open.pop() {
+            let is_top = path.as_os_str().is_empty();
+            let found = match self.add_one(&workspace, &path) {
+                Ok(found) => found,
+                Err(error) if is_top => return Err(error),
+                // It has gone, or is none of ours to read.
+                Err(FileError::NotFound | FileError::Outside | FileError::Denied(_)) => continue,
+                Err(FileError::NoSpace(_)) => {
+                    let above = path.parent().unwrap_or(Path::new("")).to_owned();
+                    push(changes, Kind::Gap, above);
+                    // What is beside it is beyond the limits as well.
+                    open.retain(|other| other.parent() != path.parent());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for (name, is_directory, is_new) in found {
+                let path = path.join(as_path(&name));
+                if tells && is_new {
+                    push(changes, Kind::Created, path.clone());
+                }
+                if is_directory && self.only.is_none() {
+                    open.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches one directory and returns what is in it: names, which of them
+    /// are directories, and which are new.
+    fn add_one(
+        &mut self,
+        workspace: &Workspace,
+        path: &Path,
+    ) -> Result<Vec<(Vec<u8>, bool, bool)>, FileError> {
+        if self.directories.len() >= MAX_DIRECTORIES {
+            return Err(FileError::NoSpace(Errno::NOSPC));
+        }
+        let opened = workspace.open_directory(&self.top.join(path))?;
+        let flags = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MODIFY
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let wd = inotify::add_watch(&self.inotify, handle_of(&opened), flags)?;
+        let directory = self
+            .directories
+            .entry(wd)
+            .or_insert_with(|| Directory { path: path.to_owned(), names: HashSet::new() });
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&opened)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") || is_temporary(name) {
+                continue;
+            }
+            if self.names >= MAX_NAMES {
+                return Err(FileError::NoSpace(Errno::NOSPC));
+            }
+            let is_new = directory.names.insert(self.hasher.hash_one(name.to_vec()));
+            self.names += usize::from(is_new);
+            found.push((name.to_vec(), entry.file_type() == FileType::Directory, is_new));
+        }
+        Ok(found)
+    }
+
+    /// Ends the watch of the directory `path` and of all below it.
+    fn forget(&mut self, path: &Path) {
+        let inotify = &self.inotify;
+        let mut names = self.names;
+        self.directories.retain(|wd, directory| {
+            let stays = !directory.path.starts_with(path);
+            if !stays {
+                names -= directory.names.len();
+                // It fails for a directory that is removed, not moved away.
+                let _ = inotify::remove_watch(inotify, *wd);
+            }
+            stays
+        });
+        self.names = names;
+    }
+
+    /// Begins anew after the system has left out events.
+    fn begin_anew(&mut self, changes: &mut Vec<Change>) -> Result<(), FileError> {
+        // The descriptor stays, since its owner waits for it: every watch is
+        // ended, and what was queued for them is ignored.
+        self.forget(Path::new(""));
+        push(changes, Kind::Gap, PathBuf::new());
+        match self.add(PathBuf::new(), false, changes) {
+            Err(FileError::NotFound | FileError::Outside) => {
+                changes.push(Change { kind: Kind::Removed, path: PathBuf::new() });
+                self.has_ended = true;
+                Ok(())
+            }
+            added => added,
+        }
+    }
+}
+
+fn new_inotify() -> Result<OwnedFd, FileError> {
+    match inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC) {
+        Err(Errno::MFILE) => {
+            Err(FileError::Busy { limit: 0, what: "watches of this system's user" })
+        }
+        made => Ok(made?),
+    }
+}
+
+/// Appends a change, unless it is the one told last.
+fn push(changes: &mut Vec<Change>, kind: Kind, path: PathBuf) {
+    let change = Change { kind, path };
+    if changes.last() != Some(&change) {
+        changes.push(change);
+    }
+}
+
+fn as_path(name: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Watched {
+        root: tempfile::TempDir,
+        tree: Tree,
+    }
+
+    fn watched(prepare: impl FnOnce(&Path)) -> Watched {
+        let root = tempfile::tempdir().unwrap();
+        prepare(root.path());
+        let workspace = Workspace::open(root.path()).unwrap();
+        let (tree, gaps) = Tree::watch(&workspace, PathBuf::new(), None).unwrap();
+        assert_eq!(gaps, []);
+        Watched { root, tree }
+    }
+
+    fn told(tree: &mut Tree) -> Vec<(Kind, String)> {
+        let changes = tree.changes().unwrap();
+        changes.into_iter().map(|c| (c.kind, c.path.display().to_string())).collect()
+    }
+
+    #[test]
+    fn changes_at_every_depth_are_told_once() {
+        let Watched { root, mut tree } = watched(|root| {
+            fs::create_dir_all(root.join("a/b")).unwrap();
+            fs::write(root.join("a/b/old"), "1").unwrap();
+        });
+        fs::write(root.path().join("a/b/old"), "2").unwrap();
+        fs::write(root.path().join("a/new"), "").unwrap();
+        assert_eq!(
+            told(&mut tree),
+            [(Kind::Modified, "a/b/old".into()), (Kind::Created, "a/new".into())]
+        );
+        fs::create_dir_all(root.path().join("c/d")).unwrap();
+        fs::write(root.path().join("c/d/e"), "").unwrap();
+        let mut seen = told(&mut tree);
+        seen.extend(told(&mut tree));
+        for path in ["c", "c/d", "c/d/e"] {
+            let count = seen.iter().filter(|change| **change == (Kind::Created, path.into()));
+            assert_eq!(count.count(), 1, "{path}: {seen:?}");
+        }
+        fs::rename(root.path().join("c"), root.path().join("moved")).unwrap();
+        assert_eq!(
+            told(&mut tree),
+            [
+                (Kind::Removed, "c".into()),
+                (Kind::Created, "moved".into()),
+                (Kind::Created, "moved/d".into()),
+                (Kind::Created, "moved/d/e".into())
+            ]
+        );
+        fs::remove_file(root.path().join("moved/d/e")).unwrap();
+        assert_eq!(told(&mut tree), [(Kind::Removed, "moved/d/e".into())]);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_modified_and_its_upload_is_not_told() {
+        let Watched { root, mut tree } = watched(|root| fs::write(root.join("a"), "1").unwrap());
+        let temporary = root.path().join(".claude-relay-upload-1");
+        for (name, kind) in [("a", Kind::Modified), ("b", Kind::Created)] {
+            fs::write(&temporary, "2").unwrap();
+            fs::rename(&temporary, root.path().join(name)).unwrap();
+            assert_eq!(told(&mut tree), [(kind, name.into())]);
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_watched_directory_ends_the_watch() {
+        let Watched { root, mut tree } = watched(|_| {});
+        drop(root);
+        assert_eq!(told(&mut tree), [(Kind::Removed, String::new())]);
+        assert!(tree.has_ended());
+    }
+
+    #[test]
+    fn an_overflow_is_a_gap_and_the_watch_goes_on() {
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let limit: usize = limit.trim().parse().unwrap();
+        let Watched { root, mut tree } = watched(|_| {});
+        let (a, b) = (root.path().join("a"), root.path().join("b"));
+        fs::write(&a, "").unwrap();
+        for _ in 0..=limit / 2 {
+            fs::rename(&a, &b).unwrap();
+            fs::rename(&b, &a).unwrap();
+        }
+        let mut seen = Vec::new();
+        loop {
+            let more = told(&mut tree);
+            if more.is_empty() {
+                break;
+            }
+            seen.extend(more);
+        }
+        assert_eq!(seen.last(), Some(&(Kind::Gap, String::new())));
+        fs::create_dir(root.path().join("c")).unwrap();
+        assert_eq!(told(&mut tree), [(Kind::Created, "c".into())]);
+    }
+}
