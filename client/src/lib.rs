@@ -57,7 +57,7 @@ pub use net::Health;
 pub use types::{
     Agent, AgentAnswer, AgentRequest, AgentState, AgentStatus, Applies, Block, Choice,
     Configuration, Configured, ConnectionState, CurrentTurn, Decision, Exit, FieldKind, Form,
-    FormField, Gap, HookRun, MalformedMessage, PermissionRequest, Plugin, Preset, Question,
-    RawJson, SdkMessage, Secret, ServerMessage, SessionStarted, Skills, SystemPrompt, TaskBudget,
-    Thinking, Todo, TurnFinished, TurnOrigin, Usage, UserMessage, View,
+    FormChoice, FormField, Gap, HookRun, MalformedMessage, PermissionRequest, Plugin, Preset,
+    Question, RawJson, SdkMessage, Secret, ServerMessage, SessionStarted, Skills, SystemPrompt,
+    TaskBudget, Thinking, Todo, TurnFinished, TurnOrigin, Usage, UserMessage, View,
 };

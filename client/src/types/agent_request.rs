@@ -1,11 +1,11 @@
 //! Requests of the agent that only a client can answer.
 
-use claude_relay_protocol::json::{elements, entries, fields, string};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::types::raw_json::{RawJson, text_of};
+use crate::types::form::Form;
+use crate::types::raw_json::RawJson;
 
 /// The agent asks a person something and waits for the answer: a form of an MCP
 /// server, or a dialog of its own. It comes to a client that was built with
@@ -34,8 +34,9 @@ impl AgentRequest {
     ///
     /// # fn example(request: claude_relay_client::AgentRequest) -> AgentAnswer {
     /// match request.form() {
-    ///     Some(form) if form.fields.is_empty() => AgentAnswer::accept([]),
-    ///     _ => AgentAnswer::decline(),
+    ///     Some(form) if form.url.is_some() => AgentAnswer::opened(),
+    ///     Some(_) => AgentAnswer::decline(),
+    ///     None => AgentAnswer::dismiss(),
     /// }
     /// # }
     /// ```
@@ -44,144 +45,8 @@ impl AgentRequest {
         if self.subtype != "elicitation" {
             return None;
         }
-        let names = ["mcp_server_name", "message", "url", "requested_schema"];
-        let [server, message, url, schema] = fields(self.request.get(), names).ok()?;
-        let text = |value| text_of(value).map(|text| text.into_owned());
-        Some(Form {
-            server: text(server).unwrap_or_default(),
-            message: text(message).unwrap_or_default(),
-            url: text(url),
-            fields: schema.map(form_fields).unwrap_or_default(),
-        })
+        Form::read(self.request.get())
     }
-}
-
-/// A form of an MCP server.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Form {
-    /// The server's name.
-    pub server: String,
-    /// The server's words.
-    pub message: String,
-    /// A page to open instead of fields to fill in.
-    pub url: Option<String>,
-    /// The fields, in the server's order.
-    pub fields: Vec<FormField>,
-}
-
-/// A field of a [`Form`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct FormField {
-    /// Its name in the answer.
-    pub name: String,
-    /// Its title, or its name.
-    pub title: String,
-    /// More about it.
-    pub description: Option<String>,
-    /// The values that it takes.
-    pub kind: FieldKind,
-    /// It must be filled in.
-    pub required: bool,
-}
-
-/// The values that a [`FormField`] takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FieldKind {
-    /// Any text.
-    Text,
-    /// A number.
-    Number,
-    /// A whole number.
-    Integer,
-    /// Yes or no.
-    Boolean,
-    /// One of these.
-    Choice(Vec<String>),
-    /// Another schema, as JSON.
-    Other(String),
-}
-
-impl FormField {
-    /// Reads the value that a person typed. `None` if the field does not take
-    /// it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use claude_relay_client::{FieldKind, FormField};
-    ///
-    /// let field = FormField {
-    ///     name: "n".into(),
-    ///     title: "How many".into(),
-    ///     description: None,
-    ///     kind: FieldKind::Integer,
-    ///     required: true,
-    /// };
-    /// assert_eq!(field.read("3"), Some(3.into()));
-    /// assert_eq!(field.read("three"), None);
-    /// ```
-    #[must_use]
-    pub fn read(&self, typed: &str) -> Option<Value> {
-        match &self.kind {
-            FieldKind::Text => Some(typed.into()),
-            FieldKind::Number => serde_json::from_str::<Value>(typed).ok().filter(Value::is_number),
-            FieldKind::Integer => typed.parse::<i64>().ok().map(Value::from),
-            FieldKind::Boolean => match typed.to_lowercase().as_str() {
-                "y" | "yes" | "true" => Some(true.into()),
-                "n" | "no" | "false" => Some(false.into()),
-                _ => None,
-            },
-            FieldKind::Choice(choices) => {
-                let numbered = typed
-                    .parse::<usize>()
-                    .ok()
-                    .and_then(|number| choices.get(number.checked_sub(1)?));
-                let named = choices.iter().find(|choice| choice.eq_ignore_ascii_case(typed));
-                named.or(numbered).map(|choice| choice.as_str().into())
-            }
-            FieldKind::Other(_) => serde_json::from_str(typed).ok(),
-        }
-    }
-}
-
-fn form_fields(schema: &RawValue) -> Vec<FormField> {
-    let Ok([Some(properties), required]) = fields(schema.get(), ["properties", "required"]) else {
-        return Vec::new();
-    };
-    let required: Vec<_> = texts(required);
-    let properties = entries(properties.get()).unwrap_or_default();
-    let field = |(name, schema): (std::borrow::Cow<'_, str>, &RawValue)| {
-        let [title, description] =
-            fields(schema.get(), ["title", "description"]).unwrap_or_default();
-        let text = |value| text_of(value).map(|text| text.into_owned());
-        FormField {
-            title: text(title).unwrap_or_else(|| name.to_string()),
-            description: text(description),
-            kind: kind(schema),
-            required: required.contains(&name.to_string()),
-            name: name.into_owned(),
-        }
-    };
-    properties.into_iter().map(field).collect()
-}
-
-fn kind(schema: &RawValue) -> FieldKind {
-    let [kind, choices] = fields(schema.get(), ["type", "enum"]).unwrap_or_default();
-    let choices = texts(choices);
-    match text_of(kind).as_deref() {
-        Some("string") if !choices.is_empty() => FieldKind::Choice(choices),
-        Some("string") => FieldKind::Text,
-        Some("number") => FieldKind::Number,
-        Some("integer") => FieldKind::Integer,
-        Some("boolean") => FieldKind::Boolean,
-        _ => FieldKind::Other(schema.get().to_owned()),
-    }
-}
-
-fn texts(list: Option<&RawValue>) -> Vec<String> {
-    let list = list.and_then(|list| elements(list).ok()).unwrap_or_default();
-    list.into_iter().filter_map(string).map(|text| text.into_owned()).collect()
 }
 
 /// The answer to an [`AgentRequest`].
@@ -213,6 +78,20 @@ impl AgentAnswer {
         Self::Response(RawJson::from_value(&response.into()))
     }
 
+    /// A page that a person has opened: see [`Form::url`](crate::Form::url).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::AgentAnswer;
+    ///
+    /// assert_ne!(AgentAnswer::opened(), AgentAnswer::accept([]));
+    /// ```
+    #[must_use]
+    pub fn opened() -> Self {
+        Self::Response(RawJson::from_value(&serde_json::json!({ "action": "accept" })))
+    }
+
     /// A form that a person does not want to fill in.
     ///
     /// # Examples
@@ -225,6 +104,35 @@ impl AgentAnswer {
     #[must_use]
     pub fn decline() -> Self {
         Self::Response(RawJson::from_value(&serde_json::json!({ "action": "decline" })))
+    }
+
+    /// A form that a person closes without an answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::AgentAnswer;
+    ///
+    /// assert_ne!(AgentAnswer::cancel(), AgentAnswer::decline());
+    /// ```
+    #[must_use]
+    pub fn cancel() -> Self {
+        Self::Response(RawJson::from_value(&serde_json::json!({ "action": "cancel" })))
+    }
+
+    /// A dialog of the agent that a person closes without a choice: a request
+    /// that is no [form](AgentRequest::form).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::AgentAnswer;
+    ///
+    /// assert!(matches!(AgentAnswer::dismiss(), AgentAnswer::Response(_)));
+    /// ```
+    #[must_use]
+    pub fn dismiss() -> Self {
+        Self::Response(RawJson::from_value(&serde_json::json!({ "behavior": "cancelled" })))
     }
 
     /// The frame that says so.
@@ -262,46 +170,6 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_from_its_schema() {
-        let form = request(
-            r#"{"mcp_server_name":"s","message":"m","requested_schema":{"type":"object","required":["name"],"properties":{"name":{"type":"string","title":"Your name"},"n":{"type":"integer"},"x":{"type":"number"},"ok":{"type":"boolean","description":"really?"},"c":{"type":"string","enum":["A","b"]},"l":{"type":"array"}}}}"#,
-        )
-        .form()
-        .unwrap();
-        let kinds: Vec<_> = form.fields.iter().map(|field| field.kind.clone()).collect();
-        assert_eq!(
-            kinds,
-            [
-                FieldKind::Text,
-                FieldKind::Integer,
-                FieldKind::Number,
-                FieldKind::Boolean,
-                FieldKind::Choice(vec!["A".into(), "b".into()]),
-                FieldKind::Other(r#"{"type":"array"}"#.into()),
-            ]
-        );
-        let [name, n, x, ok, c, l] = &form.fields[..] else { panic!("{form:?}") };
-        assert!(name.required && !n.required);
-        assert_eq!((&*name.title, &*n.title), ("Your name", "n"));
-        assert_eq!(ok.description.as_deref(), Some("really?"));
-        for (field, typed, value) in [
-            (name, "Ada", Some("Ada".into())),
-            (n, "-3", Some((-3).into())),
-            (n, "3.5", None),
-            (x, "3.5", Some(3.5.into())),
-            (x, "x", None),
-            (ok, "Yes", Some(true.into())),
-            (ok, "perhaps", None),
-            (c, "2", Some("b".into())),
-            (c, "a", Some("A".into())),
-            (c, "3", None),
-            (l, "[1]", Some(serde_json::json!([1]))),
-        ] {
-            assert_eq!(field.read(typed), value, "{typed}");
-        }
-    }
-
-    #[test]
     fn a_page_to_open_has_no_fields_and_other_requests_are_no_forms() {
         let form = request(r#"{"message":"m","mode":"url","url":"https://a/"}"#).form().unwrap();
         assert_eq!((form.url.as_deref(), form.fields.len()), (Some("https://a/"), 0));
@@ -320,6 +188,14 @@ mod tests {
             (
                 AgentAnswer::decline(),
                 r#"{"type":"agent_response","requestId":"r","response":{"action":"decline"}}"#,
+            ),
+            (
+                AgentAnswer::cancel(),
+                r#"{"type":"agent_response","requestId":"r","response":{"action":"cancel"}}"#,
+            ),
+            (
+                AgentAnswer::dismiss(),
+                r#"{"type":"agent_response","requestId":"r","response":{"behavior":"cancelled"}}"#,
             ),
             (
                 AgentAnswer::Error("no".into()),

@@ -4,6 +4,7 @@ pub(crate) mod agent_request;
 pub(crate) mod agent_state;
 pub(crate) mod config;
 pub(crate) mod connection;
+pub(crate) mod form;
 pub(crate) mod frame;
 pub(crate) mod message;
 pub(crate) mod permission;
@@ -13,13 +14,14 @@ pub(crate) mod signal;
 pub(crate) mod user_message;
 pub(crate) mod view;
 
-pub use self::agent_request::{AgentAnswer, AgentRequest, FieldKind, Form, FormField};
+pub use self::agent_request::{AgentAnswer, AgentRequest};
 pub use self::agent_state::{AgentState, AgentStatus, CurrentTurn, TurnOrigin};
 pub use self::config::{
     Agent, Applies, Configuration, Configured, Plugin, Preset, Skills, SystemPrompt, TaskBudget,
     Thinking,
 };
 pub use self::connection::ConnectionState;
+pub use self::form::{FieldKind, Form, FormChoice, FormField};
 pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
 pub use self::permission::{Decision, PermissionRequest};
 pub use self::questions::{Choice, Question};
