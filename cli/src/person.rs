@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use claude_relay_client::{Client, Decision, PermissionRequest, SdkMessage, SendError, View};
+use claude_relay_client::{Client, SdkMessage, SendError, View};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use crate::console::{Console, Key};
-use crate::dialog::Questions;
+use crate::dialog::{Answer, Questions, Request};
 use crate::terminal::Terminal;
 
 /// The denial that the agent reads when nobody can be asked.
@@ -75,7 +75,7 @@ impl Person {
     /// typed before are no answer and are given back.
     pub(crate) fn ask(
         &mut self,
-        request: PermissionRequest,
+        request: Request,
         client: &Client,
         terminal: &Terminal,
     ) -> Vec<Key> {
@@ -85,7 +85,8 @@ impl Person {
                 Ok(console) => self.console.insert(console),
                 Err(_) => {
                     terminal.complain("denied; there is no terminal to ask on");
-                    self.reply(request, Decision::deny(NO_TERMINAL), client);
+                    let answer = request.nobody(NO_TERMINAL);
+                    self.reply(request, answer, client);
                     return Vec::new();
                 }
             },
@@ -101,8 +102,8 @@ impl Person {
     pub(crate) fn press(&mut self, key: Key, client: &Client, terminal: &Terminal) -> Vec<Key> {
         let Some(console) = &mut self.console else { return Vec::new() };
         match self.questions.press(key, console, terminal) {
-            Some((request, decision)) => {
-                self.reply(request, decision, client);
+            Some((request, answer)) => {
+                self.reply(request, answer, client);
                 self.ask_next(terminal)
             }
             None => Vec::new(),
@@ -131,17 +132,17 @@ impl Person {
     pub(crate) fn stop(&mut self, client: &Client) -> bool {
         let Some(console) = &mut self.console else { return false };
         match self.questions.stop(console) {
-            Some((request, decision)) => {
-                self.reply(request, decision, client);
+            Some((request, answer)) => {
+                self.reply(request, answer, client);
                 true
             }
             None => false,
         }
     }
 
-    fn reply(&mut self, request: PermissionRequest, decision: Decision, client: &Client) {
+    fn reply(&mut self, request: Request, answer: Answer, client: &Client) {
         let client = client.clone();
-        self.replies.spawn(async move { client.respond(&request, &decision).await });
+        self.replies.spawn(async move { request.reply(answer, &client).await });
     }
 
     /// Takes the question off the screen while something else is written.

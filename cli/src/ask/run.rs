@@ -9,7 +9,7 @@ use super::notifications::Notifications;
 use super::report::Denial;
 use crate::args::TurnArgs;
 use crate::connect::describe;
-use crate::dialog::shows_itself;
+use crate::dialog::{Request, shows_itself};
 use crate::exit::{Exit, with_causes};
 use crate::person::{Input, Person};
 use crate::render::Renderer;
@@ -92,7 +92,10 @@ async fn follow(
                         ServerMessage::Sdk(message) => person.look_at(&message),
                         ServerMessage::PermissionRequest(request) if args.interactive_approvals => {
                             // There is no use here for keys typed before.
-                            person.ask(*request, client, terminal);
+                            person.ask(Request::Permission(*request), client, terminal);
+                        }
+                        ServerMessage::AgentRequest(request) => {
+                            person.ask(Request::Agent(*request), client, terminal);
                         }
                         ServerMessage::PermissionRequest(request) => {
                             if seen.denials.len() < MAX_DENIALS {
@@ -100,7 +103,8 @@ async fn follow(
                             }
                             terminal.complain("denied; --interactive-approvals would ask you");
                         }
-                        ServerMessage::PermissionCancelled(id) => {
+                        ServerMessage::PermissionCancelled(id)
+                        | ServerMessage::AgentRequestCancelled(id) => {
                             person.withdraw(&id, terminal);
                         }
                         _ => {}

@@ -14,7 +14,7 @@ use super::commands::{Command, Done, HELP, Remote};
 use super::input::{Entry, Input};
 use crate::args::{ChatArgs, ServerArgs};
 use crate::connect::describe;
-use crate::dialog::shows_itself;
+use crate::dialog::{Request, shows_itself};
 use crate::exit::{Exit, with_causes};
 use crate::person::{self, Person};
 use crate::render::Renderer;
@@ -302,12 +302,17 @@ impl<'a> Session<'a> {
         }
         match message {
             ServerMessage::PermissionRequest(request) if self.asks(input) => {
-                input.type_ahead(self.person.ask(*request, &self.client, self.terminal));
+                let request = Request::Permission(*request);
+                input.type_ahead(self.person.ask(request, &self.client, self.terminal));
+            }
+            ServerMessage::AgentRequest(request) => {
+                let request = Request::Agent(*request);
+                input.type_ahead(self.person.ask(request, &self.client, self.terminal));
             }
             ServerMessage::PermissionRequest(_) => {
                 self.terminal.complain("denied; --interactive-approvals would ask you");
             }
-            ServerMessage::PermissionCancelled(id) => {
+            ServerMessage::PermissionCancelled(id) | ServerMessage::AgentRequestCancelled(id) => {
                 input.type_ahead(self.person.withdraw(&id, self.terminal));
             }
             _ => {}

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use claude_relay_client::{
-    Client, Configuration, ConnectError, ConnectionError, ConnectionState, Decision, SandboxError,
+    Client, Configuration, ConnectError, ConnectionError, ConnectionState, SandboxError,
 };
 
-use super::with_settings;
+use super::{with_person, with_settings};
 use crate::args::{E2bArgs, ServerArgs};
 use crate::exit::{Exit, with_causes};
-use crate::person::NOBODY_TO_ASK;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
 
@@ -47,13 +46,11 @@ pub(super) async fn connect(
             (builder, "starting a sandbox".to_owned())
         }
     };
-    let mut builder = with_settings(builder, args)?
+    let builder = with_settings(builder, args)?
         .e2b(e2b.clone())
         .sandbox_timeout(*e2b_timeout)
         .configuration(configuration);
-    if !interactive {
-        builder = builder.on_permission(|_| async { Decision::deny(NOBODY_TO_ASK) });
-    }
+    let builder = with_person(builder, interactive);
     if args.verbose > 0 {
         terminal.note(&what);
     }

@@ -75,10 +75,7 @@ pub(crate) async fn connect(
         let client = e2b::connect(args, configuration, interactive, terminal, signals).await?;
         return Ok((client, None));
     }
-    let mut builder = builder(args)?;
-    if !interactive {
-        builder = builder.on_permission(|_| async { Decision::deny(NOBODY_TO_ASK) });
-    }
+    let mut builder = with_person(builder(args)?, interactive);
     if args.verbose > 0 {
         terminal.note(&format!("connecting to {}", args.url));
     }
@@ -109,6 +106,16 @@ pub(crate) async fn connect(
             take_back(overlay.as_ref(), terminal, signals).await;
             Err(exit)
         }
+    }
+}
+
+/// Puts what the agent asks to the person at the terminal, or says that there is
+/// nobody.
+fn with_person(builder: ClientBuilder, interactive: bool) -> ClientBuilder {
+    if interactive {
+        builder.questions(true)
+    } else {
+        builder.on_permission(|_| async { Decision::deny(NOBODY_TO_ASK) })
     }
 }
 

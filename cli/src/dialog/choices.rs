@@ -43,7 +43,7 @@ impl Choices {
         Some((Self { input, questions, answers: Map::new() }, first))
     }
 
-    pub(super) fn answer(&mut self, line: &str) -> Step {
+    pub(super) fn answer(&mut self, line: &str) -> Step<Decision> {
         let Some(question) = self.questions.get(self.answers.len()) else {
             return self.done();
         };
@@ -66,7 +66,7 @@ impl Choices {
         }
     }
 
-    fn done(&mut self) -> Step {
+    fn done(&mut self) -> Step<Decision> {
         self.input.insert("answers".to_owned(), Value::Object(std::mem::take(&mut self.answers)));
         let input = RawJson::new(Value::Object(std::mem::take(&mut self.input)).to_string()).ok();
         Step::Done(Decision::Allow { updated_input: input, updated_permissions: None })

@@ -4,13 +4,17 @@
 //! says what comes next.
 
 mod choices;
+mod form;
 mod permission;
 mod plan;
 mod questions;
 
-use claude_relay_client::{Decision, PermissionRequest};
+use claude_relay_client::{
+    AgentAnswer, AgentRequest, Client, Decision, PermissionRequest, SendError,
+};
 
 use self::choices::Choices;
+use self::form::Form;
 use self::permission::Permission;
 use self::plan::Plan;
 pub(crate) use self::questions::Questions;
@@ -38,9 +42,63 @@ impl Prompt {
 
 /// The next step after a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Step<A> {
     Ask(Prompt),
-    Done(Decision),
+    Done(A),
+}
+
+/// A request of the agent to a person.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Permission(PermissionRequest),
+    /// A form of an MCP server, or a dialog.
+    Agent(AgentRequest),
+}
+
+/// The answer of a person.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Decision(Decision),
+    Agent(AgentAnswer),
+}
+
+impl Request {
+    fn id(&self) -> &str {
+        match self {
+            Self::Permission(request) => &request.id,
+            Self::Agent(request) => &request.id,
+        }
+    }
+
+    /// The answer of somebody who pressed Ctrl-C.
+    fn stopped(&self) -> Answer {
+        match self {
+            Self::Permission(_) => Answer::Decision(stopped()),
+            Self::Agent(request) => Answer::Agent(unanswered(request)),
+        }
+    }
+
+    /// The answer where the terminal has ended, for this reason.
+    pub(crate) fn nobody(&self, reason: &str) -> Answer {
+        match self {
+            Self::Permission(_) => Answer::Decision(Decision::deny(reason)),
+            Self::Agent(request) => Answer::Agent(unanswered(request)),
+        }
+    }
+
+    /// Sends the answer.
+    pub(crate) async fn reply(self, answer: Answer, client: &Client) -> Result<(), SendError> {
+        match (self, answer) {
+            (Self::Permission(request), Answer::Decision(decision)) => {
+                client.respond(&request, &decision).await
+            }
+            (Self::Agent(request), Answer::Agent(answer)) => client.answer(&request, &answer).await,
+            // A dialog answers in the kind of its request.
+            (Self::Permission(_), Answer::Agent(_)) | (Self::Agent(_), Answer::Decision(_)) => {
+                Ok(())
+            }
+        }
+    }
 }
 
 /// One request of the agent being answered.
@@ -49,12 +107,20 @@ pub(crate) enum Dialog {
     Permission(Permission),
     Choices(Choices),
     Plan(Plan),
+    Form(Form),
 }
 
 impl Dialog {
     /// Begins it. `plan` is what the agent last wrote as its plan, for a
     /// request that does not hold it.
-    pub(crate) fn begin(request: &PermissionRequest, plan: Option<&str>) -> (Self, Prompt) {
+    pub(crate) fn begin(request: &Request, plan: Option<&str>) -> (Self, Prompt) {
+        let request = match request {
+            Request::Permission(request) => request,
+            Request::Agent(request) => {
+                let (form, prompt) = Form::begin(request);
+                return (Self::Form(form), prompt);
+            }
+        };
         if is_question(request)
             && let Some((choices, prompt)) = Choices::begin(request)
         {
@@ -68,11 +134,21 @@ impl Dialog {
         (Self::Permission(permission), prompt)
     }
 
-    pub(crate) fn answer(&mut self, line: &str) -> Step {
-        match self {
+    pub(crate) fn answer(&mut self, line: &str) -> Step<Answer> {
+        let step = match self {
             Self::Permission(permission) => permission.answer(line),
             Self::Choices(choices) => choices.answer(line),
             Self::Plan(plan) => plan.answer(line),
+            Self::Form(form) => {
+                return match form.answer(line) {
+                    Step::Ask(prompt) => Step::Ask(prompt),
+                    Step::Done(answer) => Step::Done(Answer::Agent(answer)),
+                };
+            }
+        };
+        match step {
+            Step::Ask(prompt) => Step::Ask(prompt),
+            Step::Done(decision) => Step::Done(Answer::Decision(decision)),
         }
     }
 }
@@ -89,13 +165,16 @@ pub(crate) fn shows_itself(request: &PermissionRequest) -> bool {
 }
 
 /// The answer of somebody who pressed Ctrl-C.
-pub(crate) fn stopped() -> Decision {
+fn stopped() -> Decision {
     Decision::Deny { message: "the user stopped the turn".into(), interrupt: true }
 }
 
-/// The answer where the terminal has ended.
-pub(crate) fn nobody_answered() -> Decision {
-    Decision::deny("nobody answered")
+/// The answer to a form, or to a dialog, that nobody has answered.
+fn unanswered(request: &AgentRequest) -> AgentAnswer {
+    match request.form() {
+        Some(_) => AgentAnswer::cancel(),
+        None => AgentAnswer::dismiss(),
+    }
 }
 
 #[cfg(test)]
@@ -113,9 +192,9 @@ mod tests {
         }
     }
 
-    pub(super) fn done(step: Step) -> Decision {
+    pub(super) fn done<A>(step: Step<A>) -> A {
         match step {
-            Step::Done(decision) => decision,
+            Step::Done(answer) => answer,
             Step::Ask(prompt) => panic!("it asks again: {prompt:?}"),
         }
     }
@@ -128,7 +207,8 @@ mod tests {
             ("AskUserQuestion", r#"{"questions":[{"question":"Why?"}]}"#, "Your answer"),
             ("AskUserQuestion", "{}", "Allow AskUserQuestion?"),
         ] {
-            let (_, prompt) = Dialog::begin(&request(tool, input, "{}"), None);
+            let request = Request::Permission(request(tool, input, "{}"));
+            let (_, prompt) = Dialog::begin(&request, None);
             assert!(prompt.label.starts_with(label), "{prompt:?}");
         }
     }

@@ -46,7 +46,7 @@ impl Permission {
         ))
     }
 
-    pub(super) fn answer(&mut self, line: &str) -> Step {
+    pub(super) fn answer(&mut self, line: &str) -> Step<Decision> {
         let line = line.trim();
         match self.stage {
             Stage::Choice => match (line.to_lowercase().as_str(), &self.always) {

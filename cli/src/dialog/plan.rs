@@ -38,7 +38,7 @@ impl Plan {
         ))
     }
 
-    pub(super) fn answer(&mut self, line: &str) -> Step {
+    pub(super) fn answer(&mut self, line: &str) -> Step<Decision> {
         let line = line.trim();
         if self.asks_for_reason {
             let reason = if line.is_empty() { "the user wants another plan" } else { line };

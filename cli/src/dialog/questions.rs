@@ -3,18 +3,16 @@
 
 use std::collections::VecDeque;
 
-use claude_relay_client::{Decision, PermissionRequest};
-
-use super::{Dialog, Prompt, Step, nobody_answered, stopped};
+use super::{Answer, Dialog, Prompt, Request, Step};
 use crate::console::{Console, Key, LineEditor, Outcome};
 use crate::terminal::Terminal;
 
-/// A request and what a person has decided about it.
-pub(crate) type Answered = (PermissionRequest, Decision);
+/// A request and what a person has answered.
+pub(crate) type Answered = (Request, Answer);
 
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
-    waiting: VecDeque<PermissionRequest>,
+    waiting: VecDeque<Request>,
     asking: Option<Asking>,
     /// The plan that the agent wrote down last.
     plan: Option<String>,
@@ -22,16 +20,16 @@ pub(crate) struct Questions {
 
 #[derive(Debug)]
 struct Asking {
-    request: PermissionRequest,
+    request: Request,
     dialog: Dialog,
     editor: LineEditor,
 }
 
 impl Questions {
-    pub(crate) fn add(&mut self, request: PermissionRequest) {
+    pub(crate) fn add(&mut self, request: Request) {
         // One that is open is sent again after a reconnect.
         let known = self.asking.iter().map(|asking| &asking.request).chain(&self.waiting);
-        if !known.into_iter().any(|known| known.id == request.id) {
+        if !known.into_iter().any(|known| known.id() == request.id()) {
             self.waiting.push_back(request);
         }
     }
@@ -64,8 +62,8 @@ impl Questions {
         console: &mut Console,
         terminal: &Terminal,
     ) -> bool {
-        self.waiting.retain(|request| request.id != id);
-        let Some(mut asking) = self.asking.take_if(|asking| asking.request.id == id) else {
+        self.waiting.retain(|request| request.id() != id);
+        let Some(mut asking) = self.asking.take_if(|asking| asking.request.id() == id) else {
             return false;
         };
         asking.editor.erase(console);
@@ -81,19 +79,19 @@ impl Questions {
         terminal: &Terminal,
     ) -> Option<Answered> {
         let asking = self.asking.as_mut()?;
-        let decision = match asking.editor.press(key, None) {
+        let answer = match asking.editor.press(key, None) {
             Outcome::Typing => {
                 asking.editor.draw(console);
                 return None;
             }
             Outcome::Eof => {
                 asking.editor.leave(console);
-                nobody_answered()
+                asking.request.nobody("nobody answered")
             }
             Outcome::Line(line) => {
                 asking.editor.leave_with(&line, console);
                 match asking.dialog.answer(&line) {
-                    Step::Done(decision) => decision,
+                    Step::Done(answer) => answer,
                     Step::Ask(prompt) => {
                         asking.editor = show(prompt, console, terminal);
                         return None;
@@ -102,14 +100,15 @@ impl Questions {
             }
         };
         let asking = self.asking.take()?;
-        Some((asking.request, decision))
+        Some((asking.request, answer))
     }
 
     /// Ctrl-C: the question on the screen is answered with the end of the turn.
     pub(crate) fn stop(&mut self, console: &mut Console) -> Option<Answered> {
         let mut asking = self.asking.take()?;
         asking.editor.leave(console);
-        Some((asking.request, stopped()))
+        let answer = asking.request.stopped();
+        Some((asking.request, answer))
     }
 
     /// Takes the question off the screen while something else is written.

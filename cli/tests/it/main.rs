@@ -13,6 +13,7 @@ mod codex;
 mod commands;
 mod conversations;
 mod e2b;
+mod forms_with_claude;
 mod options;
 mod proxies;
 mod support;
