@@ -2,7 +2,9 @@
 //! has one tracker for all messages, each [`Turn`](crate::Turn) one from the
 //! writing of its message on. Pure: the caller tells of silence.
 
-use claude_relay_protocol::turns::{Finish, Init, Signal, Turn, TurnEvent, Turns};
+use std::borrow::Cow;
+
+use claude_relay_protocol::turns::{Finish, Origin, Turn, TurnEvent, Turns};
 
 use crate::types::agent_state::{AgentState, AgentStatus, TurnOrigin};
 use crate::types::message::{Exit, ServerMessage};
@@ -140,43 +142,32 @@ impl TurnTracker {
         }
         match (&state.turn, self.turns.current()) {
             (Some(running), None) => {
-                let mut turns = Turns::default();
-                let uuids = running.message_ids();
-                if running.origin == TurnOrigin::Client && uuids.is_empty() {
-                    turns.on_message_sent(None);
-                }
-                let uuids = uuids.into_iter().map(Into::into).collect();
-                let events = turns.on_signal(&Signal::Init(Init { uuids, ..Init::default() }));
-                self.take_over(turns, state);
-                events
+                let origin = match running.origin {
+                    TurnOrigin::Client => Origin::Client,
+                    TurnOrigin::Agent => Origin::Agent,
+                };
+                let uuids = running.message_ids().into_iter().map(Into::into).collect();
+                self.take_up(Some((origin, uuids)), state);
+                vec![TurnEvent::Began(origin)]
             }
             (None, Some(turn)) => {
                 let ended = TurnEvent::Ended { turn: turn.clone(), result: false };
-                self.take_over(Turns::default(), state);
+                self.take_up(None, state);
                 vec![ended]
             }
             (None, None) if state.background_tasks == 0 && self.turns.background_tasks() > 0 => {
-                self.take_over(Turns::default(), state);
+                self.take_up(None, state);
                 Vec::new()
             }
             _ => Vec::new(),
         }
     }
 
-    /// Goes on with `turns`, and with the messages that no turn has taken.
-    fn take_over(&mut self, mut turns: Turns, state: &AgentState) {
-        let running = turns.current().cloned();
-        let mut queued: Vec<&str> = self.turns.queued().collect();
-        queued.extend(state.queued.iter().map(String::as_str));
-        let mut known = Vec::new();
-        for uuid in queued {
-            let taken = running.as_ref().is_some_and(|turn| turn.answers(uuid));
-            if !taken && !known.contains(&uuid) {
-                known.push(uuid);
-                turns.on_message_sent(Some(uuid));
-            }
-        }
-        self.turns = turns;
+    /// Goes on with what the server says is running, and with the messages that
+    /// no turn has taken.
+    fn take_up(&mut self, running: Option<(Origin, Vec<Cow<'_, str>>)>, state: &AgentState) {
+        let queued = self.turns.queued().chain(state.queued.iter().map(String::as_str));
+        self.turns = Turns::taken_up(running, queued);
     }
 }
 

@@ -159,6 +159,29 @@ pub struct Turns {
 }
 
 impl Turns {
+    /// The model of a reader who has not seen the lines so far: `running` is the
+    /// turn that runs, `queued` the messages that wait.
+    #[must_use]
+    pub fn taken_up<'a>(
+        running: Option<(Origin, Vec<Cow<'_, str>>)>,
+        queued: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let mut turns = Self::default();
+        if let Some((origin, uuids)) = running {
+            if origin == Origin::Client && uuids.is_empty() {
+                turns.sent.push(None);
+            }
+            turns.on_init(&uuids);
+        }
+        for uuid in queued {
+            let taken = turns.current.as_ref().is_some_and(|turn| turn.answers(uuid));
+            if !taken && turns.queued().all(|known| known != uuid) {
+                turns.sent.push(Some(uuid));
+            }
+        }
+        turns
+    }
+
     /// Returns the running turn.
     #[must_use]
     pub fn current(&self) -> Option<&Turn> {
