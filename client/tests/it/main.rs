@@ -9,6 +9,7 @@ mod configuring;
 mod connecting;
 mod examples;
 mod hostile;
+mod kills;
 mod messages;
 mod real_cli;
 mod real_codex;
