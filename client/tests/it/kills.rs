@@ -49,6 +49,8 @@ async fn ask(client: Client, at_least: usize, over: Arc<AtomicBool>) -> (usize, 
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the number of kills by hand")]
+#[allow(clippy::print_stdout, reason = "the figures of a run by hand")]
 async fn every_question_gets_its_own_answer_or_an_error_wherever_the_server_is_killed() {
     let kills = std::env::var("RELAY_KILLS").map_or(20, |kills| kills.parse().unwrap());
     let mut relay = RelayProcess::demo(&[]).await;
