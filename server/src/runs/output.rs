@@ -79,7 +79,8 @@ impl Run {
     /// Appends a line, which must be a JSON object in UTF-8.
     pub(super) fn push_line(&mut self, line: &[u8]) {
         if self.is_raw {
-            return self.replay.push([line, b"", b""]);
+            // The SDK's build for browsers splits what comes at newlines.
+            return self.replay.push([line, b"\n", b""]);
         }
         let prefix = wire::line_prefix(self.replay.next());
         self.replay.push([prefix.as_bytes(), line, b"}"]);
