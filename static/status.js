@@ -39,6 +39,9 @@ export class StatusPanel {
     const health = isObject(answer.body) ? answer.body : {};
     const agent = isObject(health.agent) ? health.agent : {};
     this.#showAgent(agent);
+    const running = Number.isSafeInteger(health.runs?.running) ? health.runs.running : 0;
+    byId("sdk-runs").textContent = `${running} SDK ${running === 1 ? "run" : "runs"}`;
+    byId("sdk-runs").hidden = running === 0;
     this.#told(health, agentName(agent));
     byId("server-version").textContent = typeof health.version === "string" ? oneLine(health.version, 30) : "";
     const facts = answer.status === 200 ? flatten(health) : [["health", answer.text || `status ${answer.status}`]];

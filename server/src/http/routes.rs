@@ -335,10 +335,13 @@ impl Routes {
         Ok(json_answer(StatusCode::OK, &answer.into()))
     }
 
-    /// Returns the figures of the session, and those of access control.
+    /// Returns the figures of the session, of access control, and of the runs.
     async fn metrics(&self) -> Result<Answer, Refusal> {
         let mut text = self.session.metrics().await.map_err(|_| Refusal::shutting_down())?;
         text += &self.refusals.metrics();
+        if let Ok(runs) = &self.runs {
+            text += &runs.metrics().await.unwrap_or_default();
+        }
         let mut answer = json_answer(StatusCode::OK, &Value::Null);
         *answer.body_mut() = Full::from(text);
         answer.headers_mut().insert(header::CONTENT_TYPE, PROMETHEUS_TEXT);

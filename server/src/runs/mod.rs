@@ -35,6 +35,7 @@ const COMMAND_CAPACITY: usize = 64;
 enum Command {
     Admit(Option<Named>, oneshot::Sender<Result<RunHandle, RunRefusal>>),
     Health(oneshot::Sender<Value>),
+    Metrics(oneshot::Sender<String>),
     Shutdown,
 }
 
@@ -96,6 +97,13 @@ impl RunsHandle {
         reply.await.ok()
     }
 
+    /// Returns the figures of the runs, as Prometheus text.
+    pub async fn metrics(&self) -> Option<String> {
+        let (reply_to, reply) = oneshot::channel();
+        self.0.send(Command::Metrics(reply_to)).await.ok()?;
+        reply.await.ok()
+    }
+
     /// Starts to end all runs; the second call kills their agents.
     pub async fn shut_down(&self) {
         // An error means that the registry has ended already.
@@ -111,6 +119,9 @@ pub struct Runs {
     open: HashMap<String, Open>,
     tasks: JoinSet<String>,
     versions: Arc<VersionCache>,
+    /// Runs so far, and connections that were one too many.
+    begun: u64,
+    refused: u64,
     stopping: bool,
 }
 
@@ -131,6 +142,8 @@ impl Runs {
             open: HashMap::new(),
             tasks: JoinSet::new(),
             versions: Arc::default(),
+            begun: 0,
+            refused: 0,
             stopping: false,
         };
         (runs, RunsHandle(commands_to))
@@ -165,6 +178,9 @@ impl Runs {
             Command::Health(reply) => {
                 let _ = reply.send(self.health());
             }
+            Command::Metrics(reply) => {
+                let _ = reply.send(self.metrics());
+            }
             Command::Shutdown => {
                 self.stopping = true;
                 for open in self.open.values() {
@@ -193,6 +209,7 @@ impl Runs {
         };
         let limit = self.runtime.settings.max_runs;
         if self.alive() >= limit {
+            self.refused += 1;
             return Err(RunRefusal::TooMany(limit));
         }
         // Ended runs are kept for their clients, and are as many at most.
@@ -206,6 +223,7 @@ impl Runs {
         let runtime = Arc::clone(&self.runtime);
         let versions = Arc::clone(&self.versions);
         let run = Run::new(runtime, versions, commands_from, Arc::clone(&status), is_raw);
+        self.begun += 1;
         let name = id.clone();
         self.tasks.spawn(async move {
             run.run().await;
@@ -219,12 +237,31 @@ impl Runs {
         self.open.values().filter(|open| !open.status.has_ended()).count()
     }
 
+    fn connected(&self) -> usize {
+        self.open.values().filter(|open| open.status.is_connected()).count()
+    }
+
+    fn metrics(&self) -> String {
+        let figures = [
+            ("runs", "gauge", "Runs whose agent has not ended.", self.alive() as u64),
+            ("runs_connected", "gauge", "Runs with a connection.", self.connected() as u64),
+            ("runs_limit", "gauge", "Runs at once.", self.runtime.settings.max_runs as u64),
+            ("runs_total", "counter", "Runs so far.", self.begun),
+            ("runs_refused_total", "counter", "Runs that were one too many.", self.refused),
+        ];
+        figures
+            .map(|(name, kind, help, value)| {
+                let name = format!("claude_relay_{name}");
+                format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+            })
+            .concat()
+    }
+
     fn health(&self) -> Value {
-        let connected = self.open.values().filter(|open| open.status.is_connected()).count();
         json!({
             "limit": self.runtime.settings.max_runs,
             "running": self.alive(),
-            "connected": connected,
+            "connected": self.connected(),
             "grace_ms": self.runtime.settings.run_grace.as_millis() as u64,
         })
     }

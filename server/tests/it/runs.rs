@@ -155,6 +155,24 @@ async fn runs_are_refused_by_name_number_and_mode() {
 }
 
 #[tokio::test]
+async fn figures_and_health_tell_of_runs() {
+    let env = TestEnv::new();
+    let relay = with(&env, "unrestricted", ECHO, &["--max-runs", "1"]);
+    let _client = start(&relay, &[]).await;
+    assert_eq!(status(&relay, "/agent?run=fedcba9876543210&after=0").await.0, 503);
+    let figures = http::get(relay.address(), "/metrics").await.body;
+    for line in
+        ["runs 1", "runs_connected 1", "runs_limit 1", "runs_total 1", "runs_refused_total 1"]
+    {
+        let line = format!("claude_relay_{line}\n");
+        assert!(figures.contains(&line), "{line} in {figures}");
+    }
+    let health: Value = http::get(relay.address(), "/health").await.json();
+    assert_eq!(health["runs"]["running"], 1);
+    relay.stop();
+}
+
+#[tokio::test]
 async fn a_run_whose_client_stays_away_is_ended() {
     let env = TestEnv::new();
     let relay = with(&env, "unrestricted", "sleep 600 & exec cat", &["--run-grace=300ms"]);
@@ -351,7 +369,7 @@ async fn the_raw_form_has_lines_without_numbers() {
     client.send(&json!({ "type": "auth", "credential": {} })).await;
     client.send_text("{\"type\":\"user\" ,\"n\":1}\n").await;
     assert!(
-        matches!(client.see().await, Seen::Frame(line) if line == "{\"type\":\"user\" ,\"n\":1}")
+        matches!(client.see().await, Seen::Frame(line) if line == "{\"type\":\"user\" ,\"n\":1}\n")
     );
     assert_eq!(client.closed().await, Some(1011));
     relay.stop();
