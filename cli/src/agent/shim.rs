@@ -32,6 +32,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const FIRST_DELAY: Duration = Duration::from_millis(20);
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
+/// A connection that held so long is no failed attempt.
+const HELD: Duration = Duration::from_secs(5);
+
 /// Silence after which the relay is asked, and after which it is given up.
 const PING_AFTER: Duration = Duration::from_secs(15);
 const SILENT_LIMIT: Duration = Duration::from_secs(25);
@@ -84,6 +87,10 @@ pub(super) struct Shim {
     pub(super) greeted: bool,
     pub(super) state: State,
     pub(super) down_since: Instant,
+    pub(super) up_since: Instant,
+    /// The first of the connections in a row that broke before anything came
+    /// through.
+    pub(super) stuck_since: Option<Instant>,
     pub(super) delay: Duration,
     pub(super) was_up: bool,
     /// Messages for the run that it has not acknowledged.
@@ -179,6 +186,8 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
         greeted: false,
         state: State::Down(now),
         down_since: now,
+        up_since: now,
+        stuck_since: None,
         delay: FIRST_DELAY,
         was_up: false,
         unacked: VecDeque::new(),
@@ -270,7 +279,7 @@ impl Shim {
             }
             Event::Opened(Ok(link)) => {
                 self.state = State::Up(Box::new(link));
-                (self.greeted, self.progress) = (false, false);
+                (self.greeted, self.progress, self.up_since) = (false, false, now);
                 self.paced_until = now;
                 self.sent = 0;
                 self.acked = self.has();
@@ -313,10 +322,11 @@ impl Shim {
         {
             return Err(Failure::connection("the program that started the agent has gone"));
         }
-        let is_down_for_good = !is_up && now >= self.down_since + self.down_limit();
-        if is_down_for_good && self.exit.is_none() {
+        if let Some(lost) = self.lost_for_good(is_up, now)
+            && self.exit.is_none()
+        {
             return Err(Failure::connection(format!(
-                "the connection to the relay at {} was lost and could not be restored within {RECONNECT_LIMIT:?}: the agent is ended there",
+                "the connection to the relay at {} {lost} within {RECONNECT_LIMIT:?}: the agent is ended there",
                 self.url
             )));
         }
@@ -387,8 +397,24 @@ impl Shim {
         }
     }
 
+    /// Why the connection is given up, if it is.
+    fn lost_for_good(&self, is_up: bool, now: Instant) -> Option<&'static str> {
+        if is_up {
+            return None;
+        }
+        let is_over = |since: Instant| now >= since + RECONNECT_LIMIT;
+        if self.stuck_since.is_some_and(is_over) {
+            return Some("broke each time before anything came through");
+        }
+        is_over(self.down_since).then_some("was lost and could not be restored")
+    }
+
     pub(super) fn disconnected(&mut self, now: Instant) {
         self.down_since = now;
+        match self.progress || now >= self.up_since + HELD {
+            true => self.stuck_since = None,
+            false => drop(self.stuck_since.get_or_insert(now)),
+        }
         self.paced = !self.progress;
         self.greeted = false;
         self.state = State::Down(now + self.delay);
@@ -413,10 +439,6 @@ impl Shim {
         Ok(())
     }
 
-    fn down_limit(&self) -> Duration {
-        RECONNECT_LIMIT
-    }
-
     /// Nobody reads stdout any more.
     fn on_gone(&mut self, now: Instant) {
         if self.gone_by.is_none() {
@@ -435,7 +457,8 @@ impl Shim {
             let is_paused = |at: &Instant| self.has_unsent() && *at > Instant::now();
             deadlines.extend(Some(self.pause()).filter(is_paused));
         } else {
-            deadlines.push(self.down_since + self.down_limit());
+            deadlines.push(self.down_since + RECONNECT_LIMIT);
+            deadlines.extend(self.stuck_since.map(|since| since + RECONNECT_LIMIT));
         }
         deadlines.into_iter().min()
     }
