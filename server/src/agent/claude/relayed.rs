@@ -28,7 +28,8 @@ use crate::agent::workspace::{self, WorkspaceError};
 const BASE: [&str; 5] =
     ["--output-format", "stream-json", "--verbose", "--input-format", "stream-json"];
 
-/// Flags whose value may hold secrets: the CLI reads it from a file as well.
+/// Flags whose value may hold secrets: the CLI reads it from a file as well. Of
+/// `--managed-settings` it does not: given a path, it goes on without them.
 const SECRET: [(&str, &str); 2] = [("--mcp-config", "mcp"), ("--settings", "settings")];
 
 /// Both spellings of the flag for tools that are denied.
