@@ -1,10 +1,17 @@
-// A proxy before a relay that resets every WebSocket after some messages, both
-// directions counted, or after a random time. It prints its address.
+// A proxy before a relay that resets every WebSocket after some messages. It
+// prints its address.
 //
-//   node cutting_proxy.mjs PORT MESSAGES [DELAY_MS]    PORT is the relay's; 0 messages: never
+//   node cutting_proxy.mjs PORT MESSAGES [DELAY_MS] [COUNTED] [AFTER_MS]
+//
+// PORT is the relay's; 0 messages: never. COUNTED: messages of `both` directions,
+// those to the relay (`up`), or those to the client (`down`). `random`: after a
+// number of them, drawn for each connection, of up to MESSAGES. AFTER_MS lie
+// between the last message and the reset.
 import net from "node:net";
 
-const [port, most, delay = "0"] = process.argv.slice(2).map(Number);
+const [port, limit, delay = 0] = process.argv.slice(2, 5).map(Number);
+const counted = process.argv[5] ?? "both";
+const after = Number(process.argv[6] ?? 20);
 let cuts = 0;
 
 // Calls `each` for every whole frame, and gives the bytes on as they come.
@@ -41,6 +48,7 @@ function frames(each) {
 
 const server = net.createServer((client) => {
   const relay = net.connect(port, "127.0.0.1");
+  const most = counted === "random" ? 1 + Math.ceil(Math.random() * limit) : limit;
   let seen = 0;
   // Nothing passes between the last message and the reset: a connection has no holes.
   let cut = false;
@@ -48,7 +56,8 @@ const server = net.createServer((client) => {
     client.destroy();
     relay.destroy();
   };
-  const carry = (from, to) => {
+  const carry = (from, to, direction) => {
+    const counts = counted === direction || counted === "both" || counted === "random";
     const split = frames();
     let heads = 1;
     from.on("data", (bytes) => {
@@ -58,11 +67,13 @@ const server = net.createServer((client) => {
         if (delay > 0) setTimeout(send, delay);
         else send();
         if (heads > 0) heads -= 1;
-        else seen += 1;
+        else if (counts) seen += 1;
         if (most > 0 && seen >= most) {
           cuts += 1;
           cut = true;
-          setTimeout(() => { client.resetAndDestroy(); relay.resetAndDestroy(); }, delay + 20);
+          const reset = () => { client.resetAndDestroy(); relay.resetAndDestroy(); };
+          if (delay + after > 0) setTimeout(reset, delay + after);
+          else reset();
           return;
         }
       }
@@ -70,8 +81,8 @@ const server = net.createServer((client) => {
     from.on("error", end);
     from.on("close", () => setTimeout(end, delay));
   };
-  carry(client, relay);
-  carry(relay, client);
+  carry(client, relay, "up");
+  carry(relay, client, "down");
 });
 server.listen(0, "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}`));
 process.on("SIGUSR2", () => console.error(`cuts: ${cuts}`));

@@ -3,6 +3,7 @@
 //
 //   USE Tool {"input":…}   a call of that tool
 //   SLOW                   an answer that takes three seconds to begin
+//   COUNT                  the number of messages so far
 //   anything else          a short text
 //
 // After a tool's result it says what the tool has said. It prints its address.
@@ -32,6 +33,9 @@ function answer(body) {
     return [{ type: "tool_use", id: `toolu_${calls}`, name: use[1], input: JSON.parse(use[2]) }];
   }
   if (use) return [{ type: "text", text: `there is no tool ${use[1]}` }];
+  if (asked.includes("COUNT")) {
+    return [{ type: "text", text: `${body.messages.length} messages` }];
+  }
   const word = asked.match(/SAY (\w+)/);
   const system = text(body.system ?? "");
   const told = system.includes("PIRATE") ? " as a pirate" : "";

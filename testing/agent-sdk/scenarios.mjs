@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { OWN, scenarios as further } from "./options_and_methods.mjs";
 
 const [sdkDirectory, executable, ...only] = process.argv.slice(2);
 const sdk = await import(pathToFileURL(path.join(sdkDirectory, "sdk.mjs")).href);
@@ -17,11 +18,13 @@ const { z } = await import(
 );
 
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
+// What of a value does not depend on the run.
 const plain = (value) =>
   JSON.parse(
     JSON.stringify(value ?? null)
       .replaceAll(UUID, "<uuid>")
       .replaceAll(process.cwd(), "<cwd>")
+      .replaceAll(OWN, "<own>")
       .replace(/toolu_\d+/g, "<call>")
       .replace(/127\.0\.0\.1:\d+/g, "<address>"),
   );
@@ -63,7 +66,7 @@ async function collect(messages, log, each = () => {}) {
     }
     log.push("end");
   } catch (error) {
-    log.push({ error: String(error.message).split("\n")[0].slice(0, 200) });
+    log.push({ error: plain(String(error.message).split("\n")[0]).slice(0, 200) });
   }
   return log;
 }
@@ -341,17 +344,24 @@ const scenarios = {
   },
 };
 
+Object.assign(scenarios, further({ sdk, base, collect, open, user, echo, plain }));
+
 if (executable === "--coverage") {
-  const source = readFileSync(new URL(import.meta.url), "utf8");
+  const files = ["scenarios.mjs", "options_and_methods.mjs"];
+  const source = files.map((file) => readFileSync(new URL(file, import.meta.url), "utf8")).join();
   const types = readFileSync(path.join(sdkDirectory, "sdk.d.ts"), "utf8");
   const body = (start) => types.slice(types.indexOf(start)).split(/^}/m)[0];
   const names = (text, pattern) => [...text.matchAll(pattern)].map((match) => match[1]);
-  const known = new Set(readFileSync(new URL("carried", import.meta.url), "utf8").split(/\s+/));
-  const missing = [
-    ...names(body("export declare type Options = {"), /^    (\w+)\??:/gm),
-    ...names(body("export declare interface Query "), /^    (\w+)\??\(/gm),
-  ].filter((name) => !new RegExp(`\\b${name}\\b`).test(source) && !known.has(name));
-  for (const name of missing) console.log(name);
+  const options = names(body("export declare type Options = {"), /^    (\w+)\??:/gm);
+  const methods = names(body("export declare interface Query "), /^    (\w+)\??\(/gm);
+  for (const name of [...options, ...methods]) {
+    if (!new RegExp(`\\b${name}\\b`).test(source)) console.log(`${name}: no scenario has it`);
+  }
+  const document = readFileSync(new URL("../../docs/sdk.md", import.meta.url), "utf8");
+  const rows = document.split("## Options")[1].split("\n## ")[0].match(/^\| `[^|]*/gm).join();
+  const told = new Set(names(rows, /`(\w+)`/g));
+  for (const name of options) if (!told.delete(name)) console.log(`${name}: not in docs/sdk.md`);
+  for (const name of told) console.log(`${name}: in docs/sdk.md, and no option`);
   process.exit(0);
 }
 for (const [name, scenario] of Object.entries(scenarios)) {

@@ -50,6 +50,11 @@ pub fn agent_sdk() -> PathBuf {
     directory("CLAUDE_AGENT_SDK")
 }
 
+/// The directory of an early version of it.
+pub fn agent_sdk_oldest() -> PathBuf {
+    directory("CLAUDE_AGENT_SDK_OLDEST")
+}
+
 /// The version of [`agent_sdk`].
 pub fn agent_sdk_version() -> &'static str {
     version("CLAUDE_AGENT_SDK")

@@ -36,6 +36,9 @@ impl Helper {
     }
 }
 
+/// Accepted by the Messages API, as any other.
+const KEY: &str = "test-key-0123456789";
+
 /// Claude Code, a Messages API, and a relay.
 struct Fixture {
     api: Helper,
@@ -54,7 +57,15 @@ impl Fixture {
         let claude = Cli::Newest.path();
         let arguments = ["--mode", "unrestricted", "--claude-path", claude.to_str().unwrap()];
         let home = home.to_str().unwrap();
-        let relay = RelayProcess::start(&arguments, &[("HOME", home)]).await;
+        // Skipping all questions is for sandboxes alone, where root asks for it.
+        let variables = [
+            ("HOME", home),
+            ("IS_SANDBOX", "1"),
+            ("ANTHROPIC_BASE_URL", &api.address),
+            ("ANTHROPIC_API_KEY", KEY),
+            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+        ];
+        let relay = RelayProcess::start(&arguments, &variables).await;
         Self { api, relay, folder }
     }
 
@@ -63,8 +74,12 @@ impl Fixture {
     }
 
     fn typescript(&self, executable: &Path, relay: &str, only: &[&str]) -> Command {
+        self.with_sdk(&tools::agent_sdk(), executable, relay, only)
+    }
+
+    fn with_sdk(&self, sdk: &Path, executable: &Path, relay: &str, only: &[&str]) -> Command {
         let mut command = Command::new("node");
-        command.arg(file("scenarios.mjs")).arg(tools::agent_sdk()).arg(executable).args(only);
+        command.arg(file("scenarios.mjs")).arg(sdk).arg(executable).args(only);
         self.finish(command, relay)
     }
 
@@ -80,7 +95,7 @@ impl Fixture {
             .env("PATH", env!("PATH"))
             .env("HOME", self.folder.path().join("home"))
             .env("ANTHROPIC_BASE_URL", &self.api.address)
-            .env("ANTHROPIC_API_KEY", "test-key-0123456789")
+            .env("ANTHROPIC_API_KEY", KEY)
             .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
             .env("DISABLE_TELEMETRY", "1")
             .env("DISABLE_AUTOUPDATER", "1")
@@ -114,7 +129,8 @@ async fn outcomes(mut command: Command) -> BTreeMap<String, Value> {
 /// them, so their order to one another is not told.
 fn in_order(outcome: &Value) -> Vec<&Value> {
     let Value::Array(log) = outcome else { return vec![outcome] };
-    let is_callback = |entry: &&Value| entry.get("hook").is_some() || entry.get("asked").is_some();
+    let is_callback =
+        |entry: &&Value| ["hook", "asked", "elicited"].iter().any(|name| entry.get(name).is_some());
     let (callbacks, messages): (Vec<_>, Vec<_>) = log.iter().partition(is_callback);
     [messages, callbacks].concat()
 }
@@ -156,14 +172,28 @@ async fn python_programs_see_the_same_over_the_relay_and_over_resets() {
     assert_same(&direct, &cut);
 }
 
+/// How a connection is broken: after how many messages, of which direction, how
+/// long it is held in each direction, and how soon the reset comes.
+type Cut = (u16, &'static str, u16, u16);
+
 #[tokio::test]
 async fn resets_after_any_number_of_messages_and_slow_links_change_nothing() {
     const SCENARIOS: [&str; 3] = ["tool_allowed", "hooks", "host_tools"];
+    const CUTS: [Cut; 7] = [
+        (1, "up", 0, 20),
+        (2, "both", 0, 0),
+        (2, "down", 0, 20),
+        (3, "both", 0, 20),
+        (5, "both", 0, 0),
+        (20, "random", 0, 20),
+        (0, "both", 75, 20),
+    ];
     let fixture = Fixture::new().await;
     let direct =
         outcomes(fixture.typescript(&Cli::Newest.path(), &fixture.relay.url, &SCENARIOS)).await;
-    for (messages, delay) in [(3, 0), (4, 0), (5, 0), (7, 0), (11, 0), (20, 0), (0, 75)] {
-        let arguments = [fixture.relay.port, messages, delay].map(|number| number.to_string());
+    for (messages, counted, delay, after) in CUTS {
+        let numbers = [fixture.relay.port, messages, delay].map(|number| number.to_string());
+        let arguments = [&numbers[..], &[counted.to_owned(), after.to_string()]].concat();
         let proxy = Helper::start("cutting_proxy.mjs", &arguments).await;
         let command = fixture.typescript(&fixture.agent(), &proxy.address, &SCENARIOS);
         let relayed = outcomes(command).await;
@@ -173,14 +203,49 @@ async fn resets_after_any_number_of_messages_and_slow_links_change_nothing() {
 }
 
 #[tokio::test]
-async fn every_option_and_method_of_the_sdk_is_known() {
+async fn an_early_sdk_sees_the_same_over_the_relay() {
+    const SCENARIOS: [&str; 6] =
+        ["text", "tool_allowed", "tool_denied", "hooks", "partial_messages", "interrupt"];
+    let fixture = Fixture::new().await;
+    let (sdk, relay) = (tools::agent_sdk_oldest(), &fixture.relay.url);
+    let (direct, relayed) = tokio::join!(
+        outcomes(fixture.with_sdk(&sdk, &Cli::Newest.path(), relay, &SCENARIOS)),
+        outcomes(fixture.with_sdk(&sdk, &fixture.agent(), relay, &SCENARIOS)),
+    );
+    assert_eq!(direct.len(), SCENARIOS.len());
+    assert_same(&direct, &relayed);
+    assert!(direct["text"].to_string().contains("one from"), "{}", direct["text"]);
+}
+
+#[tokio::test]
+async fn the_sdk_for_browsers_speaks_to_a_relay_by_itself() {
+    let fixture = Fixture::new().await;
+    let url = fixture.relay.url.replace("http:", "ws:");
+    let mut command = Command::new("node");
+    command.args(["--no-warnings", "--experimental-websocket"]);
+    command.arg(file("browser.mjs")).arg(tools::agent_sdk()).arg(url);
+    let outcome = outcomes(fixture.finish(command, "")).await;
+    let expected = serde_json::json!([
+        "one from claude-opus-5-5",
+        "hook Bash",
+        "asked Bash",
+        "the tool said: changed",
+        "hook mcp__host__echo",
+        "asked mcp__host__echo",
+        "the tool said: echo: two",
+    ]);
+    assert_eq!(outcome["browser"], expected);
+}
+
+#[tokio::test]
+async fn every_option_and_method_of_the_sdk_has_a_scenario_and_its_place_in_the_document() {
     let mut command = Command::new("node");
     command.arg(file("scenarios.mjs")).arg(tools::agent_sdk()).arg("--coverage");
     let output = command.output().await.expect("node is installed");
     let missing = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.status.success() && missing.is_empty(),
-        "no scenario has these, and testing/agent-sdk/carried does not name them:\n{missing}{}",
+        "{missing}{}",
         String::from_utf8_lossy(&output.stderr)
     );
 }
