@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::end::{End, Failure};
 use super::host::{self, Stream, ToHost};
 use super::link::Small;
-use super::shim::{FIRST_DELAY, PACE, Shim, State};
+use super::reconnect::FIRST_DELAY;
+use super::shim::{PACE, Shim, State};
 
 impl Shim {
     pub(super) fn on_incoming(

@@ -10,6 +10,7 @@ mod environment;
 mod host;
 mod incoming;
 mod link;
+mod reconnect;
 mod sandbox;
 mod settings;
 mod shim;

@@ -16,24 +16,12 @@ use super::end::{End, Failure};
 use super::environment;
 use super::host::{self, FromHost, ToHost, Written};
 use super::link::{Link, Opening, Small, at, has_room, open, read};
+use super::reconnect::{FIRST_DELAY, RECONNECT_LIMIT};
 use super::sandbox::Sandbox;
 use super::settings::Settings;
 
-/// Time for a connection to come back. The Python SDK gives up after it.
-const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
-
-/// Time for the first connection where nobody listens at the address.
-const FIRST_LIMIT: Duration = Duration::from_secs(2);
-
 /// Time for one attempt.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
-/// Delays between attempts.
-pub(super) const FIRST_DELAY: Duration = Duration::from_millis(20);
-const MAX_DELAY: Duration = Duration::from_secs(1);
-
-/// A connection that held so long is no failed attempt.
-const HELD: Duration = Duration::from_secs(5);
 
 /// Silence after which the relay is asked, and after which it is given up.
 const PING_AFTER: Duration = Duration::from_secs(15);
@@ -395,48 +383,6 @@ impl Shim {
             link.send_small(Small::Ping);
             self.pinged = true;
         }
-    }
-
-    /// Why the connection is given up, if it is.
-    fn lost_for_good(&self, is_up: bool, now: Instant) -> Option<&'static str> {
-        if is_up {
-            return None;
-        }
-        let is_over = |since: Instant| now >= since + RECONNECT_LIMIT;
-        if self.stuck_since.is_some_and(is_over) {
-            return Some("broke each time before anything came through");
-        }
-        is_over(self.down_since).then_some("was lost and could not be restored")
-    }
-
-    pub(super) fn disconnected(&mut self, now: Instant) {
-        self.down_since = now;
-        match self.progress || now >= self.up_since + HELD {
-            true => self.stuck_since = None,
-            false => drop(self.stuck_since.get_or_insert(now)),
-        }
-        self.paced = !self.progress;
-        self.greeted = false;
-        self.state = State::Down(now + self.delay);
-        self.delay = (self.delay * 2).min(MAX_DELAY);
-    }
-
-    fn not_opened(&mut self, error: RequestError, now: Instant) -> Result<(), Failure> {
-        let may_heal = match &error {
-            // Before the first connection it says that there are too many runs.
-            RequestError::Unavailable { .. } | RequestError::NotARelay { .. } => self.was_up,
-            error => error.is_transient(),
-        };
-        if let RequestError::RunLost { .. } = error {
-            return Err(self.lost("it does not know it any more"));
-        }
-        let is_first = !self.was_up && matches!(error, RequestError::Connect { .. });
-        if !may_heal || (is_first && now >= self.down_since + FIRST_LIMIT) {
-            return Err(Failure::of(&error, &self.url));
-        }
-        self.state = State::Down(now + self.delay);
-        self.delay = (self.delay * 2).min(MAX_DELAY);
-        Ok(())
     }
 
     /// Nobody reads stdout any more.
