@@ -147,9 +147,12 @@ impl ReplayBuffer {
         }
     }
 
-    /// Keeps frames for `features` from now on.
+    /// Keeps frames for `features` from now on. A client with any feature knows
+    /// that numbers may have holes: the inputs are kept for those that come later.
     pub fn enable(&mut self, features: Features) {
-        self.enabled = self.enabled.union(features);
+        if features != Features::default() {
+            self.enabled = self.enabled.union(features).with(Feature::Input);
+        }
     }
 
     /// Appends a frame for clients with `feature` only. Without such a client so
