@@ -28,6 +28,9 @@ const MAX_OPEN: usize = 8192;
 /// The head of a request can take 64 KiB.
 const MAX_SERVED: usize = 1024;
 
+/// With fewer connections than this at once, the operator is told.
+const FEW_CONNECTIONS: usize = 64;
+
 /// File descriptors kept free for the agent and its pipes.
 const RESERVED_DESCRIPTORS: usize = 128;
 
@@ -153,12 +156,33 @@ async fn first_request(
 fn open_limit() -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    descriptors.saturating_sub(RESERVED_DESCRIPTORS).clamp(1, MAX_OPEN)
+    let limit = open_limit_of(descriptors);
+    if limit < FEW_CONNECTIONS {
+        tracing::warn!(
+            "at most {limit} connections at once: the limit of file descriptors is {descriptors}; raise it with `ulimit -n` or LimitNOFILE="
+        );
+    }
+    limit
+}
+
+/// A quarter of few descriptors, all but the reserved ones of many.
+fn open_limit_of(descriptors: usize) -> usize {
+    let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(descriptors / 4);
+    most.clamp(1, MAX_OPEN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_descriptors_serve_more_than_one_connection() {
+        for (descriptors, connections) in
+            [(3, 1), (64, 16), (129, 32), (256, 128), (1024, 896), (usize::MAX, MAX_OPEN)]
+        {
+            assert_eq!(open_limit_of(descriptors), connections, "{descriptors}");
+        }
+    }
 
     #[tokio::test]
     async fn connections_that_close_together_do_not_starve_other_tasks() {
