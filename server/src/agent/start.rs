@@ -181,6 +181,13 @@ pub fn needs_version(settings: &Settings, config: &QueryConfig) -> bool {
     runs_cli && (options || !settings.workspace_is_trusted() || claude::is_narrow(settings.mode))
 }
 
+/// Returns true unless the configuration keeps the conversation off the disk, so
+/// that it ends with the agent.
+#[must_use]
+pub fn keeps_conversation(config: &QueryConfig) -> bool {
+    config.other.get("persistSession").is_none_or(|keeps| keeps.get() != "false")
+}
+
 /// Starts the agent. `run` is a number that no other start has used, `version`
 /// the CLI's, where [`needs_version`] says that it counts.
 ///

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::Session;
 use super::running::{Running, StopReason};
-use crate::agent::StartError;
+use crate::agent::{self, StartError};
 use crate::process::signals;
 use crate::process::{ExitReason, ProcessExit};
 
@@ -40,6 +40,11 @@ impl Session {
             self.on_process_event(note, now);
         }
         let Some(mut running) = self.agent.running.take() else { return };
+        let runs_on = matches!(ended.reason, ExitReason::Unreachable(_));
+        if !runs_on && !agent::keeps_conversation(&running.config) {
+            // It has ended with the agent: nothing could resume it.
+            self.agent.session_id = None;
+        }
         let ProcessExit { reason, stderr, unread } = ended;
         info!(?reason, unread = unread.len(), "the agent has ended");
         let mut lost = lost_messages(&mut running);
@@ -150,8 +155,11 @@ impl Session {
             "It is connected to again, to go on with its turn.".to_owned()
         } else if !self.inbox.is_empty() {
             "It is started again for the messages that wait.".to_owned()
-        } else {
+        } else if agent::keeps_conversation(&running.config) {
             "The next message starts it again and resumes the session.".to_owned()
+        } else {
+            "The next message starts it again in a new conversation: `persistSession` is off."
+                .to_owned()
         };
         let tail = match stderr.trim() {
             "" => String::new(),

@@ -4,7 +4,9 @@ use super::{agent, client, say};
 use crate::support::http;
 use crate::support::relay::Relay;
 use crate::support::ws::Client;
+use claude_relay_testing::process;
 use claude_relay_testing::test_env::TestEnv;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 async fn configure(relay: &Relay, config: Value) {
@@ -85,4 +87,25 @@ async fn the_workspaces_last_conversation_goes_on_when_the_server_is_told_so() {
     say(&mut client, "one", "u").await;
     client.until(|frame| frame["data"]["type"] == "result").await;
     assert_eq!(agent.noted("flags"), ["--continue"]);
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_kept_off_the_disk_ends_with_the_agent() {
+    let env = TestEnv::new();
+    let agent = agent(&env, FLAGS);
+    let relay = agent.launch(&env).start();
+    configure(&relay, json!({ "persistSession": false })).await;
+    let mut first = client(&relay, "").await;
+    turn(&mut first, "one").await;
+    let health = http::get(relay.address(), "/health").await.json();
+    let pid = health["agent"]["pid"].as_i64().expect("an agent");
+    process::signal(i32::try_from(pid).expect("a process id"), Signal::KILL);
+    let error = first.until(|frame| frame["type"] == "error").await.pop().unwrap();
+    assert!(error["error"].as_str().unwrap().contains("new conversation"), "{error}");
+    turn(&mut first, "two").await;
+    configure(&relay, json!({ "persistSession": false, "model": "opus" })).await;
+    first.close().await;
+    let mut second = client(&relay, "").await;
+    turn(&mut second, "three").await;
+    assert_eq!(agent.noted("flags"), ["", "", ""]);
 }
