@@ -44,6 +44,14 @@ pub struct Found {
     asked: Vec<Option<Stamp>>,
 }
 
+impl Found {
+    /// Returns true if the executables are still those that were asked.
+    #[must_use]
+    pub fn is_current(&self, runtime: &Runtime) -> bool {
+        self.asked == stamps(&describe::executables(&runtime.settings))
+    }
+}
+
 /// State of the queries.
 #[derive(Debug, Default)]
 pub enum Capabilities {
@@ -62,8 +70,7 @@ impl Capabilities {
     pub fn ask(&mut self, runtime: &Arc<Runtime>, claude: &Arc<VersionCache>) {
         match self {
             Self::Unknown => {}
-            Self::Known(found)
-                if found.asked != stamps(&describe::executables(&runtime.settings)) => {}
+            Self::Known(found) if !found.is_current(runtime) => {}
             Self::Pending(_) | Self::Known(_) => return,
         }
         let (answer, answered) = oneshot::channel();

@@ -96,7 +96,9 @@ impl Session {
     }
 
     fn versions(&self) -> Option<&agent::describe::Versions> {
-        self.capabilities.known().map(|found| &found.versions)
+        // Facts about another executable would contradict what is installed.
+        let found = self.capabilities.known().filter(|found| found.is_current(&self.runtime));
+        found.map(|found| &found.versions)
     }
 
     /// Returns the fields that the frame and `/health` share.

@@ -9,6 +9,7 @@ use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 use claude_relay_testing::wait;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -133,6 +134,49 @@ async fn a_cli_that_hangs_over_its_version() {
         .await;
     client.close().await;
     relay.stop();
+}
+
+#[tokio::test]
+async fn a_cli_that_is_installed_later_is_not_called_missing() {
+    let env = TestEnv::new();
+    let relay = Launch::new(&env).argument("--claude-path").argument(env.file("called")).start();
+    let mut client = Client::connect(relay.address()).await;
+    let told = capabilities(&mut client).await;
+    assert_eq!(told["agent"]["installed"], false, "{told}");
+    let body = "case \"$*\" in *--version*) echo 9.8.7;; *) exec cat > /dev/null;; esac";
+    listing(&env, body);
+    let health = http::get(relay.address(), "/health").await.json();
+    assert_eq!(health["agent"]["installed"], true, "{health}");
+    for agent in [&health["agent"], &health["providers"]["claude"]] {
+        assert_eq!(agent["version_unknown"], Value::Null, "{health}");
+    }
+    let told = capabilities(&mut client).await;
+    assert_eq!(told["agent"]["version"], "9.8.7", "{told}");
+    client.close().await;
+    relay.stop();
+}
+
+/// Programs that are asked for their version hang for ever where their parent
+/// has died before it let them go.
+#[tokio::test]
+async fn nothing_that_is_asked_outlives_a_server_that_is_killed() {
+    let env = TestEnv::new();
+    let (script, _) = listing(&env, "exec sleep 86409");
+    let programs = env.file("programs");
+    std::fs::create_dir(&programs).expect("a directory");
+    std::os::unix::fs::symlink(&script, programs.join("bwrap")).expect("a link");
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let relay = Launch::new(&env)
+        .variable("PATH", &path)
+        .argument("--claude-path")
+        .argument(&script)
+        .start();
+    let mut client = Client::connect(relay.address()).await;
+    client.send(&json!({ "type": "capabilities" })).await;
+    let asked = |process: &claude_relay_testing::process::Process| process.command == "sleep 86409";
+    wait::until("the probes", || relay.offspring().iter().any(asked).then_some(())).await;
+    relay.signal(Signal::KILL);
+    relay.end();
 }
 
 /// An update of the CLI exchanges the file, mostly by a link, while the server
