@@ -20,7 +20,7 @@ use super::permits::ConnectionPermits;
 use super::routes::{Answer, Refusal};
 use crate::runs::{self, Named, RunConnect, RunHandle};
 use crate::session::SessionHandle;
-use crate::session::channels::{Attach, Replay};
+use crate::session::channels::{Attach, MESSAGE_LIMIT, Replay};
 use crate::session::replay::Features;
 use crate::ws;
 
@@ -97,16 +97,29 @@ pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
             match target {
                 Target::Session(attach) => ws::serve(stream, read, session, attach).await,
                 Target::Run { run, after } => {
-                    ws::serve_with(stream, read, runs::numbered, |channels, accepted| async move {
-                        run.connect(RunConnect { after, config: None, channels, accepted }).await
-                    })
+                    ws::serve_with(
+                        stream,
+                        read,
+                        runs::numbered,
+                        MESSAGE_LIMIT,
+                        |channels, accepted| async move {
+                            run.connect(RunConnect { after, config: None, channels, accepted })
+                                .await
+                        },
+                    )
                     .await;
                 }
                 Target::RawRun { run, config } => {
-                    ws::serve_with(stream, read, runs::raw, |channels, accepted| async move {
-                        let config = Some(config);
-                        run.connect(RunConnect { after: 0, config, channels, accepted }).await
-                    })
+                    ws::serve_with(
+                        stream,
+                        read,
+                        runs::raw,
+                        MESSAGE_LIMIT,
+                        |channels, accepted| async move {
+                            let config = Some(config);
+                            run.connect(RunConnect { after: 0, config, channels, accepted }).await
+                        },
+                    )
                     .await;
                 }
             }
@@ -168,7 +181,7 @@ pub(super) fn named_run(query: &str) -> Result<Option<Named>, Refusal> {
 pub(super) fn attach(query: &str) -> Result<Attach, Refusal> {
     let bad = |error: &'static str| Refusal::new(StatusCode::BAD_REQUEST, error);
     let (mut after, mut stream) = (None, None);
-    let (mut takeover, mut configures) = (false, false);
+    let (mut takeover, mut configures, mut watches) = (false, false, false);
     let mut features = Features::default();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -185,13 +198,19 @@ pub(super) fn attach(query: &str) -> Result<Attach, Refusal> {
                 configures =
                     flag(&value).ok_or_else(|| bad("configure: expected true or false"))?;
             }
+            "watch" => {
+                watches = flag(&value).ok_or_else(|| bad("watch: expected true or false"))?;
+            }
             "supports" => features = Features::parse(&value),
             // `AccessPolicy` checks the token. Unknown parameters are ignored.
             _ => {}
         }
     }
+    if watches && (takeover || configures) {
+        return Err(bad("watch: a watcher neither takes the slot over nor configures"));
+    }
     let replay = after.map(|after| Replay { after, stream });
-    Ok(Attach { replay, takeover, features, configures })
+    Ok(Attach { replay, takeover, features, configures, watches })
 }
 
 fn flag(value: &str) -> Option<bool> {
@@ -222,9 +241,12 @@ mod tests {
                 takeover: true,
                 features: Features::default(),
                 configures: false,
+                watches: false,
             }
         );
         assert!(attach("configure=true").unwrap().configures);
+        assert!(attach("watch=true&after=0").unwrap().watches);
+        assert!(!attach("watch=false").unwrap().watches);
         assert_eq!(attach("stream=x").unwrap().replay, None);
         let features = attach("supports=agent_state,%69nput,x").unwrap().features;
         assert!(features.has(Feature::AgentState) && features.has(Feature::Input));
@@ -241,6 +263,10 @@ mod tests {
             "takeover=1",
             "configure",
             "configure=1",
+            "watch",
+            "watch=1",
+            "watch=true&takeover=true",
+            "watch=true&configure=true",
         ] {
             assert_eq!(attach(query).unwrap_err().status, StatusCode::BAD_REQUEST, "{query}");
         }

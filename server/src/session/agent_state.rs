@@ -46,7 +46,7 @@ impl StateFeed {
 
     /// Returns a frame if the interval has passed and the state has changed.
     /// The state is computed at most once per interval.
-    fn next(&mut self, now: Instant, state: impl FnOnce() -> Value) -> Option<Bytes> {
+    pub(super) fn next(&mut self, now: Instant, state: impl FnOnce() -> Value) -> Option<Bytes> {
         let due_at = self.sent_at.map_or(now, |at| at + INTERVAL);
         if now < due_at {
             self.due_at = Some(due_at);
@@ -59,7 +59,7 @@ impl StateFeed {
 }
 
 /// Returns a complete WebSocket frame.
-fn framed(text: &str) -> Bytes {
+pub(super) fn framed(text: &str) -> Bytes {
     let (head, head_bytes) = frame::header(frame::TEXT, text.len());
     let mut bytes = BytesMut::with_capacity(head_bytes + text.len());
     bytes.extend_from_slice(&head[..head_bytes]);
@@ -93,7 +93,7 @@ impl Session {
             "model": self.agent.model,
             "permission_mode": self.agent.permission_mode,
             "queued": queued,
-            "watchers": 0,
+            "watchers": self.watchers.len(),
         })
     }
 

@@ -16,6 +16,9 @@ use crate::session::slot::ConnectionId;
 /// Maximum size of a client's message, in total over its fragments.
 pub const MESSAGE_LIMIT: usize = 64 << 20;
 
+/// [`MESSAGE_LIMIT`] for watchers, who have nothing long to say.
+pub const WATCHER_MESSAGE_LIMIT: usize = 64 << 10;
+
 /// Capacity for small frames that wait for the socket: pongs, pings, answers to
 /// requests.
 pub const PRIORITY_CAPACITY: usize = 128;
@@ -39,6 +42,8 @@ pub struct Attach {
     pub features: Features,
     /// True if its first message is the configuration.
     pub configures: bool,
+    /// True if it reads along and does not ask for the slot.
+    pub watches: bool,
 }
 
 /// `?after=N&stream=S`
@@ -135,6 +140,8 @@ impl Close {
     pub const AGENT_FAILED: Self = Self::new(1011, "the agent has ended with an error");
     /// Another client is connected.
     pub const BUSY: Self = Self::new(1013, "another client is connected");
+    /// There are too many watchers.
+    pub const TOO_MANY_WATCHERS: Self = Self::new(1013, "too many watchers");
     /// Another client asked to take over.
     pub const REPLACED: Self = Self::new(4001, "replaced by another client");
     /// The server is shutting down.

@@ -93,6 +93,10 @@ impl Session {
             let _ = request.accepted.send(false);
             return;
         }
+        if request.attach.watches {
+            self.on_watch_request(request, now);
+            return;
+        }
         let (id, takeover) = (request.id, request.attach.takeover);
         self.waiting.push(request);
         let decisions = self.slot.acquire(id, takeover, now);
@@ -304,9 +308,11 @@ impl Session {
         self.on_client_event(None, now);
     }
 
-    /// Sends a frame to one connection, if it is still the client.
+    /// Sends a frame to one connection, if it is still there.
     pub(super) fn answer(&mut self, to: ConnectionId, frame: String, now: Instant) {
-        let Some(client) = self.client.as_ref().filter(|client| client.id == to) else { return };
+        let Some(client) = self.client.as_ref().filter(|client| client.id == to) else {
+            return self.answer_watcher(to, frame);
+        };
         let bytes = u32::try_from(frame.len().min(ANSWER_BYTES)).unwrap_or(u32::MAX);
         let room = Arc::clone(&client.answers).try_acquire_many_owned(bytes);
         if !room.is_ok_and(|room| client.send(PriorityMessage::Answer(frame, room))) {
@@ -336,9 +342,10 @@ impl Session {
         self.stop_for_shutdown(now);
     }
 
-    /// Disconnects the client once the agent has ended and the client has
+    /// Disconnects the client and the watchers once the agent has ended and the client has
     /// received everything, or the deadline has passed.
     pub(super) fn finish_drain(&mut self, now: Instant) {
+        self.drain_watchers(self.drain_deadline.is_some_and(|until| now >= until));
         let Some(client) = &self.client else { return };
         let is_drained = !self.agent.is_running() && !client.has_pending(&self.replay);
         if is_drained || self.drain_deadline.is_some_and(|until| now >= until) {
@@ -348,13 +355,18 @@ impl Session {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.drain_deadline.is_some() && self.client.is_none() && !self.agent.is_running()
+        let has_clients = self.client.is_some() || !self.watchers.is_empty();
+        self.drain_deadline.is_some() && !has_clients && !self.agent.is_running()
     }
 }
 
 /// Returns the first frame for a client that resumes at `from`, and the gap
 /// before it.
-fn starting_point(replay: &ReplayBuffer, from: &Replay, stream: &str) -> (u64, Option<Gap>) {
+pub(super) fn starting_point(
+    replay: &ReplayBuffer,
+    from: &Replay,
+    stream: &str,
+) -> (u64, Option<Gap>) {
     // A number that has not been assigned belongs to another stream too.
     let foreign = from.stream.as_deref().is_some_and(|theirs| theirs != stream)
         || from.after >= replay.next();

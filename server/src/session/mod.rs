@@ -43,6 +43,7 @@ mod tests;
 pub(crate) mod timer;
 mod turn_timeout;
 mod undelivered;
+mod watchers;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ use replay::{Feature, ReplayBuffer};
 use run_time::RunTimeState;
 use slot::{ConnectionId, Slot};
 use timer::Timer;
+use watchers::{WatcherEvent, Watchers};
 
 pub use configure::{Applies, Change, ConfigureError, Configured, MAX_CONFIG_BYTES, ShownConfig};
 pub use handle::{SessionClosed, SessionHandle};
@@ -96,6 +98,8 @@ enum Event {
     StdinFree(mpsc::OwnedPermit<Input>),
     /// An event of the client, or its end.
     Client(Option<ClientEvent>),
+    /// An event of a watcher.
+    Watcher(ConnectionId, WatcherEvent),
     /// The capabilities are known.
     Found(Found),
     /// The CLI has told its version.
@@ -113,6 +117,7 @@ pub struct Session {
     /// Connections that wait for the result of a probe.
     waiting: Vec<ConnectRequest>,
     client: Option<Client>,
+    watchers: Watchers,
     inbox: Inbox,
     agent: Agent,
     controls: ControlRequests,
@@ -122,8 +127,8 @@ pub struct Session {
     agent_requests: AgentRequests,
     capabilities: Capabilities,
     cli_version: CliVersion,
-    /// The connection that waits for the capabilities.
-    capabilities_waiter: Option<ConnectionId>,
+    /// The connections that wait for the capabilities.
+    capabilities_waiters: Vec<ConnectionId>,
     other_lines: Limiter,
     counters: Counters,
     /// Log of errors, by the place that reports them.
@@ -150,6 +155,7 @@ impl Session {
             config: QueryConfig::default(),
             waiting: Vec::new(),
             client: None,
+            watchers: Watchers::default(),
             inbox: Inbox::default(),
             agent: Agent::new(runtime.settings.continue_latest),
             runtime,
@@ -160,7 +166,7 @@ impl Session {
             agent_requests: AgentRequests::default(),
             capabilities: Capabilities::default(),
             cli_version: CliVersion::default(),
-            capabilities_waiter: None,
+            capabilities_waiters: Vec::new(),
             other_lines: Limiter::new(now),
             counters: Counters::default(),
             warnings: Warnings::default(),
@@ -213,6 +219,7 @@ impl Session {
             last_activity = next_client_event(answers, &mut client_events) => Event::Client(last_activity),
             found = self.capabilities.found() => Event::Found(found),
             version = self.cli_version.answered() => Event::CliVersion(version),
+            (id, event) = self.watchers.next() => Event::Watcher(id, event),
             () = self.timer.wait() => Event::Time,
         }
     }
@@ -227,6 +234,7 @@ impl Session {
             Event::Process(event) => self.on_process_event(event, now),
             Event::StdinFree(permit) => self.write_to_agent(permit, now),
             Event::Client(events) => self.on_client_event(events, now),
+            Event::Watcher(id, event) => self.on_watcher_event(id, event, now),
             Event::Found(found) => self.on_found(found, now),
             Event::CliVersion(version) => self.on_cli_version(version, now),
             Event::Time => self.on_time(now),
@@ -235,6 +243,7 @@ impl Session {
         self.watch_turn(now);
         self.count_turns(now);
         self.deliver(now);
+        self.deliver_to_watchers(now);
         self.replay.evict(self.keeps_from());
         if self.drain_deadline.is_some() {
             self.finish_drain(now);
@@ -370,6 +379,7 @@ impl Session {
         }
         self.expire_agent_requests(now);
         self.refuse_late_configuration(now);
+        self.on_watcher_time(now);
         self.on_agent_time(now);
     }
 
@@ -378,7 +388,8 @@ impl Session {
         let client = self.client.as_ref();
         let state = client.and_then(|client| client.state.deadline());
         let configuration = client.and_then(|client| client.configures_by);
-        let drain_deadline = self.drain_deadline.filter(|_| self.client.is_some());
+        let drain_deadline =
+            self.drain_deadline.filter(|_| self.client.is_some() || !self.watchers.is_empty());
         [
             self.slot.deadline(),
             self.permissions.deadline(),
@@ -387,6 +398,7 @@ impl Session {
             self.agent.deadline(),
             drain_deadline,
             state,
+            self.watchers.deadline(self.runtime.settings.slot_timeouts),
         ]
         .into_iter()
         .flatten()

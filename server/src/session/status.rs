@@ -55,6 +55,7 @@ impl Session {
         let mut health = json!({
             "agent_state": agent_state,
             "client": if self.client.is_some() { "connected" } else { "none" },
+            "watchers": self.watchers.len(),
             "agent": agent,
             "workspace": self.runtime.settings.workspace.to_string_lossy(),
         });
@@ -66,7 +67,11 @@ impl Session {
     /// answer is merged with it.
     pub(super) fn on_capabilities_request(&mut self, from: ConnectionId, now: Instant) {
         self.capabilities.ask(&self.runtime, &self.cli_version.cache);
-        self.capabilities_waiter = Some(from);
+        let client = self.client.as_ref().map(|client| client.id);
+        self.capabilities_waiters.retain(|id| client == Some(*id) || self.watchers.has(*id));
+        if !self.capabilities_waiters.contains(&from) {
+            self.capabilities_waiters.push(from);
+        }
         self.answer_capabilities(now);
     }
 
@@ -76,9 +81,10 @@ impl Session {
     }
 
     fn answer_capabilities(&mut self, now: Instant) {
-        if self.capabilities.known().is_some()
-            && let Some(to) = self.capabilities_waiter.take()
-        {
+        if self.capabilities.known().is_none() {
+            return;
+        }
+        for to in std::mem::take(&mut self.capabilities_waiters) {
             let mut frame = json!({ "type": "capabilities", "version": env!("CARGO_PKG_VERSION") });
             let mut agent = self.describe_agent();
             if let Some(running) = &self.agent.running {

@@ -64,6 +64,9 @@ pub struct Args {
     /// Bytes of output kept for clients that reconnect
     #[arg(long, value_name = "BYTES")]
     pub replay_bytes: Option<String>,
+    /// Watchers (/ws?watch=true) at once; 0 for none
+    #[arg(long, value_name = "NUMBER")]
+    pub max_watchers: Option<String>,
     /// Runs of /agent at once, for the official Agent SDKs; 0 turns it off
     #[arg(long, value_name = "NUMBER")]
     pub max_runs: Option<String>,

@@ -40,6 +40,7 @@ flags! {
     MODE: "--mode" "RELAY_MODE" Some("ask");
     TRUST_WORKSPACE: "--trust-workspace" "RELAY_TRUST_WORKSPACE" None;
     REPLAY_BYTES: "--replay-bytes" "RELAY_REPLAY_BYTES" Some("16777216");
+    MAX_WATCHERS: "--max-watchers" "RELAY_MAX_WATCHERS" Some("8");
     MAX_RUNS: "--max-runs" "RELAY_MAX_RUNS" Some("8");
     RUN_GRACE: "--run-grace" "RELAY_RUN_GRACE" Some("60s");
     PING_INTERVAL: "--ping-interval" "RELAY_PING_INTERVAL" Some("30s");

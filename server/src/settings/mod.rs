@@ -87,6 +87,8 @@ pub struct Settings {
     pub trust_workspace: bool,
     /// Capacity of the replay buffer.
     pub replay_bytes: usize,
+    /// Watchers at once.
+    pub max_watchers: usize,
     /// Runs of `/agent` at once; 0 turns the route off.
     pub max_runs: usize,
     /// Time for which a run lives without its client.
@@ -221,6 +223,11 @@ impl Settings {
                 args.replay_bytes,
                 &flags::REPLAY_BYTES,
                 "a number of bytes",
+            )?,
+            max_watchers: source.parsed(
+                args.max_watchers,
+                &flags::MAX_WATCHERS,
+                "a whole number",
             )?,
             max_runs: source.parsed(args.max_runs, &flags::MAX_RUNS, "a whole number")?,
             run_grace: source.duration(args.run_grace, &flags::RUN_GRACE)?,

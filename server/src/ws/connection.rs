@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use super::{read, write};
 use crate::session::SessionHandle;
 use crate::session::channels::{
-    Attach, CLIENT_EVENT_CAPACITY, ClientChannels, ConnectRequest, PRIORITY_CAPACITY,
-    PriorityMessage,
+    Attach, CLIENT_EVENT_CAPACITY, ClientChannels, ConnectRequest, MESSAGE_LIMIT,
+    PRIORITY_CAPACITY, PriorityMessage, WATCHER_MESSAGE_LIMIT,
 };
 use read::Parse;
 
@@ -32,19 +32,22 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// the bytes that the client sent right after its handshake.
 pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, attach: Attach) {
     let id = session.next_connection_id();
-    serve_with(stream, early, read::request, |channels, accepted| async move {
+    let limit = if attach.watches { WATCHER_MESSAGE_LIMIT } else { MESSAGE_LIMIT };
+    serve_with(stream, early, read::request, limit, |channels, accepted| async move {
         session.connect(ConnectRequest { id, attach, channels, accepted }).await.is_ok()
     })
     .await;
 }
 
-/// Serves one upgraded connection until it ends. `parse` reads its messages,
+/// Serves one upgraded connection until it ends. `parse` reads its messages of
+/// at most `limit` bytes,
 /// `connect` hands its channels to an actor, which sends whether it accepts
 /// them; false means that there is no actor.
 pub async fn serve_with<R, F>(
     stream: TcpStream,
     early: Bytes,
     parse: Parse<R>,
+    limit: usize,
     connect: impl FnOnce(ClientChannels<R>, oneshot::Sender<bool>) -> F,
 ) where
     F: Future<Output = bool>,
@@ -71,7 +74,7 @@ pub async fn serve_with<R, F>(
     let reading = async move {
         let accepted = accepted.await.unwrap_or(false);
         let events = accepted.then_some(events_to);
-        let end = read::read_loop(reader, events, &priority_to, parse).await;
+        let end = read::read_loop(reader, events, &priority_to, parse, limit).await;
         tracing::debug!(?end, "connection ended");
         if let Some(close) = end.answer() {
             let _ = timeout(CLOSE_TIMEOUT, priority_to.send(PriorityMessage::Close(close))).await;

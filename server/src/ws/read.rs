@@ -17,11 +17,9 @@ use tokio::sync::mpsc;
 use crate::agent::protocol::PermissionAnswer;
 use crate::json::line::{into_line, place_in};
 use crate::session::Change;
-use crate::session::channels::{
-    ClientEvent, Close, MESSAGE_LIMIT, MessageBudget, PriorityMessage, Request,
-};
+use crate::session::channels::{ClientEvent, Close, MessageBudget, PriorityMessage, Request};
 
-/// [`MESSAGE_LIMIT`] for refused clients. Their input is read only so that they
+/// Limit of a message of refused clients. Their input is read only so that they
 /// can read the close frame, and there can be many of them.
 const REFUSED_LIMIT: usize = 64 << 10;
 
@@ -59,16 +57,18 @@ impl End {
 pub type Parse<R> = fn(BytesMut) -> Result<R, String>;
 
 /// Reads until the connection ends. Without `events` the connection was
-/// refused, and its frames are discarded.
+/// refused, and its frames are discarded. Its messages have at most `limit`
+/// bytes.
 pub(super) async fn read_loop<S: AsyncRead + Unpin, R>(
     mut reader: WebSocketRead<S>,
     events: Option<mpsc::Sender<ClientEvent<R>>>,
     priority: &mpsc::Sender<PriorityMessage>,
     parse: Parse<R>,
+    limit: usize,
 ) -> End {
     reader.set_auto_close(false);
     reader.set_auto_pong(false);
-    let limit = if events.is_some() { MESSAGE_LIMIT } else { REFUSED_LIMIT };
+    let limit = if events.is_some() { limit } else { REFUSED_LIMIT };
     // The library refuses messages of this size and above.
     reader.set_max_message_size(limit + 1);
     let mut message = Assembly::new(limit);
@@ -271,6 +271,7 @@ fn permission(response: PermissionResponse<'_>) -> Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::channels::MESSAGE_LIMIT;
 
     fn line(text: &str) -> String {
         match request(BytesMut::from(text)) {
@@ -340,7 +341,8 @@ mod tests {
         );
         let (priority, _receiver) = mpsc::channel(1);
         let (events, _receiver_of_events) = mpsc::channel(8);
-        match read_loop(reader, accepted.then_some(events), &priority, request).await {
+        match read_loop(reader, accepted.then_some(events), &priority, request, MESSAGE_LIMIT).await
+        {
             End::Closed(code) => code,
             End::Violation(close) => close.code,
             End::Gone => unreachable!("it ends with a close frame"),

@@ -50,3 +50,4 @@ mod sdk_options;
 mod slot;
 mod turns;
 mod verbatim;
+mod watchers;
