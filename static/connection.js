@@ -37,6 +37,7 @@ export class Connection {
   #stream = null;
   #behind = false;
   #suspended = false;
+  #watches = false;
   #opening = 0;
   #handlers;
 
@@ -65,8 +66,17 @@ export class Connection {
     return this.state.name === "connected";
   }
 
-  /** Connects; with `takeover` in place of the client that holds the slot. */
-  connect({ takeover = false } = {}) {
+  /** Whether the connection only reads along. */
+  get watching() {
+    return this.open && this.#watches;
+  }
+
+  /**
+   * Connects; with `takeover` in place of the client that holds the slot, with `watch` beside it: the page
+   * then reads along until it connects in another way.
+   */
+  connect({ takeover = false, watch = false } = {}) {
+    this.#watches = watch;
     clearTimeout(this.#timer);
     this.#drop();
     this.#greeted = false;
@@ -83,6 +93,7 @@ export class Connection {
     const parameters = { after: this.#lastSeq, supports: SUPPORTS };
     if (this.#stream !== null) parameters.stream = this.#stream;
     if (takeover) parameters.takeover = "true";
+    if (this.#watches) parameters.watch = "true";
     const socket = new WebSocket(socketAddress(parameters));
     this.#socket = socket;
     socket.addEventListener("message", (event) => { if (socket === this.#socket) this.#receive(event.data); });
@@ -116,6 +127,7 @@ export class Connection {
   /** Sends a frame. Returns why it could not, or an empty string. */
   send(frame) {
     if (!this.open) return "Not connected.";
+    if (this.#watches && frame.type !== "capabilities") return "This page only watches. Take over to answer.";
     const text = JSON.stringify(frame);
     // UTF-8 has at most three bytes for each UTF-16 unit, so only a large text has to be measured.
     if (text.length * 3 > MAX_MESSAGE_BYTES && new Blob([text]).size > MAX_MESSAGE_BYTES) {
@@ -226,7 +238,7 @@ export class Connection {
     this.#attempts += 1;
     // Half of the wait is random, so that clients of a restarted server do not come all at once.
     const wait = ceiling / 2 + Math.random() * (ceiling / 2);
-    this.#timer = setTimeout(() => this.connect(), wait);
+    this.#timer = setTimeout(() => this.connect({ watch: this.#watches }), wait);
     this.#set("waiting", words, Date.now() + wait);
   }
 
@@ -240,11 +252,11 @@ export class Connection {
   #resume() {
     if (!this.#suspended) return;
     this.#suspended = false;
-    this.connect();
+    this.connect({ watch: this.#watches });
   }
 
   #retryNow() {
-    if (this.state.name === "waiting") this.connect();
+    if (this.state.name === "waiting") this.connect({ watch: this.#watches });
   }
 }
 

@@ -22,7 +22,7 @@ export class Conversations {
   constructor(handlers) {
     this.#handlers = handlers;
     this.#button.addEventListener("click", () => this.#begin());
-    byId("continue-last").addEventListener("click", () => this.#goOn());
+    byId("continue-last").addEventListener("click", () => this.goOn(this.#last));
     byId("continue-not").addEventListener("click", () => {
       this.#keep(null);
       this.#line.hidden = true;
@@ -77,8 +77,8 @@ export class Conversations {
     byId("message").focus();
   }
 
-  async #goOn() {
-    const id = this.#last;
+  /** Goes on with a conversation that was kept. */
+  async goOn(id) {
     const failed = await this.#handlers.resume(id);
     if (failed !== "") this.#handlers.notice("error", "The conversation does not go on:", failed);
     else this.#handlers.notice("quiet", "Going on with the conversation", oneLine(id, 8));

@@ -17,6 +17,8 @@ const PILL = {
   proxy: "Not passed on",
 };
 
+const WATCHING = "This page reads along. Another client talks to the agent and answers its questions.";
+
 export class Link {
   #connection;
   #pill = byId("connection");
@@ -55,7 +57,7 @@ export class Link {
     clearInterval(this.#ticker);
     this.#pill.dataset.state = state.name;
     document.body.dataset.connection = state.name;
-    this.#pillText.textContent = PILL[state.name];
+    this.#pillText.textContent = this.#connection.watching ? "Watching" : PILL[state.name];
     this.#button.textContent = ["connected", "connecting", "waiting"].includes(state.name) ? "Disconnect" : "Connect";
     this.#actions.replaceChildren(...this.#buttons(state.name));
     this.#say();
@@ -65,7 +67,7 @@ export class Link {
   }
 
   #say() {
-    const words = explain(this.#state);
+    const words = this.#connection.watching ? WATCHING : explain(this.#state);
     this.#line.hidden = words === "";
     if (this.#words.textContent !== words) this.#words.textContent = words;
   }
@@ -75,7 +77,8 @@ export class Link {
     const takeOver = (text) => button(text, "take-over", () => this.#connection.connect({ takeover: true }));
     switch (name) {
       case "waiting": return [button("Try now", "try-now", () => this.#connection.connect())];
-      case "busy": return [button("Try again", "try-now", () => this.#connection.connect()), takeOver("Take over")];
+      case "connected": return this.#connection.watching ? [takeOver("Take over")] : [];
+      case "busy": return [button("Watch", "watch", () => this.#connection.connect({ watch: true }), "primary"), button("Try again", "try-now", () => this.#connection.connect()), takeOver("Take over")];
       case "replaced": return [takeOver("Take it back")];
       case "unauthorized": return [button("Enter the token", "enter-token", () => this.#askToken(), "primary")];
       case "proxy":
@@ -105,7 +108,7 @@ function explain({ name, words, retryAt }) {
       const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
       return `${said} Trying again ${seconds === 0 ? "now" : `in ${seconds} s`}. Nothing that is kept by the server is missed.`;
     }
-    case "busy": return "Another client is connected. The server serves one at a time, so this page does not try again by itself.";
+    case "busy": return "Another client is connected. The server serves one at a time, so this page does not try again by itself. It can read along, though.";
     case "replaced": return "Another client took over the conversation. This page does not come back by itself.";
     case "unauthorized": return words ? "The server did not accept the token." : "This server asks for a token.";
     case "forbidden": return `The server refuses this page${said === "" ? "" : ` (“${said}”)`}. Open it at the address that the server printed at its start, or allow this one: --allow-host ${location.hostname} --allow-origin ${location.origin}`;

@@ -10,6 +10,7 @@ import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Conversation } from "./conversation.js";
 import { Conversations } from "./conversations.js";
+import { Earlier } from "./earlier.js";
 import { byId } from "./dom.js";
 import { Frames } from "./frames.js";
 import { Inbox } from "./inbox.js";
@@ -106,6 +107,7 @@ const conversations = new Conversations({
     return failed;
   },
 });
+const earlier = new Earlier({ resume: (id) => conversations.goOn(id) });
 const status = new StatusPanel({
   ledger,
   ask: askCapabilities,
@@ -177,13 +179,15 @@ function interrupt() {
 
 function connectionChanged(state) {
   const connected = state.name === "connected";
+  const acts = connected && !connection.watching;
   link.show(state);
-  permissions.setConnected(connected);
-  tasks.setConnected(connected);
-  conversations.setConnected(connected);
+  permissions.setConnected(acts);
+  tasks.setConnected(acts);
+  conversations.setConnected(acts);
   config.connection(state);
-  controls.setConnected(connected);
-  composer.setConnected(connected, connected ? "Shift+Enter for a new line" : "Not connected; your text is kept");
+  controls.setConnected(acts);
+  composer.setConnected(acts, acts ? "Shift+Enter for a new line" : connected ? "Reading along; your text is kept" : "Not connected; your text is kept");
+  earlier.setConnected(acts);
   if (connected) {
     status.refresh();
     askCapabilities();

@@ -13,6 +13,7 @@
 //! * [`session`]: the actor that owns all state, with the client slot and the
 //!   replay buffer
 //! * [`agent`]: the agents, their launch and their protocols
+//! * [`conversations`]: what Claude Code has kept of a directory
 //! * [`json`]: validation of the agent's lines
 //! * [`process`]: the agent's process, its pipes and its exit
 //! * [`supervisor`]: the agent's parent process, which leaves no orphans
@@ -23,6 +24,7 @@
 
 pub mod agent;
 pub mod connection_limit;
+pub mod conversations;
 mod embedded;
 pub mod http;
 pub mod isolation;
@@ -41,6 +43,7 @@ pub mod warnings;
 pub mod ws;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +55,7 @@ use tokio::time::timeout;
 use agent::mode::Mode;
 use http::access::{AccessPolicy, AccessRules, Digest};
 use http::claim_file::ClaimFile;
-use http::{Files, Routes, RunsOff};
+use http::{Files, KeptConversations, Routes, RunsOff};
 use runs::Runs;
 use runtime::Runtime;
 use session::Session;
@@ -83,6 +86,14 @@ pub fn check_exposure(bound: SocketAddr, settings: &Settings) -> Result<(), Open
         true => Ok(()),
         false => Err(OpenWithoutToken(bound)),
     }
+}
+
+/// Returns the directory in which Claude Code keeps its state.
+fn claude_directory(settings: &Settings) -> Option<PathBuf> {
+    let state = &isolation::sandbox::state::CLAUDE;
+    let named = settings.variable(state.variable).filter(|value| !value.is_empty());
+    let in_home = || Some(Path::new(settings.variable("HOME")?).join(state.directory));
+    named.map(PathBuf::from).or_else(in_home)
 }
 
 /// Serves `listener` until it is told to stop: the first message on `stop`
@@ -123,6 +134,7 @@ pub async fn serve_claimed(
     });
     let has_runs = settings.max_runs > 0;
     let mode = settings.mode;
+    let kept = KeptConversations::new(claude_directory(settings), settings.workspace.clone());
     let files = Files::new(settings.workspace.clone(), mode);
     let (session, handle) = Session::new(Arc::clone(&runtime));
     let (runs, runs_handle) = Runs::new(runtime);
@@ -134,6 +146,7 @@ pub async fn serve_claimed(
     let (upgraded_to, mut upgraded) = mpsc::channel(1);
     let routes = Routes::new(access, handle.clone(), upgraded_to)
         .with_claim_file(claim_file)
+        .with_conversations(kept)
         .with_files(files)
         .with_runs(served_runs);
     // In sets, so that they end when this future is dropped.

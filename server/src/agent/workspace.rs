@@ -45,10 +45,7 @@ pub enum WorkspaceError {
 
 /// Returns the working directory: `cwd` inside the workspace, with links
 /// resolved.
-pub(in crate::agent) fn directory(
-    cwd: Option<&str>,
-    workspace: &Path,
-) -> Result<PathBuf, WorkspaceError> {
+pub(crate) fn directory(cwd: Option<&str>, workspace: &Path) -> Result<PathBuf, WorkspaceError> {
     let inside = workspace
         .canonicalize()
         .map_err(|source| WorkspaceError::Workspace { path: workspace.to_owned(), source })?;

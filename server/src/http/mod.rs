@@ -8,6 +8,7 @@ pub mod head;
 pub mod page;
 
 mod body;
+mod conversations;
 mod files;
 mod head_guard;
 mod lifetime;
@@ -17,6 +18,7 @@ mod routes;
 mod runs;
 mod upgrade;
 
+pub use conversations::KeptConversations;
 pub use files::Files;
 pub use head_guard::HeadGuard;
 pub use permits::ConnectionPermits;

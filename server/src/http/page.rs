@@ -48,6 +48,7 @@ const FILES: &[File] = files! {
     "/conversations.js", JS, "conversations.js";
     "/diff.js", JS, "diff.js";
     "/dom.js", JS, "dom.js";
+    "/earlier.js", JS, "earlier.js";
     "/elicitation.js", JS, "elicitation.js";
     "/frames.js", JS, "frames.js";
     "/inbox.js", JS, "inbox.js";

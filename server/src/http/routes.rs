@@ -1,4 +1,4 @@
-//! Routes: the page, `/config`, `/files`, `/health`, `/ready`, `/metrics`, `/ws`.
+//! Routes: the page, `/config`, `/files`, `/conversations`, `/health`, `/ready`, `/metrics`, `/ws`.
 //!
 //! [`access`](super::access) decides from the head alone whether a request is
 //! served, before a body is read or a connection upgraded.
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::access::{AccessPolicy, Admission, Denial, Endpoint, is_change};
 use super::claim_file::ClaimFile;
+use super::conversations::{self, KeptConversations};
 use super::files::{self, AnswerBody, Files};
 use super::head::{self, BadHead};
 use super::head_guard::{HEAD_TIMEOUT, HeadGuard};
@@ -47,6 +48,8 @@ pub struct Routes {
     pub session: SessionHandle,
     /// Handle of the runs; `None` where there are none, with the reason.
     pub(super) runs: Result<RunsHandle, RunsOff>,
+    /// Conversations that were kept; `None` where they are not served.
+    pub(super) conversations: Option<KeptConversations>,
     /// Files of the workspace; `None` where they are not served.
     pub(super) files: Option<Files>,
     /// Receives upgraded connections.
@@ -127,6 +130,7 @@ impl Routes {
             access: Arc::new(access),
             session,
             runs: Err(RunsOff::Unknown),
+            conversations: None,
             files: None,
             upgraded,
             configuring: Arc::new(Semaphore::new(1)),
@@ -163,6 +167,9 @@ impl Routes {
             Some(bad) => Err(bad.into()),
             None if files::is_file(request.uri().path()) => {
                 self.answer_file(request, places, lifetime).await
+            }
+            None if conversations::is_conversation(request.uri().path()) => {
+                self.answer_conversations(request, places, lifetime).await
             }
             None => self.route(request, places).await.map(|answer| answer.map(Either::Left)),
         };
@@ -221,7 +228,7 @@ impl Routes {
             places.keep();
         }
         match endpoint {
-            Endpoint::Page | Endpoint::Files | Endpoint::Unknown => {
+            Endpoint::Page | Endpoint::Files | Endpoint::Conversations | Endpoint::Unknown => {
                 file.map(page).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "Not Found"))
             }
             Endpoint::Config if is_change(&head.method) => {

@@ -335,9 +335,16 @@ async fn trouble_with_the_connection_is_explained() {
     browser.click("#connect").await;
     is("busy").await;
     screens(&browser, "trouble-busy").await;
-    other.abort();
-    browser.click("#try-now").await;
+    let pill =
+        |text| format!("document.querySelector('#connection-text').textContent === '{text}'");
+    browser.click("#watch").await;
+    browser.until(&pill("Watching")).await;
     is("connected").await;
+    screens(&browser, "watching").await;
+    assert_eq!(browser.evaluate("document.querySelector('#send').disabled").await, true);
+    other.abort();
+    browser.click("#take-over").await;
+    browser.until(&pill("Connected")).await;
 
     browser.complaints().await;
     relay.stop();

@@ -6,6 +6,7 @@ mod addresses;
 mod browser;
 mod capabilities;
 mod configuration;
+mod conversations;
 mod demo_agent;
 mod descriptors;
 mod dotenv;

@@ -15,8 +15,8 @@
 //! 2. **Origin** is sent by browsers and names the page. It must be the
 //!    server's own or an allowed one; both are parsed and compared, never by
 //!    prefix. Otherwise 403. Other programs send none and pass.
-//! 3. **Token**: if one is set, `/config`, `/files`, `/metrics`, `/ws` and `/agent`
-//!    need it. Otherwise 401. `/ready` and the short answer of `/health` do not need it.
+//! 3. **Token**: if one is set, `/config`, `/files`, `/conversations`, `/metrics`,
+//!    `/ws` and `/agent` need it. Otherwise 401. `/ready` and the short answer of `/health` do not need it.
 //! 4. A browser's `POST` or `PATCH` of `/config` must be `application/json` (or
 //!    `application/merge-patch+json`), which a page cannot send across origins
 //!    without a preflight. Otherwise 415.
@@ -82,6 +82,8 @@ pub enum Endpoint {
     Config,
     /// `/files` and below.
     Files,
+    /// `/conversations` and below.
+    Conversations,
     /// `/ws`.
     Socket,
     /// `/agent`.
@@ -92,8 +94,7 @@ pub enum Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// True if the request has the token, or no token is set. Always true at
-    /// [`Endpoint::Config`], [`Endpoint::Files`], [`Endpoint::Metrics`] and
-    /// [`Endpoint::Socket`],
+    /// the endpoints that need one,
     /// except for `OPTIONS` requests.
     pub authorized: bool,
 }
@@ -229,6 +230,7 @@ impl AccessPolicy {
             endpoint,
             Endpoint::Config
                 | Endpoint::Files
+                | Endpoint::Conversations
                 | Endpoint::Metrics
                 | Endpoint::Socket
                 | Endpoint::Agent

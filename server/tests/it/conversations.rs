@@ -1,0 +1,151 @@
+//! `/conversations`: what Claude Code has kept of the workspace.
+
+use crate::support::browser::Browser;
+use crate::support::cli_fixture::CliFixture;
+use crate::support::http::{self, Response};
+use crate::support::relay::{Launch, Relay};
+use claude_relay_testing::messages_api::TURN_WITHOUT_TOOLS;
+use claude_relay_testing::reply::Reply;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
+use serde_json::{Value, json};
+
+const ID: &str = "11111111-2222-4333-8444-555555555555";
+
+/// Puts a transcript of `cwd` where the CLI of the test keeps its own.
+fn keep(env: &TestEnv, cwd: &std::path::Path, id: &str, words: &str) {
+    let cwd = cwd.canonicalize().unwrap();
+    let name: String = cwd
+        .to_str()
+        .unwrap()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let folder = env.file("claude/projects").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let line = |uuid: &str, parent: Value, kind: &str, text: &str| {
+        json!({
+            "parentUuid": parent, "isSidechain": false, "type": kind, "uuid": uuid, "cwd": cwd,
+            "timestamp": "2026-11-28T13:10:04.224Z", "message": { "role": kind, "content": text },
+        })
+    };
+    let lines = [
+        line("u1", Value::Null, "user", words),
+        line("a1", json!("u1"), "assistant", "Well."),
+        json!({ "type": "cost-state", "sessionId": id, "totalCostUSD": 0.25 }),
+    ];
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(folder.join(format!("{id}.jsonl")), text).unwrap();
+}
+
+async fn get(relay: &Relay, path: &str) -> Response {
+    http::get(relay.address(), path).await
+}
+
+#[tokio::test]
+async fn the_conversations_of_the_workspace_are_listed_and_given() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    assert_eq!(get(&relay, "/conversations").await.body, r#"{"conversations":[]}"#);
+    keep(&env, &env.workspace(), ID, "First words");
+    keep(&env, &env.home(), "22222222-2222-4333-8444-555555555555", "Of another project");
+    let mut listed = get(&relay, "/conversations").await.json();
+    let modified = listed["conversations"][0]["modified"].take().as_u64().unwrap();
+    assert!(modified > 1_700_000_000_000);
+    assert_eq!(
+        listed,
+        json!({ "conversations": [{
+            "id": ID, "modified": null, "created": "2026-11-28T13:10:04.224Z",
+            "first_words": "First words", "turns": 1, "cost_usd": 0.25,
+        }] })
+    );
+    let given = get(&relay, &format!("/conversations/{ID}")).await;
+    assert_eq!(given.header("content-type"), Some("application/json"));
+    // Streamed in chunks, which this client of the tests does not decode.
+    assert!(given.body.contains(r#""message":{"role":"user","content":"First words"}"#));
+    assert!(given.body.contains(r#""message":{"role":"assistant","content":"Well."}"#));
+    assert!(!given.body.contains(env.workspace().to_str().unwrap()), "no path is told");
+}
+
+#[tokio::test]
+async fn those_of_the_configured_directory_are_given() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    let below = env.workspace().join("below");
+    std::fs::create_dir(&below).unwrap();
+    keep(&env, &below, ID, "Below");
+    assert_eq!(get(&relay, "/conversations").await.json()["conversations"], json!([]));
+    assert_eq!(get(&relay, &format!("/conversations/{ID}")).await.status, 404);
+    http::post(relay.address(), "/config", r#"{"cwd":"below"}"#).await;
+    let listed = get(&relay, "/conversations").await.json();
+    assert_eq!(listed["conversations"][0]["first_words"], "Below");
+    assert_eq!(get(&relay, &format!("/conversations/{ID}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn nothing_else_is_given() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    keep(&env, &env.home(), ID, "Of another project");
+    for path in [ID, "..", "%2e%2e", "a/b", "../-other/a", "x.jsonl"] {
+        let path = format!("/conversations/{path}");
+        assert_eq!(get(&relay, &path).await.status, 404, "{path}");
+    }
+    for limit in ["0", "201", "-1", "x", ""] {
+        let path = format!("/conversations?limit={limit}");
+        assert_eq!(get(&relay, &path).await.status, 400, "{path}");
+    }
+    let posted = http::post(relay.address(), "/conversations", "{}").await;
+    assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
+    let foreign = [("Origin", "https://elsewhere.example")];
+    let refused = http::request(relay.address(), "GET", "/conversations", &foreign, "").await;
+    assert_eq!(refused.status, 403);
+    let guarded = Launch::demo(&env).argument("--auth-token=correct-horse-battery").start();
+    assert_eq!(get(&guarded, "/conversations").await.status, 401);
+    assert_eq!(get(&guarded, &format!("/conversations/{ID}")).await.status, 401);
+    assert_eq!(get(&guarded, "/conversations?token=correct-horse-battery").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_conversation_of_the_real_cli_is_listed_and_given() {
+    let mut fixture = CliFixture::start(Cli::Newest).await;
+    fixture.api.script([Reply::text("The answer.")]);
+    let words = format!("The question {TURN_WITHOUT_TOOLS}");
+    fixture.client.say(words.clone()).await;
+    fixture.client.turn().await;
+    fixture.env.session_holds("The answer.").await;
+    let id = fixture.agent().await["session_id"].as_str().unwrap().to_owned();
+    let listed = get(&fixture.relay, "/conversations").await.json();
+    let [only] = &listed["conversations"].as_array().unwrap()[..] else { panic!("{listed}") };
+    assert_eq!((&only["id"], &only["turns"]), (&json!(id), &json!(1)));
+    assert_eq!(only["first_words"], words.trim());
+    let given = get(&fixture.relay, &format!("/conversations/{id}")).await.body;
+    let (question, answer) = (given.find("The question"), given.find("The answer."));
+    assert!(question.is_some() && question < answer, "{given}");
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn the_page_goes_on_with_an_earlier_conversation() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    keep(&env, &env.workspace(), ID, "<b>First</b> words");
+    let browser = Browser::start(&env).await;
+    browser.open(&format!("http://{}/", relay.address())).await;
+    let entry = format!("#earlier [data-conversation='{ID}']");
+    let shown = format!("document.querySelector(\"{entry} > span\").textContent");
+    browser.find(&entry).await;
+    assert_eq!(browser.evaluate(&shown).await, "<b>First</b> words");
+    browser.screen(375, 740, "light").await;
+    browser.assert_fits("earlier conversations").await;
+    browser.screenshot("earlier").await;
+    browser.click(&entry).await;
+    claude_relay_testing::wait::within("the configuration", async {
+        while get(&relay, "/config").await.json()["config"]["resume"] != ID {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    browser.end().await;
+    relay.stop();
+}
