@@ -1,6 +1,6 @@
 //! The real server as a process, for crates that do not build it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 
@@ -10,18 +10,30 @@ use tokio::process::{Child, Command};
 
 use crate::wait::soon;
 
-/// Path of the server's program. Cargo builds programs only for the tests of
-/// their own package, so this builds it, once per test process.
+/// Path of the server's program: the one that `RELAY_BIN` names. Without that it
+/// is built, once per test process, because Cargo builds programs only for the
+/// tests of their own package.
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        build(&["--package", "claude-relay-server", "--bin", "claude-relay-server"])
+        built_server().unwrap_or_else(|| {
+            build(&["--package", "claude-relay-server", "--bin", "claude-relay-server"])
+        })
     })
 }
 
-/// Builds an example of a package and returns the path of its program.
+/// Path of an example's program, which stands beside the server that
+/// `RELAY_BIN` names, or is built.
 pub fn build_example(package: &str, name: &str) -> PathBuf {
-    build(&["--package", package, "--example", name])
+    match built_server().as_deref().and_then(Path::parent) {
+        Some(programs) => programs.join("examples").join(name),
+        None => build(&["--package", package, "--example", name]),
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the harness is told of a server that is built")]
+fn built_server() -> Option<PathBuf> {
+    std::env::var_os("RELAY_BIN").map(PathBuf::from)
 }
 
 fn build(target: &[&str]) -> PathBuf {

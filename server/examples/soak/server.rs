@@ -66,9 +66,13 @@ impl Drop for Server {
     }
 }
 
-/// Builds the server with this program's profile, beside it.
+/// The server that `RELAY_BIN` names, or else one that is built with this
+/// program's profile, beside it.
 #[expect(clippy::disallowed_methods, reason = "cargo and its variable belong to the build")]
 fn build() -> Result<PathBuf, Failure> {
+    if let Some(built) = std::env::var_os("RELAY_BIN") {
+        return Ok(built.into());
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // Together with this program, because that is how its libraries were built.
