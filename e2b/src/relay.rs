@@ -16,8 +16,10 @@ pub const RUST_VERSION: &str = "1.95";
 pub const DEBIAN: &str = "trixie";
 /// Arguments of the server. It requires no token, because the sandbox protects
 /// it, and holds no secret, because all sandboxes are copies of this process.
-/// The first client to configure it may claim it with a token.
-pub const START_COMMAND: &str = "claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth";
+/// The first client to configure it may claim it with a token, which also starts
+/// the agent.
+pub const START_COMMAND: &str =
+    "claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth --prewarm=configured";
 /// Name prefix of the sources inside their archive.
 pub const SOURCE_PREFIX: &str = "claude-relay";
 
@@ -260,10 +262,7 @@ mod tests {
     #[test]
     fn the_start_command_is_nothing_but_public() {
         let template = RelayTemplate::new(ServerFrom::Binary("x".into())).definition();
-        assert_eq!(
-            template.start.as_deref(),
-            Some("claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth")
-        );
+        assert_eq!(template.start.as_deref(), Some(START_COMMAND));
         assert_eq!(
             template.ready.as_deref(),
             Some(

@@ -134,7 +134,7 @@ async fn dry_run_and_dockerfile_need_no_key_and_send_nothing() {
     assert_eq!(definition["build"]["fromImage"], "rust:1.95-slim-trixie");
     assert_eq!(definition["files"][0]["files"], 2);
     let start = &definition["build"]["startCmd"];
-    assert_eq!(start, "claude-relay-server --mode unrestricted --host 0.0.0.0 --no-auth");
+    assert_eq!(start, claude_relay_e2b::relay::START_COMMAND);
 
     let output = program(dir.path(), &["build", "--print-dockerfile"], &[]).await;
     let dockerfile = text(&output.stdout);

@@ -33,8 +33,8 @@ pub use claude::controls::Ceiling;
 pub use claude::text::Messages;
 pub use claude::version::Version;
 pub use start::{
-    Conversation, StartError, Started, StartedRun, keeps_conversation, needs_version,
-    run_needs_version, start, start_raw, start_run,
+    Cold, Conversation, Early, LATE_SETTINGS, Spare, SpareEvent, StartError, Started, StartedRun,
+    Warmth, keeps_conversation, needs_version, run_needs_version, start, start_raw, start_run,
 };
 
 /// Subcommand that runs the built-in agent.

@@ -1,8 +1,9 @@
 //! Start of the agent: from the configuration to a running process.
 
+mod claude_code;
 mod runs;
+mod spare;
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,15 +11,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
-use claude_relay_protocol::credentials;
 
 use super::claude::launch::{LaunchError, LaunchSettings};
 use super::claude::relayed::RunLaunchError;
-use super::claude::text::Messages;
 use super::claude::version::{Capability, Version};
 use super::command::{self, ArgumentError};
 use super::workspace::WorkspaceError;
-use super::{DEMO_AGENT, Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
+use super::{Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
 use crate::isolation::key_proxy::api::Api;
 use crate::isolation::key_proxy::credentials::SubstituteError;
 use crate::isolation::program::{Unusable, look_for_program};
@@ -28,6 +27,8 @@ use crate::process::{Channel, Diagnostics, Process, SpawnSpec};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::supervisor;
+
+pub use spare::{Cold, Early, LATE_SETTINGS, Spare, SpareEvent};
 
 pub use runs::{StartedRun, run_needs_version, start_raw, start_run};
 
@@ -171,6 +172,19 @@ pub struct Started {
     /// The conversation that it was told to resume. If the agent does not know
     /// it, it exits before it is ready.
     pub resumed: Option<String>,
+    /// What it has said before, as a spare.
+    pub early: Early,
+    /// Whether it was a spare.
+    pub warmth: Warmth,
+}
+
+/// Whether a spare was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warmth {
+    /// It was.
+    Warm,
+    /// It was not, for this reason, if there was one.
+    Cold(Option<Cold>),
 }
 
 /// Whether a start needs to know the version of Claude Code's CLI.
@@ -189,7 +203,8 @@ pub fn keeps_conversation(config: &QueryConfig) -> bool {
 }
 
 /// Starts the agent. `run` is a number that no other start has used, `version`
-/// the CLI's, where [`needs_version`] says that it counts.
+/// the CLI's, where [`needs_version`] says that it counts. A `spare` that fits is
+/// taken.
 ///
 /// # Errors
 ///
@@ -201,9 +216,10 @@ pub fn start(
     conversation: Conversation<'_>,
     run: u64,
     version: Option<Version>,
+    spare: &mut Option<Spare>,
 ) -> Result<Started, StartError> {
     match provider(&runtime.settings, config) {
-        Provider::Claude => start_claude(runtime, config, conversation, version),
+        Provider::Claude => claude_code::start(runtime, config, conversation, version, spare),
         Provider::Codex => start_codex(runtime, config, conversation.resumed(), run),
     }
 }
@@ -279,77 +295,14 @@ fn start_codex(
     };
     let (codex, first) = codex::Codex::new(setup, Instant::now());
     // Codex does not exit if the conversation is unknown, but reports it.
-    Ok(Started { process, dialect: Dialect::Codex(Box::new(codex)), first, resumed: None })
-}
-
-fn start_claude(
-    runtime: &Runtime,
-    config: &QueryConfig,
-    conversation: Conversation<'_>,
-    version: Option<Version>,
-) -> Result<Started, StartError> {
-    let settings = &runtime.settings;
-    let resume = conversation.resumed();
-    // The built-in agent expands nothing.
-    let version = if settings.demo { Some(Version::OLDEST) } else { version };
-    let mut launch_settings = launch_settings(runtime, version);
-    if let Conversation::New(id) = conversation {
-        launch_settings.session_id = Some(id.to_owned());
-    }
-    let launch = claude::launch::launch(config, &launch_settings, resume)?;
-    // The built-in agent ignores flags that it does not know.
-    if !settings.demo {
-        claude::launch::check_version(config, version)?;
-    }
-    let verbatim = config.other.get("verbatimPrompts").is_some_and(|value| value.get() == "true");
-    let mut args = launch.args;
-    if settings.demo {
-        args.insert(0, OsString::from(DEMO_AGENT));
-    }
-    let env = with_placeholders(runtime, launch.env)?;
-    let spec = SpawnSpec {
-        program: launch.program.into(),
-        args,
-        env,
-        cwd: launch.cwd,
-        scratch: launch
-            .mcp_config
-            .map(tempfile::NamedTempFile::into_temp_path)
-            .into_iter()
-            .collect(),
-        diagnostics: Diagnostics::Limited,
-        placeholders: Vec::new(),
-        channel: channel(settings),
-        supervisor: runtime.supervisor.clone(),
-    };
     Ok(Started {
-        process: Process::spawn(wrap_in_sandbox(runtime, spec, &state::CLAUDE, &[])?)?,
-        dialect: Dialect::Claude(Messages::new(settings.mode, version, verbatim)),
-        first: claude::initialize(&launch.initialize),
-        resumed: resume.map(str::to_owned).or_else(|| config.resume.clone()),
+        process,
+        dialect: Dialect::Codex(Box::new(codex)),
+        first,
+        resumed: None,
+        early: Early::default(),
+        warmth: Warmth::Cold(Some(Cold::Provider)),
     })
-}
-
-/// Puts placeholder keys in the place of the credentials, where the key proxy is
-/// on.
-fn with_placeholders(
-    runtime: &Runtime,
-    env: Vec<(OsString, OsString)>,
-) -> Result<Vec<(OsString, OsString)>, SubstituteError> {
-    let settings = &runtime.settings;
-    match &runtime.key_proxy {
-        // The built-in agent needs no credential.
-        Some(proxy) if !settings.demo => {
-            // The key of the other agent is nothing for this one's tools.
-            let is_others = |entry: &(OsString, OsString)| {
-                credentials::openai_logins().any(|row| entry.0 == row.variable)
-                    && settings.environment.contains(entry)
-            };
-            let env = env.into_iter().filter(|entry| !is_others(entry)).collect();
-            proxy.substitute(env, Api::Messages)
-        }
-        _ => Ok(env),
-    }
 }
 
 /// Returns how the agent is connected. Where somebody is asked, no tool of the

@@ -236,7 +236,8 @@ impl Session {
             (None, None) => Conversation::Configured,
         };
         let run = self.agent.starts;
-        let version = if agent::needs_version(&self.runtime.settings, &config) {
+        let has_spare = self.spares.spare.is_some() && !self.runtime.settings.demo;
+        let version = if has_spare || agent::needs_version(&self.runtime.settings, &config) {
             match self.cli_version.get(&self.runtime) {
                 Answer::Known(version) => version,
                 Answer::Asked => {
@@ -247,11 +248,16 @@ impl Session {
         } else {
             None
         };
-        let started = agent::start(&self.runtime, &config, conversation, run, version);
+        let mut spare = self.spares.spare.take();
+        let started = agent::start(&self.runtime, &config, conversation, run, version, &mut spare);
         let started = match started {
             Ok(started) => started,
-            Err(error) => return self.not_started(&error),
+            Err(error) => {
+                self.spares.spare = spare;
+                return self.not_started(&error);
+            }
         };
+        self.on_start_with_spare(spare, started.warmth, now);
         self.agent.starts += 1;
         self.agent.redactor = Redactor::new(&config, &self.runtime.settings.environment);
         let rejoins = std::mem::take(&mut self.agent.rejoin);
@@ -294,6 +300,7 @@ impl Session {
             self.ensure_agent(now);
             self.on_early_requests(now);
         }
+        self.on_version_for_spare(now);
     }
 
     /// Reports that the agent could not be started. The next message or client
@@ -370,7 +377,7 @@ impl Session {
     /// Begins a conversation: a running turn is interrupted, and the agent is
     /// started anew. Gives the id of the conversation.
     pub(super) fn begin_conversation(&mut self, now: Instant) -> String {
-        let id = claude_relay_random::uuid();
+        let id = self.spares.session_id().unwrap_or_else(claude_relay_random::uuid);
         self.hand_back_messages("a new conversation was begun");
         self.reset_conversation();
         self.agent.begins = Some(id.clone());
@@ -387,6 +394,9 @@ impl Session {
     pub(super) fn stop_for_shutdown(&mut self, now: Instant) {
         let grace = self.runtime.settings.stop_grace;
         self.agent.start_at = None;
+        if let Some(spare) = &mut self.spares.spare {
+            spare.kill();
+        }
         if let Some(running) = &mut self.agent.running {
             match running.stop_reason {
                 None => running.stop(StopReason::ShuttingDown, grace, now),

@@ -356,7 +356,8 @@ impl Session {
 
     pub(super) fn is_over(&self) -> bool {
         let has_clients = self.client.is_some() || !self.watchers.is_empty();
-        self.drain_deadline.is_some() && !has_clients && !self.agent.is_running()
+        let has_agent = self.agent.is_running() || self.spares.spare.is_some();
+        self.drain_deadline.is_some() && !has_clients && !has_agent
     }
 }
 

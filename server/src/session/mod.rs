@@ -33,6 +33,7 @@ mod handle;
 mod inbox;
 mod metrics;
 mod permissions;
+mod prewarm;
 pub mod redact;
 mod restart;
 mod run_time;
@@ -53,8 +54,8 @@ use bytes::Bytes;
 use claude_relay_protocol::{QueryConfig, ServerMessage, envelope, text};
 use tokio::sync::mpsc;
 
-use crate::agent::Version;
 use crate::agent::protocol::Route;
+use crate::agent::{LATE_SETTINGS, SpareEvent, Version};
 use crate::process::limiter::Limiter;
 use crate::process::lines::{Block, Line};
 use crate::process::{Input, Output, ProcessEvent};
@@ -72,6 +73,7 @@ use handle::{COMMAND_CAPACITY, Command};
 use inbox::Inbox;
 use metrics::Counters;
 use permissions::Permissions;
+use prewarm::Spares;
 use replay::{Feature, ReplayBuffer};
 use run_time::RunTimeState;
 use slot::{ConnectionId, Slot};
@@ -104,6 +106,8 @@ enum Event {
     Found(Found),
     /// The CLI has told its version.
     CliVersion(Option<Version>),
+    /// An event of the spare agent.
+    Spare(SpareEvent),
     Time,
 }
 
@@ -120,6 +124,7 @@ pub struct Session {
     watchers: Watchers,
     inbox: Inbox,
     agent: Agent,
+    spares: Spares,
     controls: ControlRequests,
     early: EarlyRequests,
     run_time: RunTimeState,
@@ -159,6 +164,7 @@ impl Session {
             inbox: Inbox::default(),
             agent: Agent::new(runtime.settings.continue_latest),
             runtime,
+            spares: Spares::default(),
             controls: ControlRequests::default(),
             early: EarlyRequests::default(),
             run_time: RunTimeState::default(),
@@ -179,6 +185,7 @@ impl Session {
 
     /// Runs until a shutdown is complete.
     pub async fn run(mut self) {
+        self.start_spare(Instant::now());
         while !self.is_over() {
             let event = self.next_event().await;
             self.on_event(event, Instant::now());
@@ -198,6 +205,9 @@ impl Session {
         }
         let (mut output, mut process_events, mut stdin) = (None, None, None);
         if let Some(running) = &mut self.agent.running {
+            if has_room && let Some(event) = running.early.pop() {
+                return event;
+            }
             let accepts = running.accepts();
             output = has_room.then_some(&mut running.process.output);
             process_events = has_room.then_some(&mut running.process.events);
@@ -220,6 +230,7 @@ impl Session {
             found = self.capabilities.found() => Event::Found(found),
             version = self.cli_version.answered() => Event::CliVersion(version),
             (id, event) = self.watchers.next() => Event::Watcher(id, event),
+            event = self.spares.event() => Event::Spare(event),
             () = self.timer.wait() => Event::Time,
         }
     }
@@ -237,6 +248,7 @@ impl Session {
             Event::Watcher(id, event) => self.on_watcher_event(id, event, now),
             Event::Found(found) => self.on_found(found, now),
             Event::CliVersion(version) => self.on_cli_version(version, now),
+            Event::Spare(event) => self.on_spare(event, now),
             Event::Time => self.on_time(now),
         }
         self.run_protocol_actions(now);
@@ -256,7 +268,11 @@ impl Session {
             Command::Configure(body, change, reply) => {
                 // The requester may have disconnected; the configuration stays
                 // in effect.
-                let _ = reply.send(self.configure(&body, change));
+                let configured = self.configure(&body, change);
+                if configured.is_ok() {
+                    self.on_configured_early(now);
+                }
+                let _ = reply.send(configured);
             }
             Command::Config(reply) => {
                 let _ = reply.send(self.config_shown());
@@ -317,6 +333,9 @@ impl Session {
         match route {
             Route::Forward(_) | Route::Hidden(_) => {}
             Route::Ready { offers } => self.on_ready(offers),
+            Route::Answer { id, response } if id == LATE_SETTINGS => {
+                self.on_late_settings(response.get(), now);
+            }
             Route::Answer { id, response } => self.on_answer(&id, &response, now),
             Route::Permission(asked) => {
                 let time_limit = self.runtime.settings.permission_timeout;
@@ -381,6 +400,7 @@ impl Session {
         self.refuse_late_configuration(now);
         self.on_watcher_time(now);
         self.on_agent_time(now);
+        self.on_spare_time(now);
     }
 
     /// Returns the time of the next scheduled work.
@@ -396,6 +416,7 @@ impl Session {
             self.agent_requests.deadline(),
             configuration,
             self.agent.deadline(),
+            self.spares.deadline(),
             drain_deadline,
             state,
             self.watchers.deadline(self.runtime.settings.slot_timeouts),

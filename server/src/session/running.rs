@@ -6,9 +6,10 @@ use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::turns::{QUIET, Turns};
 use serde_json::Value;
 
+use super::Event;
 use super::run_time::Restoration;
 use crate::agent::protocol::Accepts;
-use crate::agent::{Dialect, Started};
+use crate::agent::{Dialect, Early, Started};
 use crate::process::{Input, Process};
 
 /// State of one run.
@@ -44,6 +45,20 @@ pub(super) struct Running {
     /// What was set at run time, on its way back.
     pub(super) restoration: Restoration,
     pub(super) closed_stream: Option<(Instant, String)>,
+    /// What it has said before its use, as a spare.
+    pub(super) early: EarlyOutput,
+}
+
+/// What a spare has said before its use.
+#[derive(Debug, Default)]
+pub(super) struct EarlyOutput(Early);
+
+impl EarlyOutput {
+    /// Takes the next event.
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        let event = self.0.events.pop_front().map(Event::Process);
+        event.or_else(|| self.0.output.pop_front().map(Event::Output))
+    }
 }
 
 /// Reason for stopping the agent.
@@ -63,8 +78,10 @@ impl Running {
     /// Creates the state of a new run with `config`. `rejoins` is true if it is
     /// a reconnection after the connection was lost during a turn.
     pub(super) fn new(started: Started, config: QueryConfig, rejoins: bool, now: Instant) -> Self {
-        let Started { process, dialect, first, resumed } = started;
-        if let Some(stdin) = &process.stdin {
+        let Started { process, dialect, first, resumed, early, warmth: _ } = started;
+        if let Some(stdin) = &process.stdin
+            && !first.is_empty()
+        {
             // The channel is empty, so this cannot fail.
             let _ = stdin.try_send(Input::Control(first));
         }
@@ -89,6 +106,7 @@ impl Running {
             close_stdin_by: None,
             restoration: Restoration::default(),
             closed_stream: None,
+            early: EarlyOutput(early),
         }
     }
 

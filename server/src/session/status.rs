@@ -59,6 +59,9 @@ impl Session {
             "agent": agent,
             "workspace": self.runtime.settings.workspace.to_string_lossy(),
         });
+        if let Some(prewarm) = self.spare_health(now) {
+            extend(&mut health, json!({ "prewarm": prewarm }));
+        }
         extend(&mut health, self.abilities());
         health
     }

@@ -105,6 +105,8 @@ impl Bench {
                 dialect: Dialect::Claude(Messages::AsTheyCame),
                 first: Bytes::new(),
                 resumed: None,
+                early: crate::agent::Early::default(),
+                warmth: crate::agent::Warmth::Cold(None),
             };
             let mut running = Running::new(started, QueryConfig::default(), false, self.now);
             running.is_up = true;

@@ -94,6 +94,16 @@ pub struct Args {
     /// Go on with the workspace's last conversation when the server starts
     #[arg(long = "continue")]
     pub continue_latest: bool,
+    /// Start the agent before a client needs it: off, configured (once a
+    /// configuration is posted) or spare (at once; without a value)
+    #[arg(
+        long,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "spare"
+    )]
+    pub prewarm: Option<String>,
     /// OS sandbox for the agent: none, auto, os or bwrap
     #[arg(long, value_name = "SANDBOX")]
     pub sandbox: Option<String>,

@@ -50,6 +50,7 @@ flags! {
     PERMISSION_TIMEOUT: "--permission-timeout" "RELAY_PERMISSION_TIMEOUT" Some("10m");
     TURN_TIMEOUT: "--turn-timeout" "RELAY_TURN_TIMEOUT" None;
     CONTINUE: "--continue" "RELAY_CONTINUE" None;
+    PREWARM: "--prewarm" "RELAY_PREWARM" Some("off");
     SANDBOX: "--sandbox" "RELAY_SANDBOX" Some("none");
     KEY_PROXY: "--key-proxy" "RELAY_KEY_PROXY" None;
     DEMO: "--demo" "RELAY_DEMO" None;

@@ -7,6 +7,7 @@
 
 mod args;
 mod flags;
+mod prewarm;
 mod source;
 mod unknown;
 
@@ -27,6 +28,7 @@ use crate::isolation::sandbox::option::SandboxOption;
 use crate::session::slot::SlotTimeouts;
 
 pub use args::Args;
+pub use prewarm::Prewarm;
 use source::{Source, Token};
 
 /// Format of log lines.
@@ -103,6 +105,8 @@ pub struct Settings {
     pub turn_timeout: Option<Duration>,
     /// Whether the first agent goes on with the workspace's last conversation.
     pub continue_latest: bool,
+    /// When the agent is started before a client needs it.
+    pub prewarm: Prewarm,
     /// Sandbox requested by the operator.
     pub sandbox: SandboxOption,
     /// True if the agent gets a placeholder key instead of its credential.
@@ -237,6 +241,7 @@ impl Settings {
                 .duration(args.permission_timeout, &flags::PERMISSION_TIMEOUT)?,
             turn_timeout: source.optional_duration(args.turn_timeout, &flags::TURN_TIMEOUT)?,
             continue_latest: source.switch(args.continue_latest, &flags::CONTINUE)?,
+            prewarm: source.parsed(args.prewarm, &flags::PREWARM, "off, configured or spare")?,
             sandbox: source.parsed(args.sandbox, &flags::SANDBOX, "none, auto, os or bwrap")?,
             key_proxy: source.switch(args.key_proxy, &flags::KEY_PROXY)?,
             demo: source.switch(args.demo, &flags::DEMO)?,

@@ -42,7 +42,9 @@ fn flags_of_the_help() -> BTreeMap<String, String> {
     let mut last: Option<String> = None;
     for line in help.lines() {
         let words = line.split_whitespace();
-        if let Some(flag) = words.clone().find(|word| word.starts_with("--"))
+        // A value that may be left out is written behind the flag.
+        let flag = words.clone().find(|word| word.starts_with("--"));
+        if let Some(flag) = flag.and_then(|flag| flag.split('[').next())
             && line.trim_start().starts_with('-')
         {
             last = Some(flag.to_owned());

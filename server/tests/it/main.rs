@@ -28,6 +28,7 @@ mod page;
 mod page_permissions;
 mod permissions;
 mod permissions_control;
+mod prewarm;
 mod promises;
 mod protocol_document;
 mod protocol_schema;

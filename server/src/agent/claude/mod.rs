@@ -18,4 +18,4 @@ mod restrictions;
 pub(in crate::agent) use restrictions::is_narrow;
 
 pub use judge::Judgement;
-pub use lines::{classify, control_request, initialize, interrupt, interrupt_for_good};
+pub use lines::{classify, control_request, initialize, interrupt, interrupt_for_good, is_ready};

@@ -41,6 +41,8 @@ pub enum Capability {
     AwaitInitialize,
     /// It knows `--restricted`, and runs no program of a repository by itself.
     Hardened,
+    /// A setting of variables takes effect while it runs.
+    LateSettings,
     /// It knows `--permission-prompts`.
     PermissionPrompts,
     /// It knows `--project-config-root`.
@@ -51,11 +53,12 @@ pub enum Capability {
 
 /// The version that each capability came with, or the oldest that was seen to
 /// have it.
-const SINCE: [(Capability, Version); 7] = [
+const SINCE: [(Capability, Version); 8] = [
     (Capability::Tried, Version::OLDEST),
     (Capability::ClientComposed, Version::new(2, 1, 248)),
     (Capability::AwaitInitialize, Version::new(2, 1, 261)),
     (Capability::Hardened, Version::new(2, 1, 329)),
+    (Capability::LateSettings, Version::new(2, 1, 329)),
     (Capability::PermissionPrompts, Version::new(2, 1, 329)),
     (Capability::ProjectConfigRoot, Version::new(2, 1, 329)),
     (Capability::ResumeDropsTurn, Version::new(2, 1, 329)),

@@ -7,7 +7,8 @@ use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 use claude_relay_protocol::run::RunStart;
 
-use super::{StartError, channel, launch_settings, with_placeholders, wrap_in_sandbox};
+use super::claude_code::with_placeholders;
+use super::{StartError, channel, launch_settings, wrap_in_sandbox};
 use crate::agent::claude::relayed::{self, RunLaunch};
 use crate::agent::claude::version::Version;
 use crate::agent::mode::Mode;
