@@ -16,8 +16,9 @@ const RESTORE: &str = "relay-restore-";
 /// How long the agent may take to answer them.
 const RESTORE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many requests for settings are kept; each adds to the ones before.
-const SETTINGS_LIMIT: usize = 64;
+/// How many requests are kept of a part whose requests add to the ones before:
+/// settings, and the state of single MCP servers.
+const CHANGES_LIMIT: usize = 64;
 
 /// How many bytes one request may have that is kept.
 const REQUEST_BYTES: usize = 1 << 20;
@@ -30,6 +31,7 @@ pub(super) enum Part {
     Thinking,
     Settings,
     McpServers,
+    McpServer,
 }
 
 impl Part {
@@ -41,6 +43,7 @@ impl Part {
             "set_max_thinking_tokens" => Self::Thinking,
             "apply_flag_settings" => Self::Settings,
             "mcp_set_servers" => Self::McpServers,
+            "mcp_toggle" | "set_mcp_permission_mode_override" => Self::McpServer,
             _ => return None,
         })
     }
@@ -52,6 +55,7 @@ impl Part {
             Self::Thinking => "the thinking tokens",
             Self::Settings => "the settings",
             Self::McpServers => "the MCP servers",
+            Self::McpServer => "the state of an MCP server",
         }
     }
 }
@@ -82,10 +86,15 @@ impl Change {
 
     /// Whether it may hold a right back that the configuration gives.
     fn restricts(&self) -> bool {
+        let gives_rights = ["bypassPermissions", "acceptEdits", "auto"]
+            .iter()
+            .any(|mode| self.request.contains(&format!("\"{mode}\"")));
         match self.part {
-            Part::PermissionMode => !["bypassPermissions", "acceptEdits", "auto"]
-                .iter()
-                .any(|mode| self.request.contains(&format!("\"{mode}\""))),
+            Part::PermissionMode => !gives_rights,
+            Part::McpServer => {
+                let enabled = fields(&self.request, ["enabled"]).ok().and_then(|[value]| value);
+                !gives_rights && enabled.is_none_or(|value| value.get() != "true")
+            }
             Part::Settings => self.request.contains("permissions"),
             Part::Model | Part::Thinking | Part::McpServers => false,
         }
@@ -130,17 +139,17 @@ impl RunTimeState {
             self.incomplete = true;
             return;
         }
-        if change.part == Part::Settings {
-            let settings = self.changes.iter().filter(|kept| kept.part == Part::Settings);
+        if !matches!(change.part, Part::Settings | Part::McpServer) {
+            self.forget(change.part);
+        } else {
             if self.changes.last() == Some(&change) {
                 return;
             }
-            if settings.count() >= SETTINGS_LIMIT {
+            let kept = self.changes.iter().filter(|kept| kept.part == change.part);
+            if kept.count() >= CHANGES_LIMIT {
                 self.incomplete = true;
                 return;
             }
-        } else {
-            self.forget(change.part);
         }
         self.changes.push(change);
     }
@@ -159,6 +168,7 @@ impl RunTimeState {
             (Part::Model, old.model != new.model),
             (Part::Thinking, old.max_thinking_tokens != new.max_thinking_tokens),
             (Part::McpServers, old.mcp_servers != new.mcp_servers),
+            (Part::McpServer, old.mcp_servers != new.mcp_servers),
         ] {
             if changed {
                 self.forget(part);
@@ -303,6 +313,25 @@ mod tests {
             ]
         );
         assert_eq!(Change::of("mcp_status", "{}"), None);
+    }
+
+    #[test]
+    fn the_state_of_each_mcp_server_is_said_again_and_a_lost_restriction_keeps_messages_back() {
+        for (subtype, request, restricts) in [
+            ("mcp_toggle", r#"{"serverName":"true","enabled":false}"#, true),
+            ("mcp_toggle", r#"{"serverName":"a","enabled":true}"#, false),
+            ("set_mcp_permission_mode_override", r#"{"serverName":"a","mode":"default"}"#, true),
+            ("set_mcp_permission_mode_override", r#"{"serverName":"a","mode":"auto"}"#, false),
+        ] {
+            let mut state = RunTimeState::default();
+            state.keep(change(subtype, r#"{"serverName":"other","enabled":true}"#));
+            state.keep(change(subtype, request));
+            let mut restoration = state.restoration(Instant::now());
+            assert_eq!(restoration.requests().len(), 2, "{request}");
+            assert_eq!(restoration.on_answer("relay-restore-0", &answer("success")), None);
+            assert!(restoration.on_answer("relay-restore-1", &answer("error")).is_some());
+            assert_eq!(restoration.holds(), restricts, "{request}");
+        }
     }
 
     #[test]
