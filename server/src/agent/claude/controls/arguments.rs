@@ -67,6 +67,11 @@ fn inside(ceiling: &Ceiling<'_>, path: &str) -> Result<(), String> {
     if path.starts_with('~') || path.contains('\0') {
         return Err(OUTSIDE.to_owned());
     }
+    // The agent may have left the directory it was started in.
+    let upwards = |part| matches!(part, Component::ParentDir);
+    if Path::new(path).is_relative() && Path::new(path).components().any(upwards) {
+        return Err("relative paths with `..`: give an absolute one".to_owned());
+    }
     let resolved = |path: &Path| path.canonicalize().map_err(|_| OUTSIDE.to_owned());
     let inside = resolved(ceiling.workspace)?;
     let path = resolved(&ceiling.cwd.join(path))?;
