@@ -28,8 +28,9 @@ export class Attachments {
       this.#input.value = "";
     });
     byId("message").addEventListener("paste", (event) => {
-      const files = event.clipboardData?.files ?? [];
-      if (files.length === 0) return;
+      const { files, types } = event.clipboardData ?? { files: [], types: [] };
+      // What is copied out of a document comes as text and as a picture of it.
+      if (files.length === 0 || (types.includes("text/plain") && types.includes("text/html"))) return;
       event.preventDefault();
       this.add(files);
     });
@@ -57,8 +58,9 @@ export class Attachments {
     const refused = [];
     for (const file of files) {
       const reason = this.#refusal(file);
-      if (reason !== "") refused.push(`${oneLine(file.name, 60)}: ${reason}`);
-      else this.#attached.push({ file, data: await base64(file) });
+      const data = reason === "" ? await base64(file).catch(() => null) : null;
+      if (data !== null) this.#attached.push({ file, data });
+      else refused.push(`${oneLine(file.name, 60)}: ${reason || "it cannot be read."}`);
     }
     this.#tell(refused.join(" "));
     this.#show();

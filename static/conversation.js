@@ -24,6 +24,7 @@ export class Conversation {
   #infoGroup = null;
   #error = null;
   #failure = null;
+  #part = null;
   #retry = null;
   #lastEntry = null;
   #session = "";
@@ -118,6 +119,11 @@ export class Conversation {
     const title = stub ? "Claude Code is installed only in part." : `The agent process ${how}${times === 1 ? "." : `, ${times} times.`}`;
     const node = this.notice("error", title, stub ? STUB : next, stderr === "" ? undefined : { title: "Last lines of its stderr", text: stderr });
     this.#failure = { node, how, stderr, times };
+    if (stub) {
+      // It stays so until somebody installs it: once is enough, whatever was said in between.
+      this.#part?.remove();
+      this.#part = node;
+    }
   }
 
   // The entry of stderr in front of a failure, when the failure tells the same lines.

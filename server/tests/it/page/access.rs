@@ -102,6 +102,21 @@ message(); err("lost\n"); os._exit(3)
     page.end().await;
 }
 
+#[tokio::test]
+async fn nothing_moves_for_those_who_do_not_want_it() {
+    let page = Page::with("message(); begin(); message()").await;
+    page.say("Go").await;
+    let moving = "document.getAnimations().filter(each => each.playState === 'running').length";
+    page.until(&format!("{moving} > 0")).await;
+    page.browser.motion("reduce").await;
+    page.until(&format!("{moving} === 0")).await;
+    assert_eq!(
+        page.browser.evaluate("getComputedStyle(document.documentElement).scrollBehavior").await,
+        "auto"
+    );
+    page.end().await;
+}
+
 /// Behind nginx as people set it up: the usual lines for a WebSocket, below a
 /// path of another site, and as `proxy_pass` alone.
 #[tokio::test]

@@ -1,12 +1,16 @@
 //! The first run.
 
+use crate::support::browser::Browser;
 use crate::support::browser_fixture::{BrowserFixture, ENTER};
+use crate::support::relay::Launch;
 use claude_relay_testing::reply::Reply;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
 
 /// The real CLI without a key says that it is not logged in; the page takes one.
 #[tokio::test]
 async fn missing_key_is_asked_for_and_used() {
-    let without_key = |launch: crate::support::relay::Launch| {
+    let without_key = |launch: Launch| {
         launch.without_variable("ANTHROPIC_API_KEY").without_variable("ANTHROPIC_AUTH_TOKEN")
     };
     let fixture = BrowserFixture::launched(without_key).await;
@@ -31,4 +35,36 @@ async fn missing_key_is_asked_for_and_used() {
     fixture.shows("agent", "Logged in.").await;
     assert_eq!(fixture.api.turn(1).await.header("x-api-key"), "sk-ant-of-the-page");
     fixture.end().await;
+}
+
+/// npm without install scripts leaves a program that only says so.
+#[tokio::test]
+async fn cli_that_is_installed_in_part_is_told_of_once() {
+    let native = Cli::Newest.path();
+    let packages = native.parent().and_then(|native| native.parent()).expect("the packages");
+    let part = packages.join("claude-code/bin/claude.exe");
+    let env = TestEnv::new();
+    let relay = Launch::new(&env).argument("--claude-path").argument(part).start();
+    let browser = Browser::start(&env).await;
+    browser.open(&format!("http://{}/", relay.address())).await;
+    browser.until("document.body.dataset.connection === 'connected'").await;
+    for attempt in 1..=2 {
+        browser.type_into("#message", &format!("Hello{ENTER}")).await;
+        let undelivered = "document.querySelectorAll('[data-role=user]').length";
+        browser.until(&format!("{undelivered} >= {attempt}")).await;
+        browser.until("document.querySelector('.notice.error')").await;
+        let told = "document.querySelector('#entries').innerText";
+        browser.until(&format!("{told}.includes('installed only in part')")).await;
+    }
+    browser.until("document.querySelectorAll('.notice.error').length === 1").await;
+    let text = browser.evaluate("document.querySelector('#entries').innerText").await;
+    let text = text.as_str().unwrap_or_default();
+    assert!(text.contains("--ignore-scripts"), "{text}");
+    for (name, width, scheme) in [("light", 1280, "light"), ("phone-dark", 375, "dark")] {
+        browser.screen(width, 800, scheme).await;
+        browser.assert_fits(name).await;
+        browser.screenshot(&format!("part-{name}")).await;
+    }
+    browser.end().await;
+    relay.stop();
 }

@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -148,6 +148,35 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Emulates `prefers-reduced-motion`.
+    pub(crate) async fn motion(&self, value: &str) {
+        let features =
+            json!({ "features": [{ "name": "prefers-reduced-motion", "value": value }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Drags files over the middle of the element, and lets them go there.
+    pub(crate) async fn drop_files(&self, css: &str, files: &[&Path]) {
+        let at = self
+            .evaluate(&format!(
+                "(box => [box.x + box.width / 2, box.y + box.height / 2])\
+                 (document.querySelector({}).getBoundingClientRect())",
+                json!(css)
+            ))
+            .await;
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let data = json!({ "items": [], "files": files, "dragOperationsMask": 1 });
+            let event = json!({ "type": kind, "x": at[0], "y": at[1], "data": data });
+            self.devtools("Input.dispatchDragEvent", event).await;
+        }
+    }
+
+    /// Lets the page use the clipboard, which a person allows by a gesture.
+    pub(crate) async fn allow_clipboard(&self) {
+        let permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"];
+        self.devtools("Browser.grantPermissions", json!({ "permissions": permissions })).await;
     }
 
     /// Writes what the window shows to `screenshots/NAME.png` in the target
