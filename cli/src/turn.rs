@@ -17,6 +17,11 @@ use crate::terminal::Terminal;
 /// The most time that the agent may take to end a turn that was interrupted.
 const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Advice for an agent without a key: what it says itself is for its own screen.
+const NO_LOGIN: &str = "\nThe server's agent has no key: set ANTHROPIC_API_KEY or \
+    CLAUDE_CODE_OAUTH_TOKEN for claude-relay-server, or give it one with \
+    `claude-relay config set --file -` and {\"anthropicApiKey\":\"…\"} on stdin";
+
 /// The end of a turn.
 pub(crate) struct Ended {
     /// The answer, whole or in part.
@@ -179,7 +184,8 @@ impl Running {
                 if why.is_empty() {
                     why.clone_from(&answer.text);
                 }
-                (Exit::failed(format!("the turn failed: {why}")), "failed")
+                let advice = if is_without_login(&why) { NO_LOGIN } else { "" };
+                (Exit::failed(format!("the turn failed: {why}{advice}")), "failed")
             }
             None => (Exit::OK, "completed"),
         };
@@ -244,6 +250,11 @@ impl Drop for Running {
             sending.abort();
         }
     }
+}
+
+/// Returns true for what Claude Code says when it is not logged in.
+fn is_without_login(why: &str) -> bool {
+    why.contains("/login")
 }
 
 async fn at(deadline: Option<Instant>) {

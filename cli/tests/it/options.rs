@@ -14,6 +14,7 @@ use claude_relay_testing::real_cli::CliFixture;
 use claude_relay_testing::relay_process::RelayProcess;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::responses_api;
+use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 
 for_both_clis! {
@@ -109,6 +110,30 @@ async fn the_working_directory_is_that_of_the_call(cli: Cli) {
     assert!(fixture.relay.workspace().join("made").exists());
     let (code, _, stderr) = run(command(url).args(["--cwd", "missing", "Where?"])).await;
     assert!(code != 0 && stderr.contains("cwd: "), "{code}: {stderr}");
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_not_known_and_a_missing_key_are_told_in_words() {
+    let env = TestEnv::new();
+    let path = Cli::Newest.path();
+    let arguments = ["--claude-path", path.to_str().unwrap()];
+    let environment = env.environment();
+    let environment: Vec<_> =
+        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let relay = RelayProcess::start(&arguments, &environment).await;
+    let (code, _, stderr) = run(command(&relay.url).arg("Hi")).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("set ANTHROPIC_API_KEY or"), "{stderr}");
+    relay.stop().await;
+
+    let fixture = CliFixture::start(Cli::Newest, "ask").await;
+    let unknown = ["--resume", "6f9619ff-8b86-4011-b42d-00cf4fc964ff", "Hi"];
+    let (code, _, stderr) = run(command(&fixture.relay.url).args(unknown)).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(
+        stderr.contains("No conversation found") && !stderr.contains("interrupted"),
+        "{stderr}"
+    );
 }
 
 fn files_below(directory: &Path) -> usize {

@@ -367,8 +367,12 @@ impl TurnFinished<'_> {
     pub fn is_interrupted(&self) -> bool {
         match self.terminal_reason.as_deref() {
             Some(reason) => reason.starts_with("aborted"),
-            // Older agents give no reason; an interrupt is what this means.
-            None => self.subtype == "error_during_execution",
+            // Older agents give no reason; an interrupt is what this means, unless
+            // the turn never began and says why.
+            None => {
+                let never_began = self.num_turns == Some(0) && !self.errors.is_empty();
+                self.subtype == "error_during_execution" && !never_began
+            }
         }
     }
 }

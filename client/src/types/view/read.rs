@@ -112,6 +112,10 @@ pub(super) mod tests {
             r#"{"duration_ms":5,"is_error":true,"terminal_reason":"aborted_streaming","type":"result","subtype":"error_during_execution"}"#,
             &["finished error_during_execution true None interrupted true"],
         );
+        check(
+            r#"{"type":"result","subtype":"error_during_execution","is_error":true,"num_turns":0,"errors":["No conversation found with session ID: x"]}"#,
+            &["finished error_during_execution true None interrupted false"],
+        );
         for line in [
             "5",
             "[]",
