@@ -12,7 +12,8 @@ pub struct Answer {
     pub session_id: Option<String>,
     /// The model, as the agent names it.
     pub model: Option<String>,
-    /// The agent's last text; what went wrong, if the turn failed.
+    /// The agent's last text, as far as it came in a turn that was interrupted;
+    /// what went wrong, if the turn failed.
     pub text: String,
     /// The answer in the form that `outputFormat` asked for, as JSON.
     pub structured_output: Option<String>,
@@ -41,6 +42,8 @@ pub(super) struct AnswerBuilder {
     /// Tokens told before the end of the turn, and in how many calls.
     used: Usage,
     calls: u64,
+    /// The pieces of a text that is not whole yet.
+    partial: String,
     started: Instant,
 }
 
@@ -50,6 +53,7 @@ impl AnswerBuilder {
             answer: Answer::default(),
             used: Usage::default(),
             calls: 0,
+            partial: String::new(),
             started: Instant::now(),
         }
     }
@@ -68,6 +72,7 @@ impl AnswerBuilder {
         };
         self.used = Usage::default();
         self.calls = 0;
+        self.partial.clear();
         std::mem::replace(&mut self.answer, fresh)
     }
 
@@ -79,7 +84,15 @@ impl AnswerBuilder {
     /// The turn was ended before its result.
     pub(super) fn interrupted(&mut self) {
         self.answer.interrupted = true;
+        self.keep_partial();
         self.answer.latency = self.started.elapsed();
+    }
+
+    /// Of a text that was cut short the pieces are all there is.
+    fn keep_partial(&mut self) {
+        if !self.partial.is_empty() {
+            self.answer.text = std::mem::take(&mut self.partial);
+        }
     }
 
     /// Adds a line.
@@ -92,7 +105,11 @@ impl AnswerBuilder {
                         self.answer.model = Some(model.into_owned());
                     }
                 }
-                View::Text { text, parent: None } => self.answer.text = text.into_owned(),
+                View::TextDelta { text, parent: None } => self.partial.push_str(&text),
+                View::Text { text, parent: None } => {
+                    self.partial.clear();
+                    self.answer.text = text.into_owned();
+                }
                 View::TokensUsed(used) => {
                     self.used.input_tokens += used.input_tokens;
                     self.used.output_tokens += used.output_tokens;
@@ -125,8 +142,10 @@ impl AnswerBuilder {
         if let Some(id) = &finished.session_id {
             answer.session_id = Some(id.to_string());
         }
-        if let Some(result) = &finished.result {
-            answer.text = result.to_string();
+        match &finished.result {
+            Some(result) => answer.text = result.to_string(),
+            None if answer.interrupted => self.keep_partial(),
+            None => {}
         }
     }
 }

@@ -72,3 +72,29 @@ async fn two_questions_at_once_get_their_own_answers() {
     soon(client.stop()).await;
     fixture.relay.stop().await;
 }
+
+#[tokio::test]
+async fn an_interrupted_turn_gives_what_has_been_said() {
+    let fixture = CodexFixture::start("ask").await;
+    let gate = Gate::closed();
+    fixture.api.script([Reply::gated(&gate, ["Half of it", "never said"])]);
+    let client =
+        client(&fixture.relay.url).configure(|c| c.provider = Some("codex".into())).start();
+    let client = soon(client).await.unwrap();
+    let mut turn = soon(client.turn("First")).await.unwrap();
+    fixture.api.request(1).await;
+    gate.let_through(1);
+    loop {
+        let ServerMessage::Sdk(message) = soon(turn.next()).await.unwrap().unwrap() else {
+            continue;
+        };
+        if message.views().iter().any(|view| matches!(view, View::TextDelta { .. })) {
+            break;
+        }
+    }
+    soon(client.interrupt()).await.unwrap();
+    let answer = soon(turn.finish()).await.unwrap();
+    assert_eq!((answer.interrupted, answer.text.as_str()), (true, "Half of it"));
+    soon(client.stop()).await;
+    fixture.relay.stop().await;
+}
