@@ -128,7 +128,11 @@ fn code_of(error: &Error) -> u8 {
         Error::Control(ControlError::Malformed { .. }) => 5,
         Error::Turn(TurnError::Send(error)) => of_send(error),
         Error::Turn(TurnError::Connection(error)) => of_connection(error),
-        Error::Turn(TurnError::AgentExited { .. } | TurnError::Refused { .. }) => 1,
+        Error::Turn(
+            TurnError::AgentExited { .. }
+            | TurnError::Refused { .. }
+            | TurnError::Undelivered { .. },
+        ) => 1,
         Error::Sandbox(error) => of_sandbox(error),
         _ => 3,
     }

@@ -175,6 +175,13 @@ pub enum ProtocolAction {
     Write(Bytes),
     /// Inform the client.
     Inform(String),
+    /// The agent does not know the conversation that it was to resume.
+    UnknownSession {
+        /// Its id.
+        session: String,
+        /// The agent's words.
+        reason: String,
+    },
     /// The message sent last was refused, for this reason.
     TurnRefused(String),
     /// The run cannot continue, for this reason.

@@ -354,6 +354,9 @@ impl Session {
             match action {
                 ProtocolAction::Write(line) => self.inbox.push_control(line),
                 ProtocolAction::Inform(text) => self.error(&text),
+                ProtocolAction::UnknownSession { session, reason } => {
+                    self.on_unknown_session(&session, &reason, now);
+                }
                 ProtocolAction::TurnRefused(reason) => {
                     running.turns.on_message_refused();
                     self.error(&format!("The message was not taken: {reason}"));

@@ -121,6 +121,10 @@ impl Session {
             return;
         }
         let ceiling = self.check_control(subtype, request);
+        if subtype == NEW_CONVERSATION && ceiling.is_ok() {
+            // They were meant for the conversation that ends.
+            self.hand_back_messages("a new conversation was begun");
+        }
         let refusal = match &mut self.agent.running {
             _ if OWN_REQUESTS.contains(&subtype) => {
                 format!("{subtype} is made by the relay itself")

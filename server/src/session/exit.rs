@@ -94,6 +94,21 @@ impl Session {
         }
     }
 
+    /// The agent runs, and does not know the conversation that it was to resume.
+    /// Another one takes its place; no message runs in another conversation.
+    pub(super) fn on_unknown_session(&mut self, session: &str, reason: &str, now: Instant) {
+        let not_run = not_run(self.inbox.messages());
+        self.error(&format!("The session {session} could not be resumed: {reason}{not_run}."));
+        self.forget_refused(session);
+        self.hand_back_messages(&format!("the session {session} could not be resumed"));
+        let grace = self.runtime.settings.stop_grace;
+        if let Some(running) = &mut self.agent.running
+            && running.stop_reason.is_none()
+        {
+            running.stop(StopReason::NewConversation, grace, now);
+        }
+    }
+
     /// Handles an unexpected end: reports it, and restarts the agent if
     /// messages wait.
     fn on_failure(

@@ -234,6 +234,27 @@ async fn another_conversation_begins_in_the_same_process() {
 }
 
 #[tokio::test]
+async fn another_conversation_begins_in_the_middle_of_a_turn() {
+    let mut fixture = CodexFixture::start(json!({})).await;
+    let gate = Gate::closed();
+    fixture.api.script([Reply::gated(&gate, ["One."]), Reply::text("Two.")]);
+    fixture.client.say("First").await;
+    fixture.api.request(1).await;
+    let anew = json!({ "subtype": "new_conversation" });
+    let ask = json!({ "type": "control_request", "requestId": "a", "request": anew });
+    fixture.client.send(&ask).await;
+    let is_end = |frame: &Value| frame["data"]["method"] == "turn/completed";
+    let frames = fixture.client.until(is_end).await;
+    let answer = frames.iter().find(|frame| frame["type"] == "control_response").unwrap();
+    assert_eq!(answer["response"]["subtype"], "success", "{answer}");
+    let end = frames.last().unwrap();
+    assert_eq!(end["data"]["params"]["turn"]["status"], "interrupted", "{end}");
+    assert_eq!(fixture.turn("Second").await.texts(), ["Two."]);
+    assert_eq!(fixture.api.request(2).await.user_texts(), ["Second"]);
+    fixture.end().await;
+}
+
+#[tokio::test]
 async fn capabilities_name_both_agents_with_their_versions() {
     let real = tools::Cli::Newest.path();
     for (claude, installed, version) in [

@@ -225,17 +225,17 @@ async fn a_message_that_was_not_read_is_handed_to_the_next_process() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_known_is_said_and_a_new_one_started() {
+async fn a_session_that_is_not_known_is_said_and_nothing_runs_in_another() {
     let unknown = "01a1faa1-6d0a-7902-91f3-6135ebca7a8f";
     let mut fixture = CodexFixture::start(json!({ "resume": unknown })).await;
+    fixture.client.say("Go").await;
+    let error = fixture.client.until(|frame| frame["type"] == "error").await.pop().unwrap();
+    let words = error["error"].as_str().unwrap();
+    assert!(words.contains(unknown) && words.contains("could not be resumed"), "{words}");
+    // The next message begins another conversation.
     fixture.api.script([Reply::text("New.")]);
-    let turn = fixture.turn("Go").await;
-    assert_eq!(turn.texts(), ["New."]);
-    let said = turn.errors();
-    assert!(
-        said.iter().any(|error| error.contains(unknown) && error.contains("new one")),
-        "{said:?}"
-    );
+    assert_eq!(fixture.turn("Again").await.texts(), ["New."]);
+    assert_eq!(fixture.api.request(1).await.user_texts(), ["Again"]);
     assert_ne!(fixture.agent().await["session_id"], unknown);
     fixture.end().await;
 }

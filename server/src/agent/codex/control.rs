@@ -50,18 +50,19 @@ impl Codex {
             }
             // An extension of the SDK's protocol: Claude Code has the message
             // `/clear` for it, which Codex would treat as text.
-            Some("new_conversation") => match self.phase {
-                Phase::TurnRequested { .. } | Phase::Turn => {
-                    Err("a turn runs; interrupt it first".into())
-                }
-                Phase::Idle | Phase::Opening | Phase::CleanUp => {
-                    self.new_conversation = true;
-                    if self.phase == Phase::Idle {
-                        self.enter_idle(now);
+            Some("new_conversation") => {
+                self.new_conversation = true;
+                match self.phase {
+                    Phase::Idle => self.enter_idle(now),
+                    Phase::TurnRequested { .. } | Phase::Turn => {
+                        let line = self.interrupt(now);
+                        self.actions.extend(line.map(ProtocolAction::Write));
                     }
-                    Ok(())
+                    // It follows.
+                    Phase::Opening | Phase::CleanUp => {}
                 }
-            },
+                Ok(())
+            }
             other => Err(format!("Codex has no equivalent of {}", other.unwrap_or_default())),
         }
     }

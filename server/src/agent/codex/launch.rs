@@ -354,6 +354,8 @@ pub(in crate::agent) fn variables(
         .filter(|(name, _)| !own_address || !env::is_credential(name))
         .cloned()
         .collect();
+    // Its stderr is shown to clients as text.
+    env.entry("NO_COLOR".into()).or_insert_with(|| "1".into());
     let configured = config.env.iter().flatten();
     env.extend(configured.map(|(name, value)| (name.into(), value.expose().into())));
     env.into_iter().collect()
@@ -429,7 +431,8 @@ mod tests {
         ]
         .map(|(name, value)| (name.into(), value.into()));
         let env = variables(&config(r#"{"env":{"EDITOR":"ed"}}"#), &inherited);
-        let expected = [("EDITOR", "ed"), ("HOME", "/h"), ("OPENAI_API_KEY", "d")];
+        let expected =
+            [("EDITOR", "ed"), ("HOME", "/h"), ("NO_COLOR", "1"), ("OPENAI_API_KEY", "d")];
         assert_eq!(env, expected.map(|(name, value)| (name.into(), value.into())));
     }
 

@@ -235,8 +235,8 @@ impl Codex {
             (Request::StartTurn, Ok(_)) => self.unconfirmed = None,
             (Request::StartTurn, Err(error)) => {
                 self.unconfirmed = None;
-                self.phase = Phase::Idle;
                 self.actions.push_back(ProtocolAction::TurnRefused(error));
+                self.enter_idle(now);
             }
             // The end of the turn counts, and it has a deadline of its own.
             (Request::Interrupt, _) => {}

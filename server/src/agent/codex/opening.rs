@@ -130,11 +130,9 @@ impl Codex {
     ) -> Route<'a> {
         let result = match (outcome, &resumed) {
             (Ok(result), _) => result,
-            (Err(error), Some(id)) if is_unknown_thread(&error) => {
-                self.actions.push_back(ProtocolAction::Inform(format!(
-                    "The session {id} could not be resumed: {error}; a new one is started."
-                )));
-                self.open(None, now);
+            (Err(reason), Some(id)) if is_unknown_thread(&reason) => {
+                let session = id.clone();
+                self.actions.push_back(ProtocolAction::UnknownSession { session, reason });
                 return Route::Hidden(TurnEvent::None);
             }
             (Err(error), _) => {

@@ -76,6 +76,9 @@ impl Run {
             .map(|action| match action {
                 ProtocolAction::Write(line) => text(line),
                 ProtocolAction::Inform(text) => format!("inform {text}"),
+                ProtocolAction::UnknownSession { session, reason } => {
+                    format!("unknown {session}: {reason}")
+                }
                 ProtocolAction::TurnRefused(reason) => format!("turn refused: {reason}"),
                 ProtocolAction::Broken(reason) => format!("broken: {reason}"),
             })

@@ -39,8 +39,10 @@ fn a_narrow_mode_disables_the_users_servers_by_name() {
         r#"hidden; {"id":3,"method":"thread/resume","params":{"config":{"mcp_servers":{"mine":{"enabled":false}}},"approvalPolicy":"untrusted","sandbox":"workspace-write","threadId":"old","excludeTurns":true}}"#
     );
     // Without the rights that were asked for, nothing goes on.
-    let theirs = r#"{"id":4,"result":{"thread":{"id":"t"},"approvalPolicy":"never","sandbox":{"type":"dangerFullAccess"}}}"#;
-    run.receive(r#"{"id":3,"error":{"message":"no rollout found for old"}}"#);
+    let theirs = r#"{"id":3,"result":{"thread":{"id":"t"},"approvalPolicy":"never","sandbox":{"type":"dangerFullAccess"}}}"#;
+    let (mut run, _) = Run::with(Setup { resume: None, ..narrow() });
+    run.receive(r#"{"id":1,"result":{}}"#);
+    run.receive(r#"{"id":2,"result":{"config":{}}}"#);
     let outcome = run.receive(theirs);
     assert!(outcome.ends_with("with other rights than those asked for"), "{outcome}");
     // Without an answer, no thread is opened.
@@ -114,7 +116,7 @@ fn a_profile_takes_the_place_of_the_sandbox() {
 }
 
 #[test]
-fn an_unknown_thread_is_replaced_by_a_new_one() {
+fn an_unknown_thread_is_said_and_no_other_is_begun() {
     let resume = || Setup { resume: Some("old".into()), ..setup() };
     let (mut run, _) = Run::with(resume());
     let asked = run.receive(r#"{"id":1,"result":{}}"#);
@@ -126,7 +128,7 @@ fn an_unknown_thread_is_replaced_by_a_new_one() {
     );
     assert_eq!(
         run.receive(r#"{"id":2,"error":{"message":"no rollout found for old"}}"#),
-        r#"hidden; inform The session old could not be resumed: no rollout found for old; a new one is started.; {"id":3,"method":"thread/start","params":{"approvalPolicy":"untrusted","sandbox":"workspace-write"}}"#
+        "hidden; unknown old: no rollout found for old"
     );
     // A thread that is in use by another process is not replaced.
     let (mut run, _) = Run::with(resume());
@@ -193,7 +195,8 @@ fn a_new_conversation_begins_between_turns() {
     assert_eq!(run.codex.accepts(), Accepts::Requests);
     assert_eq!(run.receive(opened), "ready");
     assert!(run.send("hi").contains(r#""threadId":"other""#));
-    assert_eq!(ask(&mut run), (false, vec![]), "a turn runs");
+    // The turn is interrupted, as soon as Codex has told that it runs.
+    assert_eq!(ask(&mut run), (true, vec![]));
 
     // Before the first conversation is open.
     let (mut run, _) = Run::with(setup());
