@@ -2,8 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use claude_relay_client::Error;
-use claude_relay_client::e2b::{E2b, Filter, Killed, Paused, SandboxId, SandboxInfo, orphans};
+use claude_relay_client::e2b::exec::ExecEvent;
+use claude_relay_client::e2b::{
+    E2b, Filter, Killed, Paused, Sandbox, SandboxId, SandboxInfo, SandboxState, orphans,
+};
+use claude_relay_client::{Error, SandboxError};
 
 use crate::args::{E2bCommand, KillArgs, ServerArgs};
 use crate::connect::account;
@@ -31,10 +34,13 @@ pub(crate) async fn run(
             }
             exit
         }
-        E2bCommand::Resume { ids, lifetime } => {
+        E2bCommand::Resume { ids, lifetime, reboot } => {
             let mut exit = Ok(Exit::OK);
             for id in ids {
-                let said = e2b.connect(&id, lifetime).await;
+                let said = match reboot {
+                    true => e2b.reboot(&id, lifetime).await,
+                    false => e2b.connect(&id, lifetime).await,
+                };
                 let said = said.map(|_| format!("{id} runs, for {} more", length(lifetime)));
                 tell(said, &mut exit, terminal)?;
             }
@@ -46,7 +52,118 @@ pub(crate) async fn run(
             }
             Ok(Exit::OK)
         }
+        E2bCommand::Exec { id, user, dir, command } => {
+            exec(&e2b, &id, user, dir, &command, terminal).await
+        }
+        E2bCommand::Url { id, port, with_headers } => {
+            let sandbox = found(&e2b, &id).await?;
+            let endpoint = sandbox.endpoint(port).map_err(Error::from)?;
+            let mut text = format!("{}\n", endpoint.url);
+            for (name, value) in endpoint.headers.iter().filter(|_| with_headers) {
+                let value = value.to_str().unwrap_or_default();
+                text.push_str(&format!("{name}: {value}\n"));
+            }
+            print(&text, terminal)
+        }
+        E2bCommand::Metrics { id } => metrics(&e2b, &id, terminal).await,
+        E2bCommand::Fork { id, count, lifetime } => {
+            let mut exit = Ok(Exit::OK);
+            for fork in e2b.fork(&id, count, lifetime).await.map_err(Error::from)? {
+                tell(fork.map(|fork| fork.id().to_string()), &mut exit, terminal)?;
+            }
+            exit
+        }
+        E2bCommand::Snapshot { id, name, without_memory } => {
+            let snapshot = e2b.snapshot(&id, name.as_deref(), !without_memory).await;
+            print(&format!("{}\n", snapshot.map_err(Error::from)?.id), terminal)
+        }
     }
+}
+
+/// Time that looking a sandbox up gives it, at least. It is never shortened.
+const LOOK_UP: Duration = Duration::from_secs(60);
+
+/// A sandbox with what its ports want. One that is paused is not resumed.
+async fn found(e2b: &E2b, id: &SandboxId) -> Result<Sandbox, Exit> {
+    let info = e2b.info(id).await.map_err(Error::from)?;
+    if info.state == SandboxState::Paused {
+        return Err(Exit::from(Error::from(SandboxError::Paused { sandbox: id.to_string() })));
+    }
+    Ok(e2b.connect(id, LOOK_UP).await.map_err(Error::from)?)
+}
+
+/// Runs a command, and ends as it ends.
+async fn exec(
+    e2b: &E2b,
+    id: &SandboxId,
+    user: Option<String>,
+    dir: Option<String>,
+    command: &[String],
+    terminal: &Terminal,
+) -> Result<Exit, Exit> {
+    let sandbox = found(e2b, id).await?;
+    let mut files = sandbox.files().map_err(Error::from)?;
+    if let Some(user) = user {
+        files = files.as_user(&user);
+    }
+    // One word is a command line; several are words.
+    let line = match command {
+        [line] => line.clone(),
+        words => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    };
+    let mut running = files.exec(&line, dir.as_deref()).await.map_err(Error::from)?;
+    let mut code = None;
+    while let Some(event) = running.next().await.map_err(Error::from)? {
+        match event {
+            ExecEvent::Stdout(bytes) => write(&mut std::io::stdout(), &bytes)?,
+            ExecEvent::Stderr(bytes) => write(&mut std::io::stderr(), &bytes)?,
+            ExecEvent::Ended { code: ended, status } => {
+                if ended < 0 {
+                    terminal.complain(&format!("the command has ended: {status}"));
+                }
+                code = Some(ended);
+            }
+            ExecEvent::Started { .. } => {}
+        }
+    }
+    match code {
+        Some(code) => Ok(Exit::of_command(u8::try_from(code).unwrap_or(1))),
+        None => Err(Exit::not_understood("the command's end was not told")),
+    }
+}
+
+fn write(to: &mut impl std::io::Write, bytes: &[u8]) -> Result<(), Exit> {
+    to.write_all(bytes)
+        .and_then(|()| to.flush())
+        .map_err(|error| Exit::failed(format!("cannot write the output: {error}")))
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:@%+,".contains(&byte);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+async fn metrics(e2b: &E2b, id: &SandboxId, terminal: &Terminal) -> Result<Exit, Exit> {
+    let metrics = e2b.metrics(id).await.map_err(Error::from)?;
+    let Some(now) = metrics.last() else {
+        terminal.note("none yet");
+        return Ok(Exit::OK);
+    };
+    let mib = |bytes: u64| bytes >> 20;
+    let text = format!(
+        "processor {:.0} % of {}\nmemory    {} of {} MiB\ndisk      {} of {} MiB\n",
+        now.cpu_used_pct,
+        now.cpu_count,
+        mib(now.mem_used),
+        mib(now.mem_total),
+        mib(now.disk_used),
+        mib(now.disk_total),
+    );
+    print(&text, terminal)
 }
 
 /// The filter for `ls` and `kill --all`: sandboxes that claude-relay has
@@ -99,7 +216,8 @@ async fn kill(e2b: &E2b, args: KillArgs, terminal: &Terminal) -> Result<Exit, Ex
         });
         tell(said, &mut exit, terminal)?;
     }
-    exit
+    // What could not be ended lives on.
+    exit.map_err(|_: Exit| Exit::left_running("").silent())
 }
 
 /// Says what became of one of several; the first failure is the program's end.
@@ -143,6 +261,19 @@ fn length(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_reach_the_shell_as_they_are() {
+        for (word, quoted_word) in [
+            ("ls", "ls"),
+            ("a b", "'a b'"),
+            ("", "''"),
+            ("it's", "'it'\\''s'"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(quoted(word), quoted_word);
+        }
+    }
 
     #[test]
     fn a_time_is_told_in_its_largest_whole_unit() {

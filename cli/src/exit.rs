@@ -22,6 +22,11 @@ impl Exit {
         Self { code: 128 + number, message: None }
     }
 
+    /// A command elsewhere has ended with this code.
+    pub(crate) fn of_command(code: u8) -> Self {
+        Self { code, message: None }
+    }
+
     fn new(code: u8, message: impl Into<String>) -> Self {
         Self { code, message: Some(message.into()) }
     }

@@ -13,6 +13,7 @@ use crate::error::Error;
 
 /// An operation of E2B's API or of envd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "template"), allow(dead_code, reason = "two are those of templates"))]
 pub(crate) enum Operation {
     /// Creates a sandbox with an idempotency key.
     CreateOnce,

@@ -31,11 +31,66 @@ pub(crate) enum E2bCommand {
         /// How long they live from now on, at least
         #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
         lifetime: Duration,
+        /// Boot it from its disk; what was in its memory is lost
+        #[arg(long)]
+        reboot: bool,
     },
     /// Print the log of a sandbox
     Logs {
         /// Its id
         id: SandboxId,
+    },
+    /// Run a command in a sandbox, with its output and exit code
+    Exec {
+        /// Its id
+        id: SandboxId,
+        /// As this user of the sandbox
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// In this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<String>,
+        /// The command, given to a login shell
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Print the address of a port of a sandbox, and the headers that it wants
+    Url {
+        /// Its id
+        id: SandboxId,
+        /// The port
+        port: u16,
+        /// Print the headers too; one is a secret
+        #[arg(long = "headers")]
+        with_headers: bool,
+    },
+    /// Print what a sandbox uses: processor, memory, disk
+    Metrics {
+        /// Its id
+        id: SandboxId,
+    },
+    /// Copy a sandbox with its memory and processes; the copies run at once. The
+    /// server in each is claimed with the token of the original
+    Fork {
+        /// Its id
+        id: SandboxId,
+        /// How many copies
+        #[arg(long, short = 'n', default_value = "1")]
+        count: u32,
+        /// How long they live
+        #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+        lifetime: Duration,
+    },
+    /// Keep the state of a sandbox as a template, for --e2b-template
+    Snapshot {
+        /// Its id
+        id: SandboxId,
+        /// The name of the template
+        #[arg(long)]
+        name: Option<String>,
+        /// Keep its files alone
+        #[arg(long)]
+        without_memory: bool,
     },
 }
 

@@ -55,6 +55,7 @@ async fn follow(
     let mut running = Running::start(client, message, args, resumed);
     let mut person = Person::new();
     let mut connection = client.connection();
+    let mut trouble_is_told = false;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut quiet_since = running.started;
@@ -132,6 +133,10 @@ async fn follow(
                 }
             }
             _ = ticks.tick() => {
+                if !trouble_is_told && let Ok(Some(error)) = client.sandbox_trouble() {
+                    trouble_is_told = true;
+                    terminal.complain(&format!("the sandbox gets no new time and may end: {error}"));
+                }
                 if !person.is_asked() && quiet_since.elapsed() > TICK * 3 {
                     terminal.spin(running.started.elapsed());
                 }

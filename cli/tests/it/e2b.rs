@@ -285,6 +285,45 @@ async fn a_sandbox_is_kept_attached_to_and_managed() {
 }
 
 #[tokio::test]
+async fn a_sandbox_is_worked_in_measured_and_copied() {
+    let fixture = Fixture::start().await;
+    fixture.ok(&["--e2b-template", "mine", "--keep", "one"]).await;
+    let id = fixture.only_sandbox();
+    let (code, stdout, stderr) =
+        fixture.run(&["e2b", "exec", &id, "echo out; echo err >&2; exit 3"]).await;
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (3, "out\n", "err\n"));
+    assert_eq!(fixture.ok(&["e2b", "exec", &id, "printf", "%s.", "a b", "$X"]).await, "a b.$X.");
+
+    let url = fixture.ok(&["e2b", "url", &id, "8080"]).await;
+    assert!(url.starts_with("http") && !url.contains("token"), "{url}");
+    let url = fixture.ok(&["e2b", "url", "--headers", &id, "8080"]).await;
+    assert!(url.contains("e2b-traffic-access-token: traffic-token-of-"), "{url}");
+    let metrics = fixture.ok(&["e2b", "metrics", &id]).await;
+    assert!(metrics.contains("of 2\n") && metrics.contains("512 of 2048 MiB"), "{metrics}");
+
+    let forks = fixture.ok(&["e2b", "fork", "-n", "2", &id]).await;
+    assert_eq!(forks.lines().count(), 2, "{forks}");
+    let snapshot = fixture.ok(&["e2b", "snapshot", "--name", "kept", &id]).await;
+    assert_eq!(snapshot, "team/kept:default\n");
+    fixture.ok(&["e2b", "pause", &id]).await;
+    let (code, _, stderr) = fixture.run(&["e2b", "exec", &id, "true"]).await;
+    assert!(code == 3 && stderr.contains("paused"), "{code}: {stderr}");
+    fixture.ok(&["e2b", "resume", "--reboot", &id]).await;
+
+    let refused = Fault::refuse(403, "not now");
+    fixture.fake.fail_times(9, "DELETE /sandboxes/{sandboxID}", &refused);
+    let (code, _, stderr) = fixture.run(&["e2b", "kill", &id]).await;
+    assert!(code == 6 && stderr.contains("not now"), "what lives on has a code: {code} {stderr}");
+    for _ in 0..9 {
+        let (code, ..) = fixture.run(&["e2b", "kill", "--all"]).await;
+        if code == 0 {
+            break;
+        }
+    }
+    fixture.finish();
+}
+
+#[tokio::test]
 async fn orphans_are_killed_by_their_age_and_those_of_others_left_alone() {
     let fixture = Fixture::start().await;
     let e2b = &fixture.account();
