@@ -3,8 +3,8 @@
 use std::iter::successors;
 
 use claude_relay_client::{
-    ConfigureError, ConnectError, ConnectionError, ControlError, Error, RequestError, SandboxError,
-    SendError, TurnError, e2b,
+    ConfigureError, ConnectError, ConnectionError, ControlError, Error, FileError, RequestError,
+    SandboxError, SendError, TurnError, e2b,
 };
 
 /// The end of the program: its exit code, and what to say first.
@@ -138,6 +138,8 @@ fn code_of(error: &Error) -> u8 {
             | TurnError::Refused { .. }
             | TurnError::Undelivered { .. },
         ) => 1,
+        Error::File(FileError::Request(error)) => of_request(error),
+        Error::File(_) => 1,
         Error::Sandbox(error) => of_sandbox(error),
         _ => 3,
     }

@@ -8,6 +8,8 @@ mod ask;
 mod chat;
 mod connect;
 mod console;
+mod conversations;
+mod cp;
 mod dialog;
 mod e2b;
 mod exit;
@@ -20,6 +22,7 @@ mod signals;
 mod terminal;
 mod trace;
 mod turn;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -56,6 +59,11 @@ fn run(args: Args, terminal: &Terminal) -> Result<Exit, Exit> {
         None => runtime.block_on(ask::ask(&server, args.ask, terminal)),
         Some(Command::Ask(ask)) => runtime.block_on(ask::ask(&server, ask, terminal)),
         Some(Command::Chat(chat)) => runtime.block_on(chat::chat(&server, chat, terminal)),
+        Some(Command::Cp { from, to }) => runtime.block_on(cp::cp(&server, &from, &to, terminal)),
+        Some(Command::Watch) => runtime.block_on(watch::watch(&server, terminal)),
+        Some(Command::Conversations { id, limit }) => {
+            runtime.block_on(conversations::run(&server, id.as_deref(), limit, terminal))
+        }
         Some(Command::Config { command }) => {
             runtime.block_on(inspect::config(&server, command, terminal))
         }

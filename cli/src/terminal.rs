@@ -51,6 +51,13 @@ impl Terminal {
         }
     }
 
+    /// Bytes of a file, as they are.
+    pub(crate) fn answer_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    }
+
     /// A piece of the answer with escape sequences of this program. Of the
     /// agent's own there must be none: see [`printable`].
     pub(crate) fn drawn_answer(&self, text: &str) -> io::Result<()> {

@@ -22,6 +22,8 @@
 //! * The connection restores itself. The messages that the program sees have no holes and
 //!   nothing twice, or says so with a [`Gap`]. A message is sent once, or the
 //!   error says which of "not delivered" and "not known" it is.
+//! * [`Client::workspace`] gives the files of the server's workspace, and the
+//!   conversations that were held in it.
 //! * Every operation has its own enum of errors, whose variants say what to do;
 //!   [`Error`] is all of them.
 //!
@@ -43,21 +45,22 @@ mod net;
 mod types;
 
 pub use api::{
-    Answer, Client, ClientBuilder, EndedTurn, MAX_MESSAGE_BYTES, Messages, ModelInfo, RunIncoming,
-    RunReader, RunServer, RunText, RunWriter, SlashCommand, Turn, Turns,
+    Answer, Client, ClientBuilder, EndedTurn, FileWatch, MAX_MESSAGE_BYTES, Messages, ModelInfo,
+    RunIncoming, RunReader, RunServer, RunText, RunWriter, SlashCommand, Turn, Turns, Workspace,
 };
 pub use driver::{Direction, Position};
 #[cfg(feature = "e2b")]
 pub use e2b::workspace::{Change, ChangeKind, Entry, EntryKind, Files, Watch};
 pub use error::{
-    ConfigureError, ConnectError, ConnectionError, ControlError, Error, RequestError, SandboxError,
-    SendError, TurnError,
+    ConfigureError, ConnectError, ConnectionError, ControlError, Error, FileError, RequestError,
+    SandboxError, SendError, TurnError,
 };
 pub use net::Health;
 pub use types::{
     Agent, AgentAnswer, AgentRequest, AgentState, AgentStatus, Applies, Block, Choice,
-    Configuration, Configured, ConnectionState, CurrentTurn, Decision, Exit, FieldKind, Form,
-    FormChoice, FormField, Gap, HookRun, MalformedMessage, PermissionRequest, Plugin, Preset,
-    Question, RawJson, SdkMessage, Secret, ServerMessage, SessionStarted, Skills, SystemPrompt,
-    TaskBudget, Thinking, Todo, TurnFinished, TurnOrigin, Usage, UserMessage, View,
+    Configuration, Configured, ConnectionState, Conversation, CurrentTurn, Decision, Exit,
+    FieldKind, FileChange, FileChangeKind, FileEntry, FileType, Form, FormChoice, FormField, Gap,
+    HookRun, MalformedMessage, PermissionRequest, Plugin, Preset, Question, RawJson, SdkMessage,
+    Secret, ServerMessage, SessionStarted, Skills, SystemPrompt, TaskBudget, Thinking, Todo,
+    TurnFinished, TurnOrigin, Usage, UserMessage, View,
 };

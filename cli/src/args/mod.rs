@@ -91,6 +91,29 @@ pub(crate) enum Command {
     Ask(AskArgs),
     /// Talk back and forth
     Chat(ChatArgs),
+    /// Copy files into the server's workspace, or out of it
+    ///
+    /// One of the two begins with a colon: that one is in the workspace.
+    /// Directories are copied with all that is in them.
+    Cp {
+        /// What is copied: LOCAL or :REMOTE
+        #[arg(value_name = "FROM")]
+        from: String,
+        /// Where to: :REMOTE or LOCAL; `-` for stdout
+        #[arg(value_name = "TO")]
+        to: String,
+    },
+    /// Read along, without the slot: print each message as a line of JSON
+    Watch,
+    /// List the conversations of the workspace, or print one
+    Conversations {
+        /// Print the messages of this one, a line of JSON each
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// The most that are listed, 1 to 200
+        #[arg(long, value_name = "NUMBER", default_value = "20")]
+        limit: usize,
+    },
     /// Show or change the server's configuration
     Config {
         #[command(subcommand)]

@@ -19,3 +19,4 @@ mod proxies;
 mod support;
 mod terminal;
 mod terminal_with_claude;
+mod workspace;

@@ -12,6 +12,7 @@ mod run;
 mod sandbox;
 mod turn;
 mod turns;
+mod workspace;
 
 pub use self::answer::Answer;
 pub use self::builder::{ClientBuilder, MAX_MESSAGE_BYTES};
@@ -21,3 +22,4 @@ pub use self::messages::Messages;
 pub use self::run::{RunIncoming, RunReader, RunServer, RunText, RunWriter};
 pub use self::turn::Turn;
 pub use self::turns::{EndedTurn, Turns};
+pub use self::workspace::{FileWatch, Workspace};

@@ -133,6 +133,9 @@ impl Driver {
                 query.push(format!("stream={}", utf8_percent_encode(stream, QUERY_VALUE)));
             }
         }
+        if self.options.watch {
+            query.push("watch=true".to_owned());
+        }
         if takeover {
             query.push("takeover=true".to_owned());
         }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 mod agent;
 mod connection;
+mod file;
 mod request;
 
 pub use self::agent::{ControlError, SendError, TurnError};
 pub use self::connection::{ConnectError, ConnectionError};
+pub use self::file::FileError;
 pub use self::request::{ConfigureError, RequestError};
 
 /// Any failure of this crate, for programs that handle all of them alike.
@@ -42,6 +44,9 @@ pub enum Error {
     /// A turn failed.
     #[error(transparent)]
     Turn(#[from] TurnError),
+    /// A file of the workspace was not read, written, listed, removed or watched.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The sandbox of the server cannot be used.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),

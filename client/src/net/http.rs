@@ -46,7 +46,7 @@ pub(crate) struct Http {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
-    location: Option<String>,
+    pub(crate) location: Option<String>,
 }
 
 impl Http {
@@ -115,7 +115,7 @@ impl Http {
         .await
     }
 
-    fn build(
+    pub(crate) fn build(
         &self,
         method: Method,
         route: &str,
@@ -191,7 +191,7 @@ impl Http {
     }
 
     /// The error for an HTTP failure below the level of statuses.
-    fn broken(&self, error: hyper::Error) -> RequestError {
+    pub(crate) fn broken(&self, error: hyper::Error) -> RequestError {
         if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
             return self.not_a_relay(format!("its answer is not HTTP ({error})"));
         }

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) takeover: bool,
     /// Questions of the agent that are no permissions are answered.
     pub(crate) questions: bool,
+    /// It reads along, without the slot.
+    pub(crate) watch: bool,
 }
 
 /// The state of the connection, as a program sees it.

@@ -4,6 +4,8 @@ pub(crate) mod agent_request;
 pub(crate) mod agent_state;
 pub(crate) mod config;
 pub(crate) mod connection;
+pub(crate) mod conversation;
+pub(crate) mod file;
 pub(crate) mod form;
 pub(crate) mod frame;
 pub(crate) mod message;
@@ -21,6 +23,8 @@ pub use self::config::{
     Thinking,
 };
 pub use self::connection::ConnectionState;
+pub use self::conversation::Conversation;
+pub use self::file::{FileChange, FileChangeKind, FileEntry, FileType};
 pub use self::form::{FieldKind, Form, FormChoice, FormField};
 pub use self::message::{Exit, Gap, MalformedMessage, SdkMessage, ServerMessage};
 pub use self::permission::{Decision, PermissionRequest};

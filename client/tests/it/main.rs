@@ -22,3 +22,4 @@ mod sandbox;
 #[cfg(feature = "tls")]
 mod tls;
 mod turns;
+mod workspace;

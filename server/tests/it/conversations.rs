@@ -14,15 +14,15 @@ const ID: &str = "11111111-2222-4333-8444-555555555555";
 
 /// Puts a transcript of `cwd` where the CLI of the test keeps its own.
 fn keep(env: &TestEnv, cwd: &std::path::Path, id: &str, words: &str) {
-    let cwd = cwd.canonicalize().unwrap();
+    let cwd = cwd.canonicalize().expect("a file of the test");
     let name: String = cwd
         .to_str()
-        .unwrap()
+        .expect("a file of the test")
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     let folder = env.file("claude/projects").join(name);
-    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(&folder).expect("a file of the test");
     let line = |uuid: &str, parent: Value, kind: &str, text: &str| {
         json!({
             "parentUuid": parent, "isSidechain": false, "type": kind, "uuid": uuid, "cwd": cwd,
@@ -35,7 +35,7 @@ fn keep(env: &TestEnv, cwd: &std::path::Path, id: &str, words: &str) {
         json!({ "type": "cost-state", "sessionId": id, "totalCostUSD": 0.25 }),
     ];
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    std::fs::write(folder.join(format!("{id}.jsonl")), text).unwrap();
+    std::fs::write(folder.join(format!("{id}.jsonl")), text).expect("a file of the test");
 }
 
 async fn get(relay: &Relay, path: &str) -> Response {

@@ -95,6 +95,7 @@ impl Default for ClientBuilder {
                 max_message_bytes: MAX_MESSAGE_BYTES,
                 takeover: false,
                 questions: false,
+                watch: false,
             },
             #[cfg(feature = "e2b")]
             wanted: wanted::Wanted::default(),

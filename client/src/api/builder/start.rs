@@ -126,6 +126,25 @@ impl ClientBuilder {
         }))
     }
 
+    /// Reads along beside the client that holds the slot, or without one: what
+    /// [`Client::messages`](crate::Client::messages) gives is all that can be
+    /// had, and whatever is sent is answered with an error. One that reads too
+    /// slowly is told of a [`Gap`](crate::Gap). It does not go with a
+    /// configuration or with [`takeover`](Self::takeover). Default: no.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// let builder = Client::builder().watch(true);
+    /// ```
+    #[must_use]
+    pub fn watch(mut self, watch: bool) -> Self {
+        self.options.watch = watch;
+        self
+    }
+
     /// Asks how the server is, without connecting to it.
     ///
     /// # Examples
@@ -241,7 +260,7 @@ impl ClientBuilder {
     }
 
     /// The settings, checked.
-    pub(super) fn http(&self) -> Result<Http, RequestError> {
+    pub(in crate::api) fn http(&self) -> Result<Http, RequestError> {
         let url = self.connection_url.as_deref().ok_or_else(|| RequestError::InvalidOption {
             option: "connection_url",
             reason: "it is needed: where is the server?".into(),

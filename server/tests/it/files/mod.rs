@@ -34,12 +34,13 @@ impl Fixture {
 
     fn put_there(&self, path: &str, content: &str) {
         let place = self.place(path);
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::write(place, content).unwrap();
+        std::fs::create_dir_all(place.parent().expect("a file of the test"))
+            .expect("a file of the test");
+        std::fs::write(place, content).expect("a file of the test");
     }
 
     fn content(&self, path: &str) -> String {
-        std::fs::read_to_string(self.place(path)).unwrap()
+        std::fs::read_to_string(self.place(path)).expect("a file of the test")
     }
 
     async fn get(&self, path: &str) -> Response {
@@ -67,8 +68,16 @@ impl Fixture {
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.env.workspace()).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let entries = std::fs::read_dir(self.env.workspace()).expect("a file of the test");
+        entries
+            .map(|entry| {
+                entry
+                    .expect("a file of the test")
+                    .file_name()
+                    .into_string()
+                    .expect("a file of the test")
+            })
+            .collect()
     }
 }
 

@@ -12,9 +12,9 @@ struct Events(Lines<BufReader<TcpStream>>);
 
 impl Events {
     async fn open(address: SocketAddr, path: &str) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = TcpStream::connect(address).await.expect("a stream of events");
         let head = format!("GET /files{path}?watch=true HTTP/1.1\r\nHost: {address}\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.expect("a stream of events");
         let mut events = Self(BufReader::new(stream).lines());
         assert_eq!(events.line().await.as_deref(), Some("HTTP/1.1 200 OK"));
         let mut is_stream = false;
@@ -27,13 +27,13 @@ impl Events {
     }
 
     async fn line(&mut self) -> Option<String> {
-        wait::within("a line", self.0.next_line()).await.unwrap()
+        wait::within("a line", self.0.next_line()).await.expect("a stream of events")
     }
 
     async fn event(&mut self) -> Option<Value> {
         while let Some(line) = self.line().await {
             if let Some(event) = line.strip_prefix("data: ") {
-                return Some(serde_json::from_str(event).unwrap());
+                return Some(serde_json::from_str(event).expect("a stream of events"));
             }
         }
         None
@@ -67,11 +67,8 @@ async fn changes_are_told_with_paths_of_the_workspace() {
         events.expect("removed", "src/deep/old").await;
     }
     std::fs::remove_dir_all(fixture.place("src")).unwrap();
-    loop {
-        match below.event().await {
-            Some(event) => assert_eq!(event["event"], "removed"),
-            None => break,
-        }
+    while let Some(event) = below.event().await {
+        assert_eq!(event["event"], "removed");
     }
 }
 

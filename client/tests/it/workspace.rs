@@ -1,0 +1,77 @@
+//! The workspace of a server: files, conversations, and reading along.
+
+use claude_relay_client::{FileChangeKind, FileError, FileType};
+use claude_relay_testing::relay_process::RelayProcess;
+
+use crate::support::{client, line, soon};
+
+#[tokio::test]
+async fn files_are_written_read_listed_and_removed_without_a_connection() {
+    let relay = RelayProcess::demo(&[]).await;
+    let workspace = client(&relay.url).workspace().unwrap();
+    soon(workspace.write("notes/ä b.md", "# Today\n")).await.unwrap();
+    assert_eq!(soon(workspace.read("notes/ä b.md")).await.unwrap(), "# Today\n");
+    let entries = soon(workspace.list("notes")).await.unwrap();
+    assert_eq!((&*entries[0].name, entries[0].kind), ("ä b.md", FileType::File));
+    assert_eq!(entries[0].size, 8);
+    let created = soon(workspace.create("notes/ä b.md", "other")).await;
+    assert!(matches!(created, Err(FileError::Exists { .. })), "{created:?}");
+    let refused = soon(workspace.write(".mcp.json", "{}")).await;
+    assert!(matches!(refused, Err(FileError::Refused { status: 403, .. })), "{refused:?}");
+    let refused = soon(workspace.remove("notes")).await;
+    assert!(matches!(refused, Err(FileError::Refused { status: 409, .. })), "{refused:?}");
+    soon(workspace.remove("notes/ä b.md")).await.unwrap();
+    let read = soon(workspace.read("notes/x")).await.map(|_| ());
+    let listed = soon(workspace.list("x")).await.map(|_| ());
+    for missing in [read, listed] {
+        assert!(matches!(missing, Err(FileError::NotFound { .. })), "{missing:?}");
+    }
+    let large: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
+    soon(workspace.write("large", large.clone())).await.unwrap();
+    assert!(soon(workspace.read("large")).await.unwrap() == large);
+}
+
+#[tokio::test]
+async fn changes_are_told_until_what_is_watched_is_gone() {
+    let relay = RelayProcess::demo(&[]).await;
+    let workspace = client(&relay.url).workspace().unwrap();
+    soon(workspace.write("watched/a", "1")).await.unwrap();
+    let mut watch = soon(workspace.watch("watched")).await.unwrap();
+    soon(workspace.write("watched/a", "2")).await.unwrap();
+    soon(workspace.write("watched/b", "")).await.unwrap();
+    for (kind, path) in
+        [(FileChangeKind::Modified, "watched/a"), (FileChangeKind::Created, "watched/b")]
+    {
+        let change = soon(watch.next()).await.unwrap().unwrap();
+        assert_eq!((change.kind, &*change.path), (kind, path));
+    }
+    for path in ["watched/a", "watched/b", "watched"] {
+        soon(workspace.remove(path)).await.unwrap();
+    }
+    while soon(watch.next()).await.unwrap().is_some() {}
+    let missing = soon(workspace.watch("watched")).await.map(|_| ());
+    assert!(matches!(missing, Err(FileError::NotFound { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_workspace_without_conversations_has_none() {
+    let relay = RelayProcess::demo(&[]).await;
+    let workspace = client(&relay.url).workspace().unwrap();
+    assert_eq!(soon(workspace.conversations(10)).await.unwrap(), []);
+    let id = "a3dd4a41-c5f3-4343-bd0c-8105ab57e0ba";
+    let missing = soon(workspace.conversation(id)).await.map(|_| ());
+    assert!(matches!(missing, Err(FileError::NotFound { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_watcher_reads_along_without_the_slot() {
+    let relay = RelayProcess::demo(&[]).await;
+    let driving = soon(client(&relay.url).start()).await.unwrap();
+    let watching = soon(client(&relay.url).watch(true).start()).await.unwrap();
+    let mut messages = watching.messages();
+    let answer = soon(driving.ask("hello there")).await.unwrap();
+    while !line(&mut messages).await.json().unwrap().get().contains("\"type\":\"result\"") {}
+    assert!(answer.text.contains("hello there"), "{}", answer.text);
+    watching.stop().await;
+    driving.stop().await;
+}
