@@ -5,6 +5,9 @@ use super::Seen;
 use claude_relay_testing::reply::Reply;
 use serde_json::json;
 
+/// An option, and what is true with it and false without.
+type Sign = (&'static str, fn(&Seen) -> bool);
+
 /// Options that do not touch each other, and the way that each is seen.
 pub(super) struct Row {
     /// JSON in which `{workspace}` stands for that.
@@ -15,8 +18,7 @@ pub(super) struct Row {
     pub(super) replies: fn() -> Vec<Reply>,
     /// The first requests that do not tell how long something took.
     pub(super) alike: usize,
-    /// By option: true with it, false without.
-    pub(super) seen: &'static [(&'static str, fn(&Seen) -> bool)],
+    pub(super) seen: &'static [Sign],
 }
 
 pub(super) const ROW: Row = Row {
