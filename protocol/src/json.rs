@@ -10,8 +10,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{self, MapAccess, Unexpected, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
+
+/// Maximum number of entries of an object, or elements of an array, that are
+/// read apart. One that holds more could be millions in one message.
+pub const MAX_ITEMS: usize = 100_000;
 
 /// Returns the values of `names` in the JSON object `text`, each as its raw
 /// text, in the order of `names`. Other fields only have to be valid JSON.
@@ -61,8 +65,8 @@ pub type Entries<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 ///
 /// # Errors
 ///
-/// Returns an error if `text` is not one JSON object, or if a name in it holds
-/// a lone surrogate.
+/// Returns an error if `text` is not one JSON object of at most [`MAX_ITEMS`]
+/// entries, or if a name in it holds a lone surrogate.
 pub fn entries(text: &str) -> Result<Entries<'_>, serde_json::Error> {
     struct Found;
 
@@ -82,6 +86,9 @@ pub fn entries(text: &str) -> Result<Entries<'_>, serde_json::Error> {
             let mut places = BTreeMap::new();
             while let Some((Key(name), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
                 let place = *places.entry(name.clone()).or_insert(found.len());
+                if places.len() > MAX_ITEMS {
+                    return Err(too_many());
+                }
                 match found.get_mut(place) {
                     Some(entry) => entry.1 = value,
                     None => found.push((name, value)),
@@ -109,9 +116,38 @@ fn a_string<E: de::Error>(expected: &dyn de::Expected) -> E {
 ///
 /// # Errors
 ///
-/// Returns an error if `value` is not an array.
+/// Returns an error if `value` is not an array of at most [`MAX_ITEMS`] elements.
 pub fn elements(value: &RawValue) -> Result<Vec<&RawValue>, serde_json::Error> {
-    serde_json::from_str(value.get())
+    struct Found;
+
+    impl<'de> Visitor<'de> for Found {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+            Err(a_string(&self))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut found = Vec::new();
+            while let Some(element) = seq.next_element()? {
+                if found.len() >= MAX_ITEMS {
+                    return Err(too_many());
+                }
+                found.push(element);
+            }
+            Ok(found)
+        }
+    }
+
+    serde_json::Deserializer::from_str(value.get()).deserialize_any(Found)
+}
+
+fn too_many<E: de::Error>() -> E {
+    E::custom(format_args!("more than {MAX_ITEMS} elements"))
 }
 
 /// Returns the text of the JSON string `value`. Returns `None` for other values
@@ -173,6 +209,22 @@ mod tests {
         for text in ["", "x", "[]", "5", "null", "\"a\"", "{", "{}x", "{} {}", "\u{feff}{}"] {
             assert!(fields(text, ["a"]).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_list_of_more_elements_than_are_read_apart_is_refused() {
+        let list = |count: usize| {
+            let text = format!("[{}1]", "1,".repeat(count - 1));
+            RawValue::from_string(text).unwrap()
+        };
+        assert_eq!(elements(&list(MAX_ITEMS)).unwrap().len(), MAX_ITEMS);
+        assert!(elements(&list(MAX_ITEMS + 1)).is_err());
+        let object = |count: usize| {
+            let entries: Vec<String> = (0..count).map(|at| format!("\"{at}\":1")).collect();
+            format!("{{{}}}", entries.join(","))
+        };
+        assert_eq!(entries(&object(MAX_ITEMS)).unwrap().len(), MAX_ITEMS);
+        assert!(entries(&object(MAX_ITEMS + 1)).is_err());
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub struct Routes {
     upgraded: mpsc::Sender<Upgraded>,
     /// Admits one configuration at a time.
     configuring: Arc<Semaphore>,
+    large_bodies: Arc<body::LargeBodies>,
     /// Log of refused requests.
     refusals: Arc<Refusals>,
     /// Where a claim is kept.
@@ -134,6 +135,7 @@ impl Routes {
             files: None,
             upgraded,
             configuring: Arc::new(Semaphore::new(1)),
+            large_bodies: Arc::default(),
             refusals: Arc::default(),
             claim_file: None,
         }
@@ -236,7 +238,7 @@ impl Routes {
                     Method::PATCH => Change::Merge,
                     _ => Change::Replace,
                 };
-                let body = body::read(&head, body).await?;
+                let body = body::read(&head, body, &self.large_bodies).await?;
                 let routes = self.clone();
                 // A task of its own: a client that disconnects meanwhile must
                 // not leave the server configured but not claimed.

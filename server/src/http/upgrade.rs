@@ -22,7 +22,7 @@ use crate::runs::{self, Named, RunConnect, RunHandle};
 use crate::session::SessionHandle;
 use crate::session::channels::{Attach, MESSAGE_LIMIT, Replay};
 use crate::session::replay::Features;
-use crate::ws;
+use crate::ws::{self, Parser};
 
 /// Maximum time for the handshake response to be sent.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,32 +94,22 @@ pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
         Ok(parts) => {
             let (stream, unread) = parts.io.into_inner().into_parts();
             let read = [parts.read_buf, unread].concat().into();
+            let large = session.large_messages();
             match target {
                 Target::Session(attach) => ws::serve(stream, read, session, attach).await,
                 Target::Run { run, after } => {
-                    ws::serve_with(
-                        stream,
-                        read,
-                        runs::numbered,
-                        MESSAGE_LIMIT,
-                        |channels, accepted| async move {
-                            run.connect(RunConnect { after, config: None, channels, accepted })
-                                .await
-                        },
-                    )
+                    let parser = Parser { parse: runs::numbered, limit: MESSAGE_LIMIT, large };
+                    ws::serve_with(stream, read, parser, |channels, accepted| async move {
+                        run.connect(RunConnect { after, config: None, channels, accepted }).await
+                    })
                     .await;
                 }
                 Target::RawRun { run, config } => {
-                    ws::serve_with(
-                        stream,
-                        read,
-                        runs::raw,
-                        MESSAGE_LIMIT,
-                        |channels, accepted| async move {
-                            let config = Some(config);
-                            run.connect(RunConnect { after: 0, config, channels, accepted }).await
-                        },
-                    )
+                    let parser = Parser { parse: runs::raw, limit: MESSAGE_LIMIT, large };
+                    ws::serve_with(stream, read, parser, |channels, accepted| async move {
+                        let config = Some(config);
+                        run.connect(RunConnect { after: 0, config, channels, accepted }).await
+                    })
                     .await;
                 }
             }

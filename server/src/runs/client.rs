@@ -113,10 +113,10 @@ impl Run {
             ClientEvent::Request(Ok(Message::Numbered(seq, input)), _) => self.on_input(seq, input),
             ClientEvent::Request(Ok(Message::Ack(seq)), _) => self.on_ack(seq),
             // The SDK's `authMessage`: the access has been decided.
-            ClientEvent::Request(Ok(Message::Raw(line)), _)
+            ClientEvent::Request(Ok(Message::Raw(line, _)), _)
                 if self.input.received == 0 && is_auth(&line) => {}
-            ClientEvent::Request(Ok(Message::Raw(line)), _) => {
-                self.take_line(self.input.received + 1, line);
+            ClientEvent::Request(Ok(Message::Raw(line, kind)), _) => {
+                self.take_line(self.input.received + 1, line, kind);
             }
             ClientEvent::Request(Err(error), _) => self.say_error(&error),
         }

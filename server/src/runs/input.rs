@@ -6,7 +6,7 @@ use bytes::Bytes;
 use claude_relay_protocol::run::RunSignal;
 use tokio::sync::mpsc;
 
-use super::request::Input;
+use super::request::{Input, LineKind};
 use super::run::{Phase, Run};
 use crate::agent::{Ceiling, Judgement};
 use crate::process::{self, Process, Signal};
@@ -15,6 +15,9 @@ use crate::session::channels::{Close, MESSAGE_LIMIT};
 /// The most bytes that wait for the agent: a client sends no more than its
 /// credit ahead, or one long line.
 const QUEUE_BYTES: usize = MESSAGE_LIMIT + claude_relay_protocol::run::CREDIT_BYTES;
+
+/// Memory that an item takes beyond its bytes.
+const ITEM_BYTES: usize = 128;
 
 /// What waits for the agent.
 #[derive(Debug, Default)]
@@ -31,6 +34,15 @@ enum Item {
     End,
 }
 
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Line(line) => line.len() + ITEM_BYTES,
+            Self::End => ITEM_BYTES,
+        }
+    }
+}
+
 impl InputQueue {
     pub(super) fn has_line(&self) -> bool {
         matches!(self.items.front(), Some((_, Item::Line(_))))
@@ -42,16 +54,14 @@ impl InputQueue {
     }
 
     fn push(&mut self, seq: u64, item: Item) {
-        if let Item::Line(line) = &item {
-            self.bytes += line.len();
-        }
+        self.bytes += item.bytes();
         self.items.push_back((seq, item));
     }
 
     fn pop_line(&mut self) -> Option<Bytes> {
         match self.items.pop_front() {
             Some((_, Item::Line(line))) => {
-                self.bytes -= line.len();
+                self.bytes -= line.len() + ITEM_BYTES;
                 Some(line)
             }
             Some(end) => {
@@ -67,6 +77,7 @@ impl InputQueue {
         let ends = matches!(self.items.front(), Some((_, Item::End)));
         if ends {
             self.items.pop_front();
+            self.bytes -= ITEM_BYTES;
         }
         ends
     }
@@ -90,12 +101,13 @@ impl Run {
                 .violated(&format!("the number {seq} leaves a hole: {expected} was expected"));
         }
         match input {
-            Input::Line(line) => self.take_line(seq, line),
+            Input::Line(line, kind) => self.take_line(seq, line, kind),
             Input::End => {
                 self.input.received = seq;
                 if !self.has_ended() {
                     self.input.push(seq, Item::End);
                     self.close_input();
+                    self.check_bounds();
                 }
             }
             Input::Signal(signal) => {
@@ -111,12 +123,13 @@ impl Run {
 
     /// Takes a line, if the ceiling lets it pass. One that would be answered here
     /// is not taken while there is no room for the answer.
-    pub(super) fn take_line(&mut self, seq: u64, line: Bytes) {
+    pub(super) fn take_line(&mut self, seq: u64, line: Bytes, kind: LineKind) {
         if self.has_ended() {
             self.input.received = seq;
             return;
         }
         let judgement = match (&self.phase, std::str::from_utf8(&line)) {
+            _ if kind == LineKind::Plain => Judgement::Pass,
             (_, Err(_)) => Judgement::LeaveOut("a line that is not UTF-8".to_owned()),
             (Phase::Running { cwd, .. }, Ok(text)) => self.judge(cwd, text),
             (_, Ok(text)) => self.judge(&self.runtime.settings.workspace, text),
@@ -135,6 +148,10 @@ impl Run {
             Judgement::LeaveOut(reason) => self.info(&reason),
             Judgement::End(reason) => return self.refuse(&reason),
         }
+        self.check_bounds();
+    }
+
+    fn check_bounds(&mut self) {
         if self.input.bytes > QUEUE_BYTES {
             self.violated("more was sent than the acknowledgements allow");
         }

@@ -9,11 +9,14 @@ use serde_json::{Map, Value};
 use super::{Session, SessionClosed};
 use crate::agent;
 use crate::agent::Ceiling;
-use crate::agent::mode::Exceeds;
+use crate::agent::mode::{Exceeds, Mode};
 use crate::agent::protocol::PermissionAnswer;
 
 /// Maximum size of a configuration. One with long prompts is much smaller.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
+
+/// Maximum size of what is judged by the ceiling.
+const JUDGED_BYTES: usize = 4 << 20;
 
 /// Time at which a configuration takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,12 +155,14 @@ impl Session {
 
     /// Judges a control request by the ceiling.
     pub(super) fn check_control(&self, subtype: &str, request: &str) -> Result<(), String> {
+        self.check_size(request, "a control request")?;
         self.with_ceiling(|ceiling| ceiling.check_control(subtype, request))
     }
 
     /// Judges the rules that come with an approval by the ceiling.
     pub(super) fn check_updates(&self, answer: &PermissionAnswer) -> Result<(), String> {
         let Some(updates) = answer.updates() else { return Ok(()) };
+        self.check_size(updates, "rules")?;
         let updates: &RawValue = serde_json::from_str(updates)
             .map_err(|error| format!("the rules cannot be read: {error}"))?;
         self.check_permission_updates(updates)
@@ -171,9 +176,20 @@ impl Session {
     /// Judges an answer to the agent by the ceiling: the permission rules in it,
     /// wherever they stand.
     pub(super) fn check_answer(&self, answer: &str) -> Result<(), String> {
+        self.check_size(answer, "an answer")?;
         let answer: &RawValue =
             serde_json::from_str(answer).map_err(|error| format!("it cannot be read: {error}"))?;
         self.with_ceiling(|ceiling| ceiling.check_answer(answer))
+    }
+
+    /// Bounds what is judged on the thread of the session.
+    fn check_size(&self, text: &str, name: &str) -> Result<(), String> {
+        let mode = self.runtime.settings.mode;
+        if mode == Mode::Unrestricted || text.len() <= JUDGED_BYTES {
+            return Ok(());
+        }
+        let limit = JUDGED_BYTES >> 20;
+        Err(format!("mode {mode} of the server does not allow {name} of over {limit} MiB"))
     }
 
     fn with_ceiling<T>(&self, judge: impl FnOnce(&Ceiling<'_>) -> T) -> T {

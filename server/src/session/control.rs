@@ -113,7 +113,7 @@ fn own_response(id: &str, response: &Value) -> String {
 /// `response` with the client's `id` in place of the relay's.
 fn renamed(response: &RawValue, id: &str) -> Box<RawValue> {
     let name = json!(id).to_string();
-    let fields = entries(response.get()).unwrap_or_default();
+    let Ok(fields) = entries(response.get()) else { return response.to_owned() };
     let fields = fields.iter().map(|(field, value)| {
         let value = if field == "request_id" { name.as_str() } else { value.get() };
         format!("{}:{value}", json!(field))

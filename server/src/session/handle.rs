@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::channels::ConnectRequest;
 use super::configure::{Change, ConfigureError, Configured, ShownConfig};
@@ -37,17 +37,29 @@ pub struct SessionClosed;
 pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     connections: Arc<AtomicU64>,
+    large_messages: Arc<Semaphore>,
 }
 
 impl SessionHandle {
     pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands, connections: Arc::new(AtomicU64::new(1)) }
+        Self {
+            commands,
+            connections: Arc::new(AtomicU64::new(1)),
+            large_messages: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// Returns a new connection id.
     #[must_use]
     pub fn next_connection_id(&self) -> ConnectionId {
         ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns the permit for parsing a large message on another thread: one at a
+    /// time, since its memory is held even if its connection ends meanwhile.
+    #[must_use]
+    pub fn large_messages(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.large_messages)
     }
 
     /// Asks for the client slot. The result is sent on `request.accepted`.

@@ -22,7 +22,7 @@ use crate::session::channels::{
     Attach, CLIENT_EVENT_CAPACITY, ClientChannels, ConnectRequest, MESSAGE_LIMIT,
     PRIORITY_CAPACITY, PriorityMessage, WATCHER_MESSAGE_LIMIT,
 };
-use read::Parse;
+use read::Parser;
 
 /// Maximum time for closing: for finishing the frame in progress, and for the
 /// answer to a close frame.
@@ -33,23 +33,23 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, attach: Attach) {
     let id = session.next_connection_id();
     let limit = if attach.watches { WATCHER_MESSAGE_LIMIT } else { MESSAGE_LIMIT };
-    serve_with(stream, early, read::request, limit, |channels, accepted| async move {
+    let parser = Parser { parse: read::request, limit, large: session.large_messages() };
+    serve_with(stream, early, parser, |channels, accepted| async move {
         session.connect(ConnectRequest { id, attach, channels, accepted }).await.is_ok()
     })
     .await;
 }
 
-/// Serves one upgraded connection until it ends. `parse` reads its messages of
-/// at most `limit` bytes,
+/// Serves one upgraded connection until it ends. `parser` reads its messages,
 /// `connect` hands its channels to an actor, which sends whether it accepts
 /// them; false means that there is no actor.
 pub async fn serve_with<R, F>(
     stream: TcpStream,
     early: Bytes,
-    parse: Parse<R>,
-    limit: usize,
+    parser: Parser<R>,
     connect: impl FnOnce(ClientChannels<R>, oneshot::Sender<bool>) -> F,
 ) where
+    R: Send + 'static,
     F: Future<Output = bool>,
 {
     // Nagle's algorithm would delay small frames. An error here is harmless.
@@ -74,7 +74,7 @@ pub async fn serve_with<R, F>(
     let reading = async move {
         let accepted = accepted.await.unwrap_or(false);
         let events = accepted.then_some(events_to);
-        let end = read::read_loop(reader, events, &priority_to, parse, limit).await;
+        let end = read::read_loop(reader, events, &priority_to, parser).await;
         tracing::debug!(?end, "connection ended");
         if let Some(close) = end.answer() {
             let _ = timeout(CLOSE_TIMEOUT, priority_to.send(PriorityMessage::Close(close))).await;

@@ -9,4 +9,4 @@ mod read;
 mod write;
 
 pub use connection::{serve, serve_with};
-pub use read::Parse;
+pub use read::Parser;

@@ -5,6 +5,7 @@
 //! their UTF-8.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use claude_relay_protocol::ClientMessage;
@@ -12,7 +13,7 @@ use claude_relay_protocol::client_message::PermissionResponse;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
 use serde_json::value::RawValue;
 use tokio::io::AsyncRead;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::agent::protocol::PermissionAnswer;
 use crate::json::line::{into_line, place_in};
@@ -26,6 +27,10 @@ const REFUSED_LIMIT: usize = 64 << 10;
 /// Maximum number of empty fragments in a message. They have no size, so the
 /// size limit does not bound them.
 const MAX_EMPTY_FRAGMENTS: usize = 1024;
+
+/// Size from which a message is parsed on another thread. All others would
+/// wait for one of millions of elements.
+const LARGE_BYTES: usize = 1 << 20;
 
 /// Maximum payload of a control frame (RFC 6455, 5.5).
 const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -53,22 +58,45 @@ impl End {
     }
 }
 
-/// Parses a message, or says why it is malformed.
-pub type Parse<R> = fn(BytesMut) -> Result<R, String>;
+/// Parses the messages of a connection.
+#[derive(Debug)]
+pub struct Parser<R> {
+    /// Parses a message, or says why it is malformed.
+    pub parse: fn(BytesMut) -> Result<R, String>,
+    /// Maximum size of a message.
+    pub limit: usize,
+    /// Permit for a large one, which is parsed on another thread.
+    pub large: Arc<Semaphore>,
+}
+
+impl<R: Send + 'static> Parser<R> {
+    async fn parse(&self, message: BytesMut) -> Result<R, String> {
+        let parse = self.parse;
+        if message.len() < LARGE_BYTES {
+            return parse(message);
+        }
+        let permit = Arc::clone(&self.large).acquire_owned().await;
+        let parsed = tokio::task::spawn_blocking(move || {
+            let parsed = parse(message);
+            drop(permit);
+            parsed
+        });
+        let failed = |error| Err(format!("the message could not be parsed: {error}"));
+        parsed.await.unwrap_or_else(failed)
+    }
+}
 
 /// Reads until the connection ends. Without `events` the connection was
-/// refused, and its frames are discarded. Its messages have at most `limit`
-/// bytes.
-pub(super) async fn read_loop<S: AsyncRead + Unpin, R>(
+/// refused, and its frames are discarded.
+pub(super) async fn read_loop<S: AsyncRead + Unpin, R: Send + 'static>(
     mut reader: WebSocketRead<S>,
     events: Option<mpsc::Sender<ClientEvent<R>>>,
     priority: &mpsc::Sender<PriorityMessage>,
-    parse: Parse<R>,
-    limit: usize,
+    parser: Parser<R>,
 ) -> End {
     reader.set_auto_close(false);
     reader.set_auto_pong(false);
-    let limit = if events.is_some() { limit } else { REFUSED_LIMIT };
+    let limit = if events.is_some() { parser.limit } else { REFUSED_LIMIT };
     // The library refuses messages of this size and above.
     reader.set_max_message_size(limit + 1);
     let mut message = Assembly::new(limit);
@@ -101,7 +129,7 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin, R>(
                 Ok(None) => continue,
                 Ok(Some(text)) if events.is_some() => {
                     let bytes = budget.take(text.len()).await;
-                    ClientEvent::Request(parse(text), bytes)
+                    ClientEvent::Request(parser.parse(text).await, bytes)
                 }
                 Ok(Some(_)) => continue,
                 Err(close) => return End::Violation(close),
@@ -341,8 +369,9 @@ mod tests {
         );
         let (priority, _receiver) = mpsc::channel(1);
         let (events, _receiver_of_events) = mpsc::channel(8);
-        match read_loop(reader, accepted.then_some(events), &priority, request, MESSAGE_LIMIT).await
-        {
+        let parser =
+            Parser { parse: request, limit: MESSAGE_LIMIT, large: Arc::new(Semaphore::new(1)) };
+        match read_loop(reader, accepted.then_some(events), &priority, parser).await {
             End::Closed(code) => code,
             End::Violation(close) => close.code,
             End::Gone => unreachable!("it ends with a close frame"),

@@ -27,6 +27,19 @@ pub enum Judgement {
 /// Types of lines that need no look.
 const PLAIN: [&str; 3] = ["user", "keep_alive", "control_cancel_request"];
 
+/// Returns true for the type of a line that needs no look.
+#[must_use]
+pub fn is_plain(kind: &str) -> bool {
+    PLAIN.contains(&kind)
+}
+
+/// Maximum size of a line that is judged. It is read more than once.
+const JUDGED_BYTES: usize = 16 << 20;
+
+/// Maximum size of a part of an answer that is looked into. Data of a tool is
+/// not.
+const PART_BYTES: usize = 1 << 20;
+
 /// Fields of `initialize` and `claim_session` that are text, numbers or the
 /// program's own callbacks, tools and servers.
 const FREE: [&str; 36] = [
@@ -82,6 +95,14 @@ impl Ceiling<'_> {
         if self.mode == Mode::Unrestricted {
             return Judgement::Pass;
         }
+        if line.len() > JUDGED_BYTES {
+            return Judgement::End(format!(
+                "mode {} of the server judges lines of at most {} MiB, and this one has {} bytes",
+                self.mode,
+                JUDGED_BYTES >> 20,
+                line.len()
+            ));
+        }
         let Ok([kind, id, request, response]) =
             fields(line, ["type", "request_id", "request", "response"])
         else {
@@ -89,7 +110,7 @@ impl Ceiling<'_> {
         };
         let kind = kind.and_then(string).unwrap_or_default();
         match (kind.as_ref(), request, response) {
-            (kind, ..) if PLAIN.contains(&kind) => Judgement::Pass,
+            (kind, ..) if is_plain(kind) => Judgement::Pass,
             ("control_request", Some(request), _) => self.judge_request(id, request),
             ("control_response", _, Some(response)) => judge_response(self, response),
             (kind, ..) => Judgement::LeaveOut(format!(
@@ -163,6 +184,9 @@ impl Ceiling<'_> {
     fn check_part(&self, answer: &RawValue, depth: usize) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err("an answer that is nested so deep".to_owned());
+        }
+        if depth > 0 && answer.get().len() > PART_BYTES {
+            return Err("an answer with a part over 1 MiB that is no data of a tool".to_owned());
         }
         if answer.get().starts_with('[') {
             let items = elements(answer).map_err(|error| error.to_string())?;

@@ -122,13 +122,16 @@ fn question(text: &str) -> Route<'_> {
             .ok()
             .and_then(|[id]| string(id?))
             .map(Cow::into_owned);
+        let Some(context) = context(request) else {
+            return Route::Refuse(refusal(&id, "the request has too many fields"));
+        };
         let reply =
             Reply { id: id.clone().into_owned(), tool_use_id, input: input.get().to_owned() };
         return Route::Permission(Permission {
             id,
             tool,
             input: Cow::Borrowed(input),
-            context: context(request),
+            context,
             reply: Box::new(reply),
         });
     }
@@ -140,9 +143,10 @@ fn unsupported(id: &str, subtype: &str) -> Bytes {
     refusal(id, &format!("Unsupported control request subtype: {subtype}"))
 }
 
-/// Returns the fields of a request that the frame has no fields for.
-fn context(request: &RawValue) -> Box<RawValue> {
-    let fields = entries(request.get()).unwrap_or_default();
+/// Returns the fields of a request that the frame has no fields for, or `None`
+/// if there are too many.
+fn context(request: &RawValue) -> Option<Box<RawValue>> {
+    let fields = entries(request.get()).ok()?;
     let mut text = String::from("{");
     for (name, value) in fields {
         if ["subtype", "tool_name", "input"].contains(&name.as_ref()) {
@@ -154,7 +158,7 @@ fn context(request: &RawValue) -> Box<RawValue> {
         text.push_str(&format!("{}:{}", json!(name), value.get()));
     }
     text.push('}');
-    RawValue::from_string(text).unwrap_or_default()
+    RawValue::from_string(text).ok()
 }
 
 /// Builds the first line for the agent. `request` is the object of the

@@ -9,6 +9,7 @@ mod bounds;
 mod browser;
 mod canary;
 mod configuration;
+mod floods;
 mod frames;
 mod handshake;
 mod http_requests;
