@@ -1,7 +1,7 @@
 //! Open requests between the program and the server: control requests without
 //! an answer, permission requests without a decision.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -9,6 +9,8 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::channels::{Outgoing, Purpose};
 use crate::error::SendError;
+use crate::types::agent_request::{AgentAnswer, AgentRequest};
+use crate::types::callbacks::Callbacks;
 use crate::types::message::ServerMessage;
 use crate::types::permission::{Decision, Handler, PermissionRequest};
 use crate::types::raw_json::RawJson;
@@ -17,22 +19,38 @@ use crate::types::raw_json::RawJson;
 /// for a handful; one over the limit is denied, and told why.
 const MAX_OPEN_PERMISSIONS: usize = 256;
 
+/// The most bytes of answers that are kept for a server that asks again.
+const MAX_ANSWERED_BYTES: usize = 16 << 20;
+
 #[derive(Default)]
 pub(super) struct PendingRequests {
     controls: HashMap<String, oneshot::Sender<Result<RawJson, SendError>>>,
     /// Open requests, each with the handler's task, if one decides.
     permissions: HashMap<String, Option<AbortHandle>>,
     handler: Option<Handler>,
-    handlers: JoinSet<Decision>,
-    /// The permission request of each running task.
+    callbacks: Callbacks,
+    handlers: JoinSet<Reply>,
+    /// The request of each running task.
     requests: HashMap<Id, String>,
+    /// Those of them that are for tools and hooks.
+    calls: HashSet<String>,
     /// Decisions of handlers that are not written yet.
     decisions: VecDeque<Outgoing>,
+    /// Answers of tools and hooks, to be sent again after a break: nothing runs
+    /// twice.
+    answered: VecDeque<(String, String)>,
+    answered_bytes: usize,
+}
+
+/// What a task has found.
+enum Reply {
+    Decision(Decision),
+    Answer(AgentAnswer),
 }
 
 impl PendingRequests {
-    pub(super) fn new(handler: Option<Handler>) -> Self {
-        Self { handler, ..Self::default() }
+    pub(super) fn new(handler: Option<Handler>, callbacks: Callbacks) -> Self {
+        Self { handler, callbacks, ..Self::default() }
     }
 
     /// A control request was written.
@@ -70,6 +88,7 @@ impl PendingRequests {
     pub(super) fn requested(&mut self, message: &ServerMessage) -> bool {
         match message {
             ServerMessage::PermissionRequest(request) => self.permission_requested(request),
+            ServerMessage::AgentRequest(request) if self.call(request) => false,
             ServerMessage::AgentRequest(request) => {
                 let is_new = !self.permissions.contains_key(&request.id);
                 self.permissions.entry(request.id.clone()).or_default();
@@ -77,6 +96,48 @@ impl PendingRequests {
             }
             _ => true,
         }
+    }
+
+    /// Runs a tool or hook of the program. Returns false for a request that is
+    /// for none of them.
+    fn call(&mut self, request: &AgentRequest) -> bool {
+        if self.permissions.contains_key(&request.id) {
+            return self.is_run(&request.id);
+        }
+        if self.answer_again(&request.id) {
+            return true;
+        }
+        let Some(answer) = self.callbacks.answer(request) else { return false };
+        let task = match self.permissions.len() < MAX_OPEN_PERMISSIONS {
+            true => self.handlers.spawn(async move { Reply::Answer(answer.await) }),
+            false => self.handlers.spawn(async {
+                Reply::Answer(AgentAnswer::Error("too many requests are open at once".into()))
+            }),
+        };
+        self.requests.insert(task.id(), request.id.clone());
+        self.calls.insert(request.id.clone());
+        self.permissions.insert(request.id.clone(), Some(task));
+        true
+    }
+
+    /// The connection broke before the server had certainly read the answer.
+    pub(super) fn unconfirmed(&mut self, id: &str) {
+        self.permission_closed(id);
+        self.answer_again(id);
+    }
+
+    /// Queues the answer of a tool or hook that has run. Returns false if none
+    /// has.
+    fn answer_again(&mut self, id: &str) -> bool {
+        let found = self.answered.iter().find(|(answered, _)| answered == id);
+        let Some((id, text)) = found.cloned() else { return false };
+        self.queue(id, text);
+        true
+    }
+
+    /// Returns true if a task answers the request.
+    fn is_run(&self, id: &str) -> bool {
+        self.calls.contains(id)
     }
 
     /// A permission request has come. Returns false for one that is open
@@ -93,7 +154,7 @@ impl PendingRequests {
         }
         let task = self.handler.as_ref().map(|handler| {
             let (handler, asked) = (Arc::clone(handler), request.clone());
-            let task = self.handlers.spawn(async move { handler(asked).await });
+            let task = self.handlers.spawn(async move { Reply::Decision(handler(asked).await) });
             self.requests.insert(task.id(), request.id.clone());
             task
         });
@@ -104,25 +165,52 @@ impl PendingRequests {
     /// Waits for a handler and queues its decision. One that panics denies.
     /// Cancelling it loses nothing.
     pub(super) async fn decide(&mut self) {
-        let (id, decision) = match self.handlers.join_next_with_id().await {
-            Some(Ok((task, decision))) => (self.requests.remove(&task), decision),
-            Some(Err(error)) => (
-                self.requests.remove(&error.id()),
-                Decision::deny("the program that decides failed"),
-            ),
+        let (id, reply) = match self.handlers.join_next_with_id().await {
+            Some(Ok((task, reply))) => (self.requests.remove(&task), Some(reply)),
+            Some(Err(error)) => (self.requests.remove(&error.id()), None),
             None => return std::future::pending().await,
         };
         // A request that was closed meanwhile is not here any more.
-        if let Some(id) = id {
-            self.decided(id, &decision);
+        let Some(id) = id else { return };
+        match reply {
+            Some(Reply::Decision(decision)) => self.decided(id, &decision),
+            Some(Reply::Answer(answer)) => self.ran(id, &answer),
+            None => self.failed(id),
+        }
+    }
+
+    /// The task for a request has panicked.
+    fn failed(&mut self, id: String) {
+        match self.calls.contains(&id) {
+            true => self.ran(id, &AgentAnswer::Error("the program that answers failed".into())),
+            false => self.decided(id, &Decision::deny("the program that decides failed")),
         }
     }
 
     fn decided(&mut self, id: String, decision: &Decision) {
-        let Ok(text) = decision.frame(&id) else {
-            self.permission_closed(&id);
-            return;
-        };
+        match decision.frame(&id) {
+            Ok(text) => self.queue(id, text),
+            Err(_) => self.permission_closed(&id),
+        }
+    }
+
+    /// A tool or hook of the program has run.
+    fn ran(&mut self, id: String, answer: &AgentAnswer) {
+        // What is written by this program is JSON.
+        let Ok(text) = answer.frame(&id) else { return self.permission_closed(&id) };
+        self.answered_bytes += text.len();
+        self.answered.push_back((id.clone(), text.clone()));
+        while self.answered.len() > MAX_OPEN_PERMISSIONS
+            || (self.answered_bytes > MAX_ANSWERED_BYTES && self.answered.len() > 1)
+        {
+            if let Some((_, text)) = self.answered.pop_front() {
+                self.answered_bytes -= text.len();
+            }
+        }
+        self.queue(id, text);
+    }
+
+    fn queue(&mut self, id: String, text: String) {
         let purpose = Purpose::Decision { request_id: id, receipt: None };
         self.decisions.push_back(Outgoing { text, purpose });
     }
@@ -140,6 +228,7 @@ impl PendingRequests {
 
     /// A permission request was answered or withdrawn. Ends its handler.
     pub(super) fn permission_closed(&mut self, id: &str) {
+        self.calls.remove(id);
         if let Some(Some(task)) = self.permissions.remove(id) {
             self.requests.remove(&task.id());
             task.abort();
@@ -150,6 +239,9 @@ impl PendingRequests {
     pub(super) fn restarted(&mut self) {
         self.permissions.clear();
         self.requests.clear();
+        self.calls.clear();
+        self.answered.clear();
+        self.answered_bytes = 0;
         self.handlers.abort_all();
         self.decisions.clear();
     }

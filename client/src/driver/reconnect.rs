@@ -140,8 +140,16 @@ impl Driver {
             query.push("takeover=true".to_owned());
         }
         if self.numbered {
-            let questions = if self.options.questions { ",questions" } else { "" };
-            query.push(format!("supports=agent_state{questions}"));
+            let options = &self.options;
+            let mut supports = "supports=agent_state".to_owned();
+            for (name, is_supported) in [
+                (",questions", options.questions),
+                (",hooks", options.hooks),
+                (",host_tools", options.host_tools),
+            ] {
+                supports += if is_supported { name } else { "" };
+            }
+            query.push(supports);
         }
         if configures {
             query.push("configure=true".to_owned());

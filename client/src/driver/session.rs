@@ -117,7 +117,7 @@ impl Driver {
         }
         let pending = &mut self.pending;
         let unconfirmed = SendError::DeliveryUnknown { source: error.clone() };
-        open.acks.fail(&unconfirmed, |id| pending.permission_closed(id));
+        open.acks.fail(&unconfirmed, |id| pending.unconfirmed(id));
         self.pending.fail_controls(&unconfirmed);
         self.publish_position();
         (error, open.heard > 0)

@@ -13,6 +13,7 @@ use super::tracker::TurnTracker;
 use crate::e2b::SandboxHost;
 use crate::error::ConnectError;
 use crate::net::http::Http;
+use crate::types::callbacks::Callbacks;
 use crate::types::connection::{ConnectionState, Options};
 use crate::types::permission::Handler;
 
@@ -38,6 +39,7 @@ pub(crate) struct DriverOptions {
     pub(crate) merges: bool,
     pub(crate) starting_point: StartingPoint,
     pub(crate) handler: Option<Handler>,
+    pub(crate) callbacks: Callbacks,
     pub(crate) tap: Tap,
     /// The bytes that may wait for one subscriber.
     pub(crate) buffer_bytes: usize,
@@ -58,6 +60,7 @@ impl DriverHandle {
             merges,
             starting_point,
             handler,
+            callbacks,
             tap,
             buffer_bytes,
         } = parts;
@@ -81,7 +84,7 @@ impl DriverHandle {
             numbered,
             sequence,
             replayed: ReplayedRequests::default(),
-            pending: PendingRequests::new(handler),
+            pending: PendingRequests::new(handler, callbacks),
             delivery: Delivery::default(),
             first_new: 0,
             tracker: TurnTracker::default(),

@@ -23,6 +23,10 @@ pub(crate) struct Options {
     pub(crate) questions: bool,
     /// It reads along, without the slot.
     pub(crate) watch: bool,
+    /// Hooks of the agent are run.
+    pub(crate) hooks: bool,
+    /// Tools of this program are run.
+    pub(crate) host_tools: bool,
 }
 
 /// The state of the connection, as a program sees it.

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent_request;
 pub(crate) mod agent_state;
+pub(crate) mod callbacks;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod conversation;

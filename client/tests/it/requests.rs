@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claude_relay_client::{ControlError, Decision, RawJson, SendError, ServerMessage};
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -236,4 +237,71 @@ async fn a_control_request_whose_answer_is_lost_fails_and_does_not_hang() {
     let client = soon(client(&fake.url).start()).await.unwrap();
     let error = soon(client.mcp_status()).await.unwrap_err();
     assert!(matches!(error, ControlError::Send(SendError::DeliveryUnknown { .. })), "{error:?}");
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Sum {
+    a: i64,
+    b: i64,
+}
+
+/// A call of the tool `add`, and a hook.
+const CALL: &str = r#"{"type":"agent_request","seq":1,"requestId":"c1","request":{"subtype":"mcp_message","server_name":"host","message":{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"add","arguments":{"a":1,"b":2}}}}}"#;
+const HOOK: &str = r#"{"type":"agent_request","seq":2,"requestId":"c2","request":{"subtype":"hook_callback","callback_id":"hook_0","input":{"tool_name":"Bash"}}}"#;
+
+#[tokio::test]
+async fn tools_and_hooks_of_the_program_run_once_over_a_break() {
+    let (seen, mut shown) = mpsc::channel(16);
+    let breaks = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let fake = FakeRelay::start(move |_, request, mut peer: Peer<TcpStream>| {
+        let (seen, breaks) = (seen.clone(), Arc::clone(&breaks));
+        async move {
+            match request.path.as_str() {
+                "/health" => return peer.health().await,
+                "/config" => return peer.json("200 OK", r#"{"success":true,"config":{}}"#).await,
+                _ => {}
+            }
+            peer.upgrade(&request).await;
+            peer.text(claude_relay_testing::fake_relay::CONNECTED).await;
+            // The first connection breaks with the answers.
+            let is_lost = breaks.swap(false, std::sync::atomic::Ordering::Relaxed);
+            if is_lost {
+                peer.text(CALL).await;
+                peer.text(HOOK).await;
+            }
+            while let Some(message) = peer.message().await {
+                let _ = seen.send(message).await;
+                if is_lost {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let builder = client(&fake.url)
+        .tool("add", "Adds", move |Sum { a, b }| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async move { a.checked_add(b).ok_or("too large") }
+        })
+        .hook("PreToolUse", Some("Bash"), |input| async move {
+            assert_eq!(input["tool_name"], "Bash");
+            json!({ "decision": "block", "reason": "no" })
+        });
+    let _client = soon(builder.start()).await.unwrap();
+    let result = json!({ "content": [{ "type": "text", "text": "3" }], "isError": false });
+    let mcp = json!({ "mcp_response": { "jsonrpc": "2.0", "id": 4, "result": result } });
+    let hook = json!({ "decision": "block", "reason": "no" });
+    let answers = [("c1", mcp), ("c2", hook)].map(
+        |(id, response)| json!({ "type": "agent_response", "requestId": id, "response": response }),
+    );
+    let mut missing = answers.to_vec();
+    soon(shown.recv()).await.unwrap();
+    while !missing.is_empty() {
+        let answer = serde_json::from_str(&soon(shown.recv()).await.unwrap()).unwrap();
+        assert!(answers.contains(&answer), "{answer}");
+        missing.retain(|other| *other != answer);
+    }
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

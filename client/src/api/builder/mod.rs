@@ -1,5 +1,6 @@
 //! The builder of a client.
 
+mod callbacks;
 #[cfg(feature = "e2b")]
 mod in_sandbox;
 mod limits;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crate::api::client::Client;
 use crate::driver::{Direction, Position, Tap};
 use crate::types::Secret;
+use crate::types::callbacks::Callbacks;
 use crate::types::config::{Configuration, SystemPrompt};
 use crate::types::connection::Options;
 use crate::types::permission::{Decision, Handler, PermissionRequest};
@@ -35,6 +37,7 @@ pub struct ClientBuilder {
     roots: Vec<Vec<u8>>,
     start: Start,
     handler: Option<Handler>,
+    callbacks: Callbacks,
     tap: Tap,
     buffer_bytes: usize,
     waits_for_tasks: bool,
@@ -84,6 +87,7 @@ impl Default for ClientBuilder {
             roots: Vec::new(),
             start: Start::Now,
             handler: None,
+            callbacks: Callbacks::default(),
             tap: Tap::default(),
             buffer_bytes: 4 << 20,
             waits_for_tasks: true,
@@ -96,6 +100,8 @@ impl Default for ClientBuilder {
                 takeover: false,
                 questions: false,
                 watch: false,
+                hooks: false,
+                host_tools: false,
             },
             #[cfg(feature = "e2b")]
             wanted: wanted::Wanted::default(),

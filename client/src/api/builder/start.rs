@@ -57,6 +57,7 @@ impl ClientBuilder {
     /// [`RequestError::Forbidden`], [`RequestError::Unavailable`],
     /// [`RequestError::NotARelay`]; never a hang, never a success that is none.
     pub async fn start(mut self) -> Result<Client, ConnectError> {
+        self.callbacks.configure(&mut self.configuration);
         #[cfg(feature = "e2b")]
         if self.connection_url.is_none() && self.wanted.is_some() {
             return Box::pin(self.start_in_sandbox()).await;
@@ -112,6 +113,7 @@ impl ClientBuilder {
             http: http.clone(),
             options: self.options,
             handler: self.handler,
+            callbacks: self.callbacks,
             tap: self.tap,
             buffer_bytes: self.buffer_bytes,
         };
