@@ -147,12 +147,9 @@ impl ReplayBuffer {
         }
     }
 
-    /// Keeps frames for `features` from now on. A client with any feature knows
-    /// that numbers may have holes: the inputs are kept for those that come later.
+    /// Keeps frames for `features` from now on.
     pub fn enable(&mut self, features: Features) {
-        if features != Features::default() {
-            self.enabled = self.enabled.union(features).with(Feature::Input);
-        }
+        self.enabled = self.enabled.union(features);
     }
 
     /// Appends a frame for clients with `feature` only. Without such a client so

@@ -76,18 +76,3 @@ async fn a_client_that_does_not_ask_sees_no_inputs_and_no_holes() {
         assert_eq!(numbers, [seq, seq + 1]);
     }
 }
-
-#[tokio::test]
-async fn a_message_from_before_the_first_client_that_asks_is_replayed_to_it() {
-    let env = TestEnv::new();
-    let agent = agent(&env, "work()");
-    let relay = agent.launch(&env).start();
-    let mut first = Client::open(relay.address(), "/ws?supports=agent_state&after=0").await;
-    first.say("a").await;
-    let frames = first.until(|frame| frame["data"]["type"] == "result").await;
-    assert_eq!(inputs(&frames), []);
-    first.close().await;
-    let mut second = Client::open(relay.address(), "/ws?supports=input&after=0").await;
-    let frames = second.until(|frame| frame["data"]["type"] == "result").await;
-    assert_eq!(inputs(&frames), [(&json!("a"), &json!(1))]);
-}
