@@ -188,7 +188,8 @@ async fn a_sandbox_that_is_paused_elsewhere_is_left_to_who_has_paused_it() {
     fixture.account().pause(&id).await.unwrap();
     let output = soon(child.wait_with_output()).await.unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(3) && stderr.contains("paused elsewhere"), "{stderr}");
+    // The pause comes before the opening of the connection has ended, or after.
+    assert!(output.status.code() == Some(3) && stderr.contains("paused"), "{stderr}");
     assert_eq!(fixture.only_sandbox(), id.to_string());
     fixture.ok(&["e2b", "kill", id.as_str()]).await;
     fixture.finish();
