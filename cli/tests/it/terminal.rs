@@ -28,6 +28,8 @@ async fn a_conversation_with_editing_interrupts_and_an_end() {
     terminal.shows("> ").await;
     // With nothing to stop, Ctrl-C drops the line.
     terminal.types("never sent").await;
+    // The editor has drawn it: from here on Ctrl-C is a key.
+    terminal.shows("> never sent").await;
     terminal.types(CTRL_C).await;
     terminal.shows("> ").await;
     terminal.types("after\r").await;

@@ -126,7 +126,7 @@ async fn an_error_keeps_the_message_of_envd() {
     let error = files.remove("/x").await.unwrap_err();
     assert_eq!(error.refusal().unwrap().error_code.as_deref(), Some("permission_denied"));
     assert_eq!(error.to_string(), "cannot remove \"/x\": 403: not yours");
-    fake.fail("GET /files", Fault::CutBefore);
+    (0..4).for_each(|_| fake.fail("GET /files", Fault::CutBefore));
     let error = files.read("/x").await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     sandbox.kill().await.unwrap();

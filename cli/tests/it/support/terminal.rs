@@ -60,7 +60,7 @@ impl Terminal {
             }
         };
         let found = tokio::time::timeout(DEADLINE, wait).await;
-        found.unwrap_or_else(|_| panic!("{text:?} was not shown"))
+        found.unwrap_or_else(|_| panic!("{text:?} was not shown, but {:?}", self.shown))
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
