@@ -96,7 +96,7 @@ export class Transcript {
 
   #setAtEnd(atEnd) {
     this.#atEnd = atEnd;
-    this.#jump.hidden = atEnd;
+    this.#jump.hidden = atEnd || this.#entries === 0;
   }
 
   #trim() {

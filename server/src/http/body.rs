@@ -19,7 +19,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Size up to which every connection's body is read at once. A configuration is
 /// smaller as a rule.
-const SMALL_BYTES: usize = 64 << 10;
+const SMALL_BYTES: usize = 32 << 10;
 
 /// Maximum number of larger bodies that are read at the same time; others wait.
 const MAX_LARGE: usize = 32;

@@ -129,13 +129,13 @@ async fn a_conversation_of_the_real_cli_is_listed_and_given() {
 async fn the_page_goes_on_with_an_earlier_conversation() {
     let env = TestEnv::new();
     let relay = Launch::demo(&env).start();
-    keep(&env, &env.workspace(), ID, "<b>First</b> words");
+    keep(&env, &env.workspace(), ID, "First <b>words</b>");
     let browser = Browser::start(&env).await;
     browser.open(&format!("http://{}/", relay.address())).await;
     let entry = format!("#earlier [data-conversation='{ID}']");
     let shown = format!("document.querySelector(\"{entry} > span\").textContent");
     browser.find(&entry).await;
-    assert_eq!(browser.evaluate(&shown).await, "<b>First</b> words");
+    assert_eq!(browser.evaluate(&shown).await, "First <b>words</b>");
     browser.screen(375, 740, "light").await;
     browser.assert_fits("earlier conversations").await;
     browser.screenshot("earlier").await;

@@ -54,9 +54,13 @@ fn every_message_of_the_document_is_valid() {
     for text in messages("json server") {
         assert!(server.is_valid(&parsed(&text)), "{text}");
     }
-    for text in messages("json") {
-        let message = parsed(&text);
-        assert!(client.is_valid(&message) || server.is_valid(&message), "{text}");
+    // Others are lines of a body of HTTP.
+    let others = messages("json");
+    let frames = others.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    let frames: Vec<_> = frames.filter(|message| message["type"].is_string()).collect();
+    assert!(frames.len() >= 8, "{frames:?}");
+    for message in frames {
+        assert!(client.is_valid(&message) || server.is_valid(&message), "{message}");
     }
 }
 

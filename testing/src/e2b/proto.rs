@@ -74,10 +74,11 @@ mod tests {
 
     #[test]
     fn bad_requests_are_rejected() {
+        const LIST: &str = "filesystem.Filesystem/ListDir";
         let proto = Proto::new();
-        assert!(proto.validate("ListDir", br#"{"path":"/a","depth":1}"#).is_empty());
+        assert!(proto.validate(LIST, br#"{"path":"/a","depth":1}"#).is_empty());
         for bad in [r#"{"path":1}"#, r#"{"pth":"/a"}"#, "{", r#"{"depth":-1}"#] {
-            assert!(!proto.validate("ListDir", bad.as_bytes()).is_empty(), "{bad}");
+            assert!(!proto.validate(LIST, bad.as_bytes()).is_empty(), "{bad}");
         }
         assert!(!proto.validate("Nope", b"{}").is_empty());
     }
