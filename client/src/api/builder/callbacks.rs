@@ -22,18 +22,18 @@ impl ClientBuilder {
     /// use schemars::JsonSchema;
     ///
     /// #[derive(serde::Deserialize, JsonSchema)]
-    /// struct Order {
-    ///     /// The number of the order.
+    /// struct Parcel {
+    ///     /// The number of the parcel.
     ///     number: u32,
     /// }
     ///
-    /// async fn state(order: Order) -> Result<String, std::num::TryFromIntError> {
-    ///     Ok(format!("order {} is on its way", order.number))
+    /// async fn state(parcel: Parcel) -> Result<String, std::num::TryFromIntError> {
+    ///     Ok(format!("parcel {} is on its way", parcel.number))
     /// }
     ///
     /// let builder = Client::builder()
-    ///     .tool("order_state", "Tells the state of an order", state)
-    ///     .allowed_tools(["mcp__host__order_state"]);
+    ///     .tool("parcel_state", "Tells the state of a parcel", state)
+    ///     .allowed_tools(["mcp__host__parcel_state"]);
     /// ```
     #[must_use]
     pub fn tool<T, F, R, O, E>(mut self, name: &str, description: &str, call: F) -> Self
