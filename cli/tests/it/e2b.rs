@@ -182,14 +182,17 @@ async fn a_trace_is_readable_by_its_owner_alone() {
 #[tokio::test]
 async fn a_sandbox_that_is_paused_elsewhere_is_left_to_who_has_paused_it() {
     let fixture = Fixture::start().await;
-    let child = fixture.command(&["--e2b", r#"{"sleep_ms":60000}"#]).spawn().unwrap();
-    wait::until("the turn", || (!fixture.asked("GET", "/ws").is_empty()).then_some(())).await;
+    let question = ["--e2b", "--ndjson-file", "trace", r#"{"sleep_ms":60000}"#];
+    let child = fixture.command(&question).spawn().unwrap();
+    let trace = fixture.folder.path().join("trace");
+    let has_begun =
+        || std::fs::read_to_string(&trace).is_ok_and(|text| text.contains("init")).then_some(());
+    wait::until("the turn", has_begun).await;
     let id: claude_relay_client::e2b::SandboxId = fixture.only_sandbox().parse().unwrap();
     fixture.account().pause(&id).await.unwrap();
     let output = soon(child.wait_with_output()).await.unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    // The pause comes before the opening of the connection has ended, or after.
-    assert!(output.status.code() == Some(3) && stderr.contains("paused"), "{stderr}");
+    assert!(output.status.code() == Some(3) && stderr.contains("paused elsewhere"), "{stderr}");
     assert_eq!(fixture.only_sandbox(), id.to_string());
     fixture.ok(&["e2b", "kill", id.as_str()]).await;
     fixture.finish();
