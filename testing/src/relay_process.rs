@@ -31,6 +31,14 @@ pub fn build_example(package: &str, name: &str) -> PathBuf {
     }
 }
 
+/// Path of a package's program, in the same way.
+pub fn build_program(package: &str, name: &str) -> PathBuf {
+    match built_server().as_deref().and_then(Path::parent) {
+        Some(programs) => programs.join(name),
+        None => build(&["--package", package, "--bin", name]),
+    }
+}
+
 #[allow(clippy::disallowed_methods, reason = "the harness is told of a server that is built")]
 fn built_server() -> Option<PathBuf> {
     std::env::var_os("RELAY_BIN").map(PathBuf::from)

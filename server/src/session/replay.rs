@@ -147,9 +147,11 @@ impl ReplayBuffer {
         }
     }
 
-    /// Keeps frames for `features` from now on.
+    /// Keeps frames for `features` from now on, for all features if the client
+    /// knows that numbers may have holes.
     pub fn enable(&mut self, features: Features) {
-        self.enabled = self.enabled.union(features);
+        let kept = if features.has(Feature::Holes) { Features::ALL } else { features };
+        self.enabled = self.enabled.union(kept);
     }
 
     /// Appends a frame for clients with `feature` only. Without such a client so

@@ -1,9 +1,12 @@
 //! The state of the agent as the server tells it, and what outlives a reload.
 
 use super::Page;
+use crate::faults::agent::FakeAgent;
 use crate::support::browser::Browser;
 use crate::support::relay::Launch;
+use claude_relay_testing::relay_process::build_program;
 use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
 use serde_json::json;
 
 const IDLE: &str =
@@ -248,5 +251,29 @@ message()
     let mut said = said.as_array().cloned().unwrap_or_default();
     said.sort_by_key(ToString::to_string);
     assert_eq!(after, said, "each once");
+    page.end().await;
+}
+
+#[tokio::test]
+async fn a_question_of_the_command_line_is_there_with_its_answer() {
+    let env = TestEnv::new();
+    let story = "message(); begin(); speak('The answer'); end(); message()";
+    let agent = FakeAgent::new(&env, &format!("{}{story}", super::WORDS));
+    let relay = agent.launch(&env).variable("ANTHROPIC_API_KEY", "k").start();
+    let asked = tokio::process::Command::new(build_program("claude-relay-cli", "claude-relay"))
+        .arg("The question")
+        .env_clear()
+        .env("CLAUDE_RELAY_URL", format!("http://{}", relay.address()))
+        .output();
+    let asked = wait::within("the command line", asked).await.unwrap();
+    assert!(asked.status.success(), "{asked:?}");
+
+    let browser = Browser::start(&env).await;
+    let page = Page { agent, relay, browser, _env: env };
+    page.open().await;
+    page.turn_ended(1).await;
+    let entries = "[...document.querySelectorAll('.user .user-text, .agent .prose')].map(e => e.textContent.trim())";
+    let shown = page.browser.evaluate(entries).await;
+    assert_eq!(shown, json!(["The question", "The answer"]));
     page.end().await;
 }

@@ -76,3 +76,33 @@ async fn a_client_that_does_not_ask_sees_no_inputs_and_no_holes() {
         assert_eq!(numbers, [seq, seq + 1]);
     }
 }
+
+#[tokio::test]
+async fn a_message_of_a_client_that_knows_holes_is_replayed_to_one_that_asks_for_it() {
+    let env = TestEnv::new();
+    let agent = agent(&env, "work()");
+    let relay = agent.launch(&env).start();
+    let path = "/ws?supports=agent_state,holes&after=0";
+    let mut first = Client::open(relay.address(), path).await;
+    first.say("a").await;
+    let frames = first.until(|frame| frame["data"]["type"] == "result").await;
+    assert_eq!(inputs(&frames), []);
+    first.close().await;
+    let mut second = Client::open(relay.address(), "/ws?supports=input&after=0").await;
+    let frames = second.until(|frame| frame["data"]["type"] == "result").await;
+    assert_eq!(inputs(&frames), [(&json!("a"), &json!(1))]);
+}
+
+#[tokio::test]
+async fn a_client_with_other_features_sees_no_holes() {
+    let env = TestEnv::new();
+    let agent = agent(&env, "work()");
+    let relay = agent.launch(&env).start();
+    let mut client = Client::open(relay.address(), "/ws?supports=agent_state&after=0").await;
+    for seq in [1, 3] {
+        client.say("a").await;
+        let frames = client.until(|frame| frame["data"]["type"] == "result").await;
+        let numbers: Vec<_> = frames.iter().filter_map(|frame| frame["seq"].as_u64()).collect();
+        assert_eq!(numbers, [seq, seq + 1]);
+    }
+}
