@@ -4,6 +4,7 @@
 
 mod checkout;
 mod codex;
+mod descriptors;
 mod options;
 mod restart;
 mod rows;
