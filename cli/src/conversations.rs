@@ -7,7 +7,7 @@ use claude_relay_client::{Conversation, Error, FileError};
 use crate::args::ServerArgs;
 use crate::connect::{builder, explain};
 use crate::exit::Exit;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, printable};
 
 pub(crate) async fn run(
     server: &ServerArgs,
@@ -54,7 +54,7 @@ fn row(conversation: &Conversation, now: SystemTime) -> String {
     };
     let turns = conversation.turns.map_or_else(|| "-".to_owned(), |turns| turns.to_string());
     let words = conversation.title.as_deref().unwrap_or(&conversation.first_words);
-    // What was said may hold control characters of a terminal.
-    let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+
+    let words = printable(&words.replace(['\n', '\t'], " "));
     format!("{}  {age:>4}  {turns:>3}  {words}\n", conversation.id)
 }

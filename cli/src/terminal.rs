@@ -149,13 +149,48 @@ impl Terminal {
     }
 }
 
-/// Text of an agent must not steer the terminal it is shown on: control
-/// characters other than line ends and tabs are shown as `\u{fffd}`, and so are
-/// those that turn the direction of the text around them.
+/// Text of an agent must not steer the terminal it is shown on, nor hide a part of
+/// itself: control characters other than line ends and tabs are shown as `\u{fffd}`,
+/// and so is what turns the direction of text or cannot be seen. Joiners stay behind
+/// a character beyond ASCII, where scripts and emoji need them.
 pub(crate) fn printable(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || turns(c);
-    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+    let mut before = ' ';
+    let shown = |c: char| {
+        let joins = is_joiner(c) && !before.is_ascii() && !is_hidden(before);
+        let stays = matches!(c, '\n' | '\t') || joins || !is_hidden(c);
+        before = c;
+        if stays { c } else { char::REPLACEMENT_CHARACTER }
+    };
+    text.chars().map(shown).collect()
+}
+
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// Whether `c` has no shape of its own: controls, marks of direction, separators of
+/// lines, fillers, tags, and other format characters.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 #[cfg(test)]
@@ -169,5 +204,42 @@ mod tests {
             "a\u{fffd}[31mb\u{fffd}\n\tc\u{fffd}\u{fffd}é"
         );
         assert_eq!(printable("rm \u{202e}txt.\u{2066}"), "rm \u{fffd}txt.\u{fffd}");
+    }
+
+    #[test]
+    fn what_turns_text_or_hides_in_it_is_shown() {
+        for hidden in [
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200c}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{200f}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{206f}',
+            '\u{3164}',
+            '\u{feff}',
+            '\u{fff9}',
+            '\u{1d173}',
+            '\u{e0001}',
+            '\u{e0041}',
+            '\u{e007f}',
+            '\u{e0100}',
+        ] {
+            assert_eq!(printable(&format!("rm{hidden}x")), "rm\u{fffd}x", "{}", u32::from(hidden));
+        }
+        for shown in ["\u{1f469}\u{200d}\u{1f680}", "می\u{200c}خواهم", "e\u{301} 漢 ❤\u{fe0f}"]
+        {
+            assert_eq!(printable(shown), shown);
+        }
     }
 }
