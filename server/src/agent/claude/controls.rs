@@ -29,6 +29,10 @@ const QUOTED_CHARS: usize = 50;
 /// of the workspace at most.
 const DESTINATIONS: [&str; 3] = ["session", "cliArg", "localSettings"];
 
+/// Those of rules that a client has set itself, and may take back. What the relay
+/// says at the start stands elsewhere (`cliArg`).
+const OWN_DESTINATIONS: [&str; 2] = ["session", "localSettings"];
+
 /// Kinds of changes that an approval may bring along.
 const UPDATES: [&str; 6] =
     ["addRules", "replaceRules", "removeRules", "setMode", "addDirectories", "removeDirectories"];
@@ -119,11 +123,20 @@ impl Ceiling<'_> {
                     "this server does not know permission updates like {kind:.50?}"
                 ));
             }
-            if let Some(destination) = destination.and_then(string)
+            let destination = destination.and_then(string);
+            if let Some(destination) = &destination
                 && !DESTINATIONS.contains(&destination.as_ref())
             {
                 return Err(format!(
                     "mode {} of the server does not allow rules that are kept for good ({destination:.50})",
+                    self.mode
+                ));
+            }
+            let takes_away = !matches!(kind.as_ref(), "addRules" | "addDirectories" | "setMode");
+            let is_own = destination.is_some_and(|one| OWN_DESTINATIONS.contains(&one.as_ref()));
+            if takes_away && !is_own {
+                return Err(format!(
+                    "mode {} of the server does not allow {kind} but for rules of the session",
                     self.mode
                 ));
             }

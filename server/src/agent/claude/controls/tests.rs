@@ -207,6 +207,8 @@ fn an_approval_keeps_nothing_for_good_and_brings_nothing_unknown() {
         r#"[{"type":"addRules","rules":[],"behavior":"allow","destination":"session"}]"#,
         r#"[{"type":"addDirectories","directories":["d"],"destination":"localSettings"}]"#,
         r#"[{"type":"setMode","mode":"acceptEdits","destination":"session"}]"#,
+        r#"[{"type":"removeRules","rules":[],"behavior":"deny","destination":"session"}]"#,
+        r#"[{"type":"replaceRules","rules":[],"behavior":"ask","destination":"localSettings"}]"#,
         "[]",
     ] {
         assert_eq!(check(taken), Ok(()), "{taken}");
@@ -214,6 +216,11 @@ fn an_approval_keeps_nothing_for_good_and_brings_nothing_unknown() {
     for refused in [
         r#"[{"type":"addRules","rules":[],"behavior":"allow","destination":"userSettings"}]"#,
         r#"[{"type":"addRules","rules":[],"behavior":"allow","destination":"policySettings"}]"#,
+        r#"[{"type":"removeRules","rules":[],"behavior":"deny","destination":"cliArg"}]"#,
+        r#"[{"type":"removeRules","rules":[{"toolName":"Read"}],"behavior":"ask"}]"#,
+        r#"[{"type":"replaceRules","rules":[],"behavior":"deny","destination":"cliArg"}]"#,
+        r#"[{"type":"removeDirectories","directories":["d"],"destination":"cliArg"}]"#,
+        r#"[{"type":"removeRules","rules":[],"behavior":"deny","destination":"flagSettings"}]"#,
         r#"[{"type":"addPlugins"}]"#,
         r#"[{"type":7}]"#,
     ] {
