@@ -4,6 +4,7 @@ mod claude_code;
 mod runs;
 mod spare;
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
+use rustix::io::Errno;
 
 use super::claude::launch::{LaunchError, LaunchSettings};
 use super::claude::relayed::RunLaunchError;
@@ -23,7 +25,7 @@ use crate::isolation::key_proxy::credentials::SubstituteError;
 use crate::isolation::program::{Unusable, look_for_program};
 use crate::isolation::sandbox::state::{self, AgentState};
 use crate::isolation::sandbox::{self, WrapError};
-use crate::process::{Channel, Diagnostics, Process, SpawnSpec};
+use crate::process::{Channel, Diagnostics, Process, SpawnSpec, StartFailure};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::supervisor;
@@ -60,12 +62,12 @@ pub enum StartError {
         program: PathBuf,
     },
     /// The program exists and cannot be executed.
-    #[error("{program:?} cannot be run: {reason}")]
+    #[error("{program:?} cannot be run: {source}")]
     Program {
         /// The program.
         program: PathBuf,
         /// The system's error.
-        reason: String,
+        source: StartFailure,
     },
     /// The configuration cannot be used.
     #[error(transparent)]
@@ -106,13 +108,18 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// What the system says when it lacks something that may come back.
-const SHORTAGES: [&str; 4] = [
-    "Resource temporarily unavailable",
-    "Cannot allocate memory",
-    "Too many open files",
-    "No space left on device",
-];
+/// Errors of a system that lacks something that may come back.
+const SHORTAGES: [Errno; 6] =
+    [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::DQUOT];
+
+/// Returns the system's number of an error, if it is one of the system.
+fn system_code(error: &(dyn Error + 'static)) -> Option<i32> {
+    match error.downcast_ref::<io::Error>() {
+        // The source of an error within one is that of the inner one.
+        Some(error) => error.raw_os_error().or_else(|| system_code(error.get_ref()?)),
+        None => error.downcast_ref::<StartFailure>()?.code(),
+    }
+}
 
 impl StartError {
     /// Whether the cause may go away without anybody's doing.
@@ -121,23 +128,26 @@ impl StartError {
         match self {
             Self::System(_) => true,
             error => {
-                let text = error.to_string();
-                SHORTAGES.iter().any(|shortage| text.contains(shortage))
+                let first: &(dyn Error + 'static) = error;
+                let causes = std::iter::successors(Some(first), |cause| (*cause).source());
+                causes
+                    .filter_map(system_code)
+                    .any(|code| SHORTAGES.iter().any(|shortage| shortage.raw_os_error() == code))
             }
         }
     }
 
     /// Explains the system's error about the program.
     #[must_use]
-    pub fn of_program(settings: &Settings, config: &QueryConfig, reason: &str) -> Self {
-        let reason = reason.to_owned();
+    pub fn of_program(settings: &Settings, config: &QueryConfig, failure: &StartFailure) -> Self {
+        let source = failure.clone();
         match provider(settings, config) {
             Provider::Claude => Self::no_claude(settings)
                 .filter(|_| !settings.demo)
-                .unwrap_or(Self::Program { program: settings.claude_path.clone(), reason }),
+                .unwrap_or(Self::Program { program: settings.claude_path.clone(), source }),
             Provider::Codex => {
                 match look_for_program(&settings.codex_path, settings.variable("PATH")) {
-                    Ok(_) => Self::Program { program: settings.codex_path.clone(), reason },
+                    Ok(_) => Self::Program { program: settings.codex_path.clone(), source },
                     Err(Unusable::Missing) => {
                         Self::MissingCodex { program: settings.codex_path.clone() }
                     }
@@ -370,5 +380,41 @@ fn launch_settings(runtime: &Runtime, version: Option<Version>) -> LaunchSetting
         is_root: settings.is_root && !settings.demo,
         in_sandbox: runtime.sandbox.is_active(),
         session_id: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_the_system_may_heal_and_a_text_about_one_does_not() {
+        let io = |code: i32| io::Error::from_raw_os_error(code);
+        let file = |source| {
+            let dir = "/tmp".into();
+            StartError::Launch(LaunchError::McpConfig { dir, source })
+        };
+        let sandbox = |source| StartError::Sandbox(WrapError::Path { path: "/w".into(), source });
+        let told = |text: &str| StartError::Program {
+            program: "claude".into(),
+            source: StartFailure::parse(text),
+        };
+        for shortage in SHORTAGES.map(Errno::raw_os_error) {
+            let in_a_path = io::Error::new(io::ErrorKind::Other, io(shortage));
+            for error in [file(io(shortage)), sandbox(io(shortage)), file(in_a_path)] {
+                assert!(error.may_heal(), "{error}");
+            }
+            assert!(told(&format!("{shortage} {}", io(shortage))).may_heal());
+        }
+        for error in [
+            file(io(Errno::ACCESS.raw_os_error())),
+            sandbox(io::Error::other("No space left on device")),
+            told("13 Permission denied (os error 13)"),
+            told("0 Too many open files"),
+            told("Cannot allocate memory"),
+            StartError::Missing { program: "/opt/No space left on device/claude".into() },
+        ] {
+            assert!(!error.may_heal(), "{error}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::channel::AgentPid;
-use super::{ExitReason, ProcessCommand, ProcessEvent, REAP_TIMEOUT, Signal};
+use super::{ExitReason, ProcessCommand, ProcessEvent, REAP_TIMEOUT, Signal, StartFailure};
 use crate::supervisor::{self, descendants};
 
 /// Reads the supervisor's messages and sends it the signals of the escalation.
@@ -38,7 +38,7 @@ pub(super) async fn supervise(
                         }
                         ("X", Ok(code)) => reason = Some(ExitReason::Exited(code)),
                         ("G", Ok(signal)) => reason = Some(ExitReason::Signalled(signal)),
-                        _ => reason = Some(ExitReason::NotStarted(value.to_owned())),
+                        _ => reason = Some(ExitReason::NotStarted(StartFailure::parse(value))),
                     }
                     if reason.is_some() {
                         escalation.clear();

@@ -109,13 +109,40 @@ pub enum ExitReason {
     Exited(i32),
     /// It was ended by this signal.
     Signalled(i32),
-    /// It could not be started, with the system's error.
-    NotStarted(String),
+    /// It could not be started.
+    NotStarted(StartFailure),
     /// A remote agent could not be reached or the connection was lost, with the
     /// error.
     Unreachable(String),
     /// Its supervisor was killed, and the process with it.
     Lost,
+}
+
+/// The system's error about a program that could not be started, as the supervisor
+/// tells it: `CODE TEXT`, with code 0 where the system has none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct StartFailure {
+    text: String,
+    code: i32,
+}
+
+impl StartFailure {
+    /// Reads what the supervisor has told.
+    #[must_use]
+    pub fn parse(told: &str) -> Self {
+        let (code, text) = told.split_once(' ').unwrap_or(("", told));
+        match code.parse() {
+            Ok(code) => Self { text: text.to_owned(), code },
+            Err(_) => Self { text: told.to_owned(), code: 0 },
+        }
+    }
+
+    /// Returns the system's number of the error.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        Some(self.code).filter(|code| *code != 0)
+    }
 }
 
 /// Events of a process that are not ordered with its output.

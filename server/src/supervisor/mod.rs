@@ -12,7 +12,7 @@
 //!
 //! The messages on the socket: to the supervisor, `T`, `K`, `I` and `H` for
 //! SIGTERM, SIGKILL, SIGINT and SIGHUP to the agent; from it, one line each, `P<pid>` when the agent runs,
-//! `F<error>` if it could not be started, `X<code>` or `G<signal>` when it has
+//! `F<code> <error>` if it could not be started, `X<code>` or `G<signal>` when it has
 //! ended. The socket closes when no descendant is left.
 
 pub mod descendants;
@@ -133,7 +133,7 @@ fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
             let _ = writeln!(control, "P{}", agent.id());
             report_exit(agent, control)
         }
-        Err(error) => writeln!(control, "F{error}"),
+        Err(failure) => writeln!(control, "F{failure}"),
     };
     for path in remove {
         // It may have been removed already.
@@ -143,9 +143,34 @@ fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     reported
 }
 
-/// Starts the agent through [`exec`], which reports a failure.
-fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child> {
-    let (mut ours, theirs) = UnixStream::pair()?;
+/// Returns an error as the server reads it: its number, or 0, and its text.
+fn told(error: &io::Error) -> String {
+    format!("{} {error}", error.raw_os_error().unwrap_or(0))
+}
+
+/// Starts the agent through [`exec`]. A failure is what the server is told.
+fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> Result<Child, String> {
+    let (mut ours, agent) = spawn_exec(args).map_err(|error| told(&error))?;
+    let failure = stdio.send(&ours).and_then(|()| {
+        let mut failure = String::new();
+        ours.read_to_string(&mut failure).map(|_| failure)
+    });
+    match failure {
+        Ok(failure) if failure.is_empty() => Ok(agent),
+        failure => {
+            end(agent).map_err(|error| told(&error))?;
+            Err(failure.unwrap_or_else(|error| told(&error)))
+        }
+    }
+}
+
+fn end(mut agent: Child) -> io::Result<()> {
+    agent.kill()?;
+    agent.wait().map(drop)
+}
+
+fn spawn_exec(args: impl Iterator<Item = OsString>) -> io::Result<(UnixStream, Child)> {
+    let (ours, theirs) = UnixStream::pair()?;
     #[expect(clippy::disallowed_methods, reason = "the only place that starts the agent")]
     let mut command = Command::new(SELF);
     command
@@ -156,22 +181,10 @@ fn start(args: impl Iterator<Item = OsString>, stdio: Stdio) -> io::Result<Child
         .stdin(OwnedFd::from(theirs))
         .stdout(Standard::null())
         .stderr(Standard::null());
-    let mut agent = command.spawn()?;
     // The command holds the other end of the socket, which must close before
-    // its end can be read.
-    drop(command);
-    let failure = stdio.send(&ours).and_then(|()| {
-        let mut failure = String::new();
-        ours.read_to_string(&mut failure).map(|_| failure)
-    });
-    match failure {
-        Ok(failure) if failure.is_empty() => Ok(agent),
-        failure => {
-            agent.kill()?;
-            agent.wait()?;
-            Err(failure.map_or_else(|error| error, io::Error::other))
-        }
-    }
+    // its end can be read: it is dropped here.
+    let agent = command.spawn()?;
+    Ok((ours, agent))
 }
 
 /// Waits for the agent's end and reports it. Reaps all other descendants that
@@ -234,7 +247,7 @@ pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut control = UnixStream::from(control);
     let error = become_agent(args, &control);
     // If the supervisor has ended, nobody reads the error.
-    let _ = write!(control, "{error}");
+    let _ = write!(control, "{}", told(&error));
     ExitCode::FAILURE
 }
 
