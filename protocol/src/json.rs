@@ -84,11 +84,13 @@ pub fn entries(text: &str) -> Result<Entries<'_>, serde_json::Error> {
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut found: Entries<'de> = Vec::new();
             let mut places = BTreeMap::new();
+            let mut read = 0;
             while let Some((Key(name), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                let place = *places.entry(name.clone()).or_insert(found.len());
-                if places.len() > MAX_ITEMS {
+                read += 1;
+                if read > MAX_ITEMS {
                     return Err(too_many());
                 }
+                let place = *places.entry(name.clone()).or_insert(found.len());
                 match found.get_mut(place) {
                     Some(entry) => entry.1 = value,
                     None => found.push((name, value)),
@@ -225,6 +227,8 @@ mod tests {
         };
         assert_eq!(entries(&object(MAX_ITEMS)).unwrap().len(), MAX_ITEMS);
         assert!(entries(&object(MAX_ITEMS + 1)).is_err());
+        let twice = format!("{{{}\"a\":1}}", "\"a\":1,".repeat(MAX_ITEMS));
+        assert!(entries(&twice).is_err(), "a name that is there twice is read twice");
     }
 
     #[test]

@@ -86,6 +86,43 @@ pub enum SessionState {
     RequiresAction,
 }
 
+/// Copies what is borrowed from a line.
+fn owned(text: Text<'_>) -> Text<'static> {
+    Cow::Owned(text.into_owned())
+}
+
+fn all_owned(texts: Vec<Text<'_>>) -> Vec<Text<'static>> {
+    texts.into_iter().map(owned).collect()
+}
+
+impl Init<'_> {
+    fn into_owned(self) -> Init<'static> {
+        Init {
+            uuids: all_owned(self.uuids),
+            session_id: self.session_id.map(owned),
+            model: self.model.map(owned),
+            permission_mode: self.permission_mode.map(owned),
+        }
+    }
+}
+
+impl Signal<'_> {
+    /// Returns the same without a reference to its line.
+    #[must_use]
+    pub fn into_owned(self) -> Signal<'static> {
+        match self {
+            Self::Init(init) => Signal::Init(init.into_owned()),
+            Self::Result { uuids, own } => Signal::Result { uuids: all_owned(uuids), own },
+            Self::Message { uuid, state } => Signal::Message { uuid: owned(uuid), state },
+            Self::State(state) => Signal::State(state),
+            Self::Tasks(tasks) => Signal::Tasks(all_owned(tasks)),
+            Self::TaskStarted(id) => Signal::TaskStarted(owned(id)),
+            Self::TaskEnded { id, reports } => Signal::TaskEnded { id: owned(id), reports },
+            Self::PermissionMode(mode) => Signal::PermissionMode(owned(mode)),
+        }
+    }
+}
+
 impl<'a> Signal<'a> {
     /// Parses a line whose top-level `type` is `kind`. Only the types `system`,
     /// `result` and `command_lifecycle` are parsed.

@@ -70,6 +70,16 @@ impl Dialect {
         }
     }
 
+    /// Returns the function that routes a line and needs no state, if there is
+    /// one.
+    #[must_use]
+    pub fn stateless(&self) -> Option<fn(&[u8]) -> Route<'_>> {
+        match self {
+            Self::Claude(_) => Some(claude::classify),
+            Self::Codex(_) => None,
+        }
+    }
+
     /// Returns the kinds of input that the agent accepts now.
     #[must_use]
     pub fn accepts(&self) -> Accepts {

@@ -46,6 +46,36 @@ pub enum Route<'a> {
     NotJson,
 }
 
+impl Route<'_> {
+    /// Returns the same without a reference to the line.
+    #[must_use]
+    pub fn into_owned(self) -> Route<'static> {
+        match self {
+            Self::Forward(event) => Route::Forward(event.into_owned()),
+            Self::Hidden(event) => Route::Hidden(event.into_owned()),
+            Self::Ready { offers } => Route::Ready { offers },
+            Self::Answer { id, response } => {
+                Route::Answer { id: owned(id), response: owned(response) }
+            }
+            Self::Permission(Permission { id, tool, input, context, reply }) => {
+                let (id, tool, input) = (owned(id), owned(tool), owned(input));
+                Route::Permission(Permission { id, tool, input, context, reply })
+            }
+            Self::Request(AgentRequest { id, subtype, request, unsupported, response }) => {
+                let (id, subtype, request) = (owned(id), owned(subtype), owned(request));
+                Route::Request(AgentRequest { id, subtype, request, unsupported, response })
+            }
+            Self::Withdrawn { id } => Route::Withdrawn { id: owned(id) },
+            Self::Refuse(line) => Route::Refuse(line),
+            Self::NotJson => Route::NotJson,
+        }
+    }
+}
+
+fn owned<T: ToOwned + ?Sized>(value: Cow<'_, T>) -> Cow<'static, T> {
+    Cow::Owned(value.into_owned())
+}
+
 /// State of the agent's turns according to a line, in addition to its route.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TurnEvent<'a> {
@@ -57,6 +87,17 @@ pub enum TurnEvent<'a> {
     TurnEnded,
     /// A line with details about turns.
     Signal(Signal<'a>),
+}
+
+impl TurnEvent<'_> {
+    fn into_owned(self) -> TurnEvent<'static> {
+        match self {
+            Self::None => TurnEvent::None,
+            Self::TurnStarted(session) => TurnEvent::TurnStarted(session.map(owned)),
+            Self::TurnEnded => TurnEvent::TurnEnded,
+            Self::Signal(signal) => TurnEvent::Signal(signal.into_owned()),
+        }
+    }
 }
 
 /// A permission request of the agent.
@@ -82,7 +123,7 @@ pub struct AgentRequest<'a> {
     /// Its subtype.
     pub subtype: Cow<'a, str>,
     /// Its object, unchanged.
-    pub request: &'a RawValue,
+    pub request: Cow<'a, RawValue>,
     /// The response where no client answers requests of this kind.
     pub unsupported: Bytes,
     /// Builds the response.

@@ -23,6 +23,10 @@ const REST_BYTES: usize = 64 << 10;
 /// A line is long if this many bytes of it were read before its end arrived.
 const LONG_BYTES: usize = 128 << 10;
 
+/// A line is large if this many bytes of it were read before its end arrived.
+/// One may hold millions of small elements, which take a second to parse.
+const LARGE_BYTES: usize = 2 << 20;
+
 /// Buffer that collects reads until a line is complete.
 #[derive(Debug)]
 pub struct LineBuffer {
@@ -146,6 +150,12 @@ impl Block {
         self.scanned >= LONG_BYTES
     }
 
+    /// Returns true if the first line is large.
+    #[must_use]
+    pub fn begins_large(&self) -> bool {
+        self.scanned >= LARGE_BYTES
+    }
+
     /// Returns the size of the block, newlines included.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -196,6 +206,17 @@ mod tests {
     #[test]
     fn a_line_may_arrive_in_pieces() {
         assert_eq!(split(&[b"a", b"b\nc", b"\n", b"d"], 100), ["ab", "c", "d"]);
+    }
+
+    #[test]
+    fn a_line_is_large_by_what_was_read_before_its_end() {
+        for (before, expected) in [(LARGE_BYTES, true), (LARGE_BYTES - 1, false)] {
+            let mut buffer = LineBuffer::default();
+            buffer.spare().extend_from_slice(&vec![b'x'; before]);
+            assert!(buffer.take().is_none());
+            buffer.spare().extend_from_slice(b"x\nshort\n");
+            assert_eq!(buffer.take().unwrap().begins_large(), expected);
+        }
     }
 
     #[test]

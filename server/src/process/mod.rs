@@ -6,6 +6,7 @@
 //!
 //! Output is in order: the last line of stdout comes before [`Output::Exited`].
 
+pub mod large;
 pub mod limiter;
 pub mod lines;
 pub mod signals;

@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use claude_relay_protocol::run as wire;
+use tokio::task::JoinError;
 
 use super::run::{Phase, Run};
 use crate::agent::StartError;
 use crate::json::scan;
+use crate::process::large::Seen;
 use crate::process::lines::{Block, LINE_LIMIT, Line};
 use crate::process::{ExitReason, ProcessEvent, ProcessExit, signals};
 
@@ -16,20 +18,52 @@ use crate::process::{ExitReason, ProcessEvent, ProcessExit, signals};
 const LAST_STDERR_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Run {
+    /// Handles lines of the agent. What follows a large one waits for it.
+    pub(super) fn on_block(&mut self, block: Block) {
+        if block.begins_large() {
+            self.large.start(block, is_object);
+            return;
+        }
+        self.on_lines(block.lines());
+    }
+
+    /// Handles a block whose first line has been judged on another thread.
+    pub(super) fn on_judged(&mut self, judged: Result<Seen<bool>, JoinError>) {
+        let (block, is_object) = match judged {
+            Ok(judged) => judged,
+            Err(error) => return self.info(&format!("a line was left out: {error}")),
+        };
+        let mut lines = block.lines();
+        if let Some(is_object) = is_object
+            && let Some(Line::Whole(line)) = lines.next()
+        {
+            self.on_line(line, is_object);
+        }
+        self.on_lines(lines);
+    }
+
     /// Handles lines of the agent. A line is looked at once, to prove that it
     /// can stand in a frame.
-    pub(super) fn on_lines(&mut self, block: &Block) {
-        for line in block.lines() {
-            if (self.abandoned || self.stopping) && !self.has_room() {
-                return;
-            }
+    fn on_lines<'a>(&mut self, lines: impl Iterator<Item = Line<'a>>) {
+        for line in lines {
             match line {
-                Line::Whole(line) if is_object(line) => self.push_line(line),
-                Line::Whole(line) => self.info(&String::from_utf8_lossy(line)),
+                Line::Whole(line) => self.on_line(line, is_object(line)),
                 Line::TooLong(bytes) => self.info(&format!(
                     "a line of {bytes} bytes was left out, which is over the limit of {LINE_LIMIT}"
                 )),
             }
+        }
+    }
+
+    #[inline]
+    fn on_line(&mut self, line: &[u8], is_object: bool) {
+        if (self.abandoned || self.stopping) && !self.has_room() {
+            return;
+        }
+        if is_object {
+            self.push_line(line);
+        } else {
+            self.info(&String::from_utf8_lossy(line));
         }
     }
 

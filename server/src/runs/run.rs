@@ -12,12 +12,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinError;
 
 use super::client::Client;
 use super::input::InputQueue;
 use super::request::Message;
 use super::start::Prepared;
 use crate::agent::Version;
+use crate::process::large::{LargeLine, Seen, seen};
 use crate::process::{self, ExitReason, Output, Process, ProcessEvent, ProcessExit};
 use crate::runtime::Runtime;
 use crate::session::channels::{ClientChannels, ClientEvent, next_client_event, recv, reserve};
@@ -94,6 +96,8 @@ enum Event {
     Command(Option<RunCommand>),
     Written(Option<Vec<Bytes>>),
     Output(Option<Output>),
+    /// A large line has been judged on another thread.
+    Judged(Result<Seen<bool>, JoinError>),
     Process(ProcessEvent),
     LastOfProcess(Option<ProcessEvent>),
     StdinFree(mpsc::OwnedPermit<process::Input>),
@@ -116,6 +120,8 @@ pub(super) struct Run {
     pub(super) failed: bool,
     pub(super) replay: ReplayBuffer,
     pub(super) redactor: Redactor,
+    /// A line of the agent that is judged on another thread.
+    pub(super) large: LargeLine<bool>,
     pub(super) stream: String,
     /// The last number that the client has acknowledged.
     pub(super) acked: u64,
@@ -146,6 +152,7 @@ impl Run {
             // Half of a buffer is for what has not been acknowledged, and here
             // all is that.
             replay: ReplayBuffer::new(runtime.settings.replay_bytes.saturating_mul(2)),
+            large: LargeLine::default(),
             redactor: Redactor::new(&QueryConfig::default(), &runtime.settings.environment),
             runtime,
             versions,
@@ -194,7 +201,8 @@ impl Run {
         let (mut last_events, mut prepared) = (None, None);
         match &mut self.phase {
             Phase::Running { process, .. } => {
-                output = has_room.then_some(&mut process.output);
+                let reads = has_room && !self.large.is_under_way();
+                output = reads.then_some(&mut process.output);
                 process_events = has_room.then_some(&mut process.events);
                 stdin = process.stdin.clone().filter(|_| self.input.has_line());
             }
@@ -212,6 +220,7 @@ impl Run {
             event = recv(&mut last_events) => Event::LastOfProcess(event),
             version = Prepared::version(&mut prepared) => Event::Version(version),
             output = recv(&mut output) => Event::Output(output),
+            judged = seen(Some(&mut self.large)) => Event::Judged(judged),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
             event = next_client_event(answers, &mut client_events) => Event::Client(event),
             () = self.timer.wait() => Event::Time,
@@ -229,7 +238,8 @@ impl Run {
             Event::Command(Some(RunCommand::Stop) | None) => self.on_stop(now),
             Event::Written(Some(batch)) => self.on_written(batch),
             Event::Written(None) | Event::Client(None) => self.on_disconnected(now),
-            Event::Output(Some(Output::Lines(block))) => self.on_lines(&block),
+            Event::Output(Some(Output::Lines(block))) => self.on_block(block),
+            Event::Judged(judged) => self.on_judged(judged),
             Event::Output(Some(Output::Exited(exit))) => self.on_exited(exit, now),
             Event::Output(None) => {
                 let reason = ExitReason::Lost;

@@ -31,6 +31,7 @@ mod features;
 mod first_message;
 mod handle;
 mod inbox;
+mod lines;
 mod metrics;
 mod permissions;
 mod prewarm;
@@ -51,13 +52,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use claude_relay_protocol::{QueryConfig, ServerMessage, envelope, text};
+use claude_relay_protocol::{QueryConfig, ServerMessage, text};
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
 use crate::agent::protocol::Route;
-use crate::agent::{LATE_SETTINGS, SpareEvent, Version};
+use crate::agent::{SpareEvent, Version};
+use crate::process::large::{Seen, seen};
 use crate::process::limiter::Limiter;
-use crate::process::lines::{Block, Line};
 use crate::process::{Input, Output, ProcessEvent};
 use crate::runtime::Runtime;
 use crate::warnings::Warnings;
@@ -94,6 +96,8 @@ enum Event {
     Written(Vec<Bytes>),
     /// Output of the agent, or its end.
     Output(Output),
+    /// A large line of the agent has been routed on another thread.
+    Routed(Result<Seen<Route<'static>>, JoinError>),
     /// An event of the process other than output.
     Process(ProcessEvent),
     /// The agent's stdin is free.
@@ -204,12 +208,15 @@ impl Session {
             answers = Some(client.channels.priority.clone());
         }
         let (mut output, mut process_events, mut stdin) = (None, None, None);
+        let mut large = None;
         if let Some(running) = &mut self.agent.running {
-            if has_room && let Some(event) = running.early.pop() {
+            let reads = has_room && !running.large.is_under_way();
+            if reads && let Some(event) = running.early.pop() {
                 return event;
             }
             let accepts = running.accepts();
-            output = has_room.then_some(&mut running.process.output);
+            output = reads.then_some(&mut running.process.output);
+            large = Some(&mut running.large);
             process_events = has_room.then_some(&mut running.process.events);
             stdin = running.process.stdin.clone().filter(|_| self.inbox.has(accepts));
         }
@@ -224,6 +231,7 @@ impl Session {
                 Some(output) => Event::Output(output),
                 None => Event::Output(Output::Exited(exit::lost_process())),
             },
+            routed = seen(large) => Event::Routed(routed),
             Some(event) = recv(&mut process_events) => Event::Process(event),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
             last_activity = next_client_event(answers, &mut client_events) => Event::Client(last_activity),
@@ -240,7 +248,8 @@ impl Session {
         match event {
             Event::Command(command) => self.on_command(command, now),
             Event::Written(spent_batch) => self.on_written(spent_batch),
-            Event::Output(Output::Lines(block)) => self.on_lines(&block, now),
+            Event::Output(Output::Lines(block)) => self.on_block(block, now),
+            Event::Routed(routed) => self.on_routed(routed, now),
             Event::Output(Output::Exited(ended)) => self.on_ended(ended, now),
             Event::Process(event) => self.on_process_event(event, now),
             Event::StdinFree(permit) => self.write_to_agent(permit, now),
@@ -296,81 +305,6 @@ impl Session {
     /// Returns the number of the first frame that must be kept.
     fn keeps_from(&self) -> u64 {
         self.client.as_ref().map_or(u64::MAX, Client::keeps_from)
-    }
-
-    /// Handles lines of the agent: the hot path. Each line is scanned once and
-    /// copied into its envelope in the replay buffer.
-    fn on_lines(&mut self, block: &Block, now: Instant) {
-        self.agent.touch(now);
-        let keep_from = self.keeps_from();
-        for line in block.lines() {
-            // Evicted per line, so that old frames make room for new ones.
-            self.replay.evict(keep_from);
-            let Some(running) = &mut self.agent.running else { return };
-            match line {
-                Line::Whole(line) => match running.dialect.classify(line, now) {
-                    Route::Forward(event) => {
-                        self.replay.push([
-                            envelope::SDK_MESSAGE_PREFIX,
-                            line,
-                            envelope::SDK_MESSAGE_SUFFIX,
-                        ]);
-                        self.agent.on_turn_event(event);
-                    }
-                    Route::Hidden(event) => self.agent.on_turn_event(event),
-                    other => self.on_other_line(line, other, now),
-                },
-                Line::TooLong(bytes) => self.error(&format!(
-                    "The agent wrote a line of {bytes} bytes, which is over the limit of {}; it was left out",
-                    crate::process::lines::LINE_LIMIT
-                )),
-            }
-        }
-    }
-
-    /// Handles lines that are not forwarded unchanged.
-    fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
-        match route {
-            Route::Forward(_) | Route::Hidden(_) => {}
-            Route::Ready { offers } => self.on_ready(offers),
-            Route::Answer { id, response } if id == LATE_SETTINGS => {
-                self.on_late_settings(response.get(), now);
-            }
-            Route::Answer { id, response } => self.on_answer(&id, &response, now),
-            Route::Permission(asked) => {
-                let time_limit = self.runtime.settings.permission_timeout;
-                match self.permissions.ask(asked, self.replay.next(), now, time_limit) {
-                    Ok(frame) => self.push(&frame),
-                    Err(line) => self.answer_agent(line, now),
-                }
-            }
-            Route::Request(asked) => self.on_agent_request(&asked, now),
-            Route::Withdrawn { id } => {
-                if let Some(frame) = self.permissions.withdraw(&id) {
-                    self.push(&frame);
-                }
-                self.withdraw_agent_request(&id);
-            }
-            Route::Refuse(line) => self.answer_agent(line, now),
-            Route::NotJson => self.forward_other_line(&String::from_utf8_lossy(line), now),
-        }
-    }
-
-    /// Forwards a line of stdout that is not a JSON object.
-    fn forward_other_line(&mut self, text: &str, now: Instant) {
-        if self.other_lines.admit(text.len(), now) {
-            self.report_dropped_lines();
-            self.push(&ServerMessage::info(text).to_json());
-        }
-    }
-
-    fn report_dropped_lines(&mut self) {
-        let dropped = self.other_lines.take_dropped();
-        if dropped > 0 {
-            self.info(&format!(
-                "[{dropped} lines of the agent's output that are no JSON were left out]"
-            ));
-        }
     }
 
     fn on_process_event(&mut self, event: ProcessEvent, now: Instant) {

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::Event;
 use super::run_time::Restoration;
-use crate::agent::protocol::Accepts;
+use crate::agent::protocol::{Accepts, Route};
 use crate::agent::{Dialect, Early, Started};
+use crate::process::large::LargeLine;
 use crate::process::{Input, Process};
 
 /// State of one run.
@@ -47,6 +48,8 @@ pub(super) struct Running {
     pub(super) closed_stream: Option<(Instant, String)>,
     /// What it has said before its use, as a spare.
     pub(super) early: EarlyOutput,
+    /// Its large line, which is routed on another thread.
+    pub(super) large: LargeLine<Route<'static>>,
 }
 
 /// What a spare has said before its use.
@@ -107,6 +110,7 @@ impl Running {
             restoration: Restoration::default(),
             closed_stream: None,
             early: EarlyOutput(early),
+            large: LargeLine::default(),
         }
     }
 

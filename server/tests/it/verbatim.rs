@@ -184,3 +184,63 @@ async fn lines_of_every_size_up_to_the_longest() {
     assert_eq!(lengths(&seen), lengths(&lines));
     assert!(seen == lines, "a line of the right length has other bytes");
 }
+
+/// Lines of every kind that are routed on another thread for their size, each
+/// among small ones.
+#[tokio::test]
+async fn large_lines_of_every_kind_keep_their_place() {
+    let large = format!("\"{}\",", "x".repeat(1000)).repeat(3500);
+    let permission = |id: &str| {
+        format!(
+            r#"{{"type":"control_request","request_id":"{id}","request":{{"subtype":"can_use_tool","tool_name":"Bash","input":{{"a":[{large}1]}}}}}}"#
+        )
+    };
+    let lines = [
+        r#"{"type":"small","n":1}"#.to_owned(),
+        format!(r#"{{"type":"large","a":[{large}1]}}"#),
+        r#"{"type":"small","n":2}"#.to_owned(),
+        permission("p"),
+        r#"{"type":"small","n":3}"#.to_owned(),
+        format!(r#"{{"type":"keep_alive","a":[{large}1]}}"#),
+        format!("no JSON {large}"),
+        r#"{"type":"small","n":4}"#.to_owned(),
+        format!(
+            r#"{{"type":"control_request","request_id":"r","request":{{"subtype":"unknown","a":[{large}1]}}}}"#
+        ),
+        format!(r#"{{"type":"result","a":[{large}1]}}"#),
+        LAST.to_owned(),
+    ];
+    let env = TestEnv::new();
+    let output = lines.join("\n") + "\n";
+    let agent = scripted_agent::printing(&env, output.as_bytes(), 1 << 20);
+    let relay = Launch::new(&env).mode("ask").argument("--claude-path").argument(agent).start();
+    let mut client = Client::connect(relay.address()).await;
+    client.say("Go").await;
+    let frames = client.until(|frame| frame["data"]["the"] == "end").await;
+    let kinds: Vec<String> = frames
+        .iter()
+        // The script closes its stdout when it has printed all, which is told.
+        .filter(|frame| frame["type"] != "connected" && frame["type"] != "error")
+        .map(|frame| match frame["type"].as_str().unwrap_or_default() {
+            "sdk_message" => format!("{}{}", frame["data"]["type"], frame["data"]["n"]),
+            other => other.to_owned(),
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            r#""small"1"#,
+            r#""large"null"#,
+            r#""small"2"#,
+            "permission_request",
+            r#""small"3"#,
+            r#""small"4"#,
+            r#""result"null"#,
+            r#""result"null"#,
+        ]
+    );
+    let data: Vec<&str> = client.data();
+    assert!(data.contains(&lines[1].as_str()), "every byte of the large line");
+    client.close().await;
+    relay.stop();
+}

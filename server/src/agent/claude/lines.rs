@@ -136,6 +136,7 @@ fn question(text: &str) -> Route<'_> {
         });
     }
     let unsupported = unsupported(&id, &subtype);
+    let request = Cow::Borrowed(request);
     Route::Request(AgentRequest { id, subtype, request, unsupported, response: answered })
 }
 

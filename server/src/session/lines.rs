@@ -1,0 +1,131 @@
+//! Lines of the agent.
+
+use std::time::Instant;
+
+use claude_relay_protocol::{ServerMessage, envelope};
+use tokio::task::JoinError;
+
+use super::Session;
+use crate::agent::LATE_SETTINGS;
+use crate::agent::protocol::Route;
+use crate::process::large::Seen;
+use crate::process::lines::{Block, Line};
+
+impl Session {
+    /// Handles lines of the agent. What follows a large one waits for it.
+    pub(super) fn on_block(&mut self, block: Block, now: Instant) {
+        self.agent.touch(now);
+        if block.begins_large()
+            && let Some(running) = &mut self.agent.running
+            && let Some(route) = running.dialect.stateless()
+        {
+            running.large.start(block, move |line| route(line).into_owned());
+            return;
+        }
+        self.on_lines(block.lines(), now);
+    }
+
+    /// Handles a block whose first line has been routed.
+    pub(super) fn on_routed(
+        &mut self,
+        routed: Result<Seen<Route<'static>>, JoinError>,
+        now: Instant,
+    ) {
+        let (block, first) = match routed {
+            Ok(routed) => routed,
+            Err(error) => {
+                return self.error(&format!("A line of the agent was left out: {error}"));
+            }
+        };
+        let mut lines = block.lines();
+        if let Some(route) = first
+            && let Some(Line::Whole(line)) = lines.next()
+        {
+            self.replay.evict(self.keeps_from());
+            self.on_route(line, route, now);
+        }
+        self.on_lines(lines, now);
+    }
+
+    /// Handles lines of the agent: the hot path. Each line is scanned once and
+    /// copied into its envelope in the replay buffer.
+    fn on_lines<'a>(&mut self, lines: impl Iterator<Item = Line<'a>>, now: Instant) {
+        let keep_from = self.keeps_from();
+        for line in lines {
+            // Evicted per line, so that old frames make room for new ones.
+            self.replay.evict(keep_from);
+            let Some(running) = &mut self.agent.running else { return };
+            match line {
+                Line::Whole(line) => {
+                    let route = running.dialect.classify(line, now);
+                    self.on_route(line, route, now);
+                }
+                Line::TooLong(bytes) => self.error(&format!(
+                    "The agent wrote a line of {bytes} bytes, which is over the limit of {}; it was left out",
+                    crate::process::lines::LINE_LIMIT
+                )),
+            }
+        }
+    }
+
+    #[inline]
+    fn on_route(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
+        match route {
+            Route::Forward(event) => {
+                self.replay.push([
+                    envelope::SDK_MESSAGE_PREFIX,
+                    line,
+                    envelope::SDK_MESSAGE_SUFFIX,
+                ]);
+                self.agent.on_turn_event(event);
+            }
+            Route::Hidden(event) => self.agent.on_turn_event(event),
+            other => self.on_other_line(line, other, now),
+        }
+    }
+
+    /// Handles lines that are not forwarded unchanged.
+    fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
+        match route {
+            Route::Forward(_) | Route::Hidden(_) => {}
+            Route::Ready { offers } => self.on_ready(offers),
+            Route::Answer { id, response } if id == LATE_SETTINGS => {
+                self.on_late_settings(response.get(), now);
+            }
+            Route::Answer { id, response } => self.on_answer(&id, &response, now),
+            Route::Permission(asked) => {
+                let time_limit = self.runtime.settings.permission_timeout;
+                match self.permissions.ask(asked, self.replay.next(), now, time_limit) {
+                    Ok(frame) => self.push(&frame),
+                    Err(line) => self.answer_agent(line, now),
+                }
+            }
+            Route::Request(asked) => self.on_agent_request(&asked, now),
+            Route::Withdrawn { id } => {
+                if let Some(frame) = self.permissions.withdraw(&id) {
+                    self.push(&frame);
+                }
+                self.withdraw_agent_request(&id);
+            }
+            Route::Refuse(line) => self.answer_agent(line, now),
+            Route::NotJson => self.forward_other_line(&String::from_utf8_lossy(line), now),
+        }
+    }
+
+    /// Forwards a line of stdout that is not a JSON object.
+    fn forward_other_line(&mut self, text: &str, now: Instant) {
+        if self.other_lines.admit(text.len(), now) {
+            self.report_dropped_lines();
+            self.push(&ServerMessage::info(text).to_json());
+        }
+    }
+
+    pub(super) fn report_dropped_lines(&mut self) {
+        let dropped = self.other_lines.take_dropped();
+        if dropped > 0 {
+            self.info(&format!(
+                "[{dropped} lines of the agent's output that are no JSON were left out]"
+            ));
+        }
+    }
+}
