@@ -13,6 +13,7 @@ mod cp;
 mod dialog;
 mod e2b;
 mod exit;
+mod files;
 mod health;
 mod inspect;
 mod markdown;

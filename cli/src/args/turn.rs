@@ -112,6 +112,10 @@ pub(crate) struct TurnArgs {
     /// The system prompt
     #[arg(long, short, value_name = "TEXT", help_heading = "Agent (for this call)")]
     pub(crate) system_prompt: Option<String>,
+    /// A configuration of the agent from this file of JSON, as `config set --file`
+    /// takes it: MCP servers, sub-agents, tools, variables; other options win
+    #[arg(long, value_name = "FILE", help_heading = "Agent (for this call)")]
+    pub(crate) config: Option<PathBuf>,
     /// The directory that it works in, inside the server's workspace
     #[arg(long, value_name = "DIR", help_heading = "Agent (for this call)")]
     pub(crate) cwd: Option<String>,
@@ -123,6 +127,14 @@ pub(crate) struct TurnArgs {
         help_heading = "Agent (for this call)"
     )]
     pub(crate) ephemeral: bool,
+    /// Copy this file, or what is in this directory, into the server's workspace
+    /// first; can be repeated
+    #[arg(long = "upload", value_name = "PATH", help_heading = "Files")]
+    pub(crate) uploads: Vec<PathBuf>,
+    /// Copy this file or directory of the server's workspace into the current
+    /// directory at the end; can be repeated
+    #[arg(long = "download", value_name = "PATH", help_heading = "Files")]
+    pub(crate) downloads: Vec<String>,
     /// Show text as it is being written, also with no other option of this group
     #[arg(long, help_heading = "Agent (for this call)")]
     pub(crate) partial: bool,
@@ -134,7 +146,8 @@ impl TurnArgs {
         self.go_on || self.resume.is_some()
     }
 
-    /// Returns the configuration that the options ask for; empty if none does.
+    /// Returns the configuration that the options ask for, without the file of
+    /// `--config`; empty if none does.
     pub(crate) fn configuration(&self) -> Configuration {
         let mut configuration = Configuration {
             provider: self.provider.clone(),

@@ -10,13 +10,14 @@ mod run;
 use serde_json::{Value, json};
 
 use self::out::OutFile;
-use self::prompt::{message, read_file};
+use self::prompt::{prompt, read_file};
 use self::report::{Denial, Report};
 use self::run::Seen;
 use crate::args::{AskArgs, ServerArgs};
 use crate::connect::fresh::begin_before_message;
-use crate::connect::{connect, leave};
+use crate::connect::{configuration, connect, leave};
 use crate::exit::Exit;
+use crate::files::Files;
 use crate::render::Renderer;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
@@ -27,24 +28,23 @@ pub(crate) async fn ask(
     args: AskArgs,
     terminal: &Terminal,
 ) -> Result<Exit, Exit> {
-    let mut configuration = args.turn.configuration();
+    let mut configured = configuration(&args.turn)?;
     if let Some(path) = &args.output_schema {
         let schema = read_file(path, "--output-schema")?;
         let schema: Value = serde_json::from_slice(&schema)
             .ok()
             .filter(Value::is_object)
             .ok_or_else(|| Exit::not_understood("--output-schema: it is not a JSON object"))?;
-        configuration.output_format = Some(json!({ "type": "json_schema", "schema": schema }));
+        configured.output_format = Some(json!({ "type": "json_schema", "schema": schema }));
     }
     if args.turn.interactive_approvals && args.json {
         return Err(Exit::usage("--interactive-approvals and --json do not go together"));
     }
-    let message = message(&args, terminal)?;
+    let prompt = prompt(&args, terminal)?;
     let out = args.out.as_deref().map(OutFile::open).transpose()?;
     let interactive = args.turn.interactive_approvals;
     let mut signals = Signals::new()?;
-    let connected = match connect(server, configuration, interactive, terminal, &mut signals).await
-    {
+    let connected = match connect(server, configured, interactive, terminal, &mut signals).await {
         Ok(connected) => connected,
         Err(exit) if args.json && exit.message().is_some() => {
             let ended = Ended::without_connection(exit);
@@ -54,21 +54,30 @@ pub(crate) async fn ask(
         Err(exit) => return Err(exit),
     };
     let client = &connected.0;
-    let begun = tokio::select! {
-        begun = begin_before_message(client, &args.turn), if !server.e2b.is_fresh() => begun,
-        () = std::future::ready(()), if server.e2b.is_fresh() => Ok(()),
+    let files = Files { workspace: client.workspace(), server, terminal };
+    let prepare = async {
+        if !server.e2b.is_fresh() {
+            begin_before_message(client, &args.turn).await?;
+        }
+        files.send(&args.turn).await?;
+        prompt.message(&files).await
+    };
+    let prepared = tokio::select! {
+        prepared = prepare => prepared,
         signal = signals.next() => Err(signal.exit()),
     };
-    if let Err(exit) = begun {
-        let ended = Ended::without_connection(
-            leave(&connected, server, exit, terminal, &mut signals).await,
-        );
-        if args.json && ended.exit.message().is_some() {
-            print_json(&ended, &Seen::default(), false, terminal)?;
-            return Err(ended.exit.silent());
+    let message = match prepared {
+        Ok(message) => message,
+        Err(exit) => {
+            let exit = leave(&connected, server, exit, terminal, &mut signals).await;
+            let ended = Ended::without_connection(exit);
+            if args.json && ended.exit.message().is_some() {
+                print_json(&ended, &Seen::default(), false, terminal)?;
+                return Err(ended.exit.silent());
+            }
+            return Err(ended.exit);
         }
-        return Err(ended.exit);
-    }
+    };
     // With a schema the answer is what fits it, not the text on the way there.
     let stream = !args.json && !args.no_stream && args.output_schema.is_none();
     let mut renderer = Renderer::new(terminal, stream, server.verbose > 0);
@@ -93,6 +102,7 @@ pub(crate) async fn ask(
     if exit.code() == 0 && !args.no_wait && !interactive {
         exit = background::wait(client, args.turn.timeout, terminal, &mut signals).await;
     }
+    let exit = files.fetch(&args.turn, exit, &mut signals).await;
     let exit = leave(&connected, server, exit, terminal, &mut signals).await;
     written?;
     saved?;

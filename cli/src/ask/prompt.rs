@@ -10,6 +10,7 @@ use claude_relay_client::{Block, UserMessage};
 
 use crate::args::AskArgs;
 use crate::exit::Exit;
+use crate::files::Files;
 use crate::terminal::Terminal;
 
 /// The largest prompt; a server takes no larger message.
@@ -19,7 +20,45 @@ const MAX_BYTES: u64 = 64 << 20;
 /// it: a service manager may have left a pipe open that nobody writes to.
 const STDIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-pub(crate) fn message(args: &AskArgs, terminal: &Terminal) -> Result<UserMessage, Exit> {
+/// The most files that go along with a message.
+const MAX_FILES: usize = 100;
+
+/// A message that has been read, and is yet to be sent.
+pub(crate) struct Prompt {
+    text: String,
+    attachments: Vec<Attachment>,
+}
+
+enum Attachment {
+    /// A part of the message.
+    Block(Block),
+    /// A file of no kind that a message can hold: the workspace does.
+    File { name: String, content: Vec<u8> },
+}
+
+impl Prompt {
+    /// Returns the message, once the files that it cannot hold lie in the
+    /// workspace.
+    pub(crate) async fn message(self, files: &Files<'_>) -> Result<UserMessage, Exit> {
+        if self.attachments.is_empty() {
+            return Ok(UserMessage::text(&self.text));
+        }
+        let mut blocks = Vec::new();
+        for attachment in self.attachments {
+            blocks.push(match attachment {
+                Attachment::Block(block) => block,
+                Attachment::File { name, content } => {
+                    let path = files.attach(&name, content).await?;
+                    Block::text(&format!("The file {name} is in the workspace as {path}."))
+                }
+            });
+        }
+        blocks.push(Block::text(&self.text));
+        Ok(UserMessage::from(blocks))
+    }
+}
+
+pub(crate) fn prompt(args: &AskArgs, terminal: &Terminal) -> Result<Prompt, Exit> {
     let prompt = match (args.prompt(), &args.prompt_file) {
         (Some(prompt), _) => Some(prompt.to_owned()),
         (None, Some(file)) if file.as_os_str() == "-" => None,
@@ -38,40 +77,38 @@ pub(crate) fn message(args: &AskArgs, terminal: &Terminal) -> Result<UserMessage
     if text.trim().is_empty() {
         return Err(Exit::usage("the prompt is empty: say what to ask, see --help"));
     }
-    if args.images.is_empty() && args.files.is_empty() {
-        return Ok(UserMessage::text(&text));
+    if args.images.len() + args.files.len() > MAX_FILES {
+        return Err(Exit::usage(format!(
+            "over {MAX_FILES} files: --upload copies a directory into the workspace"
+        )));
     }
-    let mut blocks = Vec::new();
+    let mut attachments = Vec::new();
     for path in &args.images {
         let bytes = read_file(path, "--image")?;
         let image = Block::image(&bytes)
             .map_err(|error| Exit::usage(format!("--image {}: {error}", path.display())))?;
-        blocks.push(image);
+        attachments.push(Attachment::Block(image));
     }
     for path in &args.files {
-        blocks.push(attachment(path)?);
+        attachments.push(attachment(path)?);
     }
-    blocks.push(Block::text(&text));
-    Ok(UserMessage::from(blocks))
+    Ok(Prompt { text, attachments })
 }
 
-/// The part of a message that holds a file.
-fn attachment(path: &Path) -> Result<Block, Exit> {
+/// Reads a file that goes along with a message.
+fn attachment(path: &Path) -> Result<Attachment, Exit> {
     let bytes = read_file(path, "--file")?;
     if let Ok(image) = Block::image(&bytes) {
-        return Ok(image);
+        return Ok(Attachment::Block(image));
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     if bytes.starts_with(b"%PDF-") {
-        return Ok(Block::pdf(&bytes, &name));
+        return Ok(Attachment::Block(Block::pdf(&bytes, &name)));
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Block::text(&format!("The file {name}:\n\n{text}"))),
-        Err(_) => Err(Exit::usage(format!(
-            "--file {}: it is neither text in UTF-8, nor PDF, PNG, JPEG, GIF or WebP",
-            path.display()
-        ))),
-    }
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => Attachment::Block(Block::text(&format!("The file {name}:\n\n{text}"))),
+        Err(error) => Attachment::File { name: name.into_owned(), content: error.into_bytes() },
+    })
 }
 
 /// Returns the text that is piped in; `None` for no text.

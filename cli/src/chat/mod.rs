@@ -12,9 +12,10 @@ use claude_relay_client::Client;
 use self::input::Input;
 use self::session::Session;
 use crate::args::{ChatArgs, ServerArgs};
-use crate::connect::{connect, leave};
+use crate::connect::{configuration, connect, leave};
 use crate::console::{Console, History};
 use crate::exit::Exit;
+use crate::files::Files;
 use crate::person::Person;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
@@ -24,14 +25,25 @@ pub(crate) async fn chat(
     args: ChatArgs,
     terminal: &Terminal,
 ) -> Result<Exit, Exit> {
-    let configuration = args.turn.configuration();
+    let configuration = configuration(&args.turn)?;
     // At a terminal there is somebody to ask.
     let asks = args.turn.interactive_approvals || Console::stdin_is_terminal();
     let mut signals = Signals::new()?;
     let connected = connect(server, configuration, asks, terminal, &mut signals).await?;
-    let exit = converse(&connected.0, server, &args, terminal, &mut signals).await;
-    // However it went: a sandbox must not be left behind.
-    let exit = exit.unwrap_or_else(|exit| exit);
+    let files = Files { workspace: connected.0.workspace(), server, terminal };
+    let sent = tokio::select! {
+        sent = files.send(&args.turn) => sent,
+        signal = signals.next() => Err(signal.exit()),
+    };
+    // However it goes: a sandbox must not be left behind.
+    let exit = match sent {
+        Ok(()) => {
+            let exit = converse(&connected.0, server, &args, terminal, &mut signals).await;
+            let exit = exit.unwrap_or_else(|exit| exit);
+            files.fetch(&args.turn, exit, &mut signals).await
+        }
+        Err(exit) => exit,
+    };
     Ok(leave(&connected, server, exit, terminal, &mut signals).await)
 }
 

@@ -1,5 +1,6 @@
 //! From arguments to a client.
 
+mod configuration;
 mod e2b;
 pub(crate) mod fresh;
 mod hints;
@@ -8,6 +9,7 @@ mod overlay;
 use claude_relay_client::e2b::{E2b, Options};
 use claude_relay_client::{Client, ClientBuilder, Configuration, ConnectionState, Decision, Error};
 
+pub(crate) use self::configuration::configuration;
 pub(crate) use self::hints::explain;
 pub(crate) use self::overlay::Overlay;
 use crate::args::ServerArgs;

@@ -30,11 +30,18 @@ impl Overlay {
         let Ok(now) = builder.patch_configuration(json(&Map::new())?).await else {
             return Ok(None);
         };
-        let mut values: Map<String, Value> = now.config.parse().unwrap_or_default();
+        let values: Map<String, Value> = now.config.parse().unwrap_or_default();
         let set = serde_json::to_value(configuration).unwrap_or_default();
-        let names = set.as_object().into_iter().flat_map(Map::keys);
-        let mut before: Map<_, _> =
-            names.map(|name| (name.clone(), values.remove(name).unwrap_or_default())).collect();
+        if let Some(secret) = now.secrets.iter().find(|secret| covers(&set, secret)) {
+            return Err(RequestError::InvalidOption {
+                option: "configuration",
+                reason: format!(
+                    "{secret} of the server is secret, so it could not be brought back after this \
+                     call: change it for good with `config set`"
+                ),
+            });
+        }
+        let mut before = undoing(&set, &values);
         let has_credential = now.secrets.iter().any(|name| CREDENTIALS.contains(&name.as_str()));
         if !has_credential {
             before.insert(CREDENTIALS[0].to_owned(), Value::Null);
@@ -48,8 +55,69 @@ impl Overlay {
     }
 }
 
+/// Returns the patch that undoes the patch `set` where `values` were before.
+/// Patches merge objects, and null removes.
+fn undoing(set: &Value, values: &Map<String, Value>) -> Map<String, Value> {
+    let fields = set.as_object().into_iter().flatten();
+    let undo = |(name, set): (&String, &Value)| {
+        let value = match (set, values.get(name)) {
+            (Value::Object(_), Some(Value::Object(values))) => Value::from(undoing(set, values)),
+            (_, value) => value.cloned().unwrap_or_default(),
+        };
+        (name.clone(), value)
+    };
+    fields.map(undo).collect()
+}
+
+/// Returns true if the patch `set` replaces or removes the secret of this name,
+/// such as `anthropicApiKey` or `env.TOKEN`.
+fn covers(set: &Value, secret: &str) -> bool {
+    set.as_object().into_iter().flatten().any(|(name, value)| {
+        let Some(rest) = secret.strip_prefix(name.as_str()) else { return false };
+        match rest.strip_prefix('.') {
+            Some(below) => !value.is_object() || covers(value, below),
+            None => rest.is_empty(),
+        }
+    })
+}
+
 fn json(fields: &Map<String, Value>) -> Result<RawJson, RequestError> {
     RawJson::new(Value::from(fields.clone()).to_string()).map_err(|error| {
         RequestError::InvalidOption { option: "configuration", reason: error.to_string() }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_is_undone_field_by_field() {
+        let values = json!({"model": "opus", "env": {"A": "***"}, "tools": ["Read"]});
+        let set =
+            json!({"model": "haiku", "env": {"B": "1"}, "tools": {"x": 1}, "agents": {"a": {}}});
+        let undone = undoing(&set, values.as_object().unwrap());
+        let expected =
+            json!({"model": "opus", "env": {"B": null}, "tools": ["Read"], "agents": null});
+        assert_eq!(Value::from(undone), expected);
+    }
+
+    #[test]
+    fn a_secret_that_would_be_lost_is_seen() {
+        let set =
+            json!({"env": {"A": "1", "b.c": "2"}, "mcpServers": null, "anthropicApiKey": "k"});
+        for (secret, covered) in [
+            ("env.A", true),
+            ("env.B", false),
+            ("env.b.c", true),
+            ("mcpServers.x.headers.Authorization", true),
+            ("anthropicApiKey", true),
+            ("anthropicApiKeyHelper", false),
+            ("claudeCodeOauthToken", false),
+        ] {
+            assert_eq!(covers(&set, secret), covered, "{secret}");
+        }
+    }
 }

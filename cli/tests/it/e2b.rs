@@ -141,6 +141,28 @@ async fn a_question_in_a_fresh_sandbox() {
 }
 
 #[tokio::test]
+async fn a_sandbox_gets_a_configuration_and_files_and_gives_files_before_it_ends() {
+    let fixture = Fixture::start().await;
+    let here = fixture.folder.path();
+    std::fs::create_dir(here.join("project")).unwrap();
+    std::fs::write(here.join("project/a.txt"), "one").unwrap();
+    let configuration = json!({ "model": "of-the-file", "maxTurns": 3,
+        "mcpServers": { "files": { "command": "uvx", "args": ["files"] } } });
+    std::fs::write(here.join("agent.json"), configuration.to_string()).unwrap();
+    let options = ["--e2b", "--config", "agent.json", "-m", "mine", "--upload", "project"];
+    fixture.ok(&[&options[..], &["--download", "a.txt", "Hello"]].concat()).await;
+    assert_eq!(std::fs::read(here.join("a.txt")).unwrap(), b"one");
+    let configured: Value = serde_json::from_str(&fixture.configured()).unwrap();
+    assert_eq!(configured["model"], "mine");
+    assert_eq!(
+        (&configured["maxTurns"], &configured["mcpServers"]["files"]["command"]),
+        (&json!(3), &json!("uvx"))
+    );
+    assert!(!fixture.configured().contains("sk-ant-made-up"));
+    fixture.finish();
+}
+
+#[tokio::test]
 async fn an_address_of_this_machine_is_refused_for_a_sandbox() {
     let fixture = Fixture::start().await;
     let mut command = fixture.command(&["--e2b", "hi"]);

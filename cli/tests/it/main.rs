@@ -13,6 +13,7 @@ mod codex;
 mod commands;
 mod conversations;
 mod e2b;
+mod files;
 mod forms_with_claude;
 mod options;
 mod proxies;

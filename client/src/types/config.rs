@@ -1,5 +1,6 @@
 //! The agent's configuration, as `POST /config` takes it.
 
+mod json;
 mod options;
 
 use std::collections::BTreeMap;
