@@ -35,7 +35,7 @@ aarch64 | arm64) machine=aarch64 ;;
 *) fail "there are no binaries for $(uname -m)" ;;
 esac
 # The binary for glibc needs 2.17; the static one runs everywhere. A system of musl
-# may have a stand-in for the loader of glibc, too.
+# may imitate the loader of glibc, too.
 libc=static
 for loader in /lib64/ld-linux-x86-64.so.2 /lib/ld-linux-aarch64.so.1; do
     [ ! -e "$loader" ] || libc=glibc
