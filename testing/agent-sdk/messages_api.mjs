@@ -4,6 +4,7 @@
 //   USE Tool {"input":…}   a call of that tool
 //   SLOW                   an answer that takes three seconds to begin
 //   COUNT                  the number of messages so far
+//   HALF                   the beginning of an answer that never ends
 //   anything else          a short text
 //
 // After a tool's result it says what the tool has said. It prints its address.
@@ -42,7 +43,7 @@ function answer(body) {
   return [{ type: "text", text: `${word ? word[1] : "hello"}${told} from ${body.model}` }];
 }
 
-function send(response, body) {
+function send(response, body, half) {
   const content = answer(body);
   const stop_reason = content[0].type === "tool_use" ? "tool_use" : "end_turn";
   const usage = { input_tokens: 5, output_tokens: 7 };
@@ -59,11 +60,12 @@ function send(response, body) {
   const event = (type, data) =>
     response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...data })}\n\n`);
   event("message_start", { message: { ...message, content: [], stop_reason: null } });
-  content.forEach((block, index) => {
+  for (const [index, block] of content.entries()) {
     if (block.type === "text") {
       event("content_block_start", { index, content_block: { type: "text", text: "" } });
       for (const part of block.text.match(/.{1,8}/gs)) {
         event("content_block_delta", { index, delta: { type: "text_delta", text: part } });
+        if (half) return;
       }
     } else {
       event("content_block_start", { index, content_block: { ...block, input: {} } });
@@ -71,7 +73,7 @@ function send(response, body) {
       event("content_block_delta", { index, delta: { type: "input_json_delta", partial_json } });
     }
     event("content_block_stop", { index });
-  });
+  }
   event("message_delta", { delta: { stop_reason, stop_sequence: null }, usage });
   event("message_stop", {});
   response.end();
@@ -89,8 +91,9 @@ const server = http.createServer((request, response) => {
     }
     const asked = JSON.parse(body);
     const last = asked.messages.findLast((message) => message.role === "user");
-    const delay = text(last.content).includes("SLOW") ? 3000 : 0;
-    setTimeout(() => send(response, asked), delay);
+    const said = text(last.content);
+    const delay = said.includes("SLOW") ? 3000 : 0;
+    setTimeout(() => send(response, asked, said.includes("HALF")), delay);
   });
 });
 server.listen(0, "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}`));

@@ -124,9 +124,20 @@ impl RelayProcess {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Kills it without warning, and waits until it is gone.
-    pub async fn kill(mut self) {
+    pub async fn kill(self) {
+        drop(self.kill_and_keep().await);
+    }
+
+    /// The same; its files stay as long as what it returns.
+    pub async fn kill_and_keep(mut self) -> TempDir {
         soon(self.child.kill()).await.unwrap();
+        self.folder
     }
 
     /// Ends it as a service manager would.

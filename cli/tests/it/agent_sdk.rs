@@ -13,14 +13,14 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 /// A process that prints its address and ends when its stdin does.
-struct Helper {
-    address: String,
+pub(crate) struct Helper {
+    pub(crate) address: String,
     _child: Child,
     _stdin: ChildStdin,
 }
 
 impl Helper {
-    async fn start(script: &str, arguments: &[String]) -> Self {
+    pub(crate) async fn start(script: &str, arguments: &[String]) -> Self {
         let mut child = Command::new("node")
             .arg(file(script))
             .args(arguments)
@@ -37,7 +37,7 @@ impl Helper {
 }
 
 /// Accepted by the Messages API, as any other.
-const KEY: &str = "test-key-0123456789";
+pub(crate) const KEY: &str = "test-key-0123456789";
 
 /// Claude Code, a Messages API, and a relay.
 struct Fixture {
@@ -108,7 +108,7 @@ impl Fixture {
     }
 }
 
-fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testing/agent-sdk").join(name)
 }
 
