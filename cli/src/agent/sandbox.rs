@@ -1,14 +1,19 @@
 //! A sandbox of E2B's cloud with a relay in it, for one run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use claude_relay_client::e2b::E2b;
+use claude_relay_client::e2b::{E2b, keep_variables_outside};
 use claude_relay_client::{Client, RunServer};
 
 use tokio::signal::unix::Signal;
 
 use super::end::{Failure, told};
 use super::host;
+
+/// The time that a sandbox lives on once nobody extends it. It is extended three
+/// times as often while this program runs, and outlasts a connection that comes back.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Time for the end of a sandbox whose start has failed.
 const CLEANUP: Duration = Duration::from_secs(4);
@@ -17,22 +22,34 @@ const CLEANUP: Duration = Duration::from_secs(4);
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// A sandbox. It is killed at the end; should this program be killed first, it
-/// ends by its own time.
+/// ends by its own time, [`TIMEOUT`] after the last extension.
 pub(super) struct Sandbox(Client);
 
 impl Sandbox {
     /// Creates one of this template, and waits until its relay answers. Gives
-    /// `None` if this program is terminated meanwhile.
+    /// `None` if this program is terminated meanwhile. A credential in `variables`
+    /// stays outside where the platform can put it on requests: a placeholder takes
+    /// its place.
     pub(super) async fn create(
         template: &str,
+        variables: &mut BTreeMap<String, String>,
         terminated: &mut Signal,
     ) -> Result<Option<Self>, Failure> {
         let failed = |error: &dyn std::error::Error| {
             Failure::connection(format!("the sandbox: {}", told(error)))
         };
         let e2b = E2b::from_environment().map_err(|error| failed(&error))?;
+        let (inside, rules) = keep_variables_outside(std::mem::take(variables));
+        *variables = inside;
+        let builder = Client::builder()
+            .template(template)
+            .e2b(e2b.clone())
+            .sandbox_timeout(TIMEOUT)
+            // Of the environment's credentials the one of the rules counts.
+            .environment(rules.is_empty())
+            .configure_sandbox(move |new| new.egress.rules.extend(rules.clone()));
         let created = tokio::select! {
-            created = Client::builder().template(template).e2b(e2b.clone()).start() => Some(created),
+            created = builder.start() => Some(created),
             _ = terminated.recv() => None,
         };
         if let Some(Ok(client)) = created {

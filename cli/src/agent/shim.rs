@@ -131,7 +131,7 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
     let cwd = settings.cwd.clone().or_else(|| {
         std::env::current_dir().ok().and_then(|path| path.into_os_string().into_string().ok())
     });
-    let start = RunStart { args: prepared.args, env: environment::of_agent(&settings.env), cwd };
+    let mut env = environment::of_agent(&settings.env);
     let cannot = |error: std::io::Error| Failure::connection(format!("cannot start: {error}"));
     let (host_to, host_from) = mpsc::channel(1);
     let (output, output_from) = mpsc::channel(1);
@@ -151,7 +151,7 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
             (None, server, url.clone())
         }
         (None, Some(template)) => {
-            let Some(sandbox) = Sandbox::create(template, &mut term).await? else {
+            let Some(sandbox) = Sandbox::create(template, &mut env, &mut term).await? else {
                 return Ok(End::Code(TERMINATED));
             };
             let (server, name) = (sandbox.server(), sandbox.name());
@@ -159,6 +159,7 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
         }
         (None, None) => return Err(Failure::usage(NO_RELAY)),
     };
+    let start = RunStart { args: prepared.args, env, cwd };
     let signals = [
         (RunSignal::Term, term),
         (RunSignal::Int, listen(SignalKind::interrupt())?),

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agent;
+mod agent_e2b;
+mod agent_killed;
 mod agent_sdk;
 mod asking;
 mod background;

@@ -13,6 +13,8 @@ pub(crate) mod outside;
 pub(crate) mod workspace;
 
 #[cfg(feature = "e2b")]
+pub use self::outside::keep_variables_outside;
+#[cfg(feature = "e2b")]
 pub use claude_relay_e2b::*;
 
 #[cfg(not(feature = "e2b"))]

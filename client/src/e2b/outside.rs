@@ -64,6 +64,34 @@ pub(crate) fn keep_outside(configuration: &mut Configuration, egress: &mut Egres
     }
 }
 
+/// Returns variables for an agent in a sandbox with a placeholder in place of the
+/// credential for Anthropic's and OpenAI's own addresses, and the rules of the
+/// network that put it on the agent's requests outside of the sandbox.
+///
+/// # Examples
+///
+/// ```
+/// use claude_relay_client::e2b::keep_variables_outside;
+///
+/// let variables = [("ANTHROPIC_API_KEY".to_owned(), "the-key".to_owned())];
+/// let (variables, rules) = keep_variables_outside(variables.into());
+/// assert!(!variables["ANTHROPIC_API_KEY"].contains("the-key"));
+/// assert!(rules.contains_key("api.anthropic.com"));
+/// ```
+#[must_use]
+pub fn keep_variables_outside(
+    variables: BTreeMap<String, String>,
+) -> (BTreeMap<String, String>, BTreeMap<String, Injection>) {
+    let secrets = variables.into_iter().map(|(name, value)| (name, Secret::from(value)));
+    let mut configuration =
+        Configuration { env: Some(secrets.collect()), ..Configuration::default() };
+    let mut egress = Egress::default();
+    keep_outside(&mut configuration, &mut egress);
+    let variables = configuration.env.unwrap_or_default().into_iter();
+    let variables = variables.map(|(name, value)| (name, value.expose().to_owned()));
+    (variables.collect(), egress.rules)
+}
+
 /// The hosts that an agent with this configuration needs for its model.
 pub(crate) fn model_hosts(configuration: &Configuration) -> Vec<String> {
     let wanted = match configuration.provider.as_deref() {

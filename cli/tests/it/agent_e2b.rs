@@ -1,0 +1,112 @@
+//! `claude-relay-agent` with its agent in a sandbox of E2B, against the fake.
+
+use claude_relay_testing::e2b::{API_KEY, FakeE2b};
+use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::wait::{self, soon};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::support::program::signal;
+
+const CANARY: &str = "sk-ant-canary-0123456789";
+
+struct Fixture {
+    fake: FakeE2b,
+    _relay: RelayProcess,
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// With an agent of a few lines of shell.
+    async fn start(script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = folder.path().join("agent");
+        std::fs::write(&agent, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let program = folder.path().join("claude-relay-agent");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_claude-relay"), program).unwrap();
+        let path = agent.to_str().unwrap();
+        let arguments = ["--no-auth", "--mode", "unrestricted", "--claude-path", path];
+        let relay = RelayProcess::start(&arguments, &[]).await;
+        let fake = FakeE2b::start().await;
+        fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)));
+        Self { fake, _relay: relay, folder }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.folder.path().join("claude-relay-agent"));
+        command
+            .env_clear()
+            .env("PATH", env!("PATH"))
+            .env("E2B_API_KEY", API_KEY)
+            .env("E2B_API_URL", self.fake.url())
+            .env("E2B_SANDBOX_URL", self.fake.url())
+            .env("CLAUDE_RELAY_E2B_TEMPLATE", "relay")
+            .env("ANTHROPIC_API_KEY", CANARY)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .current_dir(self.folder.path())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// The request by which the sandbox was made.
+    fn created(&self) -> Value {
+        let requests = self.fake.requests();
+        let made = requests
+            .iter()
+            .find(|request| request.method == "POST" && request.path.ends_with("/sandboxes"));
+        serde_json::from_slice(&made.expect("a sandbox").body).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_credential_stays_outside_of_the_sandbox_and_the_sandbox_ends_with_the_agent() {
+    let fixture = Fixture::start("env >&2; cat; exit 7").await;
+    let output = soon(fixture.command().output()).await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(7), "{told}");
+    let key = told.lines().find(|line| line.starts_with("ANTHROPIC_API_KEY="));
+    assert!(key.is_some_and(|key| key.contains("placeholder")), "{told}");
+    assert!(!told.contains(CANARY), "{told}");
+    let created = fixture.created();
+    let rules = created["network"]["rules"]["api.anthropic.com"].to_string();
+    assert!(rules.contains(CANARY), "{created}");
+    fixture.fake.finish();
+}
+
+#[tokio::test]
+async fn an_address_of_ones_own_gets_its_key_inside() {
+    let fixture = Fixture::start("env >&2").await;
+    let mut command = fixture.command();
+    command.env("ANTHROPIC_BASE_URL", "https://gateway.example");
+    let output = soon(command.output()).await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains(&format!("ANTHROPIC_API_KEY={CANARY}")), "{told}");
+    assert_eq!(fixture.created()["network"]["rules"], Value::Null);
+    fixture.fake.finish();
+}
+
+#[tokio::test]
+async fn a_sandbox_whose_program_is_killed_has_little_time_left() {
+    let fixture = Fixture::start("echo '{}'; exec cat").await;
+    let mut command = fixture.command();
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(soon(lines.next_line()).await.unwrap().as_deref(), Some("{}"));
+    signal(&child, Signal::KILL);
+    soon(child.wait()).await.unwrap();
+    let alive = fixture.fake.alive();
+    assert_eq!(alive.len(), 1, "{alive:?}");
+    let left = fixture.fake.seconds_left(&alive[0]).expect("its time");
+    assert!(left <= 90, "{left}");
+    fixture.fake.expire(&alive[0]);
+    wait::until("the sandbox's end", || fixture.fake.alive().is_empty().then_some(())).await;
+    fixture.fake.finish();
+}
