@@ -14,6 +14,7 @@
 //!   replay buffer
 //! * [`agent`]: the agents, their launch and their protocols
 //! * [`conversations`]: what Claude Code has kept of a directory
+//! * [`store`]: conversations outlive the machine
 //! * [`json`]: validation of the agent's lines
 //! * [`process`]: the agent's process, its pipes and its exit
 //! * [`supervisor`]: the agent's parent process, which leaves no orphans
@@ -36,6 +37,7 @@ pub mod runs;
 pub mod runtime;
 pub mod session;
 pub mod settings;
+pub mod store;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -43,7 +45,6 @@ pub mod warnings;
 pub mod ws;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,14 +89,6 @@ pub fn check_exposure(bound: SocketAddr, settings: &Settings) -> Result<(), Open
     }
 }
 
-/// Returns the directory in which Claude Code keeps its state.
-fn claude_directory(settings: &Settings) -> Option<PathBuf> {
-    let state = &isolation::sandbox::state::CLAUDE;
-    let named = settings.variable(state.variable).filter(|value| !value.is_empty());
-    let in_home = || Some(Path::new(settings.variable("HOME")?).join(state.directory));
-    named.map(PathBuf::from).or_else(in_home)
-}
-
 /// Serves `listener` until it is told to stop: the first message on `stop`
 /// starts a graceful shutdown, the second one stops at once.
 ///
@@ -134,7 +127,8 @@ pub async fn serve_claimed(
     });
     let has_runs = settings.max_runs > 0;
     let mode = settings.mode;
-    let kept = KeptConversations::new(claude_directory(settings), settings.workspace.clone());
+    let kept =
+        KeptConversations::new(agent::claude_directory(settings), settings.workspace.clone());
     let files = Files::new(settings.workspace.clone(), mode);
     let (session, handle) = Session::new(Arc::clone(&runtime));
     let (runs, runs_handle) = Runs::new(runtime);

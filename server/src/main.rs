@@ -71,7 +71,9 @@ fn main() -> ExitCode {
                 StartupError::Settings(_)
                 | StartupError::Open(_)
                 | StartupError::Runtime(
-                    RuntimeError::SandboxWithoutToken | RuntimeError::KeyProxyWithoutToken,
+                    RuntimeError::SandboxWithoutToken
+                    | RuntimeError::KeyProxyWithoutToken
+                    | RuntimeError::Store(_),
                 ) => ExitCode::from(EXIT_USAGE),
                 _ => ExitCode::FAILURE,
             }

@@ -1,13 +1,16 @@
 //! The settings, and the objects that are created from them when the server
 //! starts.
 
+use std::sync::Arc;
+
 use crate::isolation::key_proxy::{self, KeyProxy};
 use crate::isolation::sandbox::option::SandboxOption;
 use crate::isolation::sandbox::{self, Sandbox, Unavailable};
 use crate::settings::Settings;
+use crate::store::{self, Store};
 use crate::supervisor::Supervisor;
 
-/// The settings, with the sandbox and the key proxy.
+/// The settings, with the sandbox, the key proxy and the store.
 #[derive(Debug)]
 pub struct Runtime {
     /// The settings, which never change.
@@ -18,6 +21,8 @@ pub struct Runtime {
     pub sandbox: Sandbox,
     /// The key proxy, if it is enabled.
     pub key_proxy: Option<KeyProxy>,
+    /// The store, if there is one.
+    pub store: Option<Arc<Store>>,
 }
 
 /// Reason for which the server cannot start with its settings.
@@ -39,6 +44,9 @@ pub enum RuntimeError {
     /// There is no key proxy.
     #[error(transparent)]
     KeyProxy(#[from] key_proxy::StartError),
+    /// There is no store.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
 }
 
 impl Runtime {
@@ -65,15 +73,23 @@ impl Runtime {
         }
         let sandbox = open_sandbox(&settings, &supervisor).await?;
         let key_proxy = if settings.key_proxy { Some(KeyProxy::start().await?) } else { None };
-        Ok(Self { settings, supervisor, sandbox, key_proxy })
+        let store = open_store(&settings)?;
+        Ok(Self { settings, supervisor, sandbox, key_proxy, store })
     }
 
-    /// Creates a runtime with neither sandbox nor key proxy.
+    /// Creates a runtime with neither sandbox nor key proxy nor store.
     #[must_use]
     pub fn without_isolation(settings: Settings) -> Self {
         let supervisor = Supervisor::default();
-        Self { settings, supervisor, sandbox: Sandbox::None, key_proxy: None }
+        Self { settings, supervisor, sandbox: Sandbox::None, key_proxy: None, store: None }
     }
+}
+
+fn open_store(settings: &Settings) -> Result<Option<Arc<Store>>, store::OpenError> {
+    let Some(location) = &settings.store else { return Ok(None) };
+    let state = settings.state_dir();
+    let limit = settings.store_spool_bytes;
+    Store::open(location, &settings.workspace, state.as_deref(), limit).map(|s| Some(Arc::new(s)))
 }
 
 async fn open_sandbox(

@@ -212,6 +212,12 @@ export type ServerMessage =
        * The number of read-only clients.
        */
       watchers: number
+      /**
+       * The state of the store, where there is one.
+       */
+      store?: {
+        [k: string]: any
+      }
       [k: string]: any
     }
   | {

@@ -244,6 +244,9 @@ pub enum Server {
         queued: Vec<String>,
         /// The number of read-only clients.
         watchers: u64,
+        /// The state of the store, where there is one.
+        #[schemars(extend("type" = "object"))]
+        store: Option<Object>,
     },
     /// Messages that will not be run; with `supports=agent_state`.
     Undelivered {

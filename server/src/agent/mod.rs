@@ -17,12 +17,15 @@ pub mod workspace;
 
 mod start;
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 
+use crate::isolation::sandbox::state;
 use crate::process::Input;
 use crate::settings::Settings;
 use codex::Codex;
@@ -46,9 +49,34 @@ pub const INSTALL: &str = "npm install -g @anthropic-ai/claude-code";
 /// Command that installs Codex.
 pub(crate) const INSTALL_CODEX: &str = "npm install -g @openai/codex";
 
+/// Returns the directory in which Claude Code keeps its state.
+#[must_use]
+pub fn claude_directory(settings: &Settings) -> Option<PathBuf> {
+    claude_directory_in(|name| settings.variable(name))
+}
+
+/// Returns the directory for a run with `config`, which may name another one.
+#[must_use]
+pub fn configured_claude_directory(settings: &Settings, config: &QueryConfig) -> Option<PathBuf> {
+    let configured = |name: &str| {
+        let mut variables = config.env.iter().flatten();
+        variables.find(|(variable, _)| variable.as_str() == name)
+    };
+    claude_directory_in(|name| match configured(name) {
+        Some((_, value)) => Some(OsStr::new(value.expose())),
+        None => settings.variable(name),
+    })
+}
+
+fn claude_directory_in<'a>(variable: impl Fn(&str) -> Option<&'a OsStr>) -> Option<PathBuf> {
+    let named = variable(state::CLAUDE.variable).filter(|value| !value.is_empty());
+    let in_home = || Some(Path::new(variable("HOME")?).join(state::CLAUDE.directory));
+    named.map(PathBuf::from).or_else(in_home)
+}
+
 /// Returns the agent that a configuration selects. The built-in one replaces
 /// all.
-pub(in crate::agent) fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
+pub(crate) fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
     if settings.demo { Provider::Claude } else { config.provider }
 }
 

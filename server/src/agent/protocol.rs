@@ -39,6 +39,13 @@ pub enum Route<'a> {
         /// Id of the request.
         id: Cow<'a, str>,
     },
+    /// Lines that the agent has added to its transcript.
+    Mirror {
+        /// The file that it has written them to.
+        file: Cow<'a, str>,
+        /// The lines: an array of objects, as JSON.
+        entries: Cow<'a, RawValue>,
+    },
     /// A request that the relay cannot answer. This line refuses it, so that
     /// the agent does not wait.
     Refuse(Bytes),
@@ -64,6 +71,9 @@ impl Route<'_> {
             Self::Request(AgentRequest { id, subtype, request, unsupported, response }) => {
                 let (id, subtype, request) = (owned(id), owned(subtype), owned(request));
                 Route::Request(AgentRequest { id, subtype, request, unsupported, response })
+            }
+            Self::Mirror { file, entries } => {
+                Route::Mirror { file: owned(file), entries: owned(entries) }
             }
             Self::Withdrawn { id } => Route::Withdrawn { id: owned(id) },
             Self::Refuse(line) => Route::Refuse(line),

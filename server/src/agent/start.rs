@@ -246,6 +246,12 @@ pub enum Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
+    /// Returns the conversation that goes on, by this start or by `config`.
+    #[must_use]
+    pub fn id(self, config: &'a QueryConfig) -> Option<&'a str> {
+        self.resumed().or(config.resume.as_deref()).filter(|id| !id.is_empty())
+    }
+
     fn resumed(self) -> Option<&'a str> {
         match self {
             Self::Resumed(id) => Some(id),
@@ -375,6 +381,7 @@ fn launch_settings(runtime: &Runtime, version: Option<Version>) -> LaunchSetting
         trusted: settings.workspace_is_trusted(),
         version,
         prompt_tool: true,
+        session_mirror: runtime.store.is_some() && !settings.demo,
         environment: settings.environment.clone(),
         // The built-in agent executes nothing, so it has no check for root.
         is_root: settings.is_root && !settings.demo,

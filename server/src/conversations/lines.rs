@@ -13,45 +13,45 @@ const LINE_BYTES: usize = 64 << 20;
 /// The fields of a line that count.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     #[serde(rename = "type", borrow)]
-    pub(super) kind: Option<Cow<'a, str>>,
+    pub(crate) kind: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(super) uuid: Option<Cow<'a, str>>,
+    pub(crate) uuid: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(super) parent_uuid: Option<Cow<'a, str>>,
-    pub(super) is_sidechain: Option<bool>,
-    pub(super) is_meta: Option<bool>,
-    pub(super) is_compact_summary: Option<bool>,
-    pub(super) team_name: Option<IgnoredAny>,
+    pub(crate) parent_uuid: Option<Cow<'a, str>>,
+    pub(crate) is_sidechain: Option<bool>,
+    pub(crate) is_meta: Option<bool>,
+    pub(crate) is_compact_summary: Option<bool>,
+    pub(crate) team_name: Option<IgnoredAny>,
     #[serde(borrow)]
-    pub(super) cwd: Option<Cow<'a, str>>,
+    pub(crate) cwd: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(super) timestamp: Option<Cow<'a, str>>,
+    pub(crate) timestamp: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(super) message: Option<&'a RawValue>,
+    pub(crate) message: Option<&'a RawValue>,
     #[serde(borrow)]
-    pub(super) custom_title: Option<Cow<'a, str>>,
+    pub(crate) custom_title: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(super) ai_title: Option<Cow<'a, str>>,
+    pub(crate) ai_title: Option<Cow<'a, str>>,
     #[serde(rename = "totalCostUSD")]
-    pub(super) total_cost_usd: Option<f64>,
+    pub(crate) total_cost_usd: Option<f64>,
 }
 
 impl<'a> Line<'a> {
     /// Reads a line; `None` for one that is not understood.
-    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
 
     /// Returns true for what belongs to the conversation itself, and not to a
     /// sub-agent.
-    pub(super) fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         self.is_sidechain != Some(true) && self.team_name.is_none()
     }
 
     /// Returns true for a message that people see.
-    pub(super) fn is_message(&self) -> bool {
+    pub(crate) fn is_message(&self) -> bool {
         matches!(self.kind.as_deref(), Some("user" | "assistant"))
             && self.is_own()
             && self.is_meta != Some(true)
@@ -64,16 +64,16 @@ pub(super) struct Lines<R> {
     reader: R,
     line: Vec<u8>,
     /// Bytes read so far.
-    pub(super) read: u64,
+    pub(crate) read: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Self { reader, line: Vec::new(), read: 0 }
     }
 
     /// Returns the next line without its end, and where it begins.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         loop {
             let begin = self.read;
             let mut is_whole = true;

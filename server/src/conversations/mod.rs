@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 
+pub(crate) use lines::Line;
 pub use list::{Conversation, Listing};
 pub use messages::Transcript;
 
@@ -80,8 +81,9 @@ pub fn is_id(id: &str) -> bool {
         && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Returns the name of the folder for a directory.
-fn folder_name(cwd: &str) -> String {
+/// Returns the name of the folder for a directory, a path without links.
+#[must_use]
+pub fn folder_name(cwd: &str) -> String {
     let units = || cwd.encode_utf16();
     let replaced = |unit: u16| match u8::try_from(unit) {
         Ok(byte) if byte.is_ascii_alphanumeric() => char::from(byte),

@@ -46,6 +46,8 @@ pub(super) struct Agent {
     pub(super) permission_mode: Option<String>,
     /// Its start waits for the version of the CLI.
     pub(super) waits_for_version: bool,
+    /// Its start waits for the store.
+    pub(super) waits_for_store: bool,
     pub(super) turns: u64,
     /// Number of starts.
     pub(super) starts: u64,
@@ -70,7 +72,7 @@ impl Agent {
             Some(running) if running.stop_reason.is_some() => "stopping",
             Some(running) if !running.is_up => "starting",
             Some(_) => "running",
-            None if self.waits_for_version => "starting",
+            None if self.waits_for_version || self.waits_for_store => "starting",
             None if self.start_at.is_some() => "backing_off",
             None => "stopped",
         }
@@ -208,7 +210,7 @@ impl Session {
     /// backoff of its failures.
     pub(super) fn ensure_agent(&mut self, now: Instant) {
         let agent = &self.agent;
-        let starts = agent.start_at.is_some() || agent.waits_for_version;
+        let starts = agent.start_at.is_some() || agent.waits_for_version || agent.waits_for_store;
         if agent.is_running() || starts || self.drain_deadline.is_some() {
             return;
         }
@@ -235,6 +237,10 @@ impl Session {
             (None, Some(id)) => Conversation::New(id),
             (None, None) => Conversation::Configured,
         };
+        if self.asks_store(&config, conversation.id(&config)) {
+            self.agent.waits_for_store = true;
+            return;
+        }
         let run = self.agent.starts;
         let has_spare = self.spares.spare.is_some() && !self.runtime.settings.demo;
         let version = if has_spare || agent::needs_version(&self.runtime.settings, &config) {
@@ -259,6 +265,7 @@ impl Session {
         };
         self.on_start_with_spare(spare, started.warmth, now);
         self.agent.starts += 1;
+        self.store.on_agent_started(&config, &self.runtime);
         self.agent.redactor = Redactor::new(&config, &self.runtime.settings.environment);
         let rejoins = std::mem::take(&mut self.agent.rejoin);
         self.agent.running = Some(Running::new(started, self.config.clone(), rejoins, now));

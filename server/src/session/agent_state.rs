@@ -84,7 +84,7 @@ impl Session {
         });
         let sent = turns.into_iter().flat_map(|turns| turns.queued());
         let queued: Vec<_> = sent.chain(self.inbox.uuids()).take(MAX_QUEUED).collect();
-        json!({
+        let mut state = json!({
             "type": "agent_state",
             "state": self.state_name(),
             "turn": turn,
@@ -94,7 +94,11 @@ impl Session {
             "permission_mode": self.agent.permission_mode,
             "queued": queued,
             "watchers": self.watchers.len(),
-        })
+        });
+        if let Some(store) = self.store.state() {
+            state["store"] = store;
+        }
+        state
     }
 
     /// Returns true if a person's answer is waited for.

@@ -22,7 +22,7 @@ impl Session {
             running.large.start(block, move |line| route(line).into_owned());
             return;
         }
-        self.on_lines(block.lines(), now);
+        self.on_lines(block, 0, now);
     }
 
     /// Handles a block whose first line has been routed.
@@ -37,28 +37,36 @@ impl Session {
                 return self.error(&format!("A line of the agent was left out: {error}"));
             }
         };
-        let mut lines = block.lines();
-        if let Some(route) = first
-            && let Some(Line::Whole(line)) = lines.next()
-        {
-            self.replay.evict(self.keeps_from());
-            self.on_route(line, route, now);
+        let handled = match (first, block.lines().next()) {
+            (Some(route), Some(Line::Whole(line))) => {
+                self.replay.evict(self.keeps_from());
+                self.on_route(line, route, now).then_some(1)
+            }
+            _ => Some(0),
+        };
+        match handled {
+            Some(handled) => self.on_lines(block, handled, now),
+            None => self.store.hold(block, 0, now),
         }
-        self.on_lines(lines, now);
     }
 
     /// Handles lines of the agent: the hot path. Each line is scanned once and
-    /// copied into its envelope in the replay buffer.
-    fn on_lines<'a>(&mut self, lines: impl Iterator<Item = Line<'a>>, now: Instant) {
+    /// copied into its envelope in the replay buffer. The first `handled` lines
+    /// have been handled before; the store may hold back the others.
+    pub(super) fn on_lines(&mut self, block: Block, handled: usize, now: Instant) {
         let keep_from = self.keeps_from();
-        for line in lines {
+        let mut held = None;
+        for (at, line) in block.lines().enumerate().skip(handled) {
             // Evicted per line, so that old frames make room for new ones.
             self.replay.evict(keep_from);
             let Some(running) = &mut self.agent.running else { return };
             match line {
                 Line::Whole(line) => {
                     let route = running.dialect.classify(line, now);
-                    self.on_route(line, route, now);
+                    if !self.on_route(line, route, now) {
+                        held = Some(at);
+                        break;
+                    }
                 }
                 Line::TooLong(bytes) => self.error(&format!(
                     "The agent wrote a line of {bytes} bytes, which is over the limit of {}; it was left out",
@@ -66,12 +74,19 @@ impl Session {
                 )),
             }
         }
+        if let Some(at) = held {
+            self.store.hold(block, at, now);
+        }
     }
 
+    /// Handles a line. Returns false for one that has to wait for the store.
     #[inline]
-    fn on_route(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
+    fn on_route(&mut self, line: &[u8], route: Route<'_>, now: Instant) -> bool {
         match route {
             Route::Forward(event) => {
+                if self.store.holds_back(&event) {
+                    return false;
+                }
                 self.replay.push([
                     envelope::SDK_MESSAGE_PREFIX,
                     line,
@@ -80,14 +95,16 @@ impl Session {
                 self.agent.on_turn_event(event);
             }
             Route::Hidden(event) => self.agent.on_turn_event(event),
+            Route::Mirror { file, entries } => return self.store.take(&file, &entries),
             other => self.on_other_line(line, other, now),
         }
+        true
     }
 
     /// Handles lines that are not forwarded unchanged.
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
         match route {
-            Route::Forward(_) | Route::Hidden(_) => {}
+            Route::Forward(_) | Route::Hidden(_) | Route::Mirror { .. } => {}
             Route::Ready { offers } => self.on_ready(offers),
             Route::Answer { id, response } if id == LATE_SETTINGS => {
                 self.on_late_settings(response.get(), now);

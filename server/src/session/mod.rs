@@ -40,6 +40,7 @@ mod restart;
 mod run_time;
 mod running;
 mod status;
+mod store;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timer;
@@ -79,6 +80,7 @@ use prewarm::Spares;
 use replay::{Feature, ReplayBuffer};
 use run_time::RunTimeState;
 use slot::{ConnectionId, Slot};
+use store::{Keeping, StoreEvent};
 use timer::Timer;
 use watchers::{WatcherEvent, Watchers};
 
@@ -112,6 +114,8 @@ enum Event {
     CliVersion(Option<Version>),
     /// An event of the spare agent.
     Spare(SpareEvent),
+    /// An event of the store.
+    Store(StoreEvent),
     Time,
 }
 
@@ -129,6 +133,7 @@ pub struct Session {
     inbox: Inbox,
     agent: Agent,
     spares: Spares,
+    store: Keeping,
     controls: ControlRequests,
     early: EarlyRequests,
     run_time: RunTimeState,
@@ -167,6 +172,7 @@ impl Session {
             watchers: Watchers::default(),
             inbox: Inbox::default(),
             agent: Agent::new(runtime.settings.continue_latest),
+            store: Keeping::new(&runtime),
             runtime,
             spares: Spares::default(),
             controls: ControlRequests::default(),
@@ -194,6 +200,7 @@ impl Session {
             let event = self.next_event().await;
             self.on_event(event, Instant::now());
         }
+        self.store.finish().await;
     }
 
     /// Waits for the next event. All branches are channels and a timer, so they
@@ -210,7 +217,7 @@ impl Session {
         let (mut output, mut process_events, mut stdin) = (None, None, None);
         let mut large = None;
         if let Some(running) = &mut self.agent.running {
-            let reads = has_room && !running.large.is_under_way();
+            let reads = has_room && !running.large.is_under_way() && !self.store.is_holding();
             if reads && let Some(event) = running.early.pop() {
                 return event;
             }
@@ -239,6 +246,7 @@ impl Session {
             version = self.cli_version.answered() => Event::CliVersion(version),
             (id, event) = self.watchers.next() => Event::Watcher(id, event),
             event = self.spares.event() => Event::Spare(event),
+            event = self.store.event() => Event::Store(event),
             () = self.timer.wait() => Event::Time,
         }
     }
@@ -258,6 +266,7 @@ impl Session {
             Event::Found(found) => self.on_found(found, now),
             Event::CliVersion(version) => self.on_cli_version(version, now),
             Event::Spare(event) => self.on_spare(event, now),
+            Event::Store(event) => self.on_store(event, now),
             Event::Time => self.on_time(now),
         }
         self.run_protocol_actions(now);
@@ -335,6 +344,7 @@ impl Session {
         self.on_watcher_time(now);
         self.on_agent_time(now);
         self.on_spare_time(now);
+        self.on_store_time(now);
     }
 
     /// Returns the time of the next scheduled work.
@@ -351,6 +361,7 @@ impl Session {
             configuration,
             self.agent.deadline(),
             self.spares.deadline(),
+            self.store.deadline(),
             drain_deadline,
             state,
             self.watchers.deadline(self.runtime.settings.slot_timeouts),

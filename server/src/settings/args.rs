@@ -104,6 +104,12 @@ pub struct Args {
         default_missing_value = "spare"
     )]
     pub prewarm: Option<String>,
+    /// Where conversations are kept so that they outlive this machine: a directory
+    #[arg(long, value_name = "DIRECTORY")]
+    pub store: Option<String>,
+    /// Bytes that may wait on this disk for a store that is down
+    #[arg(long, value_name = "BYTES")]
+    pub store_spool_bytes: Option<String>,
     /// OS sandbox for the agent: none, auto, os or bwrap
     #[arg(long, value_name = "SANDBOX")]
     pub sandbox: Option<String>,

@@ -51,6 +51,8 @@ flags! {
     TURN_TIMEOUT: "--turn-timeout" "RELAY_TURN_TIMEOUT" None;
     CONTINUE: "--continue" "RELAY_CONTINUE" None;
     PREWARM: "--prewarm" "RELAY_PREWARM" Some("off");
+    STORE: "--store" "RELAY_STORE" None;
+    STORE_SPOOL_BYTES: "--store-spool-bytes" "RELAY_STORE_SPOOL_BYTES" Some("268435456");
     SANDBOX: "--sandbox" "RELAY_SANDBOX" Some("none");
     KEY_PROXY: "--key-proxy" "RELAY_KEY_PROXY" None;
     DEMO: "--demo" "RELAY_DEMO" None;

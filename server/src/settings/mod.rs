@@ -26,6 +26,7 @@ use crate::http::access::{AllowedHost, AllowedOrigin};
 use crate::isolation::program::find_program;
 use crate::isolation::sandbox::option::SandboxOption;
 use crate::session::slot::SlotTimeouts;
+use crate::store::location::Location;
 
 pub use args::Args;
 pub use prewarm::Prewarm;
@@ -107,6 +108,10 @@ pub struct Settings {
     pub continue_latest: bool,
     /// When the agent is started before a client needs it.
     pub prewarm: Prewarm,
+    /// Where conversations are kept.
+    pub store: Option<Location>,
+    /// Bytes that may wait for the store.
+    pub store_spool_bytes: u64,
     /// Sandbox requested by the operator.
     pub sandbox: SandboxOption,
     /// True if the agent gets a placeholder key instead of its credential.
@@ -242,6 +247,12 @@ impl Settings {
             turn_timeout: source.optional_duration(args.turn_timeout, &flags::TURN_TIMEOUT)?,
             continue_latest: source.switch(args.continue_latest, &flags::CONTINUE)?,
             prewarm: source.parsed(args.prewarm, &flags::PREWARM, "off, configured or spare")?,
+            store: source.optional(args.store, &flags::STORE, "a directory")?,
+            store_spool_bytes: source.parsed(
+                args.store_spool_bytes,
+                &flags::STORE_SPOOL_BYTES,
+                "a number of bytes",
+            )?,
             sandbox: source.parsed(args.sandbox, &flags::SANDBOX, "none, auto, os or bwrap")?,
             key_proxy: source.switch(args.key_proxy, &flags::KEY_PROXY)?,
             demo: source.switch(args.demo, &flags::DEMO)?,

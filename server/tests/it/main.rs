@@ -50,6 +50,7 @@ mod sandbox;
 mod sandbox_cli;
 mod sdk_options;
 mod slot;
+mod store;
 mod turns;
 mod verbatim;
 mod watchers;

@@ -134,6 +134,7 @@ fn the_command_and_the_first_request_are_the_sdk_s() {
             trusted: true,
             version: Version::parse(tools::Cli::Newest.version()),
             prompt_tool: case["prompt_tool"] == true,
+            session_mirror: false,
             environment: Vec::new(),
             is_root: false,
             in_sandbox: false,

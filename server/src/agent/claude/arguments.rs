@@ -99,6 +99,9 @@ pub(super) fn arguments(
     if config.include_partial_messages == Some(true) {
         args.flag("--include-partial-messages");
     }
+    if settings.session_mirror && !options::is_off(config, "persistSession") {
+        args.flag("--session-mirror");
+    }
     args.taken(take("projectConfigRoot"));
     for directory in config.additional_directories.iter().flatten() {
         args.value("--add-dir", directory);

@@ -44,6 +44,8 @@ pub struct LaunchSettings {
     /// True if permission requests are answered on stdin and stdout. Only used
     /// in the modes in which a client may be asked.
     pub prompt_tool: bool,
+    /// True if the CLI repeats the lines of its transcript on its output.
+    pub session_mirror: bool,
     /// The id of a conversation to begin.
     pub session_id: Option<String>,
     /// The server's environment.

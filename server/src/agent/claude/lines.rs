@@ -58,13 +58,24 @@ pub fn classify(line: &[u8]) -> Route<'_> {
             },
             _ => Route::Hidden(TurnEvent::None),
         },
-        Some("keep_alive" | "transcript_mirror") => Route::Hidden(TurnEvent::None),
+        Some("transcript_mirror") => mirror(text),
+        Some("keep_alive") => Route::Hidden(TurnEvent::None),
         _ => Route::Forward(TurnEvent::None),
     }
 }
 
 fn signal<'a>(kind: &str, text: &'a str) -> TurnEvent<'a> {
     Signal::parse(kind, text).map_or(TurnEvent::None, TurnEvent::Signal)
+}
+
+fn mirror(text: &str) -> Route<'_> {
+    match fields(text, ["filePath", "entries"]) {
+        Ok([Some(file), Some(entries)]) => match string(file) {
+            Some(file) => Route::Mirror { file, entries: Cow::Borrowed(entries) },
+            None => Route::Hidden(TurnEvent::None),
+        },
+        _ => Route::Hidden(TurnEvent::None),
+    }
 }
 
 fn system(text: &str) -> Route<'_> {
@@ -275,6 +286,7 @@ mod tests {
                 format!("{} {}", asked.subtype, String::from_utf8_lossy(&asked.unsupported))
             }
             Route::Withdrawn { id } => format!("withdrawn {id}"),
+            Route::Mirror { file, entries } => format!("mirror {file} {entries}"),
             Route::Refuse(line) => format!("refuse {}", String::from_utf8_lossy(&line)),
             Route::NotJson => "not json".into(),
         }
@@ -291,6 +303,10 @@ mod tests {
             (r#" {"type":"x"} "#, "forward"),
             (r#"{"type":"keep_alive"}"#, "hidden"),
             (r#"{"type":"transcript_mirror"}"#, "hidden"),
+            (
+                r#"{"type":"transcript_mirror","filePath":"/x","entries":[{"a":1}]}"#,
+                "mirror /x [{\"a\":1}]",
+            ),
             (r#"{"x":[{"type":"user"}],"type":"keep_alive"}"#, "hidden"),
             (r#"{"type":"keep_alive","type":"assistant"}"#, "forward"),
             (r#"{"type":"assistant","type":"keep_alive"}"#, "hidden"),

@@ -64,6 +64,7 @@ impl Run {
             Route::NotJson => "not json".to_owned(),
             Route::Answer { .. } => panic!("Codex answers nothing of a client's"),
             Route::Request(_) => panic!("Codex asks for permissions alone"),
+            Route::Mirror { .. } => panic!("Codex mirrors nothing"),
         };
         for action in self.actions() {
             outcome = format!("{outcome}; {action}");

@@ -9,6 +9,7 @@ use claude_relay_protocol::run::RunStart;
 
 use super::claude_code::with_placeholders;
 use super::{StartError, channel, launch_settings, wrap_in_sandbox};
+use crate::agent::claude::launch::LaunchSettings;
 use crate::agent::claude::relayed::{self, RunLaunch};
 use crate::agent::claude::version::Version;
 use crate::agent::mode::Mode;
@@ -48,7 +49,10 @@ pub fn start_raw(
     if provider(settings, config) != Provider::Claude {
         return Err(StartError::NoRun);
     }
-    let launch = claude::launch::launch(config, &launch_settings(runtime, version), None)?;
+    // The SDK beside it mirrors by itself, where it is to.
+    let launch_settings =
+        LaunchSettings { session_mirror: false, ..launch_settings(runtime, version) };
+    let launch = claude::launch::launch(config, &launch_settings, None)?;
     let mut args = launch.args;
     if settings.mode == Mode::Unrestricted {
         // What the configuration lets be asked, the client answers.

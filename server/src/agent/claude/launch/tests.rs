@@ -33,6 +33,7 @@ pub(super) fn fixture(mode: Mode) -> Fixture {
         trusted: true,
         version: Some(Version::new(2, 1, 329)),
         prompt_tool: false,
+        session_mirror: false,
         environment: Vec::new(),
         is_root: false,
         in_sandbox: false,

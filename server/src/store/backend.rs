@@ -1,0 +1,139 @@
+//! Where the parts lie. Every write makes a whole new object, so nothing that
+//! is in a store is ever half there.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+
+/// Most names in one listing.
+const MAX_NAMES: usize = 100_000;
+
+/// Reason for which a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory cannot be used.
+    #[error("{path:?}: {source}")]
+    Directory {
+        /// What was tried.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The spool cannot be read.
+    #[error("what waits for it cannot be read: {source}")]
+    Spool {
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// It has not answered.
+    #[error("it has not answered within {0:?}")]
+    Timeout(std::time::Duration),
+    /// A listing or a conversation is too large.
+    #[error("{0} is over the limit of what is read at once")]
+    TooLarge(String),
+    /// A task of the server has ended early.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// What lies directly below a path.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Names of what has something below it.
+    pub directories: Vec<String>,
+    /// Names of objects.
+    pub objects: Vec<String>,
+}
+
+/// A place for objects. Paths are relative, with `/` between their parts, each
+/// of which is a plain name.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// A directory.
+    Directory(PathBuf),
+}
+
+impl Backend {
+    /// Writes an object, or replaces it by the same.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn put(&self, path: &str, body: Bytes) -> Result<(), StoreError> {
+        match self {
+            Self::Directory(root) => in_directory(root, path, move |path| write(path, &body)).await,
+        }
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
+        match self {
+            Self::Directory(root) => {
+                in_directory(root, path, |path| fs::read(path).map(Bytes::from)).await
+            }
+        }
+    }
+
+    /// Lists what lies directly below a path; nothing if there is nothing. An
+    /// empty path is the store itself.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn list(&self, path: &str) -> Result<Listing, StoreError> {
+        match self {
+            Self::Directory(root) => in_directory(root, path, list).await,
+        }
+    }
+}
+
+async fn in_directory<T: Send + 'static>(
+    root: &Path,
+    path: &str,
+    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let path = root.join(path);
+    let done = spawn_blocking(move || {
+        work(&path).map_err(|source| StoreError::Directory { path, source })
+    });
+    done.await.map_err(|_| StoreError::ShuttingDown)?
+}
+
+/// Writes a file in one step, to the disk.
+pub(super) fn write(path: &Path, body: &[u8]) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let mut file = tempfile::Builder::new().prefix(".part-").tempfile_in(directory)?;
+    file.write_all(body)?;
+    file.as_file().sync_data()?;
+    file.persist(path)?;
+    fs::File::open(directory)?.sync_all()
+}
+
+fn list(path: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
+        entries => entries?,
+    };
+    for entry in entries.take(MAX_NAMES) {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if entry.file_type()?.is_dir() {
+            listing.directories.push(name);
+        } else {
+            listing.objects.push(name);
+        }
+    }
+    Ok(listing)
+}

@@ -1,0 +1,285 @@
+//! A conversation of the store, put where the CLI looks for its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::task::spawn_blocking;
+
+use super::backend::StoreError;
+use super::key::{Key, is_name, is_safe_subpath, part_time};
+use super::local::Folder;
+use super::writer::lock;
+use super::{Store, compare};
+
+/// Objects that are read at once.
+const READERS: usize = 16;
+
+/// Most bytes of one transcript.
+const TRANSCRIPT_BYTES: u64 = 256 << 20;
+
+/// Most transcripts of sub-agents of one conversation.
+const MAX_SUBAGENTS: usize = 10_000;
+
+/// A conversation that is to be resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its id.
+    pub session: String,
+    /// The CLI's directory.
+    pub state: PathBuf,
+    /// The folder of the working directory in which it is resumed.
+    pub project: String,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// The project below which the store has the conversation, and the time of
+    /// its last part.
+    pub home: Option<(String, u64)>,
+    /// What this machine has and the store has not.
+    pub missing: Option<(Key, Bytes)>,
+    /// Sentences for the client.
+    pub told: Vec<String>,
+}
+
+/// A transcript in the store.
+struct Stored {
+    text: Vec<u8>,
+    /// Time of its last part.
+    last: u64,
+}
+
+impl Store {
+    /// Puts a conversation where the CLI looks for it, as far as the CLI's
+    /// directory lacks it.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn fetch(&self, wanted: &Wanted) -> Result<Fetched, StoreError> {
+        let mut fetched = Fetched::default();
+        let found = self.find(&wanted.session, &wanted.project).await?;
+        let key = Key {
+            project: found.clone().unwrap_or_else(|| wanted.project.clone()),
+            session: wanted.session.clone(),
+            subpath: None,
+        };
+        if !key.is_safe() || !is_name(&wanted.project) {
+            return Ok(fetched);
+        }
+        let stored = self.transcript(&key).await?;
+        let last = stored.as_ref().map_or(0, |stored| stored.last);
+        fetched.home = stored.is_some().then(|| (key.project.clone(), last));
+        let (local, text) = (wanted.clone(), stored.map(|stored| stored.text).unwrap_or_default());
+        let reconciled = blocking(wanted, move |folder| reconcile(folder, &local.session, &text));
+        let (missing, told) = reconciled.await?;
+        fetched.told.extend(told);
+        fetched.missing = missing.map(|missing| (key.clone(), missing));
+        if found.is_some() {
+            self.fetch_subagents(wanted, &key).await?;
+        }
+        Ok(fetched)
+    }
+
+    /// Finds the project below which a conversation lies: its own, or that of
+    /// another working directory.
+    async fn find(&self, session: &str, own: &str) -> Result<Option<String>, StoreError> {
+        if self.last_part(own, session).await?.is_some() {
+            return Ok(Some(own.to_owned()));
+        }
+        let projects = self.backend.list("").await?.directories;
+        let times = stream::iter(projects.into_iter().filter(|name| is_name(name) && name != own))
+            .map(|project| async move {
+                let last = self.last_part(&project, session).await?;
+                Ok::<_, StoreError>(last.map(|last| (last, project)))
+            })
+            .buffer_unordered(READERS)
+            .try_filter_map(|found| async move { Ok(found) });
+        let found: Vec<(u64, String)> = times.try_collect().await?;
+        Ok(found.into_iter().max().map(|(_, project)| project))
+    }
+
+    async fn last_part(&self, project: &str, session: &str) -> Result<Option<u64>, StoreError> {
+        let directory = format!("{project}/{session}");
+        let parts = self.parts(&directory).await?;
+        Ok(parts.last_key_value().and_then(|(name, _)| part_time(name)))
+    }
+
+    /// Lists the parts below a path, in order. Those that wait on this disk
+    /// come with their text.
+    async fn parts(&self, path: &str) -> Result<BTreeMap<String, Option<Bytes>>, StoreError> {
+        let objects = self.backend.list(path).await?.objects;
+        let mut parts: BTreeMap<String, Option<Bytes>> = objects
+            .into_iter()
+            .filter(|name| part_time(name).is_some())
+            .map(|name| (name, None))
+            .collect();
+        if let Some(spool) = self.spool.clone() {
+            let path = path.to_owned();
+            let waiting = spawn_blocking(move || lock(&spool).below(&path)).await;
+            let waiting = waiting.map_err(|_| StoreError::ShuttingDown)?;
+            for (path, text) in waiting.map_err(|source| StoreError::Spool { source })? {
+                if let Some((_, name)) = path.rsplit_once('/') {
+                    parts.insert(name.to_owned(), Some(text));
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Reads a whole transcript; `None` if there is none.
+    async fn transcript(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        let directory = key.directory();
+        let parts = self.parts(&directory).await?;
+        let Some(last) = parts.last_key_value().and_then(|(name, _)| part_time(name)) else {
+            return Ok(None);
+        };
+        let mut texts = stream::iter(parts)
+            .map(|(name, waiting)| {
+                let path = format!("{directory}/{name}");
+                async move {
+                    match waiting {
+                        Some(text) => Ok(text),
+                        None => self.backend.get(&path).await,
+                    }
+                }
+            })
+            .buffered(READERS);
+        let mut text = Vec::new();
+        while let Some(part) = texts.try_next().await? {
+            if (text.len() + part.len()) as u64 > TRANSCRIPT_BYTES {
+                return Err(StoreError::TooLarge(directory.clone()));
+            }
+            text.extend_from_slice(&part);
+            if !text.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+        }
+        Ok(Some(Stored { text, last }))
+    }
+
+    /// Puts the transcripts of sub-agents beside it.
+    async fn fetch_subagents(&self, wanted: &Wanted, key: &Key) -> Result<(), StoreError> {
+        let mut open = vec![String::new()];
+        let mut seen = 0;
+        while let Some(above) = open.pop() {
+            let directory = match above.as_str() {
+                "" => key.directory(),
+                above => format!("{}/{above}", key.directory()),
+            };
+            for name in self.backend.list(&directory).await?.directories {
+                let subpath = if above.is_empty() { name } else { format!("{above}/{name}") };
+                seen += 1;
+                if seen > MAX_SUBAGENTS || !is_safe_subpath(&subpath) {
+                    tracing::warn!("{directory}: sub-agents are left out of the conversation");
+                    continue;
+                }
+                let below = Key { subpath: Some(subpath.clone()), ..key.clone() };
+                if let Some(stored) = self.transcript(&below).await? {
+                    let (session, subpath) = (key.session.clone(), subpath.clone());
+                    blocking(wanted, move |folder| {
+                        write_subagent(folder, &session, &subpath, &stored.text)
+                    })
+                    .await?;
+                }
+                open.push(subpath);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Works in the folder of the CLI.
+async fn blocking<T: Send + 'static>(
+    wanted: &Wanted,
+    work: impl FnOnce(&Folder) -> std::io::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let Wanted { state, project, .. } = wanted.clone();
+    let path = state.join("projects").join(&project);
+    let done = spawn_blocking(move || work(&Folder::open(&state, &project)?)).await;
+    let done = done.map_err(|_| StoreError::ShuttingDown)?;
+    done.map_err(|source| StoreError::Directory { path, source })
+}
+
+/// Compares the file of the CLI with the store, and writes the longer one where
+/// the other one is. Gives what the store lacks, and what is to be told.
+fn reconcile(
+    folder: &Folder,
+    session: &str,
+    stored: &[u8],
+) -> std::io::Result<(Option<Bytes>, Option<String>)> {
+    let name = format!("{session}.jsonl");
+    let local = folder.read(&name, TRANSCRIPT_BYTES)?;
+    let told = match compare::compare(local.as_deref().unwrap_or_default(), stored) {
+        compare::Outcome::Same => None,
+        compare::Outcome::StoreLacks(range) => {
+            let missing = local.map(|local| Bytes::from(local).slice(range));
+            return Ok((missing, None));
+        }
+        compare::Outcome::StoreHasGaps => Some(format!(
+            "The store lacks a part of the conversation {session} that this machine has. Elsewhere it would go on without it."
+        )),
+        compare::Outcome::LocalLacks => {
+            folder.write(&name, stored)?;
+            compare::unfinished(stored).then(|| format!(
+                "The conversation {session} comes from the store and ends in the middle of a turn: the machine that it ran on was lost before the turn was over."
+            ))
+        }
+        compare::Outcome::Differ => {
+            let aside =
+                format!("{session}.jsonl.before-{}", claude_relay_random::hexadecimal::<4>());
+            folder.put_aside(&name, &aside)?;
+            folder.write(&name, stored)?;
+            Some(format!(
+                "The conversation {session} has gone on elsewhere, and what this machine had of it differs: the store's goes on, the other is kept as {aside} beside it."
+            ))
+        }
+    };
+    Ok((None, told))
+}
+
+/// The line that describes a sub-agent, which the CLI keeps in a file of its
+/// own.
+#[derive(Deserialize)]
+struct Described {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(flatten)]
+    _rest: IgnoredAny,
+}
+
+fn write_subagent(
+    folder: &Folder,
+    session: &str,
+    subpath: &str,
+    stored: &[u8],
+) -> std::io::Result<()> {
+    let mut above: Vec<&str> = subpath.split('/').collect();
+    let Some(last) = above.pop() else { return Ok(()) };
+    let folder = folder.below(&[&[session], &above[..]].concat())?;
+    let is_description = |line: &&[u8]| {
+        serde_json::from_slice::<Described>(line).is_ok_and(|line| line.kind == "agent_metadata")
+    };
+    let (descriptions, lines): (Vec<&[u8]>, Vec<&[u8]>) =
+        stored.split_inclusive(|byte| *byte == b'\n').partition(is_description);
+    let (name, text) = (format!("{last}.jsonl"), lines.concat());
+    let local = folder.read(&name, TRANSCRIPT_BYTES)?.unwrap_or_default();
+    if local.len() < text.len() && text.starts_with(&local) {
+        folder.write(&name, &text)?;
+    }
+    let meta = format!("{last}.meta.json");
+    if let Some(description) = descriptions.last()
+        && folder.read(&meta, TRANSCRIPT_BYTES)?.is_none()
+    {
+        let mut fields: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(description)?;
+        fields.shift_remove("type");
+        folder.write(&meta, serde_json::to_string(&fields)?.as_bytes())?;
+    }
+    Ok(())
+}
