@@ -128,7 +128,7 @@ impl Model {
                 let cursor = match after {
                     Some(after) if u64::from(after) < self.replay.next() => {
                         let after = u64::from(after);
-                        let gap = self.replay.gap_after(after);
+                        let gap = self.replay.gap_after(after, Features::default());
                         let from = self.replay.first().max(after + 1);
                         assert_eq!(gap.map_or(after + 1, |gap| gap.to + 1), from);
                         from

@@ -146,8 +146,6 @@ impl Driver {
                 (",questions", options.questions),
                 (",hooks", options.hooks),
                 (",host_tools", options.host_tools),
-                // For clients that come later and want what is not for this one.
-                (",holes", true),
             ] {
                 supports += if is_supported { name } else { "" };
             }

@@ -64,7 +64,7 @@ async fn it_configures_then_connects_with_the_token_under_the_base_path() {
         r#"{"allowedTools":["Read"],"systemPrompt":"Be brief.","model":"opus","anthropicApiKey":"sk-1"}"#
     );
     assert_eq!(seen[1].header("content-type"), Some("application/json"));
-    assert_eq!(seen[2].path, "/base/ws?after=0&supports=agent_state,holes");
+    assert_eq!(seen[2].path, "/base/ws?after=0&supports=agent_state");
     for request in &seen[..3] {
         assert_eq!(request.header("authorization"), Some("Bearer t0ken"));
         assert_eq!(request.header("e2b-traffic-access-token"), Some("traffic"));

@@ -55,9 +55,9 @@ async fn it_comes_back_where_it_was_and_says_so() {
     assert_eq!(
         *paths.lock().unwrap(),
         [
-            "/ws?after=0&supports=agent_state,holes",
-            "/ws?after=2&stream=s1&supports=agent_state,holes",
-            "/ws?after=3&stream=s1&supports=agent_state,holes"
+            "/ws?after=0&supports=agent_state",
+            "/ws?after=2&stream=s1&supports=agent_state",
+            "/ws?after=3&stream=s1&supports=agent_state"
         ]
     );
     soon(client.stop()).await;
@@ -67,7 +67,7 @@ async fn it_comes_back_where_it_was_and_says_so() {
 #[tokio::test]
 async fn another_process_goes_on_where_one_left_off() {
     let fake = FakeRelay::start(|_, request, mut peer| async move {
-        assert_eq!(request.path, "/ws?after=41&stream=a%26b&supports=agent_state,holes");
+        assert_eq!(request.path, "/ws?after=41&stream=a%26b&supports=agent_state");
         peer.upgrade(&request).await;
         peer.text(r#"{"type":"connected","stream":"a&b","next":43}"#).await;
         peer.line(42).await;

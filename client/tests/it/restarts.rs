@@ -61,7 +61,7 @@ where
             }
             peer.upgrade(&request).await;
             if sockets.fetch_add(1, Ordering::SeqCst) == 0 {
-                assert_eq!(request.path, "/ws?after=300&supports=agent_state,holes");
+                assert_eq!(request.path, "/ws?after=300&supports=agent_state");
                 peer.text(r#"{"type":"connected","stream":"s1","next":301}"#).await;
                 peer.message().await.expect("a message");
                 // The ping behind it: the message is confirmed.

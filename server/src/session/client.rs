@@ -156,14 +156,21 @@ impl Session {
         Some(self.waiting.remove(at))
     }
 
+    /// Returns the name of the stream for a client with `features`. Numbers with
+    /// inputs are others than those without.
+    pub(super) fn stream_for(&mut self, features: Features) -> String {
+        let stream = self.stream.get_or_insert_with(claude_relay_random::hexadecimal::<16>);
+        if features.has(Feature::Input) { format!("{stream}-input") } else { stream.clone() }
+    }
+
     fn accept(&mut self, request: ConnectRequest, now: Instant) {
         let ConnectRequest { id, attach, channels, accepted } = request;
         let sequenced = attach.replay.is_some();
         tracing::info!(connection = id.0, sequenced, "client connected");
-        let stream = self.stream.get_or_insert_with(claude_relay_random::hexadecimal::<16>).clone();
+        let stream = self.stream_for(attach.features);
         let (cursor, gap) = match &attach.replay {
             None => (self.replay.next(), None),
-            Some(replay) => starting_point(&self.replay, replay, &stream),
+            Some(replay) => starting_point(&self.replay, replay, attach.features, &stream),
         };
         for frame in self.permissions.cancel_answered(cursor) {
             self.push(&frame);
@@ -175,7 +182,7 @@ impl Session {
         self.repeat_agent_requests(cursor, attach.features);
         let connected = ServerMessage::Connected {
             stream: sequenced.then_some(stream.into()),
-            next: sequenced.then(|| self.replay.next()),
+            next: sequenced.then(|| self.replay.number(self.replay.next(), attach.features)),
         };
         let spent_batch = Some(Vec::new());
         let configures = attach.configures;
@@ -366,15 +373,17 @@ impl Session {
 pub(super) fn starting_point(
     replay: &ReplayBuffer,
     from: &Replay,
+    features: Features,
     stream: &str,
 ) -> (u64, Option<Gap>) {
     // A number that has not been assigned belongs to another stream too.
     let foreign = from.stream.as_deref().is_some_and(|theirs| theirs != stream)
-        || from.after >= replay.next();
+        || from.after >= replay.number(replay.next(), features);
     if foreign {
-        return (replay.first(), Some(Gap { from: 1, to: replay.first() - 1 }));
+        let to = replay.number(replay.first(), features) - 1;
+        return (replay.first(), Some(Gap { from: 1, to }));
     }
-    (replay.first().max(from.after + 1), replay.gap_after(from.after))
+    (replay.place_after(from.after, features), replay.gap_after(from.after, features))
 }
 
 #[cfg(test)]
@@ -392,7 +401,7 @@ mod tests {
 
     fn start(replay: &ReplayBuffer, after: u64, stream: Option<&str>) -> (u64, Option<(u64, u64)>) {
         let from = Replay { after, stream: stream.map(Into::into) };
-        let (cursor, gap) = starting_point(replay, &from, "ours");
+        let (cursor, gap) = starting_point(replay, &from, Features::default(), "ours");
         (cursor, gap.map(|gap| (gap.from, gap.to)))
     }
 

@@ -12,7 +12,6 @@ use super::channels::Request;
 use super::control;
 use super::exit::EARLY_ENDS;
 use super::inbox::Waiting;
-use super::replay::Feature;
 use super::run_time::{Change, Part};
 use super::running::StopReason;
 use super::slot::ConnectionId;
@@ -231,7 +230,7 @@ impl Session {
                         running.on_message_sent(uuid.as_deref(), now);
                         if !again {
                             let data = line.trim_ascii_end();
-                            self.replay.push_for(Feature::Input, [INPUT_PREFIX, data, b"}"]);
+                            self.replay.push_input([INPUT_PREFIX, data, b"}"]);
                         }
                         Some(input)
                     }

@@ -13,9 +13,6 @@ pub enum Feature {
     Hooks,
     /// `agent_request` for tools that the client runs.
     HostTools,
-    /// Holes in the numbers: messages of all features are kept from this client
-    /// on, for those that come later.
-    Holes,
 }
 
 /// The features of one client.
@@ -23,9 +20,6 @@ pub enum Feature {
 pub struct Features(u8);
 
 impl Features {
-    /// Every feature.
-    pub const ALL: Self = Self(u8::MAX);
-
     /// Parses the list in a URL; unknown names are ignored.
     #[must_use]
     pub fn parse(list: &str) -> Self {
@@ -35,7 +29,6 @@ impl Features {
             "questions" => features.with(Feature::Questions),
             "hooks" => features.with(Feature::Hooks),
             "host_tools" => features.with(Feature::HostTools),
-            "holes" => features.with(Feature::Holes),
             _ => features,
         })
     }

@@ -16,6 +16,9 @@ use claude_relay_protocol::envelope;
 
 pub use super::features::{Feature, Features};
 use crate::ws::frame;
+use numbers::Inputs;
+
+mod numbers;
 
 /// Size of a memory allocation for frames. Frames up to this size are stored
 /// contiguously.
@@ -35,6 +38,10 @@ const SEGMENT_OVERHEAD_BYTES: usize = size_of::<Segment>();
 /// larger frame. A full read of the agent's output takes two batches; with 2
 /// MiB, lines of 300 B to 64 KB had a lower throughput.
 pub const BATCH_BYTES: usize = 1 << 20;
+
+/// Share of the buffer, as a divisor, that an input may take as long as no
+/// client has asked for inputs. A larger one would evict output that is wanted.
+const INPUT_SHARE: usize = 16;
 
 /// Recent frames with their sequence numbers.
 #[derive(Debug)]
@@ -60,6 +67,7 @@ pub struct ReplayBuffer {
     optional: VecDeque<(u64, Feature)>,
     /// Features that a client has had.
     enabled: Features,
+    inputs: Inputs,
 }
 
 #[derive(Debug)]
@@ -94,16 +102,17 @@ impl ReplayBuffer {
             open_first: 1,
             optional: VecDeque::new(),
             enabled: Features::default(),
+            inputs: Inputs::default(),
         }
     }
 
-    /// Returns the number of the next frame. Numbers start at 1.
+    /// Returns the place of the next frame. Places start at 1.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Returns the number of the oldest frame, or [`ReplayBuffer::next`] if
+    /// Returns the place of the oldest frame, or [`ReplayBuffer::next`] if
     /// empty.
     #[must_use]
     pub fn first(&self) -> u64 {
@@ -147,11 +156,19 @@ impl ReplayBuffer {
         }
     }
 
-    /// Keeps frames for `features` from now on, for all features if the client
-    /// knows that numbers may have holes.
+    /// Keeps frames for `features` from now on.
     pub fn enable(&mut self, features: Features) {
-        let kept = if features.has(Feature::Holes) { Features::ALL } else { features };
-        self.enabled = self.enabled.union(kept);
+        self.enabled = self.enabled.union(features);
+    }
+
+    /// Appends an `input` frame.
+    pub fn push_input(&mut self, parts: [&[u8]; 3]) {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if bytes <= self.limit / INPUT_SHARE || self.enabled.has(Feature::Input) {
+            self.inputs.push(self.next);
+            self.optional.push_back((self.next, Feature::Input));
+            self.push(parts);
+        }
     }
 
     /// Appends a frame for clients with `feature` only. Without such a client so
@@ -210,6 +227,7 @@ impl ReplayBuffer {
         while self.optional.front().is_some_and(|(seq, _)| *seq < self.first) {
             self.optional.pop_front();
         }
+        self.inputs.evict(self.first);
         self.bytes -= length + FRAME_OVERHEAD_BYTES;
         if segment.bytes.len() > length {
             segment.bytes.advance(length);
@@ -220,12 +238,30 @@ impl ReplayBuffer {
         }
     }
 
-    /// Returns the range between `after` and the oldest frame, if any. A number
-    /// that has not been assigned is treated as the last one, so nothing
-    /// follows it.
+    /// Returns the number of the frame at `place` for a client with `features`.
     #[must_use]
-    pub fn gap_after(&self, after: u64) -> Option<Gap> {
-        (after + 1 < self.first).then(|| Gap { from: after + 1, to: self.first - 1 })
+    pub fn number(&self, place: u64, features: Features) -> u64 {
+        if features.has(Feature::Input) { place } else { self.inputs.number(place) }
+    }
+
+    /// Returns the place behind the frame that has `number` for a client with
+    /// `features`, or of the oldest frame if that one is no longer kept.
+    #[must_use]
+    pub fn place_after(&self, number: u64, features: Features) -> u64 {
+        if number < self.number(self.first, features) {
+            return self.first;
+        }
+        let place = if features.has(Feature::Input) { number } else { self.inputs.place(number) };
+        self.first.max(place + 1)
+    }
+
+    /// Returns the range of numbers between `after` and the oldest frame, if
+    /// any. A number that has not been assigned is treated as the last one, so
+    /// nothing follows it.
+    #[must_use]
+    pub fn gap_after(&self, after: u64, features: Features) -> Option<Gap> {
+        let first = self.number(self.first, features);
+        (after + 1 < first).then(|| Gap { from: after + 1, to: first - 1 })
     }
 
     /// Appends to `batch` the frames from `cursor` on for a client with
@@ -310,10 +346,11 @@ impl ReplayBuffer {
                 let length = (self.begin_of(seq + 1) - self.begin_of(seq)) as usize;
                 let (whole, after) = rest.split_at(length);
                 let payload = frame::payload(whole);
+                let number = self.number(seq, features);
                 let (head, head_bytes) =
-                    frame::header(frame::TEXT, payload.len() + envelope::seq_field_bytes(seq));
+                    frame::header(frame::TEXT, payload.len() + envelope::seq_field_bytes(number));
                 out.extend_from_slice(&head[..head_bytes]);
-                envelope::push_sequenced(&mut out, payload, seq);
+                envelope::push_sequenced(&mut out, payload, number);
                 rest = after;
                 seq += 1;
             }

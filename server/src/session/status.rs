@@ -11,6 +11,7 @@ use super::channels::{MESSAGE_LIMIT, PRIORITY_CAPACITY};
 use super::control::CONTROL_LIMIT;
 use super::inbox::INBOX_BYTES;
 use super::permissions::PERMISSION_LIMIT;
+use super::replay::Features;
 use super::slot::ConnectionId;
 use crate::agent;
 use crate::process::lines::LINE_LIMIT;
@@ -136,8 +137,8 @@ impl Session {
                 "permission_timeout_ms": self.runtime.settings.permission_timeout.as_millis() as u64,
             },
             "replay": {
-                "first": self.replay.first(),
-                "next": self.replay.next(),
+                "first": self.replay.number(self.replay.first(), Features::default()),
+                "next": self.replay.number(self.replay.next(), Features::default()),
                 "bytes": self.replay.bytes(),
                 "limit": self.runtime.settings.replay_bytes,
             },

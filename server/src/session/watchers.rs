@@ -37,6 +37,8 @@ struct Watcher {
     features: Features,
     /// Number of the first frame that has not been sent to its connection.
     cursor: u64,
+    /// The number that this frame has for it.
+    number: u64,
     /// The gap that it is to be told of.
     gap: Option<Gap>,
     /// Empty batch for reuse; `None` while a batch is being written.
@@ -130,9 +132,9 @@ impl Watcher {
     /// longer kept.
     fn fill(&mut self, replay: &mut ReplayBuffer, batch: &mut Vec<Bytes>) {
         if self.cursor < replay.first() {
-            let from = self.gap.map_or(self.cursor, |gap| gap.from);
-            self.gap = Some(Gap { from, to: replay.first() - 1 });
+            let from = self.gap.map_or(self.number, |gap| gap.from);
             self.cursor = replay.first();
+            self.gap = Some(Gap { from, to: replay.number(self.cursor, self.features) - 1 });
         }
         if let Some(Gap { from, to }) = self.gap.take() {
             batch.push(framed(&ServerMessage::Gap { from, to }.to_json()));
@@ -143,6 +145,7 @@ impl Watcher {
                 false => replay.batch_from(self.cursor, self.features, batch),
             };
         }
+        self.number = replay.number(self.cursor, self.features);
     }
 }
 
@@ -162,15 +165,15 @@ impl Session {
         }
         let sequenced = attach.replay.is_some();
         tracing::info!(connection = id.0, sequenced, "watcher connected");
-        let stream = self.stream.get_or_insert_with(claude_relay_random::hexadecimal::<16>).clone();
+        let stream = self.stream_for(attach.features);
         let (cursor, gap) = match &attach.replay {
             None => (self.replay.next(), None),
-            Some(replay) => starting_point(&self.replay, replay, &stream),
+            Some(replay) => starting_point(&self.replay, replay, attach.features, &stream),
         };
         self.replay.enable(attach.features);
         let connected = ServerMessage::Connected {
             stream: sequenced.then_some(stream.into()),
-            next: sequenced.then(|| self.replay.next()),
+            next: sequenced.then(|| self.replay.number(self.replay.next(), attach.features)),
         };
         let watcher = Watcher {
             id,
@@ -178,6 +181,7 @@ impl Session {
             sequenced,
             features: attach.features,
             cursor,
+            number: self.replay.number(cursor, attach.features),
             gap,
             spent_batch: Some(Vec::new()),
             state: StateFeed::default(),

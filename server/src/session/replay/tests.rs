@@ -69,9 +69,12 @@ fn the_oldest_frames_are_evicted_and_the_gap_is_exact() {
     }
     let first = buffer.first();
     assert!(first > 80);
-    assert_eq!(buffer.gap_after(0), Some(Gap { from: 1, to: first - 1 }));
-    assert_eq!(buffer.gap_after(first - 2), Some(Gap { from: first - 1, to: first - 1 }));
-    assert_eq!(buffer.gap_after(first - 1), None);
+    assert_eq!(buffer.gap_after(0, Features::default()), Some(Gap { from: 1, to: first - 1 }));
+    assert_eq!(
+        buffer.gap_after(first - 2, Features::default()),
+        Some(Gap { from: first - 1, to: first - 1 })
+    );
+    assert_eq!(buffer.gap_after(first - 1, Features::default()), None);
     assert_eq!(batch_from(&mut buffer, 1).0.len() as u64, 101 - first);
 }
 
@@ -183,7 +186,7 @@ proptest! {
                 }
                 Step::Reconnect(after) => {
                     let after = after.min(all.len() as u64);
-                    let gap = buffer.gap_after(after);
+                    let gap = buffer.gap_after(after, Features::default());
                     prop_assert_eq!(gap.map_or(after + 1, |gap| gap.to + 1), buffer.first().max(after + 1));
                     cursor = buffer.first().max(after + 1);
                 }

@@ -31,6 +31,65 @@ async fn a_message_is_shown_once_in_its_place_and_replayed() {
 }
 
 #[tokio::test]
+async fn a_message_from_before_the_first_client_that_asks_is_replayed_to_it() {
+    let env = TestEnv::new();
+    let agent = agent(&env, "work()");
+    let relay = agent.launch(&env).start();
+    let mut first = Client::open(relay.address(), "/ws?after=0").await;
+    first.say("a").await;
+    let frames = first.until(|frame| frame["data"]["type"] == "result").await;
+    assert_eq!(inputs(&frames), []);
+    first.close().await;
+    let mut second = Client::open(relay.address(), "/ws?supports=input&after=0").await;
+    let frames = second.until(|frame| frame["data"]["type"] == "result").await;
+    assert_eq!(inputs(&frames), [(&json!("a"), &json!(1))]);
+}
+
+/// Otherwise it would evict the output that is kept.
+#[tokio::test]
+async fn a_long_message_is_kept_only_for_a_client_that_has_asked() {
+    let env = TestEnv::new();
+    let agent = agent(&env, "work()");
+    let relay = agent.launch(&env).argument("--replay-bytes=100000").start();
+    let long = "x".repeat(90_000);
+    let mut first = Client::open(relay.address(), "/ws?after=0").await;
+    first.say("a").await;
+    first.until(|frame| frame["data"]["result"] == "a").await;
+    first.say(long.as_str()).await;
+    first.until(|frame| frame["data"]["type"] == "system").await;
+    first.close().await;
+    let mut second = Client::open(relay.address(), "/ws?supports=input&after=0").await;
+    let frames = second.until(|frame| frame["data"]["result"] == "a").await;
+    assert!(frames.iter().all(|frame| frame["type"] != "gap"), "{frames:?}");
+    assert_eq!(inputs(&frames), [(&json!("a"), &json!(1))]);
+    second.say(long.as_str()).await;
+    let frames = second.until(|frame| frame["type"] == "input").await;
+    assert_eq!(inputs(&frames)[0].0, &json!(long));
+}
+
+/// Numbers with inputs and without them are two streams, and say so.
+#[tokio::test]
+async fn a_number_that_counts_inputs_is_none_of_a_client_without_them() {
+    let env = TestEnv::new();
+    let agent = agent(&env, "work()");
+    let relay = agent.launch(&env).start();
+    let mut first = Client::open(relay.address(), "/ws?supports=input&after=0").await;
+    let with = first.frame().await["stream"].clone();
+    first.say("a").await;
+    first.until(|frame| frame["data"]["type"] == "result").await;
+    first.close().await;
+    let path = format!("/ws?after=3&stream={}", with.as_str().unwrap());
+    let mut second = Client::open(relay.address(), &path).await;
+    let connected = second.frame().await;
+    assert_eq!(connected["next"], 3, "two lines");
+    assert_ne!(connected["stream"], with);
+    assert_eq!(second.frame().await, json!({ "type": "gap", "from": 1, "to": 0 }));
+    let frames = second.until(|frame| frame["data"]["type"] == "result").await;
+    let numbers: Vec<_> = frames.iter().map(|frame| &frame["seq"]).collect();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[tokio::test]
 async fn the_bytes_of_a_message_are_kept() {
     let env = TestEnv::new();
     let agent = agent(&env, "work()");
@@ -67,42 +126,18 @@ async fn a_client_that_does_not_ask_sees_no_inputs_and_no_holes() {
     let env = TestEnv::new();
     let agent = agent(&env, "work()");
     let relay = agent.launch(&env).start();
-    let mut client = Client::open(relay.address(), "/ws?after=0").await;
-    client.frame().await;
-    for seq in [1, 3] {
+    let open =
+        async |query: &str| Client::open(relay.address(), &format!("/ws?after=0{query}")).await;
+    let mut asking = open("&watch=true&supports=input").await;
+    for (query, seq) in [("", 1), ("&supports=agent_state", 3)] {
+        let mut client = open(query).await;
         client.say("a").await;
-        let frames = client.until(|frame| frame["data"]["type"] == "result").await;
-        let numbers: Vec<_> = frames.iter().map(|frame| frame["seq"].as_u64().unwrap()).collect();
-        assert_eq!(numbers, [seq, seq + 1]);
-    }
-}
-
-#[tokio::test]
-async fn a_message_of_a_client_that_knows_holes_is_replayed_to_one_that_asks_for_it() {
-    let env = TestEnv::new();
-    let agent = agent(&env, "work()");
-    let relay = agent.launch(&env).start();
-    let path = "/ws?supports=agent_state,holes&after=0";
-    let mut first = Client::open(relay.address(), path).await;
-    first.say("a").await;
-    let frames = first.until(|frame| frame["data"]["type"] == "result").await;
-    assert_eq!(inputs(&frames), []);
-    first.close().await;
-    let mut second = Client::open(relay.address(), "/ws?supports=input&after=0").await;
-    let frames = second.until(|frame| frame["data"]["type"] == "result").await;
-    assert_eq!(inputs(&frames), [(&json!("a"), &json!(1))]);
-}
-
-#[tokio::test]
-async fn a_client_with_other_features_sees_no_holes() {
-    let env = TestEnv::new();
-    let agent = agent(&env, "work()");
-    let relay = agent.launch(&env).start();
-    let mut client = Client::open(relay.address(), "/ws?supports=agent_state&after=0").await;
-    for seq in [1, 3] {
-        client.say("a").await;
-        let frames = client.until(|frame| frame["data"]["type"] == "result").await;
+        let frames = client.until(|frame| frame["seq"] == seq + 1).await;
+        assert_eq!(inputs(&frames), []);
         let numbers: Vec<_> = frames.iter().filter_map(|frame| frame["seq"].as_u64()).collect();
-        assert_eq!(numbers, [seq, seq + 1]);
+        assert_eq!(numbers, (1..=seq + 1).collect::<Vec<_>>());
+        client.close().await;
     }
+    let frames = asking.until(|frame| frame["seq"] == 6).await;
+    assert_eq!(inputs(&frames).len(), 2);
 }
