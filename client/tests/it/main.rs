@@ -12,6 +12,7 @@ mod hostile;
 mod kills;
 mod messages;
 mod real_cli;
+mod real_cli_tasks;
 mod real_codex;
 mod real_server;
 mod reconnecting;

@@ -107,7 +107,55 @@ async fn the_handler_decides_about_tools(cli: Cli) {
     fixture.relay.stop().await;
 }
 
+/// As the tools of today's CLI tell them.
+async fn changed_files_and_to_dos_have_their_views(cli: Cli) {
+    let fixture = CliFixture::start(cli, "unrestricted").await;
+    let file = fixture.env.file("made.txt");
+    let path = file.display().to_string();
+    fixture.api.script([
+        Reply::tool("Write", json!({ "file_path": path, "content": "one two one\n" })),
+        Reply::tool(
+            "Edit",
+            json!({ "file_path": path, "old_string": "one", "new_string": "1", "replace_all": true }),
+        ),
+        // Not offered before they are looked for.
+        Reply::tool("ToolSearch", json!({ "query": "select:TaskCreate,TaskUpdate,TaskList" })),
+        Reply::tool("TaskCreate", json!({ "subject": "Write it", "description": "d" })),
+        Reply::tool("TaskUpdate", json!({ "taskId": "1", "status": "in_progress" })),
+        Reply::tool("TaskList", json!({})),
+        Reply::text("Done."),
+    ]);
+    let client = connected(&fixture).await;
+    let mut turn = soon(client.turn("Go")).await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(message) = soon(turn.next()).await {
+        let ServerMessage::Sdk(message) = message.unwrap() else { continue };
+        seen.extend(message.views().iter().filter_map(|view| match view {
+            View::FileChange { created, content, .. } => {
+                Some(format!("{created} {}", content.as_deref().unwrap_or_default()))
+            }
+            View::TodoAdded(todo) => Some(format!("{} {}", todo.content, todo.status)),
+            View::TodoChanged { id, status } => Some(format!("{id} {status:?}")),
+            View::Todos(todos) => Some(format!("{} {}", todos[0].content, todos[0].status)),
+            _ => None,
+        }));
+    }
+    assert_eq!(
+        seen,
+        [
+            "true one two one\n",
+            "false 1 two 1\n",
+            "Write it pending",
+            r#"1 Some("in_progress")"#,
+            "Write it in_progress",
+        ]
+    );
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "1 two 1\n");
+    fixture.relay.stop().await;
+}
+
 for_both_clis! {
+    changed_files_and_to_dos_have_their_views,
     asks_streams_and_goes_on,
     interrupts_in_mid_stream,
     the_handler_decides_about_tools,

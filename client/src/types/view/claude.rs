@@ -7,7 +7,7 @@ use claude_relay_protocol::json::{elements, fields, is_string};
 use serde_json::value::RawValue;
 
 use super::value::{is_true, milliseconds, number, texts};
-use super::{SessionStarted, Todo, TurnFinished, Usage, View, events};
+use super::{SessionStarted, TurnFinished, Usage, View, events, outcome};
 use crate::types::raw_json::text_of;
 
 /// The views of a line of this `type`; `None` where it is not of a known shape.
@@ -75,7 +75,7 @@ fn tool_use<'a>(
     parent: Option<Cow<'a, str>>,
 ) {
     let derived = match name.as_ref() {
-        "TodoWrite" => todos(input),
+        "TodoWrite" => outcome::todos_written(input),
         "Task" | "Agent" => fields(input.get(), ["subagent_type", "description", "prompt"])
             .ok()
             .map(|[kind, description, prompt]| View::SubagentStarted {
@@ -90,19 +90,8 @@ fn tool_use<'a>(
     views.extend(derived);
 }
 
-fn todos(input: &RawValue) -> Option<View<'_>> {
-    let [todos] = fields(input.get(), ["todos"]).ok()?;
-    let todos = elements(todos?).ok()?;
-    Some(View::Todos(todos.into_iter().filter_map(read_todo).collect()))
-}
-
-fn read_todo(todo: &RawValue) -> Option<Todo<'_>> {
-    let [content, status] = fields(todo.get(), ["content", "status"]).ok()?;
-    Some(Todo { content: text_of(content)?, status: text_of(status)? })
-}
-
 fn user(line: &RawValue) -> Option<Vec<View<'_>>> {
-    let [message, parent, outcome] =
+    let [message, parent, result] =
         fields(line.get(), ["message", "parent_tool_use_id", "tool_use_result"]).ok()?;
     let [content] = fields(message?.get(), ["content"]).ok()?;
     let parent = text_of(parent);
@@ -123,24 +112,9 @@ fn user(line: &RawValue) -> Option<Vec<View<'_>>> {
         }
     }
     if !views.is_empty() {
-        views.extend(outcome.and_then(file_change));
+        views.extend(result.and_then(outcome::read));
     }
     Some(views)
-}
-
-/// The file-writing tools tell what they did beside what the model sees.
-fn file_change(outcome: &RawValue) -> Option<View<'_>> {
-    let [kind, path, content, patch] =
-        fields(outcome.get(), ["type", "filePath", "content", "structuredPatch"]).ok()?;
-    let path = text_of(path)?;
-    let created = match text_of(kind).as_deref() {
-        Some("create") => true,
-        Some("update") => false,
-        // An edit names no kind but carries its patch.
-        None if patch.is_some() => false,
-        _ => return None,
-    };
-    Some(View::FileChange { path, created, content: text_of(content) })
 }
 
 fn stream_event(line: &RawValue) -> Option<Vec<View<'_>>> {
@@ -292,29 +266,11 @@ mod tests {
             r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t1","name":"TodoWrite","input":{"todos":[{"content":"a","status":"pending"}]}},{"type":"tool_use","id":"t2","name":"Task","input":{"subagent_type":"x"}}]}}"#,
             &[
                 r#"tool TodoWrite t1 {"todos":[{"content":"a","status":"pending"}]}"#,
-                r#"todos [Todo { content: "a", status: "pending" }]"#,
+                "todos None:a:pending",
                 r#"tool Task t2 {"subagent_type":"x"}"#,
                 r#"subagent t2 Some("x")"#,
             ],
         );
-    }
-
-    #[test]
-    fn a_result_of_a_tool_tells_what_it_did_to_a_file() {
-        check(
-            r#"{"type":"user","message":{"role":"user","content":[{"tool_use_id":"t","type":"tool_result","content":"ok"}]},"tool_use_result":{"type":"create","filePath":"/f","content":"x","structuredPatch":[]}}"#,
-            &[r#"result t "ok" false"#, r#"file /f true Some("x")"#],
-        );
-        check(
-            r#"{"type":"user","message":{"role":"user","content":[{"tool_use_id":"t","type":"tool_result","content":"ok"}]},"tool_use_result":{"filePath":"/f","oldString":"a","newString":"b","structuredPatch":[]}}"#,
-            &[r#"result t "ok" false"#, "file /f false None"],
-        );
-        // Reading one changes nothing.
-        check(
-            r#"{"type":"user","message":{"role":"user","content":[{"tool_use_id":"t","type":"tool_result","content":"x","is_error":true}]},"tool_use_result":{"type":"text","file":{"filePath":"/f"}}}"#,
-            &[r#"result t "x" true"#],
-        );
-        check(r#"{"type":"user","message":{"role":"user","content":"plain"}}"#, &[]);
     }
 
     #[test]

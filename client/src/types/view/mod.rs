@@ -15,6 +15,7 @@ pub(crate) use read::views;
 mod claude;
 mod codex;
 mod events;
+mod outcome;
 mod read;
 mod value;
 
@@ -94,11 +95,22 @@ pub enum View<'a> {
         path: Cow<'a, str>,
         /// True if it is new.
         created: bool,
-        /// The whole new content, where the tool gives it.
+        /// The whole new content, where the tool gives it or what it replaced.
         content: Option<Cow<'a, str>>,
     },
-    /// The agent's list of what to do, whole, whenever it changes.
+    /// The agent's list of what to do, whole: with CLIs that write it as one, and
+    /// whenever the agent reads it. Others tell [`View::TodoAdded`] and
+    /// [`View::TodoChanged`].
     Todos(Vec<Todo<'a>>),
+    /// An entry of that list is new.
+    TodoAdded(Todo<'a>),
+    /// An entry of that list has changed; what else than its status is in the call.
+    TodoChanged {
+        /// The entry's id.
+        id: Cow<'a, str>,
+        /// Its new status, `deleted` for one that is gone; `None` if it is as before.
+        status: Option<Cow<'a, str>>,
+    },
     /// A sub-agent is started. Its own lines carry this id as their `parent`.
     SubagentStarted {
         /// The id of the call that starts it.
@@ -304,6 +316,8 @@ pub struct HookRun<'a> {
 /// One entry of the agent's list of what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Todo<'a> {
+    /// Its id, where it has one.
+    pub id: Option<Cow<'a, str>>,
     /// The task.
     pub content: Cow<'a, str>,
     /// `pending`, `in_progress` or `completed`.

@@ -25,6 +25,7 @@ fn read(line: &RawValue) -> Option<Vec<View<'_>>> {
 pub(super) mod tests {
     use std::borrow::Cow;
 
+    use super::super::Todo;
     use super::*;
 
     /// The views of a line, each in a few words.
@@ -32,6 +33,10 @@ pub(super) mod tests {
         let line = serde_json::from_str(line).unwrap();
         let shown: Vec<_> = views(line).iter().map(show).collect();
         assert_eq!(shown, expected);
+    }
+
+    fn entry(todo: &Todo<'_>) -> String {
+        format!("{:?}:{}:{}", todo.id, todo.content, todo.status)
     }
 
     fn show(view: &View<'_>) -> String {
@@ -52,7 +57,11 @@ pub(super) mod tests {
             View::FileChange { path, created, content } => {
                 format!("file {path} {created} {content:?}")
             }
-            View::Todos(todos) => format!("todos {todos:?}"),
+            View::Todos(todos) => todos
+                .iter()
+                .fold("todos".to_owned(), |shown, todo| format!("{shown} {}", entry(todo))),
+            View::TodoAdded(todo) => format!("todo {}", entry(todo)),
+            View::TodoChanged { id, status } => format!("todo {id} is {status:?}"),
             View::SubagentStarted { id, kind, .. } => format!("subagent {id} {kind:?}"),
             View::TaskStarted { task_id, .. } => format!("task {task_id}"),
             View::TaskFinished { task_id, status, .. } => format!("task {task_id} {status}"),
