@@ -110,6 +110,19 @@ async fn each_failure_has_its_exit_code() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_missing_ends_the_call_and_runs_nothing_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = folder.path().join("claude");
+    let relay = RelayProcess::start(&["--claude-path", agent.to_str().unwrap()], &[]).await;
+    let (code, stdout, stderr) = run(command(&relay.url).arg("hi")).await;
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    assert!(stderr.contains(agent.to_str().unwrap()), "{stderr}");
+    let (code, health, _) = run(command(&relay.url).args(["health", "--json"])).await;
+    let health: Value = serde_json::from_str(&health).unwrap();
+    assert_eq!((code, &health["agent"]["waiting_messages"]), (0, &json!(0)), "{health}");
+}
+
+#[tokio::test]
 async fn a_refusal_or_a_server_that_is_no_relay_is_a_connection_error() {
     for (status, says) in [
         ("200 OK", "no claude-relay server"),

@@ -98,6 +98,9 @@ pub(super) async fn supervise(
                 if to_supervisor.write_all(line).await.is_err() {
                     escalation.clear();
                 }
+                let signal = if line == supervisor::TERM { "SIGTERM" } else { "SIGKILL" };
+                // It is left out if the session is behind: the end follows.
+                let _ = events.try_send(ProcessEvent::Escalated(signal));
             },
         }
     }

@@ -159,6 +159,8 @@ pub enum ProcessEvent {
     StdoutClosed,
     /// The process has closed its stdin. It may go on running.
     StdinClosed,
+    /// The process gets this signal, because it has not ended by itself.
+    Escalated(&'static str),
 }
 
 /// Commands to a process.

@@ -76,7 +76,8 @@ impl Run {
             ProcessEvent::Started(pid) => tracing::info!(pid, "the agent of a run runs"),
             ProcessEvent::StderrDropped(_)
             | ProcessEvent::StdoutClosed
-            | ProcessEvent::StdinClosed => {}
+            | ProcessEvent::StdinClosed
+            | ProcessEvent::Escalated(_) => {}
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Agent {
     pub(super) session_id: Option<String>,
     /// The conversation before the one that the configuration asks for.
     pub(super) former_session_id: Option<String>,
+    /// Conversation of which the next one is a fork, where no other is named.
+    pub(super) forks: Option<String>,
     /// The id of a conversation that the next start begins, whatever the
     /// configuration says.
     pub(super) begins: Option<String>,
@@ -229,6 +231,8 @@ impl Session {
         let mut config = self.config.clone();
         if begins.is_some() {
             (config.resume, config.continue_latest, config.fork_session) = (None, None, None);
+        } else if config.resume.is_none() && self.agent.forks.is_some() {
+            config.resume = self.agent.forks.clone();
         } else if self.agent.continues && config.resume.is_none() {
             config.continue_latest = Some(true);
         }
@@ -384,6 +388,17 @@ impl Session {
         }
     }
 
+    /// Tells that an agent, which another one is to replace, does not go.
+    pub(super) fn on_escalated(&mut self, signal: &str) {
+        let reason = self.agent.running.as_ref().and_then(|running| running.stop_reason);
+        if let Some(StopReason::Reconfigured | StopReason::NewConversation) = reason {
+            let text = format!(
+                "The agent does not end by itself and gets {signal}; messages wait for the next one."
+            );
+            self.info(&text);
+        }
+    }
+
     /// Begins a conversation: a running turn is interrupted, and the agent is
     /// started anew. Gives the id of the conversation.
     pub(super) fn begin_conversation(&mut self, now: Instant) -> String {
@@ -418,6 +433,7 @@ impl Session {
     /// Discards the conversation, because another one has been configured.
     pub(super) fn reset_conversation(&mut self) {
         self.agent.former_session_id = self.agent.session_id.take();
+        self.agent.forks = None;
         self.agent.begins = None;
         self.agent.continues = false;
     }

@@ -117,7 +117,9 @@ impl Session {
         self.runtime.settings.mode.check(&config)?;
         ignored.extend(agent::describe::ignored(&self.runtime.settings, &config));
         if self.asks_for_another_conversation(&config) {
+            let forks = self.forked(&config);
             self.reset_conversation();
+            self.agent.forks = forks;
         }
         if !config.is_equivalent(&self.config) {
             self.run_time.reconfigure(&self.config, &config);
@@ -143,6 +145,17 @@ impl Session {
             || resumes
             || begins(config.continue_latest, self.config.continue_latest)
             || begins(config.fork_session, self.config.fork_session)
+    }
+
+    /// Returns the conversation that goes on if `config` forks it: a fork that
+    /// names none is one of this.
+    fn forked(&self, config: &QueryConfig) -> Option<String> {
+        let is_its_own = config.fork_session == Some(true)
+            && config.resume.is_none()
+            && config.continue_latest != Some(true)
+            && config.provider == self.config.provider
+            && config.cwd == self.config.cwd;
+        self.agent.session_id.clone().filter(|_| is_its_own)
     }
 
     pub(super) fn config_shown(&self) -> ShownConfig {

@@ -84,6 +84,7 @@ impl Session {
 
     /// The agent does not know the conversation that it was to resume.
     fn forget_refused(&mut self, session: &str) {
+        self.agent.forks = None;
         if self.config.resume.as_deref() == Some(session) {
             // Only the configuration asked for it.
             self.config.resume = None;

@@ -328,6 +328,7 @@ impl Session {
             }
             ProcessEvent::StdoutClosed => self.agent.on_stream_closed("standard output", now),
             ProcessEvent::StdinClosed => self.agent.on_stream_closed("standard input", now),
+            ProcessEvent::Escalated(signal) => self.on_escalated(signal),
         }
     }
 

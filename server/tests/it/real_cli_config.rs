@@ -21,6 +21,7 @@ for_both_clis! {
     configured_key_beats_the_environment,
     configured_environment_reaches_the_tools,
     a_change_applies_at_the_next_start,
+    what_is_changed_counts_in_the_conversation_that_goes_on,
 }
 
 /// A system prompt shorter than this is not Claude Code's own, which has
@@ -171,5 +172,42 @@ async fn a_change_applies_at_the_next_start(cli: Cli) {
     for text in ["Before", "Meanwhile", "After"] {
         assert!(conversation.contains(text), "{text} is missing in {conversation}");
     }
+    fixture.end().await;
+}
+
+/// Later CLIs keep the system prompt with which a conversation has begun, unless
+/// they are told not to.
+async fn what_is_changed_counts_in_the_conversation_that_goes_on(cli: Cli) {
+    let config = |word: &str| {
+        let is_first = word == "ONE";
+        json!({
+            "systemPrompt": format!("PROMPT-{word}"),
+            "effort": if is_first { "low" } else { "high" },
+            "disallowedTools": [if is_first { "Write" } else { "Read" }],
+        })
+    };
+    let mut fixture = CliFixture::configured(cli, config("ONE")).await;
+    fixture.api.script([Reply::text("One."), Reply::text("Two.")]);
+    fixture.client.say("First").await;
+    let before = fixture.client.turn().await;
+    let changed = config("TWO").to_string();
+    assert_eq!(http::post(fixture.relay.address(), "/config", &changed).await.status, 200);
+    let mut fixture = fixture.reconnect().await;
+    fixture.client.say("Second").await;
+    let after = fixture.client.turn().await;
+    assert_eq!(after.result()["session_id"], before.result()["session_id"]);
+    let (first, second) = (fixture.api.turn(1).await, fixture.api.turn(2).await);
+    for (request, word, other, tools) in
+        [(&first, "ONE", "TWO", ["Write", "Read"]), (&second, "TWO", "ONE", ["Read", "Write"])]
+    {
+        let system = request.system().concat();
+        assert!(system.contains(&format!("PROMPT-{word}")), "{system}");
+        assert!(!system.contains(&format!("PROMPT-{other}")), "{system}");
+        assert!(!request.tools().contains(&tools[0]), "{:?}", request.tools());
+        assert!(request.tools().contains(&tools[1]), "{:?}", request.tools());
+    }
+    let effort = |request: &Request| request.body["output_config"]["effort"].clone();
+    assert_eq!((effort(&first), effort(&second)), (json!("low"), json!("high")));
+    assert!(second.body["messages"].to_string().contains("First"), "{second:?}");
     fixture.end().await;
 }

@@ -64,6 +64,23 @@ async fn what_a_configuration_does_not_say_any_more_changes_no_conversation() {
 }
 
 #[tokio::test]
+async fn a_fork_without_a_name_is_one_of_the_conversation_that_goes_on() {
+    let env = TestEnv::new();
+    let agent = agent(&env, FLAGS);
+    let relay = agent.launch(&env).start();
+    let mut first = client(&relay, "").await;
+    turn(&mut first, "one").await;
+    let health = http::get(relay.address(), "/health").await.json();
+    let id = health["agent"]["session_id"].as_str().unwrap().to_owned();
+    configure(&relay, json!({ "forkSession": true })).await;
+    first.close().await;
+    let mut second = client(&relay, "").await;
+    turn(&mut second, "two").await;
+    let flags = agent.noted("flags");
+    assert!(flags[1].starts_with(&format!("--resume={id} --fork-session")), "{flags:?}");
+}
+
+#[tokio::test]
 async fn another_directory_is_another_conversation() {
     let env = TestEnv::new();
     let agent = agent(&env, FLAGS);

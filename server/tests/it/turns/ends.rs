@@ -160,3 +160,64 @@ while line() is not None: pass
     second.until(|frame| frame["data"]["result"] == "b").await;
     assert_eq!(agent.heard(), ["a", "b"]);
 }
+
+/// The agent has taken it and not begun with it when the configuration changes.
+#[tokio::test]
+async fn a_restart_for_the_configuration_waits_for_what_the_agent_has_taken() {
+    let env = TestEnv::new();
+    let story = r#"
+if RUN > 1: work()
+a = message(); life(a, "queued"); life(a, "started"); begin(a)
+b = message(); life(b, "queued")
+gate("first"); end(a); life(a, "completed"); life(b, "started"); begin(b)
+gate("second"); end(b); life(b, "completed")
+while line() is not None: pass
+"#;
+    let agent = agent(&env, story);
+    let relay = agent.launch(&env).start();
+    let mut first = client(&relay, "").await;
+    say(&mut first, "a", "uuid-a").await;
+    state(&mut first, |state| !state["turn"].is_null()).await;
+    say(&mut first, "b", "uuid-b").await;
+    first.until(|frame| frame["data"]["command_uuid"] == "uuid-b").await;
+    configure(&relay, json!({ "model": "another" })).await;
+    first.close().await;
+    let mut second = client(&relay, "").await;
+    say(&mut second, "c", "uuid-c").await;
+    agent.open("first");
+    let runs_second = |state: &Value| state["turn"]["uuid"] == "uuid-b";
+    state(&mut second, runs_second).await;
+    assert_eq!(agent.runs().len(), 1, "the agent is the one that has taken the message");
+    agent.open("second");
+    let frames = second.until(|frame| frame["data"]["result"] == "c").await;
+    let told = |kind: &str| frames.iter().any(|frame| frame["type"] == kind);
+    assert!(!told("undelivered") && !told("error") && !told("exit"), "{frames:?}");
+    assert_eq!(agent.heard(), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_make_way_for_the_next_one_is_told_of() {
+    let env = TestEnv::new();
+    let story = r#"
+if RUN > 1: work()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+a = message(); begin(a); end(a)
+while True: time.sleep(60)
+"#;
+    let agent = agent(&env, story);
+    let relay = agent.launch(&env).argument("--stop-grace=300ms").start();
+    let mut first = client(&relay, "").await;
+    say(&mut first, "a", "uuid-a").await;
+    first.until(|frame| frame["data"]["type"] == "result").await;
+    configure(&relay, json!({ "model": "another" })).await;
+    first.close().await;
+    // One that asks for nothing is told, too.
+    let mut second = Client::open(relay.address(), "/ws").await;
+    second.say("b").await;
+    let frames = second.until(|frame| frame["data"]["result"] == "b").await;
+    for signal in ["SIGTERM", "SIGKILL"] {
+        let told =
+            |frame: &Value| frame["type"] == "info" && frame["data"].to_string().contains(signal);
+        assert!(frames.iter().any(told), "{signal}: {frames:?}");
+    }
+}

@@ -3,6 +3,7 @@
 mod configure;
 mod conversations;
 mod ends;
+mod faults;
 mod inputs;
 mod requests;
 mod state;
