@@ -156,21 +156,30 @@ impl Run {
 
     /// Sends what its credit allows, if the socket is free.
     pub(super) fn deliver(&mut self) {
-        let Some(client) = &mut self.client else { return };
+        while let Some(batch) = self.next_batch() {
+            let Some(client) = &self.client else { return };
+            let Some(spent) = client.channels.send_batch(batch) else { return };
+            self.on_written(spent);
+        }
+    }
+
+    /// Returns the next frames for the client, if there are any, its socket is
+    /// free, and its acknowledgements leave room.
+    fn next_batch(&mut self) -> Option<Vec<Bytes>> {
+        let client = self.client.as_mut()?;
         let next = self.replay.next();
         if client.cursor >= next || client.spent.is_none() {
-            return;
+            return None;
         }
         let under_way = self.replay.bytes_between(self.acked + 1, client.cursor);
         let first = self.replay.bytes_between(client.cursor, client.cursor + 1);
         let more = first.max(BATCH_BYTES as u64);
         if !self.is_raw && under_way > 0 && under_way + more > CREDIT_BYTES as u64 {
-            return;
+            return None;
         }
-        let Some(mut batch) = client.spent.take() else { return };
+        let mut batch = client.spent.take()?;
         client.cursor = self.replay.batch_from(client.cursor, Features::default(), &mut batch);
-        // The end of the connection is reported by its event channel.
-        let _ = client.channels.data.try_send(batch);
+        Some(batch)
     }
 
     pub(super) fn on_written(&mut self, batch: Vec<Bytes>) {

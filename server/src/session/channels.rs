@@ -12,6 +12,7 @@ use crate::process::Input;
 use crate::session::configure::Change;
 use crate::session::replay::Features;
 use crate::session::slot::ConnectionId;
+use crate::session::socket::Outlet;
 
 /// Maximum size of a client's message, in total over its fragments.
 pub const MESSAGE_LIMIT: usize = 64 << 20;
@@ -62,11 +63,18 @@ pub struct ClientChannels<R = Request> {
     /// Priority messages.
     pub priority: mpsc::Sender<PriorityMessage>,
     /// Slices of the replay buffer, one batch at a time.
-    pub data: mpsc::Sender<Vec<Bytes>>,
-    /// Returns the empty batch after it has been written.
+    pub data: Outlet,
+    /// Returns the empty batch after the write loop has written it.
     pub spent: mpsc::Receiver<Vec<Bytes>>,
     /// Events of the client.
     pub events: mpsc::Receiver<ClientEvent<R>>,
+}
+
+impl<R> ClientChannels<R> {
+    /// Sends a batch. Returns it, empty, if it has been written already.
+    pub fn send_batch(&self, batch: Vec<Bytes>) -> Option<Vec<Bytes>> {
+        self.data.send(&self.priority, batch)
+    }
 }
 
 /// Size of the messages of one connection that wait for the session: one of the

@@ -232,13 +232,23 @@ impl Session {
         self.on_client_connected(now);
     }
 
-    /// Sends all pending frames to the client, if its socket is free.
+    /// Sends all pending frames to the client, as far as its socket is free.
     pub(super) fn deliver(&mut self, now: Instant) {
-        let Some(client) = &mut self.client else { return };
-        if client.configures_by.is_some() {
-            return;
+        while let Some(batch) = self.next_batch(now) {
+            let Some(client) = &self.client else { return };
+            let Some(spent) = client.channels.send_batch(batch) else { return };
+            self.on_written(spent);
         }
-        let Some(batch) = &mut client.spent_batch else { return };
+    }
+
+    /// Returns the next frames for the client, if there are any and its socket
+    /// is free.
+    fn next_batch(&mut self, now: Instant) -> Option<Vec<Bytes>> {
+        let client = self.client.as_mut()?;
+        if client.configures_by.is_some() {
+            return None;
+        }
+        let batch = client.spent_batch.as_mut()?;
         if client.cursor < self.replay.next() {
             client.cursor = if client.sequenced {
                 self.replay.batch_from_sequenced(client.cursor, client.features, batch)
@@ -247,17 +257,16 @@ impl Session {
             };
         }
         let state = self.state_frame(now);
-        let Some(client) = &mut self.client else { return };
-        let Some(mut batch) = client.spent_batch.take() else { return };
+        let client = self.client.as_mut()?;
+        let mut batch = client.spent_batch.take()?;
         batch.extend(state);
         if batch.is_empty() {
             // All pending frames are for other clients.
             client.written = client.cursor;
             client.spent_batch = Some(batch);
-            return;
+            return None;
         }
-        // The end of the connection is reported by its event channel.
-        let _ = client.channels.data.try_send(batch);
+        Some(batch)
     }
 
     pub(super) fn on_written(&mut self, spent_batch: Vec<Bytes>) {

@@ -2,6 +2,7 @@
 //! checked. No socket, no process.
 
 use std::future::pending;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::process::{ExitReason, Process, ProcessChannels, ProcessCommand, Proce
 use crate::session::channels::{
     Attach, ClientChannels, Close, MessageBytes, PriorityMessage, Replay, Request,
 };
+use crate::session::socket::Outlet;
 use crate::settings::{Args, Settings};
 
 /// The other ends of a connection's channels.
@@ -76,6 +78,7 @@ impl Bench {
         let (_ready, spent) = mpsc::channel(1);
         let (_events, events) = mpsc::channel(8);
         let (accepted, mut answer) = oneshot::channel();
+        let data_to = Outlet::new(data_to, Weak::new());
         let channels = ClientChannels { priority: control_to, data: data_to, spent, events };
         let attach = Attach {
             replay: Some(Replay { after, stream: None }),

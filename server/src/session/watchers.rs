@@ -248,12 +248,10 @@ impl Session {
                 self.watchers.0[at].state = feed;
             }
             let watcher = &mut self.watchers.0[at];
-            if batch.is_empty() {
-                watcher.spent_batch = Some(batch);
-            } else {
-                // The end of the connection is reported by its event channel.
-                let _ = watcher.channels.data.try_send(batch);
-            }
+            watcher.spent_batch = match batch.is_empty() {
+                true => Some(batch),
+                false => watcher.channels.send_batch(batch),
+            };
         }
     }
 

@@ -7,6 +7,7 @@
 //! The session accepts or refuses a connection. Nothing that the client sends
 //! is processed before that, or after a refusal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::session::channels::{
     Attach, CLIENT_EVENT_CAPACITY, ClientChannels, ConnectRequest, MESSAGE_LIMIT,
     PRIORITY_CAPACITY, PriorityMessage, WATCHER_MESSAGE_LIMIT,
 };
+use crate::session::socket::{Outlet, Socket};
 use read::Parser;
 
 /// Maximum time for closing: for finishing the frame in progress, and for the
@@ -64,8 +66,10 @@ pub async fn serve_with<R, F>(
     let (spent_to, spent) = mpsc::channel(1);
     let (events_to, events) = mpsc::channel(CLIENT_EVENT_CAPACITY);
     let (accepted_to, accepted) = oneshot::channel();
+    let socket = Arc::new(Socket::new(to_client));
+    let data_to = Outlet::new(data_to, Arc::downgrade(&socket));
     let channels = ClientChannels { priority: priority_to.clone(), data: data_to, spent, events };
-    let mut writer = tokio::spawn(write::write_loop(to_client, priority, data, spent_to));
+    let mut writer = tokio::spawn(write::write_loop(socket, priority, data, spent_to));
     if !connect(channels, accepted_to).await {
         writer.abort();
         return;

@@ -1,144 +1,92 @@
 //! The write loop of a connection.
 
-use std::io::IoSlice;
+use std::io;
+use std::sync::Arc;
 
-use bytes::{Buf as _, Bytes};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::tcp::OwnedWriteHalf;
+use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 use super::connection::CLOSE_TIMEOUT;
 use super::frame;
 use crate::session::channels::{Close, PriorityMessage};
-
-/// Maximum number of slices per system call.
-const MAX_SLICES: usize = 64;
+use crate::session::socket::Socket;
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
-
-/// Capacity for small frames that is kept after a large answer.
-const KEPT_BYTES: usize = 1 << 20;
 
 /// Writes batches of encoded frames from the session and returns each spent
 /// batch for reuse, which asks for the next one. Priority messages are sent
 /// between batches. Returns true after a close frame, and false when the
 /// session has dropped its channel or the socket has failed.
 pub(super) async fn write_loop(
-    mut socket: OwnedWriteHalf,
+    socket: Arc<Socket>,
     mut priority: mpsc::Receiver<PriorityMessage>,
     mut data: mpsc::Receiver<Vec<Bytes>>,
     spent: mpsc::Sender<Vec<Bytes>>,
 ) -> bool {
     let mut small = Vec::new();
     loop {
-        let batch = tokio::select! {
+        socket.set_busy(false);
+        let (frame, batch) = tokio::select! {
             biased;
-            frame = priority.recv() => {
-                let Some(frame) = frame else { return false };
-                small.clear();
-                let mut last = encode(&frame, &mut small);
-                while !last && let Ok(frame) = priority.try_recv() {
-                    last = encode(&frame, &mut small);
-                }
-                if write_small(&mut socket, &small, &mut data).await.is_err() {
-                    return false;
-                }
-                if small.capacity() > KEPT_BYTES {
-                    small = Vec::new();
-                }
-                if last {
-                    return true;
-                }
-                continue;
-            }
-            batch = data.recv() => batch,
+            frame = priority.recv() => (frame, None),
+            batch = data.recv() => (None, batch),
         };
-        let Some(mut batch) = batch else { return false };
-        if write_batch(&mut socket, &mut batch, &mut data).await.is_err() {
+        socket.set_busy(true);
+        // A batch that the session has begun to write comes before the frame.
+        let has_rest = socket.take_rest();
+        let batch = if has_rest && batch.is_none() { data.recv().await } else { batch };
+        let is_over = frame.is_none() && batch.is_none();
+        if let Some(mut batch) = batch {
+            if write(&socket, &mut batch, &spent).await.is_err() {
+                return false;
+            }
+            if spent.send(batch).await.is_err() {
+                // The session has released this client; a close frame may be on
+                // its way.
+                data.close();
+            }
+        }
+        if let Some(frame) = frame {
+            let mut last = encode(&frame, &mut small);
+            while !last && let Ok(frame) = priority.try_recv() {
+                last = encode(&frame, &mut small);
+            }
+            let mut frames = vec![Bytes::from(std::mem::take(&mut small))];
+            if write(&socket, &mut frames, &spent).await.is_err() {
+                return false;
+            }
+            if last {
+                return true;
+            }
+        }
+        if is_over {
             return false;
         }
-        batch.clear();
-        if spent.send(batch).await.is_err() {
-            // The session has released this client; a close frame may be on its
-            // way.
-            data.close();
-        }
     }
 }
 
-/// Writes all frames of a batch, many per system call.
-async fn write_batch(
-    socket: &mut OwnedWriteHalf,
-    batch: &mut [Bytes],
-    data: &mut mpsc::Receiver<Vec<Bytes>>,
-) -> std::io::Result<()> {
-    let mut first = 0;
-    let mut drain = DrainTimer::default();
-    while first < batch.len() {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut used = 0;
-        for (slice, piece) in slices.iter_mut().zip(&batch[first..]) {
-            *slice = IoSlice::new(piece);
-            used += 1;
-        }
-        let mut written = tokio::select! {
-            biased;
-            written = socket.write_vectored(&slices[..used]) => written?,
-            () = drain.expired(data) => return Err(std::io::ErrorKind::TimedOut.into()),
-        };
-        if written == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
-        }
-        while written > 0 {
-            let piece = &mut batch[first];
-            let part = written.min(piece.len());
-            piece.advance(part);
-            written -= part;
-            if piece.is_empty() {
-                first += 1;
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn write_small(
-    socket: &mut OwnedWriteHalf,
-    bytes: &[u8],
-    data: &mut mpsc::Receiver<Vec<Bytes>>,
-) -> std::io::Result<()> {
-    let mut drain = DrainTimer::default();
+/// Writes all bytes. A client that does not read may block this without limit
+/// until the session releases it.
+async fn write(
+    socket: &Socket,
+    batch: &mut Vec<Bytes>,
+    spent: &mpsc::Sender<Vec<Bytes>>,
+) -> io::Result<()> {
     tokio::select! {
         biased;
-        written = socket.write_all(bytes) => written,
-        () = drain.expired(data) => Err(std::io::ErrorKind::TimedOut.into()),
+        written = socket.write_all(batch) => written,
+        () = released(spent) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-/// Deadline for a write after the session has released the client. Before that,
-/// a client that does not read may block a write without limit.
-#[derive(Default)]
-struct DrainTimer {
-    deadline: Option<Instant>,
-}
-
-impl DrainTimer {
-    /// Waits until the session has dropped its channel and the timeout has
-    /// passed. No batch arrives on `data` during a write, because the session
-    /// sends the next one only on request.
-    async fn expired(&mut self, data: &mut mpsc::Receiver<Vec<Bytes>>) {
-        let deadline = match self.deadline {
-            Some(deadline) => deadline,
-            None => {
-                while data.recv().await.is_some() {}
-                *self.deadline.insert(Instant::now() + CLOSE_TIMEOUT)
-            }
-        };
-        sleep_until(deadline).await;
-    }
+/// Waits until the session has released the client and the time for its last
+/// frame has passed.
+async fn released(spent: &mpsc::Sender<Vec<Bytes>>) {
+    spent.closed().await;
+    sleep(CLOSE_TIMEOUT).await;
 }
 
 /// Appends the frame. Returns true for a close frame, which is the last one.
@@ -166,4 +114,100 @@ fn push(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     let (head, head_bytes) = frame::header(opcode, payload.len());
     out.extend_from_slice(&head[..head_bytes]);
     out.extend_from_slice(payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::yield_now;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::session::socket::Outlet;
+
+    const LARGE: usize = 32 << 20;
+
+    struct Connection {
+        socket: Arc<Socket>,
+        priority: mpsc::Sender<PriorityMessage>,
+        outlet: Outlet,
+        _spent: mpsc::Receiver<Vec<Bytes>>,
+        client: TcpStream,
+    }
+
+    impl Connection {
+        async fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (_, half) = listener.accept().await.unwrap().0.into_split();
+            let socket = Arc::new(Socket::new(half));
+            let (priority, priority_from) = mpsc::channel(8);
+            let (data, data_from) = mpsc::channel(1);
+            let (spent, spent_from) = mpsc::channel(1);
+            tokio::spawn(write_loop(Arc::clone(&socket), priority_from, data_from, spent));
+            let outlet = Outlet::new(data, Arc::downgrade(&socket));
+            Self { socket, priority, outlet, _spent: spent_from, client }
+        }
+
+        fn send(&self, batch: &[u8]) -> bool {
+            self.outlet.send(&self.priority, vec![Bytes::copy_from_slice(batch)]).is_some()
+        }
+
+        fn say(&self, text: String) {
+            self.priority.try_send(PriorityMessage::Text(text)).unwrap();
+        }
+
+        async fn read(&mut self, bytes: usize) -> Vec<u8> {
+            let mut read = vec![0; bytes];
+            let reading = self.client.read_exact(&mut read);
+            timeout(Duration::from_secs(60), reading).await.unwrap().unwrap();
+            read
+        }
+    }
+
+    /// Size of a text frame with this payload.
+    fn framed(payload: usize) -> usize {
+        payload + frame::header(frame::TEXT, payload).1
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_comes_while_a_frame_is_written_follows_it() {
+        let mut connection = Connection::new().await;
+        connection.say("f".repeat(LARGE));
+        while !connection.socket.is_busy() {
+            yield_now().await;
+        }
+        assert!(!connection.send(b"batch"));
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        let read = connection.read(framed(LARGE) + 5).await;
+        assert_eq!(&read[framed(LARGE)..], b"batch");
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_batch_comes_before_a_frame() {
+        let mut connection = Connection::new().await;
+        // Until the socket is known to be free.
+        while !connection.send(b"a") {
+            yield_now().await;
+        }
+        assert!(!connection.send(&vec![b'b'; LARGE]), "the client has not read that much");
+        connection.say("frame".to_owned());
+        let read = connection.read(1 + LARGE + framed(5)).await;
+        assert!(read[1..=LARGE].iter().all(|byte| *byte == b'b'));
+        assert!(read.ends_with(b"frame"));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_waits_comes_before_the_next_batch() {
+        let mut connection = Connection::new().await;
+        connection.say("frame".to_owned());
+        assert!(!connection.send(b"batch"));
+        let read = connection.read(framed(5) + 5).await;
+        assert!(read.ends_with(b"framebatch"));
+    }
 }
