@@ -29,11 +29,20 @@ const WAITING_BYTES: usize = 256 << 10;
 ///
 /// When the filter cannot be read.
 pub fn start(settings: &Settings) -> Result<(), SettingsError> {
-    let filter = filter(&settings.log)?;
+    start_with(&settings.log, settings.log_format)
+}
+
+/// Starts logging what passes the filter.
+///
+/// # Errors
+///
+/// When the filter cannot be read.
+pub fn start_with(filter: &str, format: LogFormat) -> Result<(), SettingsError> {
+    let filter = self::filter(filter)?;
     let is_terminal = io::stderr().is_terminal();
     let stderr = Stderr { waiting: Arc::default(), is_terminal };
     let layer = fmt::layer().with_writer(move || stderr.clone()).log_internal_errors(false);
-    let layer = match settings.log_format {
+    let layer = match format {
         LogFormat::Text => layer.with_target(false).with_ansi(is_terminal).boxed(),
         LogFormat::Json => layer.json().boxed(),
     };

@@ -79,11 +79,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// has shown the token or become a WebSocket.
 pub async fn accept(listener: TcpListener, routes: Routes) {
     let routes = Arc::new(routes);
-    let open = ConnectionLimit::new(open_limit());
     let serve = |guard, places| {
         tokio::spawn(super::serve(guard, Arc::clone(&routes), places));
     };
-    wait_for_requests(listener, open, serve).await;
+    accept_with(listener, serve).await;
+}
+
+/// Accepts connections like [`accept`], and passes each to `serve` once its
+/// first request has arrived.
+pub async fn accept_with(listener: TcpListener, serve: impl Fn(HeadGuard, ConnectionPermits)) {
+    wait_for_requests(listener, ConnectionLimit::new(open_limit()), serve).await;
 }
 
 /// Passes each connection to `serve` once its first request has arrived.

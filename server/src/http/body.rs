@@ -26,7 +26,7 @@ const MAX_LARGE: usize = 32;
 
 /// Permits for large bodies.
 #[derive(Debug)]
-pub(super) struct LargeBodies(Semaphore);
+pub struct LargeBodies(Semaphore);
 
 impl Default for LargeBodies {
     fn default() -> Self {
@@ -36,11 +36,12 @@ impl Default for LargeBodies {
 
 /// Reads the whole body. A body whose declared length is too large is not read,
 /// and a client that sent `Expect: 100-continue` gets no 100 for it.
-pub(super) async fn read(
-    head: &Parts,
-    body: Incoming,
-    large: &LargeBodies,
-) -> Result<Bytes, Refusal> {
+///
+/// # Errors
+///
+/// Returns the response to a body that is too large, compressed, late or
+/// incomplete.
+pub async fn read(head: &Parts, body: Incoming, large: &LargeBodies) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB");
     if body.size_hint().lower() > MAX_CONFIG_BYTES as u64 {
         return Err(too_large());

@@ -3,11 +3,13 @@
 
 pub mod accept;
 pub mod access;
+pub mod body;
 pub mod claim_file;
 pub mod head;
 pub mod page;
+pub mod upgrade;
 
-mod body;
+mod connection;
 mod conversations;
 mod files;
 mod head_guard;
@@ -16,12 +18,12 @@ mod permits;
 mod refusals;
 mod routes;
 mod runs;
-mod upgrade;
 
+pub use connection::serve_with;
 pub use conversations::KeptConversations;
 pub use files::Files;
 pub use head_guard::HeadGuard;
 pub use permits::ConnectionPermits;
-pub use routes::{Routes, serve};
+pub use routes::{Answer, Refusal, Routes, json_answer, serve};
 pub use runs::RunsOff;
 pub use upgrade::{Upgraded, serve_websocket};

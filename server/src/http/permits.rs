@@ -26,13 +26,13 @@ impl ConnectionPermits {
     }
 
     /// Records a request.
-    pub(super) fn touch(&self) {
+    pub fn touch(&self) {
         self.open.touch();
         self.served.touch();
     }
 
     /// Lets the connection keep its permits.
-    pub(super) fn keep(&self) {
+    pub fn keep(&self) {
         self.open.keep();
         self.served.keep();
     }

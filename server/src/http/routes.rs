@@ -3,9 +3,7 @@
 //! [`access`](super::access) decides from the head alone whether a request is
 //! served, before a body is read or a connection upgraded.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use claude_relay_protocol::Secret;
@@ -13,31 +11,24 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
 
 use super::access::{AccessPolicy, Admission, Denial, Endpoint, is_change};
 use super::claim_file::ClaimFile;
 use super::conversations::{self, KeptConversations};
 use super::files::{self, AnswerBody, Files};
 use super::head::{self, BadHead};
-use super::head_guard::{HEAD_TIMEOUT, HeadGuard};
+use super::head_guard::HeadGuard;
 use super::lifetime::Lifetime;
 use super::permits::ConnectionPermits;
 use super::refusals::Refusals;
 use super::runs::RunsOff;
 use super::upgrade::{self, Target, Upgraded};
-use super::{body, page};
+use super::{body, connection, page};
 use crate::runs::RunsHandle;
 use crate::session::{Change, ConfigureError, SessionHandle};
-
-/// Maximum time that the shutdown of a connection may take.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// State shared by all requests.
 #[derive(Debug, Clone)]
@@ -72,50 +63,20 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 const PROMETHEUS_TEXT: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-pub(super) type Answer = Response<Full<Bytes>>;
+/// Response whose body is whole.
+pub type Answer = Response<Full<Bytes>>;
 
 /// Serves a connection until it ends, is upgraded or has to make room. The
 /// places are released with it.
 pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, places: ConnectionPermits) {
-    let places = Arc::new(places);
-    let connection = Arc::clone(&places);
     let lifetime = Arc::new(Lifetime::default());
     let bodies = Arc::clone(&lifetime);
-    let refused = guard.refused();
-    let service = service_fn(move |request| {
+    let answer = move |request, bad, places| {
         let routes = Arc::clone(&routes);
-        let places = Arc::clone(&places);
         let lifetime = Arc::clone(&bodies);
-        let bad = refused.error_for(&request).cloned();
-        async move { Ok::<_, Infallible>(routes.answer(request, bad, places, lifetime).await) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        // A client that closes its side after a request still gets the
-        // response.
-        .half_close(true)
-        .max_headers(head::MAX_FIELDS)
-        .max_buf_size(head::MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(guard), service)
-        .with_upgrades();
-    tokio::pin!(serving);
-    let served = tokio::select! {
-        served = lifetime.bound(&mut serving) => served,
-        () = connection.evicted() => return,
+        async move { routes.answer(request, bad, places, lifetime).await }
     };
-    drop(connection);
-    let served = match served {
-        Some(served) => served,
-        None => {
-            serving.as_mut().graceful_shutdown();
-            timeout(SHUTDOWN_TIMEOUT, serving).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = served {
-        // Any client can cause these, so they are not worth a warning.
-        tracing::debug!("a connection ended early: {error}");
-    }
+    connection::serve(guard, places, &lifetime, answer).await;
 }
 
 impl Routes {
@@ -281,8 +242,8 @@ impl Routes {
         places: Arc<ConnectionPermits>,
         target: Target,
     ) -> Result<Answer, Refusal> {
-        let (answer, upgraded) = upgrade::accept(request, places, target)?;
-        self.upgraded.send(upgraded).await.map_err(|_| Refusal::shutting_down())?;
+        let (answer, handshake) = upgrade::accept(request, places)?;
+        self.upgraded.send(handshake.of(target)).await.map_err(|_| Refusal::shutting_down())?;
         Ok(answer)
     }
 
@@ -377,14 +338,18 @@ impl Routes {
 /// Reason for not serving a request, as the client sees it. Internal causes are
 /// logged only.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) error: String,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+pub struct Refusal {
+    /// Status.
+    pub status: StatusCode,
+    /// Text for the client.
+    pub error: String,
+    /// Further headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    /// Creates a refusal without further headers.
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into(), headers: Vec::new() }
     }
 
@@ -392,7 +357,9 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
     }
 
-    fn into_answer(self) -> Answer {
+    /// Returns the response: `{"error":"…"}`.
+    #[must_use]
+    pub fn into_answer(self) -> Answer {
         let mut answer = json_answer(self.status, &json!({ "error": self.error }));
         answer.headers_mut().extend(self.headers);
         answer
@@ -426,7 +393,8 @@ fn preflight(refusal: Refusal) -> Answer {
     answer
 }
 
-pub(super) fn json_answer(status: StatusCode, value: &Value) -> Answer {
+/// Returns a response that holds this JSON.
+pub fn json_answer(status: StatusCode, value: &Value) -> Answer {
     let mut answer = Response::new(Full::from(value.to_string()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

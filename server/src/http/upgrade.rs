@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::run::is_run_id;
 use http_body_util::Full;
@@ -13,6 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::head_guard::HeadGuard;
@@ -27,11 +29,17 @@ use crate::ws::{self, Parser};
 /// Maximum time for the handshake response to be sent.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An accepted handshake.
+/// An accepted handshake, and the actor that the connection is for.
 #[derive(Debug)]
 pub struct Upgraded {
-    on_upgrade: OnUpgrade,
+    handshake: Handshake,
     target: Target,
+}
+
+/// An accepted handshake whose response may not have been sent yet.
+#[derive(Debug)]
+pub struct Handshake {
+    on_upgrade: OnUpgrade,
     places: Arc<ConnectionPermits>,
 }
 
@@ -44,7 +52,11 @@ pub(super) enum Target {
 }
 
 /// Validates a handshake.
-pub(super) fn check(request: &Request<Incoming>) -> Result<(), Refusal> {
+///
+/// # Errors
+///
+/// Returns the response to one that is none.
+pub fn check(request: &Request<Incoming>) -> Result<(), Refusal> {
     if !fastwebsockets::upgrade::is_upgrade_request(request)
         || request.version() != Version::HTTP_11
     {
@@ -68,53 +80,69 @@ pub(super) fn check(request: &Request<Incoming>) -> Result<(), Refusal> {
 }
 
 /// Builds the response to a handshake.
-pub(super) fn accept(
+///
+/// # Errors
+///
+/// Returns the response to one that is none.
+pub fn accept(
     mut request: Request<Incoming>,
     places: Arc<ConnectionPermits>,
-    target: Target,
-) -> Result<(Answer, Upgraded), Refusal> {
+) -> Result<(Answer, Handshake), Refusal> {
     // Taken before `fastwebsockets` takes it, because it gives no access to the
     // plain socket.
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (answer, _) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok((answer.map(|_| Full::default()), Upgraded { on_upgrade, target, places }))
+    Ok((answer.map(|_| Full::default()), Handshake { on_upgrade, places }))
+}
+
+impl Handshake {
+    pub(super) fn of(self, target: Target) -> Upgraded {
+        Upgraded { handshake: self, target }
+    }
+
+    /// Waits until the response has been sent. Returns the socket, the bytes
+    /// that the client sent right after its handshake, and the places of the
+    /// connection.
+    pub async fn complete(self) -> Option<(TcpStream, Bytes, Arc<ConnectionPermits>)> {
+        let Self { on_upgrade, places } = self;
+        let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, on_upgrade).await else {
+            tracing::debug!("a handshake was not completed");
+            return None;
+        };
+        // The plain socket avoids a lock between the two directions. Frames that
+        // the client sent right after the handshake may have been read already.
+        let Ok(parts) = connection.downcast::<TokioIo<HeadGuard>>() else {
+            tracing::error!("an upgraded connection is no TCP stream; dropped");
+            return None;
+        };
+        let (stream, unread) = parts.io.into_inner().into_parts();
+        Some((stream, [parts.read_buf, unread].concat().into(), places))
+    }
 }
 
 /// Serves an upgraded connection until it ends.
 pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
-    let Upgraded { on_upgrade, target, places: _places } = upgraded;
-    let Ok(Ok(connection)) = timeout(HANDSHAKE_TIMEOUT, on_upgrade).await else {
-        tracing::debug!("a handshake was not completed");
-        return;
-    };
-    // The plain socket avoids a lock between the two directions. Frames that
-    // the client sent right after the handshake may have been read already.
-    match connection.downcast::<TokioIo<HeadGuard>>() {
-        Ok(parts) => {
-            let (stream, unread) = parts.io.into_inner().into_parts();
-            let read = [parts.read_buf, unread].concat().into();
-            let large = session.large_messages();
-            match target {
-                Target::Session(attach) => ws::serve(stream, read, session, attach).await,
-                Target::Run { run, after } => {
-                    let parser = Parser { parse: runs::numbered, limit: MESSAGE_LIMIT, large };
-                    ws::serve_with(stream, read, parser, |channels, accepted| async move {
-                        run.connect(RunConnect { after, config: None, channels, accepted }).await
-                    })
-                    .await;
-                }
-                Target::RawRun { run, config } => {
-                    let parser = Parser { parse: runs::raw, limit: MESSAGE_LIMIT, large };
-                    ws::serve_with(stream, read, parser, |channels, accepted| async move {
-                        let config = Some(config);
-                        run.connect(RunConnect { after: 0, config, channels, accepted }).await
-                    })
-                    .await;
-                }
-            }
+    let Upgraded { handshake, target } = upgraded;
+    let Some((stream, read, _places)) = handshake.complete().await else { return };
+    let large = session.large_messages();
+    match target {
+        Target::Session(attach) => ws::serve(stream, read, session, attach).await,
+        Target::Run { run, after } => {
+            let parser = Parser { parse: runs::numbered, limit: MESSAGE_LIMIT, large };
+            ws::serve_with(stream, read, parser, |channels, accepted| async move {
+                run.connect(RunConnect { after, config: None, channels, accepted }).await
+            })
+            .await;
         }
-        Err(_) => tracing::error!("an upgraded connection is no TCP stream; dropped"),
+        Target::RawRun { run, config } => {
+            let parser = Parser { parse: runs::raw, limit: MESSAGE_LIMIT, large };
+            ws::serve_with(stream, read, parser, |channels, accepted| async move {
+                let config = Some(config);
+                run.connect(RunConnect { after: 0, config, channels, accepted }).await
+            })
+            .await;
+        }
     }
 }
 
