@@ -13,7 +13,7 @@ use crate::wait::soon;
 /// Path of the server's program: the one that `RELAY_BIN` names. Without that it
 /// is built, once per test process, because Cargo builds programs only for the
 /// tests of their own package.
-fn program() -> &'static PathBuf {
+pub fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         built_server().unwrap_or_else(|| {

@@ -1,0 +1,72 @@
+//! The lines of an agent, as events.
+
+use std::collections::VecDeque;
+
+use claude_relay_client::{SdkMessage, View};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::hub::Hub;
+use crate::wire::TodoItem;
+
+/// Maximum number of calls whose tool is remembered for the result.
+const MAX_CALLS: usize = 256;
+
+/// What is remembered of the lines of one agent's process.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// Calls without a result: id and tool.
+    calls: VecDeque<(String, String)>,
+    /// What the agent's process has cost at the end of the last turn.
+    total_cost: f64,
+}
+
+impl Lines {
+    /// The agent has a new process, which counts anew.
+    pub(super) fn on_exit(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Tells what a line means.
+    pub(super) fn on_line(&mut self, hub: &Hub, id: &str, line: &SdkMessage) {
+        for view in line.views() {
+            match view {
+                View::SessionStarted(session) => hub.on_session(id, &session.session_id),
+                View::Text { text, .. } => hub.on_text(id, text.into_owned()),
+                View::ToolUse { id: call, name, input, .. } => {
+                    hub.on_tool(id, &name, value(Some(input)));
+                    self.calls.push_back((call.into_owned(), name.into_owned()));
+                    if self.calls.len() > MAX_CALLS {
+                        self.calls.pop_front();
+                    }
+                }
+                View::ToolResult { tool_use_id, content, .. } => {
+                    let place = self.calls.iter().position(|(call, _)| *call == tool_use_id);
+                    let call = place.and_then(|place| self.calls.remove(place));
+                    let tool = call.map_or_else(|| "unknown".to_owned(), |(_, tool)| tool);
+                    hub.on_tool_result(id, &tool, value(content));
+                }
+                View::Todos(todos) => {
+                    let todos = todos.into_iter().map(|todo| TodoItem {
+                        content: todo.content.into_owned(),
+                        status: todo.status.into_owned(),
+                    });
+                    hub.on_todos(id, todos.collect());
+                }
+                View::TurnFinished(finished) => {
+                    let total = finished.total_cost_usd.unwrap_or(self.total_cost);
+                    // A process that resumes a conversation may count on or anew.
+                    let cost =
+                        if total >= self.total_cost { total - self.total_cost } else { total };
+                    self.total_cost = total;
+                    hub.on_done(id, cost);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn value(raw: Option<&RawValue>) -> Value {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}

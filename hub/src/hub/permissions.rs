@@ -1,0 +1,121 @@
+//! Permission requests of the agents, and their answers.
+
+use claude_relay_client::{Decision, PermissionRequest, RawJson};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::agents::kept;
+use super::state::{Order, Pending, State, new_id};
+use super::{CommandError, Hub};
+use crate::wire::{AgentStatus, Event, PendingPermission, PermissionAnswer};
+
+impl Hub {
+    pub(crate) fn permissions(&self) -> Vec<PendingPermission> {
+        self.state().permissions.values().map(|pending| pending.shown.clone()).collect()
+    }
+
+    /// Asks the clients about a request.
+    pub(crate) fn ask_permission(&self, id: &str, request: PermissionRequest) {
+        let mut state = self.state();
+        let known =
+            |pending: &Pending| pending.shown.agent_id == id && pending.request.id == request.id;
+        // A client that comes back to its relay gets its requests again.
+        if state.permissions.values().any(known) {
+            return;
+        }
+        let Ok(agent) = kept(&state, id) else { return };
+        let shown = PendingPermission {
+            request_id: new_id("req"),
+            agent_id: id.to_owned(),
+            workspace_id: agent.workspace_id.clone(),
+            tool: request.tool.clone(),
+            input: request.input.parse().unwrap_or(Value::Null),
+        };
+        let pending = Pending { shown: shown.clone(), request };
+        state.permissions.insert(shown.request_id.clone(), pending);
+        self.set_status_in(&mut state, id, AgentStatus::Waiting);
+        let workspace = shown.workspace_id.clone();
+        self.tell(&workspace, &Event::PermissionRequest(shown));
+    }
+
+    /// The agent has withdrawn a request.
+    pub(crate) fn cancel_permission(&self, id: &str, request: &str) {
+        let mut state = self.state();
+        let found = state
+            .permissions
+            .iter()
+            .find(|(_, pending)| pending.shown.agent_id == id && pending.request.id == request);
+        if let Some(request) = found.map(|(request, _)| request.clone()) {
+            self.resolve(&mut state, &request, None);
+        }
+    }
+
+    /// Forgets the requests of an agent that has no process any more.
+    pub(crate) fn drop_permissions(&self, state: &mut State, id: &str) {
+        let of_agent = state.permissions.values().filter(|pending| pending.shown.agent_id == id);
+        let requests: Vec<_> = of_agent.map(|pending| pending.shown.request_id.clone()).collect();
+        for request in requests {
+            self.resolve(state, &request, None);
+        }
+    }
+
+    pub(super) async fn answer_permission(
+        &self,
+        request_id: &str,
+        answer: PermissionAnswer,
+    ) -> Result<Value, CommandError> {
+        let decision = match answer.approved {
+            true => Decision::Allow {
+                updated_input: answer.updated_input.map(raw).transpose()?,
+                updated_permissions: None,
+            },
+            false => Decision::deny(answer.message.unwrap_or_else(|| "denied".to_owned())),
+        };
+        let (told, done) = oneshot::channel();
+        {
+            let mut state = self.state();
+            let pending = state.permissions.get(request_id);
+            let pending =
+                pending.ok_or_else(|| CommandError::not_found("permission request", request_id))?;
+            let id = pending.shown.agent_id.clone();
+            let live = state.live.get(&id);
+            let live = live.ok_or_else(|| CommandError::not_found("agent", &id))?;
+            let order = Order::Answer(Box::new(pending.request.clone()), decision, told);
+            live.orders.try_send(order).map_err(|_| {
+                CommandError::Unavailable("the agent is busy with other orders".into())
+            })?;
+            // The first answer counts.
+            self.resolve(&mut state, request_id, Some(answer.approved));
+        }
+        match done.await {
+            Ok(true) => Ok(json!({})),
+            Ok(false) | Err(_) => {
+                Err(CommandError::Conflict("the agent has ended before it could be told".into()))
+            }
+        }
+    }
+
+    fn resolve(&self, state: &mut State, request: &str, approved: Option<bool>) {
+        let Some(Pending { shown, .. }) = state.permissions.remove(request) else { return };
+        let is_last =
+            !state.permissions.values().any(|other| other.shown.agent_id == shown.agent_id);
+        let is_waiting = state.live.get(&shown.agent_id).map(|live| live.status);
+        if is_last && is_waiting == Some(AgentStatus::Waiting) {
+            self.set_status_in(state, &shown.agent_id, AgentStatus::Working);
+        }
+        self.tell(
+            &shown.workspace_id,
+            &Event::PermissionResolved {
+                request_id: request.to_owned(),
+                agent_id: shown.agent_id,
+                workspace_id: shown.workspace_id.clone(),
+                approved,
+            },
+        );
+    }
+}
+
+fn raw(input: serde_json::Map<String, Value>) -> Result<RawJson, CommandError> {
+    RawJson::new(Value::Object(input).to_string())
+        .map_err(|error| CommandError::Invalid(format!("updatedInput: {error}")))
+}

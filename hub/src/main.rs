@@ -1,0 +1,109 @@
+//! The hub's program: arguments, settings, the listening socket, the shutdown.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use claude_relay_hub::http;
+use claude_relay_hub::hub::Hub;
+use claude_relay_hub::settings::{Args, Settings, SettingsError};
+use claude_relay_hub::store::{Store, StoreError};
+use claude_relay_protocol::Secret;
+use claude_relay_server::http::accept;
+use claude_relay_server::log;
+use claude_relay_server::settings::{LogFormat, SettingsError as LogError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Exit code for an invalid flag or variable.
+const EXIT_USAGE: u8 = 2;
+
+/// Reason for which the hub could not start.
+#[derive(Debug, thiserror::Error)]
+enum StartupError {
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
+    #[error("{0}")]
+    Log(#[from] LogError),
+    #[error("{0}: {source}", source = source_of(.0))]
+    Store(#[from] StoreError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: io::Error },
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+fn source_of(error: &StoreError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
+
+fn main() -> ExitCode {
+    match start(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If stderr is closed, the exit code reports the failure.
+            let _ = writeln!(io::stderr(), "error: {error}");
+            match error {
+                StartupError::Settings(_) | StartupError::Log(_) => ExitCode::from(EXIT_USAGE),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn start(args: Args) -> Result<(), StartupError> {
+    log::start_with(&args.log, LogFormat::Text)?;
+    let settings = Settings::new(args)?;
+    // The memory of this process holds the token.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    // One thread, as in the relay: the work is moving bytes.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(run(settings));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(settings: Settings) -> Result<(), StartupError> {
+    let store = Store::open(&settings.directory)?;
+    let is_drawn = settings.token.is_none();
+    let token = match &settings.token {
+        Some(token) => token.clone(),
+        None => Secret::from(store.token()?),
+    };
+    let address = format!("{}:{}", settings.host, settings.port);
+    let listener = accept::bind(&settings.host, settings.port)
+        .await
+        .map_err(|source| StartupError::Listen { address, source })?;
+    let bound = listener.local_addr()?;
+    if settings.has_pin {
+        tracing::warn!(
+            "the token is the SHA-256 of a PIN, which can be guessed: use --pin on a machine of your own alone"
+        );
+    }
+    let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let _ignored: Signal = signal(SignalKind::hangup())?;
+    let hub = Hub::start(settings, store)?;
+    let shown = if is_drawn { format!("#token={}", token.expose()) } else { String::new() };
+    let serving = http::serve(listener, Arc::clone(&hub), token);
+    let mut out = io::stdout().lock();
+    // A closed stdout is not an error.
+    let _ = writeln!(
+        out,
+        "listening on http://{bound}\n  page:      http://{bound}/{shown}\n  websocket: ws://{bound}/"
+    );
+    let _ = out.flush();
+    drop(out);
+    let [terminate, interrupt] = &mut signals;
+    tokio::select! {
+        () = serving => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending");
+    tokio::select! {
+        () = hub.shut_down() => {}
+        _ = terminate.recv() => tracing::warn!("told twice: ended at once"),
+        _ = interrupt.recv() => tracing::warn!("told twice: ended at once"),
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Who gets in.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{HubDirectory, TOKEN};
+
+const GUARDED: [(&str, &str); 6] = [
+    ("GET", "/api/agents"),
+    ("POST", "/api/workspaces"),
+    ("GET", "/api/openapi.json"),
+    ("GET", "/api/agents/x/files/y"),
+    ("DELETE", "/api/agents/x"),
+    ("GET", "/api/nothing"),
+];
+
+#[tokio::test]
+async fn nothing_is_told_without_the_token() {
+    let place = HubDirectory::demo();
+    let hub = place.start().await;
+    for (method, path) in GUARDED {
+        for headers in [&[][..], &[("authorization", "Bearer wrong-token")]] {
+            let (status, _, body) = hub.request(method, path, headers, Value::Null).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path}");
+            assert_eq!(body, json!({ "error": "Unauthorized" }));
+        }
+    }
+    let (status, _, health) = hub.request("GET", "/health", &[], Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(health.as_object().unwrap().keys().collect::<Vec<_>>(), ["status", "version"]);
+    assert_eq!(hub.ok("GET", "/health", Value::Null).await["hub"]["agents"], 0);
+    let (status, head, _) = hub.request("GET", "/", &[], Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(head["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_without_the_token_is_closed_with_4001() {
+    let place = HubDirectory::demo();
+    let hub = place.start().await;
+    for query in ["", "token=", "token=wrong-token", &format!("token={TOKEN}&token={TOKEN}")] {
+        let mut socket = hub.connect_with(query).await;
+        assert_eq!(socket.close_code().await, (4001, "Unauthorized".to_owned()), "{query}");
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_and_a_rebound_name_get_nothing() {
+    let place = HubDirectory::demo();
+    let hub = place.start().await;
+    let bearer = format!("Bearer {TOKEN}");
+    for (name, value) in
+        [("origin", "https://evil.example"), ("origin", "null"), ("host", "evil.example")]
+    {
+        for (method, path) in GUARDED.iter().chain(&[("GET", "/health"), ("GET", "/ws")]) {
+            let headers = [("authorization", bearer.as_str()), (name, value)];
+            let (status, _, _) = hub.request(method, path, &headers, Value::Null).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{name} {value} {method} {path}");
+        }
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused() {
+    let place = HubDirectory::demo();
+    let hub = place.start().await;
+    let large = json!({ "name": "x".repeat(2 << 20) });
+    assert_eq!(hub.call("POST", "/api/workspaces", large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let long = json!({ "name": "x".repeat(1000) });
+    assert_eq!(hub.call("POST", "/api/workspaces", long).await.0, StatusCode::BAD_REQUEST);
+    let mut socket = hub.connect().await;
+    socket
+        .send_text(&format!(r#"{{"type":"create_workspace","name":"{}"}}"#, "x".repeat(2 << 20)))
+        .await;
+    assert_eq!(socket.close_code().await.0, 1009);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_number_of_agents_is_the_limit() {
+    let place = HubDirectory::with(&["--max-agents", "2"], &["--demo"], &[]);
+    let hub = place.start().await;
+    let workspace = hub.workspace("w").await;
+    hub.agent(&workspace, "a").await;
+    hub.agent(&workspace, "b").await;
+    let new = json!({ "workspaceId": workspace });
+    assert_eq!(hub.call("POST", "/api/agents", new).await.0, StatusCode::TOO_MANY_REQUESTS);
+    let outside = json!({ "workspaceId": workspace, "directory": "../.." });
+    assert_eq!(hub.call("POST", "/api/agents", outside).await.0, StatusCode::TOO_MANY_REQUESTS);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_neither_told_nor_kept() {
+    const KEY: &str = "sk-ant-very-secret-key";
+    let place = HubDirectory::with(&[], &["--demo"], &[("ANTHROPIC_API_KEY", KEY)]);
+    let hub = place.start().await;
+    let workspace = hub.workspace("w").await;
+    let agent = hub.agent(&workspace, "a").await;
+    let mut socket = hub.connect_after(0).await;
+    hub.say(&agent, "hello").await;
+    let (seen, _) = socket.until("agent_done").await;
+    let told = format!("{seen:?}");
+    assert!(!told.contains(KEY) && !told.contains(TOKEN));
+    // The agent's processes know neither the hub's token nor its variables.
+    for process in place.mark.processes() {
+        let environment = std::fs::read(format!("/proc/{}/environ", process.pid));
+        let environment = String::from_utf8_lossy(&environment.unwrap_or_default()).into_owned();
+        let is_hub = process.command.contains("claude-relay-hub");
+        assert!(is_hub || !environment.contains(TOKEN), "{process:?}");
+    }
+    hub.stop().await;
+    let mut open = vec![place.directory()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            assert!(!text.contains(KEY) && !text.contains(TOKEN), "{path:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pin_gives_its_hash_as_the_token_and_is_not_guessed() {
+    let place = HubDirectory::with(&["--pin", "482913"], &["--demo"], &[]).without_token();
+    let hub = place.start().await;
+    let login = |pin: &str| json!({ "pin": pin });
+    let (status, _, answer) = hub.request("POST", "/api/auth/login", &[], login("482913")).await;
+    assert_eq!(status, StatusCode::OK);
+    let token = answer["token"].as_str().unwrap().to_owned();
+    assert_eq!(token.len(), 64);
+    let mut socket = hub.connect_with(&format!("token={token}")).await;
+    socket.send(json!({ "type": "list_agents", "id": 1 })).await;
+    socket.until_type("command_result").await;
+    let mut refused = Vec::new();
+    for pin in 0..20 {
+        let pin = format!("{pin:06}");
+        refused.push(hub.request("POST", "/api/auth/login", &[], login(&pin)).await.0);
+    }
+    assert_eq!(refused[0], StatusCode::UNAUTHORIZED);
+    assert_eq!(refused[19], StatusCode::TOO_MANY_REQUESTS);
+    hub.stop().await;
+}

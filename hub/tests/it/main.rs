@@ -1,0 +1,14 @@
+//! The hub as a process, on real sockets, with real relays below it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+mod access;
+mod agents;
+mod clients;
+mod delegations;
+mod document;
+mod kills;
+mod permissions;
+mod restarts;
