@@ -10,7 +10,7 @@
 //! * [`relay_process`]: the real server, for crates that do not build it;
 //!   [`real_cli`]: with the real CLI behind it
 //! * [`fake_relay`]: a server whose every byte the test decides
-//! * [`connect_proxy`]: an HTTP proxy that opens tunnels
+//! * [`connect_proxy`], [`socks_proxy`]: proxies that open tunnels
 //! * `e2b` (behind the feature of that name): a fake of the E2B API
 //!
 //! No crate of the workspace is a dependency of this one, so that each of them
@@ -31,6 +31,7 @@ pub mod relay_process;
 pub mod reply;
 pub mod responses_api;
 pub mod scripted_agent;
+pub mod socks_proxy;
 pub mod test_env;
 pub mod tools;
 pub mod wait;

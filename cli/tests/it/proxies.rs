@@ -3,6 +3,7 @@
 use crate::support::program::{Told, bare, run};
 use claude_relay_testing::connect_proxy::ConnectProxy;
 use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::socks_proxy::SocksProxy;
 
 const RELAY: &str = "http://relay.invalid:3000";
 
@@ -29,6 +30,12 @@ async fn every_connection_goes_through_the_proxy_of_the_environment() {
             ("CONNECT", "relay.invalid:3000")
         );
     }
+    let socks = SocksProxy::start(relay.port, Some(("user", "p@ss"))).await;
+    let by_socks = format!("socks5h://user:p%40ss@127.0.0.1:{}", socks.port);
+    let (code, stdout, stderr) = ask(&[("ALL_PROXY", &by_socks)]).await;
+    assert!(code == 0 && stdout.contains("hello there"), "{stderr}");
+    assert!(socks.targets().len() >= 2);
+    assert!(socks.targets().iter().all(|target| target == "relay.invalid:3000"));
     // An address of this machine is reached directly.
     let before = proxy.requests().len();
     let mut command = bare();
@@ -45,7 +52,7 @@ async fn a_proxy_that_is_of_no_use_is_told_with_what_to_do() {
     for (variables, code, says) in [
         (&[("HTTP_PROXY", &*address)][..], 3, "refuses the user and password of HTTP_PROXY (407)"),
         (&[("HTTP_PROXY", &*anonymous)], 3, "http://USER:PASSWORD@HOST:PORT"),
-        (&[("HTTP_PROXY", "socks5://127.0.0.1:1080")], 2, "HTTP_PROXY: a proxy of the kind socks5"),
+        (&[("HTTP_PROXY", "socks4://127.0.0.1:1080")], 2, "HTTP_PROXY: a proxy of the kind socks4"),
         (&[("ALL_PROXY", "nonsense://")], 2, "ALL_PROXY: it is not the address of a proxy"),
         (
             &[("HTTP_PROXY", "http://127.0.0.1:1")],

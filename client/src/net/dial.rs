@@ -31,7 +31,7 @@ impl Dialer {
         variables: &ProxyVariables,
     ) -> Result<Self, RequestError> {
         let proxy = variables.proxy_for(&address)?;
-        let needs_tls = address.tls || proxy.as_ref().is_some_and(|proxy| proxy.tls);
+        let needs_tls = address.tls || proxy.as_ref().is_some_and(Proxy::has_tls);
         #[cfg(feature = "tls")]
         let tls = if needs_tls { Some(connector(roots)?) } else { None };
         #[cfg(not(feature = "tls"))]
@@ -72,10 +72,10 @@ impl Dialer {
     async fn tunnel(&self, proxy: &Proxy) -> Result<Box<dyn Stream>, RequestError> {
         let failed = |error| proxy.unreachable(&error);
         let mut stream = tcp(&proxy.host, proxy.port).await.map_err(failed)?;
-        if proxy.tls {
+        if proxy.has_tls() {
             stream = self.encrypt(&proxy.host, stream).await.map_err(failed)?;
         }
-        Ok(Box::new(proxy.tunnel(stream, &self.address).await?))
+        proxy.tunnel(stream, &self.address).await
     }
 
     /// TLS with `host` over a stream.
@@ -142,6 +142,7 @@ mod tests {
 
     use claude_relay_testing::connect_proxy::{ConnectProxy, serve};
     use claude_relay_testing::fake_relay::{FakeRelay, Peer};
+    use claude_relay_testing::socks_proxy::SocksProxy;
     use rcgen::{CertifiedKey, generate_simple_self_signed};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
@@ -263,5 +264,50 @@ mod tests {
         let error = dial("https://relay.invalid", &[], &proxy).await.unwrap_err();
         assert!(matches!(error, RequestError::Proxy { .. }), "{error:?}");
         assert!(error.is_transient(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_is_reached_through_socks_with_its_name_looked_up_there() {
+        let (tls, certificate) = acceptor("relay.invalid");
+        let to = server(Some(tls)).await;
+        let proxy = SocksProxy::start(to, Some(("u", "p@ss"))).await;
+        let by = |login: &str| format!("socks5h://{login}127.0.0.1:{}", proxy.port);
+        let roots = [certificate];
+        assert_eq!(dial("wss://relay.invalid", &roots, &by("u:p%40ss@")).await.unwrap(), "hello");
+        assert_eq!(proxy.targets(), ["relay.invalid:443"]);
+        let open = SocksProxy::start(server(None).await, None).await;
+        for (url, target) in [
+            ("http://relay.invalid:3000", "relay.invalid:3000"),
+            ("http://10.1.2.3:3000", "10.1.2.3:3000"),
+            ("http://[fd00::1]:3000", "[fd00::1]:3000"),
+        ] {
+            // Without a need the login is not sent.
+            let by = format!("socks5h://u:p@127.0.0.1:{}", open.port);
+            assert_eq!(dial(url, &[], &by).await.unwrap(), "hello");
+            assert_eq!(open.targets().pop().as_deref(), Some(target));
+        }
+        let here = format!("socks5://127.0.0.1:{}", open.port);
+        assert_eq!(dial("http://10.1.2.3:3000", &[], &here).await.unwrap(), "hello");
+        let unknown = dial("http://relay.invalid:3000", &[], &here).await.unwrap_err();
+        assert!(matches!(unknown, RequestError::Connect { .. }), "{unknown:?}");
+    }
+
+    #[tokio::test]
+    async fn a_socks_proxy_that_opens_no_way_is_told() {
+        let closed = SocksProxy::start(1, None).await;
+        let wants = SocksProxy::start(1, Some(("u", "p"))).await;
+        let long = "x".repeat(256);
+        for (login, port, reason) in [
+            ("", closed.port, "it answers CONNECT with: the connection is refused"),
+            ("", wants.port, "it wants a user and a password"),
+            ("u:wrong@", wants.port, "it refuses the user and password"),
+            (&*format!("{long}:p@"), wants.port, "longer than SOCKS allows"),
+        ] {
+            let proxy = format!("socks5h://{login}127.0.0.1:{port}");
+            let error = dial("https://relay.invalid", &[], &proxy).await.unwrap_err();
+            let told = error.to_string();
+            assert!(told.contains(reason) && told.contains("ALL_PROXY"), "{proxy}: {told}");
+            assert!(!told.contains("wrong"), "{told}");
+        }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod proxy;
 pub(crate) mod routes;
 pub(crate) mod socket;
+pub(crate) mod socks;
 pub(crate) mod transfer;
 
 pub use self::routes::Health;

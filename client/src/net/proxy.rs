@@ -2,6 +2,7 @@
 //! tunnel through it.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use crate::error::RequestError;
 use crate::net::address::{Address, bracketed, join};
 use crate::net::dial::Stream;
+use crate::net::socks::{self, Login, SocksError};
 
 /// A variable that is set, with its name.
 pub(crate) type Variable = (&'static str, String);
@@ -32,16 +34,46 @@ pub(crate) struct ProxyVariables {
     pub(crate) no: Option<String>,
 }
 
-/// A proxy that opens a tunnel by `CONNECT`.
+/// A proxy that opens a tunnel.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy {
-    pub(crate) tls: bool,
+    pub(crate) kind: Kind,
     /// Without the brackets of an IPv6 address.
     pub(crate) host: String,
     pub(crate) port: u16,
-    credentials: Option<HeaderValue>,
     /// The variable that named it.
     variable: &'static str,
+}
+
+/// A kind of proxy, with the credentials for it.
+#[derive(Clone)]
+pub(crate) enum Kind {
+    /// By HTTP's `CONNECT`.
+    Http { tls: bool, credentials: Option<HeaderValue> },
+    /// By SOCKS 5.
+    Socks {
+        /// The proxy looks the host's name up (`socks5h`), not this machine.
+        looks_up: bool,
+        login: Option<Login>,
+    },
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.scheme())
+    }
+}
+
+impl Kind {
+    /// Its name in an address.
+    fn scheme(&self) -> &'static str {
+        match self {
+            Self::Http { tls: false, .. } => "http",
+            Self::Http { tls: true, .. } => "https",
+            Self::Socks { looks_up: false, .. } => "socks5",
+            Self::Socks { looks_up: true, .. } => "socks5h",
+        }
+    }
 }
 
 impl ProxyVariables {
@@ -76,7 +108,7 @@ impl ProxyVariables {
             return match without_exceptions.intercept(&target) {
                 Some(_) => Ok(None),
                 None => Err(refused(
-                    "it is not the address of a proxy: expected http://HOST:PORT or https://HOST:PORT",
+                    "it is not the address of a proxy: expected http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT",
                 )),
             };
         };
@@ -107,12 +139,16 @@ impl Proxy {
     fn new(found: &Intercept, variable: &'static str) -> Result<Self, RequestError> {
         let refused = |reason: String| RequestError::InvalidOption { option: variable, reason };
         let uri = found.uri();
-        let tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
+        let credentials = found.basic_auth().cloned();
+        let login = found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()));
+        let (kind, usual_port) = match uri.scheme_str() {
+            Some("http") => (Kind::Http { tls: false, credentials }, 80),
+            Some("https") => (Kind::Http { tls: true, credentials }, 443),
+            Some("socks5") => (Kind::Socks { looks_up: false, login }, 1080),
+            Some("socks5h") => (Kind::Socks { looks_up: true, login }, 1080),
             scheme => {
                 return Err(refused(format!(
-                    "a proxy of the kind {} cannot be used: give one that is http or https",
+                    "a proxy of the kind {} cannot be used: give one that is http, https or socks5h",
                     scheme.unwrap_or_default()
                 )));
             }
@@ -122,16 +158,52 @@ impl Proxy {
         if host.is_empty() {
             return Err(refused("it names no host".to_owned()));
         }
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let credentials = found.basic_auth().cloned();
-        Ok(Self { tls, host, port, credentials, variable })
+        let port = uri.port_u16().unwrap_or(usual_port);
+        Ok(Self { kind, host, port, variable })
+    }
+
+    /// Returns true if the way to the proxy itself is encrypted.
+    pub(crate) fn has_tls(&self) -> bool {
+        matches!(self.kind, Kind::Http { tls: true, .. })
     }
 
     /// Asks for a tunnel to `address` over a stream to the proxy.
     pub(crate) async fn tunnel(
         &self,
+        mut stream: Box<dyn Stream>,
+        address: &Address,
+    ) -> Result<Box<dyn Stream>, RequestError> {
+        match &self.kind {
+            Kind::Http { credentials, .. } => {
+                Ok(Box::new(self.by_http(stream, address, credentials.as_ref()).await?))
+            }
+            Kind::Socks { looks_up, login } => {
+                let host = match looks_up {
+                    true => address.host.clone(),
+                    false => looked_up(address).await?,
+                };
+                socks::connect(&mut stream, &host, address.port, login.as_ref()).await.map_err(
+                    |error| match error {
+                        SocksError::WantsLogin | SocksError::LoginRefused => self.failed(
+                            None,
+                            format!(
+                                "{error}: {} gives them, as in socks5h://USER:PASSWORD@HOST:PORT",
+                                self.variable
+                            ),
+                        ),
+                        error => self.failed(None, error),
+                    },
+                )?;
+                Ok(stream)
+            }
+        }
+    }
+
+    async fn by_http(
+        &self,
         stream: Box<dyn Stream>,
         address: &Address,
+        credentials: Option<&HeaderValue>,
     ) -> Result<TokioIo<Upgraded>, RequestError> {
         let target = join(&address.host, address.port);
         let mut request = Request::connect(&target)
@@ -139,7 +211,7 @@ impl Proxy {
             .header(USER_AGENT, concat!("claude-relay-client/", env!("CARGO_PKG_VERSION")))
             .body(Empty::<Bytes>::new())
             .map_err(|error| self.failed(None, error))?;
-        if let Some(credentials) = &self.credentials {
+        if let Some(credentials) = credentials {
             request.headers_mut().insert(PROXY_AUTHORIZATION, credentials.clone());
         }
         let broken = |error: hyper::Error| self.failed(None, error);
@@ -151,7 +223,7 @@ impl Proxy {
                 status if status.is_success() => {
                     hyper::upgrade::on(&mut response).await.map(TokioIo::new).map_err(broken)
                 }
-                status => Err(self.refused(status, &target)),
+                status => Err(self.refused(status, &target, credentials.is_some())),
             }
         };
         let mut connection = std::pin::pin!(connection.with_upgrades());
@@ -166,9 +238,9 @@ impl Proxy {
         }
     }
 
-    fn refused(&self, status: StatusCode, target: &str) -> RequestError {
+    fn refused(&self, status: StatusCode, target: &str, with_login: bool) -> RequestError {
         let reason = match status {
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.credentials.is_none() => format!(
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED if !with_login => format!(
                 "it wants a user and a password (407): write them into {}, as in http://USER:PASSWORD@HOST:PORT",
                 self.variable
             ),
@@ -186,14 +258,23 @@ impl Proxy {
     }
 
     fn failed(&self, status: Option<u16>, reason: impl ToString) -> RequestError {
-        let scheme = if self.tls { "https" } else { "http" };
         RequestError::Proxy {
-            proxy: format!("{scheme}://{}", join(&self.host, self.port)),
+            proxy: format!("{}://{}", self.kind.scheme(), join(&self.host, self.port)),
             variable: self.variable,
             status,
             reason: reason.to_string(),
         }
     }
+}
+
+/// The first address of a host's name, as this machine knows it.
+async fn looked_up(address: &Address) -> Result<String, RequestError> {
+    let failed =
+        |source| RequestError::Connect { address: address.authority(), source: Arc::new(source) };
+    let mut found =
+        tokio::net::lookup_host((&*address.host, address.port)).await.map_err(failed)?;
+    let first = found.next().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    Ok(first.ip().to_string())
 }
 
 #[cfg(test)]
@@ -216,7 +297,7 @@ mod tests {
     /// The proxy as `tls host port`, `direct`, or the error.
     fn way(pairs: &[(&'static str, &str)], url: &str) -> String {
         match variables(pairs).proxy_for(&Address::parse(url).unwrap()) {
-            Ok(Some(Proxy { tls, host, port, .. })) => format!("{tls} {host} {port}"),
+            Ok(Some(Proxy { kind, host, port, .. })) => format!("{} {host} {port}", kind.scheme()),
             Ok(None) => "direct".to_owned(),
             Err(error) => error.to_string(),
         }
@@ -229,12 +310,12 @@ mod tests {
             ("HTTPS_PROXY", "https://two"),
             ("ALL_PROXY", "three:3"),
         ];
-        assert_eq!(way(all, "ws://relay.example"), "false one 1");
-        assert_eq!(way(all, "wss://relay.example"), "true two 443");
-        assert_eq!(way(&all[2..], "ws://relay.example"), "false three 3");
-        assert_eq!(way(&all[2..], "wss://relay.example"), "false three 3");
+        assert_eq!(way(all, "ws://relay.example"), "http one 1");
+        assert_eq!(way(all, "wss://relay.example"), "https two 443");
+        assert_eq!(way(&all[2..], "ws://relay.example"), "http three 3");
+        assert_eq!(way(&all[2..], "wss://relay.example"), "http three 3");
         assert_eq!(way(&all[..1], "wss://relay.example"), "direct");
-        assert_eq!(way(&[("ALL_PROXY", "http://[::1]:3128/")], "wss://x.test"), "false ::1 3128");
+        assert_eq!(way(&[("ALL_PROXY", "http://[::1]:3128/")], "wss://x.test"), "http ::1 3128");
     }
 
     #[test]
@@ -290,9 +371,7 @@ mod tests {
     #[test]
     fn a_proxy_that_cannot_be_used_is_told_and_never_avoided() {
         for (value, reason) in [
-            ("socks5://proxy:1080", "of the kind socks5 cannot be used"),
-            ("socks5h://u:hunter2@proxy:1080", "of the kind socks5h cannot be used"),
-            ("socks4://proxy", "of the kind socks4 cannot be used"),
+            ("socks4://u:hunter2@proxy", "of the kind socks4 cannot be used"),
             ("ftp://proxy", "not the address of a proxy"),
             ("http:/proxy", "not the address of a proxy"),
             ("not a URL", "not the address of a proxy"),
@@ -314,8 +393,23 @@ mod tests {
             .proxy_for(&Address::parse("wss://relay.example").unwrap())
             .unwrap()
             .unwrap();
-        assert_eq!(proxy.credentials.as_ref().unwrap(), "Basic dXNlcjpwQHNz");
+        let Kind::Http { credentials, .. } = &proxy.kind else { panic!("{proxy:?}") };
+        assert_eq!(credentials.as_ref().unwrap(), "Basic dXNlcjpwQHNz");
         let shown = format!("{proxy:?} {}", proxy.failed(None, "x"));
         assert!(!shown.contains("dXNl") && !shown.contains("p%40ss"), "{shown}");
+    }
+
+    #[test]
+    fn socks_is_a_way_with_the_name_looked_up_here_or_there() {
+        let way = |value| way(&[("ALL_PROXY", value)], "wss://relay.example");
+        assert_eq!(way("socks5h://proxy"), "socks5h proxy 1080");
+        assert_eq!(way("socks5://[::1]:9050"), "socks5 ::1 9050");
+        let proxy = variables(&[("ALL_PROXY", "socks5h://user:p%40ss@proxy")])
+            .proxy_for(&Address::parse("wss://relay.example").unwrap())
+            .unwrap()
+            .unwrap();
+        let Kind::Socks { login, .. } = &proxy.kind else { panic!("{proxy:?}") };
+        assert_eq!(*login, Some(("user".to_owned(), "p@ss".to_owned())));
+        assert!(!format!("{proxy:?}").contains("p@ss"), "{proxy:?}");
     }
 }
