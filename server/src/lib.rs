@@ -19,6 +19,8 @@
 //! * [`process`]: the agent's process, its pipes and its exit
 //! * [`supervisor`]: the agent's parent process, which leaves no orphans
 //! * [`isolation`]: the OS sandbox and the key proxy
+//! * [`recording`]: what is kept of a conversation on disk; [`redact`]: the
+//!   secrets that are masked
 //! * [`lifeline`]: the end of a server with the program that started it
 //! * [`connection_limit`]: which connection makes room for another; [`warnings`]: the rate
 //!   of what is logged
@@ -33,6 +35,8 @@ pub mod json;
 pub mod lifeline;
 pub mod log;
 pub mod process;
+pub mod recording;
+pub mod redact;
 pub mod runs;
 pub mod runtime;
 pub mod session;

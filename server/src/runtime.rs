@@ -1,11 +1,18 @@
 //! The settings, and the objects that are created from them when the server
 //! starts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use claude_relay_protocol::QueryConfig;
+
+use crate::agent::player::Replay;
 use crate::isolation::key_proxy::{self, KeyProxy};
 use crate::isolation::sandbox::option::SandboxOption;
 use crate::isolation::sandbox::{self, Sandbox, Unavailable};
+use crate::recording::read::ReadError;
+use crate::recording::{RecordError, Recorder};
+use crate::redact::Redactor;
 use crate::settings::Settings;
 use crate::store::{self, Store};
 use crate::supervisor::Supervisor;
@@ -23,6 +30,10 @@ pub struct Runtime {
     pub key_proxy: Option<KeyProxy>,
     /// The store, if there is one.
     pub store: Option<Arc<Store>>,
+    /// The recording, if there is one.
+    pub recorder: Option<Recorder>,
+    /// The recording that is played as the agent, if there is one.
+    pub replay: Option<Replay>,
 }
 
 /// Reason for which the server cannot start with its settings.
@@ -47,6 +58,12 @@ pub enum RuntimeError {
     /// There is no store.
     #[error(transparent)]
     Store(#[from] store::OpenError),
+    /// The recording cannot be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The recording cannot be played.
+    #[error(transparent)]
+    Replay(#[from] ReadError),
 }
 
 impl Runtime {
@@ -74,14 +91,25 @@ impl Runtime {
         let sandbox = open_sandbox(&settings, &supervisor).await?;
         let key_proxy = if settings.key_proxy { Some(KeyProxy::start().await?) } else { None };
         let store = open_store(&settings)?;
-        Ok(Self { settings, supervisor, sandbox, key_proxy, store })
+        let recorder = record(&settings)?;
+        let open = |path: &PathBuf| Replay::open(path, settings.replay_speed);
+        let replay = settings.replay.as_ref().map(open).transpose()?;
+        Ok(Self { settings, supervisor, sandbox, key_proxy, store, recorder, replay })
     }
 
     /// Creates a runtime with neither sandbox nor key proxy nor store.
     #[must_use]
     pub fn without_isolation(settings: Settings) -> Self {
         let supervisor = Supervisor::default();
-        Self { settings, supervisor, sandbox: Sandbox::None, key_proxy: None, store: None }
+        Self {
+            settings,
+            supervisor,
+            sandbox: Sandbox::None,
+            key_proxy: None,
+            store: None,
+            recorder: None,
+            replay: None,
+        }
     }
 }
 
@@ -90,6 +118,14 @@ fn open_store(settings: &Settings) -> Result<Option<Arc<Store>>, store::OpenErro
     let state = settings.state_dir();
     let limit = settings.store_spool_bytes;
     Store::open(location, &settings.workspace, state.as_deref(), limit).map(|s| Some(Arc::new(s)))
+}
+
+/// Starts the recording, if there is to be one.
+fn record(settings: &Settings) -> Result<Option<Recorder>, RecordError> {
+    let Some(path) = &settings.record else { return Ok(None) };
+    let mut redactor = Redactor::new(&QueryConfig::default(), &settings.environment);
+    redactor.extend([&settings.auth_token, &settings.codex_token].into_iter().flatten().cloned());
+    Recorder::start(path, redactor).map(Some)
 }
 
 async fn open_sandbox(

@@ -68,7 +68,8 @@ pub(super) async fn serve(
     is_authorized: bool,
 ) {
     let Some((stream, early, _places)) = handshake.complete().await else { return };
-    let parser = Parser { parse, limit: MAX_FRAME_BYTES, large: Arc::new(Semaphore::new(1)) };
+    let large = Arc::new(Semaphore::new(1));
+    let parser = Parser { parse, limit: MAX_FRAME_BYTES, large, keeps_raw: false };
     ws::serve_with(stream, early, parser, |channels, accepted| async move {
         // An error means that the connection has ended already.
         let _ = accepted.send(is_authorized);

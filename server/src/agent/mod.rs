@@ -11,6 +11,7 @@ pub mod describe;
 pub mod env;
 pub mod login;
 pub mod mode;
+pub mod player;
 pub mod protocol;
 pub mod wishes;
 pub mod workspace;

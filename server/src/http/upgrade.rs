@@ -129,14 +129,15 @@ pub async fn serve_websocket(upgraded: Upgraded, session: SessionHandle) {
     match target {
         Target::Session(attach) => ws::serve(stream, read, session, attach).await,
         Target::Run { run, after } => {
-            let parser = Parser { parse: runs::numbered, limit: MESSAGE_LIMIT, large };
+            let parser =
+                Parser { parse: runs::numbered, limit: MESSAGE_LIMIT, large, keeps_raw: false };
             ws::serve_with(stream, read, parser, |channels, accepted| async move {
                 run.connect(RunConnect { after, config: None, channels, accepted }).await
             })
             .await;
         }
         Target::RawRun { run, config } => {
-            let parser = Parser { parse: runs::raw, limit: MESSAGE_LIMIT, large };
+            let parser = Parser { parse: runs::raw, limit: MESSAGE_LIMIT, large, keeps_raw: false };
             ws::serve_with(stream, read, parser, |channels, accepted| async move {
                 let config = Some(config);
                 run.connect(RunConnect { after: 0, config, channels, accepted }).await

@@ -21,10 +21,10 @@ use super::start::Prepared;
 use crate::agent::Version;
 use crate::process::large::{LargeLine, Seen, seen};
 use crate::process::{self, ExitReason, Output, Process, ProcessEvent, ProcessExit};
+use crate::redact::Redactor;
 use crate::runtime::Runtime;
 use crate::session::channels::{ClientChannels, ClientEvent, next_client_event, recv, reserve};
 use crate::session::cli_version::VersionCache;
-use crate::session::redact::Redactor;
 use crate::session::replay::ReplayBuffer;
 use crate::session::timer::Timer;
 

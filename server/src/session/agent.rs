@@ -9,13 +9,13 @@ use tracing::info;
 
 use super::Session;
 use super::cli_version::Answer;
-use super::redact::Redactor;
 use super::restart::Backoff;
 use super::running::{Running, StopReason};
 use super::undelivered::not_taken;
 use crate::agent::Version;
 use crate::agent::protocol::{ControlOutcome, ProtocolAction, TurnEvent};
 use crate::agent::{self, Conversation, StartError};
+use crate::redact::Redactor;
 
 /// Time for an agent to exit after it has closed one of its streams, which
 /// usually means that it is about to.
@@ -271,6 +271,7 @@ impl Session {
         self.agent.starts += 1;
         self.store.on_agent_started(&config, &self.runtime);
         self.agent.redactor = Redactor::new(&config, &self.runtime.settings.environment);
+        self.record_start(&config, &started.first);
         let rejoins = std::mem::take(&mut self.agent.rejoin);
         self.agent.running = Some(Running::new(started, self.config.clone(), rejoins, now));
         self.restore(now);

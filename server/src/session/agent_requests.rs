@@ -221,12 +221,12 @@ impl Session {
         for (feature, id) in self.agent_requests.take_answered(cursor) {
             self.push_for(feature, &cancelled(&id));
         }
-        for open in &mut self.agent_requests.open {
-            if open.seq < cursor {
-                open.seq = self.replay.next();
-                self.replay.push_for(open.feature, [open.frame.as_bytes(), &[], &[]]);
-            }
+        let mut open = std::mem::take(&mut self.agent_requests.open);
+        for open in open.iter_mut().filter(|open| open.seq < cursor) {
+            open.seq = self.replay.next();
+            self.push_for(open.feature, &open.frame);
         }
+        self.agent_requests.open = open;
     }
 }
 

@@ -85,6 +85,8 @@ pub struct MessageBudget(Arc<Semaphore>);
 /// The part of a [`MessageBudget`] that one message takes until it is dropped.
 #[derive(Debug, Default)]
 pub struct MessageBytes {
+    /// The message as it came, for a recording.
+    pub raw: Option<Bytes>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -99,7 +101,7 @@ impl MessageBudget {
     pub async fn take(&self, bytes: usize) -> MessageBytes {
         let permits = u32::try_from(bytes.min(MESSAGE_LIMIT)).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.0).acquire_many_owned(permits).await;
-        MessageBytes { _permit: permit.ok() }
+        MessageBytes { raw: None, _permit: permit.ok() }
     }
 }
 

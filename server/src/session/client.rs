@@ -11,11 +11,13 @@ use tokio::sync::Semaphore;
 use super::Session;
 use super::agent_state::StateFeed;
 use super::replay::{Feature, Features};
+use crate::recording::{Kind, Recorder};
 use crate::session::channels::{
     ANSWER_BYTES, ClientChannels, ClientEvent, Close, ConnectRequest, PriorityMessage, Replay,
 };
 use crate::session::replay::{Gap, ReplayBuffer};
 use crate::session::slot::{ConnectionId, Decision};
+use crate::ws::frame;
 
 /// Maximum time for which a client is kept during a shutdown, to receive the
 /// last output of the agent.
@@ -54,6 +56,7 @@ pub(super) struct Client {
     pub(super) state: StateFeed,
     /// The gap that it is to be told of.
     gap: Option<Gap>,
+    recorder: Option<Recorder>,
     /// When its configuration, which it has not sent yet, is late. Nothing is
     /// delivered before it.
     pub(super) configures_by: Option<Instant>,
@@ -82,6 +85,11 @@ impl Client {
     /// Sends a priority message. Returns false if the channel is full, which
     /// happens only if the client does not read its answers.
     pub(super) fn send(&self, control: PriorityMessage) -> bool {
+        if let Some(recorder) = &self.recorder
+            && let PriorityMessage::Text(text) | PriorityMessage::Answer(text, _) = &control
+        {
+            recorder.json(Kind::ToClient(None), text.as_bytes());
+        }
         self.channels.priority.try_send(control).is_ok()
     }
 }
@@ -199,6 +207,7 @@ impl Session {
             features: attach.features,
             state: StateFeed::default(),
             gap,
+            recorder: self.runtime.recorder.clone(),
             configures_by: configures.then(|| now + CONFIGURE_TIMEOUT),
         };
         client.send(PriorityMessage::Text(connected.to_json()));
@@ -259,6 +268,9 @@ impl Session {
         let state = self.state_frame(now);
         let client = self.client.as_mut()?;
         let mut batch = client.spent_batch.take()?;
+        if let (Some(state), Some(recorder)) = (&state, &client.recorder) {
+            recorder.json(Kind::ToClient(None), frame::payload(state));
+        }
         batch.extend(state);
         if batch.is_empty() {
             // All pending frames are for other clients.
@@ -282,6 +294,7 @@ impl Session {
         let Some(id) = self.client.as_ref().map(|client| client.id) else { return };
         let Some(event) = event else {
             tracing::info!(connection = id.0, "client disconnected");
+            self.record(Kind::ClientClosed, b"true");
             self.client = None;
             let decisions = self.slot.release(id, now);
             self.decide(decisions, now);
@@ -289,6 +302,9 @@ impl Session {
         };
         let decisions = self.slot.touch(id, now);
         self.decide(decisions, now);
+        if let ClientEvent::Request(request, received) = &event {
+            self.record_request(request, received.raw.as_ref());
+        }
         match event {
             ClientEvent::Alive => {}
             ClientEvent::Request(request, _) if self.expects_configuration() => {

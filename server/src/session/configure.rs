@@ -125,6 +125,7 @@ impl Session {
             self.run_time.reconfigure(&self.config, &config);
         }
         self.config = config;
+        self.record_configuration(auth_token.as_ref());
         let applies = match &self.agent.running {
             Some(running) if !running.config.is_equivalent(&self.config) => Applies::NextStart,
             _ => Applies::Now,

@@ -19,6 +19,7 @@ use super::undelivered::not_taken;
 use crate::agent::Dialect;
 use crate::agent::protocol::{ControlOutcome, PermissionOutcome};
 use crate::process::Input;
+use crate::recording::Kind;
 use claude_relay_protocol::config::Provider;
 
 /// Maximum number of characters of a client's text in an error.
@@ -230,7 +231,12 @@ impl Session {
                         running.on_message_sent(uuid.as_deref(), now);
                         if !again {
                             let data = line.trim_ascii_end();
-                            self.replay.push_input([INPUT_PREFIX, data, b"}"]);
+                            let frame = [INPUT_PREFIX, data, b"}"];
+                            let seq = self.replay.next();
+                            self.replay.push_input(frame);
+                            if self.replay.next() > seq {
+                                self.record(Kind::ToClient(Some(seq)), &frame.concat());
+                            }
                         }
                         Some(input)
                     }
@@ -242,6 +248,7 @@ impl Session {
             }
         };
         if let Some(input) = input {
+            self.record_input(&input);
             permit.send(input);
         }
     }

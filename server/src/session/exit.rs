@@ -47,6 +47,7 @@ impl Session {
         }
         let ProcessExit { reason, stderr, unread } = ended;
         info!(?reason, unread = unread.len(), "the agent has ended");
+        self.record_exit(&reason, running.stop_reason.is_some());
         let mut lost = lost_messages(&mut running);
         self.report_dropped_lines();
         self.inbox.put_back(unread);

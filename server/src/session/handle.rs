@@ -38,14 +38,16 @@ pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     connections: Arc<AtomicU64>,
     large_messages: Arc<Semaphore>,
+    keeps_raw: bool,
 }
 
 impl SessionHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
+    pub(super) fn new(commands: mpsc::Sender<Command>, keeps_raw: bool) -> Self {
         Self {
             commands,
             connections: Arc::new(AtomicU64::new(1)),
             large_messages: Arc::new(Semaphore::new(1)),
+            keeps_raw,
         }
     }
 
@@ -60,6 +62,12 @@ impl SessionHandle {
     #[must_use]
     pub fn large_messages(&self) -> Arc<Semaphore> {
         Arc::clone(&self.large_messages)
+    }
+
+    /// Returns true if messages are recorded as they came.
+    #[must_use]
+    pub fn keeps_raw(&self) -> bool {
+        self.keeps_raw
     }
 
     /// Asks for the client slot. The result is sent on `request.accepted`.

@@ -10,6 +10,7 @@ use crate::agent::LATE_SETTINGS;
 use crate::agent::protocol::Route;
 use crate::process::large::Seen;
 use crate::process::lines::{Block, Line};
+use crate::recording::Kind;
 
 impl Session {
     /// Handles lines of the agent. What follows a large one waits for it.
@@ -87,6 +88,7 @@ impl Session {
                 if self.store.holds_back(&event) {
                     return false;
                 }
+                self.record(Kind::AgentLine(Some(self.replay.next())), line);
                 self.replay.push([
                     envelope::SDK_MESSAGE_PREFIX,
                     line,
@@ -94,7 +96,10 @@ impl Session {
                 ]);
                 self.agent.on_turn_event(event);
             }
-            Route::Hidden(event) => self.agent.on_turn_event(event),
+            Route::Hidden(event) => {
+                self.record(Kind::AgentLine(None), line);
+                self.agent.on_turn_event(event);
+            }
             Route::Mirror { file, entries } => return self.store.take(&file, &entries),
             other => self.on_other_line(line, other, now),
         }
@@ -103,6 +108,10 @@ impl Session {
 
     /// Handles lines that are not forwarded unchanged.
     fn on_other_line(&mut self, line: &[u8], route: Route<'_>, now: Instant) {
+        match route {
+            Route::NotJson => self.record_text(Kind::AgentText, line),
+            _ => self.record(Kind::AgentLine(None), line),
+        }
         match route {
             Route::Forward(_) | Route::Hidden(_) | Route::Mirror { .. } => {}
             Route::Ready { offers } => self.on_ready(offers),

@@ -30,13 +30,14 @@ mod dispatch;
 mod exit;
 mod features;
 mod first_message;
+mod frames;
 mod handle;
 mod inbox;
 mod lines;
 mod metrics;
 mod permissions;
 mod prewarm;
-pub mod redact;
+mod record;
 mod restart;
 mod run_time;
 mod running;
@@ -49,12 +50,11 @@ mod turn_timeout;
 mod undelivered;
 mod watchers;
 
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use claude_relay_protocol::{QueryConfig, ServerMessage, text};
+use claude_relay_protocol::{QueryConfig, ServerMessage};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
@@ -63,6 +63,7 @@ use crate::agent::{SpareEvent, Version};
 use crate::process::large::{Seen, seen};
 use crate::process::limiter::Limiter;
 use crate::process::{Input, Output, ProcessEvent};
+use crate::recording::Kind;
 use crate::runtime::Runtime;
 use crate::warnings::Warnings;
 
@@ -78,7 +79,7 @@ use inbox::Inbox;
 use metrics::Counters;
 use permissions::Permissions;
 use prewarm::Spares;
-use replay::{Feature, ReplayBuffer};
+use replay::ReplayBuffer;
 use run_time::RunTimeState;
 use slot::{ConnectionId, Slot};
 use store::{Keeping, StoreEvent};
@@ -87,9 +88,6 @@ use watchers::{WatcherEvent, Watchers};
 
 pub use configure::{Applies, Change, ConfigureError, Configured, MAX_CONFIG_BYTES, ShownConfig};
 pub use handle::{SessionClosed, SessionHandle};
-
-/// Maximum number of characters of an error in the log.
-const LOGGED_CHARS: usize = 2000;
 
 /// Events that the session handles.
 #[derive(Debug)]
@@ -163,6 +161,7 @@ impl Session {
     pub fn new(runtime: Arc<Runtime>) -> (Self, SessionHandle) {
         let (commands_to, commands) = mpsc::channel(COMMAND_CAPACITY);
         let now = Instant::now();
+        let keeps_raw = runtime.recorder.is_some();
         let session = Self {
             replay: ReplayBuffer::new(runtime.settings.replay_bytes),
             slot: Slot::new(runtime.settings.slot_timeouts),
@@ -191,7 +190,7 @@ impl Session {
             drain_deadline: None,
             timer: Timer::new(now),
         };
-        (session, SessionHandle::new(commands_to))
+        (session, SessionHandle::new(commands_to, keeps_raw))
     }
 
     /// Runs until a shutdown is complete.
@@ -202,6 +201,9 @@ impl Session {
             self.on_event(event, Instant::now());
         }
         self.store.finish().await;
+        if let Some(recorder) = &self.runtime.recorder {
+            recorder.finish().await;
+        }
     }
 
     /// Waits for the next event. All branches are channels and a timer, so they
@@ -322,6 +324,7 @@ impl Session {
             ProcessEvent::Started(pid) => self.agent.started(pid),
             ProcessEvent::Stderr(line) => {
                 let line = self.agent.redact(line);
+                self.record_text(Kind::AgentStderr, line.as_bytes());
                 self.push(&ServerMessage::info(line).to_json());
             }
             ProcessEvent::StderrDropped(lines) => {
@@ -371,35 +374,5 @@ impl Session {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// Appends a frame to the replay buffer.
-    fn push(&mut self, frame: &str) {
-        self.replay.push([frame.as_bytes(), &[], &[]]);
-    }
-
-    /// Appends a frame for clients with `feature` only.
-    fn push_for(&mut self, feature: Feature, frame: &str) {
-        self.replay.push_for(feature, [frame.as_bytes(), &[], &[]]);
-    }
-
-    /// Reports an error to the client, and logs it: each cause, which is the
-    /// place that reports it, once a minute.
-    #[track_caller]
-    fn error(&mut self, text: &str) {
-        let cause = Location::caller();
-        match self.warnings.count((cause.file(), cause.line()), Instant::now()) {
-            Some(0) => tracing::warn!("{}", text::cut(text, LOGGED_CHARS)),
-            Some(more) => {
-                let text = text::cut(text, LOGGED_CHARS);
-                tracing::warn!("{text} ({more} more of this kind since the last report)");
-            }
-            None => {}
-        }
-        self.push(&ServerMessage::error(text).to_json());
-    }
-
-    fn info(&mut self, text: &str) {
-        self.push(&ServerMessage::info(text).to_json());
     }
 }

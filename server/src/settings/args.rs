@@ -110,6 +110,15 @@ pub struct Args {
     /// Bytes that may wait on this disk for a store that is down
     #[arg(long, value_name = "BYTES")]
     pub store_spool_bytes: Option<String>,
+    /// Play this recording in the place of the agent
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<OsString>,
+    /// Speed of the recording: a factor, or `max` for no pauses
+    #[arg(long, value_name = "FACTOR")]
+    pub replay_speed: Option<String>,
+    /// Record every frame in this file, with times and without secrets
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<OsString>,
     /// OS sandbox for the agent: none, auto, os or bwrap
     #[arg(long, value_name = "SANDBOX")]
     pub sandbox: Option<String>,

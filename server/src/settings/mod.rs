@@ -25,6 +25,7 @@ use crate::agent::mode::Mode;
 use crate::http::access::{AllowedHost, AllowedOrigin};
 use crate::isolation::program::find_program;
 use crate::isolation::sandbox::option::SandboxOption;
+use crate::recording::speed::Speed;
 use crate::session::slot::SlotTimeouts;
 use crate::store::location::Location;
 
@@ -112,6 +113,12 @@ pub struct Settings {
     pub store: Option<Location>,
     /// Bytes that may wait for the store.
     pub store_spool_bytes: u64,
+    /// Recording that is played as the agent.
+    pub replay: Option<PathBuf>,
+    /// The speed at which it is played.
+    pub replay_speed: Speed,
+    /// File that the conversation is recorded in.
+    pub record: Option<PathBuf>,
     /// Sandbox requested by the operator.
     pub sandbox: SandboxOption,
     /// True if the agent gets a placeholder key instead of its credential.
@@ -202,6 +209,7 @@ impl Settings {
             probe_timeout: source.duration(args.probe_timeout, &flags::PROBE_TIMEOUT)?,
         };
         let token = source.token(args.auth_token)?;
+        let replay = source.optional_path(args.replay, &flags::REPLAY);
         Ok(Self {
             host: source.host(args.host)?,
             port: source.parsed(args.port, &flags::PORT, "a number from 0 to 65535")?,
@@ -238,7 +246,11 @@ impl Settings {
                 &flags::MAX_WATCHERS,
                 "a whole number",
             )?,
-            max_runs: source.parsed(args.max_runs, &flags::MAX_RUNS, "a whole number")?,
+            // A recording has one conversation, and plays it once.
+            max_runs: match &replay {
+                Some(_) => 0,
+                None => source.parsed(args.max_runs, &flags::MAX_RUNS, "a whole number")?,
+            },
             run_grace: source.duration(args.run_grace, &flags::RUN_GRACE)?,
             slot_timeouts,
             stop_grace: source.duration(args.stop_grace, &flags::STOP_GRACE)?,
@@ -246,16 +258,27 @@ impl Settings {
                 .duration(args.permission_timeout, &flags::PERMISSION_TIMEOUT)?,
             turn_timeout: source.optional_duration(args.turn_timeout, &flags::TURN_TIMEOUT)?,
             continue_latest: source.switch(args.continue_latest, &flags::CONTINUE)?,
-            prewarm: source.parsed(args.prewarm, &flags::PREWARM, "off, configured or spare")?,
             store: source.optional(args.store, &flags::STORE, "a directory")?,
             store_spool_bytes: source.parsed(
                 args.store_spool_bytes,
                 &flags::STORE_SPOOL_BYTES,
                 "a number of bytes",
             )?,
+            prewarm: match &replay {
+                Some(_) => Prewarm::Off,
+                None => source.parsed(args.prewarm, &flags::PREWARM, "off, configured or spare")?,
+            },
+            replay_speed: source.parsed(
+                args.replay_speed,
+                &flags::REPLAY_SPEED,
+                "a factor above 0, or max",
+            )?,
+            record: source.optional_path(args.record, &flags::RECORD),
             sandbox: source.parsed(args.sandbox, &flags::SANDBOX, "none, auto, os or bwrap")?,
             key_proxy: source.switch(args.key_proxy, &flags::KEY_PROXY)?,
-            demo: source.switch(args.demo, &flags::DEMO)?,
+            // Like the built-in agent, it executes nothing and needs nothing.
+            demo: source.switch(args.demo, &flags::DEMO)? || replay.is_some(),
+            replay,
             log: source.parsed(args.log, &flags::LOG, "a filter")?,
             log_format: source.parsed(args.log_format, &flags::LOG_FORMAT, "text or json")?,
             environment: source.environment.into_iter().collect(),

@@ -66,6 +66,11 @@ impl Source {
         self.given_path(given, flag).unwrap_or_else(|| flag.default.unwrap_or_default().into())
     }
 
+    /// The path of a flag that may be unset.
+    pub(super) fn optional_path(&self, given: Option<OsString>, flag: &Flag) -> Option<PathBuf> {
+        self.given_path(given, flag)
+    }
+
     fn given_path(&self, given: Option<OsString>, flag: &Flag) -> Option<PathBuf> {
         given.or_else(|| self.variable(flag.variable).cloned()).map(PathBuf::from)
     }

@@ -35,7 +35,9 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, attach: Attach) {
     let id = session.next_connection_id();
     let limit = if attach.watches { WATCHER_MESSAGE_LIMIT } else { MESSAGE_LIMIT };
-    let parser = Parser { parse: read::request, limit, large: session.large_messages() };
+    let keeps_raw = session.keeps_raw() && !attach.watches;
+    let large = session.large_messages();
+    let parser = Parser { parse: read::request, limit, large, keeps_raw };
     serve_with(stream, early, parser, |channels, accepted| async move {
         session.connect(ConnectRequest { id, attach, channels, accepted }).await.is_ok()
     })

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use claude_relay_protocol::ClientMessage;
 use claude_relay_protocol::client_message::PermissionResponse;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
@@ -67,6 +67,8 @@ pub struct Parser<R> {
     pub limit: usize,
     /// Permit for a large one, which is parsed on another thread.
     pub large: Arc<Semaphore>,
+    /// True if messages are passed on as they came, too.
+    pub keeps_raw: bool,
 }
 
 impl<R: Send + 'static> Parser<R> {
@@ -128,7 +130,8 @@ pub(super) async fn read_loop<S: AsyncRead + Unpin, R: Send + 'static>(
             OpCode::Text | OpCode::Binary | OpCode::Continuation => match message.add(frame) {
                 Ok(None) => continue,
                 Ok(Some(text)) if events.is_some() => {
-                    let bytes = budget.take(text.len()).await;
+                    let mut bytes = budget.take(text.len()).await;
+                    bytes.raw = parser.keeps_raw.then(|| Bytes::copy_from_slice(&text));
                     ClientEvent::Request(parser.parse(text).await, bytes)
                 }
                 Ok(Some(_)) => continue,
@@ -369,8 +372,12 @@ mod tests {
         );
         let (priority, _receiver) = mpsc::channel(1);
         let (events, _receiver_of_events) = mpsc::channel(8);
-        let parser =
-            Parser { parse: request, limit: MESSAGE_LIMIT, large: Arc::new(Semaphore::new(1)) };
+        let parser = Parser {
+            parse: request,
+            limit: MESSAGE_LIMIT,
+            large: Arc::new(Semaphore::new(1)),
+            keeps_raw: false,
+        };
         match read_loop(reader, accepted.then_some(events), &priority, parser).await {
             End::Closed(code) => code,
             End::Violation(close) => close.code,

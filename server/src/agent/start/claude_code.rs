@@ -96,7 +96,10 @@ pub(super) fn start(
         let (process, early) = spare.into_parts();
         return Ok(Started { process, dialect, first: late, resumed, early, warmth });
     }
-    let process = Process::spawn(spec)?;
+    let process = match &runtime.replay {
+        Some(replay) => replay.start(),
+        None => Process::spawn(spec)?,
+    };
     Ok(Started { process, dialect, first, resumed, early: Early::default(), warmth })
 }
 

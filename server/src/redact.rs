@@ -1,8 +1,9 @@
-//! Redaction: secrets that the agent was given are masked in its stderr.
+//! Redaction: secrets that the agent was given are masked in its stderr, and in
+//! a recording.
 //!
 //! A program that fails over its credentials often prints them, and its stderr
-//! goes to the client and into the log. Its stdout is the conversation and is
-//! never touched.
+//! goes to the client and into the log. Its stdout is the conversation, and
+//! reaches clients as it is.
 
 use std::ffi::OsString;
 
@@ -14,8 +15,11 @@ use percent_encoding::percent_decode_str;
 /// Shorter values are not masked: they would be found inside ordinary words.
 const MIN_SECRET_BYTES: usize = 8;
 
+/// Maximum number of texts to mask. A configuration has a few.
+const MAX_SECRETS: usize = 4096;
+
 /// The texts to mask, the longest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Redactor {
     secrets: Vec<Secret>,
 }
@@ -29,13 +33,32 @@ impl Redactor {
             .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
             .flat_map(|(name, value)| secrets_of_variable(name, value))
             .map(Secret::from);
+        let mut redactor = Self::default();
+        redactor.extend(config.secret_values().into_iter().chain(inherited));
+        redactor
+    }
+
+    /// Adds secrets, and forgets others where there are too many.
+    pub fn extend(&mut self, secrets: impl IntoIterator<Item = Secret>) {
+        let known = std::mem::take(&mut self.secrets);
+        let new = secrets.into_iter().flat_map(spellings);
         let mut secrets: Vec<Secret> =
-            config.secret_values().into_iter().chain(inherited).flat_map(spellings).collect();
-        secrets.retain(|secret| secret.expose().len() >= MIN_SECRET_BYTES);
+            new.filter(|secret| secret.expose().len() >= MIN_SECRET_BYTES).collect();
+        secrets.extend(known);
+        secrets.truncate(MAX_SECRETS);
         // A secret can be part of a longer one, which is masked whole.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        secrets.sort_by(|a, b| {
+            let (a, b) = (a.expose(), b.expose());
+            b.len().cmp(&a.len()).then_with(|| a.cmp(b))
+        });
         secrets.dedup();
-        Self { secrets }
+        self.secrets = secrets;
+    }
+
+    /// Returns true if a secret is in `text`.
+    #[must_use]
+    pub fn finds(&self, text: &str) -> bool {
+        self.secrets.iter().any(|secret| text.contains(secret.expose()))
     }
 
     /// Returns `text` with a mask in place of every secret.

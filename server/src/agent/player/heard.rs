@@ -1,0 +1,74 @@
+//! What the relay has said to a player, and the player has not used yet.
+
+use std::collections::{HashSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::lines::Spoken;
+use crate::process::{Input, ProcessChannels};
+
+/// Maximum number of messages, requests and answers that wait, each.
+pub(super) const MAX_WAITING: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    messages: VecDeque<(Option<String>, Bytes)>,
+    /// Control requests: id and subtype.
+    pub(super) requests: VecDeque<(String, String)>,
+    /// Ids of the agent's requests that were answered.
+    pub(super) answered: HashSet<String>,
+    /// The turn was interrupted.
+    pub(super) is_interrupted: bool,
+    /// Ids of messages that belong to a turn that is over.
+    pub(super) ignored: HashSet<String>,
+}
+
+impl Heard {
+    pub(super) fn has_room(&self) -> bool {
+        self.messages.len() < MAX_WAITING
+    }
+
+    pub(super) fn on_input(&mut self, input: Input) {
+        let (Input::Message(bytes) | Input::Control(bytes)) = input;
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match Spoken::parse(line) {
+                Spoken::User { uuid } => self.messages.push_back((uuid, bytes.slice_ref(line))),
+                Spoken::Request { id, subtype } => {
+                    self.is_interrupted |= subtype == "interrupt";
+                    if self.requests.len() < MAX_WAITING {
+                        self.requests.push_back((id, subtype));
+                    }
+                }
+                Spoken::Answer { id, .. } if self.answered.len() < MAX_WAITING => {
+                    self.answered.insert(id);
+                }
+                Spoken::Answer { .. } | Spoken::Other => {}
+            }
+        }
+    }
+
+    /// Takes the next message. Returns its id, if it has one.
+    pub(super) fn take_message(&mut self) -> Option<Option<String>> {
+        loop {
+            let (uuid, _) = self.messages.pop_front()?;
+            if !uuid.as_ref().is_some_and(|uuid| self.ignored.remove(uuid)) {
+                return Some(uuid);
+            }
+        }
+    }
+
+    /// Takes the oldest request of this subtype. Returns its id.
+    pub(super) fn take_request(&mut self, subtype: &str) -> Option<String> {
+        let at = self.requests.iter().position(|(_, waiting)| waiting == subtype)?;
+        self.requests.remove(at).map(|(id, _)| id)
+    }
+
+    /// Returns the messages that were not used.
+    pub(super) fn into_unread(mut self, channels: &mut ProcessChannels) -> Vec<Bytes> {
+        while let Ok(input) = channels.stdin.try_recv() {
+            self.on_input(input);
+        }
+        let with_newline = |line: Bytes| Bytes::from([&line[..], b"\n"].concat());
+        self.messages.into_iter().map(|(_, line)| with_newline(line)).collect()
+    }
+}
