@@ -44,6 +44,7 @@ mod real_codex_faults;
 mod real_codex_page;
 mod real_codex_remote;
 mod real_codex_tools;
+mod recording;
 mod replay;
 mod runs;
 mod sandbox;

@@ -3,6 +3,7 @@
 
 use super::http;
 use super::relay::{Launch, Relay};
+use super::replayed;
 use super::tee::Tee;
 use super::ws::Client;
 use claude_relay_testing::messages_api::MessagesApi;
@@ -11,6 +12,7 @@ use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 use claude_relay_testing::wait;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// The actors of one scenario.
 pub(crate) struct CliFixture {
@@ -19,6 +21,8 @@ pub(crate) struct CliFixture {
     pub(crate) relay: Relay,
     pub(crate) client: Client,
     tee: Tee,
+    recording: PathBuf,
+    path: String,
 }
 
 impl CliFixture {
@@ -50,12 +54,14 @@ impl CliFixture {
     ) -> Self {
         let (env, api) = (TestEnv::new(), MessagesApi::start());
         let tee = Tee::wrap(&env, &cli.path());
-        let relay = adjust(Launch::unrestricted(&env, tee.script(), &api)).start();
+        let recording = env.home().join("recording.jsonl");
+        let launch = Launch::unrestricted(&env, tee.script(), &api);
+        let relay = adjust(launch.argument("--record").argument(&recording)).start();
         let answer = http::post(relay.address(), "/config", &config.to_string()).await;
         assert_eq!((answer.status, &answer.json()["applies"]), (200, &json!("now")), "{answer:?}");
         let mut client = Client::open(relay.address(), path).await;
         assert_eq!(client.frame().await["type"], "connected");
-        Self { env, api, relay, client, tee }
+        Self { env, api, relay, client, tee, recording, path: path.to_owned() }
     }
 
     /// The same fixture with a new client in place of the old one.
@@ -90,12 +96,14 @@ impl CliFixture {
         .await
     }
 
-    /// Every scenario's end: the client has got what the CLI printed, and the
-    /// server goes without leaving anything.
+    /// Every scenario's end: the client has got what the CLI printed, the server
+    /// goes without leaving anything, and its recording plays to the same
+    /// frames.
     pub(crate) async fn end(mut self) {
         self.tee.assert_verbatim(&mut self.client).await;
         self.client.close().await;
         self.relay.stop();
+        replayed::assert_same(&self.env, &self.recording, &self.path).await;
     }
 
     /// The end for a scenario that goes on with another server on the same

@@ -2,6 +2,7 @@
 //!
 //! * [`relay`]: the server as a user starts it
 //! * [`http`], [`ws`]: clients that do not share the server's libraries
+//! * [`replayed`]: a recording, played and compared
 //! * [`tee`]: a copy of the CLI's output, kept beside the relay
 //! * [`cli_fixture`]: a server with the real CLI and a scripted Messages API
 //! * [`codex`]: the same for the real Codex
@@ -17,5 +18,6 @@ pub(crate) mod codex;
 pub(crate) mod http;
 pub(crate) mod nginx;
 pub(crate) mod relay;
+pub(crate) mod replayed;
 pub(crate) mod tee;
 pub(crate) mod ws;
