@@ -6,11 +6,13 @@
  * with the number of the last message it got (`?after=N&stream=S`).
  */
 
+import { Files, type FileEntry, type FileEvent, type WatchHandle, type WatchOptions } from './files.js'
 import type { ClientMessage, QueryConfig, ServerMessage } from './messages.js'
 import { connectSocket, type Socket } from './socket.js'
 import { createSandbox, type Sandbox } from './sandbox.js'
 
 export type * from './messages.js'
+export type { FileEntry, FileEvent, WatchHandle, WatchOptions } from './files.js'
 
 /** Messages that a client may send; the name in claude-agent-server. */
 export type WSInputMessage = ClientMessage
@@ -107,6 +109,36 @@ export class ClaudeAgentClient {
     this.send({ type: 'interrupt' })
   }
 
+  /** Writes a file of the workspace, and the directories above it. */
+  async writeFile(path: string, content: string | ArrayBuffer | Uint8Array | Blob): Promise<void> {
+    await this.#files().write(path, content)
+  }
+
+  /** Reads a file of the workspace. */
+  readFile(path: string, format?: 'text'): Promise<string>
+  readFile(path: string, format: 'blob'): Promise<Blob>
+  readFile(path: string, format: 'bytes'): Promise<Uint8Array>
+  async readFile(path: string, format: 'text' | 'blob' | 'bytes' = 'text'): Promise<string | Blob | Uint8Array> {
+    const answer = await this.#files().read(path)
+    if (format === 'blob') return answer.blob()
+    return format === 'bytes' ? new Uint8Array(await answer.arrayBuffer()) : answer.text()
+  }
+
+  /** Removes a file of the workspace, or an empty directory. */
+  async removeFile(path: string): Promise<void> {
+    await this.#files().remove(path)
+  }
+
+  /** Lists a directory of the workspace; by default the workspace itself. */
+  async listFiles(path = '.'): Promise<FileEntry[]> {
+    return this.#files().list(path)
+  }
+
+  /** Tells of what changes in a directory, until it is stopped. */
+  async watchDir(path: string, onEvent: (event: FileEvent) => void, options: WatchOptions = {}): Promise<WatchHandle> {
+    return this.#files().watch(path, onEvent, options)
+  }
+
   /** Closes the connection, and ends the sandbox if there is one. */
   async stop(): Promise<void> {
     this.#state = 'closed'
@@ -116,6 +148,11 @@ export class ClaudeAgentClient {
     const sandbox = this.#sandbox
     this.#sandbox = undefined
     await sandbox?.kill()
+  }
+
+  #files(): Files {
+    if (this.#url === '' || this.#state === 'closed') throw new Error('The client is not connected: call start() first')
+    return new Files(this.#url, this.#token)
   }
 
   async #locate(): Promise<void> {

@@ -171,3 +171,36 @@ test('permissions and control requests are answered', TIMEOUT, async t => {
   assert.equal(answer.requestId, '1')
   await client.stop()
 })
+
+test('files are written, read, listed, watched and removed', TIMEOUT, async t => {
+  const client = new ClaudeAgentClient({ connectionUrl: await relay(t) })
+  await assert.rejects(client.listFiles(), /call start/)
+  await client.start()
+  t.after(() => client.stop())
+  const seen = []
+  let exit
+  const exited = new Promise(resolve => (exit = resolve))
+  let created
+  const isCreated = new Promise(resolve => (created = resolve))
+  const options = { onExit: exit }
+  await client.writeFile('notes/ä b.txt', 'one')
+  const watch = await client.watchDir('notes', event => (seen.push(event), created()), options)
+  await client.writeFile('./notes/below/deep.txt', 'not told')
+  await client.writeFile('/home/user/agent-workspace/notes/c.bin', new Uint8Array([0, 255]))
+  await isCreated
+  assert.equal(await client.readFile('notes/ä b.txt'), 'one')
+  assert.deepEqual([...(await client.readFile('notes/c.bin', 'bytes'))], [0, 255])
+  assert.equal((await client.readFile('notes/c.bin', 'blob')).size, 2)
+  const names = (await client.listFiles('notes')).map(entry => `${entry.type} ${entry.name}`)
+  assert.deepEqual(names, ['directory below', 'file c.bin', 'file ä b.txt'])
+  assert.deepEqual((await client.listFiles()).map(entry => entry.name), ['notes'])
+  await client.removeFile('notes/c.bin')
+  await watch.stop()
+  assert.equal(await exited, undefined)
+  assert.ok(seen.every(event => !event.name.includes('deep')), JSON.stringify(seen))
+  await assert.rejects(client.readFile('notes/c.bin'), /404/)
+  await assert.rejects(client.listFiles('notes/ä b.txt'), /no directory/)
+  await assert.rejects(client.readFile('/etc/passwd'), /outside of the workspace/)
+  await assert.rejects(client.readFile('../config'), /outside of the workspace/)
+  await assert.rejects(client.writeFile('.env', 'A=1'), /403/)
+})
