@@ -106,9 +106,9 @@ impl Store {
     }
 
     /// Reads the log of an agent; an empty one if there is none.
-    pub(crate) fn load_log(&self, agent: &str) -> Log {
+    pub(crate) fn load_log(&self, agent: &str, logged: u64) -> Log {
         match fs::read(self.log(agent)) {
-            Ok(text) => Log::read(&text),
+            Ok(text) => Log::read(&text, logged),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Log::default(),
             Err(error) => {
                 tracing::warn!(agent, "a log cannot be read: {error}");

@@ -115,7 +115,7 @@ impl Hub {
             cost: 0.0,
             created_at: now(),
             inbox: Default::default(),
-            sandbox: None,
+            logged: 0,
         };
         let id = agent.id.clone();
         let spawned_by = agent.spawned_by.clone();
@@ -201,6 +201,11 @@ impl Hub {
         agent.inbox.push_back(message);
         let workspace_id = agent.workspace_id.clone();
         self.add_to_log(state, id, EntryKind::User, None, Value::String(text.clone()));
+        if let Some(live) = state.live.get(id)
+            && let Some(agent) = state.kept.agents.get_mut(id)
+        {
+            agent.logged = live.log.next();
+        }
         self.on_change(state);
         let agent_id = id.to_owned();
         let event = Event::AgentUserMessage { agent_id, workspace_id: workspace_id.clone(), text };

@@ -39,13 +39,19 @@ pub(crate) enum LogChange {
 }
 
 impl Log {
-    /// Reads the lines of a file. One that was written in part is left out.
-    pub(crate) fn read(text: &[u8]) -> Self {
+    /// Reads the lines of a file. One that was written in part is left out, and
+    /// so are messages from `logged` on: the state does not know them, since the
+    /// hub was killed before it was written.
+    pub(crate) fn read(text: &[u8], logged: u64) -> Self {
         let mut log = Self::default();
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             if let Ok(entry) = serde_json::from_slice::<LogEntry>(line) {
                 log.next = log.next.max(entry.id + 1);
-                log.push(entry, line.len());
+                if entry.kind == EntryKind::User && entry.id >= logged {
+                    log.rewrites = true;
+                } else {
+                    log.push(entry, line.len());
+                }
             } else if let Ok(Value::Object(mark)) = serde_json::from_slice(line)
                 && let Some(id) = mark.get("hide").and_then(Value::as_u64)
             {
@@ -53,7 +59,7 @@ impl Log {
             }
         }
         // A torn line must not have the next one behind it.
-        log.rewrites = !text.is_empty() && !text.ends_with(b"\n");
+        log.rewrites |= !text.is_empty() && !text.ends_with(b"\n");
         log.file_bytes = text.len();
         log
     }
@@ -79,6 +85,11 @@ impl Log {
 
     pub(crate) fn clear(&mut self) {
         *self = Self { next: self.next, rewrites: true, ..Self::default() };
+    }
+
+    /// The id of the next entry.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
     }
 
     /// The entries that are not hidden.
@@ -162,13 +173,30 @@ mod tests {
         saved(&mut log, &mut file);
         // Killed in the middle of a line.
         file.extend_from_slice(b"{\"id\":2,\"ki");
-        let mut read = Log::read(&file);
+        let mut read = Log::read(&file, u64::MAX);
         assert_eq!(read.shown(), log.shown());
         assert_eq!(read.shown().len(), 1);
         read.add(EntryKind::Text, None, "more".into());
         saved(&mut read, &mut file);
-        assert_eq!(Log::read(&file).shown(), read.shown());
+        assert_eq!(Log::read(&file, u64::MAX).shown(), read.shown());
         assert_eq!(read.shown().last().unwrap().id, 2);
+    }
+
+    #[test]
+    fn a_message_that_the_state_does_not_know_is_left_out_for_good() {
+        let (mut log, mut file) = (Log::default(), Vec::new());
+        log.add(EntryKind::User, None, "kept".into());
+        let logged = log.next();
+        log.add(EntryKind::Text, None, "an answer".into());
+        log.add(EntryKind::User, None, "torn off".into());
+        saved(&mut log, &mut file);
+        let mut read = Log::read(&file, logged);
+        assert_eq!(read.shown().len(), 2);
+        read.add(EntryKind::User, None, "again".into());
+        saved(&mut read, &mut file);
+        let texts: Vec<_> =
+            Log::read(&file, read.next()).shown().into_iter().map(|e| e.content).collect();
+        assert_eq!(texts, ["kept", "an answer", "again"]);
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl Hub {
     /// The state cannot be read.
     pub fn start(settings: Settings, store: Store) -> Result<Arc<Self>, StoreError> {
         let kept = store.load()?;
-        let ids: Vec<String> = kept.agents.keys().cloned().collect();
+        let agents = kept.agents.values().map(|agent| (agent.id.clone(), agent.logged));
+        let agents: Vec<_> = agents.collect();
         let hub = Arc::new(Self {
             feed: Feed::new(settings.replay_bytes),
             running: Arc::new(Semaphore::new(settings.max_running)),
@@ -118,8 +119,8 @@ impl Hub {
             store,
         });
         hub.tasks.spawn(Arc::clone(&hub).save_changes());
-        for id in ids {
-            let log = hub.store.load_log(&id);
+        for (id, logged) in agents {
+            let log = hub.store.load_log(&id, logged);
             let mut state = hub.state();
             hub.bring_up(&mut state, &id, log);
         }

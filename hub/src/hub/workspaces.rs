@@ -59,11 +59,12 @@ impl Hub {
         let agents = agents_of(&state, id)?;
         for agent in &agents {
             self.cancel_work(&mut state, agent, "the workspace was reset");
+            let live = state.live.get_mut(agent);
+            let mut log = live.map(|live| std::mem::take(&mut live.log)).unwrap_or_default();
             self.take_down(&mut state, agent);
             if let Some(agent) = state.kept.agents.get_mut(agent) {
                 agent.session_id = None;
             }
-            let mut log = self.store.load_log(agent);
             log.clear();
             self.bring_up(&mut state, agent, log);
         }

@@ -10,5 +10,7 @@ mod clients;
 mod delegations;
 mod document;
 mod kills;
+mod many;
 mod permissions;
+mod real_cli;
 mod restarts;
