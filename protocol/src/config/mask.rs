@@ -1,5 +1,6 @@
-//! Values that look like credentials, in the arguments of MCP servers and in
-//! fields that are not known here. What looks like one is masked in the echo.
+//! Values that look like credentials in the arguments of MCP servers, and texts in
+//! fields that are not known here. In the echo those are masked but for a list of
+//! names: nobody knows what a field of tomorrow holds.
 
 use serde_json::Value;
 
@@ -22,6 +23,27 @@ const NAMES: [&str; 14] = [
     "credential",
     "credentials",
     "cookie",
+];
+
+/// Names of fields that are not known here and whose text may be shown, if it does
+/// not look like a credential.
+const SHOWN: [&str; 16] = [
+    "alwaysAllow",
+    "authServerMetadataUrl",
+    "autoApprove",
+    "callbackUrl",
+    "clientId",
+    "cwd",
+    "description",
+    "disabledTools",
+    "name",
+    "protocolVersion",
+    "scope",
+    "scopes",
+    "title",
+    "tools",
+    "transport",
+    "type",
 ];
 
 /// Beginnings of values that are credentials.
@@ -106,10 +128,13 @@ pub(super) fn mask_args(args: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Returns a field that is not known here with the credentials in it masked.
+/// Returns a field that is not known here with its texts masked, but for those of
+/// names that may be shown.
 pub(super) fn mask_value(name: &str, value: &Value) -> Value {
     match value {
-        Value::String(text) => mask_text(Some(name), text).into(),
+        Value::String(text) if SHOWN.contains(&name) => mask_text(Some(name), text).into(),
+        Value::String(text) if text.is_empty() => value.clone(),
+        Value::String(_) => MASK.into(),
         Value::Array(list) => list.iter().map(|value| mask_value(name, value)).collect(),
         Value::Object(map) => map
             .iter()
@@ -218,17 +243,22 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_masked_by_name_and_by_value() {
-        let value =
-            json!({"clientId": "id", "clientSecret": "s", "n": [1, "Bearer abc"], "timeout": 5});
+    fn texts_of_unknown_fields_are_masked_but_for_a_list() {
+        let value = json!({
+            "clientId": "id", "clientSecret": "s", "n": [1, "Bearer abc"], "timeout": 5, "on": true,
+            "scopes": ["read", "sk-ant-0123456789"], "tomorrow": {"pin": "1234", "name": "x"}, "e": "",
+        });
         let shown = mask_value("oauth", &value);
-        assert_eq!(
-            shown,
-            json!({"clientId": "id", "clientSecret": "***", "n": [1, "Bearer ***"], "timeout": 5})
-        );
+        let expected = json!({
+            "clientId": "id", "clientSecret": "***", "n": [1, "***"], "timeout": 5, "on": true,
+            "scopes": ["read", "***"], "tomorrow": {"pin": "***", "name": "x"}, "e": "",
+        });
+        assert_eq!(shown, expected);
+        assert_eq!(mask_value("oauth", &shown), shown, "masking twice");
         let mut secrets = Vec::new();
         collect(&value, &shown, &mut secrets);
-        assert_eq!(secrets, ["s", "abc"]);
+        secrets.sort_unstable();
+        assert_eq!(secrets, ["1234", "Bearer abc", "s", "sk-ant-0123456789"]);
     }
 
     #[test]
