@@ -1,19 +1,25 @@
 """Programs with the official Agent SDK for Python; see scenarios.mjs.
 
     python scenarios.py EXECUTABLE [NAME…]     one line of JSON per scenario
+    python scenarios.py --coverage             options and methods without one
 """
 
 import asyncio
+import dataclasses
 import json
 import os
+import pathlib
 import re
 import sys
+import uuid
 
 from claude_agent_sdk import (
+    AgentDefinition,
     AssistantMessage,
     ClaudeAgentOptions,
     ClaudeSDKClient,
     HookMatcher,
+    InMemorySessionStore,
     PermissionResultAllow,
     PermissionResultDeny,
     ResultMessage,
@@ -145,10 +151,128 @@ async def stderr_lines():
     return [*log, {"stderr": len(lines) > 0}]
 
 
+async def further_options():
+    agents = {"helper": AgentDefinition(description="Helps", prompt="You are a PIRATE", tools=["Read"])}
+    options = base(
+        tools=["Read", "Bash"], strict_mcp_config=True, permission_mode="acceptEdits",
+        session_id=str(uuid.uuid4()), betas=[], cwd=os.getcwd(),
+        env={"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "1234"}, max_buffer_size=1 << 24, debug_stderr=None,
+        include_partial_messages=True, include_hook_events=True, forward_subagent_text=True,
+        verbatim_prompts=True, agents=agents, skills=[], sandbox={"enabled": False}, plugins=[],
+        thinking={"type": "disabled"}, max_thinking_tokens=1024, effort="low", user=None,
+        enable_file_checkpointing=True, session_store=None,
+        load_timeout_ms=5000, task_budget={"total": 90_000}, client_app="scenarios/1.0",
+    )
+    return await collect(query(prompt="SAY further", options=options), [])
+
+
+async def session_stored():
+    options = base(session_store=InMemorySessionStore(), session_store_flush="eager")
+    return await collect(query(prompt="SAY stored", options=options), [])
+
+
+async def structured_output():
+    schema = {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}
+    options = base(output_format={"type": "json_schema", "schema": schema})
+    return await collect(query(prompt='USE StructuredOutput {"a":7}', options=options), [])
+
+
+async def permission_prompt_tool():
+    @tool("ask", "Decides", {})
+    async def ask(_given):
+        answer = {"behavior": "allow", "updatedInput": {"command": "echo by a tool"}}
+        return {"content": [{"type": "text", "text": json.dumps(answer)}]}
+
+    server = create_sdk_mcp_server("decides", tools=[ask])
+    options = base(
+        mcp_servers={"decides": server}, permission_prompt_tool_name="mcp__decides__ask",
+    )
+    return await collect(query(prompt='USE Bash {"command":"rm -f x"}', options=options), [])
+
+
+async def resumed():
+    log, seen = [], {}
+
+    async def run(prompt, **options):
+        async for message in query(prompt=prompt, options=base(**options)):
+            summed = summary(message)
+            if summed:
+                log.append(summed)
+            if isinstance(message, AssistantMessage):
+                seen.setdefault("message", message.uuid)
+            if isinstance(message, ResultMessage):
+                seen.setdefault("session", message.session_id)
+                log.append({"same": message.session_id == seen["session"]})
+
+    await run("SAY kept")
+    await run("SAY again", resume=seen["session"])
+    await run("SAY forked", resume=seen["session"], fork_session=True)
+    await run("COUNT", resume=seen["session"], resume_session_at=seen["message"], fork_session=True)
+    at = {"resume": seen["session"], "resume_session_at": seen["message"]}
+    try:
+        await run("COUNT", resume_drops_turn=seen["message"], **at)
+    except Exception as error:
+        log.append({"error": [type(error).__name__, str(error)[:80]]})
+    # Others go on in the same directory.
+    folder = os.path.join(os.getcwd(), f"own-{os.getpid()}")
+    os.mkdir(folder)
+    seen.clear()
+    await run("SAY here", cwd=folder)
+    await run("COUNT", cwd=folder, continue_conversation=True)
+    return log
+
+
+async def methods():
+    @tool("echo", "Says it again", {"text": str})
+    async def echo(given):
+        return {"content": [{"type": "text", "text": "echo: " + given["text"]}]}
+
+    log = []
+    server = create_sdk_mcp_server("host", tools=[echo])
+    client = ClaudeSDKClient(options=base(mcp_servers={"host": server}))
+    await client.connect()
+    await client.query("SAY first")
+    await collect(client.receive_response(), log)
+    calls = {
+        "get_context_usage": client.get_context_usage, "get_mcp_status": client.get_mcp_status,
+        "reconnect_mcp_server": lambda: client.reconnect_mcp_server("none"),
+        "toggle_mcp_server": lambda: client.toggle_mcp_server("host", False),
+        "rewind_files": lambda: client.rewind_files("44444444-2222-4333-8444-555555555555"),
+        "stop_task": lambda: client.stop_task("none"),
+    }
+    for name, call in calls.items():
+        try:
+            answer = await call()
+            log.append({name: sorted(answer) if isinstance(answer, dict) else answer})
+        except Exception as error:
+            log.append({name: [type(error).__name__, str(error)[:200]]})
+    await client.disconnect()
+    return log
+
+
 SCENARIOS = [
     text, options_by_argv, client_with_callbacks, host_tools, interrupt, unknown_session,
-    stderr_lines,
+    stderr_lines, further_options, session_stored, structured_output, permission_prompt_tool, resumed, methods,
 ]
+
+
+def coverage():
+    """Prints the options and methods of the types that nothing here uses, and the
+    options that the document does not name."""
+    here = pathlib.Path(__file__)
+    used = set(re.findall(r"\w+", here.read_text()))
+    options = [field.name for field in dataclasses.fields(ClaudeAgentOptions)]
+    methods = [name for name in dir(ClaudeSDKClient) if not name.startswith("_")]
+    for name in options + methods:
+        if name not in used:
+            print(f"{name}: no scenario has it")
+    document = (here.parent / "../../docs/sdk.md").read_text()
+    table = document.split("\n## Options")[1].split("\n## ")[0]
+    told = set(re.findall(r"`(\w+)`", table))
+    for name in options:
+        camel = re.sub(r"_(\w)", lambda found: found[1].upper(), name)
+        if not told & {name, camel}:
+            print(f"{name}: not in docs/sdk.md")
 
 
 async def main():
@@ -163,4 +287,7 @@ async def main():
         print(json.dumps(line, ensure_ascii=False), flush=True)
 
 
-asyncio.run(main())
+if EXECUTABLE == "--coverage":
+    coverage()
+else:
+    asyncio.run(main())

@@ -239,13 +239,14 @@ async fn the_sdk_for_browsers_speaks_to_a_relay_by_itself() {
 
 #[tokio::test]
 async fn every_option_and_method_of_the_sdk_has_a_scenario_and_its_place_in_the_document() {
-    let mut command = Command::new("node");
-    command.arg(file("scenarios.mjs")).arg(tools::agent_sdk()).arg("--coverage");
-    let output = command.output().await.expect("node is installed");
-    let missing = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        output.status.success() && missing.is_empty(),
-        "{missing}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut typescript = Command::new("node");
+    typescript.arg(file("scenarios.mjs")).arg(tools::agent_sdk());
+    let mut python = Command::new(tools::agent_sdk_python());
+    python.arg(file("scenarios.py"));
+    for mut command in [typescript, python] {
+        let output = command.arg("--coverage").output().await.expect("it is installed");
+        let missing = String::from_utf8(output.stdout).unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && missing.is_empty(), "{missing}{told}");
+    }
 }
