@@ -108,9 +108,9 @@ async fn wait_for_requests(
             let open = open.take().await?;
             Some((listener.accept().await, open))
         };
+        // In any order: a peer whose connections go on and on must not keep those that
+        // come from being accepted, and those must not keep descriptors from going.
         tokio::select! {
-            biased;
-            // Polled first, because it releases file descriptors.
             Some(ready) = idle.next() => {
                 if let Some((guard, places)) = ready {
                     serve(guard, places);
