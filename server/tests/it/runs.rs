@@ -374,3 +374,43 @@ async fn the_raw_form_has_lines_without_numbers() {
     assert_eq!(client.closed().await, Some(1011));
     relay.stop();
 }
+
+#[tokio::test]
+async fn eight_runs_and_a_client_of_ws_do_not_disturb_one_another() {
+    const LINES: u64 = 200;
+    let env = TestEnv::new();
+    let answers = r#"while read -r line; do printf '{"type":"read","line":%s}\n' "$line"; done"#;
+    let relay = with(&env, "unrestricted", answers, &["--max-runs=8"]);
+    let address = relay.address();
+    let mut all = tokio::task::JoinSet::new();
+    for run in 0..8_u64 {
+        all.spawn(async move {
+            let mut client = Client::open(address, &format!("/agent?run={ID}{run}&after=0")).await;
+            client.send(&json!({ "type": "start", "args": [], "env": {} })).await;
+            for n in 1..=LINES {
+                client.send(&stdin(n, &json!({ "run": run, "n": n }))).await;
+            }
+            for n in 1..=LINES {
+                let seen = client.until(|frame| frame["type"] == "sdk_message").await;
+                let line = &seen.last().unwrap()["data"]["line"];
+                assert_eq!(line, &json!({ "run": run, "n": n }));
+            }
+            client.send(&json!({ "type": "stdin_end", "seq": LINES + 1 })).await;
+            let exit = client.until(|frame| frame["type"] == "exit").await.pop().unwrap();
+            assert_eq!(exit["code"], 0);
+        });
+    }
+    all.spawn(async move {
+        let mut client = Client::connect(address).await;
+        for n in 0..LINES {
+            let text = format!("line {n} of the conversation");
+            client.say(text.as_str()).await;
+            let seen = client.until(|frame| frame["data"]["line"]["type"] == "user").await;
+            let line = seen.last().unwrap()["data"]["line"].to_string();
+            assert!(line.contains(&text), "{line}");
+        }
+        client.close().await;
+    });
+    all.join_all().await;
+    relay.stop();
+}

@@ -1,11 +1,16 @@
 //! The first run.
 
+use super::Page;
 use crate::support::browser::Browser;
 use crate::support::browser_fixture::{BrowserFixture, ENTER};
+use crate::support::http;
 use crate::support::relay::Launch;
+use crate::support::ws::Client;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
+use claude_relay_testing::wait;
+use serde_json::json;
 
 /// The real CLI without a key says that it is not logged in; the page takes one.
 #[tokio::test]
@@ -67,4 +72,38 @@ async fn cli_that_is_installed_in_part_is_told_of_once() {
     }
     browser.end().await;
     relay.stop();
+}
+
+/// Programs with an SDK of their own beside the page.
+#[tokio::test]
+async fn runs_of_sdk_programs_are_counted_beside_the_agent() {
+    let page = Page::with("message(); begin(); speak('hi'); end()").await;
+    let tag = "document.querySelector('#sdk-runs')";
+    let counted = |running: u64| {
+        let address = page.relay.address();
+        wait::until_async("the number of runs", async move || {
+            http::get(address, "/health").await.json()["runs"]["running"] == running
+        })
+    };
+    page.until(&format!("{tag}.hidden")).await;
+    let mut runs = Vec::new();
+    for (running, told) in [(1, "1 SDK run"), (2, "2 SDK runs")] {
+        let path = format!("/agent?run=0123456789abcde{running}&after=0");
+        let mut run = Client::open(page.relay.address(), &path).await;
+        run.send(&json!({ "type": "start", "args": [], "env": {} })).await;
+        runs.push(run);
+        counted(running).await;
+        page.browser.run_script("document.querySelector('#status-refresh').click()").await;
+        page.until(&format!("!{tag}.hidden && {tag}.textContent === '{told}'")).await;
+    }
+    for mut run in runs {
+        run.send(&json!({ "type": "signal", "seq": 1, "signal": "SIGTERM" })).await;
+        let exit = run.until(|frame| frame["type"] == "exit").await.pop().expect("its end");
+        run.send(&json!({ "type": "ack", "seq": exit["seq"] })).await;
+        run.closed().await;
+    }
+    counted(0).await;
+    page.browser.run_script("document.querySelector('#status-refresh').click()").await;
+    page.until(&format!("{tag}.hidden")).await;
+    page.end().await;
 }
