@@ -293,7 +293,9 @@ pub(super) fn operator_files(places: &Places) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let guarded = [".claude", ".mcp.json", ".git/config", ".codex", ".agents", ".env"];
     let mut open = vec![places.outside.clone(), places.home.clone(), places.config.clone()];
-    open.extend(guarded.map(|name| places.workspace.join(name)));
+    for directory in ["", "sub", "sub/deep"] {
+        open.extend(guarded.map(|name| places.workspace.join(directory).join(name)));
+    }
     let settings = ["config.toml", "hooks.json", "AGENTS.md", "rules", "agents", "auth.json"];
     open.extend(settings.map(|name| places.codex.join(name)));
     while let Some(path) = open.pop() {

@@ -9,6 +9,7 @@ mod options;
 mod restart;
 mod rows;
 mod subtypes;
+mod ways;
 
 use crate::support::http;
 use crate::support::relay::Launch;
@@ -20,6 +21,8 @@ use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The cells of one mode and one CLI.
 struct Cells {
@@ -43,6 +46,17 @@ impl Cells {
         }
         for word in OWN_WORDS {
             self.add("word of the operator", *word, !sent.contains(word));
+        }
+    }
+
+    /// Adds the files of the operator, which are as they were `before`.
+    fn add_files(&mut self, places: &Places, before: &BTreeMap<PathBuf, Vec<u8>>) {
+        let after = operator_files(places);
+        for (file, content) in before {
+            self.add("file", file.display().to_string(), after.get(file) == Some(content));
+        }
+        for file in after.keys().filter(|file| !before.contains_key(*file)) {
+            self.add("new file", file.display().to_string(), false);
         }
     }
 
@@ -104,13 +118,7 @@ async fn matrix(cli: Cli, mode: &'static str) {
     cells.add("address", "of the repository", foreign.requests().is_empty());
     let state = std::fs::read_to_string(places.config.join(".claude.json")).unwrap_or_default();
     cells.add("trust", ".claude.json", !state.contains("hasTrustDialogAccepted\": true"));
-    let after = operator_files(&places);
-    for (file, content) in &before {
-        cells.add("file", file.display().to_string(), after.get(file) == Some(content));
-    }
-    for file in after.keys().filter(|file| !before.contains_key(*file)) {
-        cells.add("new file", file.display().to_string(), false);
-    }
+    cells.add_files(&places, &before);
     cells.finish();
 }
 

@@ -143,13 +143,7 @@ async fn hold(cli: Cli, mode: &'static str) {
 
     cells.add_traces(&places, &requests(&api));
     cells.add("address", "of the repository", foreign.requests().is_empty());
-    let after = operator_files(&places);
-    for (file, content) in &before {
-        cells.add("file", file.display().to_string(), after.get(file) == Some(content));
-    }
-    for file in after.keys().filter(|file| !before.contains_key(*file)) {
-        cells.add("new file", file.display().to_string(), false);
-    }
+    cells.add_files(&places, &before);
     cells.finish();
 }
 
