@@ -6,7 +6,7 @@ use claude_relay_protocol::credentials::{CREDENTIALS, Receiver, Redact};
 
 /// Tokens of the relay's own, and settings that give nobody a right and start
 /// no program.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: [&str; 17] = [
     "PORT",
     "RELAY_AUTH_TOKEN",
     "RELAY_CODEX_RETRY_LIMIT",
@@ -20,6 +20,9 @@ const HARMLESS: [&str; 14] = [
     "RELAY_PROBE_TIMEOUT",
     "RELAY_REPLAY_BYTES",
     "RELAY_STOP_GRACE",
+    "RELAY_STORE_ACCESS_KEY_ID",
+    "RELAY_STORE_SECRET_ACCESS_KEY",
+    "RELAY_STORE_SESSION_TOKEN",
     "RELAY_TURN_TIMEOUT",
 ];
 

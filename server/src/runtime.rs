@@ -117,7 +117,9 @@ fn open_store(settings: &Settings) -> Result<Option<Arc<Store>>, store::OpenErro
     let Some(location) = &settings.store else { return Ok(None) };
     let state = settings.state_dir();
     let limit = settings.store_spool_bytes;
-    Store::open(location, &settings.workspace, state.as_deref(), limit).map(|s| Some(Arc::new(s)))
+    let access = settings.store_access.as_ref();
+    Store::open(location, access, &settings.workspace, state.as_deref(), limit)
+        .map(|store| Some(Arc::new(store)))
 }
 
 /// Starts the recording, if there is to be one.

@@ -60,6 +60,11 @@ pub fn agent_sdk_version() -> &'static str {
     version("CLAUDE_AGENT_SDK")
 }
 
+/// The Python that has a server which speaks S3.
+pub fn moto_python() -> PathBuf {
+    file("MOTO_PYTHON")
+}
+
 /// A Python that has the official SDK.
 pub fn agent_sdk_python() -> PathBuf {
     file("CLAUDE_AGENT_SDK_PYTHON")

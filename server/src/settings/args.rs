@@ -104,8 +104,10 @@ pub struct Args {
         default_missing_value = "spare"
     )]
     pub prewarm: Option<String>,
-    /// Where conversations are kept so that they outlive this machine: a directory
-    #[arg(long, value_name = "DIRECTORY")]
+    /// Where conversations are kept so that they outlive this machine: a directory, or
+    /// s3://BUCKET/PREFIX with RELAY_STORE_ACCESS_KEY_ID, RELAY_STORE_SECRET_ACCESS_KEY,
+    /// RELAY_STORE_SESSION_TOKEN, RELAY_STORE_REGION and RELAY_STORE_ENDPOINT
+    #[arg(long, value_name = "PLACE")]
     pub store: Option<String>,
     /// Bytes that may wait on this disk for a store that is down
     #[arg(long, value_name = "BYTES")]

@@ -27,6 +27,7 @@ use crate::isolation::program::find_program;
 use crate::isolation::sandbox::option::SandboxOption;
 use crate::recording::speed::Speed;
 use crate::session::slot::SlotTimeouts;
+use crate::store::access::BucketAccess;
 use crate::store::location::Location;
 
 pub use args::Args;
@@ -111,6 +112,8 @@ pub struct Settings {
     pub prewarm: Prewarm,
     /// Where conversations are kept.
     pub store: Option<Location>,
+    /// How its bucket is reached.
+    pub store_access: Option<BucketAccess>,
     /// Bytes that may wait for the store.
     pub store_spool_bytes: u64,
     /// Recording that is played as the agent.
@@ -202,7 +205,13 @@ impl Settings {
         environment: BTreeMap<OsString, OsString>,
         is_root: bool,
     ) -> Result<Self, SettingsError> {
-        let source = Source { environment };
+        let mut source = Source { environment };
+        let store =
+            source.optional(args.store, &flags::STORE, "a directory, or s3://BUCKET/PREFIX")?;
+        let store_access = match &store {
+            Some(Location::Bucket { .. }) => Some(source.take_bucket_access()?),
+            _ => None,
+        };
         let slot_timeouts = SlotTimeouts {
             ping_interval: source.duration(args.ping_interval, &flags::PING_INTERVAL)?,
             pong_timeout: source.duration(args.pong_timeout, &flags::PONG_TIMEOUT)?,
@@ -258,7 +267,8 @@ impl Settings {
                 .duration(args.permission_timeout, &flags::PERMISSION_TIMEOUT)?,
             turn_timeout: source.optional_duration(args.turn_timeout, &flags::TURN_TIMEOUT)?,
             continue_latest: source.switch(args.continue_latest, &flags::CONTINUE)?,
-            store: source.optional(args.store, &flags::STORE, "a directory")?,
+            store,
+            store_access,
             store_spool_bytes: source.parsed(
                 args.store_spool_bytes,
                 &flags::STORE_SPOOL_BYTES,
@@ -322,113 +332,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-
-    fn read(args: &[&str], environment: &[(&str, &str)]) -> Result<Settings, String> {
-        let args = Args::try_parse_from(std::iter::once("relay").chain(args.iter().copied()))
-            .map_err(|error| error.to_string())?;
-        let mut environment: BTreeMap<OsString, OsString> =
-            environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        environment.entry("HOME".into()).or_insert_with(|| "/home/u".into());
-        Settings::read(args, environment, false).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_defaults() {
-        let settings = read(&[], &[]).unwrap();
-        assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 3000));
-        assert_eq!(settings.claude_path, Path::new("claude"));
-        assert_eq!(settings.workspace, Path::new("/home/u/agent-workspace"));
-        assert_eq!(settings.mode, Mode::Ask);
-        assert_eq!(settings.replay_bytes, 16_777_216);
-        assert_eq!(settings.slot_timeouts.ping_interval, Duration::from_secs(30));
-        assert_eq!(settings.slot_timeouts.pong_timeout, Duration::from_secs(10));
-        assert_eq!(settings.slot_timeouts.probe_timeout, Duration::from_secs(2));
-        assert_eq!(settings.stop_grace, Duration::from_secs(5));
-        assert_eq!(settings.permission_timeout, Duration::from_secs(600));
-        assert!(!settings.demo && settings.auth_token.is_none());
-    }
-
-    #[test]
-    fn a_flag_has_precedence_and_an_empty_variable_is_unset() {
-        assert_eq!(read(&["--port", "1"], &[("PORT", "2")]).unwrap().port, 1);
-        assert_eq!(read(&[], &[("PORT", "2")]).unwrap().port, 2);
-        assert_eq!(read(&[], &[("PORT", "")]).unwrap().port, 3000);
-        assert!(read(&[], &[("RELAY_DEMO", "1")]).unwrap().demo);
-        assert!(!read(&[], &[("RELAY_DEMO", "0")]).unwrap().demo);
-        assert_eq!(
-            read(&[], &[("RELAY_PING_INTERVAL", "500ms")]).unwrap().slot_timeouts.ping_interval,
-            Duration::from_millis(500)
-        );
-    }
-
-    #[test]
-    fn a_bad_value_names_its_flag_or_variable() {
-        for (args, environment, expected) in [
-            (&["--port", "x"][..], &[][..], "--port: expected a number from 0 to 65535, got \"x\""),
-            (&[], &[("PORT", "70000")], "PORT: expected a number from 0 to 65535, got \"70000\""),
-            (
-                &["--mode", "wild"],
-                &[],
-                "--mode: expected safe, ask, agentic or unrestricted, got \"wild\"",
-            ),
-            (
-                &["--stop-grace", "5"],
-                &[],
-                "--stop-grace: expected a duration with a unit, got \"5\": did you mean 5s?",
-            ),
-            (&["--ping-interval", "0s"], &[], "--ping-interval: expected a duration above 0"),
-            (&[], &[("RELAY_DEMO", "maybe")], "RELAY_DEMO: expected true or false, got \"maybe\""),
-            (&["--log-format", "xml"], &[], "--log-format: expected text or json"),
-            (&["--replay-bytes", "-1"], &[], "--replay-bytes: "),
-            (&["--port", "-1"], &[], "--port: "),
-            (&["--stop-grace", "-1"], &[], "--stop-grace: "),
-        ] {
-            let error = read(args, environment).map(|_| ()).unwrap_err();
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_drawn_token_is_another_one_each_time() {
-        let drawn = || read(&["--auth-token", "auto"], &[]).unwrap();
-        let token = |settings: &Settings| settings.auth_token.clone().unwrap().expose().to_owned();
-        assert!(drawn().token_is_drawn && token(&drawn()).len() == 32);
-        assert_ne!(token(&drawn()), token(&drawn()));
-        assert!(read(&[], &[("RELAY_AUTH_TOKEN", "auto")]).unwrap().token_is_drawn);
-        assert!(!read(&["--auth-token", "01234567"], &[]).unwrap().token_is_drawn);
-        let error = read(&["--auth-token", "auto"], &[("E2B_SANDBOX", "true")]);
-        let error = error.map(|_| ()).unwrap_err();
-        assert!(error.contains("--auth-token: ") && error.contains("template"), "{error}");
-    }
-
-    #[test]
-    fn a_host_is_a_name_or_an_address_with_or_without_brackets() {
-        for (given, host) in
-            [("[::1]", "::1"), ("::1", "::1"), ("0.0.0.0", "0.0.0.0"), ("localhost", "localhost")]
-        {
-            assert_eq!(read(&["--host", given], &[]).unwrap().host, host);
-        }
-        for given in
-            ["[::1]:3000", "127.0.0.1:80", "http://localhost", "[localhost]", "[::1", "a b"]
-        {
-            let error = read(&["--host", given], &[]).map(|_| ()).unwrap_err();
-            assert!(error.starts_with("--host: ") && error.contains("--port"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_weak_token_is_refused_and_not_shown() {
-        for token in ["", "short", "with space in the middle", "fünf und mehr"] {
-            let error = read(&["--auth-token", token], &[]).map(|_| ()).unwrap_err();
-            assert!(error.starts_with("--auth-token: a token has at least 8"), "{error}");
-            assert!(token.is_empty() || !error.contains(token));
-            let error = read(&[], &[("RELAY_AUTH_TOKEN", token)]).map(|_| ()).unwrap_err();
-            assert!(error.starts_with("RELAY_AUTH_TOKEN: "), "{error}");
-        }
-        assert!(read(&["--auth-token", "01234567"], &[]).unwrap().auth_token.is_some());
-    }
-}
+mod tests;

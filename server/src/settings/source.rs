@@ -9,6 +9,8 @@ use std::time::Duration;
 use claude_relay_protocol::config::MIN_AUTH_TOKEN_BYTES;
 use claude_relay_protocol::{Secret, duration};
 
+use crate::store::access::{self, BucketAccess};
+
 use super::SettingsError;
 use super::flags::{self, AUTH_TOKEN, Flag};
 
@@ -199,6 +201,16 @@ impl Source {
                 "expected an address or a name alone, such as 127.0.0.1 or [::1], got {value:?}; the port is set by --port (PORT)"
             ),
         ))
+    }
+
+    /// Takes what reaches a bucket out of the environment: nothing else gets it.
+    pub(super) fn take_bucket_access(&mut self) -> Result<BucketAccess, SettingsError> {
+        let text = |name: &str| self.variable(name).and_then(|value| value.to_str());
+        let (access, secrets) = access::read(text).map_err(|reason| bad("--store", reason))?;
+        for name in secrets {
+            self.environment.remove(OsStr::new(name));
+        }
+        Ok(access)
     }
 
     /// Token for another server: any visible ASCII.

@@ -31,6 +31,10 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// The bucket refuses, or cannot be reached.
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    Bucket(#[from] object_store::Error),
     /// It has not answered.
     #[error("it has not answered within {0:?}")]
     Timeout(std::time::Duration),
@@ -57,6 +61,9 @@ pub struct Listing {
 pub enum Backend {
     /// A directory.
     Directory(PathBuf),
+    /// A part of a bucket.
+    #[cfg(feature = "s3")]
+    Bucket(super::bucket::Bucket),
 }
 
 impl Backend {
@@ -68,6 +75,8 @@ impl Backend {
     pub async fn put(&self, path: &str, body: Bytes) -> Result<(), StoreError> {
         match self {
             Self::Directory(root) => in_directory(root, path, move |path| write(path, &body)).await,
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => bucket.put(path, body).await,
         }
     }
 
@@ -81,6 +90,8 @@ impl Backend {
             Self::Directory(root) => {
                 in_directory(root, path, |path| fs::read(path).map(Bytes::from)).await
             }
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => bucket.get(path).await,
         }
     }
 
@@ -93,6 +104,8 @@ impl Backend {
     pub async fn list(&self, path: &str) -> Result<Listing, StoreError> {
         match self {
             Self::Directory(root) => in_directory(root, path, list).await,
+            #[cfg(feature = "s3")]
+            Self::Bucket(bucket) => bucket.list(path).await,
         }
     }
 }

@@ -6,7 +6,10 @@
 //! store. [`Store::fetch`] puts a conversation back into the CLI's directory, on
 //! any machine.
 
+pub mod access;
 pub mod backend;
+#[cfg(feature = "s3")]
+mod bucket;
 mod compare;
 mod fetch;
 pub mod key;
@@ -32,6 +35,7 @@ pub use backend::StoreError;
 pub use fetch::{Fetched, Wanted};
 pub use writer::Progress;
 
+use access::BucketAccess;
 use backend::Backend;
 use key::Key;
 use location::Location;
@@ -57,9 +61,14 @@ pub enum OpenError {
         "--store {0}: it lies in the workspace, where the agent could change what it has said; name a directory outside of it"
     )]
     InWorkspace(Location),
-    /// This build has no client for buckets.
-    #[error("--store {0}: this build knows directories alone")]
-    NoBuckets(Location),
+    /// There is no client for the bucket.
+    #[error("--store {location}: {reason}")]
+    Bucket {
+        /// The store.
+        location: Location,
+        /// Why it cannot be used, without secrets.
+        reason: String,
+    },
     /// Nothing could wait for the store.
     #[error("the spool of the store cannot be opened: {0}")]
     Spool(#[source] io::Error),
@@ -74,6 +83,7 @@ impl Store {
     /// See [`OpenError`]. A store that is down is no error.
     pub fn open(
         location: &Location,
+        access: Option<&BucketAccess>,
         workspace: &Path,
         state: Option<&Path>,
         limit: u64,
@@ -95,7 +105,8 @@ impl Store {
                 }
                 Backend::Directory(path.clone())
             }
-            Location::Bucket { .. } => return Err(OpenError::NoBuckets(location.clone())),
+            Location::Bucket { bucket, prefix } => open_bucket(bucket, prefix, access)
+                .map_err(|reason| OpenError::Bucket { location: location.clone(), reason })?,
         };
         let mut spool = None;
         if let Some(state) = state {
@@ -138,6 +149,21 @@ impl Store {
     fn has_waiting(&self) -> bool {
         self.waiting().0 > 0
     }
+}
+
+#[cfg(feature = "s3")]
+fn open_bucket(
+    bucket: &str,
+    prefix: &str,
+    access: Option<&BucketAccess>,
+) -> Result<Backend, String> {
+    let access = access.ok_or("it needs credentials in the environment")?;
+    bucket::Bucket::new(bucket, prefix, access).map(Backend::Bucket)
+}
+
+#[cfg(not(feature = "s3"))]
+fn open_bucket(_: &str, _: &str, _: Option<&BucketAccess>) -> Result<Backend, String> {
+    Err("this build knows directories alone: build it with `--features s3`".to_owned())
 }
 
 /// Takes lines of transcripts for a store.

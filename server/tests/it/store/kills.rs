@@ -6,9 +6,10 @@ use claude_relay_testing::messages_api::Request;
 use claude_relay_testing::tools::Cli;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
-/// Longest life of a machine after the beginning of its first turn, in ms.
-const LIFE_MS: u64 = 4000;
+/// Most turns that a machine finishes before the one in which it is lost.
+const TURNS: u64 = 3;
 
 /// What one machine has seen.
 struct Lost {
@@ -19,22 +20,32 @@ struct Lost {
     requests: Vec<Request>,
 }
 
-async fn lose(cli: Cli, store: &std::path::Path, life: Duration) -> Lost {
+/// Loses a machine at any moment of a turn, or between this one and the next.
+async fn lose(cli: Cli, store: &std::path::Path) -> Lost {
     let mut machine = Machine::start(cli, store, json!({})).await;
     let (mut id, mut finished) = (None, 0);
-    let talk = async {
-        loop {
-            let number = finished + 1;
-            let end =
-                machine.turn(&format!("Question {number}?"), &format!("Answer {number}.")).await;
-            id = end["session_id"].as_str().map(str::to_owned);
-            finished = number;
+    let turns = 1 + claude_relay_random::number() % TURNS;
+    let mut life = Duration::MAX;
+    // The power goes at any moment of the last turn.
+    while let Ok(end) = timeout(life, turn(&mut machine, finished + 1)).await {
+        let (end, took) = end;
+        id = end["session_id"].as_str().map(str::to_owned);
+        finished += 1;
+        if finished as u64 == turns {
+            life = took.mul_f64(claude_relay_random::number() as f64 / u64::MAX as f64 * 1.2);
+        } else if finished as u64 > turns {
+            break;
         }
-    };
-    // The power goes at any moment.
-    let _: Result<(), _> = tokio::time::timeout(life, talk).await;
+    }
     let (_, api) = machine.lose();
     Lost { id, finished, requests: api.turns() }
+}
+
+/// One turn: its end, and how long it has taken.
+async fn turn(machine: &mut Machine, number: usize) -> (Value, Duration) {
+    let begin = Instant::now();
+    let end = machine.turn(&format!("Question {number}?"), &format!("Answer {number}.")).await;
+    (end, begin.elapsed())
 }
 
 /// Returns true if the finished turns are in what the model is sent elsewhere,
@@ -65,27 +76,20 @@ fn says(message: &Value, text: &str) -> bool {
 async fn every_finished_turn_goes_on_elsewhere_wherever_a_machine_is_lost() {
     let kills = std::env::var("RELAY_STORE_KILLS").map_or(10, |kills| kills.parse().unwrap());
     let begin = Instant::now();
-    let (mut machines, mut turns, mut cut_off, mut told) = (0, 0, 0, 0);
+    let (mut turns, mut cut_off, mut told) = (0, 0, 0);
     for number in 0..kills {
         let store = tempfile::tempdir().unwrap();
-        let life = Duration::from_millis(claude_relay_random::number() % LIFE_MS);
-        let (cli, other) = match number % 2 {
-            0 => (Cli::Newest, Cli::Newest),
-            _ => (Cli::Oldest, Cli::Oldest),
-        };
-        let lost = lose(cli, store.path(), life).await;
+        // What one version says differs from another's.
+        let cli = if number % 2 == 0 { Cli::Newest } else { Cli::Oldest };
+        let lost = lose(cli, store.path()).await;
         cut_off += usize::from(lost.requests.len() > lost.finished);
-        if lost.finished == 0 {
-            continue;
-        }
-        let (is_whole, is_told) = is_whole(other, store.path(), &lost).await;
-        assert!(is_whole, "{number}: {} turns, lost after {life:?}", lost.finished);
-        machines += 1;
+        let (is_whole, is_told) = is_whole(cli, store.path(), &lost).await;
+        assert!(is_whole, "{number}: {} turns", lost.finished);
         turns += lost.finished;
         told += usize::from(is_told);
     }
     println!(
-        "{kills} machines lost; {machines} with a finished turn went on elsewhere, {turns} turns of them whole; {cut_off} were in a turn, {told} of them told, in {:?}",
+        "{kills} machines lost after {turns} turns, all of which went on elsewhere; {cut_off} were asking the model in another turn, {told} were told to be cut off; in {:?}",
         begin.elapsed()
     );
 }

@@ -1,6 +1,8 @@
 //! Conversations that outlive their machine. A machine is a relay with a home, a
 //! workspace and a directory of the CLI of its own; the store is beside them.
 
+#[cfg(feature = "s3")]
+mod bucket;
 mod conformance;
 mod down;
 mod elsewhere;
