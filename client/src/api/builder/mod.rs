@@ -1,6 +1,7 @@
 //! The builder of a client.
 
 mod callbacks;
+mod conversation;
 #[cfg(feature = "e2b")]
 mod in_sandbox;
 mod limits;
