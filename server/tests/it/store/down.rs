@@ -29,11 +29,11 @@ async fn until_state(machine: &Machine, state: &str) -> Value {
 
 /// Makes a store take nothing: a file is where its directory would be.
 fn break_store(store: &Path) {
-    std::fs::write(store, "").unwrap();
+    std::fs::write(store, "").expect("a file");
 }
 
 fn mend_store(store: &Path) {
-    std::fs::remove_file(store).unwrap();
+    std::fs::remove_file(store).expect("the file");
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ for_both_clis! {
 }
 
 async fn a_conversation_goes_on_on_another_machine(cli: Cli) {
-    let store = tempfile::tempdir().unwrap();
+    let store = tempfile::tempdir().expect("a directory");
     let mut first = Machine::start(cli, store.path(), json!({})).await;
     first.turn("One?", "One.").await;
-    let id = first.turn("Two?", "Two.").await["session_id"].as_str().unwrap().to_owned();
+    let id = first.turn("Two?", "Two.").await["session_id"].as_str().expect("an id").to_owned();
     let (_, api) = first.lose();
     let said = messages(&api.turns()[1]);
 
@@ -27,7 +27,7 @@ async fn a_conversation_goes_on_on_another_machine(cli: Cli) {
 
     let mut back = Machine::resuming(cli, store.path(), &id).await;
     back.turn("Four?", "Four.").await;
-    let resumed = serde_json::to_string(&messages(&back.api.turn(1).await)).unwrap();
+    let resumed = serde_json::to_string(&messages(&back.api.turn(1).await)).expect("JSON");
     let places: Vec<_> = ["One?", "One.", "Two?", "Two.", "Three?", "Three.", "Four?"]
         .map(|text| resumed.find(text))
         .into();
