@@ -80,6 +80,7 @@ mod retry;
 pub mod sandbox;
 pub mod sandbox_id;
 pub mod sandboxes;
+pub mod secrets;
 pub mod settings;
 pub mod strip_ansi;
 #[cfg(feature = "template")]
@@ -101,6 +102,7 @@ pub use pool::{Lease, PoolOptions, SandboxPool};
 pub use sandbox::{Identity, NewSandbox, Sandbox};
 pub use sandbox_id::SandboxId;
 pub use sandboxes::{Filter, Killed, Paused, SandboxInfo, SandboxState};
+pub use secrets::AccountSecret;
 pub use settings::{Options, Settings};
 #[cfg(feature = "template")]
 pub use template::Template;

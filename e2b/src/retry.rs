@@ -33,6 +33,8 @@ pub(crate) enum Operation {
     Fork,
     /// Takes a snapshot.
     Snapshot,
+    /// Creates a secret, or gives it another value: each run makes a version.
+    Secret,
     /// Writes or removes files.
     Write,
     /// Moves a file.
@@ -77,9 +79,12 @@ impl Operation {
             // A sandbox that lives on costs money.
             Self::Kill => row(true, 5, 500, 4000),
             Self::Upload => row(true, 2, 250, 2000),
-            Self::Fork | Self::Snapshot | Self::Move | Self::Build | Self::Execute => {
-                row(false, 3, 250, 2000)
-            }
+            Self::Fork
+            | Self::Snapshot
+            | Self::Secret
+            | Self::Move
+            | Self::Build
+            | Self::Execute => row(false, 3, 250, 2000),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::sandbox_id::SandboxId;
 
 /// Header of the key by which a repeated create request is recognized.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Number of sandboxes on one page of a list.
+/// Number of entries on one page of a list.
 const PAGE_SIZE: &str = "100";
 /// Maximum number of pages of a list.
 const MAX_PAGES: usize = 1000;
@@ -259,22 +259,35 @@ impl E2b {
             some => some.iter().map(|state| state.word()).collect::<Vec<_>>().join(","),
         };
         let metadata = metadata_query(&filter.metadata);
+        let mut query = vec![("state", states.as_str())];
+        if !metadata.is_empty() {
+            query.push(("metadata", &metadata));
+        }
+        let mut found: Vec<SandboxInfo> =
+            self.all_pages(operation, &["v2", "sandboxes"], &query).await?;
+        found.retain(|info| filter.matches(info));
+        Ok(found)
+    }
+
+    /// Returns all entries of a list, page after page.
+    pub(crate) async fn all_pages<T: serde::de::DeserializeOwned>(
+        &self,
+        operation: String,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Vec<T>, Error> {
         let mut found = Vec::new();
         let mut next: Option<String> = None;
         for _ in 0..MAX_PAGES {
-            let mut query = vec![("state", states.as_str()), ("limit", PAGE_SIZE)];
-            if !metadata.is_empty() {
-                query.push(("metadata", &metadata));
-            }
+            let mut query = query.to_vec();
+            query.push(("limit", PAGE_SIZE));
             if let Some(token) = &next {
                 query.push(("nextToken", token));
             }
-            let path = ["v2", "sandboxes"];
             let answer = self
-                .api(Operation::Read, operation.clone(), Method::GET, &path, &query, NO_BODY)
+                .api(Operation::Read, operation.clone(), Method::GET, path, &query, NO_BODY)
                 .await?;
-            let page = answer.json::<Vec<SandboxInfo>>(&operation)?;
-            found.extend(page.into_iter().filter(|info| filter.matches(info)));
+            found.extend(answer.json::<Vec<T>>(&operation)?);
             let token = answer.headers.get("x-next-token").and_then(|value| value.to_str().ok());
             match token.filter(|token| !token.is_empty()) {
                 Some(token) => next = Some(token.to_owned()),

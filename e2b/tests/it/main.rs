@@ -8,4 +8,5 @@ mod pool;
 mod program;
 mod recorded;
 mod sandboxes;
+mod secrets;
 mod support;

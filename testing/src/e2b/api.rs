@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::e2b::query::decode;
 use crate::e2b::record::{Recorded, entries};
 use crate::e2b::reply::Reply;
+use crate::e2b::secrets;
 use crate::e2b::state::{Build, Generations, State, rfc3339};
 
 /// The key that the fake accepts. Made up.
@@ -91,6 +92,7 @@ pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply
             None => gone(id),
         },
         (method, ["sandboxes", id, rest @ ..]) => sandbox(state, method, id, rest, &body),
+        (method, ["secrets", rest @ ..]) => secrets::answer(state, method, rest, &body),
         ("POST", ["v3", "templates"]) => request_build(state, &body),
         ("GET", ["templates", template, "files", hash]) => {
             let present = state.stored.contains_key(*hash);

@@ -14,6 +14,7 @@ mod query;
 mod record;
 mod reply;
 mod sandbox_proxy;
+mod secrets;
 mod server;
 mod shared;
 mod spec;

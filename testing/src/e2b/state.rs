@@ -64,6 +64,8 @@ pub(crate) struct State {
     /// The sandboxes of create requests, by their idempotency keys.
     pub(crate) by_key: BTreeMap<String, String>,
     pub(crate) sandboxes: BTreeMap<String, Sandbox>,
+    /// The secrets of the account, with their values.
+    pub(crate) secrets: Vec<(serde_json::Value, String)>,
     pub(crate) templates: BTreeMap<String, Template>,
     pub(crate) builds: BTreeMap<String, Build>,
     pub(crate) stored: BTreeMap<String, Vec<u8>>,
