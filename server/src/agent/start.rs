@@ -407,7 +407,7 @@ mod tests {
             source: StartFailure::parse(text),
         };
         for shortage in SHORTAGES.map(Errno::raw_os_error) {
-            let in_a_path = io::Error::new(io::ErrorKind::Other, io(shortage));
+            let in_a_path = io::Error::other(io(shortage));
             for error in [file(io(shortage)), sandbox(io(shortage)), file(in_a_path)] {
                 assert!(error.may_heal(), "{error}");
             }
