@@ -19,3 +19,5 @@ pub mod hub;
 pub mod settings;
 pub mod store;
 pub mod wire;
+
+pub use agent::Sandboxes;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use claude_relay_hub::Sandboxes;
 use claude_relay_hub::http;
 use claude_relay_hub::hub::Hub;
 use claude_relay_hub::settings::{Args, Settings, SettingsError};
@@ -29,8 +30,23 @@ enum StartupError {
     Store(#[from] StoreError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: io::Error },
+    #[cfg(feature = "e2b")]
+    #[error("--e2b-template: {0}")]
+    Sandboxes(String),
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
+}
+
+#[cfg(feature = "e2b")]
+fn sandboxes(settings: &Settings) -> Result<Option<Sandboxes>, StartupError> {
+    let Some(template) = &settings.e2b_template else { return Ok(None) };
+    let opened = Sandboxes::open(template, settings.max_running);
+    opened.map(Some).map_err(|error| StartupError::Sandboxes(error.to_string()))
+}
+
+#[cfg(not(feature = "e2b"))]
+fn sandboxes(_settings: &Settings) -> Result<Option<Sandboxes>, StartupError> {
+    Ok(None)
 }
 
 fn source_of(error: &StoreError) -> String {
@@ -65,6 +81,7 @@ fn start(args: Args) -> Result<(), StartupError> {
 
 async fn run(settings: Settings) -> Result<(), StartupError> {
     let store = Store::open(&settings.directory)?;
+    let sandboxes = sandboxes(&settings)?;
     let is_drawn = settings.token.is_none();
     let token = match &settings.token {
         Some(token) => token.clone(),
@@ -82,7 +99,7 @@ async fn run(settings: Settings) -> Result<(), StartupError> {
     }
     let mut signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let _ignored: Signal = signal(SignalKind::hangup())?;
-    let hub = Hub::start(settings, store)?;
+    let hub = Hub::start(settings, store, sandboxes)?;
     let shown = if is_drawn { format!("#token={}", token.expose()) } else { String::new() };
     let serving = http::serve(listener, Arc::clone(&hub), token);
     let mut out = io::stdout().lock();

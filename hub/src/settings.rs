@@ -60,6 +60,10 @@ pub struct Args {
     /// Number of agents in a request of an agent that need no approval.
     #[arg(long, env = "RELAY_HUB_ALLOW_SPAWN", default_value_t = 0)]
     pub allow_spawn: usize,
+    /// Template of the sandboxes of E2B in which agents can run.
+    #[cfg(feature = "e2b")]
+    #[arg(long, env = "RELAY_HUB_E2B_TEMPLATE")]
+    pub e2b_template: Option<String>,
     /// Time between two pings.
     #[arg(long, env = "RELAY_HUB_PING_INTERVAL", default_value = "30s", value_parser = parse_duration)]
     pub ping_interval: Duration,
@@ -105,6 +109,9 @@ pub struct Settings {
     pub replay_bytes: usize,
     /// Number of agents that are spawned without approval.
     pub allow_spawn: usize,
+    /// Template of the sandboxes in which agents can run.
+    #[cfg(feature = "e2b")]
+    pub e2b_template: Option<String>,
     /// Time between two pings.
     pub ping_interval: Duration,
     /// Time for the answer to a ping.
@@ -205,6 +212,8 @@ impl Settings {
             idle_timeout: args.idle_timeout,
             replay_bytes: args.replay_bytes,
             allow_spawn: args.allow_spawn,
+            #[cfg(feature = "e2b")]
+            e2b_template: args.e2b_template,
             ping_interval: args.ping_interval,
             pong_timeout: args.pong_timeout,
         })

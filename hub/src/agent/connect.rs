@@ -6,15 +6,18 @@ use claude_relay_client::{Client, Configuration};
 use serde_json::{Value, json};
 
 use super::relay::Relay;
-use super::{AgentError, tools};
+use super::{AgentError, End, sandbox, tools};
 use crate::hub::Hub;
 use crate::hub::state::Agent;
+use crate::wire::Engine;
 
 /// The place where an agent's relay runs.
 #[derive(Debug)]
 pub(super) enum Host {
     /// A process of the hub.
     Local(Relay),
+    /// A sandbox.
+    Sandbox,
 }
 
 impl Host {
@@ -25,13 +28,25 @@ impl Host {
                 Ok(status) => status.to_string(),
                 Err(error) => error.to_string(),
             },
+            // The connection tells of its end.
+            Self::Sandbox => std::future::pending().await,
         }
     }
 
-    /// Ends the relay in order.
-    pub(super) async fn end(self) {
+    /// Ends the connection, and the relay in order.
+    pub(super) async fn end(
+        self,
+        hub: &Hub,
+        id: &str,
+        client: &Client,
+        ended: &Result<End, AgentError>,
+    ) {
         match self {
-            Self::Local(relay) => relay.end().await,
+            Self::Local(relay) => {
+                client.stop().await;
+                relay.end().await;
+            }
+            Self::Sandbox => sandbox::leave(hub, id, client, ended).await,
         }
     }
 }
@@ -45,6 +60,9 @@ pub(super) async fn connect(
     let _permit = hub.starting.acquire().await;
     let agent = hub.state().kept.agents.get(id).cloned();
     let Some(agent) = agent else { return Ok(None) };
+    if agent.engine == Engine::E2b {
+        return Ok(Some((sandbox::connect(hub, &agent).await?, Host::Sandbox)));
+    }
     let workspace = hub.workspace_directory(&agent.workspace_id).join(&agent.directory);
     let relay = Relay::start(&hub.settings, &workspace, &hub.store.relay_log(id)).await?;
     let builder = Client::builder()
@@ -58,7 +76,7 @@ pub(super) async fn connect(
 }
 
 /// What the relay is told of an agent.
-fn configuration(agent: &Agent) -> Configuration {
+pub(super) fn configuration(agent: &Agent) -> Configuration {
     let mut other = agent.config.clone();
     // The tools of the hub ask the hub, and need no permission beside that.
     let allowed = other.entry("allowedTools").or_insert_with(|| json!([]));

@@ -2,10 +2,14 @@
 //! hands over one message after the other, and ends the relay when there has
 //! been nothing for a while. A relay that has failed is started again.
 
+#[cfg(not(feature = "e2b"))]
+mod absent;
 mod connect;
 mod lines;
 mod recover;
 mod relay;
+#[cfg(feature = "e2b")]
+mod sandbox;
 mod tools;
 
 use std::pin::Pin;
@@ -22,11 +26,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::hub::Hub;
 use crate::hub::state::Order;
-use crate::settings::Settings;
 use crate::wire::AgentStatus;
 use connect::Host;
 use lines::Lines;
 use relay::RelayError;
+
+#[cfg(not(feature = "e2b"))]
+use absent as sandbox;
+
+pub use sandbox::Sandboxes;
 
 /// Time that somebody waits for an agent to start.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -53,6 +61,8 @@ enum AgentError {
     Connection(#[from] ConnectionError),
     #[error("the relay has ended: {0}")]
     RelayEnded(String),
+    #[error("this hub has no sandboxes: start it with --e2b-template")]
+    NoSandboxes,
 }
 
 /// The cause for which an agent has no processes any more.
@@ -64,11 +74,6 @@ enum End {
     Configured,
     /// It was removed, or the hub ends.
     Over,
-}
-
-/// Returns true if the hub can run agents in sandboxes.
-pub(crate) fn has_sandboxes(_settings: &Settings) -> bool {
-    false
 }
 
 /// Runs an agent until it is removed or the hub ends.
@@ -192,8 +197,7 @@ async fn live(
     };
     let Some((client, mut host)) = connected else { return Ok(End::Over) };
     let ended = serve(hub, id, orders, &client, &mut host).await;
-    client.stop().await;
-    host.end().await;
+    host.end(hub, id, &client, &ended).await;
     ended
 }
 

@@ -92,7 +92,7 @@ impl Hub {
         let name = new.name.unwrap_or_else(|| role.clone());
         check_name("name", &name)?;
         let engine = new.engine.unwrap_or_default();
-        if engine == Engine::E2b && !agent::has_sandboxes(&self.settings) {
+        if engine == Engine::E2b && self.sandboxes.is_none() {
             return Err(CommandError::Invalid("engine: this hub has no sandboxes".into()));
         }
         let directory = new.directory.unwrap_or_default();
@@ -115,6 +115,7 @@ impl Hub {
             cost: 0.0,
             created_at: now(),
             inbox: Default::default(),
+            sandbox: None,
             logged: 0,
         };
         let id = agent.id.clone();
@@ -234,6 +235,7 @@ impl Hub {
         self.cancel_work(state, id, "the agent was removed");
         self.take_down(state, id);
         self.fail_delegations_of(state, id);
+        self.kill_sandbox(state, id);
         let Some(agent) = state.kept.agents.remove(id) else { return };
         self.tell(
             &agent.workspace_id,
@@ -242,6 +244,28 @@ impl Hub {
                 workspace_id: agent.workspace_id.clone(),
             },
         );
+    }
+
+    /// Kills the sandbox of an agent, with its files and its conversation.
+    pub(super) fn kill_sandbox(&self, state: &mut State, id: &str) {
+        let agent = state.kept.agents.get_mut(id);
+        if let Some(sandbox) = agent.and_then(|agent| agent.sandbox.take())
+            && let Some(sandboxes) = self.sandboxes.clone()
+        {
+            self.spawn(async move { sandboxes.kill(&sandbox).await });
+        }
+    }
+
+    /// An agent is in another sandbox than before.
+    #[cfg_attr(not(feature = "e2b"), expect(dead_code, reason = "there is none"))]
+    pub(crate) fn on_sandbox(&self, id: &str, sandbox: Option<String>) {
+        let mut state = self.state();
+        let Some(agent) = state.kept.agents.get_mut(id) else { return };
+        if sandbox.is_none() {
+            agent.session_id = None;
+        }
+        agent.sandbox = sandbox;
+        self.on_change(&mut state);
     }
 
     /// Starts the task of an agent.

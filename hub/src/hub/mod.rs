@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::Sandboxes;
 use crate::feed::Feed;
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
@@ -83,6 +84,8 @@ pub struct Hub {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) feed: Feed,
+    /// `None` for a hub with local agents alone.
+    pub(crate) sandboxes: Option<Sandboxes>,
     state: Mutex<State>,
     /// The version of the state that was last changed, and the one in the file.
     changed: watch::Sender<u64>,
@@ -102,7 +105,11 @@ impl Hub {
     /// # Errors
     ///
     /// The state cannot be read.
-    pub fn start(settings: Settings, store: Store) -> Result<Arc<Self>, StoreError> {
+    pub fn start(
+        settings: Settings,
+        store: Store,
+        sandboxes: Option<Sandboxes>,
+    ) -> Result<Arc<Self>, StoreError> {
         let kept = store.load()?;
         let agents = kept.agents.values().map(|agent| (agent.id.clone(), agent.logged));
         let agents: Vec<_> = agents.collect();
@@ -115,6 +122,7 @@ impl Hub {
             saved: watch::Sender::new(0),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            sandboxes,
             settings,
             store,
         });

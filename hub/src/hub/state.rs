@@ -59,6 +59,9 @@ pub(crate) struct Agent {
     pub(crate) created_at: u64,
     /// Messages that it has not finished with, the one of its turn first.
     pub(crate) inbox: VecDeque<Message>,
+    /// The sandbox that it runs in.
+    #[serde(default)]
+    pub(crate) sandbox: Option<String>,
     /// The number of entries of its log at the last message.
     pub(crate) logged: u64,
 }

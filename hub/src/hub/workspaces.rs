@@ -62,6 +62,7 @@ impl Hub {
             let live = state.live.get_mut(agent);
             let mut log = live.map(|live| std::mem::take(&mut live.log)).unwrap_or_default();
             self.take_down(&mut state, agent);
+            self.kill_sandbox(&mut state, agent);
             if let Some(agent) = state.kept.agents.get_mut(agent) {
                 agent.session_id = None;
             }

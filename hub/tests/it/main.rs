@@ -14,3 +14,5 @@ mod many;
 mod permissions;
 mod real_cli;
 mod restarts;
+#[cfg(feature = "e2b")]
+mod sandboxes;

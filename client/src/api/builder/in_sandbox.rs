@@ -258,6 +258,7 @@ impl ClientBuilder {
     ///
     /// As for [`start`](Self::start). The sandbox is killed then.
     pub async fn start_in(mut self, lease: Lease) -> Result<Client, ConnectError> {
+        self.callbacks.configure(&mut self.configuration);
         let wanted = std::mem::take(&mut self.wanted);
         self.complete_for_sandbox()?;
         let mut egress = lease.egress().clone();
