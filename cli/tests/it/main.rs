@@ -16,6 +16,7 @@ mod commands;
 mod conversations;
 mod e2b;
 mod files;
+mod forms;
 mod forms_with_claude;
 mod options;
 mod proxies;

@@ -296,3 +296,18 @@ async fn an_unknown_provider_is_a_bad_request_and_an_address_of_one_is_ignored()
     assert!(ignored.contains("codexUrl") && ignored.contains("codexPath"), "{ignored}");
     fixture.end_unchecked().await;
 }
+
+/// What it says on stderr is text for people.
+#[tokio::test]
+async fn the_log_of_codex_comes_without_colours() {
+    let mut fixture = CodexFixture::start(json!({ "env": { "RUST_LOG": "info" } })).await;
+    fixture.api.script([Reply::text("One.")]);
+    let turn = fixture.turn("First").await;
+    let told: Vec<_> = turn.0.iter().filter(|frame| frame["type"] == "info").collect();
+    assert!(!told.is_empty(), "{:?}", turn.0);
+    for frame in told {
+        let text = frame["data"].as_str().unwrap_or_default();
+        assert!(!text.contains('\x1b'), "{text:?}");
+    }
+    fixture.end().await;
+}

@@ -8,10 +8,12 @@ use crate::support::relay::Launch;
 use crate::support::ws::Client;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::fields::FIELDS;
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Refused in `safe`, `agentic` and `ask`.
@@ -145,6 +147,48 @@ async fn hold(cli: Cli, mode: &'static str) {
     cells.add("address", "of the repository", foreign.requests().is_empty());
     cells.add_files(&places, &before);
     cells.finish();
+}
+
+/// In `ask` a client may name the agent of the main conversation; one of the
+/// workspace, which would let everything run, is none.
+async fn an_agent_of_the_workspace_is_none(cli: Cli) {
+    let mut cells = Cells { title: format!("{cli:?} ask agent"), all: Vec::new() };
+    let (env, api, foreign) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
+    let places = checkout::lay_out(&env, 1, foreign.url());
+    let relay = Launch::unrestricted(&env, &cli.path(), &api).mode("ask").start();
+    let config = r#"{"agent":"evil-agent"}"#;
+    let answer = http::post(relay.address(), "/config", config).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let mut client = Client::open(relay.address(), "/ws?supports=agent_state").await;
+    let command = places.fill(r#"{"command":"touch {outside}/ran-bash","description":"x"}"#, 0);
+    let command = serde_json::from_str(&command).expect("an object");
+    api.script([Reply::tool("Bash", command), Reply::text("Well.")]);
+    client.say("Go on").await;
+    let mut asked = false;
+    loop {
+        let frame = client.frame().await;
+        if frame["type"] == "permission_request" {
+            asked = true;
+            let id = &frame["requestId"];
+            let no = json!({ "type": "permission_response", "requestId": id, "approved": false });
+            client.send(&no).await;
+        }
+        // The CLI may refuse to run with an agent that it does not know.
+        if frame["data"]["type"] == "result" || frame["type"] == "exit" {
+            break;
+        }
+    }
+    client.close().await;
+    relay.stop();
+    let ran_a_tool = api.turns().len() > 1;
+    cells.add("tool", "somebody was asked", asked || !ran_a_tool);
+    cells.add_traces(&places, &requests(&api));
+    cells.add("address", "of the repository", foreign.requests().is_empty());
+    cells.finish();
+}
+
+for_both_clis! {
+    an_agent_of_the_workspace_is_none,
 }
 
 macro_rules! modes {

@@ -15,7 +15,9 @@ use claude_relay_testing::tools::{self, Cli};
 use claude_relay_testing::wait;
 use rows::Row;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -47,8 +49,19 @@ fn write(env: &TestEnv, files: &[(&str, &str)]) {
     for (path, text) in files {
         let path = env.workspace().join(path);
         std::fs::create_dir_all(path.parent().expect("a directory")).expect("writable");
-        std::fs::write(path, text).expect("writable");
+        std::fs::write(&path, text).expect("writable");
+        if text.starts_with("#!") {
+            std::fs::set_permissions(path, Permissions::from_mode(0o755)).expect("a mode");
+        }
     }
+}
+
+/// The variables of the CLI: programs of the workspace come first.
+fn variables(env: &TestEnv, api: &MessagesApi) -> BTreeMap<String, String> {
+    let mut variables = env.environment_with(api);
+    let path = format!("{}/bin:{}", env.workspace().display(), variables["PATH"]);
+    variables.insert("PATH".to_owned(), path);
+    variables
 }
 
 fn options(row: &Row, env: &TestEnv) -> Value {
@@ -60,7 +73,9 @@ fn options(row: &Row, env: &TestEnv) -> Value {
 async fn relayed(row: &Row) -> (Seen, Vec<Value>) {
     let (env, api) = (TestEnv::new(), MessagesApi::start());
     write(&env, row.files);
-    let relay = Launch::unrestricted(&env, &Cli::Newest.path(), &api).start();
+    let path = &variables(&env, &api)["PATH"];
+    let launch = Launch::unrestricted(&env, &Cli::Newest.path(), &api).variable("PATH", path);
+    let relay = launch.start();
     configure(&relay, &options(row, &env)).await;
     api.script((row.replies)());
     let mut client = Client::connect(relay.address()).await;
@@ -89,7 +104,7 @@ async fn direct(row: &Row) -> Vec<Value> {
     api.script((row.replies)());
     let given = json!({
         "options": options(row, &env), "prompt": row.prompt,
-        "cwd": env.workspace(), "env": env.environment_with(&api),
+        "cwd": env.workspace(), "env": variables(&env, &api),
     });
     let mut node = tokio::process::Command::new("node");
     node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk/requests.mjs"));
@@ -194,6 +209,7 @@ rows! {
     the_text_of_sub_agents_is_forwarded: SUB_AGENT;
     servers_and_aliases_of_tools_reach_the_model: SERVERS;
     a_limit_of_turns_ends_the_turn: TURNS;
+    the_sandbox_of_commands_reaches_the_model: SANDBOX;
 }
 
 #[test]
@@ -260,4 +276,63 @@ async fn a_conversation_that_is_not_kept_leaves_no_file() {
     assert!(before >= 1);
     one_turn(&env, &api, json!({ "persistSession": false }), "two").await;
     assert_eq!(conversations(), before);
+}
+
+/// What is dropped has to be the turn that is named, and nothing else.
+#[tokio::test]
+async fn a_turn_is_dropped_where_the_options_say() {
+    const TURN: &str = "7f9619ff-8b86-4011-b42d-00cf4fc964ff";
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    api.script(["FIRST", "SECOND", "THIRD"].map(Reply::text));
+    let (first, _) = one_turn(&env, &api, json!({}), "one").await;
+    let session = &first.result()["session_id"];
+    let at = first.said().into_iter().find(|message| message["type"] == "assistant");
+    let at = &at.expect("an answer")["uuid"];
+
+    let relay = Launch::unrestricted(&env, &Cli::Newest.path(), &api).start();
+    configure(&relay, &json!({ "resume": session })).await;
+    let mut client = Client::connect(relay.address()).await;
+    let message = json!({ "role": "user", "content": "two" });
+    let data = json!({ "type": "user", "uuid": TURN, "message": message });
+    client.send(&json!({ "type": "user_message", "data": data })).await;
+    client.turn().await;
+    client.close().await;
+    relay.stop();
+
+    let drops =
+        |turn: &str| json!({ "resume": session, "resumeSessionAt": at, "resumeDropsTurn": turn });
+    let relay = Launch::unrestricted(&env, &Cli::Newest.path(), &api).start();
+    configure(&relay, &drops("8f9619ff-8b86-4011-b42d-00cf4fc964ff")).await;
+    let mut client = Client::connect(relay.address()).await;
+    client.say("three").await;
+    client.until(|frame| frame.to_string().contains("resume-drops-turn")).await;
+    assert_eq!(api.turns().len(), 2, "nothing has run");
+    client.close().await;
+    relay.stop();
+
+    let (_, request) = one_turn(&env, &api, drops(TURN), "four").await;
+    assert!(request.contains("FIRST") && !request.contains("SECOND"), "{request}");
+}
+
+/// Never of the first turn.
+#[tokio::test]
+async fn a_next_prompt_is_suggested() {
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    let relay = Launch::unrestricted(&env, &Cli::Newest.path(), &api)
+        .variable("CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION", "true")
+        .start();
+    configure(&relay, &json!({ "promptSuggestions": true })).await;
+    api.script(["One.", "Two.", "run the tests"].map(Reply::text));
+    let mut client = Client::connect(relay.address()).await;
+    for text in ["First", "Second"] {
+        client.say(text).await;
+        client.turn().await;
+    }
+    let is_it = |frame: &Value| frame["data"]["type"] == "prompt_suggestion";
+    let suggested = client.until(is_it).await.pop().expect("it");
+    assert_eq!(suggested["data"]["suggestion"], "run the tests");
+    let asked = api.turn(3).await.body.to_string();
+    assert!(asked.contains("Second"), "{asked}");
+    client.close().await;
+    relay.stop();
 }

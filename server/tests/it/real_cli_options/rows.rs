@@ -41,10 +41,10 @@ pub(super) const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["provider", "authToken"], "not the agent's"),
     (&["settingSources"], "promises"),
     (&["maxBudgetUsd", "debugFile", "enableFileCheckpointing"], "not in a request"),
-    (&["promptSuggestions", "agentProgressSummaries"], "only after minutes, or for some accounts"),
+    (&["promptSuggestions"], "a test of its own"),
+    (&["agentProgressSummaries"], "only after half a minute of a sub-agent: sdk_options"),
     (&["permissionPromptToolName"], "the client's answers are tested in its place"),
-    (&["resumeDropsTurn"], "needs a turn that was cut off"),
-    (&["sandbox"], "needs socat, without which the CLI refuses to run"),
+    (&["resumeDropsTurn"], "a test of its own"),
 ];
 
 const SKILLS: &[(&str, &str)] = &[
@@ -325,5 +325,13 @@ pub(super) const SERVERS: Row = Row {
         }),
         ("toolAliases", |seen| seen.text.contains("FROM-THE-BOX")),
     ],
+    ..ROW
+};
+
+pub(super) const SANDBOX: Row = Row {
+    options: r#"{"sandbox":{"enabled":true,"network":{"allowLocalBinding":true}}}"#,
+    // The CLI only looks for it.
+    files: &[("bin/socat", "#!/bin/sh\n")],
+    seen: &[("sandbox", |seen| seen.text.contains("Bash command sandbox"))],
     ..ROW
 };
