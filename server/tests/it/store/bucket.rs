@@ -27,10 +27,11 @@ impl Server {
             .kill_on_drop(true)
             .spawn()
             .expect("Python starts");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let address = wait::within("the server of S3", async {
             loop {
-                let line = lines.next_line().await.unwrap().expect("it tells its address");
+                let line =
+                    lines.next_line().await.expect("it is text").expect("it tells its address");
                 if line.starts_with("http://") {
                     return line;
                 }
