@@ -6,7 +6,7 @@ use claude_relay_protocol::credentials::{CREDENTIALS, Receiver, Redact};
 
 /// Tokens of the relay's own, and settings that give nobody a right and start
 /// no program.
-const HARMLESS: [&str; 17] = [
+const HARMLESS: [&str; 18] = [
     "PORT",
     "RELAY_AUTH_TOKEN",
     "RELAY_CODEX_RETRY_LIMIT",
@@ -14,6 +14,7 @@ const HARMLESS: [&str; 17] = [
     "RELAY_KEY_PROXY",
     "RELAY_LOG",
     "RELAY_LOG_FORMAT",
+    "RELAY_ON_WAITING_SECRET",
     "RELAY_PERMISSION_TIMEOUT",
     "RELAY_PING_INTERVAL",
     "RELAY_PONG_TIMEOUT",

@@ -21,6 +21,7 @@
 //! * [`isolation`]: the OS sandbox and the key proxy
 //! * [`recording`]: what is kept of a conversation on disk; [`redact`]: the
 //!   secrets that are masked
+//! * [`notify`]: telling a person that the agent waits
 //! * [`lifeline`]: the end of a server with the program that started it
 //! * [`connection_limit`]: which connection makes room for another; [`warnings`]: the rate
 //!   of what is logged
@@ -34,6 +35,7 @@ pub mod isolation;
 pub mod json;
 pub mod lifeline;
 pub mod log;
+pub mod notify;
 pub mod process;
 pub mod recording;
 pub mod redact;

@@ -10,6 +10,7 @@ use crate::agent::player::Replay;
 use crate::isolation::key_proxy::{self, KeyProxy};
 use crate::isolation::sandbox::option::SandboxOption;
 use crate::isolation::sandbox::{self, Sandbox, Unavailable};
+use crate::notify::{Notifier, Setup};
 use crate::recording::read::ReadError;
 use crate::recording::{RecordError, Recorder};
 use crate::redact::Redactor;
@@ -30,6 +31,8 @@ pub struct Runtime {
     pub key_proxy: Option<KeyProxy>,
     /// The store, if there is one.
     pub store: Option<Arc<Store>>,
+    /// Whom to tell that the agent waits, if anybody.
+    pub notifier: Option<Notifier>,
     /// The recording, if there is one.
     pub recorder: Option<Recorder>,
     /// The recording that is played as the agent, if there is one.
@@ -92,9 +95,10 @@ impl Runtime {
         let key_proxy = if settings.key_proxy { Some(KeyProxy::start().await?) } else { None };
         let store = open_store(&settings)?;
         let recorder = record(&settings)?;
+        let notifier = notifier(&settings, &supervisor);
         let open = |path: &PathBuf| Replay::open(path, settings.replay_speed);
         let replay = settings.replay.as_ref().map(open).transpose()?;
-        Ok(Self { settings, supervisor, sandbox, key_proxy, store, recorder, replay })
+        Ok(Self { settings, supervisor, sandbox, key_proxy, store, notifier, recorder, replay })
     }
 
     /// Creates a runtime with neither sandbox nor key proxy nor store.
@@ -107,6 +111,7 @@ impl Runtime {
             sandbox: Sandbox::None,
             key_proxy: None,
             store: None,
+            notifier: None,
             recorder: None,
             replay: None,
         }
@@ -122,11 +127,23 @@ fn open_store(settings: &Settings) -> Result<Option<Arc<Store>>, store::OpenErro
         .map(|store| Some(Arc::new(store)))
 }
 
+fn notifier(settings: &Settings, supervisor: &Supervisor) -> Option<Notifier> {
+    settings.on_waiting.clone().map(|target| {
+        Notifier::start(Setup {
+            target,
+            secret: settings.on_waiting_secret.clone(),
+            environment: settings.environment.clone(),
+            supervisor: supervisor.clone(),
+        })
+    })
+}
+
 /// Starts the recording, if there is to be one.
 fn record(settings: &Settings) -> Result<Option<Recorder>, RecordError> {
     let Some(path) = &settings.record else { return Ok(None) };
     let mut redactor = Redactor::new(&QueryConfig::default(), &settings.environment);
-    redactor.extend([&settings.auth_token, &settings.codex_token].into_iter().flatten().cloned());
+    let tokens = [&settings.auth_token, &settings.codex_token, &settings.on_waiting_secret];
+    redactor.extend(tokens.into_iter().flatten().cloned());
     Recorder::start(path, redactor).map(Some)
 }
 

@@ -143,6 +143,15 @@ impl Session {
             text.family(name, kind, help);
             text.sample(name, &[], value);
         }
+        if let Some(notifier) = &self.runtime.notifier {
+            let [delivered, failed, _] = notifier.counts();
+            let (name, help) = ("notices_delivered_total", "Notices of --on-waiting delivered.");
+            text.family(name, "counter", help);
+            text.sample(name, &[], delivered);
+            let (name, help) = ("notices_failed_total", "Notices of --on-waiting given up.");
+            text.family(name, "counter", help);
+            text.sample(name, &[], failed);
+        }
         text.durations(
             "turn_duration_seconds",
             "Time from a turn's message to its result.",

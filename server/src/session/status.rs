@@ -63,6 +63,9 @@ impl Session {
         if let Some(prewarm) = self.spare_health(now) {
             extend(&mut health, json!({ "prewarm": prewarm }));
         }
+        if let Some(notifier) = &self.runtime.notifier {
+            extend(&mut health, json!({ "on_waiting": notifier.health() }));
+        }
         if let Some(recorder) = &self.runtime.recorder {
             extend(&mut health, json!({ "recording": recorder.health() }));
         }

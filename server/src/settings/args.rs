@@ -112,6 +112,9 @@ pub struct Args {
     /// Bytes that may wait on this disk for a store that is down
     #[arg(long, value_name = "BYTES")]
     pub store_spool_bytes: Option<String>,
+    /// Tell this address or command that a person is waited for; RELAY_ON_WAITING_SECRET signs
+    #[arg(long, value_name = "URL|COMMAND")]
+    pub on_waiting: Option<String>,
     /// Play this recording in the place of the agent
     #[arg(long, value_name = "FILE")]
     pub replay: Option<OsString>,

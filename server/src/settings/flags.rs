@@ -53,6 +53,7 @@ flags! {
     PREWARM: "--prewarm" "RELAY_PREWARM" Some("off");
     STORE: "--store" "RELAY_STORE" None;
     STORE_SPOOL_BYTES: "--store-spool-bytes" "RELAY_STORE_SPOOL_BYTES" Some("268435456");
+    ON_WAITING: "--on-waiting" "RELAY_ON_WAITING" None;
     REPLAY: "--replay" "RELAY_REPLAY" None;
     REPLAY_SPEED: "--replay-speed" "RELAY_REPLAY_SPEED" Some("1");
     RECORD: "--record" "RELAY_RECORD" None;

@@ -25,6 +25,7 @@ use crate::agent::mode::Mode;
 use crate::http::access::{AllowedHost, AllowedOrigin};
 use crate::isolation::program::find_program;
 use crate::isolation::sandbox::option::SandboxOption;
+use crate::notify::target::Target;
 use crate::recording::speed::Speed;
 use crate::session::slot::SlotTimeouts;
 use crate::store::access::BucketAccess;
@@ -116,6 +117,10 @@ pub struct Settings {
     pub store_access: Option<BucketAccess>,
     /// Bytes that may wait for the store.
     pub store_spool_bytes: u64,
+    /// Whom to tell that the agent waits.
+    pub on_waiting: Option<Target>,
+    /// Key of the signature of a webhook.
+    pub on_waiting_secret: Option<Secret>,
     /// Recording that is played as the agent.
     pub replay: Option<PathBuf>,
     /// The speed at which it is played.
@@ -218,6 +223,7 @@ impl Settings {
             probe_timeout: source.duration(args.probe_timeout, &flags::PROBE_TIMEOUT)?,
         };
         let token = source.token(args.auth_token)?;
+        let on_waiting_secret = source.bearer("RELAY_ON_WAITING_SECRET")?;
         let replay = source.optional_path(args.replay, &flags::REPLAY);
         Ok(Self {
             host: source.host(args.host)?,
@@ -283,6 +289,8 @@ impl Settings {
                 &flags::REPLAY_SPEED,
                 "a factor above 0, or max",
             )?,
+            on_waiting: source.on_waiting(args.on_waiting, on_waiting_secret.is_some())?,
+            on_waiting_secret,
             record: source.optional_path(args.record, &flags::RECORD),
             sandbox: source.parsed(args.sandbox, &flags::SANDBOX, "none, auto, os or bwrap")?,
             key_proxy: source.switch(args.key_proxy, &flags::KEY_PROXY)?,

@@ -13,6 +13,7 @@ use crate::store::access::{self, BucketAccess};
 
 use super::SettingsError;
 use super::flags::{self, AUTH_TOKEN, Flag};
+use crate::notify::target::Target;
 
 /// Source of values. Flags take precedence over variables.
 pub(super) struct Source {
@@ -66,6 +67,29 @@ impl Source {
     /// The path that was given, or the default.
     pub(super) fn path(&self, given: Option<OsString>, flag: &Flag) -> PathBuf {
         self.given_path(given, flag).unwrap_or_else(|| flag.default.unwrap_or_default().into())
+    }
+
+    /// Whom to tell that the agent waits. A webhook is signed.
+    pub(super) fn on_waiting(
+        &self,
+        given: Option<String>,
+        has_secret: bool,
+    ) -> Result<Option<Target>, SettingsError> {
+        let flag = &flags::ON_WAITING;
+        let expected = match cfg!(feature = "tls") {
+            true => "an http or https address without a password, or a command",
+            false => {
+                "an http address without a password, or a command (https needs a build with --features tls)"
+            }
+        };
+        let target = self.optional(given, flag, expected)?;
+        match &target {
+            Some(Target::Url(_)) if !has_secret => Err(bad(
+                flag.name,
+                "set RELAY_ON_WAITING_SECRET, by which the receiver of a webhook knows its sender",
+            )),
+            _ => Ok(target),
+        }
     }
 
     /// The path of a flag that may be unset.

@@ -23,6 +23,7 @@ mod lifecycle;
 mod lifecycle_start;
 mod mcp_forms;
 mod modes;
+mod on_waiting;
 mod operations;
 mod page;
 mod page_permissions;

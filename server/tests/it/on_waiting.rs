@@ -1,0 +1,145 @@
+//! Telling a person that the agent waits (`--on-waiting`).
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::http;
+use crate::support::relay::{self, Launch, Relay};
+use crate::support::ws::Client;
+use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::wait;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+async fn state(relay: &Relay) -> Value {
+    http::get(relay.address(), "/health").await.json()["on_waiting"].take()
+}
+
+/// Has the agent ask for a permission, answers it, and leaves before the next
+/// turn ends.
+async fn ask_and_leave(relay: &Relay) {
+    let mut client = Client::connect(relay.address()).await;
+    client.say("permission").await;
+    let asked = client.until(|frame| frame["type"] == "permission_request").await;
+    let id = asked.last().unwrap()["requestId"].clone();
+    client.send(&json!({ "type": "permission_response", "requestId": id, "approved": true })).await;
+    client.turn().await;
+    client.say(r#"{"sleep_ms":500}"#).await;
+    client.close().await;
+}
+
+fn script(path: &Path, text: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn a_command_is_told_of_a_permission_and_of_a_turn_that_nobody_saw() {
+    let env = TestEnv::new();
+    let (told, program) = (env.home().join("told"), env.home().join("tell"));
+    script(&program, &format!("cat >> {0}; echo \"$@\" >> {0}; env >> {0}", told.display()));
+    let relay = Launch::demo(&env)
+        .variable("ANTHROPIC_API_KEY", "sk-never-in-a-command")
+        .variable("RELAY_ON_WAITING_SECRET", "never-in-a-command-either")
+        .argument("--on-waiting")
+        .argument(format!("{} --for me;", program.display()))
+        .start();
+    ask_and_leave(&relay).await;
+    wait::until_async("two notices", async || {
+        state(&relay).await == json!({ "delivered": 2, "failed": 0, "waiting": 0 })
+    })
+    .await;
+    let metrics = http::get(relay.address(), "/metrics").await.body;
+    assert!(metrics.contains("claude_relay_notices_delivered_total 2"), "{metrics}");
+    relay.stop();
+    let text = std::fs::read_to_string(&told).unwrap();
+    let notices: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let reasons: Vec<_> = notices.iter().map(|notice| notice["reason"].clone()).collect();
+    assert_eq!(reasons, ["permission", "finished"]);
+    assert_eq!(notices[0]["conversation"], notices[1]["conversation"]);
+    assert!(text.contains("--for me;\n"), "there is no shell: {text}");
+    assert!(!text.contains("never-in-a-command"), "{text}");
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_and_tried_again() {
+    let env = TestEnv::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let relay = Launch::demo(&env)
+        .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
+        .argument("--on-waiting")
+        .argument(format!("http://{address}/hook?x=1"))
+        .start();
+    let mut client = Client::connect(relay.address()).await;
+    client.say("permission").await;
+    client.until(|frame| frame["type"] == "permission_request").await;
+    let mut requests = Vec::new();
+    for answer in ["503 Unavailable", "204 No Content"] {
+        let (mut stream, _) = wait::soon(listener.accept()).await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            assert!(wait::soon(stream.read_buf(&mut request)).await.unwrap() > 0);
+        }
+        let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        requests.push(String::from_utf8(request).unwrap());
+    }
+    wait::until_async("one notice", async || {
+        state(&relay).await == json!({ "delivered": 1, "failed": 0, "waiting": 0 })
+    })
+    .await;
+    for request in &requests {
+        assert!(request.starts_with("POST /hook?x=1 HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains(&format!("host: {address}\r\n")), "{request}");
+        assert!(request.contains("claude-relay-timestamp: "), "{request}");
+        let signature = request.split_once("claude-relay-signature: sha256=").unwrap().1;
+        assert_eq!(signature.split_once('\r').unwrap().0.len(), 64);
+        assert!(!request.contains("a-secret-of-the-webhook"));
+    }
+    let body = |request: &str| request.split_once("\r\n\r\n").unwrap().1.to_owned();
+    assert_eq!(body(&requests[0]), body(&requests[1]), "the same notice");
+    client.close().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn a_redirection_and_a_name_of_a_private_address_are_not_followed() {
+    let env = TestEnv::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for target in [format!("http://{address}/"), format!("http://localhost:{}/", address.port())] {
+        let relay = Launch::demo(&env)
+            .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
+            .argument("--on-waiting")
+            .argument(&target)
+            .start();
+        let mut client = Client::connect(relay.address()).await;
+        client.say("permission").await;
+        if target.contains("127.0.0.1") {
+            let (mut stream, _) = wait::soon(listener.accept()).await.unwrap();
+            let answer = format!(
+                "HTTP/1.1 307 Elsewhere\r\nlocation: http://{address}/other\r\ncontent-length: 0\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        wait::until_async("a failure", async || {
+            state(&relay).await == json!({ "delivered": 0, "failed": 1, "waiting": 0 })
+        })
+        .await;
+        client.close().await;
+        relay.stop();
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_without_a_secret_is_refused_at_the_start() {
+    let env = TestEnv::new();
+    let arguments = ["--demo", "--on-waiting", "http://127.0.0.1:9/"];
+    let (code, stderr) = relay::refused(&env, &arguments, &[]);
+    assert!(code == Some(2) && stderr.contains("RELAY_ON_WAITING_SECRET"), "{stderr}");
+    let (code, stderr) = relay::refused(&env, &["--on-waiting", "ftp://host/"], &[]);
+    assert!(code == Some(2) && stderr.contains("--on-waiting"), "{stderr}");
+}
