@@ -15,7 +15,7 @@ use crate::wire::Engine;
 #[derive(Debug)]
 pub(super) enum Host {
     /// A process of the hub.
-    Local(Relay),
+    Local(Box<Relay>),
     /// A sandbox.
     Sandbox,
 }
@@ -72,7 +72,7 @@ pub(super) async fn connect(
         .configuration(configuration(&agent))
         .from_beginning();
     let client = tools::add(builder, hub, id).start().await?;
-    Ok(Some((client, Host::Local(relay))))
+    Ok(Some((client, Host::Local(Box::new(relay)))))
 }
 
 /// What the relay is told of an agent.
