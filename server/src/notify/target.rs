@@ -20,11 +20,8 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, ()> {
         if text.contains("://") && !text.starts_with(['/', '.']) {
             let url: Uri = text.parse().map_err(|_| ())?;
-            let is_known = match url.scheme_str() {
-                Some("http") => true,
-                Some("https") => cfg!(feature = "tls"),
-                _ => false,
-            };
+            let is_known = url.scheme_str() == Some("http")
+                || cfg!(feature = "tls") && url.scheme_str() == Some("https");
             let authority = url.authority().ok_or(())?;
             // A credential in an address would stand in logs.
             let is_plain = !authority.as_str().contains('@') && !authority.host().is_empty();

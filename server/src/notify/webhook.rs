@@ -86,7 +86,9 @@ fn connector(host: &str) -> Result<Connector, AttemptError> {
     let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let builder = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots();
     let builder = builder.map_err(|error| AttemptError::Again(error.to_string()))?;
-    Ok(builder.https_or_http().with_server_name(name).enable_http1().wrap_connector(http))
+    let name = move |_: &Uri| name.clone().try_into();
+    let builder = builder.https_or_http().with_server_name_resolver(name);
+    Ok(builder.enable_http1().wrap_connector(http))
 }
 
 #[cfg(not(feature = "tls"))]

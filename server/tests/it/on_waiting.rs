@@ -22,7 +22,7 @@ async fn ask_and_leave(relay: &Relay) {
     let mut client = Client::connect(relay.address()).await;
     client.say("permission").await;
     let asked = client.until(|frame| frame["type"] == "permission_request").await;
-    let id = asked.last().unwrap()["requestId"].clone();
+    let id = asked.last().expect("a request")["requestId"].clone();
     client.send(&json!({ "type": "permission_response", "requestId": id, "approved": true })).await;
     client.turn().await;
     client.say(r#"{"sleep_ms":500}"#).await;
@@ -30,8 +30,8 @@ async fn ask_and_leave(relay: &Relay) {
 }
 
 fn script(path: &Path, text: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("a script");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
 #[tokio::test]
