@@ -41,6 +41,8 @@ fn the_schemas_in_the_documents_are_those_of_the_types() {
         );
         files.retain(|file| file != name);
     }
+    // The hub generates its own.
+    files.retain(|file| file != "hub-openapi.json");
     assert!(files.is_empty(), "no type generates {files:?}");
 }
 
