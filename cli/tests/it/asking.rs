@@ -57,7 +57,7 @@ async fn files_go_with_the_prompt_in_the_form_that_the_model_reads() {
         path.to_str().unwrap().to_owned()
     };
     let (text, pdf) = (file("notes.md", "é".as_bytes()), file("a.pdf", b"%PDF-1.7 x"));
-    let (image, binary) = (file("a.gif", b"GIF89a...."), file("a.bin", b"\xff\xfe\x00"));
+    let image = file("a.gif", b"GIF89a....");
     let mut command_ = command(&relay.url);
     command_.args(["-c", "look", "-f", &text, "--file", &pdf, "--file", &image]);
     let (code, stdout, stderr) = run(&mut command_).await;
@@ -69,8 +69,7 @@ async fn files_go_with_the_prompt_in_the_form_that_the_model_reads() {
     assert_eq!(content[2]["source"]["media_type"], "image/gif");
     assert_eq!(content[3]["text"], "look");
 
-    for (path, says) in [(&*binary, "neither text"), ("/no/such/file", "cannot read")] {
-        let (code, _, stderr) = run(command(&relay.url).args(["look", "--file", path])).await;
-        assert!(code == 2 && stderr.contains(says), "{path}: {code} {stderr}");
-    }
+    let missing = "/no/such/file";
+    let (code, _, stderr) = run(command(&relay.url).args(["look", "--file", missing])).await;
+    assert!(code == 2 && stderr.contains("cannot read"), "{code} {stderr}");
 }
