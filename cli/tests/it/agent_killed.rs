@@ -21,6 +21,9 @@ use crate::agent_sdk::{Helper, KEY, file};
 /// Cells at the same time.
 const AT_ONCE: usize = 4;
 
+/// Longest time to the end of a query: the shim tries for 60 s to come back.
+const END_TIMEOUT: Duration = Duration::from_secs(100);
+
 const STAGES: [&str; 7] =
     ["start", "before_initialize", "hook", "tool", "stream", "result", "end_of_input"];
 
@@ -135,7 +138,8 @@ impl Query {
     /// What the program says of its end.
     async fn end(&mut self, cell: &str) -> String {
         loop {
-            let line = wait::within(&format!("the end ({cell})"), self.lines.next_line()).await;
+            let line = tokio::time::timeout(END_TIMEOUT, self.lines.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("no end ({cell})"));
             let line = line.unwrap().expect("an end");
             let told: Value = serde_json::from_str(&line).unwrap();
             if let Some(end) = told["end"].as_str() {

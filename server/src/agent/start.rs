@@ -5,7 +5,7 @@ mod runs;
 mod spare;
 
 use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -112,12 +112,20 @@ pub enum StartError {
 const SHORTAGES: [Errno; 6] =
     [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::DQUOT];
 
-/// Returns the system's number of an error, if it is one of the system.
-fn system_code(error: &(dyn Error + 'static)) -> Option<i32> {
-    match error.downcast_ref::<io::Error>() {
+/// Returns true for an error of the system that says that there is too little
+/// of something.
+fn is_shortage(error: &(dyn Error + 'static)) -> bool {
+    let is_known = |code| SHORTAGES.iter().any(|shortage| shortage.raw_os_error() == code);
+    let Some(error) = error.downcast_ref::<io::Error>() else {
+        let failure = error.downcast_ref::<StartFailure>();
+        return failure.and_then(StartFailure::code).is_some_and(is_known);
+    };
+    match (error.raw_os_error(), error.kind()) {
+        (Some(code), _) => is_known(code),
+        // `tempfile` puts the path in the place of the number.
+        (None, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory) => true,
         // The source of an error within one is that of the inner one.
-        Some(error) => error.raw_os_error().or_else(|| system_code(error.get_ref()?)),
-        None => error.downcast_ref::<StartFailure>()?.code(),
+        (None, _) => error.get_ref().is_some_and(|inner| is_shortage(inner)),
     }
 }
 
@@ -129,10 +137,7 @@ impl StartError {
             Self::System(_) => true,
             error => {
                 let first: &(dyn Error + 'static) = error;
-                let causes = std::iter::successors(Some(first), |cause| (*cause).source());
-                causes
-                    .filter_map(system_code)
-                    .any(|code| SHORTAGES.iter().any(|shortage| shortage.raw_os_error() == code))
+                std::iter::successors(Some(first), |cause| (*cause).source()).any(is_shortage)
             }
         }
     }
@@ -413,6 +418,7 @@ mod tests {
             }
             assert!(told(&format!("{shortage} {}", io(shortage))).may_heal());
         }
+        assert!(file(io::Error::new(ErrorKind::StorageFull, "at a path")).may_heal());
         for error in [
             file(io(Errno::ACCESS.raw_os_error())),
             sandbox(io::Error::other("No space left on device")),
