@@ -73,9 +73,9 @@ pub(crate) fn keep_outside(configuration: &mut Configuration, egress: &mut Egres
 /// ```
 /// use claude_relay_client::e2b::keep_variables_outside;
 ///
-/// let variables = [("ANTHROPIC_API_KEY".to_owned(), "the-key".to_owned())];
+/// let variables = [("ANTHROPIC_API_KEY".to_owned(), "sk-ant-secret".to_owned())];
 /// let (variables, rules) = keep_variables_outside(variables.into());
-/// assert!(!variables["ANTHROPIC_API_KEY"].contains("the-key"));
+/// assert!(!variables["ANTHROPIC_API_KEY"].contains("sk-ant-secret"));
 /// assert!(rules.contains_key("api.anthropic.com"));
 /// ```
 #[must_use]
