@@ -159,9 +159,8 @@ impl Settings {
     /// # Errors
     ///
     /// See [`SettingsError`].
-    #[allow(clippy::disallowed_methods, reason = "this is where the hub reads the environment")]
     pub fn new(args: Args) -> Result<Self, SettingsError> {
-        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join("claude-relay-hub"));
+        let home = || Some(std::env::home_dir()?.join("claude-relay-hub"));
         let directory = args.directory.or_else(home).ok_or(SettingsError::NoDirectory)?;
         let is_token = |token: &String| {
             token.len() >= MIN_TOKEN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic())
@@ -187,6 +186,7 @@ impl Settings {
             }
         }
         let name = PathBuf::from("claude-relay-server");
+        #[expect(clippy::disallowed_methods, reason = "where the hub reads the environment")]
         let path = std::env::var_os("PATH");
         let relay = match args.relay_path {
             Some(given) => find_program(&given, path.as_deref()),

@@ -1,5 +1,6 @@
 //! A hub that was built without sandboxes.
 
+use std::future::Ready;
 use std::sync::Arc;
 
 use claude_relay_client::Client;
@@ -14,8 +15,7 @@ pub enum Sandboxes {}
 
 impl Sandboxes {
     /// Does nothing: there is none.
-    #[allow(clippy::unused_async, reason = "as with sandboxes")]
-    pub(crate) async fn kill(&self, _sandbox: &str) {
+    pub(crate) fn kill(&self, _sandbox: &str) -> Ready<()> {
         match *self {}
     }
 }

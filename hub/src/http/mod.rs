@@ -18,11 +18,11 @@ use claude_relay_server::http::body::{self, LargeBodies};
 use claude_relay_server::http::head::BadHead;
 use claude_relay_server::http::upgrade;
 use claude_relay_server::http::{
-    Answer, ConnectionPermits, Refusal, accept, json_answer, serve_with,
+    Answer, ConnectionPermits, Refusal, accept, json_answer, protect, serve_with,
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
@@ -88,17 +88,7 @@ impl Routes {
             None => self.route(request, places).await,
         };
         let mut answer = answered.unwrap_or_else(Refusal::into_answer);
-        let headers = answer.headers_mut();
-        headers.insert(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("same-origin"),
-        );
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        if let Some(origin) = cors {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        }
+        protect(answer.headers_mut(), cors);
         answer
     }
 

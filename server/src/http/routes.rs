@@ -23,6 +23,7 @@ use super::head::{self, BadHead};
 use super::head_guard::HeadGuard;
 use super::lifetime::Lifetime;
 use super::permits::ConnectionPermits;
+use super::protection::protect;
 use super::refusals::Refusals;
 use super::runs::RunsOff;
 use super::upgrade::{self, Target, Upgraded};
@@ -53,11 +54,6 @@ pub struct Routes {
     /// Where a claim is kept.
     claim_file: Option<ClaimFile>,
 }
-
-/// Keeps pages of other origins from embedding the files, as images or scripts.
-/// hyper has no constant for this header.
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
-    HeaderName::from_static("cross-origin-resource-policy");
 
 /// Content type of `/metrics`.
 const PROMETHEUS_TEXT: HeaderValue =
@@ -148,13 +144,7 @@ impl Routes {
         if closes_connection && !upgraded {
             headers.append(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        if let Some(origin) = cors {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        }
+        protect(headers, cors);
         answer
     }
 
