@@ -6,6 +6,7 @@
 pub mod claude;
 pub mod codex;
 pub mod command;
+pub mod controls;
 pub mod demo;
 pub mod describe;
 pub mod env;
@@ -32,10 +33,10 @@ use crate::settings::Settings;
 use codex::Codex;
 use protocol::{Accepts, ControlOutcome, ProtocolAction, Route, UnsupportedMessage};
 
-pub use claude::controls::Ceiling;
 pub use claude::text::Messages;
 pub use claude::version::Version;
 pub use claude::{Judgement, is_plain};
+pub use controls::Ceiling;
 pub use start::{
     Cold, Conversation, Early, LATE_SETTINGS, Spare, SpareEvent, StartError, Started, StartedRun,
     Warmth, keeps_conversation, needs_version, run_needs_version, start, start_raw, start_run,

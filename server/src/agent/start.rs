@@ -15,7 +15,7 @@ use claude_relay_protocol::config::Provider;
 use rustix::io::Errno;
 
 use super::claude::launch::{LaunchError, LaunchSettings};
-use super::claude::relayed::RunLaunchError;
+use super::claude::run_launch::RunLaunchError;
 use super::claude::version::{Capability, Version};
 use super::command::{self, ArgumentError};
 use super::workspace::WorkspaceError;

@@ -12,7 +12,7 @@ use super::channels::Request;
 use super::control;
 use super::exit::EARLY_ENDS;
 use super::inbox::Waiting;
-use super::run_time::{Change, Part};
+use super::restore::{Change, Part};
 use super::running::StopReason;
 use super::slot::ConnectionId;
 use super::undelivered::not_taken;

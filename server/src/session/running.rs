@@ -7,7 +7,7 @@ use claude_relay_protocol::turns::{QUIET, Turns};
 use serde_json::Value;
 
 use super::Event;
-use super::run_time::Restoration;
+use super::restore::Restoration;
 use crate::agent::protocol::{Accepts, Route};
 use crate::agent::{Dialect, Early, Started};
 use crate::process::large::LargeLine;

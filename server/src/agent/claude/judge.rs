@@ -5,8 +5,8 @@ use claude_relay_protocol::json::{Entries, elements, entries, fields, string};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::controls::Ceiling;
-use super::relayed::{check_field, check_settings};
+use super::run_launch::{check_field, check_settings};
+use crate::agent::controls::Ceiling;
 use crate::agent::mode::Mode;
 
 /// What becomes of a line.

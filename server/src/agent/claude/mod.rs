@@ -1,6 +1,5 @@
 //! Claude Code: its command line, its first request, and its lines.
 
-pub mod controls;
 pub mod launch;
 
 pub mod text;
@@ -12,8 +11,8 @@ mod initialize;
 mod judge;
 mod lines;
 mod options;
-pub(in crate::agent) mod relayed;
 mod restrictions;
+pub(in crate::agent) mod run_launch;
 
 pub(in crate::agent) use restrictions::is_narrow;
 

@@ -10,7 +10,7 @@ use claude_relay_protocol::run::RunStart;
 use super::claude_code::with_placeholders;
 use super::{StartError, channel, launch_settings, wrap_in_sandbox};
 use crate::agent::claude::launch::LaunchSettings;
-use crate::agent::claude::relayed::{self, RunLaunch};
+use crate::agent::claude::run_launch::{self, RunLaunch};
 use crate::agent::claude::version::Version;
 use crate::agent::mode::Mode;
 use crate::agent::{DEMO_AGENT, claude, provider};
@@ -22,7 +22,7 @@ use crate::settings::Settings;
 /// Whether the start of a run needs to know the version of Claude Code's CLI.
 #[must_use]
 pub fn run_needs_version(settings: &Settings, start: &RunStart) -> bool {
-    !settings.workspace_is_trusted() && !settings.demo && !relayed::is_version(&start.args)
+    !settings.workspace_is_trusted() && !settings.demo && !run_launch::is_version(&start.args)
 }
 
 /// A started run.
@@ -79,7 +79,7 @@ pub fn start_run(
     start: &RunStart,
     version: Option<Version>,
 ) -> Result<StartedRun, StartError> {
-    let launch = relayed::launch(start, &launch_settings(runtime, version))?;
+    let launch = run_launch::launch(start, &launch_settings(runtime, version))?;
     spawn_run(runtime, launch)
 }
 

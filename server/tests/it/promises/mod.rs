@@ -15,7 +15,7 @@ use crate::support::http;
 use crate::support::relay::Launch;
 use crate::support::ws::Client;
 use checkout::{INSTRUCTIONS, OWN_WORDS, PROGRAMS, Places, WORDS, operator_files};
-use claude_relay_server::agent::claude::controls;
+use claude_relay_server::agent::controls;
 use claude_relay_testing::messages_api::{MessagesApi, TURN_WITHOUT_TOOLS};
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;

@@ -110,7 +110,7 @@ fn settings(value: &RawValue, mode: Mode) -> Result<(), String> {
 }
 
 /// Judges one member of the setting `permissions`.
-pub(in crate::agent::claude) fn permissions(
+pub(in crate::agent) fn permissions(
     name: &str,
     value: &RawValue,
     mode: Mode,

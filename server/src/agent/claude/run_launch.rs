@@ -15,11 +15,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tempfile::TempPath;
 
-use super::controls::arguments;
 use super::flags::{self, Flag, FlagError};
 use super::launch::{LaunchSettings, in_sandbox};
 use super::restrictions;
 use crate::agent::command::{self, ArgumentError};
+use crate::agent::controls::arguments;
 use crate::agent::env;
 use crate::agent::mode::{Exceeds, Mode};
 use crate::agent::workspace::{self, WorkspaceError};
