@@ -92,13 +92,19 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Adds an item whatever the limit: the caller has a bound of its own,
-    /// and there is no reader yet.
-    pub(crate) fn push_over(&self, item: T, bytes: usize) {
-        self.with(|state| {
-            state.items.push_back(item);
-            state.bytes += bytes;
+    /// Adds items whatever the limit: the caller has a bound of its own. The reader
+    /// may be waiting already.
+    pub(crate) fn push_over(&self, items: impl IntoIterator<Item = (T, usize)>) {
+        let reader = self.with(|state| {
+            for (item, bytes) in items {
+                state.items.push_back(item);
+                state.bytes += bytes;
+            }
+            if state.items.is_empty() { None } else { state.reader.take() }
         });
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     /// Waits until [`try_push`](Self::try_push) can succeed. There is one
@@ -161,6 +167,18 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 
     async fn take<T>(queue: &Queue<T>, into: &mut VecDeque<T>) -> bool {
         std::future::poll_fn(|cx| queue.poll_take(into, cx)).await
@@ -195,6 +213,31 @@ mod tests {
         queue.abandon();
         queue.try_push_all(|| items.pop_front());
         assert!(items.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_is_woken_by_whatever_way_an_item_comes() {
+        let ways: [fn(&Queue<i32>); 4] = [
+            |queue| queue.try_push(1, 1).unwrap(),
+            |queue| {
+                let mut items = VecDeque::from([(1, 1)]);
+                queue.try_push_all(|| items.pop_front());
+            },
+            |queue| queue.push_over([(1, 1)]),
+            |queue| queue.end(Some(1)),
+        ];
+        for (number, push) in ways.into_iter().enumerate() {
+            let queue = Queue::new(10);
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut taken = VecDeque::new();
+            let mut context = Context::from_waker(&waker);
+            assert_eq!(queue.poll_take(&mut taken, &mut context), Poll::Pending);
+            push(&queue);
+            assert!(woken.0.load(Ordering::Relaxed), "way {number}");
+            assert_eq!(queue.poll_take(&mut taken, &mut context), Poll::Ready(true));
+            assert_eq!(taken, [1], "way {number}");
+        }
     }
 
     #[tokio::test]

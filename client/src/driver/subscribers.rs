@@ -72,10 +72,9 @@ impl Subscribers {
     pub(super) fn add(&mut self, Subscription { queue, backlog, .. }: Subscription) {
         if backlog && let Some(backlog) = self.backlog.take() {
             let gap = backlog.lost.map(|gap| (ServerMessage::Gap(gap), 0));
-            for (message, bytes) in gap.into_iter().chain(backlog.items) {
-                // Bounded by the backlog's own limit.
-                queue.push_over(Ok(message), bytes);
-            }
+            let items = gap.into_iter().chain(backlog.items);
+            // Bounded by the backlog's own limit.
+            queue.push_over(items.map(|(message, bytes)| (Ok(message), bytes)));
         }
         self.queues.push(queue);
     }
