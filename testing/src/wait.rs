@@ -15,9 +15,14 @@ const SLOWNESS: u32 = 5;
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The future's outcome, or a panic that names `what` after [`DEADLINE`].
+///
+/// The end of the time polls the future once more. One that is ready only then was
+/// not woken when it should have been, which is a failure too.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let begin = tokio::time::Instant::now();
     match tokio::time::timeout(DEADLINE, future).await {
-        Ok(outcome) => outcome,
+        Ok(outcome) if begin.elapsed() < DEADLINE => outcome,
+        Ok(_) => panic!("{what} came with the end of the {DEADLINE:?}: nobody was woken for it"),
         Err(_) => panic!("waited {DEADLINE:?} in vain for {what}"),
     }
 }
