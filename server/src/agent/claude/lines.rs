@@ -42,8 +42,8 @@ pub fn classify(line: &[u8]) -> Route<'_> {
         return Route::NotJson;
     };
     // A string without escapes is its own content.
-    let kind = kind.and_then(|kind| match kind.trim_matches('"') {
-        plain if !plain.contains('\\') => kind.starts_with('"').then_some(Cow::Borrowed(plain)),
+    let kind = kind.and_then(|kind| match kind.strip_prefix('"')?.strip_suffix('"')? {
+        plain if !plain.as_bytes().contains(&b'\\') => Some(Cow::Borrowed(plain)),
         _ => serde_json::from_str(kind).ok(),
     });
     match kind.as_deref() {
