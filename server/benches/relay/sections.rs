@@ -10,6 +10,7 @@ use crate::client::{Client, ENVELOPE_BYTES};
 use crate::counts::counts;
 use crate::report::{Report, Series};
 use crate::subject::{Agent, RELAY, Server, Subject, pin};
+use crate::writers::{paced, writers};
 
 /// Number of repetitions of everything.
 pub(crate) const REPETITIONS: usize = 5;
@@ -19,6 +20,8 @@ type Section = fn(&mut Report, usize) -> Outcome;
 
 pub(crate) const ALL: &[(&str, Section)] = &[
     ("throughput", throughput),
+    ("writers", writers),
+    ("paced", paced),
     ("echo", echo),
     ("start", start),
     ("idle", idle),
@@ -30,41 +33,50 @@ pub(crate) const ALL: &[(&str, Section)] = &[
     ("counts", counts),
 ];
 
+/// The program that writes the lines, and how.
+#[derive(Clone, Copy)]
+pub(crate) enum Writer {
+    /// The built-in agent: some lines in a write, each of its own text.
+    Demo,
+    /// The bench's agent: so many bytes in a write; 0 stands for a write for each
+    /// line, as the real CLI does it.
+    Pieces(usize),
+}
+
 /// The load of one run.
 #[derive(Clone, Copy)]
-struct Load {
-    name: &'static str,
-    count: u64,
-    size: usize,
-    /// One write for each line, as the real CLI does it.
-    by_line: bool,
+pub(crate) struct Load {
+    pub(crate) name: &'static str,
+    pub(crate) count: u64,
+    pub(crate) size: usize,
+    pub(crate) writer: Writer,
 }
 
 const LOADS: [Load; 5] = [
-    Load { name: "300 B", count: 1_500_000, size: 300, by_line: false },
-    Load { name: "4 KB", count: 150_000, size: 4096, by_line: false },
-    Load { name: "64 KB", count: 10_000, size: 65_536, by_line: false },
-    Load { name: "1 MB", count: 1500, size: 1 << 20, by_line: false },
-    Load { name: "300 B, a write a line", count: 800_000, size: 300, by_line: true },
+    Load { name: "300 B", count: 1_500_000, size: 300, writer: Writer::Demo },
+    Load { name: "4 KB", count: 150_000, size: 4096, writer: Writer::Demo },
+    Load { name: "64 KB", count: 10_000, size: 65_536, writer: Writer::Demo },
+    Load { name: "1 MB", count: 1500, size: 1 << 20, writer: Writer::Demo },
+    Load { name: "300 B, a write a line", count: 800_000, size: 300, writer: Writer::Pieces(0) },
 ];
 
 /// Result of one run.
 #[derive(Clone, Copy)]
-struct Run {
-    per_second: f64,
-    cpu_us: f64,
+pub(crate) struct Run {
+    pub(crate) per_second: f64,
+    pub(crate) cpu_us: f64,
     waits: f64,
 }
 
 impl Load {
     fn run(self, client: &mut Client, subject: &Subject) -> Outcome<Run> {
-        let Self { count, size, by_line, .. } = self;
+        let Self { count, size, writer, .. } = self;
         let payload = size + ENVELOPE_BYTES;
         let before = subject.usage()?;
         let started = Instant::now();
-        client.say(&match by_line {
-            true => agent::lines(count, size),
-            false => format!(r#"{{"n":{count},"size":{size}}}"#),
+        client.say(&match writer {
+            Writer::Pieces(piece) => agent::lines(count, size, piece),
+            Writer::Demo => format!(r#"{{"n":{count},"size":{size}}}"#),
         })?;
         client.count(payload, count)?;
         let took = started.elapsed();
@@ -79,12 +91,25 @@ impl Load {
     }
 
     /// In a server of its own, after a little of the same to warm up.
-    fn run_fresh(self, server: Server) -> Outcome<Run> {
-        let agent = if self.by_line { Agent::Bench } else { Agent::Demo };
+    pub(crate) fn run_fresh(self, server: Server) -> Outcome<Run> {
+        let agent = match self.writer {
+            Writer::Pieces(_) => Agent::Bench,
+            Writer::Demo => Agent::Demo,
+        };
         let subject = Subject::start(server, agent)?;
         let mut client = subject.connect()?;
         Self { count: self.count / 20 + 1, ..self }.run(&mut client, &subject)?;
         self.run(&mut client, &subject)
+    }
+
+    pub(crate) fn in_turns(self, reps: usize) -> Outcome<Turns> {
+        let mut turns = Turns::default();
+        for _ in 0..reps {
+            turns.copy.0.push(self.run_fresh(Server::LimitCopy)?);
+            turns.relay.0.push(self.run_fresh(Server::Relay)?);
+            turns.writev.0.push(self.run_fresh(Server::LimitWritev)?);
+        }
+        Ok(turns)
     }
 }
 
@@ -95,17 +120,9 @@ impl Load {
 /// program is.
 fn throughput(report: &mut Report, reps: usize) -> Outcome {
     for load in LOADS {
-        let (mut relay, mut copy, mut writev) = (Runs::default(), Runs::default(), Runs::default());
-        for _ in 0..reps {
-            copy.0.push(load.run_fresh(Server::LimitCopy)?);
-            relay.0.push(load.run_fresh(Server::Relay)?);
-            writev.0.push(load.run_fresh(Server::LimitWritev)?);
-        }
-        let rate = |run: &Run| run.per_second;
-        let cpu = |run: &Run| run.cpu_us;
+        let Turns { relay, copy, writev } = load.in_turns(reps)?;
         let waits = |run: &Run| run.waits;
-        let faster = copy.of(rate).median() > writev.of(rate).median();
-        let limit = if faster { &copy } else { &writev };
+        let limit = if copy_is_faster(&copy, &writev) { &copy } else { &writev };
         let section = format!("throughput {}", load.name);
         report.title(&section)?;
         for (name, unit, series) in [
@@ -125,17 +142,42 @@ fn throughput(report: &mut Report, reps: usize) -> Outcome {
     Ok(())
 }
 
+pub(crate) fn rate(run: &Run) -> f64 {
+    run.per_second
+}
+
+pub(crate) fn cpu(run: &Run) -> f64 {
+    run.cpu_us
+}
+
+pub(crate) fn copy_is_faster(copy: &Runs, writev: &Runs) -> bool {
+    copy.of(rate).median() > writev.of(rate).median()
+}
+
 /// One program's runs, a repetition each.
 #[derive(Default)]
-struct Runs(Vec<Run>);
+pub(crate) struct Runs(pub(crate) Vec<Run>);
+
+/// The runs of the three programs, in turns.
+#[derive(Default)]
+pub(crate) struct Turns {
+    pub(crate) relay: Runs,
+    pub(crate) copy: Runs,
+    pub(crate) writev: Runs,
+}
 
 impl Runs {
-    fn of(&self, figure: impl Fn(&Run) -> f64) -> Series {
+    pub(crate) fn of(&self, figure: impl Fn(&Run) -> f64) -> Series {
         Series(self.0.iter().map(figure).collect())
     }
 
     /// A figure of each run through one of the other program's run beside it.
-    fn to(&self, other: &Self, ours: impl Fn(&Run) -> f64, theirs: impl Fn(&Run) -> f64) -> Series {
+    pub(crate) fn to(
+        &self,
+        other: &Self,
+        ours: impl Fn(&Run) -> f64,
+        theirs: impl Fn(&Run) -> f64,
+    ) -> Series {
         Series(self.0.iter().zip(&other.0).map(|(a, b)| ours(a) / theirs(b)).collect())
     }
 }
@@ -234,7 +276,7 @@ fn memory(report: &mut Report, _: usize) -> Outcome {
     for (count, size) in [(6_600_000, 300), (500_000, 4096), (2000, 1 << 20)] {
         let subject = Subject::start(Server::Relay, Agent::Demo)?;
         let mut client = subject.connect()?;
-        Load { name: "", count, size, by_line: false }.run(&mut client, &subject)?;
+        Load { name: "", count, size, writer: Writer::Demo }.run(&mut client, &subject)?;
         let usage = subject.usage()?;
         let name = format!("after 2 GB in lines of {size} B");
         report.value("memory", &format!("{name}: RSS"), "MiB", usage.rss_kib as f64 / 1024.0)?;
@@ -250,7 +292,7 @@ fn replay(report: &mut Report, reps: usize) -> Outcome {
         let subject = Subject::start(Server::Relay, Agent::Demo)?;
         let mut client = subject.connect()?;
         let count = (40 << 20) / size as u64;
-        Load { name: "", count, size, by_line: false }.run(&mut client, &subject)?;
+        Load { name: "", count, size, writer: Writer::Demo }.run(&mut client, &subject)?;
         drop(client);
         let mut series = Series::default();
         for _ in 0..reps {
@@ -306,7 +348,7 @@ fn stderr_noise(report: &mut Report, reps: usize) -> Outcome {
 fn growth(report: &mut Report, reps: usize) -> Outcome {
     const FILLED: u64 = 60_000;
     const MEASURED: u64 = 300_000;
-    let load = |count| Load { name: "", count, size: 300, by_line: false };
+    let load = |count| Load { name: "", count, size: 300, writer: Writer::Demo };
     report.title("growth")?;
     let old = Subject::start(Server::Relay, Agent::Demo)?;
     let mut old_client = old.connect()?;

@@ -85,6 +85,10 @@ impl Subject {
         Ok(Self { child, port, _home: home })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn connect(&self) -> Outcome<Client> {
         Client::connect(self.port, "")
     }

@@ -37,6 +37,10 @@ const SHARE: &str = "share of the limit";
 const TIMES: &str = "CPU, times the limit";
 const RATE: &str = "relay";
 const CPU: &str = "relay CPU a message";
+const LOWEST: &str = "the lowest share";
+const MOST: &str = "the most CPU";
+const PACED: &str = "paced, 1000 a second";
+const ONE_WAY: &str = "relay one way p50";
 
 const ROWS: &[Row] = &[
     row("throughput, share of the limit: 300 B", AtLeast(50.0), "throughput 300 B", SHARE, RATE),
@@ -49,6 +53,18 @@ const ROWS: &[Row] = &[
     row("64 KB", AtMost(2.0), "throughput 64 KB", TIMES, CPU),
     row("1 MB", AtMost(2.0), "throughput 1 MB", TIMES, CPU),
     row("300 B, one write a line", AtMost(3.0), "throughput 300 B, a write a line", TIMES, CPU),
+    row("the worst writer, share: 300 B", AtLeast(80.0), "writers 300 B", LOWEST, ""),
+    row("4 KB", AtLeast(80.0), "writers 4 KB", LOWEST, ""),
+    row("64 KB", AtLeast(80.0), "writers 64 KB", LOWEST, ""),
+    row("1 MB", AtLeast(80.0), "writers 1 MB", LOWEST, ""),
+    row("the worst writer, CPU: 300 B", AtMost(3.0), "writers 300 B", MOST, ""),
+    row("4 KB", AtMost(1.6), "writers 4 KB", MOST, ""),
+    row("64 KB", AtMost(1.6), "writers 64 KB", MOST, ""),
+    row("1 MB", AtMost(2.0), "writers 1 MB", MOST, ""),
+    row("1,000 a second, one way: median", AtMost(1.3), PACED, "p50, times the limit", ONE_WAY),
+    row("p99", AtMost(1.6), PACED, "p99, times the limit", ""),
+    row("CPU", AtMost(1.6), PACED, TIMES, CPU),
+    row("RSS after it", AtMost(24.0), PACED, "relay RSS after it", ""),
     row(
         "echo over the limit's: one CPU, median",
         AtMost(8.0),
