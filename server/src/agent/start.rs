@@ -301,7 +301,7 @@ fn start_codex(
                 env,
                 cwd: location.cwd,
                 scratch: Vec::new(),
-                placeholders: Vec::new(),
+                reserved_paths: Vec::new(),
                 diagnostics: Diagnostics::Limited,
                 channel: channel(settings),
                 supervisor: runtime.supervisor.clone(),

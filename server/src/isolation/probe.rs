@@ -55,7 +55,7 @@ pub fn command(
         env,
         cwd,
         scratch: Vec::new(),
-        placeholders: Vec::new(),
+        reserved_paths: Vec::new(),
         diagnostics: Diagnostics::Limited,
         channel: Channel::Pipes,
         supervisor: supervisor.clone(),

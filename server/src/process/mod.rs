@@ -13,7 +13,7 @@ pub mod signals;
 
 mod channel;
 mod escalation;
-mod placeholder;
+mod reserved_path;
 mod stderr;
 mod stdin;
 mod stdout;
@@ -40,7 +40,7 @@ use crate::supervisor::{self, Supervisor};
 use lines::Block;
 
 pub use channel::Channel;
-pub use placeholder::Placeholder;
+pub use reserved_path::ReservedPath;
 pub use stdin::Input;
 
 /// Requested capacity of the agent's stdout and stderr pipes, which is the
@@ -76,7 +76,7 @@ pub struct SpawnSpec {
     /// How much of its stderr is passed on.
     pub diagnostics: Diagnostics,
     /// What keeps files from being made while the process runs.
-    pub placeholders: Vec<Placeholder>,
+    pub reserved_paths: Vec<ReservedPath>,
     /// How its stdin and stdout are made.
     pub channel: Channel,
     /// Its supervisor.
@@ -221,7 +221,7 @@ pub struct Process {
     commands: mpsc::Sender<ProcessCommand>,
     _tasks: JoinSet<()>,
     _scratch: Vec<tempfile::TempPath>,
-    _placeholders: Vec<Placeholder>,
+    _reserved_paths: Vec<ReservedPath>,
 }
 
 impl Process {
@@ -284,7 +284,7 @@ impl Process {
             commands,
             _tasks: tasks,
             _scratch: spec.scratch,
-            _placeholders: spec.placeholders,
+            _reserved_paths: spec.reserved_paths,
         })
     }
 
@@ -312,7 +312,7 @@ impl Process {
             commands,
             _tasks: tasks,
             _scratch: Vec::new(),
-            _placeholders: Vec::new(),
+            _reserved_paths: Vec::new(),
         }
     }
 

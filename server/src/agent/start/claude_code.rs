@@ -60,7 +60,7 @@ pub(super) fn command(
             .into_iter()
             .collect(),
         diagnostics: Diagnostics::Limited,
-        placeholders: Vec::new(),
+        reserved_paths: Vec::new(),
         channel: channel(settings),
         supervisor: runtime.supervisor.clone(),
     };

@@ -96,7 +96,7 @@ fn spawn_run(runtime: &Runtime, launch: RunLaunch) -> Result<StartedRun, StartEr
         env,
         cwd: launch.cwd.clone(),
         scratch: launch.files,
-        placeholders: Vec::new(),
+        reserved_paths: Vec::new(),
         diagnostics: Diagnostics::All,
         channel: channel(settings),
         supervisor: runtime.supervisor.clone(),

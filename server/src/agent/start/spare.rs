@@ -280,7 +280,7 @@ impl Spare {
             Conversation::New(id) if !is_its_own(id) => return Err(Cold::Arguments),
             Conversation::New(_) | Conversation::Configured => {}
         }
-        if !spec.scratch.is_empty() || !spec.placeholders.is_empty() {
+        if !spec.scratch.is_empty() || !spec.reserved_paths.is_empty() {
             return Err(Cold::Files);
         }
         if spec.program != self.program {

@@ -27,7 +27,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::isolation::program::find_program;
-use crate::process::{Placeholder, SpawnSpec};
+use crate::process::{ReservedPath, SpawnSpec};
 use crate::supervisor::Supervisor;
 use option::SandboxOption;
 use root::Hidden;
@@ -167,12 +167,12 @@ impl Sandbox {
     ) -> Result<SpawnSpec, WrapError> {
         let Self::Bwrap(bwrap) = self else { return Ok(spec) };
         let mut mount_plan = mount_plan(&spec, context)?;
-        let mut placeholders = spec.placeholders;
+        let mut reserved_paths = spec.reserved_paths;
         for pattern in context.guarded {
             let path = spec.cwd.join(pattern.trim_end_matches("/**"));
-            let made = Placeholder::make(&path, pattern.ends_with("/**"));
+            let made = ReservedPath::make(&path, pattern.ends_with("/**"));
             let made = made.map_err(|source| WrapError::Path { path: path.clone(), source })?;
-            placeholders.extend(made);
+            reserved_paths.extend(made);
             mount_plan.guarded.push(path);
         }
         let mut args = bwrap::arguments(&mount_plan);
@@ -185,7 +185,7 @@ impl Sandbox {
             env: environment(spec.env),
             cwd: spec.cwd,
             scratch: spec.scratch,
-            placeholders,
+            reserved_paths,
             diagnostics: spec.diagnostics,
             channel: spec.channel,
             supervisor: spec.supervisor,
@@ -352,7 +352,7 @@ mod tests {
             cwd: "/".into(),
             scratch: Vec::new(),
             diagnostics: Diagnostics::Limited,
-            placeholders: Vec::new(),
+            reserved_paths: Vec::new(),
             channel: Channel::Pipes,
             supervisor: Supervisor::default(),
         }

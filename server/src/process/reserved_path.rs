@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 /// An empty file or directory. Dropping it removes it, if it is still empty.
 #[derive(Debug)]
-pub struct Placeholder {
+pub struct ReservedPath {
     path: PathBuf,
     is_directory: bool,
 }
 
-impl Placeholder {
+impl ReservedPath {
     /// Makes it, or returns `None` if something is there.
     ///
     /// # Errors
@@ -29,7 +29,7 @@ impl Placeholder {
     }
 }
 
-impl Drop for Placeholder {
+impl Drop for ReservedPath {
     fn drop(&mut self) {
         // Whoever has put something into it keeps it.
         if self.is_directory {
@@ -49,15 +49,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (file, directory) = (root.path().join("file"), root.path().join("directory"));
         for (path, is_directory) in [(&file, false), (&directory, true)] {
-            let made = Placeholder::make(path, is_directory).unwrap().unwrap();
+            let made = ReservedPath::make(path, is_directory).unwrap().unwrap();
             assert!(path.exists());
-            assert!(Placeholder::make(path, is_directory).unwrap().is_none());
+            assert!(ReservedPath::make(path, is_directory).unwrap().is_none());
             drop(made);
             assert!(!path.exists());
         }
-        let kept = Placeholder::make(&file, false).unwrap();
+        let kept = ReservedPath::make(&file, false).unwrap();
         fs::write(&file, "x").unwrap();
-        let other = Placeholder::make(&directory, true).unwrap();
+        let other = ReservedPath::make(&directory, true).unwrap();
         fs::write(directory.join("x"), "x").unwrap();
         drop((kept, other));
         assert!(file.exists() && directory.exists());
