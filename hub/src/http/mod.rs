@@ -18,7 +18,7 @@ use claude_relay_server::http::body::{self, LargeBodies};
 use claude_relay_server::http::head::BadHead;
 use claude_relay_server::http::upgrade;
 use claude_relay_server::http::{
-    Answer, ConnectionPermits, Refusal, accept, json_answer, protect, serve_with,
+    Answer, ConnectionPermits, Refusal, accept, add_security_headers, json_answer, serve_with,
 };
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -88,7 +88,7 @@ impl Routes {
             None => self.route(request, places).await,
         };
         let mut answer = answered.unwrap_or_else(Refusal::into_answer);
-        protect(answer.headers_mut(), cors);
+        add_security_headers(answer.headers_mut(), cors);
         answer
     }
 

@@ -23,9 +23,9 @@ use super::head::{self, BadHead};
 use super::head_guard::HeadGuard;
 use super::lifetime::Lifetime;
 use super::permits::ConnectionPermits;
-use super::protection::protect;
-use super::refusals::Refusals;
+use super::refusal_log::RefusalLog;
 use super::runs::RunsOff;
+use super::security_headers::add_security_headers;
 use super::upgrade::{self, Target, Upgraded};
 use super::{body, connection, page};
 use crate::runs::RunsHandle;
@@ -50,7 +50,7 @@ pub struct Routes {
     configuring: Arc<Semaphore>,
     large_bodies: Arc<body::LargeBodies>,
     /// Log of refused requests.
-    refusals: Arc<Refusals>,
+    refusals: Arc<RefusalLog>,
     /// Where a claim is kept.
     claim_file: Option<ClaimFile>,
 }
@@ -144,7 +144,7 @@ impl Routes {
         if closes_connection && !upgraded {
             headers.append(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        protect(headers, cors);
+        add_security_headers(headers, cors);
         answer
     }
 

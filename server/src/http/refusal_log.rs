@@ -17,7 +17,7 @@ const REFUSALS: &str = "claude_relay_requests_refused_total";
 /// number of refusals since. An operator who forgot `--allow-origin` sees it at
 /// once, and nobody can fill the log.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<BTreeMap<Cause, LoggedCause>>);
+pub(super) struct RefusalLog(Mutex<BTreeMap<Cause, LoggedCause>>);
 
 #[derive(Debug)]
 struct LoggedCause {
@@ -26,7 +26,7 @@ struct LoggedCause {
     total: u64,
 }
 
-impl Refusals {
+impl RefusalLog {
     /// Logs a refusal, or counts it for the next log line.
     pub(super) fn log(&self, cause: Cause) {
         match self.count(cause, Instant::now()) {
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_logged_at_once_and_then_once_per_interval() {
-        let refusals = Refusals::default();
+        let refusals = RefusalLog::default();
         let start = Instant::now();
         assert_eq!(refusals.count(Cause::NoToken, start), Some(0));
         for second in 1..60 {

@@ -10,7 +10,7 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 
 /// Adds the headers. `cors` is the origin that may read the answer, if the
 /// request named one that is allowed.
-pub fn protect(headers: &mut HeaderMap, cors: Option<HeaderValue>) {
+pub fn add_security_headers(headers: &mut HeaderMap, cors: Option<HeaderValue>) {
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
