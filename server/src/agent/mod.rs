@@ -14,8 +14,8 @@ pub mod login;
 pub mod mode;
 pub mod player;
 pub mod protocol;
-pub mod wishes;
 pub mod workspace;
+pub mod workspace_wants;
 
 mod start;
 

@@ -126,7 +126,7 @@ impl Session {
             "mode": mode.as_str(),
             "permission_modes": permission_modes.map(PermissionMode::as_str).collect::<Vec<_>>(),
             "workspace_trusted": self.runtime.settings.workspace_is_trusted(),
-            "workspace_wants": agent::wishes::read(&self.runtime.settings.workspace),
+            "workspace_wants": agent::workspace_wants::read(&self.runtime.settings.workspace),
             "sandbox": {
                 "active": self.runtime.sandbox.as_str(),
                 "available": self.capabilities.known().map(|found| &found.sandboxes),

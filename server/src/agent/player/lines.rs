@@ -12,14 +12,14 @@ pub(super) const SUCCESS: &[u8] = br#"{"subtype":"success","response":{}}"#;
 
 /// A line, by what a player does with it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(super) enum InputLine {
     User { uuid: Option<String> },
     Request { id: String, subtype: String },
     Answer { id: String, response: Bytes },
     Other,
 }
 
-impl Spoken {
+impl InputLine {
     pub(super) fn parse(line: &[u8]) -> Self {
         let text = std::str::from_utf8(line).ok();
         text.and_then(Self::parse_text).unwrap_or(Self::Other)
@@ -120,19 +120,22 @@ mod tests {
 
     #[test]
     fn lines_are_told_apart() {
-        let parse = |line: &str| Spoken::parse(line.as_bytes());
-        assert_eq!(parse(r#"{"uuid":"u","type":"user"}"#), Spoken::User { uuid: Some("u".into()) });
+        let parse = |line: &str| InputLine::parse(line.as_bytes());
+        assert_eq!(
+            parse(r#"{"uuid":"u","type":"user"}"#),
+            InputLine::User { uuid: Some("u".into()) }
+        );
         assert_eq!(
             parse(r#"{"type":"control_request","request_id":"r","request":{"subtype":"s"}}"#),
-            Spoken::Request { id: "r".into(), subtype: "s".into() }
+            InputLine::Request { id: "r".into(), subtype: "s".into() }
         );
         let response = r#"{"subtype":"success","request_id":"r","response":{"a":1.0}}"#;
         assert_eq!(
             parse(&format!(r#"{{"type":"control_response","response":{response}}}"#)),
-            Spoken::Answer { id: "r".into(), response: response.into() }
+            InputLine::Answer { id: "r".into(), response: response.into() }
         );
         for other in ["", "[]", "{}", r#"{"type":7}"#, r#"{"type":"control_request"}"#, "\u{0}"] {
-            assert_eq!(parse(other), Spoken::Other, "{other}");
+            assert_eq!(parse(other), InputLine::Other, "{other}");
         }
         assert_eq!(
             answer("x\"", response.as_bytes()),

@@ -7,7 +7,7 @@
 //! else: control requests are answered as recorded, and an interrupt has the
 //! rest of the turn follow without pauses.
 
-mod heard;
+mod inputs;
 mod lines;
 
 use std::collections::{HashMap, VecDeque};
@@ -27,8 +27,8 @@ use crate::process::{
 };
 use crate::recording::read::{Entry, Event, ReadError, Reader};
 use crate::recording::speed::Speed;
-use heard::Heard;
-use lines::Spoken;
+use inputs::Inputs;
+use lines::InputLine;
 
 /// Size of the end of stderr that goes with an exit.
 const TAIL_BYTES: usize = 4 << 10;
@@ -87,7 +87,7 @@ impl Replay {
                 Ok(never) => match never {},
                 Err(end) => end,
             };
-            let (stderr, unread) = (player.tail, player.heard.into_unread(&mut player.channels));
+            let (stderr, unread) = (player.tail, player.inputs.into_unread(&mut player.channels));
             let exit = ProcessExit { reason, stderr, unread };
             // If this fails, the session has dropped the process.
             let _ = player.channels.output.send(Output::Exited(exit)).await;
@@ -105,7 +105,7 @@ struct Player {
     channels: ProcessChannels,
     script: Arc<Mutex<Script>>,
     speed: Speed,
-    heard: Heard,
+    inputs: Inputs,
     out: LineBuffer,
     /// The end of what was written to stderr.
     tail: Vec<u8>,
@@ -126,7 +126,7 @@ impl Player {
             channels,
             script,
             speed,
-            heard: Heard::default(),
+            inputs: Inputs::default(),
             out: LineBuffer::default(),
             tail: Vec::new(),
             reached: (Duration::ZERO, Instant::now()),
@@ -160,7 +160,7 @@ impl Player {
             tokio::select! {
                 biased;
                 entry = &mut next => return Ok(entry),
-                heard = hear(&mut self.channels, &mut self.heard) => heard?,
+                taken = take_input(&mut self.channels, &mut self.inputs) => taken?,
             }
         }
     }
@@ -204,29 +204,29 @@ impl Player {
     }
 
     async fn on_recorded_input(&mut self, at: Duration, line: &[u8]) -> Result<(), End> {
-        match Spoken::parse(line) {
-            Spoken::User { uuid } if self.in_turn => match self.heard.take_message() {
+        match InputLine::parse(line) {
+            InputLine::User { uuid } if self.in_turn => match self.inputs.take_message() {
                 Some(other) => self.rename(uuid, other),
                 None => self.queued.push_back(uuid),
             },
-            Spoken::User { uuid } => {
+            InputLine::User { uuid } => {
                 // The agent has taken them into the turn that is over.
-                self.heard.ignored.extend(self.queued.drain(..).flatten());
+                self.inputs.ignored.extend(self.queued.drain(..).flatten());
                 self.begin_turn(uuid, at).await?;
             }
-            Spoken::Request { id, subtype } => {
+            InputLine::Request { id, subtype } => {
                 self.requests.push_back((id, subtype));
                 if self.requests.len() > MAX_REQUESTS {
                     self.requests.pop_front();
                 }
             }
-            Spoken::Answer { id, .. } => {
-                while !self.heard.answered.remove(&id) {
-                    hear(&mut self.channels, &mut self.heard).await?;
+            InputLine::Answer { id, .. } => {
+                while !self.inputs.answered.remove(&id) {
+                    take_input(&mut self.channels, &mut self.inputs).await?;
                 }
                 self.reached = (at, Instant::now());
             }
-            Spoken::Other => {}
+            InputLine::Other => {}
         }
         Ok(())
     }
@@ -235,14 +235,14 @@ impl Player {
     async fn begin_turn(&mut self, recorded: Option<String>, at: Duration) -> Result<(), End> {
         let other = loop {
             self.answer_requests().await?;
-            if let Some(other) = self.heard.take_message() {
+            if let Some(other) = self.inputs.take_message() {
                 break other;
             }
-            hear(&mut self.channels, &mut self.heard).await?;
+            take_input(&mut self.channels, &mut self.inputs).await?;
         };
         self.rename(recorded, other);
         self.in_turn = true;
-        self.heard.is_interrupted = false;
+        self.inputs.is_interrupted = false;
         self.reached = (at, Instant::now());
         Ok(())
     }
@@ -252,12 +252,12 @@ impl Player {
             && recorded != other
         {
             self.renamed.push_back((recorded, other));
-            self.renamed.truncate(heard::MAX_WAITING);
+            self.renamed.truncate(inputs::MAX_WAITING);
         }
     }
 
     async fn on_line(&mut self, at: Duration, line: Bytes) -> Result<(), End> {
-        if let Spoken::Answer { id, response } = Spoken::parse(&line) {
+        if let InputLine::Answer { id, response } = InputLine::parse(&line) {
             return self.on_recorded_answer(&id, response).await;
         }
         self.pause(at).await?;
@@ -272,7 +272,7 @@ impl Player {
         self.write(&line).await?;
         if ends_turn {
             self.in_turn = false;
-            self.heard.is_interrupted = false;
+            self.inputs.is_interrupted = false;
             self.answer_requests().await?;
         }
         Ok(())
@@ -282,7 +282,7 @@ impl Player {
     async fn on_recorded_answer(&mut self, id: &str, response: Bytes) -> Result<(), End> {
         let at = self.requests.iter().position(|(recorded, _)| recorded == id);
         let Some((_, subtype)) = at.and_then(|at| self.requests.remove(at)) else { return Ok(()) };
-        if let Some(id) = self.heard.take_request(&subtype) {
+        if let Some(id) = self.inputs.take_request(&subtype) {
             self.write(&lines::answer(&id, &response)).await?;
         }
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
@@ -295,7 +295,7 @@ impl Player {
     /// Answers what waits as it was last answered in the recording, or with
     /// success.
     async fn answer_requests(&mut self) -> Result<(), End> {
-        while let Some((id, subtype)) = self.heard.requests.pop_front() {
+        while let Some((id, subtype)) = self.inputs.requests.pop_front() {
             let known = self.recorded_answer(&subtype);
             let response = known.unwrap_or_else(|| Bytes::from_static(lines::SUCCESS));
             self.write(&lines::answer(&id, &response)).await?;
@@ -312,10 +312,10 @@ impl Player {
     async fn pause(&mut self, at: Duration) -> Result<(), End> {
         let (from, since) = self.reached;
         let until = since + self.speed.pause(at.saturating_sub(from));
-        while !self.heard.is_interrupted && Instant::now() < until {
+        while !self.inputs.is_interrupted && Instant::now() < until {
             tokio::select! {
                 () = sleep_until(until) => {}
-                heard = hear(&mut self.channels, &mut self.heard) => heard?,
+                taken = take_input(&mut self.channels, &mut self.inputs) => taken?,
             }
         }
         Ok(())
@@ -337,23 +337,23 @@ impl Player {
     async fn refuse_all(&mut self, reason: &str) -> Result<Never, End> {
         loop {
             self.answer_requests().await?;
-            match self.heard.take_message() {
+            match self.inputs.take_message() {
                 Some(uuid) => {
                     self.write(&lines::refused(reason, uuid.as_deref())).await?;
                 }
-                None => hear(&mut self.channels, &mut self.heard).await?,
+                None => take_input(&mut self.channels, &mut self.inputs).await?,
             }
         }
     }
 }
 
 /// Takes the next line or command of the relay. Cancel-safe.
-async fn hear(channels: &mut ProcessChannels, heard: &mut Heard) -> Result<(), End> {
+async fn take_input(channels: &mut ProcessChannels, inputs: &mut Inputs) -> Result<(), End> {
     let ProcessChannels { stdin, commands, .. } = channels;
     tokio::select! {
-        input = stdin.recv(), if heard.has_room() => match input {
+        input = stdin.recv(), if inputs.has_room() => match input {
             Some(input) => {
-                heard.on_input(input);
+                inputs.on_input(input);
                 Ok(())
             }
             None => Err(stopped()),

@@ -1,17 +1,17 @@
-//! What the relay has said to a player, and the player has not used yet.
+//! Input from the relay that a player has taken and not used yet.
 
 use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::lines::Spoken;
+use super::lines::InputLine;
 use crate::process::{Input, ProcessChannels};
 
 /// Maximum number of messages, requests and answers that wait, each.
 pub(super) const MAX_WAITING: usize = 1024;
 
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct Inputs {
     messages: VecDeque<(Option<String>, Bytes)>,
     /// Control requests: id and subtype.
     pub(super) requests: VecDeque<(String, String)>,
@@ -23,7 +23,7 @@ pub(super) struct Heard {
     pub(super) ignored: HashSet<String>,
 }
 
-impl Heard {
+impl Inputs {
     pub(super) fn has_room(&self) -> bool {
         self.messages.len() < MAX_WAITING
     }
@@ -31,18 +31,18 @@ impl Heard {
     pub(super) fn on_input(&mut self, input: Input) {
         let (Input::Message(bytes) | Input::Control(bytes)) = input;
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match Spoken::parse(line) {
-                Spoken::User { uuid } => self.messages.push_back((uuid, bytes.slice_ref(line))),
-                Spoken::Request { id, subtype } => {
+            match InputLine::parse(line) {
+                InputLine::User { uuid } => self.messages.push_back((uuid, bytes.slice_ref(line))),
+                InputLine::Request { id, subtype } => {
                     self.is_interrupted |= subtype == "interrupt";
                     if self.requests.len() < MAX_WAITING {
                         self.requests.push_back((id, subtype));
                     }
                 }
-                Spoken::Answer { id, .. } if self.answered.len() < MAX_WAITING => {
+                InputLine::Answer { id, .. } if self.answered.len() < MAX_WAITING => {
                     self.answered.insert(id);
                 }
-                Spoken::Answer { .. } | Spoken::Other => {}
+                InputLine::Answer { .. } | InputLine::Other => {}
             }
         }
     }
