@@ -85,7 +85,7 @@ use restore::RunTimeState;
 use slot::{ConnectionId, Slot};
 use store::{Keeping, StoreEvent};
 use timer::Timer;
-use waiting::Told;
+use waiting::Notified;
 use watchers::{WatcherEvent, Watchers};
 
 pub use configure::{Applies, Change, ConfigureError, Configured, MAX_CONFIG_BYTES, ShownConfig};
@@ -146,7 +146,7 @@ pub struct Session {
     capabilities_waiters: Vec<ConnectionId>,
     other_lines: Limiter,
     counters: Counters,
-    told: Told,
+    notified: Notified,
     /// Log of errors, by the place that reports them.
     warnings: Warnings<(&'static str, u32)>,
     /// Id of the stream of frames, drawn when the first client connects. A
@@ -188,7 +188,7 @@ impl Session {
             capabilities_waiters: Vec::new(),
             other_lines: Limiter::new(now),
             counters: Counters::default(),
-            told: Told::default(),
+            notified: Notified::default(),
             warnings: Warnings::default(),
             stream: None,
             drain_deadline: None,
@@ -279,7 +279,7 @@ impl Session {
         self.run_protocol_actions(now);
         self.watch_turn(now);
         self.count_turns(now);
-        self.tell_waiting();
+        self.notify_person();
         self.deliver(now);
         self.deliver_to_watchers(now);
         self.replay.evict(self.keeps_from());
