@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::hub::Hub;
-use crate::hub::state::Order;
+use crate::hub::state::AgentCommand;
 use crate::wire::AgentStatus;
 use connect::Host;
 use lines::Lines;
@@ -77,8 +77,8 @@ enum End {
 }
 
 /// Runs an agent until it is removed or the hub ends.
-pub(crate) async fn run(hub: Arc<Hub>, id: String, orders: mpsc::Receiver<Order>) {
-    run_until_removed(&hub, &id, orders).await;
+pub(crate) async fn run(hub: Arc<Hub>, id: String, commands: mpsc::Receiver<AgentCommand>) {
+    run_until_removed(&hub, &id, commands).await;
     let is_removed = !hub.state().kept.agents.contains_key(&id);
     if is_removed {
         let removing = tokio::task::spawn_blocking(move || hub.store.remove(&id));
@@ -87,24 +87,24 @@ pub(crate) async fn run(hub: Arc<Hub>, id: String, orders: mpsc::Receiver<Order>
     }
 }
 
-async fn run_until_removed(hub: &Arc<Hub>, id: &str, mut orders: mpsc::Receiver<Order>) {
+async fn run_until_removed(hub: &Arc<Hub>, id: &str, mut commands: mpsc::Receiver<AgentCommand>) {
     let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
     let mut failures = 0;
     let mut is_wanted = hub.next_message(id).is_some();
     loop {
-        if !is_wanted && !wait_for_work(hub, &mut orders).await {
+        if !is_wanted && !wait_for_work(hub, &mut commands).await {
             return;
         }
         hub.set_status(id, AgentStatus::Starting);
         let permit = tokio::select! {
             permit = Arc::clone(&hub.running).acquire_owned() => permit,
             () = hub.stopping.cancelled() => return,
-            () = orders_closed(&orders) => return,
+            () = commands_closed(&commands) => return,
         };
         let started = Instant::now();
-        let ended = Box::pin(live(hub, id, &mut orders)).await;
+        let ended = Box::pin(live(hub, id, &mut commands)).await;
         drop(permit);
-        if orders.is_closed() {
+        if commands.is_closed() {
             return;
         }
         {
@@ -141,7 +141,7 @@ async fn run_until_removed(hub: &Arc<Hub>, id: &str, mut orders: mpsc::Receiver<
                     tokio::select! {
                         () = sleep(delay) => {}
                         () = hub.stopping.cancelled() => return,
-                        () = orders_closed(&orders) => return,
+                        () = commands_closed(&commands) => return,
                     }
                 } else {
                     hub.set_status(id, AgentStatus::Failed);
@@ -153,23 +153,23 @@ async fn run_until_removed(hub: &Arc<Hub>, id: &str, mut orders: mpsc::Receiver<
 }
 
 /// Waits until the agent is removed.
-async fn orders_closed(orders: &mpsc::Receiver<Order>) {
+async fn commands_closed(commands: &mpsc::Receiver<AgentCommand>) {
     let mut look = tokio::time::interval(Duration::from_millis(200));
-    while !orders.is_closed() {
+    while !commands.is_closed() {
         look.tick().await;
     }
 }
 
 /// Waits for a message, or somebody who wants files. Returns false when there
 /// will be none.
-async fn wait_for_work(hub: &Hub, orders: &mut mpsc::Receiver<Order>) -> bool {
+async fn wait_for_work(hub: &Hub, commands: &mut mpsc::Receiver<AgentCommand>) -> bool {
     loop {
-        let order = tokio::select! {
-            order = orders.recv() => order,
+        let command = tokio::select! {
+            command = commands.recv() => command,
             () = hub.stopping.cancelled() => return false,
         };
-        match order {
-            Some(Order::Wake) => return true,
+        match command {
+            Some(AgentCommand::Wake) => return true,
             // Without processes there is nothing to interrupt or to stop; a
             // request whose agent has ended has no answer.
             Some(_) => {}
@@ -188,15 +188,15 @@ struct Running {
 async fn live(
     hub: &Arc<Hub>,
     id: &str,
-    orders: &mut mpsc::Receiver<Order>,
+    commands: &mut mpsc::Receiver<AgentCommand>,
 ) -> Result<End, AgentError> {
     let connected = tokio::select! {
         connected = connect::connect(hub, id) => connected?,
         () = hub.stopping.cancelled() => return Ok(End::Over),
-        () = orders_closed(orders) => return Ok(End::Over),
+        () = commands_closed(commands) => return Ok(End::Over),
     };
     let Some((client, mut host)) = connected else { return Ok(End::Over) };
-    let ended = serve(hub, id, orders, &client, &mut host).await;
+    let ended = serve(hub, id, commands, &client, &mut host).await;
     host.end(hub, id, &client, &ended).await;
     ended
 }
@@ -204,7 +204,7 @@ async fn live(
 async fn serve(
     hub: &Arc<Hub>,
     id: &str,
-    orders: &mut mpsc::Receiver<Order>,
+    commands: &mut mpsc::Receiver<AgentCommand>,
     client: &Client,
     host: &mut Host,
 ) -> Result<End, AgentError> {
@@ -244,19 +244,19 @@ async fn serve(
                 }
                 idle_at = Instant::now() + hub.settings.idle_timeout;
             }
-            order = orders.recv() => match order {
-                Some(Order::Wake) => idle_at = Instant::now() + hub.settings.idle_timeout,
-                Some(Order::Interrupt) => {
+            command = commands.recv() => match command {
+                Some(AgentCommand::Wake) => idle_at = Instant::now() + hub.settings.idle_timeout,
+                Some(AgentCommand::Interrupt) => {
                     if let Err(error) = client.interrupt().await {
                         tracing::warn!(agent = id, "an interrupt was not delivered: {error}");
                     }
                 }
-                Some(Order::Answer(request, decision, told)) => {
+                Some(AgentCommand::Answer(request, decision, told)) => {
                     let is_told = client.respond(&request, &decision).await.is_ok();
                     let _ = told.send(is_told);
                 }
-                Some(Order::Configure) => is_configured = true,
-                Some(Order::Stop) => {
+                Some(AgentCommand::Configure) => is_configured = true,
+                Some(AgentCommand::Stop) => {
                     if let Some(Running { uuid, .. }) = running.take() {
                         hub.finish_message(id, &uuid, Err("the agent was stopped".into()));
                     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 
 use super::log::Log;
-use super::state::{Agent, Live, Message, Order, State, new_id, now};
+use super::state::{Agent, AgentCommand, Live, Message, State, new_id, now};
 use super::workspaces::check_name;
 use super::{CommandError, Hub};
 use crate::agent;
@@ -24,7 +24,7 @@ const MAX_QUEUED: usize = 64;
 const MAX_CONFIG_BYTES: usize = 256 << 10;
 
 /// Orders that wait for the task of an agent.
-const ORDER_CAPACITY: usize = 32;
+const COMMAND_CAPACITY: usize = 32;
 
 /// Fields of a relay's configuration that an agent may have: none of them holds
 /// a secret, and none leads out of the workspace.
@@ -168,7 +168,7 @@ impl Hub {
             agent.name = name;
         }
         if is_configured && let Some(live) = state.live.get(id) {
-            send(live, Order::Configure)?;
+            send(live, AgentCommand::Configure)?;
         }
         self.on_change(&mut state);
         let info = state.info(kept(&state, id)?);
@@ -212,15 +212,15 @@ impl Hub {
         let event = Event::AgentUserMessage { agent_id, workspace_id: workspace_id.clone(), text };
         self.tell(&workspace_id, &event);
         if let Some(live) = state.live.get(id) {
-            // With orders that wait the task looks at its inbox anyway.
-            let _ = live.orders.try_send(Order::Wake);
+            // With commands that wait the task looks at its inbox anyway.
+            let _ = live.commands.try_send(AgentCommand::Wake);
         }
     }
 
-    pub(super) fn order(&self, id: &str, order: Order) -> Result<(), CommandError> {
+    pub(super) fn send_command(&self, id: &str, command: AgentCommand) -> Result<(), CommandError> {
         let state = self.state();
         let live = state.live.get(id).ok_or_else(|| CommandError::not_found("agent", id))?;
-        send(live, order)
+        send(live, command)
     }
 
     pub(super) fn remove_agent(self: &Arc<Self>, id: &str) -> Result<(), CommandError> {
@@ -270,9 +270,9 @@ impl Hub {
 
     /// Starts the task of an agent.
     pub(super) fn bring_up(self: &Arc<Self>, state: &mut State, id: &str, log: Log) {
-        let (orders, receiver) = mpsc::channel(ORDER_CAPACITY);
+        let (commands, receiver) = mpsc::channel(COMMAND_CAPACITY);
         let live = Live {
-            orders,
+            commands,
             status: AgentStatus::Stopped,
             log,
             client: watch::Sender::new(None),
@@ -318,7 +318,7 @@ impl Hub {
             let state = self.state();
             let live = state.live.get(id).ok_or_else(|| CommandError::not_found("agent", id))?;
             if live.client.borrow().is_none() {
-                send(live, Order::Wake)?;
+                send(live, AgentCommand::Wake)?;
             }
             live.client.subscribe()
         };
@@ -337,10 +337,10 @@ pub(super) fn kept<'a>(state: &'a State, id: &str) -> Result<&'a Agent, CommandE
     state.kept.agents.get(id).ok_or_else(|| CommandError::not_found("agent", id))
 }
 
-fn send(live: &Live, order: Order) -> Result<(), CommandError> {
-    live.orders
-        .try_send(order)
-        .map_err(|_| CommandError::Unavailable("the agent is busy with other orders".into()))
+fn send(live: &Live, command: AgentCommand) -> Result<(), CommandError> {
+    live.commands
+        .try_send(command)
+        .map_err(|_| CommandError::Unavailable("the agent is busy with other commands".into()))
 }
 
 pub(super) fn check_text(kind: &str, text: &str) -> Result<(), CommandError> {

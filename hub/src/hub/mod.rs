@@ -176,11 +176,11 @@ impl Hub {
                 json!({ "messageId": self.send_message(&agent_id, message.text)? })
             }
             Command::InterruptAgent { agent_id } => {
-                self.order(&agent_id, state::Order::Interrupt)?;
+                self.send_command(&agent_id, state::AgentCommand::Interrupt)?;
                 return Ok(json!({}));
             }
             Command::StopAgent { agent_id } => {
-                self.order(&agent_id, state::Order::Stop)?;
+                self.send_command(&agent_id, state::AgentCommand::Stop)?;
                 return Ok(json!({}));
             }
             Command::RemoveAgent { agent_id } => {

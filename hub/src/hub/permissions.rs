@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::agents::kept;
-use super::state::{Order, Pending, State, new_id};
+use super::state::{AgentCommand, Pending, State, new_id};
 use super::{CommandError, Hub};
 use crate::wire::{AgentStatus, Event, PendingPermission, PermissionAnswer};
 
@@ -80,9 +80,9 @@ impl Hub {
             let id = pending.shown.agent_id.clone();
             let live = state.live.get(&id);
             let live = live.ok_or_else(|| CommandError::not_found("agent", &id))?;
-            let order = Order::Answer(Box::new(pending.request.clone()), decision, told);
-            live.orders.try_send(order).map_err(|_| {
-                CommandError::Unavailable("the agent is busy with other orders".into())
+            let command = AgentCommand::Answer(Box::new(pending.request.clone()), decision, told);
+            live.commands.try_send(command).map_err(|_| {
+                CommandError::Unavailable("the agent is busy with other commands".into())
             })?;
             // The first answer counts.
             self.resolve(&mut state, request_id, Some(answer.approved));

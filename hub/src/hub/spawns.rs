@@ -1,4 +1,4 @@
-//! Wishes of agents for more agents, which a person decides about.
+//! Requests of agents for more agents, which a person decides about.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use super::workspaces::check_name;
 use super::{CommandError, Hub};
 use crate::wire::{Event, NewAgent, SpawnInfo, SpawnStatus, WantedAgent};
 
-/// Maximum number of agents in a wish.
+/// Maximum number of agents in a request.
 const MAX_WANTED: usize = 10;
 
 /// Maximum number of agents in the line of those that have spawned an agent.
 const MAX_DEPTH: u32 = 3;
 
-/// Maximum number of wishes of an agent that wait for a decision.
+/// Maximum number of requests of an agent that wait for a decision.
 const MAX_PENDING: usize = 4;
 
-/// Number of wishes that are kept once they were decided about.
+/// Number of requests that are kept once they were decided about.
 const MAX_DECIDED: usize = 200;
 
 impl Hub {

@@ -90,7 +90,7 @@ impl Message {
 /// The running side of an agent.
 #[derive(Debug)]
 pub(crate) struct Live {
-    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) commands: mpsc::Sender<AgentCommand>,
     pub(crate) status: AgentStatus,
     pub(crate) log: Log,
     /// The connection to its relay, while it has one.
@@ -99,9 +99,9 @@ pub(crate) struct Live {
     pub(crate) reported: Option<String>,
 }
 
-/// An order to the task of an agent.
+/// A command to the task of an agent.
 #[derive(Debug)]
-pub(crate) enum Order {
+pub(crate) enum AgentCommand {
     /// Look at the inbox, or start for somebody who wants files.
     Wake,
     /// Interrupt the turn.

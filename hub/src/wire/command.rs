@@ -125,11 +125,11 @@ pub enum Command {
     },
     /// Lists the delegations.
     ListDelegations,
-    /// Lists the wishes for more agents.
+    /// Lists the requests for more agents.
     ListSpawnRequests,
-    /// Decides about a wish for more agents.
+    /// Decides about a request for more agents.
     SpawnResponse {
-        /// The wish.
+        /// The request.
         request_id: String,
         /// The decision.
         #[serde(flatten)]

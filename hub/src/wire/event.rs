@@ -140,18 +140,18 @@ pub enum Event {
         /// The role of the agent that it was given to.
         to_role: String,
     },
-    /// An agent wishes for more agents.
+    /// An agent asks for more agents.
     AgentSpawnRequest {
         /// Its workspace.
         workspace_id: String,
-        /// The wish.
+        /// The request.
         request: SpawnInfo,
     },
-    /// A wish for more agents was decided about.
+    /// A request for more agents was decided about.
     SpawnRequestUpdate {
         /// Its workspace.
         workspace_id: String,
-        /// The wish.
+        /// The request.
         request: SpawnInfo,
     },
     /// An agent asks whether it may use a tool.

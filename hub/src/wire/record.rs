@@ -164,7 +164,7 @@ impl DelegationStatus {
     }
 }
 
-/// An agent's wish for more agents.
+/// An agent's request for more agents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpawnInfo {
@@ -196,7 +196,7 @@ pub enum SpawnStatus {
     Denied,
 }
 
-/// An agent that another one wishes for.
+/// An agent that another one asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WantedAgent {
