@@ -9,13 +9,13 @@ import { ConfigPanel } from "./config.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Conversation } from "./conversation.js";
-import { Conversations } from "./conversations.js";
-import { Earlier } from "./earlier.js";
+import { ConversationStart } from "./conversation_start.js";
+import { ConversationList } from "./conversation_list.js";
 import { byId } from "./dom.js";
 import { Frames } from "./frames.js";
 import { Inbox } from "./inbox.js";
 import { Ledger } from "./ledger.js";
-import { Link } from "./link.js";
+import { ConnectionView } from "./connection_view.js";
 import { newUuid, Outbox } from "./outbox.js";
 import { Panels } from "./panels.js";
 import { Permissions } from "./permissions.js";
@@ -59,7 +59,7 @@ const connection = new Connection({
   caughtUp: () => inbox.push({ frame: { type: "page_caught_up" }, origin: {} }),
   restarted: () => inbox.push({ frame: { type: "page_restarted" }, origin: {} }),
 });
-const link = new Link(connection);
+const connectionView = new ConnectionView(connection);
 const send = (frame) => connection.send(frame);
 const notice = (...parts) => {
   conversation.notice(...parts);
@@ -97,7 +97,7 @@ const setup = new Setup({
     composer.focus();
   },
 });
-const conversations = new Conversations({
+const conversationStart = new ConversationStart({
   request: (request) => controls.request(request),
   notice,
   begun: () => newConversation("A new conversation"),
@@ -107,7 +107,7 @@ const conversations = new Conversations({
     return failed;
   },
 });
-const earlier = new Earlier({ resume: (id) => conversations.goOn(id) });
+const conversationList = new ConversationList({ resume: (id) => conversationStart.goOn(id) });
 const status = new StatusPanel({
   ledger,
   ask: askCapabilities,
@@ -115,7 +115,7 @@ const status = new StatusPanel({
     controls.know(health);
     config.know(health);
     setup.health(health);
-    if (health.agent?.demo === true) conversations.forget();
+    if (health.agent?.demo === true) conversationStart.forget();
     composer.address(name);
   },
 });
@@ -180,14 +180,14 @@ function interrupt() {
 function connectionChanged(state) {
   const connected = state.name === "connected";
   const acts = connected && !connection.watching;
-  link.show(state);
+  connectionView.show(state);
   permissions.setConnected(acts);
   tasks.setConnected(acts);
-  conversations.setConnected(acts);
+  conversationStart.setConnected(acts);
   config.connection(state);
   controls.setConnected(acts);
   composer.setConnected(acts, acts ? "Shift+Enter for a new line" : connected ? "Reading along; your text is kept" : "Not connected; your text is kept");
-  earlier.setConnected(acts);
+  conversationList.setConnected(acts);
   if (connected) {
     status.refresh();
     askCapabilities();
@@ -210,7 +210,7 @@ function changed(what, facts) {
 function session({ session_id: id, slash_commands: commands }) {
   completion.commands(commands);
   if (typeof id !== "string") return;
-  conversations.turn(id);
+  conversationStart.turn(id);
   if (id === conversationId) return;
   const first = conversationId === "";
   conversationId = id;
@@ -234,7 +234,7 @@ function showFrame({ frame, origin }) {
       activity.update(frame);
       outbox.state(frame);
       controls.state(frame);
-      conversations.state(frame);
+      conversationStart.state(frame);
       break;
     case "input":
       outbox.input(frame.data);
@@ -282,7 +282,7 @@ function showFrame({ frame, origin }) {
     case "page_restarted":
       permissions.clear();
       newConversation("The server was started anew");
-      conversations.restarted();
+      conversationStart.restarted();
       conversationId = "";
       conversation.waitingForAnswer([]);
       conversation.processEnded();

@@ -6,7 +6,7 @@ import { oneLine } from "./text.js";
 
 const LAST = "claude-relay.conversation";
 
-export class Conversations {
+export class ConversationStart {
   #button = byId("new-conversation");
   #line = byId("continue-line");
   #last = read();

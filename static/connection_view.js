@@ -19,7 +19,7 @@ const PILL = {
 
 const WATCHING = "This page reads along. Another client talks to the agent and answers its questions.";
 
-export class Link {
+export class ConnectionView {
   #connection;
   #pill = byId("connection");
   #pillText = byId("connection-text");

@@ -8,7 +8,7 @@ import { oneLine } from "./text.js";
 const SHOWN = 8;
 const WORDS = 120;
 
-export class Earlier {
+export class ConversationList {
   #section = byId("earlier");
   #list = byId("earlier-list");
   #handlers;
