@@ -133,8 +133,11 @@ pub async fn serve_claimed(
     });
     let has_runs = settings.max_runs > 0;
     let mode = settings.mode;
-    let kept =
-        KeptConversations::new(agent::claude_directory(settings), settings.workspace.clone());
+    let kept = KeptConversations::new(
+        agent::claude_directory(settings),
+        settings.workspace.clone(),
+        runtime.store.clone(),
+    );
     let files = Files::new(settings.workspace.clone(), mode);
     let (session, handle) = Session::new(Arc::clone(&runtime));
     let (runs, runs_handle) = Runs::new(runtime);

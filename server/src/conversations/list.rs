@@ -1,5 +1,6 @@
 //! The list of conversations.
 
+use std::collections::HashSet;
 use std::io::{self, BufReader};
 use std::path::Path;
 
@@ -23,7 +24,7 @@ const TOTAL_BYTES: u64 = 256 << 20;
 const HEAD_BYTES: u64 = 256 << 10;
 
 /// The newest conversations.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Listing {
     /// The newest first.
     pub conversations: Vec<Conversation>,
@@ -96,6 +97,43 @@ impl Conversations {
             listing.conversations.push(conversation);
         }
         Ok(listing)
+    }
+}
+
+impl Listing {
+    /// Adds conversations that are not in it, and leaves out what is beyond
+    /// `limit`.
+    pub fn add(&mut self, others: Self, limit: usize) {
+        let known: HashSet<String> =
+            self.conversations.iter().map(|conversation| conversation.id.clone()).collect();
+        let others_more = others.more;
+        let new = others.conversations.into_iter().filter(|other| !known.contains(&other.id));
+        self.conversations.extend(new);
+        self.conversations
+            .sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| a.id.cmp(&b.id)));
+        self.more |= others_more || self.conversations.len() > limit;
+        self.conversations.truncate(limit);
+    }
+}
+
+impl Conversation {
+    /// Sums up the beginning of a transcript of `cwd`, or all of it; `None` if it
+    /// is of another directory, or nobody has said anything.
+    #[must_use]
+    pub fn of_text(
+        text: &[u8],
+        is_whole: bool,
+        cwd: &Path,
+        id: &str,
+        modified: i64,
+    ) -> Option<Self> {
+        // Reading memory does not fail.
+        let summary = summary(&mut Lines::new(text), cwd, u64::MAX, id.to_owned(), modified);
+        let conversation = summary.ok().flatten()?;
+        Some(match is_whole {
+            true => conversation,
+            false => Self { turns: None, cost_usd: None, ..conversation },
+        })
     }
 }
 

@@ -88,15 +88,27 @@ impl Conversations {
     ///
     /// Returns the system's error, or `FileTooLarge`.
     pub fn transcript(&self, id: &str) -> io::Result<Option<Transcript>> {
-        let Some(file) = self.file(id)? else { return Ok(None) };
-        let Some(nodes) = read(&file, &self.cwd)? else { return Ok(None) };
-        let mut left = branch(&nodes);
-        left.reverse();
-        Ok(Some(Transcript { id: id.to_owned(), file, left, state: State::Begin }))
+        match self.file(id)? {
+            Some(file) => Transcript::open(id, file, Some(&self.cwd)),
+            None => Ok(None),
+        }
     }
 }
 
 impl Transcript {
+    /// Opens the file of a conversation; `None` if it is of another directory than
+    /// `cwd`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error, or `FileTooLarge`.
+    pub fn open(id: &str, file: File, cwd: Option<&Path>) -> io::Result<Option<Self>> {
+        let Some(nodes) = read(&file, cwd)? else { return Ok(None) };
+        let mut left = branch(&nodes);
+        left.reverse();
+        Ok(Some(Self { id: id.to_owned(), file, left, state: State::Begin }))
+    }
+
     /// Returns the next part of the JSON text with all messages; `None` at its
     /// end.
     ///
@@ -139,17 +151,15 @@ impl Transcript {
     }
 }
 
-/// Reads the tree; `None` if it is of another directory.
-fn read(file: &File, cwd: &Path) -> io::Result<Option<Vec<Node>>> {
+/// Reads the tree; `None` if it is of another directory than `cwd`.
+fn read(file: &File, cwd: Option<&Path>) -> io::Result<Option<Vec<Node>>> {
     let hasher = RandomState::new();
     let mut lines = Lines::new(BufReader::new(file));
     let mut nodes = Vec::new();
-    let mut is_ours = false;
+    let mut is_ours = cwd.is_none();
     while let Some((begin, text)) = lines.next()? {
         let Some(line) = Line::parse(text) else { continue };
-        if let Some(directory) = &line.cwd
-            && !is_ours
-        {
+        if let (Some(directory), Some(cwd), false) = (&line.cwd, cwd, is_ours) {
             if Path::new(&**directory) != cwd {
                 return Ok(None);
             }

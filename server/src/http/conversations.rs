@@ -1,8 +1,10 @@
-//! `/conversations`: what Claude Code has kept of the agent's directory.
+//! `/conversations`: what Claude Code has kept of the agent's directory, and the
+//! store.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream;
 use http_body_util::{BodyExt as _, Either, StreamBody};
@@ -12,6 +14,7 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::access::Endpoint;
 use super::files::AnswerBody;
@@ -19,7 +22,8 @@ use super::lifetime::Lifetime;
 use super::permits::ConnectionPermits;
 use super::routes::{Refusal, Routes, json_answer};
 use crate::agent::workspace;
-use crate::conversations::{Conversations, Transcript, is_id};
+use crate::conversations::{Conversations, Listing, Transcript, is_id};
+use crate::store::{Store, StoreError};
 
 /// The path of the list; a conversation is below it.
 const PATH: &str = "/conversations";
@@ -31,21 +35,27 @@ const MAX_READERS: usize = 4;
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 
-/// The directory of Claude Code, and who reads in it.
+/// Time for the store to answer.
+const STORE_TIME: Duration = Duration::from_secs(20);
+
+/// The directory of Claude Code and the store, and who reads in them.
 #[derive(Debug, Clone)]
 pub struct KeptConversations {
     state: Option<Arc<PathBuf>>,
     workspace: Arc<PathBuf>,
+    store: Option<Arc<Store>>,
     readers: Arc<Semaphore>,
 }
 
 impl KeptConversations {
-    /// Serves what Claude Code keeps in `state` of directories in `workspace`.
+    /// Serves what Claude Code keeps in `state` of directories in `workspace`, and
+    /// what `store` has.
     #[must_use]
-    pub fn new(state: Option<PathBuf>, workspace: PathBuf) -> Self {
+    pub fn new(state: Option<PathBuf>, workspace: PathBuf, store: Option<Arc<Store>>) -> Self {
         Self {
             state: state.map(Arc::new),
             workspace: Arc::new(workspace),
+            store,
             readers: Arc::new(Semaphore::new(MAX_READERS)),
         }
     }
@@ -96,39 +106,81 @@ impl Routes {
         };
         let config = self.session.configuration().await.map_err(|_| Refusal::shutting_down())?;
         let (state, root) = (kept.state.clone(), Arc::clone(&kept.workspace));
-        let found = spawn_blocking(move || -> Result<Found, Refusal> {
+        let here = spawn_blocking(move || {
             let cwd = workspace::directory(config.cwd.as_deref(), &root)
                 .map_err(|error| Refusal::new(StatusCode::CONFLICT, error.to_string()))?;
-            let kept = match state {
-                Some(state) => Conversations::open(&state, &cwd).map_err(failed)?,
-                None => None,
-            };
-            match (kept, id.is_empty()) {
-                (None, true) => Ok(Found::List(json!({ "conversations": [] }))),
-                (None, false) => Ok(Found::Nothing),
-                (Some(kept), true) => {
-                    let listing = kept.list(limit).map_err(failed)?;
-                    let listing = serde_json::to_value(listing).map_err(io::Error::from);
-                    Ok(Found::List(listing.map_err(failed)?))
-                }
-                (Some(kept), false) => {
-                    let transcript = kept.transcript(&id).map_err(failed)?;
-                    Ok(transcript.map_or(Found::Nothing, Found::Transcript))
-                }
-            }
+            let found = kept_here(state.as_deref().map(PathBuf::as_path), &cwd, &id, limit);
+            Ok::<_, Refusal>((found.map_err(failed)?, cwd, id))
         });
-        match found.await.map_err(|_| Refusal::shutting_down())?? {
-            Found::List(list) => Ok(json_answer(StatusCode::OK, &list).map(Either::Left)),
-            Found::Transcript(transcript) => Ok(streamed(transcript, permit, lifetime)),
-            Found::Nothing => Err(not_found("there is no such conversation")),
+        let (here, cwd, id) = here.await.map_err(|_| Refusal::shutting_down())??;
+        match here {
+            Found::List(list) => {
+                let list = with_stored(list, kept.store.as_deref(), &cwd, limit).await?;
+                Ok(json_answer(StatusCode::OK, &list).map(Either::Left))
+            }
+            Found::Transcript(Some(transcript)) => Ok(streamed(transcript, permit, lifetime)),
+            Found::Transcript(None) => {
+                let stored = match kept.store.as_deref() {
+                    Some(store) => asked(store.open_transcript(&id, &cwd)).await,
+                    None => Ok(None),
+                };
+                let transcript = stored.map_err(|error| match error {
+                    StoreError::TooLarge(_) => failed(io::ErrorKind::FileTooLarge.into()),
+                    error => Refusal::new(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        format!("the store could not be asked: {error}"),
+                    ),
+                })?;
+                let transcript =
+                    transcript.ok_or_else(|| not_found("there is no such conversation"))?;
+                Ok(streamed(transcript, permit, lifetime))
+            }
         }
     }
 }
 
 enum Found {
-    List(serde_json::Value),
-    Transcript(Transcript),
-    Nothing,
+    List(Listing),
+    Transcript(Option<Transcript>),
+}
+
+/// Looks into the directory of Claude Code. Without an id that is the list.
+fn kept_here(state: Option<&Path>, cwd: &Path, id: &str, limit: usize) -> io::Result<Found> {
+    let kept = match state {
+        Some(state) => Conversations::open(state, cwd)?,
+        None => None,
+    };
+    Ok(match (kept, id) {
+        (None, "") => Found::List(Listing::default()),
+        (Some(kept), "") => Found::List(kept.list(limit)?),
+        (None, _) => Found::Transcript(None),
+        (Some(kept), id) => Found::Transcript(kept.transcript(id)?),
+    })
+}
+
+/// Adds what the store has. If it cannot be asked, that is said beside the list.
+async fn with_stored(
+    mut list: Listing,
+    store: Option<&Store>,
+    cwd: &Path,
+    limit: usize,
+) -> Result<serde_json::Value, Refusal> {
+    let mut store_error = None;
+    if let Some(store) = store {
+        match asked(store.list(cwd, limit)).await {
+            Ok(stored) => list.add(stored, limit),
+            Err(error) => store_error = Some(error.to_string()),
+        }
+    }
+    let mut list = serde_json::to_value(list).map_err(|error| failed(error.into()))?;
+    if let Some(error) = store_error {
+        list["store_error"] = json!(error);
+    }
+    Ok(list)
+}
+
+async fn asked<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(STORE_TIME, question).await.unwrap_or(Err(StoreError::Timeout(STORE_TIME)))
 }
 
 fn streamed(

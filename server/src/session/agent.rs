@@ -36,6 +36,8 @@ pub(super) struct Agent {
     pub(super) begins: Option<String>,
     /// The next start goes on with the last conversation of the workspace.
     pub(super) continues: bool,
+    /// The last conversation of the workspace, as the store has found it.
+    pub(super) latest: Option<String>,
     /// How many runs in a row have ended by themselves soon after their start.
     pub(super) early_ends: u32,
     pub(super) backoff: Backoff,
@@ -113,6 +115,7 @@ impl Agent {
                 update(&mut self.session_id, init.session_id.as_deref());
                 self.begins = None;
                 self.continues = false;
+                self.latest = None;
                 update(&mut self.model, init.model.as_deref());
                 update(&mut self.permission_mode, init.permission_mode.as_deref());
             }
@@ -235,6 +238,12 @@ impl Session {
             config.resume = self.agent.forks.clone();
         } else if self.agent.continues && config.resume.is_none() {
             config.continue_latest = Some(true);
+        }
+        if config.continue_latest == Some(true)
+            && config.resume.is_none()
+            && let Some(latest) = &self.agent.latest
+        {
+            (config.resume, config.continue_latest) = (Some(latest.clone()), None);
         }
         let conversation = match (&resume, &begins) {
             (Some(id), _) => Conversation::Resumed(id),
@@ -437,5 +446,6 @@ impl Session {
         self.agent.forks = None;
         self.agent.begins = None;
         self.agent.continues = false;
+        self.agent.latest = None;
     }
 }

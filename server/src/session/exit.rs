@@ -86,6 +86,10 @@ impl Session {
     /// The agent does not know the conversation that it was to resume.
     fn forget_refused(&mut self, session: &str) {
         self.agent.forks = None;
+        if self.agent.latest.take().is_some() {
+            self.agent.continues = false;
+            self.config.continue_latest = None;
+        }
         if self.config.resume.as_deref() == Some(session) {
             // Only the configuration asked for it.
             self.config.resume = None;

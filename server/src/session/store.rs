@@ -1,6 +1,7 @@
 //! The store within the session: the agent's transcript goes into it, and what
 //! ends a turn waits until it is there.
 
+use std::fmt;
 use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use tokio::time::timeout;
 use super::Session;
 use crate::agent::protocol::TurnEvent;
 use crate::agent::{self, provider};
-use crate::conversations::folder_name;
 use crate::process::lines::Block;
 use crate::runtime::Runtime;
 use crate::store::key::Key;
@@ -46,7 +46,7 @@ pub(super) struct Keeping {
     fetch: Option<Fetch>,
     /// The conversation that has been compared with the store for the next
     /// start.
-    ready: Option<String>,
+    ready: Option<Asked>,
     /// What was told of the store last.
     told: Progress,
 }
@@ -60,9 +60,26 @@ struct Held {
     by: Instant,
 }
 
+/// A conversation that the store is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Asked {
+    Named(String),
+    /// The last one of the working directory.
+    Latest,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(session) => write!(f, "the conversation {session}"),
+            Self::Latest => f.write_str("the last conversation"),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Fetch {
-    session: String,
+    asked: Asked,
     answer: oneshot::Receiver<Result<Fetched, StoreError>>,
 }
 
@@ -185,19 +202,24 @@ impl Session {
     pub(super) fn asks_store(&mut self, config: &QueryConfig, session: Option<&str>) -> bool {
         let settings = &self.runtime.settings;
         let ready = self.store.ready.take();
-        let (Some(mirror), Some(session)) = (&self.store.mirror, session) else { return false };
-        if ready.as_deref() == Some(session) || provider(settings, config) != Provider::Claude {
+        let asked = match session {
+            Some(session) => Asked::Named(session.to_owned()),
+            None if config.continue_latest == Some(true) => Asked::Latest,
+            None => return false,
+        };
+        let Some(mirror) = &self.store.mirror else { return false };
+        if ready.as_ref() == Some(&asked) || provider(settings, config) != Provider::Claude {
             return false;
         }
         let state = agent::configured_claude_directory(settings, config);
         // What is wrong with the directory is told by the start.
         let cwd = agent::workspace::directory(config.cwd.as_deref(), &settings.workspace);
         let (Some(state), Ok(cwd)) = (state, cwd) else { return false };
-        let wanted = Wanted {
-            session: session.to_owned(),
-            state,
-            project: folder_name(&cwd.to_string_lossy()),
+        let session = match &asked {
+            Asked::Named(session) => Some(session.clone()),
+            Asked::Latest => None,
         };
+        let wanted = Wanted { session, state, cwd };
         let (to, answer) = oneshot::channel();
         let (store, settled) = (Arc::clone(mirror.store()), mirror.settled());
         tokio::spawn(async move {
@@ -209,7 +231,7 @@ impl Session {
             // With the session gone nobody wants to know any more.
             let _ = to.send(fetched.unwrap_or(Err(StoreError::Timeout(FETCH))));
         });
-        self.store.fetch = Some(Fetch { session: session.to_owned(), answer });
+        self.store.fetch = Some(Fetch { asked, answer });
         true
     }
 
@@ -244,11 +266,18 @@ impl Session {
     }
 
     fn on_fetched(&mut self, fetched: Result<Fetched, StoreError>, now: Instant) {
-        let Some(Fetch { session, .. }) = self.store.fetch.take() else { return };
+        let Some(Fetch { mut asked, .. }) = self.store.fetch.take() else { return };
         match fetched {
-            Ok(Fetched { home, missing, told }) => {
-                if let (Some(mirror), Some((project, after))) = (&mut self.store.mirror, &home) {
-                    let _ = mirror.set_home(&session, project, *after);
+            Ok(Fetched { session, home, missing, told }) => {
+                if let Some(session) = session {
+                    if let (Some(mirror), Some((project, after))) = (&mut self.store.mirror, &home)
+                    {
+                        let _ = mirror.set_home(&session, project, *after);
+                    }
+                    if asked == Asked::Latest {
+                        self.agent.latest = Some(session.clone());
+                        asked = Asked::Named(session);
+                    }
                 }
                 if let Some((key, lines)) = missing {
                     self.add_to_store(&key, &lines);
@@ -256,10 +285,10 @@ impl Session {
                 told.iter().for_each(|told| self.info(told));
             }
             Err(reason) => self.error(&format!(
-                "The store could not be asked for the conversation {session}: {reason}. The agent goes on with what this machine has of it"
+                "The store could not be asked for {asked}: {reason}. The agent goes on with what this machine has of it"
             )),
         }
-        self.store.ready = Some(session);
+        self.store.ready = Some(asked);
         if std::mem::take(&mut self.agent.waits_for_store) {
             self.ensure_agent(now);
             self.on_early_requests(now);

@@ -31,6 +31,13 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// What was read cannot be put on this disk.
+    #[error("its copy on this machine cannot be read: {source}")]
+    Copy {
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
     /// The bucket refuses, or cannot be reached.
     #[cfg(feature = "s3")]
     #[error(transparent)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::task::spawn_blocking;
@@ -14,12 +14,13 @@ use super::key::{Key, is_name, is_safe_subpath, part_time};
 use super::local::Folder;
 use super::writer::lock;
 use super::{Store, compare};
+use crate::conversations::{folder_name, is_id};
 
 /// Objects that are read at once.
-const READERS: usize = 16;
+pub(super) const READERS: usize = 16;
 
 /// Most bytes of one transcript.
-const TRANSCRIPT_BYTES: u64 = 256 << 20;
+pub(super) const TRANSCRIPT_BYTES: u64 = 256 << 20;
 
 /// Most transcripts of sub-agents of one conversation.
 const MAX_SUBAGENTS: usize = 10_000;
@@ -27,17 +28,20 @@ const MAX_SUBAGENTS: usize = 10_000;
 /// A conversation that is to be resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Its id.
-    pub session: String,
+    /// Its id; `None` for the last one of the working directory.
+    pub session: Option<String>,
     /// The CLI's directory.
     pub state: PathBuf,
-    /// The folder of the working directory in which it is resumed.
-    pub project: String,
+    /// The working directory in which it is resumed, a path without links.
+    pub cwd: PathBuf,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Fetched {
+    /// The conversation; `None` if the last one was wanted and the store has none
+    /// that this machine has not.
+    pub session: Option<String>,
     /// The project below which the store has the conversation, and the time of
     /// its last part.
     pub home: Option<(String, u64)>,
@@ -45,6 +49,20 @@ pub struct Fetched {
     pub missing: Option<(Key, Bytes)>,
     /// Sentences for the client.
     pub told: Vec<String>,
+}
+
+/// The folder of a working directory in the CLI's directory.
+#[derive(Debug, Clone)]
+struct Target {
+    state: PathBuf,
+    project: String,
+}
+
+/// Names of parts. Those that wait on this disk have their text.
+type Parts = BTreeMap<String, Option<Bytes>>;
+
+fn last_time(parts: &Parts) -> Option<u64> {
+    parts.last_key_value().and_then(|(name, _)| part_time(name))
 }
 
 /// A transcript in the store.
@@ -62,33 +80,45 @@ impl Store {
     ///
     /// See [`StoreError`].
     pub async fn fetch(&self, wanted: &Wanted) -> Result<Fetched, StoreError> {
-        let mut fetched = Fetched::default();
-        let found = self.find(&wanted.session, &wanted.project).await?;
+        let target = Target {
+            state: wanted.state.clone(),
+            project: folder_name(&wanted.cwd.to_string_lossy()),
+        };
+        let session = match &wanted.session {
+            Some(session) => Some(session.clone()),
+            None => self.latest(&wanted.state, &wanted.cwd).await?,
+        };
+        let mut fetched = Fetched { session: session.clone(), ..Fetched::default() };
+        let Some(session) = session.filter(|id| is_id(id) && is_name(&target.project)) else {
+            return Ok(fetched);
+        };
+        let found = self.find(&session, &target.project).await?;
         let key = Key {
-            project: found.clone().unwrap_or_else(|| wanted.project.clone()),
-            session: wanted.session.clone(),
+            project: found.clone().unwrap_or_else(|| target.project.clone()),
+            session,
             subpath: None,
         };
-        if !key.is_safe() || !is_name(&wanted.project) {
-            return Ok(fetched);
-        }
         let stored = self.transcript(&key).await?;
         let last = stored.as_ref().map_or(0, |stored| stored.last);
         fetched.home = stored.is_some().then(|| (key.project.clone(), last));
-        let (local, text) = (wanted.clone(), stored.map(|stored| stored.text).unwrap_or_default());
-        let reconciled = blocking(wanted, move |folder| reconcile(folder, &local.session, &text));
+        let (local, text) = (key.clone(), stored.map(|stored| stored.text).unwrap_or_default());
+        let reconciled = blocking(&target, move |folder| reconcile(folder, &local.session, &text));
         let (missing, told) = reconciled.await?;
         fetched.told.extend(told);
         fetched.missing = missing.map(|missing| (key.clone(), missing));
         if found.is_some() {
-            self.fetch_subagents(wanted, &key).await?;
+            self.fetch_subagents(&target, &key).await?;
         }
         Ok(fetched)
     }
 
     /// Finds the project below which a conversation lies: its own, or that of
     /// another working directory.
-    async fn find(&self, session: &str, own: &str) -> Result<Option<String>, StoreError> {
+    pub(super) async fn find(
+        &self,
+        session: &str,
+        own: &str,
+    ) -> Result<Option<String>, StoreError> {
         if self.last_part(own, session).await?.is_some() {
             return Ok(Some(own.to_owned()));
         }
@@ -104,17 +134,21 @@ impl Store {
         Ok(found.into_iter().max().map(|(_, project)| project))
     }
 
-    async fn last_part(&self, project: &str, session: &str) -> Result<Option<u64>, StoreError> {
+    pub(super) async fn last_part(
+        &self,
+        project: &str,
+        session: &str,
+    ) -> Result<Option<u64>, StoreError> {
         let directory = format!("{project}/{session}");
         let parts = self.parts(&directory).await?;
-        Ok(parts.last_key_value().and_then(|(name, _)| part_time(name)))
+        Ok(last_time(&parts))
     }
 
     /// Lists the parts below a path, in order. Those that wait on this disk
     /// come with their text.
-    async fn parts(&self, path: &str) -> Result<BTreeMap<String, Option<Bytes>>, StoreError> {
+    async fn parts(&self, path: &str) -> Result<Parts, StoreError> {
         let objects = self.backend.list(path).await?.objects;
-        let mut parts: BTreeMap<String, Option<Bytes>> = objects
+        let mut parts: Parts = objects
             .into_iter()
             .filter(|name| part_time(name).is_some())
             .map(|name| (name, None))
@@ -132,39 +166,47 @@ impl Store {
         Ok(parts)
     }
 
-    /// Reads a whole transcript; `None` if there is none.
-    async fn transcript(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+    /// Gives the parts of a transcript in order, whole lines each, and the time of
+    /// the last one; `None` if there are none.
+    pub(super) async fn texts(
+        &self,
+        key: &Key,
+    ) -> Result<Option<(u64, impl Stream<Item = Result<Bytes, StoreError>>)>, StoreError> {
         let directory = key.directory();
         let parts = self.parts(&directory).await?;
-        let Some(last) = parts.last_key_value().and_then(|(name, _)| part_time(name)) else {
-            return Ok(None);
-        };
-        let mut texts = stream::iter(parts)
-            .map(|(name, waiting)| {
-                let path = format!("{directory}/{name}");
-                async move {
-                    match waiting {
-                        Some(text) => Ok(text),
-                        None => self.backend.get(&path).await,
-                    }
-                }
-            })
-            .buffered(READERS);
+        let Some(last) = last_time(&parts) else { return Ok(None) };
+        let texts = stream::iter(parts).map(move |(name, waiting)| {
+            let path = format!("{directory}/{name}");
+            async move {
+                let text = match waiting {
+                    Some(text) => text,
+                    None => self.backend.get(&path).await?,
+                };
+                Ok(match text.ends_with(b"\n") {
+                    true => text,
+                    false => [&text[..], b"\n"].concat().into(),
+                })
+            }
+        });
+        Ok(Some((last, texts.buffered(READERS))))
+    }
+
+    /// Reads a whole transcript; `None` if there is none.
+    async fn transcript(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        let Some((last, texts)) = self.texts(key).await? else { return Ok(None) };
+        let mut texts = std::pin::pin!(texts);
         let mut text = Vec::new();
         while let Some(part) = texts.try_next().await? {
             if (text.len() + part.len()) as u64 > TRANSCRIPT_BYTES {
-                return Err(StoreError::TooLarge(directory.clone()));
+                return Err(StoreError::TooLarge(key.directory()));
             }
             text.extend_from_slice(&part);
-            if !text.ends_with(b"\n") {
-                text.push(b'\n');
-            }
         }
         Ok(Some(Stored { text, last }))
     }
 
     /// Puts the transcripts of sub-agents beside it.
-    async fn fetch_subagents(&self, wanted: &Wanted, key: &Key) -> Result<(), StoreError> {
+    async fn fetch_subagents(&self, target: &Target, key: &Key) -> Result<(), StoreError> {
         let mut open = vec![String::new()];
         let mut seen = 0;
         while let Some(above) = open.pop() {
@@ -182,7 +224,7 @@ impl Store {
                 let below = Key { subpath: Some(subpath.clone()), ..key.clone() };
                 if let Some(stored) = self.transcript(&below).await? {
                     let (session, subpath) = (key.session.clone(), subpath.clone());
-                    blocking(wanted, move |folder| {
+                    blocking(target, move |folder| {
                         write_subagent(folder, &session, &subpath, &stored.text)
                     })
                     .await?;
@@ -196,10 +238,10 @@ impl Store {
 
 /// Works in the folder of the CLI.
 async fn blocking<T: Send + 'static>(
-    wanted: &Wanted,
+    target: &Target,
     work: impl FnOnce(&Folder) -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let Wanted { state, project, .. } = wanted.clone();
+    let Target { state, project } = target.clone();
     let path = state.join("projects").join(&project);
     let done = spawn_blocking(move || work(&Folder::open(&state, &project)?)).await;
     let done = done.map_err(|_| StoreError::ShuttingDown)?;

@@ -13,6 +13,7 @@ mod bucket;
 mod compare;
 mod fetch;
 pub mod key;
+mod list;
 mod local;
 pub mod location;
 mod spool;

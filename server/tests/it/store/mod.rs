@@ -7,6 +7,7 @@ mod conformance;
 mod down;
 mod elsewhere;
 mod kills;
+mod listed;
 
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
