@@ -61,6 +61,6 @@ pub use types::{
     Configuration, Configured, ConnectionState, Conversation, CurrentTurn, Decision, Exit,
     FieldKind, FileChange, FileChangeKind, FileEntry, FileType, Form, FormChoice, FormField, Gap,
     HookRun, MalformedMessage, PermissionRequest, Plugin, Preset, Question, RawJson, SdkMessage,
-    Secret, ServerMessage, SessionStarted, Skills, SystemPrompt, TaskBudget, Thinking, Todo,
-    TurnFinished, TurnOrigin, Usage, UserMessage, View,
+    Secret, ServerMessage, SessionStarted, Skills, StoreState, StoreStatus, SystemPrompt,
+    TaskBudget, Thinking, Todo, TurnFinished, TurnOrigin, Usage, UserMessage, View,
 };

@@ -216,6 +216,22 @@ export type ServerMessage =
        * The state of the store, where there is one.
        */
       store?: {
+        /**
+         * Its state in one word.
+         */
+        state: 'ok' | 'behind'
+        /**
+         * The bytes that wait for it on the server's disk.
+         */
+        waiting_bytes?: number
+        /**
+         * The parts that are neither in it nor on the disk.
+         */
+        lost?: number
+        /**
+         * The reason for which it takes nothing.
+         */
+        error?: string
         [k: string]: any
       }
       [k: string]: any

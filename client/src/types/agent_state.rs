@@ -30,6 +30,40 @@ pub struct AgentState {
     /// The number of read-only clients.
     #[serde(default)]
     pub watchers: u64,
+    /// The state of the store; `None` if the server has none.
+    #[serde(default)]
+    pub store: Option<StoreState>,
+}
+
+/// The state of the store, in which the server keeps conversations.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct StoreState {
+    /// The state in one word.
+    pub state: StoreStatus,
+    /// The bytes that wait for it on the server's disk.
+    #[serde(default)]
+    pub waiting_bytes: u64,
+    /// The parts of conversations that are neither in it nor on the disk.
+    #[serde(default)]
+    pub lost: u64,
+    /// The reason for which it takes nothing.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// The state of the store in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum StoreStatus {
+    /// It has everything.
+    Ok,
+    /// It lacks something, or takes nothing.
+    Behind,
+    /// A state that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The agent's state in one word.

@@ -18,7 +18,9 @@ pub(crate) mod user_message;
 pub(crate) mod view;
 
 pub use self::agent_request::{AgentAnswer, AgentRequest};
-pub use self::agent_state::{AgentState, AgentStatus, CurrentTurn, TurnOrigin};
+pub use self::agent_state::{
+    AgentState, AgentStatus, CurrentTurn, StoreState, StoreStatus, TurnOrigin,
+};
 pub use self::config::{
     Agent, Applies, Configuration, Configured, Plugin, Preset, Skills, SystemPrompt, TaskBudget,
     Thinking,

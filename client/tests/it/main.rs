@@ -20,6 +20,7 @@ mod requests;
 mod restarts;
 #[cfg(feature = "e2b")]
 mod sandbox;
+mod states;
 #[cfg(feature = "tls")]
 mod tls;
 mod turns;

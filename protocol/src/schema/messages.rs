@@ -245,8 +245,8 @@ pub enum Server {
         /// The number of read-only clients.
         watchers: u64,
         /// The state of the store, where there is one.
-        #[schemars(extend("type" = "object"))]
-        store: Option<Object>,
+        #[schemars(default, schema_with = "Store::json_schema")]
+        store: Option<Store>,
     },
     /// Messages that will not be run; with `supports=agent_state`.
     Undelivered {
@@ -337,6 +337,32 @@ pub struct Turn {
     /// The `uuid`s, where one turn answers several messages.
     #[schemars(default)]
     pub uuids: Vec<String>,
+}
+
+/// The state of the store.
+#[derive(JsonSchema)]
+pub struct Store {
+    /// Its state in one word.
+    pub state: StoreStatus,
+    /// The bytes that wait for it on the server's disk.
+    #[schemars(extend("type" = "integer"))]
+    pub waiting_bytes: Option<u64>,
+    /// The parts that are neither in it nor on the disk.
+    #[schemars(extend("type" = "integer"))]
+    pub lost: Option<u64>,
+    /// The reason for which it takes nothing.
+    #[schemars(extend("type" = "string"))]
+    pub error: Option<String>,
+}
+
+/// The state of the store in one word.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub enum StoreStatus {
+    /// It has everything.
+    Ok,
+    /// It lacks something, or takes nothing.
+    Behind,
 }
 
 /// The author of a turn.
