@@ -38,12 +38,19 @@ pub struct CliFixture {
 impl CliFixture {
     /// Starts a relay in `mode`.
     pub async fn start(cli: Cli, mode: &str) -> Self {
+        Self::start_with(cli, &["--mode", mode], &[]).await
+    }
+
+    /// Starts a relay with these arguments, and these variables besides those of
+    /// every test.
+    pub async fn start_with(cli: Cli, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let (api, env) = (MessagesApi::start(), TestEnv::new());
         let environment = env.environment_with(&api);
-        let environment: Vec<_> =
-            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let environment = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let environment: Vec<_> = environment.chain(variables.iter().copied()).collect();
         let path = cli.path();
-        let arguments = ["--claude-path", path.to_str().expect("a path in UTF-8"), "--mode", mode];
+        let path = path.to_str().expect("a path in UTF-8");
+        let arguments = [&["--claude-path", path], arguments].concat();
         let relay = RelayProcess::start(&arguments, &environment).await;
         Self { relay, api, env }
     }

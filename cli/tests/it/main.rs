@@ -15,6 +15,7 @@ mod codex;
 mod commands;
 mod conversations;
 mod e2b;
+mod e2b_resume;
 mod files;
 mod forms;
 mod forms_with_claude;

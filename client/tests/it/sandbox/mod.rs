@@ -6,6 +6,7 @@ mod files;
 mod leaving;
 mod life;
 mod outside;
+mod resuming;
 mod snapshot;
 
 use std::collections::BTreeMap;
