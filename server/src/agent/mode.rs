@@ -102,6 +102,13 @@ impl Mode {
         }
     }
 
+    /// Returns true if nobody is asked before the agent does something, so that
+    /// what is not allowed is denied.
+    #[must_use]
+    pub fn asks_nobody(self) -> bool {
+        matches!(self, Self::Safe | Self::Agentic)
+    }
+
     /// Whether everything that `other` takes is taken here, too.
     #[must_use]
     pub fn includes(self, other: Self) -> bool {

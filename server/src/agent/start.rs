@@ -19,7 +19,7 @@ use super::claude::run_launch::RunLaunchError;
 use super::claude::version::{Capability, Version};
 use super::command::{self, ArgumentError};
 use super::workspace::WorkspaceError;
-use super::{Dialect, INSTALL, INSTALL_CODEX, claude, codex, mode, provider};
+use super::{Dialect, INSTALL, INSTALL_CODEX, codex, mode, provider};
 use crate::isolation::key_proxy::api::Api;
 use crate::isolation::key_proxy::credentials::SubstituteError;
 use crate::isolation::program::{Unusable, look_for_program};
@@ -207,7 +207,7 @@ pub enum Warmth {
 pub fn needs_version(settings: &Settings, config: &QueryConfig) -> bool {
     let runs_cli = provider(settings, config) == Provider::Claude && !settings.demo;
     let options = Capability::needed(config).next().is_some();
-    runs_cli && (options || !settings.workspace_is_trusted() || claude::is_narrow(settings.mode))
+    runs_cli && (options || !settings.workspace_is_trusted() || settings.mode.asks_nobody())
 }
 
 /// Returns true unless the configuration keeps the conversation off the disk, so

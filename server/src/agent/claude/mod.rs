@@ -14,7 +14,5 @@ mod options;
 mod restrictions;
 pub(in crate::agent) mod run_launch;
 
-pub(in crate::agent) use restrictions::is_narrow;
-
 pub use judge::{Judgement, is_plain};
 pub use lines::{classify, control_request, initialize, interrupt, interrupt_for_good, is_ready};

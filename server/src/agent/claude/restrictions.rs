@@ -24,11 +24,6 @@ use crate::agent::mode::Mode;
 /// A directory that cannot exist, for the memory.
 const NO_DIRECTORY: &str = "/dev/null/none";
 
-/// Whether nobody is asked, so that a message must not do anything by itself.
-pub(in crate::agent) fn is_narrow(mode: Mode) -> bool {
-    matches!(mode, Mode::Safe | Mode::Agentic)
-}
-
 /// The sources of settings that the configuration names, or the mode's.
 fn named_sources(config: &QueryConfig, mode: Mode) -> &[SettingSource] {
     config.setting_sources.as_deref().unwrap_or(mode.setting_sources())
@@ -72,7 +67,7 @@ pub(super) fn arguments(
         args.push(format!("--permission-mode={}", mode.as_str()).into());
     }
     let said = config.other.get("strictMcpConfig").is_some_and(|said| said.get() == "true");
-    if !said && (!settings.trusted || is_narrow(settings.mode)) {
+    if !said && (!settings.trusted || settings.mode.asks_nobody()) {
         // Without it the user's and the project's own MCP servers come along.
         args.push("--strict-mcp-config".into());
     }
@@ -82,7 +77,7 @@ pub(super) fn arguments(
     if settings.mode != Mode::Unrestricted {
         args.push(format!("--settings={}", flag_settings(settings)).into());
     }
-    if is_narrow(settings.mode) {
+    if settings.mode.asks_nobody() {
         args.push("--disable-slash-commands".into());
         if Capability::Hardened.is_in(settings.version) {
             args.push("--restricted".into());
@@ -115,7 +110,7 @@ pub(super) fn variables(config: &QueryConfig, settings: &LaunchSettings) -> Vec<
     if !settings.trusted && !Capability::Hardened.is_in(settings.version) {
         variables.push(("CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS", "1"));
     }
-    if is_narrow(settings.mode) {
+    if settings.mode.asks_nobody() {
         variables.push(("CLAUDE_CODE_DISABLE_ATTACHMENTS", "1"));
         // There is no shell, so nothing needs a repository.
         variables.push(("GIT_DIR", "/dev/null"));

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use claude_relay_protocol::json::{elements, fields, string};
 use serde_json::value::RawValue;
 
-use super::restrictions::is_narrow;
 use super::version::{Capability, Version};
 use crate::agent::mode::Mode;
 
@@ -34,7 +33,7 @@ impl Messages {
     /// them in the other modes too.
     #[must_use]
     pub fn new(mode: Mode, version: Option<Version>, verbatim: bool) -> Self {
-        if !is_narrow(mode) && !verbatim {
+        if !mode.asks_nobody() && !verbatim {
             Self::AsTheyCame
         } else if Capability::Tried.is_in(version) {
             Self::Text

@@ -43,26 +43,20 @@ const TOOL_FEATURES: [&str; 12] = [
     "view_image",
 ];
 
-/// Returns true if the mode disables the user's MCP servers. Their names have
-/// to be read first, because an empty list disables none.
-pub(super) fn is_narrow(mode: Mode) -> bool {
-    matches!(mode, Mode::Safe | Mode::Agentic)
-}
-
 /// Returns the overrides of Codex's configuration in `mode`.
 pub(super) fn overrides(mode: Mode) -> Map<String, Value> {
     let mut overrides = Map::new();
     let mut off = |features: &[&str]| {
         overrides.extend(features.iter().map(|name| (format!("features.{name}"), json!(false))));
     };
-    if is_narrow(mode) {
+    if mode.asks_nobody() {
         off(&EXTENSION_FEATURES);
     }
     if mode == Mode::Safe {
         off(&TOOL_FEATURES);
     }
     let mut set = |name: &str, value: Value| overrides.insert(name.into(), value);
-    if is_narrow(mode) {
+    if mode.asks_nobody() {
         set("web_search", json!("disabled"));
         // The feature switch does not apply to models that bring their own
         // sub-agents.
@@ -100,7 +94,7 @@ impl Skills {
     /// Returns the skills in `mode`.
     pub(super) fn of(mode: Mode, is_trusted: bool) -> Self {
         match mode {
-            mode if is_narrow(mode) => Self::None,
+            mode if mode.asks_nobody() => Self::None,
             _ if is_trusted => Self::All,
             _ => Self::Own,
         }

@@ -132,7 +132,7 @@ pub(in crate::agent) fn setup(
         policy: policy(settings.mode, config.permission_mode),
         profile: fence::profile(settings.mode, &location.fence),
         skills: Skills::of(settings.mode, is_trusted),
-        denies_all: confine::is_narrow(settings.mode),
+        denies_all: settings.mode.asks_nobody(),
         retry_limit: settings.codex_retry_limit,
         is_remote: settings.codex_url.is_some(),
         is_ephemeral: config.other.get(PERSIST_SESSION).is_some_and(|keep| keep.get() == "false"),

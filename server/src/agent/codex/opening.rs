@@ -34,7 +34,7 @@ impl Codex {
             return self.broken(format!("it refused the first request: {error}"));
         }
         self.actions.push_back(ProtocolAction::Write(requests::notification("initialized")));
-        if confine::is_narrow(self.setup.mode) {
+        if self.setup.mode.asks_nobody() {
             self.read_config(now);
         } else {
             self.begin(self.setup.resume.clone(), now);
@@ -152,7 +152,7 @@ impl Codex {
         {
             // Another client has the thread open with its own policy, and
             // parameters that are only read on opening had no effect.
-            if confine::is_narrow(self.setup.mode) {
+            if self.setup.mode.asks_nobody() {
                 self.actions.push_back(ProtocolAction::Inform(format!(
                     "The session {old} is open elsewhere with other rights than those of this server; a new one is started."
                 )));
@@ -161,7 +161,7 @@ impl Codex {
             }
             self.next_turn.extend(self.setup.policy_params());
         } else if resumed.is_none()
-            && confine::is_narrow(self.setup.mode)
+            && self.setup.mode.asks_nobody()
             && !self.setup.has_policy(approval, sandbox)
         {
             self.broken("it opened a conversation with other rights than those asked for".into());
