@@ -31,6 +31,7 @@ use crate::isolation::sandbox::state;
 use crate::process::Input;
 use crate::settings::Settings;
 use codex::Codex;
+use codex::lines::CodexLine;
 use protocol::{Accepts, ControlOutcome, ProtocolAction, Route, UnsupportedMessage};
 
 pub use claude::text::Messages;
@@ -82,6 +83,26 @@ pub(crate) fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
     if settings.demo { Provider::Claude } else { config.provider }
 }
 
+/// A line of an agent that has been read.
+#[derive(Debug)]
+pub enum AgentLine<'a> {
+    /// Claude Code's, whose meaning depends on no state.
+    Claude(Route<'a>),
+    /// Codex's.
+    Codex(CodexLine<'a>),
+}
+
+impl AgentLine<'_> {
+    /// Returns the same without a reference to the line.
+    #[must_use]
+    pub fn into_owned(self) -> AgentLine<'static> {
+        match self {
+            Self::Claude(route) => AgentLine::Claude(route.into_owned()),
+            Self::Codex(line) => AgentLine::Codex(line.into_owned()),
+        }
+    }
+}
+
 /// State of the agent's protocol for one run.
 #[derive(Debug)]
 pub enum Dialect {
@@ -93,20 +114,31 @@ pub enum Dialect {
 
 impl Dialect {
     /// Routes one line of the agent.
+    #[inline]
     pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
         match self {
             Self::Claude(_) => claude::classify(line),
-            Self::Codex(codex) => codex.classify(line, now),
+            Self::Codex(codex) => codex.route(CodexLine::read(line), now),
         }
     }
 
-    /// Returns the function that routes a line and needs no state, if there is
-    /// one.
+    /// Returns the function that reads a line, for [`Self::route`]. It needs no
+    /// state, so that a large line can be read on another thread.
     #[must_use]
-    pub fn stateless(&self) -> Option<fn(&[u8]) -> Route<'_>> {
+    pub fn reader(&self) -> fn(&[u8]) -> AgentLine<'_> {
         match self {
-            Self::Claude(_) => Some(claude::classify),
-            Self::Codex(_) => None,
+            Self::Claude(_) => |line| AgentLine::Claude(claude::classify(line)),
+            Self::Codex(_) => |line| AgentLine::Codex(CodexLine::read(line)),
+        }
+    }
+
+    /// Routes a line that has been read.
+    pub fn route<'a>(&mut self, line: AgentLine<'a>, now: Instant) -> Route<'a> {
+        match (self, line) {
+            (_, AgentLine::Claude(route)) => route,
+            (Self::Codex(codex), AgentLine::Codex(line)) => codex.route(line, now),
+            // A run has one dialect.
+            (Self::Claude(_), AgentLine::Codex(_)) => Route::NotJson,
         }
     }
 

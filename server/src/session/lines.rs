@@ -6,8 +6,8 @@ use claude_relay_protocol::{ServerMessage, envelope};
 use tokio::task::JoinError;
 
 use super::Session;
-use crate::agent::LATE_SETTINGS;
 use crate::agent::protocol::Route;
+use crate::agent::{AgentLine, LATE_SETTINGS};
 use crate::process::large::Seen;
 use crate::process::lines::{Block, Line};
 use crate::recording::Kind;
@@ -18,29 +18,31 @@ impl Session {
         self.agent.touch(now);
         if block.begins_large()
             && let Some(running) = &mut self.agent.running
-            && let Some(route) = running.dialect.stateless()
         {
-            running.large.start(block, move |line| route(line).into_owned());
+            let read = running.dialect.reader();
+            running.large.start(block, move |line| read(line).into_owned());
             return;
         }
         self.on_lines(block, 0, now);
     }
 
-    /// Handles a block whose first line has been routed.
-    pub(super) fn on_routed(
+    /// Handles a block whose first line has been read.
+    pub(super) fn on_read(
         &mut self,
-        routed: Result<Seen<Route<'static>>, JoinError>,
+        read: Result<Seen<AgentLine<'static>>, JoinError>,
         now: Instant,
     ) {
-        let (block, first) = match routed {
-            Ok(routed) => routed,
+        let (block, first) = match read {
+            Ok(read) => read,
             Err(error) => {
                 return self.error(&format!("A line of the agent was left out: {error}"));
             }
         };
         let handled = match (first, block.lines().next()) {
-            (Some(route), Some(Line::Whole(line))) => {
+            (Some(read), Some(Line::Whole(line))) => {
                 self.replay.evict(self.keeps_from());
+                let Some(running) = &mut self.agent.running else { return };
+                let route = running.dialect.route(read, now);
                 self.on_route(line, route, now).then_some(1)
             }
             _ => Some(0),

@@ -59,8 +59,7 @@ use claude_relay_protocol::{QueryConfig, ServerMessage};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
-use crate::agent::protocol::Route;
-use crate::agent::{SpareEvent, Version};
+use crate::agent::{AgentLine, SpareEvent, Version};
 use crate::process::large::{Seen, seen};
 use crate::process::limiter::Limiter;
 use crate::process::{Input, Output, ProcessEvent};
@@ -99,8 +98,8 @@ enum Event {
     Written(Vec<Bytes>),
     /// Output of the agent, or its end.
     Output(Output),
-    /// A large line of the agent has been routed on another thread.
-    Routed(Result<Seen<Route<'static>>, JoinError>),
+    /// A large line of the agent has been read on another thread.
+    LargeLine(Result<Seen<AgentLine<'static>>, JoinError>),
     /// An event of the process other than output.
     Process(ProcessEvent),
     /// The agent's stdin is free.
@@ -245,7 +244,7 @@ impl Session {
                 Some(output) => Event::Output(output),
                 None => Event::Output(Output::Exited(exit::lost_process())),
             },
-            routed = seen(large) => Event::Routed(routed),
+            read = seen(large) => Event::LargeLine(read),
             Some(event) = recv(&mut process_events) => Event::Process(event),
             Ok(permit) = reserve(stdin) => Event::StdinFree(permit),
             last_activity = next_client_event(answers, &mut client_events) => Event::Client(last_activity),
@@ -264,7 +263,7 @@ impl Session {
             Event::Command(command) => self.on_command(command, now),
             Event::Written(spent_batch) => self.on_written(spent_batch),
             Event::Output(Output::Lines(block)) => self.on_block(block, now),
-            Event::Routed(routed) => self.on_routed(routed, now),
+            Event::LargeLine(read) => self.on_read(read, now),
             Event::Output(Output::Exited(ended)) => self.on_ended(ended, now),
             Event::Process(event) => self.on_process_event(event, now),
             Event::StdinFree(permit) => self.write_to_agent(permit, now),

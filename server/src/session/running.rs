@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::Event;
 use super::restore::Restoration;
-use crate::agent::protocol::{Accepts, Route};
-use crate::agent::{Dialect, Early, Started};
+use crate::agent::protocol::Accepts;
+use crate::agent::{AgentLine, Dialect, Early, Started};
 use crate::process::large::LargeLine;
 use crate::process::{Input, Process};
 
@@ -49,7 +49,7 @@ pub(super) struct Running {
     /// What it has said before its use, as a spare.
     pub(super) early: EarlyOutput,
     /// Its large line, which is routed on another thread.
-    pub(super) large: LargeLine<Route<'static>>,
+    pub(super) large: LargeLine<AgentLine<'static>>,
 }
 
 /// What a spare has said before its use.

@@ -1,6 +1,8 @@
 //! Requests of the app-server (approvals, user input), and the responses to
 //! them.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use claude_relay_protocol::json::{entries, string};
 use serde_json::value::RawValue;
@@ -10,6 +12,9 @@ use super::requests::line;
 use crate::agent::protocol::{
     Permission, PermissionAnswer, PermissionOutcome, PermissionReply, Route,
 };
+
+/// Name of a file change for the client.
+const FILE_CHANGE: &str = "fileChange";
 
 /// JSON-RPC error code for an unknown method.
 const METHOD_NOT_FOUND: i32 = -32601;
@@ -21,12 +26,13 @@ struct Reply {
     /// type is not matched, and the turn hangs.
     id: Box<RawValue>,
     kind: Kind,
-    /// Input shown to the client.
-    input: Value,
+    /// Input shown to the client, as JSON.
+    input: String,
 }
 
+/// Kind of the answer to a request.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+pub enum Kind {
     /// Approval of a command or a file change.
     Decision,
     /// Request for more permissions than the sandbox gives.
@@ -44,80 +50,129 @@ pub(super) fn request_id(run: u64, id: &RawValue) -> String {
     format!("codex-{run}-{}", id.get())
 }
 
-/// Routes a request of the app-server. `changes` returns the changes of a file
-/// change by its item, because the request does not contain them.
-pub(super) fn route_request<'a, 'c>(
-    method: &str,
-    id: &'a RawValue,
-    params: Option<&'a RawValue>,
-    run: u64,
-    denies_all: bool,
-    changes: impl Fn(&str) -> Option<&'c RawValue>,
-) -> Route<'a> {
-    let params = params.and_then(|params| entries(params.get()).ok()).unwrap_or_default();
-    let (kind, tool, about): (_, _, &[&str]) = match method {
-        "item/commandExecution/requestApproval" => {
-            (Kind::Decision, "commandExecution", &["command", "cwd"])
+/// A request of the app-server that has been read.
+#[derive(Debug)]
+pub enum Asked {
+    /// A question for the client.
+    Question {
+        /// Id of the request.
+        id: Box<RawValue>,
+        /// Kind of the answer.
+        kind: Kind,
+        /// Name for the client.
+        tool: &'static str,
+        /// What is asked about, as JSON.
+        input: String,
+        /// All else.
+        context: Box<RawValue>,
+        /// The item, if it is a file change.
+        file_change: Option<String>,
+    },
+    /// A request that no client can answer, with the relay's response.
+    Refused(Bytes),
+}
+
+impl Asked {
+    /// Reads a request.
+    pub(super) fn read(method: &str, id: &RawValue, params: Option<&RawValue>) -> Self {
+        let (kind, tool, about): (_, _, &[&str]) = match method {
+            "item/commandExecution/requestApproval" => {
+                (Kind::Decision, "commandExecution", &["command", "cwd"])
+            }
+            "item/fileChange/requestApproval" => (Kind::Decision, FILE_CHANGE, &["grantRoot"]),
+            "item/permissions/requestApproval" => {
+                (Kind::Permissions, "permissions", &["permissions", "cwd"])
+            }
+            "item/tool/requestUserInput" => (Kind::UserInput, "requestUserInput", &["questions"]),
+            "mcpServer/elicitation/request" => (
+                Kind::Elicitation,
+                "mcpElicitation",
+                &["serverName", "mode", "message", "requestedSchema", "url", "elicitationId"],
+            ),
+            // The relay offers no tools to the model.
+            "item/tool/call" => {
+                let text = "claude-relay has no tools of its own";
+                let content = json!([{ "type": "inputText", "text": text }]);
+                let failed = json!({ "contentItems": content, "success": false });
+                return Self::Refused(result(id, &failed));
+            }
+            _ => {
+                return Self::Refused(refusal(
+                    id,
+                    &format!("claude-relay does not answer {method}"),
+                ));
+            }
+        };
+        let params = params.and_then(|params| entries(params.get()).ok()).unwrap_or_default();
+        let mut input = String::from("{");
+        let mut context = format!("{{\"method\":{}", json!(method));
+        for (name, value) in &params {
+            let to = if about.contains(&&**name) { &mut input } else { &mut context };
+            add(to, name, value);
         }
-        "item/fileChange/requestApproval" => (Kind::Decision, "fileChange", &["grantRoot"]),
-        "item/permissions/requestApproval" => {
-            (Kind::Permissions, "permissions", &["permissions", "cwd"])
+        input.push('}');
+        context.push('}');
+        let item = params.iter().find(|(name, _)| name == "itemId");
+        let item = item.filter(|_| tool == FILE_CHANGE).and_then(|(_, id)| string(id));
+        Self::Question {
+            id: id.to_owned(),
+            kind,
+            tool,
+            input,
+            context: RawValue::from_string(context).unwrap_or_default(),
+            file_change: item.map(Cow::into_owned),
         }
-        "item/tool/requestUserInput" => (Kind::UserInput, "requestUserInput", &["questions"]),
-        "mcpServer/elicitation/request" => (
-            Kind::Elicitation,
-            "mcpElicitation",
-            &["serverName", "mode", "message", "requestedSchema", "url", "elicitationId"],
-        ),
-        // The relay offers no tools to the model.
-        "item/tool/call" => {
-            let text = "claude-relay has no tools of its own";
-            let content = json!([{ "type": "inputText", "text": text }]);
-            return Route::Refuse(result(
-                id,
-                &json!({ "contentItems": content, "success": false }),
-            ));
-        }
-        _ => return Route::Refuse(refusal(id, &format!("claude-relay does not answer {method}"))),
-    };
-    let mut input = String::from("{");
-    let mut context = format!("{{\"method\":{}", json!(method));
-    let add = |to: &mut String, name: &str, value: &RawValue| {
-        if to.len() > 1 {
-            to.push(',');
-        }
-        to.push_str(&format!("{}:{}", json!(name), value.get()));
-    };
-    for (name, value) in &params {
-        let to = if about.contains(&&**name) { &mut input } else { &mut context };
-        add(to, name, value);
     }
-    let item = params.iter().find(|(name, _)| name == "itemId").and_then(|(_, id)| string(id));
-    if let Some(changes) = item.filter(|_| tool == "fileChange").and_then(|item| changes(&item)) {
-        add(&mut input, "changes", changes);
+
+    /// Routes the request. `changes` returns the changes of a file change by its
+    /// item, because the request does not contain them.
+    pub(super) fn route<'a, 'c>(
+        self,
+        run: u64,
+        denies_all: bool,
+        changes: impl Fn(&str) -> Option<&'c RawValue>,
+    ) -> Route<'a> {
+        let (id, kind, tool, mut input, context, file_change) = match self {
+            Self::Refused(line) => return Route::Refuse(line),
+            Self::Question { id, kind, tool, input, context, file_change } => {
+                (id, kind, tool, input, context, file_change)
+            }
+        };
+        if let Some(changes) = file_change.and_then(|item| changes(&item)) {
+            input.pop();
+            add(&mut input, "changes", changes);
+            input.push('}');
+        }
+        let shown = request_id(run, &id);
+        let reply = Reply { id, kind, input: input.clone() };
+        if denies_all {
+            let deny = PermissionAnswer::Deny { message: None, interrupt: false };
+            return Route::Refuse(reply.answer(&deny).line);
+        }
+        Route::Permission(Permission {
+            id: shown.into(),
+            tool: tool.into(),
+            input: Cow::Owned(RawValue::from_string(input).unwrap_or_default()),
+            context,
+            reply: Box::new(reply),
+        })
     }
-    input.push('}');
-    context.push('}');
-    let reply =
-        Reply { id: id.to_owned(), kind, input: serde_json::from_str(&input).unwrap_or_default() };
-    if denies_all {
-        let deny = PermissionAnswer::Deny { message: None, interrupt: false };
-        return Route::Refuse(reply.answer(&deny).line);
+}
+
+/// Adds a member to an object without its end.
+fn add(to: &mut String, name: &str, value: &RawValue) {
+    if to.len() > 1 {
+        to.push(',');
     }
-    Route::Permission(Permission {
-        id: request_id(run, id).into(),
-        tool: tool.into(),
-        input: std::borrow::Cow::Owned(RawValue::from_string(input).unwrap_or_default()),
-        context: RawValue::from_string(context).unwrap_or_default(),
-        reply: Box::new(reply),
-    })
+    to.push_str(&format!("{}:{}", json!(name), value.get()));
 }
 
 impl PermissionReply for Reply {
     fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome {
         let given = match answer {
-            PermissionAnswer::Allow { input: Some(input), .. } => {
-                serde_json::from_str(input).unwrap_or_default()
+            // The same bytes are the same input.
+            PermissionAnswer::Allow { input: Some(input), .. } if *input != self.input => {
+                parsed(input)
             }
             _ => Value::Null,
         };
@@ -128,7 +183,9 @@ impl PermissionReply for Reply {
                     // Approving runs the original command. If the user has
                     // changed the input, the approval must not run the
                     // original.
-                    PermissionAnswer::Allow { .. } if !given.is_null() && given != self.input => {
+                    PermissionAnswer::Allow { .. }
+                        if !given.is_null() && given != parsed(&self.input) =>
+                    {
                         notice = Some(
                             "Codex cannot run a changed input, so the answer counts as a denial",
                         );
@@ -145,7 +202,8 @@ impl PermissionReply for Reply {
             }
             Kind::Permissions => match answer {
                 PermissionAnswer::Allow { permissions, .. } => {
-                    let granted = given.get("permissions").or(self.input.get("permissions"));
+                    let asked = parsed(&self.input);
+                    let granted = given.get("permissions").or(asked.get("permissions"));
                     let for_session = permissions.as_ref().is_some_and(|rules| rules != "[]");
                     let scope = if for_session { "session" } else { "turn" };
                     json!({ "permissions": granted, "scope": scope })
@@ -175,6 +233,10 @@ impl PermissionReply for Reply {
         // An error would fail the turn's item without telling the model.
         self.answer(&PermissionAnswer::Deny { message: None, interrupt: false }).line
     }
+}
+
+fn parsed(input: &str) -> Value {
+    serde_json::from_str(input).unwrap_or_default()
 }
 
 /// Returns the answers by question: each a text, an array of texts, or the
@@ -212,9 +274,8 @@ mod tests {
     fn ask<T>(method: &str, params: &str, then: impl FnOnce(Route<'_>) -> T) -> T {
         let (id, params) = (raw("7"), raw(params));
         let changes = raw(r#"[ {"path":"a","diff":"+b"} ]"#);
-        then(route_request(method, &id, Some(&params), 2, false, |item| {
-            (item == "i").then_some(&*changes)
-        }))
+        let asked = Asked::read(method, &id, Some(&params));
+        then(asked.route(2, false, |item| (item == "i").then_some(&*changes)))
     }
 
     fn permission(method: &str, params: &str) -> (String, Box<dyn PermissionReply>) {
@@ -326,7 +387,7 @@ mod tests {
     fn a_narrow_mode_denies_every_request() {
         let (id, params) = (raw("\"x\""), raw("{}"));
         let method = "item/commandExecution/requestApproval";
-        let route = route_request(method, &id, Some(&params), 1, true, |_| None);
+        let route = Asked::read(method, &id, Some(&params)).route(1, true, |_| None);
         let Route::Refuse(line) = route else { panic!("{route:?}") };
         assert_eq!(&line[..], b"{\"id\":\"x\",\"result\":{\"decision\":\"decline\"}}\n");
     }

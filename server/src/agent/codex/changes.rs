@@ -1,26 +1,20 @@
 //! Changes of pending file changes. The approval request does not contain them.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use claude_relay_protocol::json::{fields, string};
 use serde_json::value::RawValue;
 
 /// Maximum size of stored file changes. The oldest are evicted.
 pub(super) const MAX_CHANGES_BYTES: usize = 64 << 20;
 
-/// Pending file changes, oldest first.
+/// Pending file changes by their items, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Changes(VecDeque<(String, Box<RawValue>)>);
 
 impl Changes {
-    pub(super) fn insert(&mut self, item: Option<&RawValue>) {
-        let found = item.and_then(|item| fields(item.get(), ["type", "id", "changes"]).ok());
-        let Some([Some(kind), Some(id), Some(changes)]) = found else { return };
-        if string(kind).as_deref() != Some("fileChange") {
-            return;
-        }
-        let Some(id) = string(id) else { return };
-        self.0.push_back((id.into_owned(), changes.to_owned()));
+    pub(super) fn insert(&mut self, item: Cow<'_, str>, changes: Cow<'_, RawValue>) {
+        self.0.push_back((item.into_owned(), changes.into_owned()));
         while self.0.iter().map(|(_, changes)| changes.get().len()).sum::<usize>()
             > MAX_CHANGES_BYTES
         {
@@ -28,12 +22,8 @@ impl Changes {
         }
     }
 
-    pub(super) fn remove(&mut self, item: Option<&RawValue>) {
-        if self.0.is_empty() {
-            return;
-        }
-        let id = item.and_then(|item| fields(item.get(), ["id"]).ok()?[0]).and_then(string);
-        self.0.retain(|(known, _)| Some(known.as_str()) != id.as_deref());
+    pub(super) fn remove(&mut self, item: &str) {
+        self.0.retain(|(known, _)| known != item);
     }
 
     pub(super) fn get(&self, item: &str) -> Option<&RawValue> {

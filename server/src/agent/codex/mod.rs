@@ -22,6 +22,7 @@ pub mod fence;
 mod input;
 mod instructions;
 pub mod launch;
+pub mod lines;
 pub mod location;
 mod opening;
 pub mod policy;
@@ -34,13 +35,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use claude_relay_protocol::json::{fields, string};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use self::changes::Changes;
 use self::launch::Setup;
-use self::requests::{Request, Requests};
+use self::lines::{CodexLine, Notification};
+use self::requests::{Outcome, Request, Requests};
 use super::protocol::{Accepts, ProtocolAction, Route, TurnEvent, UnsupportedMessage};
 use crate::process::Input;
 
@@ -126,105 +126,90 @@ impl Codex {
         }
     }
 
-    /// Implements [`super::Dialect::classify`].
-    pub fn classify<'a>(&mut self, line: &'a [u8], now: Instant) -> Route<'a> {
-        let Ok(text) = simdutf8::basic::from_utf8(line) else {
-            return Route::NotJson;
-        };
-        let Ok([method, id, params]) = fields(text, ["method", "id", "params"]) else {
-            return Route::NotJson;
-        };
-        match (method.and_then(string), id) {
-            (Some(method), None) => self.notification(&method, params, now),
-            (Some(method), Some(id)) => approval::route_request(
-                &method,
-                id,
-                params,
-                self.setup.run,
-                self.setup.denies_all,
-                |item| self.changes.get(item),
-            ),
-            (None, Some(id)) => self.reply(id, text, now),
-            (None, None) => Route::Forward(TurnEvent::None),
+    /// Implements [`super::Dialect::route`].
+    pub fn route<'a>(&mut self, line: CodexLine<'a>, now: Instant) -> Route<'a> {
+        match line {
+            CodexLine::NotJson => Route::NotJson,
+            CodexLine::Notification { kind, thread } => {
+                let is_own = thread.is_some() && thread.as_deref() == self.thread.as_deref();
+                self.notification(kind, is_own, now)
+            }
+            CodexLine::Request(asked) => {
+                asked.route(self.setup.run, self.setup.denies_all, |item| self.changes.get(item))
+            }
+            CodexLine::Response { id, outcome } => {
+                match id.and_then(|id| self.requests.complete(id)) {
+                    Some(request) => self.response(request, outcome, now),
+                    None => Route::Hidden(TurnEvent::None),
+                }
+            }
+            CodexLine::Other => Route::Forward(TurnEvent::None),
         }
     }
 
+    /// Handles a notification. `is_own` is true if it is about the open thread.
     fn notification<'a>(
         &mut self,
-        method: &str,
-        params: Option<&'a RawValue>,
+        kind: Notification<'_>,
+        is_own: bool,
         now: Instant,
     ) -> Route<'a> {
-        let read = |name| params.and_then(|params| fields(params.get(), [name]).ok()?[0]);
-        let is_own = || {
-            let thread = read("threadId").and_then(string);
-            thread.is_some() && thread.as_deref() == self.thread.as_deref()
-        };
-        match method {
-            "turn/started" if is_own() => {
+        match kind {
+            Notification::TurnStarted if is_own => {
                 self.retrying_since = None;
                 let interrupt = self.phase == Phase::TurnRequested { interrupt: true };
                 self.phase = Phase::Turn;
                 if interrupt && let Some(line) = self.interrupt(now) {
                     self.actions.push_back(ProtocolAction::Write(line));
                 }
-                Route::Forward(TurnEvent::TurnStarted(self.thread.clone().map(Cow::Owned)))
+                return Route::Forward(TurnEvent::TurnStarted(self.thread.clone().map(Cow::Owned)));
             }
-            "turn/completed" if is_own() => {
+            Notification::TurnCompleted { interrupted } if is_own => {
                 self.changes = Changes::default();
                 self.retrying_since = None;
-                let was_interrupted = self.interrupt_deadline.take().is_some()
-                    || read("turn")
-                        .and_then(|turn| fields(turn.get(), ["status"]).ok()?[0])
-                        .and_then(string)
-                        .is_some_and(|status| status == "interrupted");
-                if was_interrupted {
+                if self.interrupt_deadline.take().is_some() || interrupted {
                     self.clean_up(now);
                 } else {
                     self.enter_idle(now);
                 }
-                Route::Forward(TurnEvent::TurnEnded)
+                return Route::Forward(TurnEvent::TurnEnded);
             }
-            "item/started" => {
+            Notification::ItemStarted(change) => {
                 self.retrying_since = None;
-                self.changes.insert(read("item"));
-                Route::Forward(TurnEvent::None)
+                if let Some((item, changes)) = change {
+                    self.changes.insert(item, changes);
+                }
             }
-            "item/completed" => {
+            Notification::ItemCompleted(item) => {
                 self.retrying_since = None;
-                self.changes.remove(read("item"));
-                Route::Forward(TurnEvent::None)
-            }
-            "error" if is_own() => {
-                if read("willRetry").is_some_and(|retry| retry.get() == "true") {
-                    self.retrying_since.get_or_insert(now);
+                if let Some(item) = item {
+                    self.changes.remove(&item);
                 }
-                Route::Forward(TurnEvent::None)
             }
-            "serverRequest/resolved" => match read("requestId") {
-                Some(id) => {
-                    Route::Withdrawn { id: approval::request_id(self.setup.run, id).into() }
-                }
-                None => Route::Hidden(TurnEvent::None),
-            },
+            // Output of the model shows that it is reachable.
+            Notification::Item => self.retrying_since = None,
+            Notification::Error { retries: true } if is_own => {
+                self.retrying_since.get_or_insert(now);
+            }
+            Notification::Resolved(Some(id)) => {
+                return Route::Withdrawn { id: approval::request_id(self.setup.run, &id).into() };
+            }
+            Notification::Resolved(None) => return Route::Hidden(TurnEvent::None),
             // A shared app-server notifies all its clients.
-            "thread/status/changed" if self.thread.is_some() && !is_own() => {
-                Route::Hidden(TurnEvent::None)
+            Notification::StatusChanged if self.thread.is_some() && !is_own => {
+                return Route::Hidden(TurnEvent::None);
             }
-            _ => {
-                // Output of the model shows that it is reachable.
-                if self.retrying_since.is_some() && method.starts_with("item/") {
-                    self.retrying_since = None;
-                }
-                Route::Forward(TurnEvent::None)
-            }
+            Notification::TurnStarted
+            | Notification::TurnCompleted { .. }
+            | Notification::Error { .. }
+            | Notification::StatusChanged
+            | Notification::Other => {}
         }
+        Route::Forward(TurnEvent::None)
     }
 
-    fn reply<'a>(&mut self, id: &RawValue, text: &str, now: Instant) -> Route<'a> {
-        let Some((request, outcome)) = self.requests.complete(id, text) else {
-            return Route::Hidden(TurnEvent::None);
-        };
+    /// Handles the response to a request of the relay.
+    fn response<'a>(&mut self, request: Request, outcome: Outcome<'_>, now: Instant) -> Route<'a> {
         match (request, outcome) {
             (Request::Initialize, outcome) => self.initialized(outcome, now),
             (Request::ReadConfig, outcome) => self.config_read(outcome, now),

@@ -29,7 +29,7 @@ pub(super) fn initialize(requests: &mut Requests, now: Instant) -> Bytes {
 
 impl Codex {
     /// Handles the response to `initialize`.
-    pub(super) fn initialized(&mut self, outcome: Outcome, now: Instant) {
+    pub(super) fn initialized(&mut self, outcome: Outcome<'_>, now: Instant) {
         if let Err(error) = outcome {
             return self.broken(format!("it refused the first request: {error}"));
         }
@@ -51,7 +51,7 @@ impl Codex {
     }
 
     /// Handles the response to `config/read`.
-    pub(super) fn config_read(&mut self, outcome: Outcome, now: Instant) {
+    pub(super) fn config_read(&mut self, outcome: Outcome<'_>, now: Instant) {
         let result = match outcome {
             Ok(result) => result,
             // Without the names of the servers, they cannot be disabled.
@@ -83,7 +83,12 @@ impl Codex {
     }
 
     /// Handles the response to `skills/list`.
-    pub(super) fn skills_listed(&mut self, outcome: Outcome, resume: Option<String>, now: Instant) {
+    pub(super) fn skills_listed(
+        &mut self,
+        outcome: Outcome<'_>,
+        resume: Option<String>,
+        now: Instant,
+    ) {
         let result = match outcome {
             Ok(result) => result,
             // Without their paths, they cannot be disabled.
@@ -124,7 +129,7 @@ impl Codex {
     /// Handles the response to `thread/start` and `thread/resume`.
     pub(super) fn opened<'a>(
         &mut self,
-        outcome: Outcome,
+        outcome: Outcome<'_>,
         resumed: Option<String>,
         now: Instant,
     ) -> Route<'a> {

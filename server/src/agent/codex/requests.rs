@@ -1,9 +1,9 @@
 //! Requests of the relay to the app-server.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
-use claude_relay_protocol::json::{fields, string};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub(super) enum Request {
 }
 
 /// The result, or the error message.
-pub(super) type Outcome = Result<Box<RawValue>, String>;
+pub(super) type Outcome<'a> = Result<Cow<'a, RawValue>, String>;
 
 /// Requests without a response. There are only a few: each kind is sent only
 /// when the one before is done.
@@ -54,20 +54,10 @@ impl Requests {
     }
 
     /// Matches a response with its request.
-    pub(super) fn complete(&mut self, id: &RawValue, reply: &str) -> Option<(Request, Outcome)> {
-        let id: u64 = id.get().parse().ok()?;
+    pub(super) fn complete(&mut self, id: u64) -> Option<Request> {
         let at = self.pending.iter().position(|(known, ..)| *known == id)?;
         let (_, request, ..) = self.pending.remove(at);
-        let [result, error] = fields(reply, ["result", "error"]).ok()?;
-        let outcome = match (error, result) {
-            (None, Some(result)) => Ok(result.to_owned()),
-            (Some(error), _) => Err(fields(error.get(), ["message"])
-                .ok()
-                .and_then(|[message]| string(message?))
-                .map_or_else(|| error.get().to_owned(), std::borrow::Cow::into_owned)),
-            (None, None) => Err("a response without a result".into()),
-        };
-        Some((request, outcome))
+        Some(request)
     }
 
     /// Removes a request that was not sent after all.

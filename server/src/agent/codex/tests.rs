@@ -4,6 +4,7 @@ use super::changes::MAX_CHANGES_BYTES;
 use super::*;
 use crate::agent::protocol::ControlOutcome;
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 
 fn setup() -> Setup {
     Setup {
@@ -48,7 +49,7 @@ impl Run {
 
     /// Handles a line, and returns its route and the actions that follow.
     fn receive(&mut self, line: &str) -> String {
-        let mut outcome = match self.codex.classify(line.as_bytes(), self.now) {
+        let mut outcome = match self.codex.route(CodexLine::read(line.as_bytes()), self.now) {
             Route::Forward(TurnEvent::None) => "forward".to_owned(),
             Route::Forward(TurnEvent::TurnStarted(id)) => {
                 format!("turn of {}", id.unwrap_or_default())
@@ -230,8 +231,8 @@ fn a_file_change_is_stored_until_it_ends() {
     assert!(run.codex.changes.get("i").is_none());
     let large = "x".repeat(MAX_CHANGES_BYTES / 2);
     for id in ["a", "b", "c"] {
-        let item = json!({ "type": "fileChange", "id": id, "changes": [large] }).to_string();
-        run.codex.changes.insert(Some(&RawValue::from_string(item).unwrap()));
+        let changes = RawValue::from_string(json!([large]).to_string()).unwrap();
+        run.codex.changes.insert(id.into(), Cow::Owned(changes));
     }
     assert!(run.codex.changes.get("a").is_none() && run.codex.changes.get("c").is_some());
 }

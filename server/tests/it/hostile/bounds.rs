@@ -21,7 +21,7 @@ pub(super) const LOG_BYTES: usize = 1 << 20;
 /// Time for which somebody sends at full speed.
 const ATTACK: Duration = Duration::from_secs(5);
 
-/// A server whose agent is this script in Python.
+/// A server whose agent, of either kind, is this script in Python.
 pub(super) fn start(env: &TestEnv, mode: &'static str, script: &str) -> Relay {
     let program = env.file("agent");
     let version = "import sys\nif '--version' in sys.argv:\n    print('2.1.332 (Claude Code)')\n    sys.exit()\n";
@@ -31,6 +31,8 @@ pub(super) fn start(env: &TestEnv, mode: &'static str, script: &str) -> Relay {
     Launch::new(env)
         .mode(mode)
         .argument("--claude-path")
+        .argument(&program)
+        .argument("--codex-path")
         .argument(program)
         .argument("--stop-grace=300ms")
         .start()

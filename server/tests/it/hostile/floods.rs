@@ -295,6 +295,55 @@ async fn lines_of_an_agent_that_reads_nothing_are_bounded() {
     }
 }
 
+/// The same for Codex, whose lines mean something else.
+const CODEX_LINES: [(&str, &str); 8] = [
+    ("a piece of text", r#"'{"method":"item/agentMessage/delta","params":{"delta":"x"}}'"#),
+    (
+        "an item of 42 MiB of elements",
+        r#"'{"method":"item/completed","params":{"item":{"id":"i","a":[' + '1,' * (21 << 20) + '1]}}}'"#,
+    ),
+    (
+        "a file change of 42 MiB of elements",
+        r#"'{"method":"item/started","params":{"item":{"type":"fileChange","id":"i","changes":[' + '1,' * (21 << 20) + '1]}}}'"#,
+    ),
+    (
+        "the end of a turn with 42 MiB of elements",
+        r#"'{"method":"turn/completed","params":{"threadId":"t","turn":{"items":[' + '1,' * (21 << 20) + '1]}}}'"#,
+    ),
+    (
+        "a permission request of 42 MiB of elements",
+        r#"'{"id":7,"method":"item/commandExecution/requestApproval","params":{"command":[' + '1,' * (21 << 20) + '1]}}'"#,
+    ),
+    (
+        "a permission request of 42 MiB of fields",
+        r#"'{"id":7,"method":"item/commandExecution/requestApproval","params":{"a":1' + ',"a":1' * (7 << 20) + '}}'"#,
+    ),
+    (
+        "an unknown request of 42 MiB of elements",
+        r#"'{"id":7,"method":"unknown","params":{"a":[' + '1,' * (21 << 20) + '1]}}'"#,
+    ),
+    (
+        "a response of 42 MiB of elements",
+        r#"'{"id":7,"result":{"a":[' + '1,' * (21 << 20) + '1]}}'"#,
+    ),
+];
+
+#[tokio::test]
+async fn lines_of_codex_that_reads_nothing_are_bounded() {
+    for (name, line) in CODEX_LINES {
+        let env = TestEnv::new();
+        let script = format!(
+            "line = {line}\nline = line[:-1] + ' ' * 1000 + line[-1] + '\\n'\nif len(line) < 4096: line *= 100\nwhile True: sys.stdout.write(line)\n"
+        );
+        let relay = start(&env, "ask", &script);
+        let provider = r#"{"provider":"codex"}"#;
+        assert_eq!(http::post(relay.address(), "/config", provider).await.status, 200);
+        under_flood(&relay, "/ws", &format!("Codex, {name}"), "", Vec::new()).await;
+        watch(&relay, &format!("Codex alone, {name}")).await;
+        relay.stop();
+    }
+}
+
 #[tokio::test]
 async fn stderr_of_an_agent_is_bounded() {
     let env = TestEnv::new();
