@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::json::{elements, fields, is_array, is_object, is_string, string};
+use crate::json::{elements, fields, fields_and_others, is_array, is_object, is_string, string};
 use crate::text;
 
 /// Longest part of an unknown `type` that the error repeats.
@@ -13,6 +13,21 @@ pub const UNKNOWN_TYPE_CHARS: usize = 50;
 /// Longest request id, in bytes. The server keeps an id while its request is
 /// open and sends it back with the answer.
 pub const REQUEST_ID_BYTES: usize = 256;
+
+/// Fields of a user message that are words, or that only say where it belongs. An
+/// agent may do more with others.
+pub const MESSAGE_FIELDS: [&str; 10] = [
+    "type",
+    "message",
+    "uuid",
+    "client_composed",
+    "isSynthetic",
+    "parent_tool_use_id",
+    "priority",
+    "session_id",
+    "shouldQuery",
+    "timestamp",
+];
 
 /// One checked message of a client. Raw values borrow from its text.
 #[derive(Debug)]
@@ -24,6 +39,8 @@ pub enum ClientMessage<'a> {
         data: &'a RawValue,
         /// The `uuid` by which the agent refers to it.
         uuid: Option<Cow<'a, str>>,
+        /// The name of a field that is not one of [`MESSAGE_FIELDS`].
+        other: Option<Cow<'a, str>>,
     },
     /// Stops the running turn.
     Interrupt,
@@ -120,9 +137,9 @@ impl<'a> ClientMessage<'a> {
     fn user_message(text: &'a str) -> Result<Self, ClientMessageError> {
         let [data] = read(text, ["data"])?;
         let data = data.ok_or_else(|| ClientMessageError::invalid("missing field `data`"))?;
-        let uuid = check_user_data(data).map_err(ClientMessageError::invalid)?;
+        let (uuid, other) = check_user_data(data).map_err(ClientMessageError::invalid)?;
         let uuid = uuid.filter(|uuid| uuid.len() <= REQUEST_ID_BYTES);
-        Ok(Self::UserMessage { data, uuid })
+        Ok(Self::UserMessage { data, uuid, other })
     }
 
     fn permission_response(text: &'a str) -> Result<Self, ClientMessageError> {
@@ -176,15 +193,15 @@ impl<'a> ClientMessage<'a> {
 }
 
 /// Checks that the agent accepts the user message `data`, and returns its
-/// `uuid`. The real CLI exits at once on a wrong role, on a content that is
+/// `uuid` and the name of a field beyond [`MESSAGE_FIELDS`]. The real CLI exits at once on a wrong role, on a content that is
 /// neither a string nor an array of objects, and on a text block without a
 /// text.
-fn check_user_data(data: &RawValue) -> Result<Option<Cow<'_, str>>, String> {
+fn check_user_data(data: &RawValue) -> Result<(Text<'_>, Text<'_>), String> {
     if !is_object(data) {
         return Err("data: expected an object".into());
     }
-    let [kind, message, uuid] = fields(data.get(), ["type", "message", "uuid"])
-        .map_err(|error| format!("data: {error}"))?;
+    let ([kind, message, uuid, ..], other) =
+        fields_and_others(data.get(), MESSAGE_FIELDS).map_err(|error| format!("data: {error}"))?;
     if kind.and_then(string).as_deref() != Some("user") {
         return Err("data.type: expected \"user\"".into());
     }
@@ -202,8 +219,11 @@ fn check_user_data(data: &RawValue) -> Result<Option<Cow<'_, str>>, String> {
     if is_array(content) {
         check_blocks(content)?;
     }
-    Ok(uuid.and_then(string))
+    Ok((uuid.and_then(string), other))
 }
+
+/// A text of a message that may be missing.
+type Text<'a> = Option<Cow<'a, str>>;
 
 /// Returns the `uuid` of the user message `data`, a JSON object.
 #[must_use]

@@ -27,10 +27,26 @@ pub fn fields<'a, const N: usize>(
     text: &'a str,
     names: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
+    Ok(fields_and_others(text, names)?.0)
+}
+
+/// Fields by their names, and the name of the last other one.
+pub type FieldsAndOthers<'a, const N: usize> = ([Option<&'a RawValue>; N], Option<Cow<'a, str>>);
+
+/// Returns these fields of the JSON object `text` as [`fields`] does, and the name
+/// of another one, if there is any.
+///
+/// # Errors
+///
+/// As [`fields`].
+pub fn fields_and_others<'a, const N: usize>(
+    text: &'a str,
+    names: [&str; N],
+) -> Result<FieldsAndOthers<'a, N>, serde_json::Error> {
     struct Fields<'n, const N: usize>([&'n str; N]);
 
     impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
-        type Value = [Option<&'de RawValue>; N];
+        type Value = FieldsAndOthers<'de, N>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
@@ -41,13 +57,14 @@ pub fn fields<'a, const N: usize>(
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = [None; N];
+            let (mut found, mut other) = ([None; N], None);
             while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                if let Some(at) = self.0.iter().position(|name| *name == key) {
-                    found[at] = Some(value);
+                match self.0.iter().position(|name| *name == key) {
+                    Some(at) => found[at] = Some(value),
+                    None => other = Some(key),
                 }
             }
-            Ok(found)
+            Ok((found, other))
         }
     }
 

@@ -191,6 +191,8 @@ pub enum Request {
         line: Bytes,
         /// Id by which the agent refers to the message.
         uuid: Option<String>,
+        /// The name of a field that could be more than words.
+        other: Option<String>,
     },
     /// Interrupt the running turn.
     Interrupt,

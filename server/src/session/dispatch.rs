@@ -43,7 +43,18 @@ const NEW_CONVERSATION: &str = "new_conversation";
 impl Session {
     pub(super) fn on_request(&mut self, from: ConnectionId, request: Request, now: Instant) {
         match request {
-            Request::UserMessage { line, uuid } => {
+            // A message must not do anything by itself.
+            Request::UserMessage { other: Some(name), .. }
+                if self.runtime.settings.mode.asks_nobody() =>
+            {
+                let error = format!(
+                    "The message was not taken: mode {} of the server does not allow the field {:?} in it",
+                    self.runtime.settings.mode,
+                    text::head(&name, QUOTED_CHARS)
+                );
+                self.report_bad_message(from, &error, now);
+            }
+            Request::UserMessage { line, uuid, .. } => {
                 self.counters.messages += 1;
                 self.counters.message_bytes += line.len() as u64;
                 if self.inbox.push_message(line, uuid).is_err() {

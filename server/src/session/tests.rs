@@ -178,7 +178,7 @@ impl Bench {
         }
         let line = Bytes::from(format!("message {}\n", self.taken.len()));
         self.taken.push(line.clone());
-        let request = Ok(Request::UserMessage { line, uuid: None });
+        let request = Ok(Request::UserMessage { line, uuid: None, other: None });
         self.on(Event::Client(Some(ClientEvent::Request(request, MessageBytes::default()))));
     }
 

@@ -256,10 +256,10 @@ pub(super) fn request(mut message: BytesMut) -> Result<Request, String> {
     };
     let parsed = ClientMessage::parse(text).map_err(|error| error.to_string())?;
     Ok(match parsed {
-        ClientMessage::UserMessage { data, uuid } => {
-            let uuid = uuid.map(Cow::into_owned);
+        ClientMessage::UserMessage { data, uuid, other } => {
+            let (uuid, other) = (uuid.map(Cow::into_owned), other.map(Cow::into_owned));
             let place = place_in(text, data.get());
-            Request::UserMessage { line: into_line(&mut message, place), uuid }
+            Request::UserMessage { line: into_line(&mut message, place), uuid, other }
         }
         ClientMessage::Interrupt => Request::Interrupt,
         ClientMessage::PermissionResponse(response) => permission(response),
