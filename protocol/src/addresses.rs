@@ -193,13 +193,24 @@ impl QueryConfig {
         }
         for (field, value) in [("mcpServers", &self.mcp_servers), ("agents", &self.agents)] {
             let Some(value) = value else { continue };
-            // What is stored was parsed before.
-            let value: Value = serde_json::from_str(value.expose()).unwrap_or_default();
-            if let Some(variable) = self.referred(&value) {
-                return Err(AddressError::Reference { field, variable });
-            }
+            self.check_references(field, value.expose())?;
         }
         Ok(())
+    }
+
+    /// Checks that MCP servers, the JSON of `field`, refer to no credential but the
+    /// configuration's own.
+    ///
+    /// # Errors
+    ///
+    /// The first reference to a credential of the server.
+    pub fn check_references(&self, field: &'static str, servers: &str) -> Result<(), AddressError> {
+        // What comes here was parsed before.
+        let servers: Value = serde_json::from_str(servers).unwrap_or_default();
+        match self.referred(&servers) {
+            Some(variable) => Err(AddressError::Reference { field, variable }),
+            None => Ok(()),
+        }
     }
 
     /// Returns whether the configuration sets a variable with a credential.
@@ -216,15 +227,21 @@ impl QueryConfig {
     /// the form `${NAME}` or `${NAME:-…}` that an agent replaces.
     fn referred(&self, value: &Value) -> Option<&'static str> {
         match value {
-            Value::String(text) => text.split("${").skip(1).find_map(|rest| {
-                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
-                let row = credentials::by_variable(&rest[..end])?;
-                (!self.brings(row.variable)).then_some(row.variable)
-            }),
+            Value::String(text) => self.referred_in(text),
             Value::Array(list) => list.iter().find_map(|value| self.referred(value)),
-            Value::Object(map) => map.values().find_map(|value| self.referred(value)),
+            Value::Object(map) => {
+                map.iter().find_map(|(name, value)| self.referred_in(name).or(self.referred(value)))
+            }
             _ => None,
         }
+    }
+
+    fn referred_in(&self, text: &str) -> Option<&'static str> {
+        text.split("${").skip(1).find_map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+            let row = credentials::by_variable(&rest[..end])?;
+            (!self.brings(row.variable)).then_some(row.variable)
+        })
     }
 }
 

@@ -123,7 +123,13 @@ impl Ceiling<'_> {
                     "this server does not know permission updates like {kind:.50?}"
                 ));
             }
-            let destination = destination.and_then(string);
+            let destination = match destination.map(string) {
+                Some(None) => {
+                    return Err("this server does not know such a destination of rules".to_owned());
+                }
+                Some(named) => named,
+                None => None,
+            };
             if let Some(destination) = &destination
                 && !DESTINATIONS.contains(&destination.as_ref())
             {

@@ -221,6 +221,8 @@ fn an_approval_keeps_nothing_for_good_and_brings_nothing_unknown() {
         r#"[{"type":"replaceRules","rules":[],"behavior":"deny","destination":"cliArg"}]"#,
         r#"[{"type":"removeDirectories","directories":["d"],"destination":"cliArg"}]"#,
         r#"[{"type":"removeRules","rules":[],"behavior":"deny","destination":"flagSettings"}]"#,
+        r#"[{"type":"addRules","rules":[],"behavior":"allow","destination":["userSettings"]}]"#,
+        r#"[{"type":"addRules","rules":[],"behavior":"allow","destination":null}]"#,
         r#"[{"type":"addPlugins"}]"#,
         r#"[{"type":7}]"#,
     ] {

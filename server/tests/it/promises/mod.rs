@@ -105,6 +105,15 @@ async fn matrix(cli: Cli, mode: &'static str) {
             client.turn().await;
             cells.add("command", *row, operator_files(&places) == before);
         }
+        for row in rows::FIELDS {
+            let mut data: Value = serde_json::from_str(&places.fill(row, 0)).expect("an object");
+            data["type"] = json!("user");
+            data["message"] = json!({ "role": "user", "content": "Hi" });
+            client.send(&json!({ "type": "user_message", "data": data })).await;
+            let frames = client.until(ends_or_refuses).await;
+            let refused = frames.iter().any(|frame| frame["type"] == "error");
+            cells.add("field of a message", *row, refused);
+        }
     }
     hostile_controls(&mut cells, &mut client, &places, cli).await;
     hostile_tools(&mut cells, &mut client, &api, &places, mode).await;
@@ -122,6 +131,11 @@ async fn matrix(cli: Cli, mode: &'static str) {
     cells.finish();
 }
 
+/// Whether a message has had its turn, or was refused.
+fn ends_or_refuses(frame: &Value) -> bool {
+    frame["type"] == "error" || frame["data"]["type"] == "result"
+}
+
 /// Every request to the API as one text.
 fn requests(api: &MessagesApi) -> String {
     api.requests().iter().map(|request| request.body.to_string()).collect()
@@ -137,7 +151,7 @@ async fn hostile_controls(cells: &mut Cells, client: &mut Client, places: &Place
         request["subtype"] = json!(subtype);
         (subtype, request)
     });
-    let rows = rows::CONTROLS.iter().map(|row| {
+    let rows = rows::CONTROLS.iter().chain(rows::SERVERS).map(|row| {
         let request = serde_json::from_str(&places.fill(row, 0)).expect("an object");
         ((*row).to_owned(), request)
     });
@@ -148,7 +162,9 @@ async fn hostile_controls(cells: &mut Cells, client: &mut Client, places: &Place
         let answer = answers.last().expect("the answer");
         let words = answer["response"]["error"].as_str().unwrap_or_default();
         let refused = answer["requestId"] == *name
-            && (words.contains("of the server") || words.contains("the relay itself"));
+            && ["of the server", "the relay itself", "the server's credential"]
+                .iter()
+                .any(|reason| words.contains(reason));
         cells.add("control request", name, refused);
     }
 }

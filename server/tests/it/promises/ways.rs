@@ -3,7 +3,7 @@
 //! holds where there is no ceiling.
 
 use super::checkout::{self, operator_files};
-use super::{Cells, hostile_tools, requests};
+use super::{Cells, hostile_tools, requests, rows};
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::Client;
@@ -148,6 +148,14 @@ async fn unrestricted(cli: Cli) {
         cells.add("without the token", *row, refused.status == 401);
     }
     let mut client = Client::open(relay.address(), &format!("/ws?token={TOKEN}")).await;
+    for row in rows::SERVERS {
+        let request: Value = serde_json::from_str(&places.fill(row, 0)).expect("an object");
+        let frame = json!({ "type": "control_request", "requestId": row, "request": request });
+        client.send(&frame).await;
+        let answers = client.until(|frame| frame["type"] == "control_response").await;
+        let refused = answers.last().is_some_and(|answer| answer["response"]["subtype"] == "error");
+        cells.add("control request", *row, refused);
+    }
     let look = "env; tr '\\0' '\\n' < /proc/$PPID/environ; tr '\\0' ' ' < /proc/$PPID/cmdline";
     api.script([
         Reply::tool("Bash", json!({ "command": look, "description": "x" })),
