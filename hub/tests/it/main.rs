@@ -9,6 +9,7 @@ mod agents;
 mod clients;
 mod delegations;
 mod document;
+mod flags_document;
 mod kills;
 mod many;
 mod permissions;
