@@ -4,40 +4,34 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 
 use crate::fake_relay::{Peer, Request};
+use crate::tcp_service::TcpService;
 
 /// Serves until dropped.
 pub struct ConnectProxy {
     /// Its port.
     pub port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
-    _tasks: JoinSet<()>,
+    _service: TcpService,
 }
 
 impl ConnectProxy {
     /// Opens tunnels to `to`, for those who send `credentials` as their
     /// `Proxy-Authorization`, if any are wanted.
     pub async fn start(to: u16, credentials: Option<&'static str>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let requests = Arc::<Mutex<Vec<Request>>>::default();
         let seen = Arc::clone(&requests);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let seen = Arc::clone(&seen);
-                connections.spawn(async move {
-                    let see = |request: &Request| seen.lock().unwrap().push(request.clone());
-                    serve(Peer { stream }, to, credentials, see).await;
-                });
+        let service = TcpService::start(move |stream| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let see = |request: &Request| seen.lock().unwrap().push(request.clone());
+                serve(Peer { stream }, to, credentials, see).await;
             }
         });
-        Self { port, requests, _tasks: tasks }
+        let service = service.await;
+        Self { port: service.port, requests, _service: service }
     }
 
     /// The requests so far.

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+
+use crate::tcp_service::TcpService;
 
 /// The first frame of a relay with numbered frames.
 pub const CONNECTED: &str = r#"{"type":"connected","stream":"s1","next":1}"#;
@@ -41,7 +42,7 @@ pub struct FakeRelay {
     /// Its port.
     pub port: u16,
     requests: Arc<AtomicUsize>,
-    _tasks: JoinSet<()>,
+    _service: TcpService,
 }
 
 impl FakeRelay {
@@ -51,27 +52,22 @@ impl FakeRelay {
         F: Fn(usize, Request, Peer<TcpStream>) -> D + Send + Sync + 'static,
         D: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&requests);
         let script = Arc::new(script);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let script = Arc::clone(&script);
-                let count = Arc::clone(&count);
-                connections.spawn(async move {
-                    let mut peer = Peer { stream };
-                    if let Some(request) = peer.request().await {
-                        script(count.fetch_add(1, Ordering::SeqCst), request, peer).await;
-                    }
-                });
+        let service = TcpService::start(move |stream| {
+            let script = Arc::clone(&script);
+            let count = Arc::clone(&count);
+            async move {
+                let mut peer = Peer { stream };
+                if let Some(request) = peer.request().await {
+                    script(count.fetch_add(1, Ordering::SeqCst), request, peer).await;
+                }
             }
         });
-        Self { url: format!("http://127.0.0.1:{port}"), port, requests, _tasks: tasks }
+        let service = service.await;
+        let port = service.port;
+        Self { url: format!("http://127.0.0.1:{port}"), port, requests, _service: service }
     }
 
     /// Answers `/health` as a relay does, accepts every WebSocket, sends

@@ -11,6 +11,7 @@
 //!   [`real_cli`]: with the real CLI behind it
 //! * [`fake_relay`]: a server whose every byte the test decides
 //! * [`connect_proxy`], [`socks_proxy`]: proxies that open tunnels
+//! * [`tcp_service`]: a server whose connections a function serves
 //! * `e2b` (behind the feature of that name): a fake of the E2B API
 //!
 //! No crate of the workspace is a dependency of this one, so that each of them
@@ -32,6 +33,7 @@ pub mod reply;
 pub mod responses_api;
 pub mod scripted_agent;
 pub mod socks_proxy;
+pub mod tcp_service;
 pub mod test_env;
 pub mod tools;
 pub mod wait;

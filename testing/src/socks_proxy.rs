@@ -6,35 +6,30 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+
+use crate::tcp_service::TcpService;
 
 /// Serves until dropped.
 pub struct SocksProxy {
     /// Its port.
     pub port: u16,
     targets: Arc<Mutex<Vec<String>>>,
-    _tasks: JoinSet<()>,
+    _service: TcpService,
 }
 
 impl SocksProxy {
     /// Opens ways to `to`, for those who log in with `login`, if one is wanted.
     pub async fn start(to: u16, login: Option<(&'static str, &'static str)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let targets = Arc::<Mutex<Vec<String>>>::default();
         let seen = Arc::clone(&targets);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let seen = Arc::clone(&seen);
-                // Who goes away in the middle gets no answer.
-                connections.spawn(async move { drop(serve(stream, to, login, &seen).await) });
-            }
+        let service = TcpService::start(move |stream| {
+            let seen = Arc::clone(&seen);
+            // Who goes away in the middle gets no answer.
+            async move { drop(serve(stream, to, login, &seen).await) }
         });
-        Self { port, targets, _tasks: tasks }
+        let service = service.await;
+        Self { port: service.port, targets, _service: service }
     }
 
     /// The hosts and ports that were asked for so far, as `HOST:PORT`.

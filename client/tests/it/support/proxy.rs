@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use claude_relay_testing::tcp_service::TcpService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 
 pub(crate) struct Proxy {
     pub(crate) url: String,
     pub(crate) cuts: Arc<AtomicUsize>,
-    _tasks: JoinSet<()>,
+    _service: TcpService,
 }
 
 impl Proxy {
@@ -21,26 +21,20 @@ impl Proxy {
         armed: Arc<AtomicBool>,
         mut next: impl FnMut() -> Option<usize> + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let cuts = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&cuts);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                let limit = if armed.load(Ordering::SeqCst) { next() } else { None };
-                let count = Arc::clone(&count);
-                connections.spawn(async move {
-                    let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                    if pass(client, server, limit).await {
-                        count.fetch_add(1, Ordering::SeqCst);
-                    }
-                });
+        let service = TcpService::start(move |client| {
+            let limit = if armed.load(Ordering::SeqCst) { next() } else { None };
+            let count = Arc::clone(&count);
+            async move {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                if pass(client, server, limit).await {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
             }
         });
-        Self { url, cuts, _tasks: tasks }
+        let service = service.await;
+        Self { url: format!("http://127.0.0.1:{}", service.port), cuts, _service: service }
     }
 }
 
