@@ -4,7 +4,7 @@
 use crate::test_env::TestEnv;
 use crate::wait;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Reads `initialize` and answers it.
 const ANSWER_INITIALIZE: &str = r#"read -r line
@@ -51,8 +51,13 @@ impl Recorder {
 
 fn script(env: &TestEnv, body: &str) -> PathBuf {
     let path = env.file("scripted-agent");
-    std::fs::write(&path, format!("#!/bin/sh\n{body}")).expect("a script in the temp directory");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-        .expect("a mode for our own file");
+    executable(&path, format!("#!/bin/sh\n{body}"));
     path
+}
+
+/// Writes a file that can be executed.
+pub fn executable(path: &Path, text: impl AsRef<[u8]>) {
+    std::fs::write(path, text).expect("a file in the temp directory");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+        .expect("a mode for our own file");
 }

@@ -3,13 +3,14 @@
 
 use claude_relay_testing::relay_process::RelayProcess;
 use claude_relay_testing::wait::{self, soon};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
+
+use crate::support::program::agent_and_stand_in;
 
 /// A relay whose agent is a script, and the program that stands in for it.
 struct Fixture {
@@ -20,11 +21,7 @@ struct Fixture {
 impl Fixture {
     async fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let agent = folder.path().join("agent");
-        std::fs::write(&agent, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = folder.path().join("claude-relay-agent");
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_claude-relay"), program).unwrap();
+        let agent = agent_and_stand_in(folder.path(), script);
         let path = agent.to_str().unwrap();
         let arguments = ["--mode", "unrestricted", "--run-grace", "2s", "--claude-path", path];
         Self { relay: RelayProcess::start(&arguments, &[]).await, folder }

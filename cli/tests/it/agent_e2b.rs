@@ -6,12 +6,11 @@ use claude_relay_testing::wait::{self, soon};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::support::program::signal;
+use crate::support::program::{agent_and_stand_in, signal};
 
 const CANARY: &str = "sk-ant-canary-0123456789";
 
@@ -25,11 +24,7 @@ impl Fixture {
     /// With an agent of a few lines of shell.
     async fn start(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let agent = folder.path().join("agent");
-        std::fs::write(&agent, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = folder.path().join("claude-relay-agent");
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_claude-relay"), program).unwrap();
+        let agent = agent_and_stand_in(folder.path(), script);
         let path = agent.to_str().unwrap();
         let arguments = ["--no-auth", "--mode", "unrestricted", "--claude-path", path];
         let relay = RelayProcess::start(&arguments, &[]).await;

@@ -4,9 +4,9 @@
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::Client;
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::{TEST_KEY, TestEnv};
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt;
 
 /// Prints its whole environment and waits.
 const TELL: &str = r#"#!/bin/bash
@@ -24,8 +24,7 @@ const OTHERS: [(&str, &str); 4] = [
 
 fn start(env: &TestEnv, mode: &'static str, key_proxy: bool) -> Relay {
     let script = env.file("agent-that-tells");
-    std::fs::write(&script, TELL).expect("a script");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    executable(&script, TELL);
     let mut launch = Launch::new(env)
         .mode(mode)
         .argument("--claude-path")

@@ -6,12 +6,12 @@ use crate::support::ws::Client;
 use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::reply::Reply;
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 use claude_relay_testing::wait;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 for_both_clis! {
@@ -64,8 +64,7 @@ async fn the_version_of_the_cli(cli: Cli) {
 fn listing(env: &TestEnv, body: &str) -> (PathBuf, PathBuf) {
     let (script, calls) = (env.file("called"), env.file("calls"));
     let text = format!("#!/bin/sh\necho \"$*\" >> '{}'\n{body}\n", calls.display());
-    std::fs::write(&script, text).expect("a script");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    executable(&script, text);
     (script, calls)
 }
 

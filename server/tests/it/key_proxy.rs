@@ -6,12 +6,12 @@ use crate::support::relay::{Launch, Relay};
 use crate::support::ws::Client;
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::reply::Reply;
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::{TEST_KEY, TestEnv};
 use claude_relay_testing::{process, wait};
 use rustix::process::Signal;
 use serde_json::json;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,8 +24,7 @@ exec cat > /dev/null
 
 fn launch(env: &TestEnv, base: &str) -> Launch {
     let script = env.file("agent-that-tells");
-    std::fs::write(&script, TELL).expect("a script");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    executable(&script, TELL);
     Launch::new(env)
         .argument("--claude-path")
         .argument(script)

@@ -1,11 +1,11 @@
 //! Telling a person that the agent waits (`--on-waiting`).
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::support::http;
 use crate::support::relay::{self, Launch, Relay};
 use crate::support::ws::Client;
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
 use serde_json::{Value, json};
@@ -30,8 +30,7 @@ async fn ask_and_leave(relay: &Relay) {
 }
 
 fn script(path: &Path, text: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("a script");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    executable(path, format!("#!/bin/sh\n{text}\n"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use crate::support::http;
 use crate::support::relay::Launch;
 use crate::support::ws::Client;
 use claude_relay_testing::process::{self, descendants};
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
 use rustix::process::Signal;
@@ -12,7 +13,6 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 const TOKEN: &str = "correct-horse-battery";
@@ -123,8 +123,7 @@ async fn figures_need_the_token_and_readiness_does_not() {
 async fn readiness_ends_with_the_begin_of_a_shutdown() {
     let env = TestEnv::new();
     let stubborn = env.file("stubborn-agent");
-    std::fs::write(&stubborn, STUBBORN).expect("a script");
-    std::fs::set_permissions(&stubborn, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    executable(&stubborn, STUBBORN);
     let relay = Launch::new(&env)
         .argument("--claude-path")
         .argument(stubborn)

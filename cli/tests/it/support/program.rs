@@ -1,7 +1,10 @@
 //! The program as a script runs it: arguments, pipes, an exit code.
 
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use claude_relay_testing::scripted_agent::executable;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -46,6 +49,15 @@ pub(crate) async fn piped(command: &mut Command, input: &[u8]) -> Told {
     stdin.write_all(input).await.unwrap();
     drop(stdin);
     told(soon(child.wait_with_output()).await.unwrap())
+}
+
+/// Writes an agent of a few lines of shell into `folder`, and beside it
+/// `claude-relay-agent`. Returns the agent's path.
+pub(crate) fn agent_and_stand_in(folder: &Path, script: &str) -> PathBuf {
+    let agent = folder.join("agent");
+    executable(&agent, format!("#!/bin/sh\n{script}\n"));
+    symlink(env!("CARGO_BIN_EXE_claude-relay"), folder.join("claude-relay-agent")).unwrap();
+    agent
 }
 
 pub(crate) fn signal(child: &Child, signal: Signal) {

@@ -2,9 +2,9 @@
 //! enough of the CLI's dialect and note what has reached them.
 
 use crate::support::relay::Launch;
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Functions of every agent; its own story follows them.
@@ -121,11 +121,4 @@ impl FakeAgent {
         })
         .await;
     }
-}
-
-/// Writes a program.
-pub(crate) fn executable(path: &Path, text: impl AsRef<[u8]>) {
-    std::fs::write(path, text).expect("a file in the temp directory");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .expect("a mode for our own file");
 }

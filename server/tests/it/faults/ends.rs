@@ -1,10 +1,10 @@
 //! Agents that end, one way or another, or ought to.
 
-use super::agent::executable;
 use super::checks::cpu_ticks;
 use super::{SESSION, Trial, texts};
 use crate::support::relay::Launch;
 use crate::support::ws::Client;
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
 use rustix::process::Signal;

@@ -1,10 +1,11 @@
 //! Agents that cannot be started, or find surroundings that fail them.
 
-use super::agent::{FakeAgent, executable};
+use super::agent::FakeAgent;
 use super::checks::{descriptors, virtual_bytes};
 use super::{Trial, texts};
 use crate::support::http;
 use crate::support::relay::Launch;
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use rustix::process::{Uid, geteuid};
 use serde_json::{Value, json};

@@ -12,10 +12,11 @@ mod works;
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::{Client, Seen};
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
 use serde_json::{Value, json};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 const TOKEN: &str = "token-of-the-server";
@@ -87,8 +88,7 @@ impl Cell {
 fn write_script(path: &Path, body: &str) {
     // The server asks the executable for its version first.
     let version = "[ \"$1\" = --version ] && { echo '2.1.329 (Claude Code)'; exit; }";
-    std::fs::write(path, format!("#!/bin/bash\n{version}\n{body}\n")).expect("a script");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    executable(path, format!("#!/bin/bash\n{version}\n{body}\n"));
 }
 
 fn unhex(digits: &str) -> String {

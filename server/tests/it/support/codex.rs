@@ -7,10 +7,10 @@ use super::ws::Client;
 use claude_relay_testing::codex_home::variables;
 pub(crate) use claude_relay_testing::codex_home::{CODEX_KEY, Home, KEY_VARIABLE, prepare_home};
 use claude_relay_testing::responses_api::ResponsesApi;
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::{tools, wait};
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 /// The actors of one scenario.
@@ -191,8 +191,6 @@ fn teed(env: &TestEnv) -> PathBuf {
         codex = tools::codex().display(),
         lines = lines.display(),
     );
-    std::fs::write(&script, text).expect("a script in the temp directory");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))
-        .expect("a mode for our own file");
+    executable(&script, text);
     script
 }

@@ -2,10 +2,10 @@
 //! have passed on is then known from the source and not from the relay.
 
 use super::ws::{Client, Seen};
+use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
 use serde_json::Value;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The wrapper script and the file it writes.
@@ -33,9 +33,7 @@ impl Tee {
             program = program.display(),
             lines = tee.lines.display(),
         );
-        std::fs::write(&tee.script, script).expect("a script in the temp directory");
-        std::fs::set_permissions(&tee.script, std::fs::Permissions::from_mode(0o755))
-            .expect("a mode for our own file");
+        executable(&tee.script, script);
         tee
     }
 
