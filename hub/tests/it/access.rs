@@ -97,9 +97,7 @@ async fn a_number_of_agents_is_the_limit() {
 async fn secrets_are_neither_told_nor_kept() {
     const KEY: &str = "sk-ant-very-secret-key";
     let place = HubDirectory::with(&[], &["--demo"], &[("ANTHROPIC_API_KEY", KEY)]);
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "a").await;
+    let (hub, _, agent) = place.start_with_agent("a").await;
     let mut socket = hub.connect_after(0).await;
     hub.say(&agent, "hello").await;
     let (seen, _) = socket.until("agent_done").await;

@@ -56,9 +56,7 @@ async fn agents_of_several_workspaces_work_behind_one_socket() {
 #[tokio::test]
 async fn a_turn_is_told_in_the_order_in_which_it_happens() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "builder").await;
+    let (hub, _, agent) = place.start_with_agent("builder").await;
     let mut socket = hub.connect().await;
     hub.say(&agent, "use a tool").await;
     let (before, done) = socket.until("agent_done").await;
@@ -80,9 +78,7 @@ async fn a_turn_is_told_in_the_order_in_which_it_happens() {
 #[tokio::test]
 async fn messages_are_worked_off_in_order_and_the_log_holds_them() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "builder").await;
+    let (hub, _, agent) = place.start_with_agent("builder").await;
     for number in 0..5 {
         hub.say(&agent, &format!("message {number}")).await;
     }
@@ -114,9 +110,7 @@ async fn messages_are_worked_off_in_order_and_the_log_holds_them() {
 #[tokio::test]
 async fn a_turn_can_be_interrupted_and_the_next_message_goes_on() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "builder").await;
+    let (hub, _, agent) = place.start_with_agent("builder").await;
     let mut socket = hub.connect().await;
     hub.say(&agent, r#"{"n":1000000,"size":300,"rate":20}"#).await;
     socket.until_type("agent_text").await;
@@ -135,9 +129,7 @@ async fn a_turn_can_be_interrupted_and_the_next_message_goes_on() {
 #[tokio::test]
 async fn a_stopped_agent_has_no_process_and_goes_on_in_its_conversation() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "builder").await;
+    let (hub, _, agent) = place.start_with_agent("builder").await;
     hub.say(&agent, "first").await;
     let before = hub.until_done(&agent).await;
     hub.ok("POST", &format!("/api/agents/{agent}/stop"), Value::Null).await;
@@ -155,9 +147,7 @@ async fn a_stopped_agent_has_no_process_and_goes_on_in_its_conversation() {
 #[tokio::test]
 async fn an_agent_is_configured_and_removed() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "builder").await;
+    let (hub, _, agent) = place.start_with_agent("builder").await;
     let path = format!("/api/agents/{agent}");
     hub.say(&agent, "first").await;
     hub.until_done(&agent).await;
@@ -188,9 +178,7 @@ async fn an_agent_is_configured_and_removed() {
 #[tokio::test]
 async fn a_workspace_is_reset_and_removed() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "builder").await;
+    let (hub, workspace, agent) = place.start_with_agent("builder").await;
     hub.say(&agent, "first").await;
     let before = hub.until_done(&agent).await;
     let mut socket = hub.connect_after(0).await;
@@ -212,9 +200,7 @@ async fn a_workspace_is_reset_and_removed() {
 #[tokio::test]
 async fn files_of_a_workspace_are_reached_through_its_agents() {
     let place = HubDirectory::with(&[], &["--demo", "--mode", "unrestricted"], &[]);
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "builder").await;
+    let (hub, workspace, agent) = place.start_with_agent("builder").await;
     let bearer = format!("Bearer {}", crate::support::TOKEN);
     let headers = [("authorization", bearer.as_str())];
     let path = format!("/api/agents/{agent}/files/notes/a%20b.txt");

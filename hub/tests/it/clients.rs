@@ -36,9 +36,7 @@ async fn a_client_sees_only_the_workspaces_that_it_subscribes_to() {
 #[tokio::test]
 async fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "a").await;
+    let (hub, _, agent) = place.start_with_agent("a").await;
     let mut socket = hub.connect_after(0).await;
     let connected = socket.next().await;
     assert_eq!(connected["type"], "connected");
@@ -68,9 +66,7 @@ async fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_up_nobody() {
     let place = HubDirectory::with(&["--replay-bytes", "300000"], &["--demo"], &[]);
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "a").await;
+    let (hub, _, agent) = place.start_with_agent("a").await;
     // It never reads what it is sent.
     let mut silent = TcpStream::connect(&hub.address).await.unwrap();
     let request = format!(

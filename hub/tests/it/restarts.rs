@@ -17,9 +17,7 @@ fn relays(place: &HubDirectory) -> Vec<i32> {
 #[tokio::test]
 async fn a_relay_that_is_killed_is_started_again_and_its_message_is_worked_on() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "a").await;
+    let (hub, _, agent) = place.start_with_agent("a").await;
     hub.say(&agent, "first").await;
     let before = hub.until_done(&agent).await;
     let mut socket = hub.connect().await;
@@ -42,9 +40,7 @@ async fn a_relay_that_is_killed_is_started_again_and_its_message_is_worked_on() 
 #[tokio::test]
 async fn an_agent_that_exits_over_every_message_is_given_up_and_lives_on() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "a").await;
+    let (hub, _, agent) = place.start_with_agent("a").await;
     hub.say(&agent, r#"{"exit":3}"#).await;
     hub.say(&agent, "after").await;
     hub.until_done(&agent).await;
@@ -57,9 +53,7 @@ async fn an_agent_that_exits_over_every_message_is_given_up_and_lives_on() {
 #[tokio::test]
 async fn a_hub_that_ends_in_order_finds_everything_again() {
     let place = HubDirectory::demo();
-    let hub = place.start().await;
-    let workspace = hub.workspace("w").await;
-    let agent = hub.agent(&workspace, "a").await;
+    let (hub, _, agent) = place.start_with_agent("a").await;
     hub.say(&agent, "first").await;
     let before = hub.until_done(&agent).await;
     let log = hub.ok("GET", &format!("/api/agents/{agent}/log"), Value::Null).await;

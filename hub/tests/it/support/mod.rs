@@ -81,6 +81,14 @@ impl HubDirectory {
         self.start_with(&relay).await
     }
 
+    /// A hub with a workspace and an agent of this role in it, by their ids.
+    pub(crate) async fn start_with_agent(&self, role: &str) -> (Hub, String, String) {
+        let hub = self.start().await;
+        let workspace = hub.workspace("w").await;
+        let agent = hub.agent(&workspace, role).await;
+        (hub, workspace, agent)
+    }
+
     pub(crate) async fn start_with(&self, relay: &Path) -> Hub {
         let (name, value) = self.mark.variable();
         let mut child = Command::new(env!("CARGO_BIN_EXE_claude-relay-hub"))
