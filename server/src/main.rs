@@ -205,7 +205,9 @@ fn announce(runtime: &Runtime, bound: SocketAddr) {
     );
     let _ = out.flush();
     tracing::info!(workspace = %settings.workspace.display(), mode = %settings.mode, sandbox = runtime.sandbox.as_str(), "ready");
-    if settings.demo {
+    if let Some(recording) = &settings.replay {
+        tracing::info!(recording = %recording.display(), "a recording is played in the place of the agent");
+    } else if settings.demo {
         tracing::info!("the built-in demo agent answers; start without --demo for Claude Code");
     } else if let Some(error) = StartError::no_claude(settings) {
         tracing::warn!("{error}. The server runs without it until a client connects");
