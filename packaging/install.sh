@@ -19,7 +19,8 @@ while [ $# -gt 0 ]; do
     --from) from=${2:?--from needs a URL} && shift 2 ;;
     --version) version=${2:?--version needs a version} && shift 2 ;;
     --prefix) prefix=${2:?--prefix needs a directory} && shift 2 ;;
-    *) fail "unknown argument $1" ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit ;;
+    *) fail "unknown argument $1; see install.sh --help" ;;
     esac
 done
 [ -n "$from" ] || fail "where from? Give --from URL or CLAUDE_RELAY_RELEASE"
