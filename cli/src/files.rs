@@ -1,5 +1,6 @@
 //! Files that go into the server's workspace, and come out of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -118,6 +119,7 @@ impl Files<'_> {
             },
         )];
         let (mut copied, mut refused) = (0, None);
+        let mut left_out: BTreeMap<PathBuf, u32> = BTreeMap::new();
         while let Some((path, target)) = open.pop() {
             let metadata = fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
             if metadata.is_dir() {
@@ -143,7 +145,12 @@ impl Files<'_> {
                     // The rest of a directory is of use without what configures the
                     // agent.
                     Err(error @ FileError::Refused { status: 403, .. }) if path != local => {
-                        self.terminal.complain(&format!("left out: {} ({error})", path.display()));
+                        let files = left_out.entry(hidden_part(local, &path)).or_default();
+                        if *files == 0 {
+                            self.terminal
+                                .complain(&format!("left out: {} ({error})", path.display()));
+                        }
+                        *files += 1;
                         refused = Some(error);
                     }
                     Err(error) => return Err(self.told(error)),
@@ -154,6 +161,10 @@ impl Files<'_> {
             if copied > MAX_FILES {
                 return Err(Exit::failed(format!("over {MAX_FILES} files: copy less at a time")));
             }
+        }
+        for (part, files) in left_out.into_iter().filter(|(_, files)| *files > 1) {
+            let more = files - 1;
+            self.terminal.complain(&format!("left out: {more} more below {}", part.display()));
         }
         match refused {
             Some(error) if copied == 0 => Err(self.told(error)),
@@ -173,10 +184,8 @@ impl Files<'_> {
         if listed.is_none() {
             let content = self.workspace.read(remote).await.map_err(|error| self.told(error))?;
             if local == "-" {
-                return self
-                    .terminal
-                    .answer_bytes(&content)
-                    .map_err(|error| Exit::failed(format!("cannot write to stdout: {error}")));
+                let written = self.terminal.answer_bytes(&content);
+                return written.map_err(|error| Exit::unwritten(&error));
             }
             let mut target = PathBuf::from(local);
             if target.is_dir() || local.ends_with('/') {
@@ -218,6 +227,17 @@ impl Files<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the outermost hidden directory below `root` that `path` is in, such as
+/// `.git`; or else `path`.
+fn hidden_part(root: &Path, path: &Path) -> PathBuf {
+    let is_hidden = |part: &&Path| {
+        part.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    let below = path.strip_prefix(root).unwrap_or(path);
+    let hidden = below.ancestors().filter(is_hidden).last();
+    hidden.map_or_else(|| path.to_owned(), |hidden| root.join(hidden))
 }
 
 fn write(target: &Path, content: &[u8]) -> Result<(), Exit> {

@@ -28,6 +28,10 @@ async fn files_go_into_the_workspace_before_a_call_and_come_out_after_it() {
     fs::create_dir_all(here.join("project/src")).unwrap();
     fs::write(here.join("project/src/a.txt"), "one\n").unwrap();
     fs::write(here.join("project/.env"), "KEY=1\n").unwrap();
+    fs::create_dir_all(here.join("project/.git/hooks")).unwrap();
+    for name in ["config", "HEAD", "hooks/pre-commit"] {
+        fs::write(here.join("project/.git").join(name), "x").unwrap();
+    }
     fs::write(here.join("notes.bin"), [0, 255]).unwrap();
     let up = ["--upload", "project", "--upload", "notes.bin"];
     let down = ["--download", "src", "--download", "notes.bin"];
@@ -35,7 +39,10 @@ async fn files_go_into_the_workspace_before_a_call_and_come_out_after_it() {
     let arguments = [&up[..], &["Hello"]].concat();
     let (code, stdout, stderr) = call(&relay, here, &arguments).await;
     assert!(code == 0 && stdout.contains("Hello"), "{code}: {stderr}");
-    assert!(stderr.contains("left out: project/.env"), "{stderr}");
+    assert!(stderr.contains("left out: project/.env ("), "{stderr}");
+    // A directory of many files is named once.
+    assert!(stderr.contains("left out: 2 more below project/.git\n"), "{stderr}");
+    assert_eq!(stderr.matches("left out: ").count(), 3, "{stderr}");
     assert_eq!(fs::read(relay.workspace().join("src/a.txt")).unwrap(), b"one\n");
     assert!(!relay.workspace().join(".env").exists());
     let arguments = [&["ask"], &down[..], &["Hello"]].concat();
