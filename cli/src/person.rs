@@ -154,7 +154,7 @@ impl Person {
 
     pub(crate) fn show(&mut self) {
         if let Some(console) = &mut self.console {
-            self.questions.draw(console);
+            self.questions.show(console);
         }
     }
 
@@ -162,6 +162,7 @@ impl Person {
     pub(crate) fn resume(&mut self) {
         if let Some(console) = &mut self.console {
             console.resume();
+            self.questions.redraw(console);
         }
     }
 

@@ -118,7 +118,17 @@ impl Questions {
         }
     }
 
-    pub(crate) fn draw(&mut self, console: &mut Console) {
+    /// Shows the question again, if it was taken off the screen.
+    pub(crate) fn show(&mut self, console: &mut Console) {
+        if let Some(asking) = &mut self.asking
+            && !asking.editor.is_drawn()
+        {
+            asking.editor.draw(console);
+        }
+    }
+
+    /// Draws the question anew, as after the program was stopped.
+    pub(crate) fn redraw(&mut self, console: &mut Console) {
         if let Some(asking) = &mut self.asking {
             asking.editor.draw(console);
         }
