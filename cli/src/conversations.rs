@@ -37,10 +37,7 @@ pub(crate) async fn run(
             text.push_str(&row(conversation, now));
         }
     }
-    match terminal.answer(&text) {
-        Ok(()) => Ok(Exit::OK),
-        Err(error) => Err(Exit::failed(format!("cannot write to stdout: {error}"))),
-    }
+    terminal.print(&text)
 }
 
 /// A conversation on one line: its id, its age, its turns and its words.

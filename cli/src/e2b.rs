@@ -48,7 +48,7 @@ pub(crate) async fn run(
         }
         E2bCommand::Logs { id } => {
             for line in e2b.logs(&id).await.map_err(Error::from)? {
-                print(&format!("{line}\n"), terminal)?;
+                terminal.print(&format!("{line}\n"))?;
             }
             Ok(Exit::OK)
         }
@@ -63,7 +63,7 @@ pub(crate) async fn run(
                 let value = value.to_str().unwrap_or_default();
                 text.push_str(&format!("{name}: {value}\n"));
             }
-            print(&text, terminal)
+            terminal.print(&text)
         }
         E2bCommand::Metrics { id } => metrics(&e2b, &id, terminal).await,
         E2bCommand::Fork { id, count, lifetime } => {
@@ -75,7 +75,7 @@ pub(crate) async fn run(
         }
         E2bCommand::Snapshot { id, name, without_memory } => {
             let snapshot = e2b.snapshot(&id, name.as_deref(), !without_memory).await;
-            print(&format!("{}\n", snapshot.map_err(Error::from)?.id), terminal)
+            terminal.print(&format!("{}\n", snapshot.map_err(Error::from)?.id))
         }
     }
 }
@@ -133,9 +133,7 @@ async fn exec(
 }
 
 fn write(to: &mut impl std::io::Write, bytes: &[u8]) -> Result<(), Exit> {
-    to.write_all(bytes)
-        .and_then(|()| to.flush())
-        .map_err(|error| Exit::failed(format!("cannot write the output: {error}")))
+    to.write_all(bytes).and_then(|()| to.flush()).map_err(|error| Exit::unwritten(&error))
 }
 
 /// A word as a shell takes it.
@@ -163,7 +161,7 @@ async fn metrics(e2b: &E2b, id: &SandboxId, terminal: &Terminal) -> Result<Exit,
         mib(now.disk_used),
         mib(now.disk_total),
     );
-    print(&text, terminal)
+    terminal.print(&text)
 }
 
 /// The filter for `ls` and `kill --all`: sandboxes that claude-relay has
@@ -184,7 +182,7 @@ async fn ls(e2b: &E2b, everybodys: bool, terminal: &Terminal) -> Result<Exit, Ex
     for info in &found {
         table.push_str(&row(info, now));
     }
-    print(&table, terminal)
+    terminal.print(&table)
 }
 
 fn row(info: &SandboxInfo, now: SystemTime) -> String {
@@ -228,7 +226,7 @@ fn tell(
 ) -> Result<(), Exit> {
     match said {
         Ok(said) => {
-            print(&format!("{said}\n"), terminal)?;
+            terminal.print(&format!("{said}\n"))?;
         }
         Err(error) => {
             let failed = Exit::from(Error::from(error));
@@ -239,13 +237,6 @@ fn tell(
         }
     }
     Ok(())
-}
-
-fn print(text: &str, terminal: &Terminal) -> Result<Exit, Exit> {
-    match terminal.answer(text) {
-        Ok(()) => Ok(Exit::OK),
-        Err(error) => Err(Exit::failed(format!("cannot write to stdout: {error}"))),
-    }
 }
 
 /// A time in its largest whole unit.

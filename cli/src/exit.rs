@@ -1,5 +1,6 @@
 //! The ends of the program.
 
+use std::io;
 use std::iter::successors;
 
 use claude_relay_client::{
@@ -39,6 +40,13 @@ impl Exit {
     /// Bad arguments.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(2, message)
+    }
+
+    /// Stdout cannot be written. A reader that has gone, such as `head`, has what
+    /// it wanted: there is nothing to say.
+    pub(crate) fn unwritten(error: &io::Error) -> Self {
+        let exit = Self::failed(format!("cannot write to stdout: {error}"));
+        if error.kind() == io::ErrorKind::BrokenPipe { exit.silent() } else { exit }
     }
 
     /// Something took too long.

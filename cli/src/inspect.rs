@@ -96,7 +96,7 @@ pub(crate) async fn health(
     if json {
         return print_json(&health.details, terminal);
     }
-    print(&State::of(&health).table(&health, &server.url), terminal)
+    terminal.print(&State::of(&health).table(&health, &server.url))
 }
 
 /// `name=value` pairs as an object.
@@ -130,20 +130,13 @@ fn known(name: &str) -> Result<(), Exit> {
 fn print_json(json: &RawJson, terminal: &Terminal) -> Result<Exit, Exit> {
     let pretty = json.parse::<Value>().and_then(|value| serde_json::to_string_pretty(&value));
     let text = pretty.map_err(|error| Exit::not_understood(error.to_string()))?;
-    print(&format!("{text}\n"), terminal)
-}
-
-fn print(text: &str, terminal: &Terminal) -> Result<Exit, Exit> {
-    match terminal.answer(text) {
-        Ok(()) => Ok(Exit::OK),
-        Err(error) => Err(Exit::failed(format!("cannot write to stdout: {error}"))),
-    }
+    terminal.print(&format!("{text}\n"))
 }
 
 pub(crate) fn completions(shell: clap_complete::Shell, terminal: &Terminal) -> Result<Exit, Exit> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "claude-relay", &mut script);
-    print(&String::from_utf8_lossy(&script), terminal)
+    terminal.print(&String::from_utf8_lossy(&script))
 }
 
 /// The page of the program, or that of a subcommand.
@@ -164,12 +157,12 @@ pub(crate) fn man(subcommand: Option<&str>, terminal: &Terminal) -> Result<Exit,
     clap_mangen::Man::new(command)
         .render(&mut page)
         .map_err(|error| Exit::failed(format!("cannot write the manual page: {error}")))?;
-    print(&String::from_utf8_lossy(&page), terminal)
+    terminal.print(&String::from_utf8_lossy(&page))
 }
 
 /// What teaches Claude Code to use this program.
 pub(crate) fn skill(terminal: &Terminal) -> Result<Exit, Exit> {
-    print(include_str!("../skill/SKILL.md"), terminal)
+    terminal.print(include_str!("../skill/SKILL.md"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use crate::args::Color;
+use crate::exit::Exit;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
@@ -49,6 +50,11 @@ impl Terminal {
         } else {
             self.drawn_answer(text)
         }
+    }
+
+    /// The whole answer of a program that ends with it.
+    pub(crate) fn print(&self, text: &str) -> Result<Exit, Exit> {
+        self.answer(text).map(|()| Exit::OK).map_err(|error| Exit::unwritten(&error))
     }
 
     /// Bytes of a file, as they are.

@@ -27,7 +27,7 @@ pub(crate) async fn watch(server: &ServerArgs, terminal: &Terminal) -> Result<Ex
             Some(Ok(ServerMessage::Sdk(message))) => {
                 let Ok(line) = message.json() else { continue };
                 if let Err(error) = terminal.answer(&format!("{}\n", line.get())) {
-                    break Exit::failed(format!("cannot write to stdout: {error}"));
+                    break Exit::unwritten(&error);
                 }
             }
             Some(Ok(ServerMessage::Gap(_))) => terminal.complain("some messages are missing here"),

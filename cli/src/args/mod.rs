@@ -64,7 +64,7 @@ impl Args {
         }
         if ask.words.len() > 1 || (self.command.is_some() && !self.ask.words.is_empty()) {
             return Err(Exit::usage(
-                "the prompt is one word: put quotes around it, as in claude-relay \"Hello there\"",
+                "the prompt is one argument: put quotes around it, as in claude-relay \"Hello there\"",
             ));
         }
         if self.command.is_some() && self.ask != AskArgs::default() {
@@ -94,7 +94,7 @@ pub(crate) enum Command {
     /// Copy files into the server's workspace, or out of it
     ///
     /// One of the two begins with a colon: that one is in the workspace.
-    /// Directories are copied with all that is in them.
+    /// What is in a directory goes into the directory that is named.
     Cp {
         /// What is copied: LOCAL or :REMOTE
         #[arg(value_name = "FROM")]

@@ -14,7 +14,7 @@ const PERSIST_SESSION: &str = "persistSession";
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Prompt and answer")]
 pub(crate) struct AskArgs {
-    /// The prompt, quoted as one word
+    /// The prompt, in quotes
     #[arg(value_name = "PROMPT", help_heading = None::<&'static str>)]
     pub(crate) words: Vec<String>,
     /// Read the prompt from this file, `-` for stdin

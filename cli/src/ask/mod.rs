@@ -91,9 +91,12 @@ pub(crate) async fn ask(
     let written = if args.json {
         print_json(&ended, &seen, !args.turn.goes_on(), terminal)
     } else if stream && renderer.printed {
-        terminal.end_line().map_err(|error| unwritable(&error))
+        terminal.end_line().map_err(|error| Exit::unwritten(&error))
     } else {
-        terminal.answer(text).and_then(|()| terminal.end_line()).map_err(|error| unwritable(&error))
+        terminal
+            .answer(text)
+            .and_then(|()| terminal.end_line())
+            .map_err(|error| Exit::unwritten(&error))
     };
     let saved = out.map_or(Ok(()), |out| out.write(text));
     print_report(&ended, &args.turn, terminal);
@@ -112,7 +115,7 @@ pub(crate) async fn ask(
 fn print_json(ended: &Ended, seen: &Seen, begun: bool, terminal: &Terminal) -> Result<(), Exit> {
     let text = serde_json::to_string(&Report::new(ended, seen, begun))
         .map_err(|error| Exit::failed(format!("cannot print the answer: {error}")))?;
-    terminal.answer(&format!("{text}\n")).map_err(|error| unwritable(&error))
+    terminal.answer(&format!("{text}\n")).map_err(|error| Exit::unwritten(&error))
 }
 
 /// The end of a turn in which tools were not allowed.
@@ -121,9 +124,4 @@ fn denied(denials: &[Denial]) -> Exit {
     tools.sort_unstable();
     tools.dedup();
     Exit::failed(format!("not allowed in this turn: {}", tools.join(", ")))
-}
-
-fn unwritable(error: &std::io::Error) -> Exit {
-    let exit = Exit::failed(format!("cannot write the answer: {error}"));
-    if error.kind() == std::io::ErrorKind::BrokenPipe { exit.silent() } else { exit }
 }

@@ -151,5 +151,5 @@ fn show(message: &ServerMessage, renderer: &mut Renderer<'_>) -> Result<(), Exit
     {
         return Ok(());
     }
-    renderer.show(message).map_err(|error| super::unwritable(&error))
+    renderer.show(message).map_err(|error| Exit::unwritten(&error))
 }

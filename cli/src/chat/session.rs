@@ -296,9 +296,7 @@ impl<'a> Session<'a> {
         self.quiet_since = Instant::now();
         self.hide(input);
         if let Err(error) = self.render(&message) {
-            let exit = Exit::failed(format!("cannot write the answer: {error}"));
-            let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
-            return Some(if quiet { exit.silent() } else { exit });
+            return Some(Exit::unwritten(&error));
         }
         match message {
             ServerMessage::PermissionRequest(request) if self.asks(input) => {

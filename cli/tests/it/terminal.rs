@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::support::program::{bare, command, run};
 use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
 use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::wait::{soon, until_async};
 
 #[tokio::test]
 async fn a_conversation_with_editing_interrupts_and_an_end() {
@@ -38,6 +40,38 @@ async fn a_conversation_with_editing_interrupts_and_an_end() {
     terminal.shows("> ").await;
     terminal.types(CTRL_D).await;
     assert!(terminal.ends().await.success());
+}
+
+#[tokio::test]
+async fn a_question_that_waits_is_drawn_once() {
+    let relay = RelayProcess::demo(&[]).await;
+    let mut terminal = Terminal::start(&relay.url, &["chat", "--no-history"], false);
+    terminal.shows("> ").await;
+    terminal.types("permission\r").await;
+    terminal.shows("[s]top the turn: ").await;
+    until_async("the question has waited", async || {
+        let (_, health, _) = run(command(&relay.url).args(["health", "--json"])).await;
+        let health: serde_json::Value = serde_json::from_str(&health).unwrap();
+        health["agent"]["idle_ms"].as_u64() > Some(1500)
+    })
+    .await;
+    terminal.types("y\r").await;
+    let shown = terminal.shows("permission for Bash: allow").await;
+    // Once more for what the server says of the agent, and for the key.
+    assert!(shown.matches("Allow Bash?").count() < 8, "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_failure_to_tell() {
+    for arguments in [["man"].as_slice(), &["completions", "bash"], &["skill"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut program = bare();
+        program.args(arguments).stdout(writer);
+        let output = soon(program.output()).await.unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.is_empty(), "{arguments:?}: {told}");
+    }
 }
 
 #[tokio::test]
