@@ -11,8 +11,36 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Factor by which a machine may be slower than an idle one.
 const SLOWNESS: u32 = 5;
 
-/// Interval at which a condition without a notification is checked.
-const PROBE_INTERVAL: Duration = Duration::from_millis(10);
+/// Time until a condition without a notification is checked again: at first, and at
+/// most. A check costs something, and many tests wait beside one another.
+const PROBE_INTERVALS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+
+/// The times between the checks of a condition.
+#[derive(Debug)]
+pub struct Probes(Duration);
+
+impl Probes {
+    /// The first is short, and each next one longer.
+    pub const fn new() -> Self {
+        Self(PROBE_INTERVALS.0)
+    }
+
+    fn next(&mut self) -> Duration {
+        let longer = PROBE_INTERVALS.1.min(self.0 * 2);
+        std::mem::replace(&mut self.0, longer)
+    }
+
+    /// Waits for the next check.
+    pub async fn pause(&mut self) {
+        tokio::time::sleep(self.next()).await;
+    }
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// The future's outcome, or a panic that names `what` after [`DEADLINE`].
 ///
@@ -38,11 +66,12 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
 /// The first `Some` of `probe`, or a panic that names `what` after [`DEADLINE`].
 pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     within(what, async {
+        let mut probes = Probes::new();
         loop {
             if let Some(found) = probe() {
                 return found;
             }
-            tokio::time::sleep(PROBE_INTERVAL).await;
+            probes.pause().await;
         }
     })
     .await
@@ -51,8 +80,9 @@ pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 /// [`until`] for a condition that is asynchronous.
 pub async fn until_async(what: &str, mut probe: impl AsyncFnMut() -> bool) {
     within(what, async {
+        let mut probes = Probes::new();
         while !probe().await {
-            tokio::time::sleep(PROBE_INTERVAL).await;
+            probes.pause().await;
         }
     })
     .await;
@@ -70,6 +100,7 @@ pub fn was_within(limit: Duration, start: Instant) {
 /// `deadline` passes.
 pub fn until_blocking<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
+    let mut probes = Probes::new();
     loop {
         if let Some(found) = probe() {
             return Some(found);
@@ -77,6 +108,6 @@ pub fn until_blocking<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T
         if start.elapsed() > deadline {
             return None;
         }
-        std::thread::sleep(PROBE_INTERVAL);
+        std::thread::sleep(probes.next());
     }
 }

@@ -225,6 +225,10 @@ async fn ten_thousand_messages_of_the_demo_agent() {
     browser.open(&format!("http://{}/", relay.address())).await;
     browser.until("document.body.dataset.connection === 'connected'").await;
     browser.type_into("#message", &format!("{{\"n\":10000,\"size\":300}}{ENTER}")).await;
+    wait::until_async("the turn's end at the server", async || {
+        http::get(relay.address(), "/health").await.json()["agent"]["turns"] == 1
+    })
+    .await;
     browser.until("document.querySelector('[data-role=turn-end]')").await;
     browser.until("!document.querySelector('#demo-note').hidden").await;
 

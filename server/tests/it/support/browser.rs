@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -50,20 +49,7 @@ impl Browser {
     /// Starts chromedriver on a free port, and through it Chromium.
     pub(crate) async fn start(env: &TestEnv) -> Self {
         let swept = Swept(Mark::new());
-        let (name, value) = swept.0.variable();
-        let mut driver = Command::new(tools::chromedriver())
-            .arg("--port=0")
-            .env_clear()
-            .envs(env.environment())
-            .env(name, value)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver starts");
-        let stdout = driver.stdout.take().expect("stdout is piped");
-        let port = wait::within("chromedriver's port", driver_port(stdout)).await;
+        let (driver, port) = start_driver(env, &swept.0).await;
         let driver_address = SocketAddr::from(([127, 0, 0, 1], port));
 
         let capabilities = json!({ "goog:chromeOptions": {
@@ -133,8 +119,9 @@ impl Browser {
     /// Waits until a JavaScript expression is true.
     pub(crate) async fn until(&self, expression: &str) {
         wait::within(&format!("the page to show that {expression}"), async {
+            let mut probes = wait::Probes::new();
             while self.evaluate(&format!("Boolean({expression})")).await != true {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                probes.pause().await;
             }
         })
         .await;
@@ -230,16 +217,41 @@ impl Browser {
     }
 }
 
+/// Starts chromedriver on a free port. It looks for one that is free for IPv4 and
+/// takes it for IPv6 too, where somebody else may have it: then it ends.
+async fn start_driver(env: &TestEnv, mark: &Mark) -> (Child, u16) {
+    const ATTEMPTS: u32 = 5;
+    let (name, value) = mark.variable();
+    for _ in 0..ATTEMPTS {
+        let mut driver = Command::new(tools::chromedriver())
+            .arg("--port=0")
+            .env_clear()
+            .envs(env.environment())
+            .env(name, value)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver starts");
+        let stdout = driver.stdout.take().expect("stdout is piped");
+        if let Some(port) = wait::within("chromedriver's port", driver_port(stdout)).await {
+            return (driver, port);
+        }
+    }
+    panic!("chromedriver ended before it listened, {ATTEMPTS} times");
+}
+
 /// Reads the port from what chromedriver says when it is ready, and goes on
-/// reading so that it never blocks.
-async fn driver_port(stdout: impl tokio::io::AsyncRead + Unpin + Send + 'static) -> u16 {
+/// reading so that it never blocks. `None` when it ends before that.
+async fn driver_port(stdout: impl tokio::io::AsyncRead + Unpin + Send + 'static) -> Option<u16> {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let port = line.rsplit_once("started successfully on port ").map(|(_, port)| port);
         if let Some(port) = port.and_then(|port| port.trim_end_matches('.').parse().ok()) {
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return port;
+            return Some(port);
         }
     }
-    panic!("chromedriver ended before it listened");
+    None
 }
