@@ -62,6 +62,19 @@ async fn a_command_is_told_of_a_permission_and_of_a_turn_that_nobody_saw() {
     assert!(!text.contains("never-in-a-command"), "{text}");
 }
 
+/// Reads a request whole and answers it. What is left unread would break the
+/// connection off before the answer is seen.
+async fn answer(listener: &TcpListener, answer: &str) -> String {
+    let (mut stream, _) = wait::soon(listener.accept()).await.unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        assert!(wait::soon(stream.read_buf(&mut request)).await.unwrap() > 0);
+    }
+    let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    String::from_utf8(request).unwrap()
+}
+
 #[tokio::test]
 async fn a_webhook_is_signed_and_tried_again() {
     let env = TestEnv::new();
@@ -76,15 +89,8 @@ async fn a_webhook_is_signed_and_tried_again() {
     client.say("permission").await;
     client.until(|frame| frame["type"] == "permission_request").await;
     let mut requests = Vec::new();
-    for answer in ["503 Unavailable", "204 No Content"] {
-        let (mut stream, _) = wait::soon(listener.accept()).await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"}") {
-            assert!(wait::soon(stream.read_buf(&mut request)).await.unwrap() > 0);
-        }
-        let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
-        stream.write_all(answer.as_bytes()).await.unwrap();
-        requests.push(String::from_utf8(request).unwrap());
+    for status in ["503 Unavailable", "204 No Content"] {
+        requests.push(answer(&listener, status).await);
     }
     wait::until_async("one notice", async || {
         state(&relay).await == json!({ "delivered": 1, "failed": 0, "waiting": 0 })
@@ -118,11 +124,8 @@ async fn a_redirection_and_a_name_of_a_private_address_are_not_followed() {
         let mut client = Client::connect(relay.address()).await;
         client.say("permission").await;
         if target.contains("127.0.0.1") {
-            let (mut stream, _) = wait::soon(listener.accept()).await.unwrap();
-            let answer = format!(
-                "HTTP/1.1 307 Elsewhere\r\nlocation: http://{address}/other\r\ncontent-length: 0\r\n\r\n"
-            );
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            let elsewhere = format!("307 Elsewhere\r\nlocation: http://{address}/other");
+            answer(&listener, &elsewhere).await;
         }
         wait::until_async("a failure", async || {
             state(&relay).await == json!({ "delivered": 0, "failed": 1, "waiting": 0 })
