@@ -1,12 +1,17 @@
 //! Machines that are lost at any moment of a conversation. `RELAY_STORE_KILLS`
-//! sets how many.
+//! sets how many with each CLI.
 
 use super::{Machine, messages};
+use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::Request;
 use claude_relay_testing::tools::Cli;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
+
+for_both_clis! {
+    every_finished_turn_goes_on_elsewhere_wherever_a_machine_is_lost,
+}
 
 /// Most turns that a machine finishes before the one in which it is lost.
 const TURNS: u64 = 3;
@@ -70,17 +75,14 @@ fn says(message: &Value, text: &str) -> bool {
     message["role"] == "assistant" && message["content"].to_string().contains(text)
 }
 
-#[tokio::test]
 #[allow(clippy::disallowed_methods, reason = "the number of kills by hand")]
 #[allow(clippy::print_stdout, reason = "the figures of a run by hand")]
-async fn every_finished_turn_goes_on_elsewhere_wherever_a_machine_is_lost() {
-    let kills = std::env::var("RELAY_STORE_KILLS").map_or(10, |kills| kills.parse().unwrap());
+async fn every_finished_turn_goes_on_elsewhere_wherever_a_machine_is_lost(cli: Cli) {
+    let kills = std::env::var("RELAY_STORE_KILLS").map_or(5, |kills| kills.parse().unwrap());
     let begin = Instant::now();
     let (mut turns, mut cut_off, mut told) = (0, 0, 0);
     for number in 0..kills {
         let store = tempfile::tempdir().unwrap();
-        // What one version says differs from another's.
-        let cli = if number % 2 == 0 { Cli::Newest } else { Cli::Oldest };
         let lost = lose(cli, store.path()).await;
         cut_off += usize::from(lost.requests.len() > lost.finished);
         let (is_whole, is_told) = is_whole(cli, store.path(), &lost).await;
