@@ -17,6 +17,13 @@ fn page(address: &str) -> Value {
     })
 }
 
+/// Waits for the question about a page and returns all that is shown for it. The
+/// question of an earlier page is drawn once more with its answer.
+async fn asked_for(terminal: &mut Terminal, address: &str) -> String {
+    let shown = terminal.shows(address).await;
+    shown + &terminal.shows("Have you done that? ").await
+}
+
 /// Types an answer and returns what the agent gets.
 async fn answered(relay: &mut ScriptedRelay, terminal: &mut Terminal, typed: &str) -> Value {
     terminal.types(typed).await;
@@ -30,19 +37,35 @@ async fn leaves(mut terminal: Terminal) {
 }
 
 #[tokio::test]
-async fn a_page_to_open_is_shown_whole_and_answered() {
+async fn pages_to_open_are_shown_whole_and_answered_one_after_the_other() {
+    let mut relay = ScriptedRelay::start().await;
+    let mut terminal = relay.chat(&[]).await;
     for (typed, action) in [("y\r", "accept"), ("d\r", "decline"), ("c\r", "cancel")] {
-        let mut relay = ScriptedRelay::start().await;
-        let mut terminal = relay.chat(&[]).await;
-        asks(&mut relay, action, page("https://booking.example/login?for=us")).await;
-        let shown = terminal.shows("Have you done that? ").await;
+        let address = format!("https://booking.example/login?for={action}");
+        asks(&mut relay, action, page(&address)).await;
+        let shown = asked_for(&mut terminal, &address).await;
         assert!(shown.contains("booking asks you to open a page: Log in first"), "{shown:?}");
-        assert!(shown.contains("https://booking.example/login?for=us"), "{shown:?}");
         let answer = answered(&mut relay, &mut terminal, typed).await;
         assert_eq!(answer["requestId"], action);
         assert_eq!(answer["response"]["action"], action);
-        leaves(terminal).await;
     }
+    leaves(terminal).await;
+}
+
+#[tokio::test]
+async fn pages_that_are_asked_for_at_once_are_answered_in_their_order() {
+    let mut relay = ScriptedRelay::start().await;
+    let mut terminal = relay.chat(&[]).await;
+    let ids = ["first", "second", "third"];
+    for id in ids {
+        asks(&mut relay, id, page(&format!("https://booking.example/{id}"))).await;
+    }
+    for id in ids {
+        asked_for(&mut terminal, &format!("https://booking.example/{id}")).await;
+        let answer = answered(&mut relay, &mut terminal, "y\r").await;
+        assert_eq!(answer["requestId"], id);
+    }
+    leaves(terminal).await;
 }
 
 /// The address comes from a server that nobody vouches for.
