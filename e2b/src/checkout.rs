@@ -1,6 +1,6 @@
 //! Sources of a git checkout: the files that git tracks, as they are on disk.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::context::{Context, ContextError, FileSet};
 
@@ -59,10 +59,10 @@ impl Checkout {
     /// Reads the files that git tracks in the checkout around `directory`,
     /// except those that a `.dockerignore` at its top excludes. Permissions are
     /// those in git, not those on disk, so that every machine gets the same
-    /// digest.
+    /// digest. A link to a tracked directory becomes a copy of it.
     ///
     /// # Errors
-    /// See [`CheckoutError`]; a tracked symbolic link is one.
+    /// See [`CheckoutError`]; any other tracked link is one.
     pub fn read(
         directory: &Path,
         prefix: &str,
@@ -75,19 +75,15 @@ impl Checkout {
 
         let (mut files, mut missing, mut count) = (FileSet::default(), Vec::new(), 0);
         let mut found = false;
-        for line in git(&root, &["ls-files", "-z", "--stage"])?.split_terminator('\0') {
-            // "100644 <hash> 0\t<path>"
-            let Some((stage, name)) = line.split_once('\t') else {
-                continue;
-            };
-            if context.ignore().excludes(name) {
+        for Tracked { mode, file, name } in tracked(&root, &context)? {
+            if context.ignore().excludes(&name) {
                 continue;
             }
-            let path = root.join(name);
-            let mode = match stage.split(' ').next().unwrap_or_default() {
+            let path = root.join(file);
+            let mode = match &*mode {
                 "100644" => 0o644,
                 "100755" => 0o755,
-                "120000" => return Err(ContextError::Symlink(path).into()),
+                LINK => return Err(ContextError::Symlink(path).into()),
                 _ => return Err(ContextError::Special(path).into()),
             };
             match std::fs::symlink_metadata(&path) {
@@ -95,7 +91,7 @@ impl Checkout {
                 Ok(at) if at.is_symlink() => return Err(ContextError::Symlink(path).into()),
                 Ok(_) => return Err(ContextError::Special(path).into()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    missing.push(name.to_owned());
+                    missing.push(name);
                     continue;
                 }
                 Err(problem) => return Err(ContextError::Io { path, problem }.into()),
@@ -122,6 +118,70 @@ impl Checkout {
         let commit = commit.map(|commit| commit.trim().to_owned());
         Ok(Self { root, commit, files, count, dirty, missing, untracked })
     }
+}
+
+/// Mode of a link.
+const LINK: &str = "120000";
+
+/// A file that git tracks.
+struct Tracked {
+    /// Its mode in git.
+    mode: String,
+    /// Its path on the disk, below the top directory.
+    file: String,
+    /// The path under which it is included.
+    name: String,
+}
+
+/// Returns the tracked files, those of a linked directory under the link's name
+/// as well.
+fn tracked(root: &Path, context: &Context) -> Result<Vec<Tracked>, CheckoutError> {
+    let listing = git(root, &["ls-files", "-z", "--stage"])?;
+    // "100644 <hash> 0\t<path>"
+    let entries: Vec<(&str, &str)> = listing
+        .split_terminator('\0')
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(stage, name)| (stage.split(' ').next().unwrap_or_default(), name))
+        .collect();
+    let mut files = Vec::new();
+    let mut add = |mode: &str, file: &str, name: String| {
+        files.push(Tracked { mode: mode.to_owned(), file: file.to_owned(), name });
+    };
+    for &(mode, name) in &entries {
+        let target = (mode == LINK && !context.ignore().excludes(name)).then(|| target(root, name));
+        let Some(target) = target.flatten() else {
+            add(mode, name, name.to_owned());
+            continue;
+        };
+        let mut is_empty = true;
+        for &(mode, file) in &entries {
+            if let Some(rest) = file.strip_prefix(&target).and_then(|rest| rest.strip_prefix('/')) {
+                add(mode, file, format!("{name}/{rest}"));
+                is_empty = false;
+            }
+        }
+        if is_empty {
+            return Err(ContextError::Symlink(root.join(name)).into());
+        }
+    }
+    Ok(files)
+}
+
+/// Returns the path below `root` that a link leads to; `None` if it leads
+/// elsewhere.
+fn target(root: &Path, link: &str) -> Option<String> {
+    let target = std::fs::read_link(root.join(link)).ok()?;
+    let mut parts: Vec<&str> = link.split('/').collect();
+    parts.pop();
+    for part in target.components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_str()?),
+            Component::ParentDir => drop(parts.pop()?),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(parts.join("/"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "only git knows the tracked files")]
@@ -189,12 +249,41 @@ mod tests {
     }
 
     #[test]
-    fn a_tracked_link_is_refused() {
+    fn a_link_to_a_tracked_directory_is_a_copy_of_it() {
         let dir = checkout();
-        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
+        std::fs::create_dir_all(dir.path().join("static/vendor")).unwrap();
+        std::fs::create_dir(dir.path().join("server")).unwrap();
+        std::fs::write(dir.path().join("static/page.js"), "p").unwrap();
+        std::fs::write(dir.path().join("static/vendor/v.js"), "v").unwrap();
+        std::os::unix::fs::symlink("../static", dir.path().join("server/static")).unwrap();
         git(dir.path(), &["add", "-A"]).unwrap();
-        let error = Checkout::read(dir.path(), "src", "Cargo.toml").unwrap_err();
-        assert!(matches!(error, CheckoutError::Context(ContextError::Symlink(_))), "{error}");
+        let read = Checkout::read(dir.path(), "src", "Cargo.toml").unwrap();
+        let names: Vec<_> = read.files.names().collect();
+        for name in
+            ["src/static/page.js", "src/server/static/page.js", "src/server/static/vendor/v.js"]
+        {
+            assert!(names.contains(&name), "{name}: {names:?}");
+        }
+    }
+
+    #[test]
+    fn any_other_tracked_link_is_refused() {
+        for target in ["/etc/passwd", "/etc", "../..", "..", ".", "a.rs", "missing", "sub/../../x"]
+        {
+            let dir = checkout();
+            std::os::unix::fs::symlink(target, dir.path().join("link")).unwrap();
+            git(dir.path(), &["add", "-A"]).unwrap();
+            let error = Checkout::read(dir.path(), "src", "Cargo.toml").unwrap_err();
+            let is_link = matches!(error, CheckoutError::Context(ContextError::Symlink(_)));
+            assert!(is_link, "{target}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_checkout_of_this_repository_can_be_read() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let read = Checkout::read(here, "src", "server/Cargo.toml").unwrap();
+        assert!(read.files.names().any(|name| name == "src/server/static/page.js"));
     }
 
     #[test]
