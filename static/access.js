@@ -61,9 +61,10 @@ const REQUEST_TIMEOUT_MS = 10_000;
 
 /**
  * A JSON request. Resolves to `{status, body, text}`; `body` is undefined when the answer is no
- * JSON. Status 0 stands for a server that could not be reached.
+ * JSON. Status 0 stands for a server that could not be reached, and for an answer of more than
+ * `limit` bytes.
  */
-export async function request(path, { method = "GET", json } = {}) {
+export async function request(path, { method = "GET", json, limit = Infinity, timeout = REQUEST_TIMEOUT_MS } = {}) {
   const headers = { Accept: "application/json" };
   if (token !== "") headers.Authorization = `Bearer ${token}`;
   if (json !== undefined) headers["Content-Type"] = "application/json";
@@ -76,9 +77,10 @@ export async function request(path, { method = "GET", json } = {}) {
       body: json,
       cache: "no-store",
       credentials: "same-origin",
-      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeout),
     });
-    text = await response.text();
+    text = limit === Infinity ? await response.text() : await textWithin(response, limit);
+    if (text === undefined) return { status: 0, text: "the answer is too large" };
   } catch (error) {
     const cause = error?.name === "TimeoutError" ? "the server did not answer in time" : "the server could not be reached";
     return { status: 0, text: cause };
@@ -90,6 +92,23 @@ export async function request(path, { method = "GET", json } = {}) {
     body = undefined;
   }
   return { status: response.status, body, text };
+}
+
+// Undefined for a body over the limit.
+async function textWithin(response, limit) {
+  const parts = [];
+  let bytes = 0;
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    bytes += read.value.length;
+    if (bytes > limit) {
+      await reader.cancel();
+      return undefined;
+    }
+    parts.push(decoder.decode(read.value, { stream: true }));
+  }
+  return parts.join("") + decoder.decode();
 }
 
 /** The error text of a failed request, as the server gave it. */

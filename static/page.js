@@ -1,5 +1,6 @@
 // The page: makes the parts and carries frames between them. Start reading here.
 
+import { request } from "./access.js";
 import { Activity } from "./activity.js";
 import { Attachments } from "./attachments.js";
 import { Codex, isCodex } from "./codex.js";
@@ -13,12 +14,14 @@ import { ConversationStart } from "./conversation_start.js";
 import { ConversationList } from "./conversation_list.js";
 import { byId } from "./dom.js";
 import { Frames } from "./frames.js";
+import { History } from "./history.js";
 import { Inbox } from "./inbox.js";
 import { Ledger } from "./ledger.js";
 import { ConnectionView } from "./connection_view.js";
 import { newUuid, Outbox } from "./outbox.js";
 import { Panels } from "./panels.js";
 import { Permissions } from "./permissions.js";
+import { Recording } from "./recording.js";
 import { Setup } from "./setup.js";
 import { StatusPanel } from "./status.js";
 import { Tasks } from "./tasks.js";
@@ -30,6 +33,11 @@ import { Transcript } from "./transcript.js";
 const INTERRUPT_AGAIN_MS = 5_000;
 
 let conversationId = "";
+// The conversation that the server names, and whether its frames so far are all here.
+let named = null;
+let caughtUp = false;
+// A recording is shown in place of the server's conversation.
+let recorded = false;
 const ledger = new Ledger();
 const transcript = new Transcript();
 const frames = new Frames();
@@ -37,6 +45,7 @@ const conversation = new Conversation({ transcript, ledger, changed });
 const activity = new Activity({ changed: (running) => composer.setRunning(running) });
 const outbox = new Outbox({ append: (node) => conversation.append(node), restore: (text) => composer.restore(text) });
 const codex = new Codex();
+const history = new History({ notice: (...parts) => notice(...parts), restore: (text) => composer.restore(text), settle: () => transcript.settle() });
 const inbox = new Inbox({
   handle: showFrame,
   failed({ frame }, error) {
@@ -103,8 +112,11 @@ const conversationStart = new ConversationStart({
   begun: () => newConversation("A new conversation"),
   async resume(id) {
     const failed = await config.change({ resume: id });
-    if (failed === "") connection.reconnect();
-    return failed;
+    if (failed !== "") return failed;
+    conversation.append(history.place(id));
+    history.show(id, { known: true });
+    connection.reconnect();
+    return "";
   },
 });
 const conversationList = new ConversationList({ resume: (id) => conversationStart.goOn(id) });
@@ -125,6 +137,16 @@ const panels = new Panels({
     status.setVisible(name === "status");
     if (name === "config") config.opened();
   },
+});
+
+new Recording({
+  begin(name) {
+    connection.disconnect();
+    inbox.push({ frame: { type: "page_recording", name }, origin: {} });
+  },
+  raw: (direction, text, frame) => frames.add(direction, text, frame),
+  frame: (frame) => inbox.push({ frame, origin: {} }),
+  notice,
 });
 
 byId("open-config-hint").addEventListener("click", () => panels.show("config"));
@@ -191,7 +213,23 @@ function connectionChanged(state) {
   if (connected) {
     status.refresh();
     askCapabilities();
-  } else inbox.push({ frame: { type: "page_lost" }, origin: {} });
+  } else {
+    caughtUp = false;
+    inbox.push({ frame: { type: "page_lost" }, origin: {} });
+  }
+}
+
+// What the conversation had before the frames that the server has kept.
+async function showEarlier() {
+  if (named !== null) {
+    history.show(named);
+    return;
+  }
+  // Where nothing was said since the server was started, the configuration may name one.
+  if (connection.replayUntil > 1) return;
+  const answer = await request("config");
+  const { resume, forkSession } = answer.body?.config ?? {};
+  if (typeof resume === "string" && forkSession !== true) history.show(resume, { known: true });
 }
 
 function changed(what, facts) {
@@ -209,11 +247,13 @@ function changed(what, facts) {
 // The agent names its conversation with each turn.
 function session({ session_id: id, slash_commands: commands }) {
   completion.commands(commands);
-  if (typeof id !== "string") return;
+  if (typeof id !== "string" || recorded) return;
   conversationStart.turn(id);
   if (id === conversationId) return;
   const first = conversationId === "";
   conversationId = id;
+  if (!first) conversation.append(history.place(id));
+  if (caughtUp) history.show(id);
   // The agent tells its commands and models once it runs.
   askCapabilities();
   if (!first) newConversation("");
@@ -235,17 +275,20 @@ function showFrame({ frame, origin }) {
       outbox.state(frame);
       controls.state(frame);
       conversationStart.state(frame);
+      named = typeof frame.conversation === "string" ? frame.conversation : null;
       break;
     case "input":
-      outbox.input(frame.data);
+      history.saw(frame.data);
+      if (!history.has(frame.data)) outbox.input(frame.data);
       if (typeof frame.data?.message?.content === "string") composer.remember(frame.data.message.content);
       break;
     case "undelivered": undelivered(frame); break;
     case "sdk_message":
       for (const message of isCodex(frame.data) ? codex.messages(frame.data) : [frame.data]) {
+        history.saw(message);
         todos.message(message);
         tasks.message(message);
-        conversation.message(message);
+        if (!history.has(message)) conversation.message(message);
       }
       break;
     case "error": conversation.error(String(frame.error ?? ""), frame.seq); break;
@@ -266,6 +309,7 @@ function showFrame({ frame, origin }) {
     case "exit": exited(frame); break;
     case "gap": gap(frame); break;
     case "page_sent":
+      history.saw(frame.data);
       outbox.sent(frame.data);
       transcript.toEnd();
       break;
@@ -277,7 +321,18 @@ function showFrame({ frame, origin }) {
     case "page_caught_up":
       transcript.restorePlace();
       permissions.caughtUp();
+      caughtUp = true;
+      showEarlier();
       conversation.waitingForAnswer(permissions.waiting);
+      break;
+    case "page_answered":
+      permissions.answered(frame.requestId, frame.approved);
+      conversation.waitingForAnswer(permissions.waiting);
+      break;
+    case "page_recording":
+      recorded = true;
+      permissions.clear();
+      newConversation(`A recording: ${frame.name}`);
       break;
     case "page_restarted":
       permissions.clear();

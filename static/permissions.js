@@ -61,6 +61,11 @@ export class Permissions {
     else if (this.#held.has(id)) this.#settled(id, "A permission was asked for and settled:");
   }
 
+  /** In a recording: the client of then has answered. */
+  answered(requestId, approved) {
+    if (this.#open.has(String(requestId))) this.#settled(String(requestId), approved ? "It was allowed:" : "It was denied:");
+  }
+
   /** The tool has its result, so the question was settled, by a client before this one or by time. */
   toolDone(toolUseId) {
     for (const prompt of [...this.#open.values(), ...this.#held.values()]) {

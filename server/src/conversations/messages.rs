@@ -30,6 +30,8 @@ pub struct Transcript {
     file: File,
     /// Places of the messages that are left, the next one last.
     left: Vec<Extent>,
+    /// Number of messages before those.
+    left_out: usize,
     state: State,
 }
 
@@ -106,7 +108,13 @@ impl Transcript {
         let Some(nodes) = read(&file, cwd)? else { return Ok(None) };
         let mut left = branch(&nodes);
         left.reverse();
-        Ok(Some(Self { id: id.to_owned(), file, left, state: State::Begin }))
+        Ok(Some(Self { id: id.to_owned(), file, left, left_out: 0, state: State::Begin }))
+    }
+
+    /// Leaves out all but the last messages.
+    pub fn keep_last(&mut self, messages: usize) {
+        self.left_out += self.left.len().saturating_sub(messages);
+        self.left.truncate(messages);
     }
 
     /// Returns the next part of the JSON text with all messages; `None` at its
@@ -119,7 +127,11 @@ impl Transcript {
         let mut text = Vec::new();
         while text.len() < CHUNK_BYTES && self.state != State::Ended {
             if self.state == State::Begin {
-                text.extend(format!(r#"{{"id":"{}","messages":["#, self.id).bytes());
+                text.extend(format!(r#"{{"id":"{}","#, self.id).bytes());
+                if self.left_out > 0 {
+                    text.extend(format!(r#""left_out":{},"#, self.left_out).bytes());
+                }
+                text.extend_from_slice(br#""messages":["#);
                 self.state = State::First;
                 continue;
             }

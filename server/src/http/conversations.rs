@@ -35,6 +35,9 @@ const MAX_READERS: usize = 4;
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 
+/// Most messages of a conversation that a client can ask for as the last ones.
+const MAX_LAST: usize = 100_000;
+
 /// Time for the store to answer.
 const STORE_TIME: Duration = Duration::from_secs(20);
 
@@ -96,7 +99,9 @@ impl Routes {
         }
         let id = head.uri.path().strip_prefix(PATH).unwrap_or_default();
         let id = id.strip_prefix('/').unwrap_or(id).to_owned();
-        let limit = limit(head.uri.query().unwrap_or_default())?;
+        let query = head.uri.query().unwrap_or_default();
+        let limit = number(query, "limit", MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+        let last = number(query, "last", MAX_LAST)?;
         if !id.is_empty() && !is_id(&id) {
             return Err(not_found("there is no such conversation"));
         }
@@ -118,7 +123,7 @@ impl Routes {
                 let list = with_stored(list, kept.store.as_deref(), &cwd, limit).await?;
                 Ok(json_answer(StatusCode::OK, &list).map(Either::Left))
             }
-            Found::Transcript(Some(transcript)) => Ok(streamed(transcript, permit, lifetime)),
+            Found::Transcript(Some(transcript)) => Ok(streamed(transcript, last, permit, lifetime)),
             Found::Transcript(None) => {
                 let stored = match kept.store.as_deref() {
                     Some(store) => asked(store.open_transcript(&id, &cwd)).await,
@@ -133,7 +138,7 @@ impl Routes {
                 })?;
                 let transcript =
                     transcript.ok_or_else(|| not_found("there is no such conversation"))?;
-                Ok(streamed(transcript, permit, lifetime))
+                Ok(streamed(transcript, last, permit, lifetime))
             }
         }
     }
@@ -184,10 +189,14 @@ async fn asked<T>(question: impl Future<Output = Result<T, StoreError>>) -> Resu
 }
 
 fn streamed(
-    transcript: Transcript,
+    mut transcript: Transcript,
+    last: Option<usize>,
     permit: OwnedSemaphorePermit,
     lifetime: Arc<Lifetime>,
 ) -> Response<AnswerBody> {
+    if let Some(last) = last {
+        transcript.keep_last(last);
+    }
     let chunks = stream::try_unfold((transcript, permit), move |(mut transcript, permit)| {
         lifetime.on_progress();
         async move {
@@ -206,14 +215,17 @@ fn streamed(
     answer
 }
 
-fn limit(query: &str) -> Result<usize, Refusal> {
-    let given = query.split('&').filter_map(|pair| pair.strip_prefix("limit=")).next_back();
-    let Some(given) = given else { return Ok(DEFAULT_LIMIT) };
+/// Returns the number that a parameter of the query gives.
+fn number(query: &str, name: &str, max: usize) -> Result<Option<usize>, Refusal> {
+    let values = query.split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, given)) = values.filter(|(other, _)| *other == name).last() else {
+        return Ok(None);
+    };
     match given.parse() {
-        Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
+        Ok(number) if (1..=max).contains(&number) => Ok(Some(number)),
         _ => Err(Refusal::new(
             StatusCode::BAD_REQUEST,
-            format!("limit: expected a whole number from 1 to {MAX_LIMIT}"),
+            format!("{name}: expected a whole number from 1 to {max}"),
         )),
     }
 }

@@ -52,6 +52,7 @@ const FILES: &[File] = files! {
     "/dom.js", JS, "dom.js";
     "/elicitation.js", JS, "elicitation.js";
     "/frames.js", JS, "frames.js";
+    "/history.js", JS, "history.js";
     "/inbox.js", JS, "inbox.js";
     "/ledger.js", JS, "ledger.js";
     "/markdown.js", JS, "markdown.js";
@@ -63,6 +64,7 @@ const FILES: &[File] = files! {
     "/permissions.js", JS, "permissions.js";
     "/prompt.js", JS, "prompt.js";
     "/questions.js", JS, "questions.js";
+    "/recording.js", JS, "recording.js";
     "/setup.js", JS, "setup.js";
     "/status.js", JS, "status.js";
     "/stream.js", JS, "stream.js";

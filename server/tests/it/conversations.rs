@@ -65,6 +65,11 @@ async fn the_conversations_of_the_workspace_are_listed_and_given() {
     assert!(given.body.contains(r#""message":{"role":"user","content":"First words"}"#));
     assert!(given.body.contains(r#""message":{"role":"assistant","content":"Well."}"#));
     assert!(!given.body.contains(env.workspace().to_str().unwrap()), "no path is told");
+    let last = get(&relay, &format!("/conversations/{ID}?last=1")).await.body;
+    assert!(last.contains(r#","left_out":1,"messages":["#) && last.contains("Well."), "{last}");
+    assert!(!last.contains("First words"), "{last}");
+    let all = get(&relay, &format!("/conversations/{ID}?last=2")).await.body;
+    assert!(all.contains("First words") && !all.contains("left_out"), "{all}");
 }
 
 #[tokio::test]
@@ -93,6 +98,10 @@ async fn nothing_else_is_given() {
     }
     for limit in ["0", "201", "-1", "x", ""] {
         let path = format!("/conversations?limit={limit}");
+        assert_eq!(get(&relay, &path).await.status, 400, "{path}");
+    }
+    for last in ["0", "100001", "x", ""] {
+        let path = format!("/conversations/{ID}?last={last}");
         assert_eq!(get(&relay, &path).await.status, 400, "{path}");
     }
     let posted = http::post(relay.address(), "/conversations", "{}").await;

@@ -3,6 +3,7 @@
 
 mod access;
 mod compose;
+mod history;
 mod setup;
 mod state;
 mod text;
