@@ -61,7 +61,7 @@ fn run(args: Args, terminal: &Terminal) -> Result<Exit, Exit> {
         Some(Command::Ask(ask)) => runtime.block_on(ask::ask(&server, ask, terminal)),
         Some(Command::Chat(chat)) => runtime.block_on(chat::chat(&server, chat, terminal)),
         Some(Command::Cp { from, to }) => runtime.block_on(cp::cp(&server, &from, &to, terminal)),
-        Some(Command::Watch) => runtime.block_on(watch::watch(&server, terminal)),
+        Some(Command::Watch { json }) => runtime.block_on(watch::watch(&server, json, terminal)),
         Some(Command::Conversations { id, limit }) => {
             runtime.block_on(conversations::run(&server, id.as_deref(), limit, terminal))
         }

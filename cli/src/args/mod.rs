@@ -103,8 +103,12 @@ pub(crate) enum Command {
         #[arg(value_name = "TO")]
         to: String,
     },
-    /// Read along, without the slot: print each message as a line of JSON
-    Watch,
+    /// Read along, without the slot: print what people and the agent say
+    Watch {
+        /// Print each message of the agent as a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List the conversations of the workspace, or print one
     Conversations {
         /// Print the messages of this one, a line of JSON each

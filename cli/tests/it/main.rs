@@ -24,4 +24,5 @@ mod proxies;
 mod support;
 mod terminal;
 mod terminal_with_claude;
+mod watching;
 mod workspace;

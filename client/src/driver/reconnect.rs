@@ -143,6 +143,7 @@ impl Driver {
             let options = &self.options;
             let mut supports = "supports=agent_state".to_owned();
             for (name, is_supported) in [
+                (",input", options.watch),
                 (",questions", options.questions),
                 (",hooks", options.hooks),
                 (",host_tools", options.host_tools),

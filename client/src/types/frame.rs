@@ -124,6 +124,11 @@ fn added(kind: String, text: ByteString) -> ServerMessage {
                 return ServerMessage::AgentRequest(Box::new(request));
             }
         }
+        "input" => {
+            if let Ok([Some(data)]) = fields(&text, ["data"]) {
+                return ServerMessage::Input(RawJson::from_raw(data));
+            }
+        }
         "agent_request_cancelled" => {
             if let Ok([Some(id)]) = fields(&text, ["requestId"])
                 && let Some(id) = text_of(Some(id))

@@ -73,6 +73,9 @@ pub enum ServerMessage {
         /// The cause, in words.
         reason: String,
     },
+    /// A user message as it was handed to the agent, for clients that
+    /// [read along](crate::ClientBuilder::watch).
+    Input(RawJson),
     /// A frame that this version does not know, kept whole.
     Unknown {
         /// Its `type`.
