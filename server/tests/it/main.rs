@@ -24,6 +24,8 @@ mod lifecycle_start;
 mod mcp_forms;
 mod modes;
 mod on_waiting;
+#[cfg(feature = "tls")]
+mod on_waiting_tls;
 mod operations;
 mod page;
 mod page_permissions;
