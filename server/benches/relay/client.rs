@@ -105,6 +105,11 @@ impl Client {
         }
     }
 
+    /// Reads until the server closes the connection.
+    pub(crate) fn drain(mut self) {
+        while self.header().and_then(|(_, length)| self.skip(length)).is_ok() {}
+    }
+
     /// The next message, whole.
     pub(crate) fn message(&mut self) -> Outcome<Vec<u8>> {
         let (_, length) = self.header()?;

@@ -16,6 +16,7 @@ mod report;
 mod sections;
 mod subject;
 mod summary;
+mod watchers;
 mod writers;
 
 use std::io::{self, Write as _};

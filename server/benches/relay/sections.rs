@@ -10,6 +10,7 @@ use crate::client::{Client, ENVELOPE_BYTES};
 use crate::counts::counts;
 use crate::report::{Report, Series};
 use crate::subject::{Agent, RELAY, Server, Subject, pin};
+use crate::watchers::watchers;
 use crate::writers::{paced, writers};
 
 /// Number of repetitions of everything.
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[(&str, Section)] = &[
     ("replay", replay),
     ("noise", stderr_noise),
     ("growth", growth),
+    ("watchers", watchers),
     ("binary", binary),
     ("counts", counts),
 ];
@@ -69,7 +71,7 @@ pub(crate) struct Run {
 }
 
 impl Load {
-    fn run(self, client: &mut Client, subject: &Subject) -> Outcome<Run> {
+    pub(crate) fn run(self, client: &mut Client, subject: &Subject) -> Outcome<Run> {
         let Self { count, size, writer, .. } = self;
         let payload = size + ENVELOPE_BYTES;
         let before = subject.usage()?;

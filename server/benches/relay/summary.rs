@@ -40,6 +40,8 @@ const CPU: &str = "relay CPU a message";
 const LOWEST: &str = "the lowest share";
 const MOST: &str = "the most CPU";
 const PACED: &str = "paced, 1000 a second";
+const SLOWER: &str = "slower by";
+const PEAK: &str = "peak RSS";
 const ONE_WAY: &str = "relay one way p50";
 
 const ROWS: &[Row] = &[
@@ -107,6 +109,8 @@ const ROWS: &[Row] = &[
         "full, times empty",
         "",
     ),
+    row("8 watchers slow the client by: 300 B", AtMost(3.0), "watchers 300 B", SLOWER, PEAK),
+    row("4 KB", AtMost(3.0), "watchers 4 KB", SLOWER, PEAK),
 ];
 
 /// Prints the rows whose figures were measured.
