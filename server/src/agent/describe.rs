@@ -33,7 +33,8 @@ pub fn executables(settings: &Settings) -> [(Provider, Result<PathBuf, String>);
 pub fn describe(settings: &Settings, config: &QueryConfig, versions: Option<&Versions>) -> Value {
     if settings.demo {
         let version = env!("CARGO_PKG_VERSION");
-        return json!({ "provider": "claude", "demo": true, "installed": true, "version": version });
+        let provider = provider(settings, config);
+        return json!({ "provider": provider, "demo": true, "installed": true, "version": version });
     }
     let mut agent = json!({ "provider": config.provider, "demo": false });
     let (installed, hint) = match config.provider {

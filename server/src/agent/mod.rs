@@ -80,7 +80,7 @@ fn claude_directory_in<'a>(variable: impl Fn(&str) -> Option<&'a OsStr>) -> Opti
 /// Returns the agent that a configuration selects. The built-in one replaces
 /// all.
 pub(crate) fn provider(settings: &Settings, config: &QueryConfig) -> Provider {
-    if settings.demo { Provider::Claude } else { config.provider }
+    if settings.demo && settings.replay.is_none() { Provider::Claude } else { config.provider }
 }
 
 /// A line of an agent that has been read.

@@ -18,6 +18,7 @@ use super::claude::launch::{LaunchError, LaunchSettings};
 use super::claude::run_launch::RunLaunchError;
 use super::claude::version::{Capability, Version};
 use super::command::{self, ArgumentError};
+use super::player::Protocol;
 use super::workspace::WorkspaceError;
 use super::{Dialect, INSTALL, INSTALL_CODEX, codex, mode, provider};
 use crate::isolation::key_proxy::api::Api;
@@ -284,9 +285,10 @@ fn start_codex(
     settings.mode.check(config)?;
     let location = codex::location::location(config, settings, runtime.sandbox.is_active())?;
     let setup = codex::launch::setup(config, settings, &location, resume, run);
-    let process = match &settings.codex_url {
-        Some(url) => codex::remote::connect(url.clone(), settings.codex_token.clone()),
-        None => {
+    let process = match (&runtime.replay, &settings.codex_url) {
+        (Some(replay), _) => replay.start(Protocol::Codex),
+        (None, Some(url)) => codex::remote::connect(url.clone(), settings.codex_token.clone()),
+        (None, None) => {
             let (program, mut args) = command::program(&settings.codex_path);
             let mut env = codex::launch::variables(config, &settings.environment);
             if let Some(proxy) = &runtime.key_proxy {

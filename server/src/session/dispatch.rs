@@ -16,8 +16,8 @@ use super::restore::{Change, Part};
 use super::running::StopReason;
 use super::slot::ConnectionId;
 use super::undelivered::not_taken;
-use crate::agent::Dialect;
 use crate::agent::protocol::{ControlOutcome, PermissionOutcome};
+use crate::agent::{Dialect, provider};
 use crate::process::Input;
 use crate::recording::Kind;
 use claude_relay_protocol::config::Provider;
@@ -223,7 +223,7 @@ impl Session {
     fn is_codex(&self) -> bool {
         match &self.agent.running {
             Some(running) => matches!(running.dialect, Dialect::Codex(_)),
-            None => self.config.provider == Provider::Codex && !self.runtime.settings.demo,
+            None => provider(&self.runtime.settings, &self.config) == Provider::Codex,
         }
     }
 

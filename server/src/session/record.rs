@@ -1,13 +1,14 @@
 //! What the session gives to the recording.
 
 use bytes::Bytes;
-use claude_relay_protocol::config::{Parsed, Provider};
+use claude_relay_protocol::config::Parsed;
 use claude_relay_protocol::json::fields;
 use claude_relay_protocol::{QueryConfig, Secret};
 use serde_json::json;
 
 use super::Session;
 use super::channels::Request;
+use crate::agent;
 use crate::process::signals;
 use crate::process::{ExitReason, Input};
 use crate::recording::Kind;
@@ -28,7 +29,7 @@ impl Session {
 
     /// Records the start of an agent, and the first line for it.
     pub(super) fn record_start(&self, config: &QueryConfig, first: &Bytes) {
-        let provider = if self.runtime.settings.demo { Provider::Claude } else { config.provider };
+        let provider = agent::provider(&self.runtime.settings, config);
         let start = json!({ "provider": provider });
         self.record(Kind::AgentStart, start.to_string().as_bytes());
         self.record_input(&Input::Control(first.clone()));

@@ -5,6 +5,9 @@
 
 use crate::support::codex::{CODEX_KEY, CodexFixture, KEY_VARIABLE};
 use crate::support::http;
+use crate::support::relay::Launch;
+use crate::support::replayed;
+use crate::support::ws::Client;
 use claude_relay_testing::reply::Gate;
 use claude_relay_testing::responses_api::Reply;
 use claude_relay_testing::{tools, wait};
@@ -310,4 +313,42 @@ async fn the_log_of_codex_comes_without_colours() {
         assert!(!text.contains('\x1b'), "{text:?}");
     }
     fixture.end().await;
+}
+
+#[tokio::test]
+async fn a_recording_of_codex_plays_to_the_same_frames() {
+    let mut recording = std::path::PathBuf::new();
+    let mut fixture = CodexFixture::launched("ask", json!({}), |launch, _| {
+        recording = launch.file("recording.jsonl");
+        launch.argument("--record").argument(&recording)
+    })
+    .await;
+    fixture.api.script([
+        Reply::reasoned("I think.", "One."),
+        Reply::command("touch made"),
+        Reply::text("Made."),
+    ]);
+    assert_eq!(fixture.turn("First").await.texts(), ["One."]);
+    fixture.client.say("Second").await;
+    let question = fixture.question().await;
+    let id = question["requestId"].clone();
+    fixture
+        .client
+        .send(&json!({ "type": "permission_response", "requestId": id, "approved": true }))
+        .await;
+    assert_eq!(fixture.rest().await.texts(), ["Made."]);
+    let CodexFixture { env, relay, client, .. } = fixture;
+    client.close().await;
+    relay.stop();
+    assert!(replayed::assert_same(&env, &recording, "/ws").await);
+
+    // Another agent's part of a recording is refused by name.
+    let relay = Launch::new(&env).argument("--replay").argument(&recording).start();
+    let mut client = Client::connect(relay.address()).await;
+    client.say("x").await;
+    let turn = client.turn().await;
+    let reason = turn.result()["errors"][0].to_string();
+    assert!(reason.contains("of Codex") && reason.contains("provider"), "{reason}");
+    client.close().await;
+    relay.stop();
 }

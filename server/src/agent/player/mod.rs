@@ -27,8 +27,9 @@ use crate::process::{
 };
 use crate::recording::read::{Entry, Event, ReadError, Reader};
 use crate::recording::speed::Speed;
-use inputs::Inputs;
+use inputs::{Inputs, Message};
 use lines::InputLine;
+pub use lines::Protocol;
 
 /// Size of the end of stderr that goes with an exit.
 const TAIL_BYTES: usize = 4 << 10;
@@ -38,6 +39,10 @@ const MAX_REQUESTS: usize = 1024;
 
 /// Time between two looks at whether the session has taken a line of stderr.
 const STDERR_CHECK: Duration = Duration::from_millis(1);
+
+/// Longest wait for a request of the relay that opens a conversation of Codex, as
+/// the recorded one did.
+const OPENING_WAIT: Duration = Duration::from_secs(2);
 
 /// The rest of a recording, of which each agent plays a part.
 #[derive(Debug)]
@@ -76,12 +81,12 @@ impl Replay {
         Ok(Self { script: Arc::new(Mutex::new(script)), speed })
     }
 
-    /// Starts an agent that plays what is left.
+    /// Starts an agent that plays what is left and speaks `protocol`.
     #[must_use]
-    pub fn start(&self) -> Process {
+    pub fn start(&self, protocol: Protocol) -> Process {
         let (script, speed) = (Arc::clone(&self.script), self.speed);
         Process::with_task(move |channels| async move {
-            let mut player = Player::new(channels, script, speed);
+            let mut player = Player::new(protocol, channels, script, speed);
             let _ = player.channels.events.send(ProcessEvent::Started(None)).await;
             let End(reason) = match player.play().await {
                 Ok(never) => match never {},
@@ -102,6 +107,7 @@ enum Never {}
 
 /// One agent.
 struct Player {
+    protocol: Protocol,
     channels: ProcessChannels,
     script: Arc<Mutex<Script>>,
     speed: Speed,
@@ -118,15 +124,23 @@ struct Player {
     renamed: VecDeque<(String, String)>,
     /// Recorded control requests of the relay: id and subtype.
     requests: VecDeque<(String, String)>,
+    /// The thread of the recorded turn, with Codex.
+    thread: Option<String>,
 }
 
 impl Player {
-    fn new(channels: ProcessChannels, script: Arc<Mutex<Script>>, speed: Speed) -> Self {
+    fn new(
+        protocol: Protocol,
+        channels: ProcessChannels,
+        script: Arc<Mutex<Script>>,
+        speed: Speed,
+    ) -> Self {
         Self {
+            protocol,
             channels,
             script,
             speed,
-            inputs: Inputs::default(),
+            inputs: Inputs::new(protocol),
             out: LineBuffer::default(),
             tail: Vec::new(),
             reached: (Duration::ZERO, Instant::now()),
@@ -134,6 +148,7 @@ impl Player {
             queued: VecDeque::new(),
             renamed: VecDeque::new(),
             requests: VecDeque::new(),
+            thread: None,
         }
     }
 
@@ -171,9 +186,15 @@ impl Player {
                 self.reached = (at, Instant::now());
                 self.in_turn = false;
                 self.queued.clear();
-                if !is_claude {
-                    let reason = "The rest of the recording is of Codex, which is not played";
-                    return self.refuse_all(reason).await.map(|never| match never {});
+                if is_claude != (self.protocol == Protocol::Claude) {
+                    let (agent, provider) = match is_claude {
+                        true => ("Claude Code", "claude"),
+                        false => ("Codex", "codex"),
+                    };
+                    let reason = format!(
+                        "The rest of the recording is of {agent}: start the server again and configure provider \"{provider}\""
+                    );
+                    return self.refuse_all(&reason).await.map(|never| match never {});
                 }
             }
             Event::Input(line) => self.on_recorded_input(at, &line).await?,
@@ -204,21 +225,24 @@ impl Player {
     }
 
     async fn on_recorded_input(&mut self, at: Duration, line: &[u8]) -> Result<(), End> {
-        match InputLine::parse(line) {
-            InputLine::User { uuid } if self.in_turn => match self.inputs.take_message() {
-                Some(other) => self.rename(uuid, other),
+        match InputLine::parse(self.protocol, line) {
+            InputLine::User { uuid, .. } if self.in_turn => match self.inputs.take_message() {
+                Some(other) => self.rename(uuid, other.uuid),
                 None => self.queued.push_back(uuid),
             },
-            InputLine::User { uuid } => {
+            InputLine::User { uuid, request } => {
                 // The agent has taken them into the turn that is over.
                 self.inputs.ignored.extend(self.queued.drain(..).flatten());
-                self.begin_turn(uuid, at).await?;
+                self.thread = lines::thread(line);
+                let message = self.begin_turn(uuid, at).await?;
+                if let (Some(recorded), Some(request)) = (request, message.request) {
+                    self.recorded_request(recorded, "turn/start".to_owned());
+                    self.inputs.requests.push_back((request, "turn/start".to_owned()));
+                }
             }
             InputLine::Request { id, subtype } => {
-                self.requests.push_back((id, subtype));
-                if self.requests.len() > MAX_REQUESTS {
-                    self.requests.pop_front();
-                }
+                self.await_request(&subtype).await?;
+                self.recorded_request(id, subtype);
             }
             InputLine::Answer { id, .. } => {
                 while !self.inputs.answered.remove(&id) {
@@ -231,8 +255,33 @@ impl Player {
         Ok(())
     }
 
+    fn recorded_request(&mut self, id: String, subtype: String) {
+        self.requests.push_back((id, subtype));
+        if self.requests.len() > MAX_REQUESTS {
+            self.requests.pop_front();
+        }
+    }
+
+    /// Waits for a request of the relay that opens a conversation, so that what
+    /// follows from it in the recording follows from it here.
+    async fn await_request(&mut self, subtype: &str) -> Result<(), End> {
+        let by = Instant::now() + OPENING_WAIT;
+        while self.protocol == Protocol::Codex
+            && !self.in_turn
+            && !lines::is_interrupt(subtype)
+            && !self.inputs.has_request(subtype)
+            && Instant::now() < by
+        {
+            tokio::select! {
+                () = sleep_until(by) => {}
+                taken = take_input(&mut self.channels, &mut self.inputs) => taken?,
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for a user message, which takes the place of the recorded one.
-    async fn begin_turn(&mut self, recorded: Option<String>, at: Duration) -> Result<(), End> {
+    async fn begin_turn(&mut self, recorded: Option<String>, at: Duration) -> Result<Message, End> {
         let other = loop {
             self.answer_requests().await?;
             if let Some(other) = self.inputs.take_message() {
@@ -240,11 +289,11 @@ impl Player {
             }
             take_input(&mut self.channels, &mut self.inputs).await?;
         };
-        self.rename(recorded, other);
+        self.rename(recorded, other.uuid.clone());
         self.in_turn = true;
         self.inputs.is_interrupted = false;
         self.reached = (at, Instant::now());
-        Ok(())
+        Ok(other)
     }
 
     fn rename(&mut self, recorded: Option<String>, other: Option<String>) {
@@ -257,17 +306,18 @@ impl Player {
     }
 
     async fn on_line(&mut self, at: Duration, line: Bytes) -> Result<(), End> {
-        if let InputLine::Answer { id, response } = InputLine::parse(&line) {
+        if let InputLine::Answer { id, response } = InputLine::parse(self.protocol, &line) {
             return self.on_recorded_answer(&id, response).await;
         }
         self.pause(at).await?;
         if !self.in_turn
-            && lines::begins_turn(&line)
+            && lines::begins_turn(self.protocol, &line)
             && let Some(uuid) = self.queued.pop_front()
         {
             self.begin_turn(uuid, at).await?;
         }
-        let ends_turn = lines::ends_turn(&line);
+        let ends_turn = lines::ends_turn(self.protocol, &line)
+            && (self.thread.is_none() || lines::thread(&line) == self.thread);
         let line = lines::rename(line, &self.renamed);
         self.write(&line).await?;
         if ends_turn {
@@ -283,7 +333,7 @@ impl Player {
         let at = self.requests.iter().position(|(recorded, _)| recorded == id);
         let Some((_, subtype)) = at.and_then(|at| self.requests.remove(at)) else { return Ok(()) };
         if let Some(id) = self.inputs.take_request(&subtype) {
-            self.write(&lines::answer(&id, &response)).await?;
+            self.write(&lines::answer(self.protocol, &id, &response)).await?;
         }
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         if script.answers.len() < MAX_REQUESTS || script.answers.contains_key(&subtype) {
@@ -297,8 +347,8 @@ impl Player {
     async fn answer_requests(&mut self) -> Result<(), End> {
         while let Some((id, subtype)) = self.inputs.requests.pop_front() {
             let known = self.recorded_answer(&subtype);
-            let response = known.unwrap_or_else(|| Bytes::from_static(lines::SUCCESS));
-            self.write(&lines::answer(&id, &response)).await?;
+            let response = known.unwrap_or_else(|| lines::unknown_answer(self.protocol));
+            self.write(&lines::answer(self.protocol, &id, &response)).await?;
         }
         Ok(())
     }
@@ -338,7 +388,10 @@ impl Player {
         loop {
             self.answer_requests().await?;
             match self.inputs.take_message() {
-                Some(uuid) => {
+                Some(Message { request: Some(id), .. }) => {
+                    self.write(&lines::refused_request(reason, &id)).await?;
+                }
+                Some(Message { uuid, .. }) => {
                     self.write(&lines::refused(reason, uuid.as_deref())).await?;
                 }
                 None => take_input(&mut self.channels, &mut self.inputs).await?,

@@ -9,6 +9,7 @@ use super::spare::{self, Early, Spare};
 use super::{Conversation, StartError, Started, Warmth, channel, launch_settings, wrap_in_sandbox};
 use crate::agent::claude::text::Messages;
 use crate::agent::claude::version::{Capability, Version};
+use crate::agent::player::Protocol;
 use crate::agent::{DEMO_AGENT, Dialect, claude};
 use crate::isolation::key_proxy::api::Api;
 use crate::isolation::key_proxy::credentials::SubstituteError;
@@ -97,7 +98,7 @@ pub(super) fn start(
         return Ok(Started { process, dialect, first: late, resumed, early, warmth });
     }
     let process = match &runtime.replay {
-        Some(replay) => replay.start(),
+        Some(replay) => replay.start(Protocol::Claude),
         None => Process::spawn(spec)?,
     };
     Ok(Started { process, dialect, first, resumed, early: Early::default(), warmth })

@@ -66,6 +66,11 @@ impl Launch {
         self
     }
 
+    /// A path in the directory that it starts in.
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.join(name)
+    }
+
     /// Sets the mode.
     pub(crate) fn mode(mut self, mode: &'static str) -> Self {
         self.mode = Some(mode);
