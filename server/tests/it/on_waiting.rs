@@ -65,14 +65,14 @@ async fn a_command_is_told_of_a_permission_and_of_a_turn_that_nobody_saw() {
 /// Reads a request whole and answers it. What is left unread would break the
 /// connection off before the answer is seen.
 async fn answer(listener: &TcpListener, answer: &str) -> String {
-    let (mut stream, _) = wait::soon(listener.accept()).await.unwrap();
+    let (mut stream, _) = wait::soon(listener.accept()).await.expect("a connection");
     let mut request = Vec::new();
     while !request.ends_with(b"}") {
-        assert!(wait::soon(stream.read_buf(&mut request)).await.unwrap() > 0);
+        assert!(wait::soon(stream.read_buf(&mut request)).await.expect("a request") > 0);
     }
     let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
-    stream.write_all(answer.as_bytes()).await.unwrap();
-    String::from_utf8(request).unwrap()
+    stream.write_all(answer.as_bytes()).await.expect("it reads the answer");
+    String::from_utf8(request).expect("text")
 }
 
 #[tokio::test]

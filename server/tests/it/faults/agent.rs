@@ -5,7 +5,7 @@ use crate::support::relay::Launch;
 use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Functions of every agent; its own story follows them.
 ///

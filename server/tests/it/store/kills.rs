@@ -78,11 +78,12 @@ fn says(message: &Value, text: &str) -> bool {
 #[allow(clippy::disallowed_methods, reason = "the number of kills by hand")]
 #[allow(clippy::print_stdout, reason = "the figures of a run by hand")]
 async fn every_finished_turn_goes_on_elsewhere_wherever_a_machine_is_lost(cli: Cli) {
-    let kills = std::env::var("RELAY_STORE_KILLS").map_or(5, |kills| kills.parse().unwrap());
+    let kills =
+        std::env::var("RELAY_STORE_KILLS").map_or(5, |kills| kills.parse().expect("a number"));
     let begin = Instant::now();
     let (mut turns, mut cut_off, mut told) = (0, 0, 0);
     for number in 0..kills {
-        let store = tempfile::tempdir().unwrap();
+        let store = tempfile::tempdir().expect("a directory");
         let lost = lose(cli, store.path()).await;
         cut_off += usize::from(lost.requests.len() > lost.finished);
         let (is_whole, is_told) = is_whole(cli, store.path(), &lost).await;
