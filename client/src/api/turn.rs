@@ -1,5 +1,7 @@
 //! One turn: a message, and what comes until its result.
 
+use std::collections::VecDeque;
+
 use claude_relay_protocol::turns::{Finish, QUIET, TurnEvent};
 use tokio::time::timeout;
 
@@ -118,6 +120,37 @@ pub struct Turn {
     answer: AnswerBuilder,
     /// The answer of the last turn that was another one.
     other: Option<Answer>,
+    /// Lines of a turn that may be another one.
+    doubtful: Doubtful,
+    /// Messages to give next.
+    ready: VecDeque<ServerMessage>,
+}
+
+/// Lines that are held back.
+#[derive(Debug, Default)]
+struct Doubtful {
+    lines: Vec<ServerMessage>,
+    bytes: usize,
+}
+
+impl Doubtful {
+    /// The most bytes that are held back. More are given all the same.
+    const MAX_BYTES: usize = 8 << 20;
+
+    fn has_room(&self) -> bool {
+        self.bytes < Self::MAX_BYTES
+    }
+
+    fn push(&mut self, line: ServerMessage) {
+        if let ServerMessage::Sdk(line) = &line {
+            self.bytes += line.frame().len();
+        }
+        self.lines.push(line);
+    }
+
+    fn take(&mut self) -> Vec<ServerMessage> {
+        std::mem::take(self).lines
+    }
 }
 
 #[derive(Debug)]
@@ -136,8 +169,18 @@ impl Turn {
             }
             None => (TurnTracker::default(), 0, 0),
         };
-        let (answer, other) = (AnswerBuilder::new(), None);
-        Self { messages, id, first, older, tracker, state: State::Running, answer, other }
+        Self {
+            messages,
+            id,
+            first,
+            older,
+            tracker,
+            state: State::Running,
+            answer: AnswerBuilder::new(),
+            other: None,
+            doubtful: Doubtful::default(),
+            ready: VecDeque::new(),
+        }
     }
 
     /// The id of the message that this turn answers: the `uuid` in it.
@@ -181,6 +224,9 @@ impl Turn {
     /// handed it back.
     pub async fn next(&mut self) -> Option<Result<ServerMessage, TurnError>> {
         loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Some(Ok(message));
+            }
             match &self.state {
                 State::Finished => return None,
                 State::Failed(error) => {
@@ -196,8 +242,12 @@ impl Turn {
                 Ok(self.messages.next().await)
             };
             let error = match next {
-                Ok(Some(Ok(message))) if self.take(&message) => return Some(Ok(message)),
-                Ok(Some(Ok(_))) => continue,
+                Ok(Some(Ok(message))) => {
+                    if self.take(&message) {
+                        self.give(message);
+                    }
+                    continue;
+                }
                 Err(_) => {
                     for event in self.tracker.on_quiet() {
                         self.on_event(event);
@@ -252,6 +302,22 @@ impl Turn {
             message?;
         }
         Ok(self.answer.take())
+    }
+
+    /// Gives a message of the turn, once it is certain that it is one. Agents that
+    /// name a turn only at its end are followed by order; where a turn of their own
+    /// has come first, another one may follow.
+    fn give(&mut self, message: ServerMessage) {
+        let is_line = matches!(message, ServerMessage::Sdk(_));
+        let is_guess = self.tracker.current().is_some_and(|turn| turn.is_guess(&self.id));
+        if is_line && is_guess && self.other.is_some() && self.doubtful.has_room() {
+            self.doubtful.push(message);
+        } else {
+            if is_line {
+                self.ready.extend(self.doubtful.take());
+            }
+            self.ready.push_back(message);
+        }
     }
 
     /// Takes a message. Returns true if it is one of the turn.
@@ -315,7 +381,10 @@ impl Turn {
                 }
                 self.state = State::Finished;
             }
-            TurnEvent::Ended { .. } => self.other = Some(self.answer.take()),
+            TurnEvent::Ended { .. } => {
+                self.other = Some(self.answer.take());
+                drop(self.doubtful.take());
+            }
             TurnEvent::Finished { uuid, how } if uuid == self.id => {
                 match (how, self.other.take()) {
                     (Finish::Answered, Some(other)) => self.answer.restore(other),

@@ -20,8 +20,11 @@ pub(crate) struct TurnTracker {
     first_new: u64,
     /// The number of the last frame that was seen.
     last: u64,
-    /// The server's word for the agent's state, from a server that tells it.
+    /// The server's word for the agent's state on this connection, from a server
+    /// that tells it.
     status: Option<AgentStatus>,
+    /// The messages that wait have been taken over from the server.
+    has_queue: bool,
     /// The server's count of background tasks.
     background_tasks: u64,
 }
@@ -33,6 +36,7 @@ impl TurnTracker {
         self.last = last;
         self.first_new = first_new;
         self.status = None;
+        self.has_queue = false;
         self.background_tasks = 0;
     }
 
@@ -140,6 +144,7 @@ impl TurnTracker {
         if self.is_replaying() {
             return Vec::new();
         }
+        let is_first = !std::mem::replace(&mut self.has_queue, true);
         match (&state.turn, self.turns.current()) {
             (Some(running), None) => {
                 let origin = match running.origin {
@@ -159,6 +164,11 @@ impl TurnTracker {
                 self.take_up(None, state);
                 Vec::new()
             }
+            // Messages of former clients, whose turns are to come.
+            (None, None) if is_first => {
+                self.turns.on_sent_before(state.queued.iter().map(String::as_str));
+                Vec::new()
+            }
             _ => Vec::new(),
         }
     }
@@ -166,7 +176,7 @@ impl TurnTracker {
     /// Goes on with what the server says is running, and with the messages that
     /// no turn has taken.
     fn take_up(&mut self, running: Option<(Origin, Vec<Cow<'_, str>>)>, state: &AgentState) {
-        let queued = self.turns.queued().chain(state.queued.iter().map(String::as_str));
+        let queued = state.queued.iter().map(String::as_str).chain(self.turns.queued());
         self.turns = Turns::taken_up(running, queued);
     }
 }
@@ -225,6 +235,29 @@ mod tests {
         assert!(!tracker.is_idle(), "the server has not said so");
         tracker.on_message(&state("idle", "null", 0));
         assert!(tracker.is_idle());
+    }
+
+    #[test]
+    fn messages_of_others_that_wait_come_first() {
+        let waiting = read(
+            r#"{"type":"agent_state","state":"running","turn":null,"background_tasks":0,"queued":["a"]}"#,
+        );
+        for is_written_before in [false, true] {
+            let mut tracker = TurnTracker::default();
+            tracker.connected(0, 1);
+            if is_written_before {
+                tracker.on_message_written(Some("b".into()));
+            }
+            tracker.on_message(&waiting);
+            if !is_written_before {
+                tracker.on_message_written(Some("b".into()));
+            }
+            tracker.on_message(&line(1, INIT));
+            assert!(tracker.current().unwrap().answers("a"), "{is_written_before}");
+            assert!(!ours(&tracker.on_message(&line(2, RESULT)), "b"));
+            tracker.on_message(&line(3, INIT));
+            assert!(ours(&tracker.on_message(&line(4, RESULT)), "b"));
+        }
     }
 
     #[test]

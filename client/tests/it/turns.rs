@@ -77,6 +77,52 @@ async fn the_rest_of_another_turn_is_not_part_of_the_answer() {
     })
     .await;
     let client = connect(&fake).await;
+    assert_eq!(lines_of_turn(&client).await, ([3, 4, 5].into(), "ours".to_owned()));
+    soon(client.wait_until_idle()).await.unwrap();
+}
+
+/// An agent that names a turn only at its end: a second report follows the first
+/// while the message waits.
+#[tokio::test]
+async fn a_second_turn_of_the_agent_itself_is_not_part_of_the_answer() {
+    let busy = state("running", json!({ "origin": "agent" }), 0);
+    let fake = relay(busy, |mut peer| async move {
+        let id = message_id(&mut peer).await;
+        let own = json!({ "origin": { "kind": "task-notification" } });
+        line(&mut peer, 1, result("a report", own.clone())).await;
+        line(&mut peer, 2, init()).await;
+        line(&mut peer, 3, says("another report")).await;
+        line(&mut peer, 4, result("another report", own)).await;
+        line(&mut peer, 5, init()).await;
+        line(&mut peer, 6, says("ours")).await;
+        line(&mut peer, 7, result("ours", json!({ "user_message_uuids": [id] }))).await;
+        peer.idle().await;
+    })
+    .await;
+    assert_eq!(lines_of_turn(&connect(&fake).await).await, ([5, 6, 7].into(), "ours".to_owned()));
+}
+
+/// The client before was killed while its message waited.
+#[tokio::test]
+async fn the_answer_to_a_message_that_waited_before_is_not_part_of_the_answer() {
+    let waiting = json!({ "type": "agent_state", "state": "running", "turn": null,
+        "background_tasks": 0, "queued": ["gone"] });
+    let fake = relay(waiting, |mut peer| async move {
+        let id = message_id(&mut peer).await;
+        line(&mut peer, 1, init()).await;
+        line(&mut peer, 2, says("to another")).await;
+        line(&mut peer, 3, result("to another", json!({ "user_message_uuids": ["gone"] }))).await;
+        line(&mut peer, 4, init()).await;
+        line(&mut peer, 5, says("ours")).await;
+        line(&mut peer, 6, result("ours", json!({ "user_message_uuids": [id] }))).await;
+        peer.idle().await;
+    })
+    .await;
+    assert_eq!(lines_of_turn(&connect(&fake).await).await, ([4, 5, 6].into(), "ours".to_owned()));
+}
+
+/// The numbers of the lines that a turn gives, and its text.
+async fn lines_of_turn(client: &Client) -> (Vec<u64>, String) {
     let mut turn = soon(client.turn("hi")).await.unwrap();
     let mut lines = Vec::new();
     while let Some(message) = soon(turn.next()).await {
@@ -84,9 +130,7 @@ async fn the_rest_of_another_turn_is_not_part_of_the_answer() {
             lines.push(message.seq().unwrap());
         }
     }
-    assert_eq!(lines, [3, 4, 5]);
-    assert_eq!(turn.answer().text, "ours");
-    soon(client.wait_until_idle()).await.unwrap();
+    (lines, turn.answer().text.clone())
 }
 
 #[tokio::test]

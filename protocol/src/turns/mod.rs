@@ -63,6 +63,13 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Returns true if `uuid` is among its messages by a guess alone, which its end
+    /// confirms or corrects.
+    #[must_use]
+    pub fn is_guess(&self, uuid: &str) -> bool {
+        self.guessed.iter().any(|guess| guess.uuid.as_deref() == Some(uuid))
+    }
+
     fn new(origin: Origin) -> Self {
         Self { origin, uuids: Vec::new(), unnamed: 0, guessed: Vec::new(), done: 0 }
     }
@@ -240,6 +247,11 @@ impl Turns {
     /// Records that a message was sent to the agent.
     pub fn on_message_sent(&mut self, uuid: Option<&str>) {
         self.sent.push(uuid);
+    }
+
+    /// Records messages that others sent before those that are known.
+    pub fn on_sent_before<'a>(&mut self, uuids: impl Iterator<Item = &'a str>) {
+        self.sent.push_before(uuids);
     }
 
     /// Records that the last message could not be sent.

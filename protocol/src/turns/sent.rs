@@ -33,6 +33,16 @@ impl Sent {
         self.queue.push_back(Message { uuid, ended: self.turns_ended });
     }
 
+    /// Puts messages that are not known yet in front of the others.
+    pub(super) fn push_before<'a>(&mut self, uuids: impl Iterator<Item = &'a str>) {
+        let ended = self.turns_ended;
+        let before = uuids
+            .filter(|uuid| !self.queue.iter().any(|known| known.uuid.as_deref() == Some(uuid)))
+            .map(|uuid| Message { uuid: Some(uuid.to_owned()), ended })
+            .collect();
+        self.give_back(before);
+    }
+
     pub(super) fn pop_last(&mut self) {
         self.queue.pop_back();
     }
