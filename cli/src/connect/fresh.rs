@@ -24,6 +24,18 @@ struct Agent {
     #[serde(default)]
     demo: bool,
     session_id: Option<String>,
+    #[serde(default)]
+    in_turn: bool,
+    #[serde(default)]
+    waiting_messages: u64,
+}
+
+impl Agent {
+    /// Returns true if it is in a conversation, or about to begin one for another
+    /// client.
+    fn has_begun(&self) -> bool {
+        self.session_id.is_some() || self.in_turn || self.waiting_messages > 0
+    }
 }
 
 /// The outcome of [`begin`].
@@ -41,7 +53,7 @@ pub(crate) async fn is_wanted(client: &Client, args: &TurnArgs) -> Result<bool, 
     if args.goes_on() {
         return Ok(false);
     }
-    Ok(agent(client).await?.is_some_and(|agent| agent.session_id.is_some()))
+    Ok(agent(client).await?.is_some_and(|agent| agent.has_begun()))
 }
 
 /// Asks the server to begin another conversation with the next message.
@@ -89,4 +101,19 @@ async fn agent(client: &Client) -> Result<Option<Agent>, RequestError> {
     let health = client.health().await?;
     // Servers of other kinds tell less.
     Ok(health.details.parse::<Health>().ok().and_then(|health| health.agent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_another_client_has_begun_a_conversation() {
+        let begun = |agent: &str| serde_json::from_str::<Agent>(agent).unwrap().has_begun();
+        assert!(!begun(r#"{"session_id":null,"in_turn":false,"waiting_messages":0}"#));
+        assert!(!begun("{}"), "of a server that tells less");
+        assert!(begun(r#"{"session_id":"s"}"#));
+        assert!(begun(r#"{"session_id":null,"in_turn":true}"#));
+        assert!(begun(r#"{"session_id":null,"waiting_messages":1}"#));
+    }
 }
