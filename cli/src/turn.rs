@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use claude_relay_client::{
-    Answer, Client, ConnectionError, SendError, ServerMessage, Turn, TurnError, UserMessage,
+    Answer, Client, ConnectionError, SendError, ServerMessage, Turn, TurnError, UserMessage, View,
 };
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
@@ -184,6 +184,9 @@ impl Running {
                 if why.is_empty() {
                     why.clone_from(&answer.text);
                 }
+                if why.is_empty() {
+                    why = kind_of_end(&answer).unwrap_or_else(|| "no reason is told".to_owned());
+                }
                 let advice = if is_without_login(&why) { NO_LOGIN } else { "" };
                 (Exit::failed(format!("the turn failed: {why}{advice}")), "failed")
             }
@@ -250,6 +253,14 @@ impl Drop for Running {
             sending.abort();
         }
     }
+}
+
+/// The end of a turn in the agent's own word, such as `error_max_turns`.
+fn kind_of_end(answer: &Answer) -> Option<String> {
+    answer.result.as_ref()?.views().into_iter().find_map(|view| match view {
+        View::TurnFinished(finished) => Some(finished.subtype.into_owned()),
+        _ => None,
+    })
 }
 
 /// Returns true for what Claude Code says when it is not logged in.

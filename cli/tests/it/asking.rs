@@ -6,7 +6,9 @@ use claude_relay_testing::fake_relay::FakeRelay;
 use claude_relay_testing::relay_process::RelayProcess;
 use serde_json::{Value, json};
 
-use crate::support::program::{command, run};
+use crate::support::program::{command, run, told};
+use crate::support::scripted_relay::ScriptedRelay;
+use crate::support::soon;
 
 #[tokio::test]
 async fn a_tool_that_was_not_allowed_is_told_and_can_be_a_failure() {
@@ -26,6 +28,29 @@ async fn a_tool_that_was_not_allowed_is_told_and_can_be_a_failure() {
     // Nothing was denied, so nothing has failed.
     let (code, ..) = run(command(&relay.url).args(["hello", "--fail-on-denial"])).await;
     assert_eq!(code, 0);
+}
+
+#[tokio::test]
+async fn a_turn_that_failed_says_why_and_is_not_called_interrupted() {
+    for (subtype, more, expected) in [
+        ("error_max_turns", json!({}), "the turn failed: error_max_turns"),
+        ("error_during_execution", json!({ "errors": ["the disk is full"] }), "the disk is full"),
+        ("error_during_execution", json!({ "errors": [] }), "the turn was interrupted"),
+        ("success", json!({ "result": "API Error: 500" }), "the turn failed: API Error: 500"),
+    ] {
+        let mut relay = ScriptedRelay::start().await;
+        let child = command(&relay.fake.url).arg("go").spawn().unwrap();
+        let (_, uuid) = relay.message().await;
+        relay.begins().await;
+        let mut result = json!({
+            "type": "result", "subtype": subtype, "is_error": true, "num_turns": 1,
+            "session_id": "s", "user_message_uuids": [uuid],
+        });
+        result.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        relay.line(result).await;
+        let (code, _, stderr) = told(soon(child.wait_with_output()).await.unwrap());
+        assert!(code == 1 && stderr.contains(expected), "{subtype}: {code} {stderr}");
+    }
 }
 
 #[tokio::test]

@@ -324,6 +324,10 @@ pub struct Todo<'a> {
     pub status: Cow<'a, str>,
 }
 
+/// The beginning of the error that Claude Code notes for itself when it is
+/// interrupted.
+const INTERRUPT_DIAGNOSTIC: &str = "[ede_diagnostic]";
+
 /// The end of a turn, and its cost.
 #[derive(Debug, Clone)]
 pub struct TurnFinished<'a> {
@@ -382,10 +386,10 @@ impl TurnFinished<'_> {
         match self.terminal_reason.as_deref() {
             Some(reason) => reason.starts_with("aborted"),
             // Older agents give no reason; an interrupt is what this means, unless
-            // the turn never began and says why.
+            // it says what went wrong.
             None => {
-                let never_began = self.num_turns == Some(0) && !self.errors.is_empty();
-                self.subtype == "error_during_execution" && !never_began
+                let is_diagnostic = |error: &Cow<'_, str>| error.starts_with(INTERRUPT_DIAGNOSTIC);
+                self.subtype == "error_during_execution" && self.errors.iter().all(is_diagnostic)
             }
         }
     }

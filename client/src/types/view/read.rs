@@ -125,6 +125,14 @@ pub(super) mod tests {
             r#"{"type":"result","subtype":"error_during_execution","is_error":true,"num_turns":0,"errors":["No conversation found with session ID: x"]}"#,
             &["finished error_during_execution true None interrupted false"],
         );
+        check(
+            r#"{"type":"result","subtype":"error_during_execution","is_error":true,"num_turns":1,"errors":["the disk is full"]}"#,
+            &["finished error_during_execution true None interrupted false"],
+        );
+        check(
+            r#"{"type":"result","subtype":"error_during_execution","is_error":true,"num_turns":1,"errors":["[ede_diagnostic] x"]}"#,
+            &["finished error_during_execution true None interrupted true"],
+        );
         for line in [
             "5",
             "[]",
