@@ -14,7 +14,7 @@ const PERSIST_SESSION: &str = "persistSession";
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Prompt and answer")]
 pub(crate) struct AskArgs {
-    /// The prompt, in quotes
+    /// The prompt, in quotes; `-` for stdin
     #[arg(value_name = "PROMPT", help_heading = None::<&'static str>)]
     pub(crate) words: Vec<String>,
     /// Read the prompt from this file, `-` for stdin
@@ -53,9 +53,9 @@ pub(crate) struct AskArgs {
 }
 
 impl AskArgs {
-    /// The prompt on the command line.
+    /// The prompt on the command line; `None` for `-`, which is stdin.
     pub(crate) fn prompt(&self) -> Option<&str> {
-        self.words.first().map(String::as_str)
+        self.words.first().map(String::as_str).filter(|word| *word != "-")
     }
 }
 

@@ -158,6 +158,12 @@ async fn a_prompt_comes_from_the_line_a_file_or_a_pipe() {
     let (code, stdout, _) =
         piped(command(&relay.url).args(["--prompt-file", "-"]), b"from the pipe").await;
     assert!(code == 0 && stdout.contains("“from the pipe”"), "{stdout}");
+    for words in [&["-"][..], &["ask", "-"]] {
+        let (code, stdout, _) = piped(command(&relay.url).args(words), b"from the pipe").await;
+        assert!(code == 0 && stdout.contains("“from the pipe”"), "{stdout}");
+    }
+    let (code, _, stderr) = piped(command(&relay.url).arg("-"), b"").await;
+    assert!(code == 2 && stderr.contains("nothing to ask"), "{stderr}");
     let (code, stdout, _) = piped(command(&relay.url).arg("explain"), b"some text").await;
     assert!(code == 0 && stdout.contains("“explain\n\nsome text”"), "{stdout}");
     let (code, _, stderr) = piped(&mut command(&relay.url), b" \n").await;
