@@ -49,6 +49,10 @@ pub(crate) fn directory(cwd: Option<&str>, workspace: &Path) -> Result<PathBuf, 
     let inside = workspace
         .canonicalize()
         .map_err(|source| WorkspaceError::Workspace { path: workspace.to_owned(), source })?;
+    if !inside.is_dir() {
+        let source = io::ErrorKind::NotADirectory.into();
+        return Err(WorkspaceError::Workspace { path: inside, source });
+    }
     let Some(cwd) = cwd else {
         // Known in time: a program that cannot enter it is told by a system
         // error that names the program.

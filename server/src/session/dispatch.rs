@@ -213,8 +213,9 @@ impl Session {
         (!self.agent.is_running() && self.agent.early_ends >= EARLY_ENDS && !left.is_zero())
             .then(|| {
                 format!(
-                    "The agent has ended {} times in a row soon after its start; it is not started again before {} s have passed",
+                    "The agent has ended {} times in a row soon after its start{}; it is not started again before {} s have passed",
                     self.agent.early_ends,
+                    self.agent.last_end(),
                     left.as_secs() + 1
                 )
             })

@@ -9,6 +9,7 @@ use claude_relay_protocol::turns::TurnEvent;
 use tracing::info;
 
 use super::Session;
+use super::agent::Agent;
 use super::running::{Running, StopReason};
 use crate::agent::{self, StartError};
 use crate::process::signals;
@@ -29,6 +30,22 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// After so many of those in a row messages are not kept any more.
 pub(super) const EARLY_ENDS: u32 = 3;
+
+impl Agent {
+    /// The last end in words, for a text in which its start was told of.
+    pub(super) fn last_end(&self) -> String {
+        let Some(exit) = &self.last_exit else { return String::new() };
+        let how = match (exit["code"].as_i64(), exit["signal"].as_str()) {
+            (Some(code), _) => format!(", at last with code {code}"),
+            (None, Some(signal)) => format!(", at last by signal {signal}"),
+            (None, None) => String::new(),
+        };
+        match exit["stderr"].as_str().unwrap_or_default().trim() {
+            "" => how,
+            stderr => format!("{how} ({stderr})"),
+        }
+    }
+}
 
 impl Session {
     /// Handles the end of the process, after all its output.

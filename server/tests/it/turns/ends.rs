@@ -38,13 +38,12 @@ async fn a_workspace_that_cannot_be_entered_is_named() {
     use std::os::unix::fs::PermissionsExt as _;
     let env = TestEnv::new();
     let agent = agent(&env, "work()");
-    let closed = env.file("closed");
-    std::fs::create_dir(&closed).unwrap();
+    let closed = env.workspace();
+    let relay = agent.launch(&env).start();
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::read_dir(&closed).is_ok() {
         return; // Root enters everything.
     }
-    let relay = agent.launch(&env).argument("--workspace").argument(&closed).start();
     let mut client = client(&relay, "").await;
     say(&mut client, "hi", "u").await;
     let told = undelivered(&mut client).await;
@@ -52,20 +51,39 @@ async fn a_workspace_that_cannot_be_entered_is_named() {
 }
 
 #[tokio::test]
+async fn a_workspace_that_has_become_a_file_is_called_no_directory() {
+    let env = TestEnv::new();
+    let agent = agent(&env, "work()");
+    let workspace = env.workspace();
+    let relay = agent.launch(&env).start();
+    std::fs::remove_dir_all(&workspace).unwrap();
+    std::fs::write(&workspace, "").unwrap();
+    let mut client = client(&relay, "").await;
+    say(&mut client, "hi", "u").await;
+    let told = undelivered(&mut client).await;
+    let reason = told["reason"].as_str().unwrap();
+    assert!(reason.contains(workspace.to_str().unwrap()), "{told}");
+    assert!(reason.contains("not a directory"), "{told}");
+}
+
+#[tokio::test]
 async fn three_ends_soon_after_the_start_hand_messages_back() {
     let env = TestEnv::new();
-    let agent = agent(&env, "sys.exit(3)");
+    let agent = agent(&env, "err('no licence\\n'); sys.exit(3)");
     let relay = agent.launch(&env).start();
     let mut client = client(&relay, "").await;
     say(&mut client, "hi", "uuid-1").await;
     let told = undelivered(&mut client).await;
     assert_eq!(told["uuids"], json!(["uuid-1"]));
     assert_eq!(agent.runs().len(), 3);
-    // The next one is refused at once.
+    // The next one is refused at once, with the reason for a client that has not
+    // seen the ends.
     say(&mut client, "again", "uuid-2").await;
     let told = undelivered(&mut client).await;
     assert_eq!(told["uuids"], json!(["uuid-2"]));
-    assert!(told["reason"].as_str().unwrap().contains("not started again before"), "{told}");
+    for part in ["not started again before", "code 3", "no licence"] {
+        assert!(told["reason"].as_str().unwrap().contains(part), "{told}");
+    }
 }
 
 #[tokio::test]
