@@ -47,7 +47,7 @@ pub enum StartError {
         program: PathBuf,
     },
     /// The executable is there, and not for this user.
-    #[error("{reason}, or name another one with {flag}")]
+    #[error("{reason}; {flag} names another program")]
     Unusable {
         /// The reason.
         reason: Unusable,

@@ -10,10 +10,10 @@ pub enum Unusable {
     #[error("it was not found")]
     Missing,
     /// It is a directory or a device.
-    #[error("{0:?} is there and is no file")]
+    #[error("{0:?} is no file")]
     NoFile(PathBuf),
     /// This user must not execute it.
-    #[error("{0:?} is there and cannot be executed: give it the right (`chmod +x`)")]
+    #[error("{0:?} cannot be executed: give it the right (`chmod +x`)")]
     NotExecutable(PathBuf),
 }
 

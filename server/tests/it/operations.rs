@@ -231,8 +231,8 @@ async fn an_agent_that_cannot_be_executed_is_told_so() {
     let plain = env.file("claude-without-the-right");
     std::fs::write(&plain, "#!/bin/sh\n").expect("a file");
     for (path, expected) in [
-        (plain.clone(), "cannot be executed: give it the right (`chmod +x`), or name another one"),
-        (env.home(), "is there and is no file, or name another one with --claude-path"),
+        (plain.clone(), "cannot be executed: give it the right (`chmod +x`); --claude-path"),
+        (env.home(), "is no file; --claude-path"),
         (env.file("nowhere"), "was not found. Install Claude Code with `npm install"),
     ] {
         let relay = Launch::new(&env).argument("--claude-path").argument(&path).start();
