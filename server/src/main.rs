@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser as _;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_server::agent::{self, StartError};
 use claude_relay_server::http::accept;
@@ -62,7 +61,8 @@ fn main() -> ExitCode {
     if let Some(code) = args.next().and_then(|first| run_subcommand(&first, args)) {
         return code;
     }
-    match start(Args::parse()) {
+    let args = Args::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // If stderr is closed, the exit code reports the failure.

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser};
 
 use super::flags;
 
@@ -140,4 +141,39 @@ pub struct Args {
     /// Log format: text or json
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
+}
+
+impl Args {
+    /// Reads the words of a command line, the program's name first.
+    ///
+    /// # Errors
+    ///
+    /// Returns clap's error, which names the flag of a value that begins with a dash.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        Self::try_parse_from(&words).map_err(|error| flag_of_value(&error, &words).unwrap_or(error))
+    }
+}
+
+/// Returns a better error for a word that stands where a flag wants its value and
+/// looks like a flag itself.
+fn flag_of_value(error: &clap::Error, words: &[OsString]) -> Option<clap::Error> {
+    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let mut command = Args::command();
+    let (flag, value) = words.windows(2).find_map(|pair| {
+        let (flag, value) = (pair[0].to_str()?, pair[1].to_str()?);
+        let is_it = value.starts_with(unknown.as_str()) && !value.starts_with("--");
+        let name = flag.strip_prefix("--")?;
+        let known = command.get_arguments().find(|known| known.get_long() == Some(name))?;
+        (is_it && known.get_action().takes_values()).then_some((flag, value))
+    })?;
+    let text = format!(
+        "{flag}: expected a value, got \"{value}\"; a value that begins with a dash is written {flag}={value}"
+    );
+    Some(command.error(ErrorKind::InvalidValue, text))
 }

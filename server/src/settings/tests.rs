@@ -1,12 +1,10 @@
 //! Flags and variables, as they are read.
 
-use clap::Parser as _;
-
 use super::*;
 
 fn read(args: &[&str], environment: &[(&str, &str)]) -> Result<Settings, String> {
-    let args = Args::try_parse_from(std::iter::once("relay").chain(args.iter().copied()))
-        .map_err(|error| error.to_string())?;
+    let words = std::iter::once("relay").chain(args.iter().copied());
+    let args = Args::read(words.map(OsString::from)).map_err(|error| error.to_string())?;
     let mut environment: BTreeMap<OsString, OsString> =
         environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
     environment.entry("HOME".into()).or_insert_with(|| "/home/u".into());
@@ -40,6 +38,23 @@ fn a_flag_has_precedence_and_an_empty_variable_is_unset() {
         read(&[], &[("RELAY_PING_INTERVAL", "500ms")]).unwrap().slot_timeouts.ping_interval,
         Duration::from_millis(500)
     );
+}
+
+#[test]
+fn a_value_that_begins_with_a_dash_names_its_flag() {
+    for (flag, value) in [
+        ("--probe-timeout", "-1s"),
+        ("--mode", "-x"),
+        ("--workspace", "-x"),
+        ("--allow-origin", "-h.example"),
+        ("--replay-bytes", "-5"),
+    ] {
+        let error = read(&[flag, value], &[]).unwrap_err();
+        assert!(error.contains(flag), "{error}");
+    }
+    assert_eq!(read(&["--workspace=-x"], &[]).unwrap().workspace, Path::new("-x"));
+    let unknown = read(&["--demo", "-x"], &[]).unwrap_err();
+    assert!(unknown.contains("unexpected argument '-x'"), "{unknown}");
 }
 
 #[test]
