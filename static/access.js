@@ -8,7 +8,8 @@ let token = takeFragment() || readStored();
 // `#token=…` of a link that the server printed. It leaves the address bar at once; a browser sends
 // no fragment to a server.
 function takeFragment() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+  const fragment = location.hash.slice(1).replaceAll("+", "%2B");
+  const given = new URLSearchParams(fragment).get("token") ?? "";
   if (given === "") return "";
   history.replaceState(null, "", location.pathname + location.search);
   try {
@@ -25,6 +26,13 @@ function readStored() {
   } catch {
     return ""; // Storage may be blocked; the token is then kept for the life of the page.
   }
+}
+
+/** Takes the token of a link that was opened in this tab. Returns false if it had none. */
+export function takeLink() {
+  const given = takeFragment();
+  if (given !== "") token = given;
+  return given !== "";
 }
 
 /** The token in use, or an empty string. */

@@ -1,7 +1,7 @@
 // The state of the connection as the user sees it: the pill in the header, the line below it with
 // what can be done, and the dialog that asks for the token.
 
-import { rememberToken } from "./access.js";
+import { rememberToken, takeLink } from "./access.js";
 import { announce, byId, el } from "./dom.js";
 import { visible } from "./text.js";
 
@@ -47,6 +47,12 @@ export class ConnectionView {
       rememberToken(value);
       this.#dialog.close();
       connection.connect();
+    });
+    // A link that is opened in this tab does not load the page anew.
+    addEventListener("hashchange", () => {
+      if (!takeLink()) return;
+      this.#dialog.close();
+      connection.reconnect();
     });
     byId("token-cancel").addEventListener("click", () => this.#dialog.close());
   }

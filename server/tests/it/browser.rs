@@ -416,10 +416,21 @@ async fn bookkeeping_of_another_clients_message_is_not_shown() {
 #[tokio::test]
 async fn token_of_a_link_is_used_and_leaves_the_address() {
     let env = TestEnv::new();
-    let relay = Launch::demo(&env).argument("--auth-token=token-of-the-page").start();
+    let relay = Launch::demo(&env).argument("--auth-token=token+of+the+page").start();
     let browser = Browser::start(&env).await;
-    browser.open(&format!("http://{}/#token=token-of-the-page", relay.address())).await;
+    let link = format!("http://{}/#token=token+of+the+page", relay.address());
+    browser.open(&link).await;
     browser.until("document.body.dataset.connection === 'connected'").await;
+    assert_eq!(browser.evaluate("location.hash").await, "");
+
+    // In a tab that shows the page already, where it asks for the token.
+    browser.evaluate("sessionStorage.clear()").await;
+    browser.open("about:blank").await;
+    browser.open(&format!("http://{}/", relay.address())).await;
+    browser.until("document.querySelector('#token-dialog').open").await;
+    browser.open(&link).await;
+    browser.until("document.body.dataset.connection === 'connected'").await;
+    browser.until("!document.querySelector('#token-dialog').open").await;
     assert_eq!(browser.evaluate("location.hash").await, "");
     browser.end().await;
 }
