@@ -47,6 +47,7 @@ const LONGEST_DELAY_MS = 8_000
 const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009, 1013, 4001, 4002])
 
 type Handler = (message: ServerMessage) => void
+type Connected = ServerMessage & { type: 'connected' }
 
 export class ClaudeAgentClient {
   readonly #options: ClientOptions
@@ -59,6 +60,8 @@ export class ClaudeAgentClient {
   #sandbox: Sandbox | undefined
   #url = ''
   #token: string | undefined
+  /** What the server is told with the connection; undefined for one that takes it by `POST` alone. */
+  #configuration: object | undefined
   #stream: string | undefined
   /** Number of the last message that was delivered. */
   #last = 0
@@ -175,39 +178,64 @@ export class ClaudeAgentClient {
       this.#options
     const key = globalThis.process?.env?.ANTHROPIC_API_KEY
     if (config.anthropicApiKey === undefined && this.#sandbox && key) config.anthropicApiKey = key
-    // A sandbox belongs to who configures it first.
+    // A sandbox belongs to who configures it first. Elsewhere the place comes first, so that a
+    // client that is refused has changed nothing.
+    if (!this.#sandbox && (await this.#takesConfiguration())) {
+      this.#configuration = config
+      return
+    }
     const claim = this.#sandbox ? { authToken: this.#token } : {}
-    const headers: Record<string, string> = { 'Content-Type': 'application/json' }
-    if (this.#token !== undefined) headers.Authorization = `Bearer ${this.#token}`
     const answer = await fetch(`${this.#url}/config`, {
       method: 'POST',
-      headers,
+      headers: { ...this.#authorization(), 'Content-Type': 'application/json' },
       body: JSON.stringify({ ...config, ...claim }),
     })
     if (!answer.ok) throw new Error(`The configuration was refused (${answer.status}): ${await answer.text()}`)
+    await answer.body?.cancel()
   }
 
-  /** Connects once. Resolves when the server has said `connected`. */
+  /** Whether the server is a relay that takes the configuration with the connection. */
+  async #takesConfiguration(): Promise<boolean> {
+    const answer = await fetch(`${this.#url}/health`, { headers: this.#authorization() })
+    const health: { client?: unknown; agent_state?: unknown } | null = await answer.json().catch(() => null)
+    return answer.ok && health?.client !== undefined && health.agent_state !== undefined
+  }
+
+  #authorization(): Record<string, string> {
+    return this.#token === undefined ? {} : { Authorization: `Bearer ${this.#token}` }
+  }
+
+  /** Connects once. Resolves when the server has said `connected`, and has the configuration. */
   async #connect(): Promise<void> {
     const url = new URL(`${this.#url}/ws`.replace(/^http/, 'ws'))
     url.searchParams.set('after', String(this.#last))
     if (this.#stream !== undefined) url.searchParams.set('stream', this.#stream)
     if (this.#token !== undefined) url.searchParams.set('token', this.#token)
+    if (this.#configuration !== undefined) url.searchParams.set('configure', 'true')
     let refused: string | undefined
     await new Promise<void>((resolve, reject) => {
+      let greeting: Connected | undefined
       let isConnected = false
+      const begin = (connected: Connected, more?: ServerMessage) => {
+        isConnected = true
+        this.#onConnected(connected, more)
+        resolve()
+      }
       const onMessage = (text: string) => {
         const message = JSON.parse(text) as ServerMessage
         if (isConnected) return this.#onMessage(message)
         if (message.type === 'error') refused = message.error
-        if (message.type !== 'connected') return
-        isConnected = true
-        this.#onConnected(message)
-        resolve()
+        if (message.type === 'connected') {
+          greeting = message
+          if (this.#configuration === undefined) begin(message)
+          else this.#socket?.send(JSON.stringify(this.#configureMessage(message)))
+        }
+        if (message.type === 'configured' && greeting !== undefined) begin(greeting, message)
       }
       const onClose = (code: number) => {
-        if (isConnected) this.#onClose(code)
-        else reject(new ConnectError(refused ?? `The connection was refused (${code})`, code))
+        if (isConnected) return this.#onClose(code)
+        const reason = refused ?? `The connection was refused (${code})`
+        reject(new ConnectError(code === 4002 ? `The configuration was refused: ${reason}` : reason, code))
       }
       connectSocket(url.toString(), onMessage, onClose).then(
         socket => (this.#state === 'closed' ? socket.close(1000) : (this.#socket = socket)),
@@ -216,8 +244,17 @@ export class ClaudeAgentClient {
     })
   }
 
-  #onConnected(message: ServerMessage & { type: 'connected' }): void {
+  /** The whole configuration for a server that does not have it yet; nothing new for one that has. */
+  #configureMessage(greeting: Connected): ClientMessage {
+    const isKnown = this.#stream !== undefined && greeting.stream === this.#stream
+    if (isKnown) return { type: 'configure', config: {}, merge: true }
+    return { type: 'configure', config: this.#configuration as QueryConfig }
+  }
+
+  /** `configured` is the answer to the configuration, which is told when a server that was started anew got it. */
+  #onConnected(message: Connected, configured?: ServerMessage): void {
     if (this.#state === 'closed') return
+    const isAnew = this.#stream !== undefined && message.stream !== this.#stream
     // A new client begins with what comes from now on, as with an original
     // server; a client that comes back gets what it has missed.
     if (this.#stream === undefined && message.next !== undefined) this.#last = message.next - 1
@@ -226,6 +263,7 @@ export class ClaudeAgentClient {
     this.#state = 'open'
     this.#log('connected')
     this.#deliver(message)
+    if (isAnew && configured !== undefined) this.#deliver(configured)
     for (const text of this.#unsent.splice(0)) this.#socket?.send(text)
   }
 

@@ -8,11 +8,11 @@ import { relay } from './support/relay.js'
 
 const TIMEOUT = { timeout: 60_000 }
 
-/** A proxy whose connections can be cut. */
+/** A proxy whose connections can be cut, and led to another server. */
 async function cuttable(t, target) {
   const sockets = new Set()
-  const { hostname, port } = new URL(target)
   const server = net.createServer(inner => {
+    const { hostname, port } = new URL(target)
     const outer = net.connect(port, hostname)
     for (const [from, to] of [[inner, outer], [outer, inner]]) {
       sockets.add(from)
@@ -22,7 +22,11 @@ async function cuttable(t, target) {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => (sockets.forEach(socket => socket.destroy()), server.close()))
-  return { url: `http://127.0.0.1:${server.address().port}`, cut: () => sockets.forEach(socket => socket.destroy()) }
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    cut: () => sockets.forEach(socket => socket.destroy()),
+    lead: to => (target = to),
+  }
 }
 
 /** Collects messages, and waits for one. */
@@ -81,7 +85,7 @@ test('the configuration is posted, and a refusal is an error', TIMEOUT, async t 
   assert.deepEqual(config, { model: 'opus', maxTurns: 3 })
   await client.stop()
   const wrong = new ClaudeAgentClient({ connectionUrl: url, allowedTools: 'Read' })
-  await assert.rejects(wrong.start(), /refused \(400\).*allowedTools/)
+  await assert.rejects(wrong.start(), /configuration was refused: allowedTools/)
 })
 
 test('a token is sent, also from the address of the page', TIMEOUT, async t => {
@@ -104,6 +108,36 @@ test('a second client is refused with the reason', TIMEOUT, async t => {
   const second = new ClaudeAgentClient({ connectionUrl: url })
   await assert.rejects(second.start(), /Server already has an active connection/)
   await first.stop()
+})
+
+test('a client that is refused has not changed the configuration', TIMEOUT, async t => {
+  const url = await relay(t)
+  const first = new ClaudeAgentClient({ connectionUrl: url, model: 'opus' })
+  await first.start()
+  const second = new ClaudeAgentClient({ connectionUrl: url, model: 'haiku' })
+  await assert.rejects(second.start(), /already has an active connection/)
+  const { config } = await (await fetch(`${url}/config`)).json()
+  assert.deepEqual(config, { model: 'opus' })
+  await first.stop()
+})
+
+test('a server that was started anew gets the configuration before what waits', TIMEOUT, async t => {
+  const [before, after] = [await relay(t), await relay(t)]
+  const { url, cut, lead } = await cuttable(t, before)
+  const client = new ClaudeAgentClient({ connectionUrl: url, model: 'opus', anthropicApiKey: 'sk-ant-example' })
+  await client.start()
+  const { messages, until } = collect(client)
+  lead(after)
+  cut()
+  const told = await until(message => message.type === 'configured')
+  assert.deepEqual([told.config, told.secrets], [{ model: 'opus' }, ['anthropicApiKey']])
+  // It is not said again to a server that has it.
+  cut()
+  await until(() => messages.filter(message => message.type === 'connected').length === 3)
+  say(client, 'Hello')
+  await until(isResult)
+  assert.equal(messages.filter(message => message.type === 'configured').length, 1)
+  await client.stop()
 })
 
 test('nothing is lost or doubled over broken connections', TIMEOUT, async t => {
