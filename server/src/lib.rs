@@ -164,8 +164,8 @@ pub async fn serve_claimed(
     let ended = loop {
         tokio::select! {
             Some(ended) = running.join_next() => break ended,
+            // Who connects meanwhile is told: 503, and close 1001 on a WebSocket.
             Some(()) = stop.recv() => {
-                accepting.abort_all();
                 stopping = true;
                 handle.shut_down().await;
                 runs_handle.shut_down().await;

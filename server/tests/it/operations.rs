@@ -136,11 +136,14 @@ async fn readiness_ends_with_the_begin_of_a_shutdown() {
     relay.signal(Signal::TERM);
     let told = client.until(|frame| frame["type"] == "error").await;
     assert_eq!(told.last().expect("a frame")["error"], "Server is shutting down");
-    let answer = kept.get("/ready").await;
-    assert_eq!(
-        (answer.status, answer.json()),
-        (503, json!({ "error": "the server is shutting down" }))
-    );
+    for answer in [kept.get("/ready").await, http::get(relay.address(), "/ready").await] {
+        assert_eq!(
+            (answer.status, answer.json()),
+            (503, json!({ "error": "the server is shutting down" }))
+        );
+    }
+    let mut late = Client::open(relay.address(), "/ws").await;
+    assert_eq!(late.closed().await, Some(1001));
     drop((client, kept));
     assert_eq!(relay.end().code(), Some(0));
 }
