@@ -12,6 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::json::{elements, fields, string};
 
+/// The text of the error for a client whose slot another one has taken over. The
+/// connection ends with it.
+pub const TAKEN_OVER: &str = "Another client has taken over";
+
 /// One frame of the server. A client can ignore unknown types and fields.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

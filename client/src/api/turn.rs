@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use claude_relay_protocol::server_message::TAKEN_OVER;
 use claude_relay_protocol::turns::{Finish, QUIET, TurnEvent};
 use tokio::time::timeout;
 
@@ -351,6 +352,8 @@ impl Turn {
         match message {
             ServerMessage::Sdk(_) => return ours,
             ServerMessage::Exit(exit) => self.on_exit(exit),
+            // The end of the connection follows, and is the reason.
+            ServerMessage::Error { text, seq: None } if text == TAKEN_OVER => {}
             ServerMessage::Error { text, seq: None } => {
                 self.state = State::Failed(TurnError::Refused { message: text.clone() });
             }

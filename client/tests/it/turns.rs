@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use claude_relay_client::{Client, ServerMessage, TurnError, TurnOrigin};
+use claude_relay_client::{Client, ConnectionError, ServerMessage, TurnError, TurnOrigin};
 use claude_relay_testing::fake_relay::{FakeRelay, Peer};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -119,6 +119,28 @@ async fn the_answer_to_a_message_that_waited_before_is_not_part_of_the_answer() 
     })
     .await;
     assert_eq!(lines_of_turn(&connect(&fake).await).await, ([4, 5, 6].into(), "ours".to_owned()));
+}
+
+#[tokio::test]
+async fn a_takeover_is_the_end_of_the_connection_and_not_a_refused_message() {
+    let fake = relay(state("idle", Value::Null, 0), |mut peer| async move {
+        message_id(&mut peer).await;
+        line(&mut peer, 1, init()).await;
+        assert!(peer.message().await.unwrap().contains("interrupt"));
+        peer.text(r#"{"type":"error","error":"Another client has taken over"}"#).await;
+        peer.close(4001, "another client is there").await;
+        peer.idle().await;
+    })
+    .await;
+    let client = connect(&fake).await;
+    let turn = soon(client.turn("hi")).await.unwrap();
+    // Its outcome is the turn's.
+    let _ = soon(client.interrupt()).await;
+    let error = soon(turn.finish()).await.unwrap_err();
+    let replaced = TurnError::Connection(ConnectionError::Replaced {
+        message: "another client is there".to_owned(),
+    });
+    assert_eq!(error.to_string(), replaced.to_string());
 }
 
 /// The numbers of the lines that a turn gives, and its text.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
+use claude_relay_protocol::server_message::TAKEN_OVER;
 use tokio::sync::Semaphore;
 
 use super::Session;
@@ -150,7 +151,7 @@ impl Session {
                         "replaced by a client that asked to take over"
                     );
                     if let Some(client) = self.client.take() {
-                        let error = ServerMessage::error("Another client has taken over");
+                        let error = ServerMessage::error(TAKEN_OVER);
                         client.send(PriorityMessage::Text(error.to_json()));
                         client.send(PriorityMessage::Close(Close::REPLACED));
                     }
