@@ -306,10 +306,13 @@ impl<'a> RunMessage<'a> {
         let missing = |name: &str| RunMessageError::new(format!("{name} is missing"));
         Ok(match kind.as_ref() {
             "connected" => {
-                let [stream, received, started] = fields(text, ["stream", "received", "started"])?;
+                let names = ["stream", "next", "received", "started"];
+                let [stream, next, received, started] = fields(text, names)?;
                 let stream = stream.and_then(string).ok_or_else(|| missing("stream"))?;
-                let started = started.is_some_and(|started| started.get() == "true");
-                Self::Connected { stream, received: whole(received, "received")?, started }
+                let (next, received) = (whole(next, "next")?, whole(received, "received")?);
+                // Where something has passed, it was started; a server need not say so.
+                let said = started.is_some_and(|started| started.get() == "true");
+                Self::Connected { stream, received, started: said || next > 1 || received > 0 }
             }
             "sdk_message" => {
                 let data = data.ok_or_else(|| missing("data"))?.get();

@@ -74,6 +74,11 @@ impl Failure {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Says why, and ends the program.
     pub(super) fn leave(self) -> ExitCode {
         let text = claude_relay_protocol::text::head_bytes(&self.text, MAX_TEXT_BYTES);

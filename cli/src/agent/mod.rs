@@ -64,6 +64,6 @@ fn prepare(args: Vec<OsString>) -> Result<(Settings, arguments::Prepared), Failu
         })
         .collect::<Result<Vec<_>, _>>()?;
     let (settings, rest) = Settings::read(words)?;
-    let prepared = arguments::prepare(rest, &settings)?;
+    let prepared = arguments::prepare(rest)?;
     Ok((settings, prepared))
 }

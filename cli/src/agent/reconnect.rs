@@ -42,7 +42,9 @@ impl Shim {
         }
         self.paced = !self.progress;
         self.greeted = false;
-        self.state = State::Down(now + self.delay);
+        // Where something came through, the next connection may bring more at once.
+        let delay = if self.progress { Duration::ZERO } else { self.delay };
+        self.state = State::Down(now + delay);
         self.delay = (self.delay * 2).min(MAX_DELAY);
     }
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use claude_relay_client::{ConnectionError, RequestError, RunIncoming, RunServer};
-use claude_relay_protocol::run::{self as wire, CREDIT_BYTES, RunSignal, RunStart};
+use claude_relay_protocol::run::{self as wire, CREDIT_BYTES, RunSignal, RunStart, START_BYTES};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -218,6 +218,12 @@ impl Shim {
         output: mpsc::Sender<Vec<ToHost>>,
         [mut term, mut int, mut hup]: [(RunSignal, Signal); 3],
     ) -> Result<End, Failure> {
+        if self.start.len() > START_BYTES {
+            return Err(Failure::usage(format!(
+                "the arguments, variables and the files that they name are {} bytes, over the limit of {START_BYTES}",
+                self.start.len()
+            )));
+        }
         let mut written = self.written.clone();
         loop {
             let may_read = self.unacked_bytes < CREDIT_BYTES;

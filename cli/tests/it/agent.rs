@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
+use crate::agent_sdk::Helper;
 use crate::support::program::agent_and_stand_in;
 
 /// A relay whose agent is a script, and the program that stands in for it.
@@ -207,4 +208,53 @@ async fn it_is_the_agent_by_its_name_and_by_a_subcommand() {
     command.args(["agent", "--", "--verbose"]).env("CLAUDE_RELAY_URL", &fixture.relay.url);
     let output = run(command, "{}\n").await;
     assert_eq!(text(&output.stdout), "{}\n", "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_a_start_is_refused_at_once() {
+    let fixture = Fixture::new("cat").await;
+    let settings = fixture.folder.path().join("settings.json");
+    std::fs::write(&settings, format!("{{\"a\":\"{}\"}}", "x".repeat(4 << 20))).unwrap();
+    let mut command = fixture.command();
+    command.arg("--settings").arg(settings);
+    let output = run(command, "{}\n").await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("over the limit of 4194304") && said.lines().count() == 1, "{said}");
+}
+
+/// Time after which a relay that does not come back is given up, and more.
+const GIVEN_UP: std::time::Duration = std::time::Duration::from_secs(100);
+
+/// The reason for which it gives up.
+async fn given_up(child: Child) -> String {
+    let begun = std::time::Instant::now();
+    let output = tokio::time::timeout(GIVEN_UP, child.wait_with_output()).await.unwrap().unwrap();
+    let (said, taken) = (text(&output.stderr), begun.elapsed().as_secs());
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(taken >= 55 && said.contains("within 60s"), "{taken} s: {said}");
+    said
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_come_back_is_given_up_after_a_minute() {
+    let fixture = Fixture::new("echo '{}'; cat").await;
+    let port = fixture.relay.port.to_string();
+    let proxy = async |arguments: &[&str]| {
+        let arguments = [&[port.as_str()], arguments].concat();
+        let arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
+        Helper::start("cutting_proxy.mjs", &arguments).await
+    };
+    let start = |address: &str| {
+        let mut command = bare(fixture.program());
+        command.args(["--relay-url", address]).spawn().unwrap()
+    };
+    // One breaks each connection behind the first message, the other is gone for good.
+    let (breaking, leaving) = (proxy(&["1", "0", "down", "0"]).await, proxy(&["0"]).await);
+    let (broken, mut lost) = (start(&breaking.address), start(&leaving.address));
+    assert_eq!(read_line(&mut lost).await, "{}\n");
+    drop(leaving);
+    let (broken, lost) = tokio::join!(given_up(broken), given_up(lost));
+    assert!(broken.contains("broke each time before anything came through"), "{broken}");
+    assert!(lost.contains("was lost and could not be restored"), "{lost}");
 }

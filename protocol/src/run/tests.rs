@@ -38,6 +38,13 @@ fn what_one_side_writes_the_other_reads() {
         RunMessage::parse(&text).unwrap(),
         RunMessage::Connected { stream: "s".into(), received: 2, started: true }
     );
+    for (next, received, told) in [(1, 0, false), (2, 0, true), (1, 1, true)] {
+        let text = connected("s", next, received, false);
+        let RunMessage::Connected { started, .. } = RunMessage::parse(&text).unwrap() else {
+            panic!("{text}")
+        };
+        assert_eq!(started, told, "{text}");
+    }
     let text = format!("{}{}}}", line_prefix(7), r#"{"a": 1.0}"#);
     assert_eq!(
         RunMessage::parse(&text).unwrap(),
