@@ -18,6 +18,10 @@ use crate::session::replay::{BATCH_BYTES, Features};
 /// Time for a client to receive the end of its run during a shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The most time that an agent without a client has between the steps of its
+/// escalation: nobody waits for what it still has to say, and it is paid for.
+const ABANDONED_STOP_GRACE: Duration = Duration::from_secs(2);
+
 /// A connected client.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -239,7 +243,7 @@ impl Run {
         if self.alone_since.is_some_and(|since| now >= since + self.grace()) && !self.abandoned {
             tracing::info!("nobody has come for a run in {:?}; it is ended", self.grace());
             self.abandoned = true;
-            let grace = self.runtime.settings.stop_grace;
+            let grace = self.runtime.settings.stop_grace.min(ABANDONED_STOP_GRACE);
             match &mut self.phase {
                 Phase::Running { process, .. } => process.stop(grace),
                 Phase::Preparing(_) => self.push_exit(None, Some("SIGTERM")),

@@ -139,6 +139,14 @@ pub(super) struct Run {
     timer: Timer,
 }
 
+/// Limit of the replay buffer of a run that may take `bytes`. Half of a buffer is
+/// for what has not been acknowledged, and here all is that. A part is left for
+/// the blocks on their way to it: the one that is taken while there is room, the
+/// one behind it, and the one that is being read.
+fn replay_limit(bytes: usize) -> usize {
+    (bytes - bytes / 16 * 3).saturating_mul(2)
+}
+
 impl Run {
     pub(super) fn new(
         runtime: Arc<Runtime>,
@@ -149,9 +157,7 @@ impl Run {
     ) -> Self {
         let now = Instant::now();
         Self {
-            // Half of a buffer is for what has not been acknowledged, and here
-            // all is that.
-            replay: ReplayBuffer::new(runtime.settings.replay_bytes.saturating_mul(2)),
+            replay: ReplayBuffer::new(replay_limit(runtime.settings.replay_bytes)),
             large: LargeLine::default(),
             redactor: Redactor::new(&QueryConfig::default(), &runtime.settings.environment),
             runtime,
