@@ -3,13 +3,17 @@
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{mpsc, watch};
 
 /// The longest line of the program.
 const LINE_BYTES: usize = (64 << 20) - 1024;
+
+/// Time for the program's first line, where there is nothing but a failure.
+pub(super) const FIRST_LINE_LIMIT: Duration = Duration::from_millis(500);
 
 /// The stack of a thread whose call depth is small.
 const STACK_BYTES: usize = 128 << 10;
@@ -62,6 +66,17 @@ pub(super) struct Written {
 pub(super) fn say(text: &str) {
     // With stderr closed nobody is told.
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Waits until the program has said something, closed stdin, or `limit` has passed.
+/// One that fails before the program has written its first line would have it fail
+/// for the writing, without the reason.
+pub(super) fn await_input(limit: Duration) {
+    let stdin = io::stdin();
+    let fd = stdin.as_fd();
+    let limit = Timespec::try_from(limit).ok();
+    // Whatever comes of it, the program ends.
+    let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], limit.as_ref());
 }
 
 /// Reads stdin to its end, one line at a time.

@@ -49,7 +49,15 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     {
         return end::die(signal);
     }
-    match prepare(args).and_then(shim::run) {
+    let prepared = match prepare(args) {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            let code = failure.leave();
+            host::await_input(host::FIRST_LINE_LIMIT);
+            return code;
+        }
+    };
+    match shim::run(prepared) {
         Ok(end) => end.leave(),
         Err(failure) => failure.leave(),
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::arguments::Prepared;
 use super::end::{End, Failure};
 use super::environment;
-use super::host::{self, FromHost, ToHost, Written};
+use super::host::{self, FIRST_LINE_LIMIT, FromHost, ToHost, Written};
 use super::link::{Link, Opening, Small, at, has_room, open, read};
 use super::reconnect::{FIRST_DELAY, RECONNECT_LIMIT};
 use super::sandbox::Sandbox;
@@ -257,9 +257,12 @@ impl Shim {
                 Some(input) = host.recv(), if may_read => Event::Host(input),
                 () = at(deadline) => Event::Time,
             };
-            if let Some(end) = self.on_event(event)? {
-                return Ok(self.leave(end).await);
+            let ended = self.on_event(event).transpose();
+            let Some(ended) = ended else { continue };
+            if self.next_seq == 1 && !matches!(ended, Ok(End::Code(0))) {
+                let _ = tokio::time::timeout(FIRST_LINE_LIMIT, host.recv()).await;
             }
+            return Ok(self.leave(ended?).await);
         }
     }
 

@@ -211,6 +211,26 @@ async fn it_is_the_agent_by_its_name_and_by_a_subcommand() {
 }
 
 #[tokio::test]
+async fn a_failure_waits_for_the_first_line_of_the_program() {
+    let fixture = Fixture::new("echo gone >&2; exit 1").await;
+    for (arguments, code) in [
+        (&["--settings", "/not/there"][..], 1),
+        (&["--teleport"], 1),
+        (&["--relay-urll", "x"], 2),
+        (&[], 1),
+    ] {
+        let mut command = fixture.command();
+        let mut child = command.args(arguments).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut said = vec![0; 1000];
+        let _ = soon(child.stderr.as_mut().unwrap().read(&mut said)).await.unwrap();
+        // It has told its reason, and would be gone by now.
+        stdin.write_all(b"{}\n").await.expect("it reads");
+        assert_eq!(soon(child.wait()).await.unwrap().code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_too_much_for_a_start_is_refused_at_once() {
     let fixture = Fixture::new("cat").await;
     let settings = fixture.folder.path().join("settings.json");
