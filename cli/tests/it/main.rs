@@ -6,6 +6,7 @@
 mod agent;
 mod agent_e2b;
 mod agent_killed;
+mod agent_memory;
 mod agent_sdk;
 mod asking;
 mod background;
