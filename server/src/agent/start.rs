@@ -361,6 +361,8 @@ fn wrap_in_sandbox(
         writable: settings.mode != mode::Mode::Safe,
         environment: &settings.environment,
         state,
+        // Behind the key proxy every credential is a variable.
+        uses_login: runtime.key_proxy.is_none(),
         guarded,
     };
     runtime.sandbox.wrap(spec, &context).map_err(|error| match error {

@@ -146,6 +146,7 @@ pub(super) async fn version(
         environment: &settings.environment,
         // Of the state nothing is needed.
         state: &state::CLAUDE,
+        uses_login: false,
         guarded: &[],
     };
     let command = runtime

@@ -101,7 +101,9 @@ pub fn arguments(plan: &MountPlan) -> Vec<OsString> {
         for directory in plan.kept.writable {
             args.mount("--bind", &state.join(directory));
         }
-        args.mount("--bind-try", &state.join(plan.kept.login));
+        if plan.shows_login {
+            args.mount("--bind-try", &state.join(plan.kept.login));
+        }
         for entry in plan.kept.readable {
             args.mount("--ro-bind-try", &state.join(entry));
         }
@@ -211,6 +213,7 @@ mod tests {
             home: Some("/home/u".into()),
             guarded: vec!["/home/u/agent-workspace/.git".into()],
             kept: &CLAUDE,
+            shows_login: true,
             state: Some("/home/u/.claude".into()),
             user_file: Some("/home/u/.claude.json".into()),
             readable: vec!["/home/u/.local/bin".into()],
@@ -259,6 +262,14 @@ mod tests {
         at(&text, "--ro-bind /home/u/agent-workspace /home/u/agent-workspace ");
         let writable: Vec<_> = text.split(' ').filter(|arg| *arg == "--bind").collect();
         assert_eq!(writable.len(), CLAUDE.writable.len(), "{text}");
+    }
+
+    #[test]
+    fn a_login_that_is_not_used_is_not_shown() {
+        let login = "--bind-try /home/u/.claude/.credentials.json ";
+        at(&text(&plan()), login);
+        let without = text(&MountPlan { shows_login: false, ..plan() });
+        assert!(!without.contains(".credentials.json"), "{without}");
     }
 
     #[test]

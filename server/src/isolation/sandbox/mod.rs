@@ -101,6 +101,8 @@ pub struct SandboxContext<'a> {
     pub environment: &'a [(OsString, OsString)],
     /// What the agent keeps.
     pub state: &'static AgentState,
+    /// True if the agent uses the login that it keeps.
+    pub uses_login: bool,
     /// Files of the working directory that are read-only, as patterns: `x/**`
     /// for a directory.
     pub guarded: &'a [&'a str],
@@ -211,6 +213,8 @@ pub struct MountPlan {
     pub guarded: Vec<PathBuf>,
     /// What the agent keeps.
     pub kept: &'static AgentState,
+    /// True if its login is visible.
+    pub shows_login: bool,
     /// Directory of the agent's state.
     pub state: Option<PathBuf>,
     /// The CLI's configuration file beside it.
@@ -303,6 +307,7 @@ fn mount_plan(spec: &SpawnSpec, context: &SandboxContext<'_>) -> Result<MountPla
         home,
         guarded: Vec::new(),
         kept,
+        shows_login: context.uses_login,
         state,
         user_file,
         readable,

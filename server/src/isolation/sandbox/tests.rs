@@ -23,7 +23,7 @@ fn set(home: &Path) -> Vec<(OsString, OsString)> {
 
 fn context<'a>(workspace: &'a Path, environment: &'a [(OsString, OsString)]) -> SandboxContext<'a> {
     let state = &state::CLAUDE;
-    SandboxContext { workspace, writable: true, environment, state, guarded: &[] }
+    SandboxContext { workspace, writable: true, environment, state, uses_login: true, guarded: &[] }
 }
 
 #[test]

@@ -192,6 +192,7 @@ async fn codex_follows_a_trusted_workspace_alone_and_stores_no_trust() {
 #[tokio::test]
 async fn the_key_proxy_keeps_the_key_of_codex() {
     const KEY: &str = "sk-openai-key-of-the-test";
+    const LOGIN: &str = "sk-openai-login-of-the-test";
     for arguments in
         [&["--key-proxy", "--no-auth"][..], &["--key-proxy", "--no-auth", "--sandbox=bwrap"]]
     {
@@ -199,6 +200,8 @@ async fn the_key_proxy_keeps_the_key_of_codex() {
             (TestEnv::outside_of_tmp(), ResponsesApi::start(), MessagesApi::start());
         // Its own provider has no say.
         prepare_home(&env, &elsewhere.url());
+        let login = env.file("codex-home").join("auth.json");
+        std::fs::write(&login, format!(r#"{{"OPENAI_API_KEY":"{LOGIN}"}}"#)).expect("a file");
         let launch = launch(&env, "unrestricted")
             .argument("--codex-path")
             .argument(tools::codex())
@@ -209,7 +212,10 @@ async fn the_key_proxy_keeps_the_key_of_codex() {
         configure(&relay, json!({})).await;
         let mut client = Client::connect(relay.address()).await;
         api.script([
-            Reply::command("env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'"),
+            Reply::command(&format!(
+                "cat {}; env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\\0' '\\n'",
+                login.display()
+            )),
             Reply::text("Well."),
         ]);
         client.say("Hi").await;
@@ -220,6 +226,7 @@ async fn the_key_proxy_keeps_the_key_of_codex() {
         // The tests run as root, which reads the server's own environment.
         let found = request.tool_output();
         assert!(!found.contains(KEY) || !arguments.contains(&"--sandbox=bwrap"), "{found}");
+        assert!(!found.contains(LOGIN) || !arguments.contains(&"--sandbox=bwrap"), "{found}");
         assert!(elsewhere.requests().is_empty());
         client.close().await;
         relay.stop();
