@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::arriving::Arriving;
 use super::{read, write};
 use crate::session::SessionHandle;
 use crate::session::channels::{
@@ -59,14 +60,15 @@ pub async fn serve_with<R, F>(
     // Nagle's algorithm would delay small frames. An error here is harmless.
     let _ = stream.set_nodelay(true);
     let (from_client, to_client) = stream.into_split();
-    let from_client = std::io::Cursor::new(early).chain(from_client);
-    // The library does not write: the frames arrive encoded.
-    let (reader, _) = after_handshake_split(from_client, tokio::io::sink(), Role::Server);
-
     let (priority_to, priority) = mpsc::channel(PRIORITY_CAPACITY);
     let (data_to, data) = mpsc::channel(1);
     let (spent_to, spent) = mpsc::channel(1);
     let (events_to, events) = mpsc::channel(CLIENT_EVENT_CAPACITY);
+    let from_client = std::io::Cursor::new(early).chain(from_client);
+    let from_client = Arriving::new(from_client, events_to.downgrade());
+    // The library does not write: the frames arrive encoded.
+    let (reader, _) = after_handshake_split(from_client, tokio::io::sink(), Role::Server);
+
     let (accepted_to, accepted) = oneshot::channel();
     let socket = Arc::new(Socket::new(to_client));
     let data_to = Outlet::new(data_to, Arc::downgrade(&socket));

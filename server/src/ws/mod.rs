@@ -4,6 +4,7 @@
 
 pub mod frame;
 
+mod arriving;
 mod connection;
 mod read;
 mod write;

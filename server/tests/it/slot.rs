@@ -12,6 +12,7 @@ use claude_relay_testing::wait;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
 /// For a holder that is dead: soon over.
@@ -304,4 +305,29 @@ async fn pending_permission_request_is_replayed_once() {
     assert!(!matches!(nothing, Ok(Seen::Frame(_))), "{nothing:?}");
     third.close().await;
     before.check(&relay).await;
+}
+
+/// A client can neither answer a ping nor send one within a frame.
+#[tokio::test]
+async fn a_message_that_arrives_slowly_keeps_its_client_alive() {
+    let env = TestEnv::new();
+    let clock = ["--ping-interval=1s", "--pong-timeout=1s"];
+    let relay = clock.iter().fold(Launch::demo(&env), |launch, flag| launch.argument(*flag));
+    let relay = relay.start();
+    let mut client = Raw::upgrade(relay.address(), "/ws", b"").await;
+    client.text().await.expect("connected");
+    let frame = client_frame(0x81, user_message(&"slow".repeat(1000)).as_bytes());
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    for part in frame.chunks(frame.len() / 40) {
+        pace.tick().await;
+        client.stream.write_all(part).await.expect("the server reads");
+    }
+    loop {
+        let frame = client.text().await.expect("the client is still connected");
+        if String::from_utf8_lossy(frame).contains(r#""type":"result""#) {
+            break;
+        }
+    }
+    drop(client);
+    relay.stop();
 }
