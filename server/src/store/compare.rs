@@ -1,8 +1,8 @@
 //! The transcript of this machine against that of the store. Both are made of
-//! the same lines, byte for byte.
+//! the same lines, byte for byte, but for what the CLI notes for itself and gives
+//! to no store (`api-request`, `cost-state` and others): lines without a `uuid`.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{HashMap, HashSet};
 
 use crate::conversations::Line;
 
@@ -14,8 +14,8 @@ const INTERRUPTED: &str = "[Request interrupted by user";
 pub(super) enum Outcome {
     /// Neither.
     Same,
-    /// The store lacks these bytes of what this machine has, up to its end.
-    StoreLacks(Range<usize>),
+    /// The store lacks these lines, the last ones of what this machine has.
+    StoreLacks(Vec<u8>),
     /// The store lacks lines in the middle.
     StoreHasGaps,
     /// This machine lacks the end, or all of it.
@@ -28,10 +28,19 @@ pub(super) fn compare(local: &[u8], stored: &[u8]) -> Outcome {
     // A line that a kill has cut short is none.
     let whole = memchr::memrchr(b'\n', local).map_or(0, |end| end + 1);
     let local = &local[..whole];
+    match compare_lines(local, stored) {
+        Outcome::StoreHasGaps | Outcome::Differ => {
+            compare_lines(&without_notes(local, stored), stored)
+        }
+        outcome => outcome,
+    }
+}
+
+fn compare_lines(local: &[u8], stored: &[u8]) -> Outcome {
     if local == stored {
         Outcome::Same
     } else if local.starts_with(stored) {
-        Outcome::StoreLacks(stored.len()..local.len())
+        Outcome::StoreLacks(local[stored.len()..].to_vec())
     } else if stored.starts_with(local) {
         Outcome::LocalLacks
     } else if has_all(local, stored) {
@@ -41,6 +50,14 @@ pub(super) fn compare(local: &[u8], stored: &[u8]) -> Outcome {
     } else {
         Outcome::Differ
     }
+}
+
+/// Returns the local lines without those that the CLI has noted for itself.
+fn without_notes(local: &[u8], stored: &[u8]) -> Vec<u8> {
+    let known: HashSet<&[u8]> = stored.split_inclusive(|byte| *byte == b'\n').collect();
+    let is_note = |line: &[u8]| Line::parse(line).is_some_and(|line| line.uuid.is_none());
+    let lines = local.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| known.contains(line) || !is_note(line)).collect::<Vec<_>>().concat()
 }
 
 /// Returns true if each line of `part` is in `whole`, as often.
@@ -81,9 +98,9 @@ mod tests {
             ("", "", Outcome::Same),
             ("a\nb\n", "a\nb\n", Outcome::Same),
             ("a\nb\ncut", "a\nb\n", Outcome::Same),
-            ("a\nb\n", "a\n", Outcome::StoreLacks(2..4)),
-            ("a\nb\ncut", "a\n", Outcome::StoreLacks(2..4)),
-            ("a\n", "", Outcome::StoreLacks(0..2)),
+            ("a\nb\n", "a\n", Outcome::StoreLacks(b"b\n".to_vec())),
+            ("a\nb\ncut", "a\n", Outcome::StoreLacks(b"b\n".to_vec())),
+            ("a\n", "", Outcome::StoreLacks(b"a\n".to_vec())),
             ("", "a\n", Outcome::LocalLacks),
             ("a\n", "a\nb\n", Outcome::LocalLacks),
             ("a\ncu", "a\ncut\n", Outcome::LocalLacks),
@@ -97,6 +114,28 @@ mod tests {
                 outcome,
                 "{local:?} {stored:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_the_cli_notes_for_itself_is_no_difference() {
+        let [one, two, three] =
+            ["1", "2", "3"].map(|id| format!("{{\"type\":\"user\",\"uuid\":\"{id}\"}}\n"));
+        let note = "{\"type\":\"api-request\",\"sessionId\":\"s\"}\n";
+        for (local, stored, outcome) in [
+            (format!("{one}{note}{two}"), format!("{one}{two}"), Outcome::Same),
+            (format!("{one}{note}{two}{note}"), format!("{one}{two}"), Outcome::Same),
+            (format!("{one}{note}"), format!("{one}{two}"), Outcome::LocalLacks),
+            (
+                format!("{one}{note}{two}{three}"),
+                format!("{one}{two}"),
+                Outcome::StoreLacks(three.clone().into()),
+            ),
+            (format!("{one}{note}{two}{three}"), format!("{one}{three}"), Outcome::StoreHasGaps),
+            (format!("{one}{note}{two}"), format!("{one}{three}"), Outcome::Differ),
+            (format!("{one}{note}{two}"), format!("{one}{note}{two}"), Outcome::Same),
+        ] {
+            assert_eq!(compare(local.as_bytes(), stored.as_bytes()), outcome, "{local} {stored}");
         }
     }
 

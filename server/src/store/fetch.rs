@@ -259,10 +259,7 @@ fn reconcile(
     let local = folder.read(&name, TRANSCRIPT_BYTES)?;
     let told = match compare::compare(local.as_deref().unwrap_or_default(), stored) {
         compare::Outcome::Same => None,
-        compare::Outcome::StoreLacks(range) => {
-            let missing = local.map(|local| Bytes::from(local).slice(range));
-            return Ok((missing, None));
-        }
+        compare::Outcome::StoreLacks(missing) => return Ok((Some(missing.into()), None)),
         compare::Outcome::StoreHasGaps => Some(format!(
             "The store lacks a part of the conversation {session} that this machine has. Elsewhere it would go on without it."
         )),
