@@ -39,8 +39,9 @@ pub use claude::version::Version;
 pub use claude::{Judgement, is_plain};
 pub use controls::Ceiling;
 pub use start::{
-    Cold, Conversation, Early, LATE_SETTINGS, Spare, SpareEvent, StartError, Started, StartedRun,
-    Warmth, keeps_conversation, needs_version, run_needs_version, start, start_raw, start_run,
+    Cold, Conversation, Early, LateRequests, Spare, SpareEvent, SpareKind, StartError, Started,
+    StartedRun, Warmth, keeps_conversation, needs_version, run_needs_version, start, start_raw,
+    start_run,
 };
 
 /// Subcommand that runs the built-in agent.

@@ -31,7 +31,7 @@ use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::supervisor;
 
-pub use spare::{Cold, Early, LATE_SETTINGS, Spare, SpareEvent};
+pub use spare::{Cold, Early, LateRequests, Spare, SpareEvent, SpareKind};
 
 pub use runs::{StartedRun, run_needs_version, start_raw, start_run};
 
@@ -183,8 +183,10 @@ pub struct Started {
     pub process: Process,
     /// The dialect.
     pub dialect: Dialect,
-    /// The first line to write to it.
+    /// The first lines to write to it.
     pub first: Bytes,
+    /// Those of them that say late what a cold start says at once.
+    pub late: LateRequests,
     /// The conversation that it was told to resume. If the agent does not know
     /// it, it exits before it is ready.
     pub resumed: Option<String>,
@@ -195,7 +197,7 @@ pub struct Started {
 }
 
 /// Whether a spare was used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warmth {
     /// It was.
     Warm,
@@ -322,6 +324,7 @@ fn start_codex(
         process,
         dialect: Dialect::Codex(Box::new(codex)),
         first,
+        late: LateRequests::default(),
         resumed: None,
         early: Early::default(),
         warmth: Warmth::Cold(Some(Cold::Provider)),

@@ -162,7 +162,8 @@ impl Agent {
         let quiet = running.and_then(Running::quiet_at);
         let restored = running.and_then(|running| running.restoration.deadline());
         let turn = running.and_then(|running| running.turn_ends_by);
-        [self.start_at, closed_stream, dialect, close_stdin_by, quiet, restored, turn]
+        let late = running.and_then(|running| running.late.deadline());
+        [self.start_at, closed_stream, dialect, close_stdin_by, quiet, restored, turn, late]
             .into_iter()
             .flatten()
             .min()
@@ -255,7 +256,7 @@ impl Session {
             return;
         }
         let run = self.agent.starts;
-        let has_spare = self.spares.spare.is_some() && !self.runtime.settings.demo;
+        let has_spare = self.spares.has_any() && !self.runtime.settings.demo;
         let version = if has_spare || agent::needs_version(&self.runtime.settings, &config) {
             match self.cli_version.get(&self.runtime) {
                 Answer::Known(version) => version,
@@ -267,16 +268,16 @@ impl Session {
         } else {
             None
         };
-        let mut spare = self.spares.spare.take();
+        let mut spare = self.spares.take(&config);
         let started = agent::start(&self.runtime, &config, conversation, run, version, &mut spare);
         let started = match started {
             Ok(started) => started,
             Err(error) => {
-                self.spares.spare = spare;
+                self.spares.put_back(&config, spare);
                 return self.not_started(&error);
             }
         };
-        self.on_start_with_spare(spare, started.warmth, now);
+        self.on_start_with_spare(&config, spare, started.warmth.clone(), now);
         self.agent.starts += 1;
         self.store.on_agent_started(&config, &self.runtime);
         self.agent.redactor = Redactor::new(&config, &self.runtime.settings.environment);
@@ -321,7 +322,7 @@ impl Session {
             self.ensure_agent(now);
             self.on_early_requests(now);
         }
-        self.on_version_for_spare(now);
+        self.on_version_for_spares(now);
     }
 
     /// Reports that the agent could not be started. The next message or client
@@ -412,7 +413,8 @@ impl Session {
     /// Begins a conversation: a running turn is interrupted, and the agent is
     /// started anew. Gives the id of the conversation.
     pub(super) fn begin_conversation(&mut self, now: Instant) -> String {
-        let id = self.spares.session_id().unwrap_or_else(claude_relay_random::uuid);
+        let id = self.spares.session_id(&self.config);
+        let id = id.unwrap_or_else(claude_relay_random::uuid);
         self.hand_back_messages("a new conversation was begun");
         self.reset_conversation();
         self.agent.begins = Some(id.clone());
@@ -429,9 +431,7 @@ impl Session {
     pub(super) fn stop_for_shutdown(&mut self, now: Instant) {
         let grace = self.runtime.settings.stop_grace;
         self.agent.start_at = None;
-        if let Some(spare) = &mut self.spares.spare {
-            spare.kill();
-        }
+        self.spares.kill_all();
         if let Some(running) = &mut self.agent.running {
             match running.stop_reason {
                 None => running.stop(StopReason::ShuttingDown, grace, now),

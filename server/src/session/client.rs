@@ -389,7 +389,7 @@ impl Session {
 
     pub(super) fn is_over(&self) -> bool {
         let has_clients = self.client.is_some() || !self.watchers.is_empty();
-        let has_agent = self.agent.is_running() || self.spares.spare.is_some();
+        let has_agent = self.agent.is_running() || self.spares.has_any();
         self.drain_deadline.is_some() && !has_clients && !has_agent
     }
 }

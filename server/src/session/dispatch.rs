@@ -201,6 +201,11 @@ impl Session {
             running.restoration.release();
         }
         if let Some((from, frame)) = self.controls.complete(id, response) {
+            let running = self.agent.running.as_ref();
+            let frame = match running {
+                Some(running) => running.late.redact(frame),
+                None => frame,
+            };
             self.answer(from, frame, now);
         } else {
             self.on_restored(id, response);

@@ -117,10 +117,11 @@ impl Session {
         match route {
             Route::Forward(_) | Route::Hidden(_) | Route::Mirror { .. } => {}
             Route::Ready { offers } => self.on_ready(offers),
-            Route::Answer { id, response } if id == LATE_SETTINGS => {
-                self.on_late_settings(response.get(), now);
+            Route::Answer { id, response } => {
+                if !self.on_late_answer(&id, &response, now) {
+                    self.on_answer(&id, &response, now);
+                }
             }
-            Route::Answer { id, response } => self.on_answer(&id, &response, now),
             Route::Permission(asked) => {
                 let time_limit = self.runtime.settings.permission_timeout;
                 match self.permissions.ask(asked, self.replay.next(), now, time_limit) {

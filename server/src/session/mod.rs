@@ -33,6 +33,7 @@ mod first_message;
 mod frames;
 mod handle;
 mod inbox;
+mod late;
 mod lines;
 mod metrics;
 mod permissions;
@@ -59,7 +60,7 @@ use claude_relay_protocol::{QueryConfig, ServerMessage};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
-use crate::agent::{AgentLine, SpareEvent, Version};
+use crate::agent::{AgentLine, SpareEvent, SpareKind, Version};
 use crate::process::large::{Seen, seen};
 use crate::process::limiter::Limiter;
 use crate::process::{Input, Output, ProcessEvent};
@@ -112,8 +113,8 @@ enum Event {
     Found(Found),
     /// The CLI has told its version.
     CliVersion(Option<Version>),
-    /// An event of the spare agent.
-    Spare(SpareEvent),
+    /// An event of a spare agent.
+    Spare(SpareKind, SpareEvent),
     /// An event of the store.
     Store(StoreEvent),
     Time,
@@ -198,7 +199,7 @@ impl Session {
 
     /// Runs until a shutdown is complete.
     pub async fn run(mut self) {
-        self.start_spare(Instant::now());
+        self.start_spares(Instant::now());
         while !self.is_over() {
             let event = self.next_event().await;
             self.on_event(event, Instant::now());
@@ -251,7 +252,7 @@ impl Session {
             found = self.capabilities.found() => Event::Found(found),
             version = self.cli_version.answered() => Event::CliVersion(version),
             (id, event) = self.watchers.next() => Event::Watcher(id, event),
-            event = self.spares.event() => Event::Spare(event),
+            (kind, event) = self.spares.event() => Event::Spare(kind, event),
             event = self.store.event() => Event::Store(event),
             () = self.timer.wait() => Event::Time,
         }
@@ -271,7 +272,7 @@ impl Session {
             Event::Watcher(id, event) => self.on_watcher_event(id, event, now),
             Event::Found(found) => self.on_found(found, now),
             Event::CliVersion(version) => self.on_cli_version(version, now),
-            Event::Spare(event) => self.on_spare(event, now),
+            Event::Spare(kind, event) => self.on_spare(kind, event, now),
             Event::Store(event) => self.on_store(event, now),
             Event::Time => self.on_time(now),
         }
@@ -352,6 +353,7 @@ impl Session {
         self.refuse_late_configuration(now);
         self.on_watcher_time(now);
         self.on_agent_time(now);
+        self.on_late_time(now);
         self.on_spare_time(now);
         self.on_store_time(now);
     }

@@ -7,6 +7,7 @@ use claude_relay_protocol::turns::{QUIET, Turns};
 use serde_json::Value;
 
 use super::Event;
+use super::late::LateAnswers;
 use super::restore::Restoration;
 use crate::agent::protocol::Accepts;
 use crate::agent::{AgentLine, Dialect, Early, Started};
@@ -45,6 +46,8 @@ pub(super) struct Running {
     pub(super) close_stdin_by: Option<Instant>,
     /// What was set at run time, on its way back.
     pub(super) restoration: Restoration,
+    /// What it was told late, as a spare.
+    pub(super) late: LateAnswers,
     pub(super) closed_stream: Option<(Instant, String)>,
     /// What it has said before its use, as a spare.
     pub(super) early: EarlyOutput,
@@ -81,7 +84,7 @@ impl Running {
     /// Creates the state of a new run with `config`. `rejoins` is true if it is
     /// a reconnection after the connection was lost during a turn.
     pub(super) fn new(started: Started, config: QueryConfig, rejoins: bool, now: Instant) -> Self {
-        let Started { process, dialect, first, resumed, early, warmth: _ } = started;
+        let Started { process, dialect, first, late, resumed, early, warmth: _ } = started;
         if let Some(stdin) = &process.stdin
             && !first.is_empty()
         {
@@ -108,6 +111,7 @@ impl Running {
             stop_reason: None,
             close_stdin_by: None,
             restoration: Restoration::default(),
+            late: LateAnswers::new(late, now),
             closed_stream: None,
             early: EarlyOutput(early),
             large: LargeLine::default(),
@@ -117,7 +121,7 @@ impl Running {
     /// What can be handed over now.
     pub(super) fn accepts(&self) -> Accepts {
         match self.dialect.accepts() {
-            _ if self.restoration.holds() => Accepts::Requests,
+            _ if self.restoration.holds() || self.late.holds() => Accepts::Requests,
             // An interrupt is for the turn, or for a message of the next agent.
             Accepts::Anything if self.restart_due && !self.in_turn() => Accepts::Requests,
             Accepts::Anything if self.restart_due => Accepts::NoMessage,

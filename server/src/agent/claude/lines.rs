@@ -180,12 +180,6 @@ pub fn initialize(request: &str) -> Bytes {
     control_request(INITIALIZE, request)
 }
 
-/// Returns true if a line answers the `initialize` request.
-#[must_use]
-pub fn is_ready(line: &[u8]) -> bool {
-    matches!(classify(line), Route::Ready { .. })
-}
-
 /// Builds a control request. `request` is its object, as JSON on one line.
 #[must_use]
 pub fn control_request(id: &str, request: &str) -> Bytes {

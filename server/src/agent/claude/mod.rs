@@ -15,4 +15,4 @@ mod restrictions;
 pub(in crate::agent) mod run_launch;
 
 pub use judge::{Judgement, is_plain};
-pub use lines::{classify, control_request, initialize, interrupt, interrupt_for_good, is_ready};
+pub use lines::{classify, control_request, initialize, interrupt, interrupt_for_good};

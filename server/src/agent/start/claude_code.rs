@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::credentials;
 
-use super::spare::{self, Early, Spare};
+use super::spare::{self, Early, LateRequests, Spare};
 use super::{Conversation, StartError, Started, Warmth, channel, launch_settings, wrap_in_sandbox};
 use crate::agent::claude::text::Messages;
 use crate::agent::claude::version::{Capability, Version};
@@ -79,29 +79,34 @@ pub(super) fn start(
     let settings = &runtime.settings;
     // The built-in agent expands nothing.
     let version = if settings.demo { Some(Version::OLDEST) } else { version };
-    let ClaudeCommand { spec, initialize } =
-        command(runtime, config, conversation, version, false)?;
+    let command = command(runtime, config, conversation, version, false)?;
     let verbatim = config.other.get("verbatimPrompts").is_some_and(|value| value.get() == "true");
     let dialect = Dialect::Claude(Messages::new(settings.mode, version, verbatim));
-    let first = claude::initialize(&initialize);
+    let first = claude::initialize(&command.initialize);
     let resumed = conversation.resumed().map(str::to_owned).or_else(|| config.resume.clone());
     // The built-in agent has no use for variables.
     let told = if settings.demo { Some(Capability::LateSettings.since()) } else { version };
-    let fits = spare.as_ref().map(|spare| spare.fits(runtime, &spec, &first, conversation, told));
-    let (fits, warmth) = match fits {
-        None => (None, Warmth::Cold(None)),
-        Some(Ok(late)) => (spare.take().map(|spare| (spare, late)), Warmth::Warm),
-        Some(Err(reason)) => (None, Warmth::Cold(Some(reason))),
+    let fits = spare.as_ref().map(|spare| spare.fits(runtime, &command, conversation, told));
+    let warmth = match fits {
+        None => Warmth::Cold(None),
+        Some(Err(reason)) => Warmth::Cold(Some(reason)),
+        Some(Ok(late)) => {
+            if let Some(spare) = spare.take() {
+                let (process, early) = spare.into_parts();
+                let late = late.into_requests();
+                let first = [&*first, &*late.lines].concat().into();
+                let warmth = Warmth::Warm;
+                return Ok(Started { process, dialect, first, late, resumed, early, warmth });
+            }
+            Warmth::Cold(None)
+        }
     };
-    if let Some((spare, late)) = fits {
-        let (process, early) = spare.into_parts();
-        return Ok(Started { process, dialect, first: late, resumed, early, warmth });
-    }
     let process = match &runtime.replay {
         Some(replay) => replay.start(Protocol::Claude),
-        None => Process::spawn(spec)?,
+        None => Process::spawn(command.spec)?,
     };
-    Ok(Started { process, dialect, first, resumed, early: Early::default(), warmth })
+    let (late, early) = (LateRequests::default(), Early::default());
+    Ok(Started { process, dialect, first, late, resumed, early, warmth })
 }
 
 /// Puts placeholder keys in the place of the credentials, where the key proxy is

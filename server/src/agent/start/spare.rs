@@ -1,92 +1,113 @@
-//! A spare agent: started before it is needed, initialized, without a message.
+//! A spare agent: started before it is needed, without a message.
 //!
-//! It serves a start whose command differs from its own only in what can be said
-//! late. Everything else is compared as a whole, so that a warm start and a cold
-//! one give the same conversation; the first difference is the reason for a cold
-//! start.
+//! It has not got the first request either, so that a start says its own. The
+//! rest of a command is compared as a whole but for what can be said late, so
+//! that a warm start and a cold one give the same conversation; the first
+//! difference is the reason for a cold start.
 
-use std::collections::{BTreeMap, VecDeque};
+mod early;
+mod late;
+mod stamps;
+
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::path::PathBuf;
+use std::time::Instant;
 
-use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::credentials;
-use serde_json::json;
 
+use super::claude_code::ClaudeCommand;
 use super::{Conversation, StartError};
 use crate::agent::claude::{self, version::Version};
 use crate::process::{Input, Output, Process, ProcessEvent, SpawnSpec};
 use crate::runtime::Runtime;
 
-/// Variables that the CLI takes late, by `apply_flag_settings`.
-const LATE_VARIABLES: [&str; 4] =
-    [credentials::BASE_URL, "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"];
-
-/// The id of the request that says them.
-pub const LATE_SETTINGS: &str = "relay-late-settings";
+pub use early::Early;
+use late::Late;
+pub use late::LateRequests;
+use stamps::{Stamp, stamps};
 
 /// The flag of the conversation's id, which a spare has in any case.
 const SESSION_ID: &str = "--session-id=";
 
-/// Files that the CLI reads at its start: below the workspace, and below the home
-/// directory.
-const READ_AT_START: [&[&str]; 2] = [
-    &[
-        ".mcp.json",
-        "CLAUDE.md",
-        "CLAUDE.local.md",
-        ".claude",
-        ".claude/settings.json",
-        ".claude/settings.local.json",
-        ".claude/CLAUDE.md",
-        ".claude/agents",
-        ".claude/commands",
-        ".claude/skills",
-        ".git/HEAD",
-    ],
-    &[
-        ".claude/settings.json",
-        ".claude/CLAUDE.md",
-        ".claude/agents",
-        ".claude/commands",
-        ".claude/skills",
-        ".claude/.credentials.json",
-    ],
-];
+/// The id of the request whose answer says that a spare is ready.
+const PROBE: &str = "relay-spare";
 
-/// Most bytes of output that a spare may write before it is used.
-const OUTPUT_BYTES: usize = 4 << 20;
+/// The request: it asks for nothing that a conversation could tell.
+const PROBE_REQUEST: &str = r#"{"subtype":"mcp_status"}"#;
 
-/// Most events of a spare that are kept.
-const EVENTS: usize = 64;
+/// A kind of spare: what configurations say most often that is fixed at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpareKind {
+    /// Whole messages, as clients of claude-agent-server want them.
+    Whole,
+    /// Messages and their parts as they come, as `claude-relay` shows them.
+    Partial,
+}
+
+impl SpareKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::Whole, Self::Partial];
+
+    /// The only kind that can serve a configuration.
+    #[must_use]
+    pub fn of(config: &QueryConfig) -> Self {
+        match config.include_partial_messages {
+            Some(true) => Self::Partial,
+            Some(false) | None => Self::Whole,
+        }
+    }
+
+    /// The configuration that a spare is started with.
+    fn config(self) -> QueryConfig {
+        QueryConfig {
+            include_partial_messages: (self == Self::Partial).then_some(true),
+            ..QueryConfig::default()
+        }
+    }
+
+    /// Returns the name in `/health`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Partial => "partial",
+        }
+    }
+}
 
 /// Reason for which a spare does not serve a start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cold {
     /// The start goes on with a conversation, which a flag says.
     Resumes,
     /// The program is another one.
     Program,
-    /// Flags differ: model, tools, effort, partial messages and others.
-    Arguments,
+    /// A flag that cannot be said late.
+    Flag(String),
     /// The directory differs.
     Directory,
-    /// It has MCP servers, or files of its own.
+    /// It has MCP servers. Said late, they would be those of a client.
+    McpServers,
+    /// It has files of its own.
     Files,
-    /// The first request differs: system prompt, agents, hooks, schema.
-    FirstRequest,
-    /// Variables differ that cannot be said late.
-    Variables,
-    /// The version of the CLI cannot say anything late, or is not known.
+    /// A variable that cannot be said late.
+    Variable(String),
+    /// The version of the CLI cannot be told late, or is not known.
     Version,
+    /// Settings of the machine's administrator count more than what is said late.
+    Managed,
     /// Files that the CLI reads at its start have changed.
     Changed,
-    /// It has not answered the first request yet, or not any more.
+    /// It does not answer yet.
     NotReady,
+    /// A spare has refused what was said late.
+    Refused,
+    /// There is none yet, or not any more.
+    None,
     /// Another agent.
     Provider,
 }
@@ -96,30 +117,20 @@ impl fmt::Display for Cold {
         f.write_str(match self {
             Self::Resumes => "a conversation is resumed",
             Self::Program => "another program",
-            Self::Arguments => "flags differ",
+            Self::Flag(name) => return write!(f, "{name} cannot be said late"),
             Self::Directory => "another directory",
-            Self::Files => "MCP servers or files of its own",
-            Self::FirstRequest => "the first request differs",
-            Self::Variables => "variables differ that cannot be said late",
+            Self::McpServers => "MCP servers",
+            Self::Files => "files of its own",
+            Self::Variable(name) => return write!(f, "the variable {name} cannot be said late"),
             Self::Version => "this version of the CLI cannot be told late",
+            Self::Managed => "settings of the machine count more than what is said late",
             Self::Changed => "files that the CLI reads at its start have changed",
             Self::NotReady => "the spare was not ready",
+            Self::Refused => "the CLI has refused what was said late",
+            Self::None => "no spare was there",
             Self::Provider => "another agent",
         })
     }
-}
-
-/// What a file was like.
-type Stamp = (PathBuf, Option<(SystemTime, u64)>);
-
-/// What a process has said before it was used.
-#[derive(Debug, Default)]
-pub struct Early {
-    /// Its output.
-    pub output: VecDeque<Output>,
-    /// Its other events.
-    pub events: VecDeque<ProcessEvent>,
-    bytes: usize,
 }
 
 /// A spare agent.
@@ -130,7 +141,6 @@ pub struct Spare {
     args: Vec<OsString>,
     cwd: PathBuf,
     env: BTreeMap<OsString, OsString>,
-    first: Bytes,
     session_id: String,
     stamps: Vec<Stamp>,
     early: Early,
@@ -156,23 +166,22 @@ impl Spare {
     /// As for a start.
     pub fn start(
         runtime: &Runtime,
+        kind: SpareKind,
         version: Option<Version>,
         now: Instant,
     ) -> Result<Self, StartError> {
         let session_id = claude_relay_random::uuid();
-        let config = QueryConfig::default();
         let conversation = Conversation::New(&session_id);
         let mut command =
-            super::claude_code::command(runtime, &config, conversation, version, true)?;
+            super::claude_code::command(runtime, &kind.config(), conversation, version, true)?;
         let stamps = stamps(runtime);
-        let first = claude::initialize(&command.initialize);
         let (program, args) = (command.spec.program.clone(), command.spec.args.clone());
         let (cwd, env) = (command.spec.cwd.clone(), variables(&command.spec));
         command.spec.scratch.clear();
         let process = Process::spawn(command.spec)?;
         if let Some(stdin) = &process.stdin {
             // The channel is empty, so this cannot fail.
-            let _ = stdin.try_send(Input::Control(first.clone()));
+            let _ = stdin.try_send(Input::Control(claude::control_request(PROBE, PROBE_REQUEST)));
         }
         Ok(Self {
             process,
@@ -180,7 +189,6 @@ impl Spare {
             args,
             cwd,
             env,
-            first,
             session_id,
             stamps,
             early: Early::default(),
@@ -207,13 +215,7 @@ impl Spare {
         match event {
             SpareEvent::Output(Output::Exited(_)) => return false,
             SpareEvent::Output(Output::Lines(block)) => {
-                for line in block.lines() {
-                    if let crate::process::lines::Line::Whole(line) = line {
-                        self.early.bytes += line.len();
-                        self.ready |= claude::is_ready(line);
-                    }
-                }
-                self.early.output.push_back(Output::Lines(block));
+                self.ready |= self.early.keep_lines(block, PROBE);
             }
             SpareEvent::Process(ProcessEvent::StdoutClosed | ProcessEvent::StdinClosed) => {
                 return false;
@@ -225,7 +227,7 @@ impl Spare {
                 self.early.events.push_back(event);
             }
         }
-        self.early.bytes <= OUTPUT_BYTES && self.early.events.len() <= EVENTS
+        self.early.is_within_bounds()
     }
 
     /// The id of the conversation that it would begin.
@@ -234,7 +236,7 @@ impl Spare {
         &self.session_id
     }
 
-    /// Whether it has answered the first request.
+    /// Whether it answers.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready
@@ -269,74 +271,42 @@ impl Spare {
     pub(super) fn fits(
         &self,
         runtime: &Runtime,
-        spec: &SpawnSpec,
-        first: &Bytes,
+        command: &ClaudeCommand,
         conversation: Conversation<'_>,
         version: Option<Version>,
-    ) -> Result<Bytes, Cold> {
-        let is_its_own = |id: &str| id == self.session_id;
+    ) -> Result<Late, Cold> {
+        let spec = &command.spec;
         match conversation {
             Conversation::Resumed(_) => return Err(Cold::Resumes),
-            Conversation::New(id) if !is_its_own(id) => return Err(Cold::Arguments),
+            Conversation::New(id) if id != self.session_id => {
+                return Err(Cold::Flag("--session-id".into()));
+            }
             Conversation::New(_) | Conversation::Configured => {}
         }
-        if !spec.scratch.is_empty() || !spec.reserved_paths.is_empty() {
+        if !spec.scratch.is_empty() {
+            return Err(Cold::McpServers);
+        }
+        if !spec.reserved_paths.is_empty() {
             return Err(Cold::Files);
         }
         if spec.program != self.program {
             return Err(Cold::Program);
         }
-        let own = format!("{SESSION_ID}{}", self.session_id);
-        let rest = |args: &[OsString]| -> Vec<OsString> {
-            args.iter().filter(|argument| **argument != *own).cloned().collect()
-        };
-        if rest(&spec.args) != rest(&self.args) {
-            return Err(Cold::Arguments);
-        }
+        let mut late = Late::default();
+        let id = format!("{SESSION_ID}{}", self.session_id);
+        late.take_flags(&self.args, &spec.args, &id)?;
         if spec.cwd != self.cwd {
             return Err(Cold::Directory);
         }
-        if *first != self.first {
-            return Err(Cold::FirstRequest);
-        }
+        late.take_variables(&self.env, &variables(spec))?;
+        late.check(version)?;
         if stamps(runtime) != self.stamps {
             return Err(Cold::Changed);
         }
         if !self.ready {
             return Err(Cold::NotReady);
         }
-        self.late(&variables(spec), version)
-    }
-
-    /// Returns the request that makes its environment that of a cold start.
-    fn late(
-        &self,
-        wanted: &BTreeMap<OsString, OsString>,
-        version: Option<Version>,
-    ) -> Result<Bytes, Cold> {
-        if self.env.keys().any(|name| !wanted.contains_key(name)) {
-            return Err(Cold::Variables);
-        }
-        let mut late = serde_json::Map::new();
-        for (name, value) in wanted {
-            if self.env.get(name) == Some(value) {
-                continue;
-            }
-            match (name.to_str(), value.to_str()) {
-                (Some(name), Some(value)) if LATE_VARIABLES.contains(&name) => {
-                    late.insert(name.to_owned(), value.into());
-                }
-                _ => return Err(Cold::Variables),
-            }
-        }
-        if late.is_empty() {
-            return Ok(Bytes::new());
-        }
-        if !claude::version::Capability::LateSettings.is_in(version) {
-            return Err(Cold::Version);
-        }
-        let request = json!({ "subtype": "apply_flag_settings", "settings": { "env": late } });
-        Ok(claude::control_request(LATE_SETTINGS, &request.to_string()))
+        Ok(late)
     }
 
     /// Gives the process away, with what it has said.
@@ -356,22 +326,4 @@ pub(super) fn without_credentials(env: Vec<(OsString, OsString)>) -> Vec<(OsStri
         str::from_utf8(name.as_bytes()).is_ok_and(|name| credentials::by_variable(name).is_some())
     };
     env.into_iter().filter(|(name, _)| !is_credential(name)).collect()
-}
-
-/// The files that the CLI reads at its start, as they are now.
-fn stamps(runtime: &Runtime) -> Vec<Stamp> {
-    let settings = &runtime.settings;
-    let home = settings.variable("HOME").map(PathBuf::from).unwrap_or_default();
-    let stamp = |path: PathBuf| {
-        let found = path.metadata().ok();
-        let found = found.and_then(|found| Some((found.modified().ok()?, found.len())));
-        (path, found)
-    };
-    let below = |directory: &Path, names: &[&str]| -> Vec<PathBuf> {
-        names.iter().map(|name| directory.join(name)).collect()
-    };
-    let [of_workspace, of_home] = READ_AT_START;
-    let program = settings.claude().and_then(|path| path.canonicalize().ok());
-    let paths = [below(&settings.workspace, of_workspace), below(&home, of_home)];
-    program.into_iter().chain(paths.into_iter().flatten()).map(stamp).collect()
 }

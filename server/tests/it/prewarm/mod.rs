@@ -1,12 +1,14 @@
 //! An agent that is started before it is needed: when it is used, when it is
 //! not, and that the conversation is the same.
 
+mod equal;
+mod options;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use claude_relay_testing::messages_api::MessagesApi;
-use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
-use claude_relay_testing::tools::Cli;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -33,11 +35,24 @@ async fn health(relay: &Relay, what: &str, is_so: impl Fn(&Value) -> bool) -> Va
     found.unwrap_or_else(|_| panic!("{what}: not in time"))
 }
 
-/// Waits for a spare that is ready, and gives its pid.
+/// The spare of a kind, as `/health` tells it.
+fn told<'h>(health: &'h Value, kind: &str) -> &'h Value {
+    let spares = health["prewarm"]["spares"].as_array().expect("the spares");
+    spares.iter().find(|spare| spare["kind"] == kind).expect("the kind")
+}
+
+/// Waits for a spare of a kind that is ready, and gives its pid.
+async fn spare_of(relay: &Relay, kind: &str) -> i64 {
+    let health = health(relay, "a spare", |health| told(health, kind)["state"] == "ready").await;
+    let spare = told(&health, kind);
+    assert!(spare["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{spare}");
+    assert!(health["prewarm"]["memory_bytes"].as_u64() >= spare["memory_bytes"].as_u64());
+    spare["pid"].as_i64().expect("its pid")
+}
+
+/// Waits for a spare that gives whole messages.
 async fn spare(relay: &Relay) -> i64 {
-    let health = health(relay, "a spare", |health| health["prewarm"]["state"] == "ready").await;
-    assert!(health["prewarm"]["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
-    health["prewarm"]["pid"].as_i64().expect("its pid")
+    spare_of(relay, "whole").await
 }
 
 async fn configure(relay: &Relay, config: &Value) {
@@ -75,10 +90,13 @@ async fn a_spare_serves_the_first_client_and_the_next_conversation() {
 #[tokio::test]
 async fn a_start_that_the_spare_cannot_serve_is_cold_and_says_why() {
     for (config, why) in [
-        (json!({ "model": "m" }), "flags differ"),
-        (json!({ "systemPrompt": "s" }), "the first request differs"),
-        (json!({ "resume": "00000000-0000-4000-8000-000000000000" }), "flags differ"),
-        (json!({ "env": { "A": "1" } }), "variables differ that cannot be said late"),
+        (json!({ "maxTurns": 3 }), "--max-turns cannot be said late"),
+        (
+            json!({ "resume": "00000000-0000-4000-8000-000000000000" }),
+            "--resume cannot be said late",
+        ),
+        (json!({ "env": { "A": "1" } }), "the variable A cannot be said late"),
+        (json!({ "mcpServers": { "a": { "command": "true" } } }), "MCP servers"),
     ] {
         let env = TestEnv::new();
         let relay = Launch::demo(&env).mode("unrestricted").argument("--prewarm").start();
@@ -94,6 +112,77 @@ async fn a_start_that_the_spare_cannot_serve_is_cold_and_says_why() {
         client.close().await;
         relay.stop();
     }
+}
+
+#[tokio::test]
+async fn two_spares_wait_that_differ_in_what_is_fixed_at_the_start() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).argument("--prewarm").start();
+    let (whole, partial) = (spare_of(&relay, "whole").await, spare_of(&relay, "partial").await);
+    assert_ne!(whole, partial);
+    configure(&relay, &json!({ "includePartialMessages": true, "model": "m" })).await;
+    let mut client = Client::connect(relay.address()).await;
+    client.say("hello").await;
+    let turn = client.turn().await;
+    let now = http::get(relay.address(), "/health").await.json();
+    assert_eq!((&now["agent"]["pid"], &now["prewarm"]["used"]), (&json!(partial), &json!(1)));
+    assert_eq!(told(&now, "whole")["pid"], whole);
+    assert!(turn.said().iter().any(|line| line["type"] == "stream_event"), "parts of messages");
+    client.close().await;
+    relay.stop();
+}
+
+/// An agent that knows nothing late, and answers a message with its arguments.
+fn refusing_agent(env: &TestEnv) -> PathBuf {
+    let path = env.file("refusing-agent");
+    let script = r#"#!/bin/sh
+case "$*" in *--version*) echo '2.1.332 (A test)'; exit ;; esac
+while read -r line; do
+    id=$(printf '%s' "$line" | sed 's/.*"request_id": *"\([^"]*\)".*/\1/')
+    case "$line" in
+    *apply_flag_settings*) printf '{"type":"control_response","response":{"subtype":"error","request_id":"%s","error":"no"}}\n' "$id" ;;
+    *control_request*) printf '{"type":"control_response","response":{"subtype":"success","request_id":"%s","response":{}}}\n' "$id" ;;
+    *) printf '{"type":"system","subtype":"init","session_id":"s"}\n{"type":"result","subtype":"success","is_error":false,"result":"%s","session_id":"s"}\n' "$(printf '%s' "$*" | tr -d '"')" ;;
+    esac
+done
+"#;
+    std::fs::write(&path, script).expect("a script");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("a mode for our own file");
+    path
+}
+
+#[tokio::test]
+async fn a_spare_that_refuses_what_is_said_late_gets_no_message_and_is_followed_by_a_cold_start() {
+    let env = TestEnv::new();
+    let agent = refusing_agent(&env);
+    let launch = Launch::new(&env).argument("--claude-path").argument(&agent);
+    let relay = launch.argument("--prewarm").start();
+    let pid = spare(&relay).await;
+    let client = Client::connect(relay.address()).await;
+    client.close().await;
+    health(&relay, "the spare is used", |health| health["agent"]["pid"] == pid).await;
+    // The next start would be told a model late, by the next spare.
+    let next = health(&relay, "another spare", |health| {
+        let spare = told(health, "whole");
+        spare["state"] == "ready" && spare["pid"] != pid
+    })
+    .await;
+    let next = told(&next, "whole")["pid"].clone();
+    configure(&relay, &json!({ "model": "m" })).await;
+    let mut client = Client::connect(relay.address()).await;
+    client.say("hello").await;
+    let turn = client.turn().await;
+    let arguments = turn.result()["result"].as_str().expect("a text").to_owned();
+    assert!(arguments.contains("--model=m"), "{arguments}");
+    let now = http::get(relay.address(), "/health").await.json();
+    assert_ne!(now["agent"]["pid"], next);
+    assert_eq!(now["prewarm"]["cold"], "the CLI has refused what was said late");
+    assert_eq!(now["agent"]["turns"], 1, "one turn for one message");
+    let left = health(&relay, "no spare", |health| told(health, "whole")["state"] == "none").await;
+    assert_eq!(told(&left, "partial")["state"], "none");
+    client.close().await;
+    relay.stop();
 }
 
 #[tokio::test]
@@ -119,7 +208,8 @@ async fn a_spare_that_dies_is_replaced_and_nobody_is_told() {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process(process, Signal::KILL).expect("our process");
     health(&relay, "another spare", |health| {
-        health["prewarm"]["state"] == "ready" && health["prewarm"]["pid"] != pid
+        let spare = told(health, "whole");
+        spare["state"] == "ready" && spare["pid"] != pid
     })
     .await;
     let mut client = Client::open(relay.address(), "/ws?after=0").await;
@@ -147,110 +237,5 @@ async fn a_configuration_starts_the_work_before_its_client_comes() {
         assert_eq!(state != "stopped", starts, "{argument}: {now}");
         assert_eq!(now.get("prewarm").is_some(), starts);
         relay.stop();
-    }
-}
-
-/// What a conversation is, without what is drawn for each: `init`, the answer,
-/// and what arrived at the API.
-#[derive(Debug, PartialEq)]
-struct Conversation {
-    init: Value,
-    answer: Value,
-    requests: Vec<(Value, Vec<(String, String)>)>,
-}
-
-/// Removes what is drawn anew or measured.
-fn without_drawn(value: &mut Value, session: &str) {
-    match value {
-        Value::Object(map) => {
-            for name in ["uuid", "session_id", "user_id", "messaging_socket_path"] {
-                map.remove(name);
-            }
-            map.values_mut().for_each(|value| without_drawn(value, session));
-        }
-        Value::Array(all) => all.iter_mut().for_each(|value| without_drawn(value, session)),
-        Value::String(text) => *text = text.replace(session, "SESSION"),
-        _ => {}
-    }
-}
-
-async fn conversation(prewarm: &str, config: Value, with_key: bool) -> (Conversation, Value) {
-    let (env, api) = (TestEnv::new(), MessagesApi::start());
-    let cli = Cli::Newest.path();
-    let launch = match with_key {
-        true => Launch::unrestricted(&env, &cli, &api),
-        false => Launch::new(&env).mode("unrestricted").argument("--claude-path").argument(&cli),
-    };
-    let relay = launch.variable("IS_SANDBOX", "1").argument(prewarm).start();
-    if prewarm == "--prewarm" {
-        spare(&relay).await;
-    }
-    let mut config = config;
-    if !with_key {
-        config["anthropicApiKey"] = "sk-ant-late".into();
-        config["anthropicBaseUrl"] = api.url().into();
-    }
-    api.script([Reply::text("Yes.")]);
-    configure(&relay, &config).await;
-    let mut client = Client::connect(relay.address()).await;
-    client.say("Hi").await;
-    let turn = client.turn().await;
-    let now = http::get(relay.address(), "/health").await.json();
-    let find = |kind: &str, subtype: Option<&str>| {
-        let fits = |line: &&&Value| {
-            line["type"] == kind && subtype.is_none_or(|subtype| line["subtype"] == subtype)
-        };
-        (*turn.said().iter().find(fits).unwrap_or_else(|| panic!("no {kind}"))).clone()
-    };
-    let mut init = find("system", Some("init"));
-    let session = init["session_id"].as_str().expect("a text").to_owned();
-    // Each has a home and a workspace of its own.
-    let root = env.home().parent().expect("a parent").display().to_string();
-    let places = [root];
-    let clean = |value: &mut Value| {
-        without_drawn(value, &session);
-        let mut text = value.to_string();
-        for place in &places {
-            text = text.replace(place, "PLACE").replace(&place.replace('/', "-"), "PLACE");
-        }
-        *value = serde_json::from_str(&text).expect("JSON");
-    };
-    clean(&mut init);
-    let answer = json!(turn.result()["result"]);
-    let requests = api.turns().into_iter().map(|request| {
-        let mut body = request.body.clone();
-        clean(&mut body);
-        let headers = ["x-api-key", "authorization", "anthropic-beta", "user-agent"];
-        let headers = headers.map(|name| (name.to_owned(), request.header(name).to_owned()));
-        (body, headers.to_vec())
-    });
-    let found = Conversation { init, answer, requests: requests.collect() };
-    client.close().await;
-    relay.stop();
-    (found, now["prewarm"].clone())
-}
-
-#[tokio::test]
-async fn a_warm_and_a_cold_start_give_the_same_conversation() {
-    for (config, with_key, is_warm) in [
-        (json!({}), true, true),
-        (json!({}), false, true),
-        (json!({ "includePartialMessages": true }), true, false),
-        (json!({ "model": "claude-opus-4-1", "systemPrompt": "Rhyme." }), false, false),
-    ] {
-        let (cold, _) = conversation("--prewarm=off", config.clone(), with_key).await;
-        let (warm, prewarm) = conversation("--prewarm", config.clone(), with_key).await;
-        assert_eq!(prewarm["used"], u64::from(is_warm), "{config} {with_key}: {prewarm}");
-        let (warm, cold) = (json!(format!("{warm:#?}")), json!(format!("{cold:#?}")));
-        let lines = |text: &Value| -> Vec<String> {
-            text.as_str().expect("a text").lines().map(str::to_owned).collect()
-        };
-        let differ: Vec<_> = lines(&warm)
-            .into_iter()
-            .zip(lines(&cold))
-            .filter(|(warm, cold)| warm != cold)
-            .take(3)
-            .collect();
-        assert!(warm == cold, "{config} {with_key}: {differ:#?}");
     }
 }
