@@ -201,12 +201,15 @@ impl Session {
     }
 
     pub(super) fn on_spare(&mut self, kind: SpareKind, event: SpareEvent, now: Instant) {
+        let is_wanted = !self.spares.refused && self.drain_deadline.is_none();
         let Some(place) = self.spares.place(kind) else { return };
         let Some(spare) = &mut place.spare else { return };
         if !spare.keep(event) {
             info!("the spare agent is of no use any more");
             place.spare = None;
-            place.failed(now);
+            if is_wanted {
+                place.failed(now);
+            }
         } else if spare.is_ready() {
             place.backoff.succeeded();
         }
