@@ -6,8 +6,8 @@ use claude_relay_protocol::{ServerMessage, envelope};
 use tokio::task::JoinError;
 
 use super::Session;
+use crate::agent::AgentLine;
 use crate::agent::protocol::Route;
-use crate::agent::{AgentLine, LATE_SETTINGS};
 use crate::process::large::Seen;
 use crate::process::lines::{Block, Line};
 use crate::recording::Kind;

@@ -23,16 +23,16 @@ const NEXT_AFTER: Duration = Duration::from_secs(5);
 /// The wait between the starts of two spares.
 const APART: Duration = Duration::from_secs(1);
 
-/// The place of a spare.
+/// A kind of spare, and the one of it that there is.
 #[derive(Debug)]
-struct Place {
+struct SpareState {
     kind: SpareKind,
     spare: Option<Spare>,
     start_at: Option<Instant>,
     backoff: Backoff,
 }
 
-impl Place {
+impl SpareState {
     /// Waits for an event of the spare; for ever without one. Nothing is lost
     /// when the wait is given up.
     async fn event(&mut self) -> (SpareKind, SpareEvent) {
@@ -74,7 +74,7 @@ impl Place {
 /// The spares, and how often one was used.
 #[derive(Debug)]
 pub(super) struct Spares {
-    places: [Place; 2],
+    places: [SpareState; 2],
     waits_for_version: bool,
     /// One has refused what was said late; the next would, too.
     refused: bool,
@@ -85,7 +85,7 @@ pub(super) struct Spares {
 impl Default for Spares {
     fn default() -> Self {
         let backoff = Backoff::default;
-        let place = |kind| Place { kind, spare: None, start_at: None, backoff: backoff() };
+        let place = |kind| SpareState { kind, spare: None, start_at: None, backoff: backoff() };
         let places = SpareKind::ALL.map(place);
         Self { places, waits_for_version: false, refused: false, used: 0, cold: None }
     }
@@ -102,7 +102,7 @@ impl Spares {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.places.iter().filter_map(Place::deadline).min()
+        self.places.iter().filter_map(SpareState::deadline).min()
     }
 
     /// Whether there is one.
@@ -137,7 +137,7 @@ impl Spares {
         }
     }
 
-    fn place(&mut self, kind: SpareKind) -> Option<&mut Place> {
+    fn place(&mut self, kind: SpareKind) -> Option<&mut SpareState> {
         self.places.iter_mut().find(|place| place.kind == kind)
     }
 

@@ -108,6 +108,7 @@ impl Bench {
                 process,
                 dialect: Dialect::Claude(Messages::AsTheyCame),
                 first: Bytes::new(),
+                late: crate::agent::LateRequests::default(),
                 resumed: None,
                 early: crate::agent::Early::default(),
                 warmth: crate::agent::Warmth::Cold(None),

@@ -124,9 +124,9 @@ async fn differences(set: OptionSet, key: Key) -> Option<String> {
 
 #[tokio::test]
 async fn a_warm_and_a_cold_start_give_the_same_conversation_for_every_recorded_option_set() {
-    let warm: Vec<_> =
-        options::recorded().into_iter().filter(|set| set.reason().is_none()).collect();
-    assert!(warm.len() >= 30, "{}", warm.len());
+    let warm = options::recorded().into_iter().filter(|set| set.reason().is_none());
+    let warm: Vec<_> = warm.filter(|set| set.says_something() || set.name == "defaults").collect();
+    assert!(warm.len() >= 20, "{}", warm.len());
     let mut cases: Vec<_> = warm.into_iter().map(|set| (set, Key::Early)).collect();
     let late = options::of_our_own().into_iter().map(|set| (set, Key::Late));
     cases.extend(late);

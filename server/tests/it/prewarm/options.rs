@@ -21,12 +21,28 @@ pub(super) struct OptionSet {
 }
 
 impl OptionSet {
+    /// Whether an option has a value that is not empty.
+    pub(super) fn says_something(&self) -> bool {
+        self.options.as_object().is_some_and(|options| !options.values().all(is_nothing))
+    }
+
     /// The reasons for a cold start that the document gives, if there are any.
     pub(super) fn reason(&self) -> Option<Vec<String>> {
         let options = self.options.as_object().expect("options");
         let reasons = options.iter().filter_map(|(name, value)| documented(self.mode, name, value));
         let reasons: Vec<_> = reasons.collect();
         (!reasons.is_empty()).then_some(reasons)
+    }
+}
+
+/// Whether a value is as good as none.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 
@@ -41,18 +57,17 @@ pub(super) fn recorded() -> Vec<OptionSet> {
     cases.iter().map(set).collect()
 }
 
-/// Sets in other modes, and with all that is said late at once.
+/// Sets in every mode, with all that is said late at once.
 pub(super) fn of_our_own() -> Vec<OptionSet> {
+    let set = |mode, options: Value| OptionSet { name: format!("{mode} {options}"), mode, options };
     let all = json!({
         "model": "claude-sonnet-4-5", "effort": "low", "maxThinkingTokens": 2000,
-        "systemPrompt": "Rhyme.", "agents": { "rev": { "description": "d", "prompt": "p" } },
-        "includePartialMessages": true,
+        "systemPrompt": "Rhyme.", "includePartialMessages": true,
     });
-    let set = |mode, options| OptionSet { name: format!("{mode} {options}"), mode, options };
-    let alone = ["safe", "agentic", "ask", "unrestricted"].map(|mode| set(mode, json!({})));
-    let all = ["safe", "agentic", "ask", "unrestricted"].map(|mode| set(mode, all.clone()));
+    let in_each = ["safe", "agentic", "ask", "unrestricted"].map(|mode| set(mode, all.clone()));
     let thinking = json!({ "thinking": { "type": "disabled" }, "model": "claude-haiku-4-5" });
-    alone.into_iter().chain(all).chain([set("unrestricted", thinking)]).collect()
+    let alone = set("unrestricted", json!({}));
+    in_each.into_iter().chain([set("unrestricted", thinking), alone]).collect()
 }
 
 /// The reason that the document gives for a field with this value.
@@ -66,11 +81,7 @@ fn documented(mode: &str, field: &str, value: &Value) -> Option<String> {
         ("cwd", value) => value == ".",
         // Alone it delivers nothing.
         ("pluginDelivery", _) => true,
-        (_, Value::Null | Value::Bool(false)) => true,
-        (_, Value::String(text)) => text.is_empty(),
-        (_, Value::Array(list)) => list.is_empty(),
-        (_, Value::Object(map)) => map.is_empty(),
-        _ => false,
+        _ => is_nothing(value),
     };
     let name = format!("`{field}`");
     let mut rows = DOCUMENT.lines().filter(|line| line.starts_with("| `"));

@@ -1,0 +1,23 @@
+//! The fake of E2B's API as a program, for `scripts/bench-first-token`: its port
+//! 3000 is the port of a relay.
+//!
+//!   cargo run --example fake_e2b --features e2b -- RELAY_PORT
+//!
+//! It prints its address and serves until its stdin closes.
+
+use std::error::Error;
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use claude_relay_testing::e2b::FakeE2b;
+use tokio::task::spawn_blocking;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port = std::env::args().nth(1).ok_or("RELAY_PORT is missing")?.parse()?;
+    let fake = FakeE2b::start().await;
+    fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    println!("{}", fake.url());
+    spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
+    Ok(())
+}
