@@ -217,8 +217,8 @@ fn streamed(
 
 /// Returns the number that a parameter of the query gives.
 fn number(query: &str, name: &str, max: usize) -> Result<Option<usize>, Refusal> {
-    let values = query.split('&').filter_map(|pair| pair.split_once('='));
-    let Some((_, given)) = values.filter(|(other, _)| *other == name).last() else {
+    let mut values = query.split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, given)) = values.rfind(|(other, _)| *other == name) else {
         return Ok(None);
     };
     match given.parse() {
