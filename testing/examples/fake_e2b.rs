@@ -6,7 +6,7 @@
 //! It prints its address and serves until its stdin closes.
 
 use std::error::Error;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use claude_relay_testing::e2b::FakeE2b;
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::args().nth(1).ok_or("RELAY_PORT is missing")?.parse()?;
     let fake = FakeE2b::start().await;
     fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    println!("{}", fake.url());
+    writeln!(io::stdout(), "{}", fake.url())?;
     spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
     Ok(())
 }
