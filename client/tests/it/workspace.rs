@@ -1,9 +1,9 @@
 //! The workspace of a server: files, conversations, and reading along.
 
-use claude_relay_client::{FileChangeKind, FileError, FileType};
+use claude_relay_client::{FileChangeKind, FileError, FileType, ServerMessage};
 use claude_relay_testing::relay_process::RelayProcess;
 
-use crate::support::{client, line, soon};
+use crate::support::{client, soon};
 
 #[tokio::test]
 async fn files_are_written_read_listed_and_removed_without_a_connection() {
@@ -70,7 +70,20 @@ async fn a_watcher_reads_along_without_the_slot() {
     let watching = soon(client(&relay.url).watch(true).start()).await.unwrap();
     let mut messages = watching.messages();
     let answer = soon(driving.ask("hello there")).await.unwrap();
-    while !line(&mut messages).await.json().unwrap().get().contains("\"type\":\"result\"") {}
+    let mut asked = None;
+    loop {
+        match soon(messages.next()).await {
+            Some(Ok(ServerMessage::Input(input))) => asked = Some(format!("{input:?}")),
+            Some(Ok(ServerMessage::Sdk(line))) => {
+                if line.json().unwrap().get().contains("\"type\":\"result\"") {
+                    break;
+                }
+            }
+            Some(Ok(ServerMessage::AgentState(_))) => {}
+            other => panic!("expected a line, got {other:?}"),
+        }
+    }
+    assert!(asked.unwrap().contains("hello there"));
     assert!(answer.text.contains("hello there"), "{}", answer.text);
     watching.stop().await;
     driving.stop().await;
