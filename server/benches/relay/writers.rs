@@ -119,7 +119,7 @@ fn run_paced(server: Server, per_second: u64, count: u64) -> Outcome<Paced> {
     let subject = Subject::start(server, Agent::Bench)?;
     let mut client = subject.connect()?;
     client.say(&agent::paced(count / 10 + 1, PACED_BYTES, per_second))?;
-    client.count(PACED_BYTES - 1 + ENVELOPE_BYTES, count / 10 + 1)?;
+    client.count(PACED_BYTES + ENVELOPE_BYTES, count / 10 + 1)?;
     client.count(agent::ECHO_FRAME_BYTES, 1)?;
     let before = subject.usage()?;
     client.say(&agent::paced(count, PACED_BYTES, per_second))?;
@@ -166,7 +166,7 @@ fn system_calls(server: Server) -> Outcome<Option<f64>> {
     let Ok(mut traced) = traced else { return Ok(None) };
     sleep(ATTACHES);
     client.say(&agent::paced(LINES, PACED_BYTES, 500))?;
-    client.count(PACED_BYTES - 1 + ENVELOPE_BYTES, LINES)?;
+    client.count(PACED_BYTES + ENVELOPE_BYTES, LINES)?;
     rustix::process::kill_process(
         rustix::process::Pid::from_child(&traced),
         rustix::process::Signal::INT,
