@@ -3,21 +3,16 @@
 
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
+use crate::support::tls;
 use crate::support::ws::Client;
 use claude_relay_testing::for_both_clis;
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::reply::{Gate, Reply};
 use claude_relay_testing::test_env::{TEST_KEY, TestEnv};
 use claude_relay_testing::tools::Cli;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
-use std::sync::Arc;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 for_both_clis! {
     a_turn_with_a_trusted_certificate,
@@ -27,16 +22,7 @@ for_both_clis! {
 
 /// An edge with TLS before `api`: its address, and its certificate for `name`.
 async fn edge(api: &MessagesApi, name: &str) -> (String, String) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([name.to_owned()]).expect("a certificate");
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .expect("its own key");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (acceptor, certificate) = tls::acceptor(name);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("https://localhost:{}", listener.local_addr().expect("an address").port());
     let inside = api.url().trim_start_matches("http://").to_owned();
@@ -52,7 +38,7 @@ async fn edge(api: &MessagesApi, name: &str) -> (String, String) {
             });
         }
     });
-    (url, cert.pem())
+    (url, certificate)
 }
 
 /// A server that trusts `certificate` and has its API at `url`.

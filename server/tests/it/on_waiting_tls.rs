@@ -3,33 +3,19 @@
 
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
+use crate::support::tls;
 use crate::support::ws::Client;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// A server with TLS that takes notices: its port, its certificate for `name`, and
 /// the requests.
 async fn hook(name: &str) -> (u16, String, mpsc::Receiver<String>) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([name.to_owned()]).expect("a certificate");
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .expect("its own key");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (acceptor, certificate) = tls::acceptor(name);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let (to, requests) = mpsc::channel(8);
@@ -50,7 +36,7 @@ async fn hook(name: &str) -> (u16, String, mpsc::Receiver<String>) {
             to.send(text).await.expect("the test waits");
         }
     });
-    (port, cert.pem(), requests)
+    (port, certificate, requests)
 }
 
 fn start(env: &TestEnv, url: &str, certificate: &str) -> Relay {

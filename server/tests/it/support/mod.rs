@@ -20,4 +20,6 @@ pub(crate) mod nginx;
 pub(crate) mod relay;
 pub(crate) mod replayed;
 pub(crate) mod tee;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod ws;
