@@ -115,6 +115,28 @@ async fn input_typed_before_a_question_does_not_answer_it() {
     leaves(terminal).await;
 }
 
+/// Outside of a chat the terminal itself keeps, and echoes, what is typed.
+#[tokio::test]
+async fn input_typed_before_the_question_of_a_single_turn_does_not_answer_it() {
+    let mut relay = ScriptedRelay::start().await;
+    let mut terminal = relay.single_turn(&["--interactive-approvals", "go"]);
+    let (_, uuid) = relay.message().await;
+    relay.begins().await;
+    relay.says("I look.").await;
+    terminal.shows("I look.").await;
+    terminal.types("y\r").await;
+    terminal.shows("y").await;
+    relay.asks("p1", "Bash", json!({ "command": "touch x" })).await;
+    terminal.shows("Allow Bash?").await;
+    terminal.types("n\r").await;
+    terminal.shows("Why").await;
+    terminal.types("\r").await;
+    let answer = relay.receives("permission_response").await;
+    assert_eq!((&answer["requestId"], &answer["approved"]), (&json!("p1"), &json!(false)));
+    relay.ends(Some(&uuid)).await;
+    terminal.ends().await;
+}
+
 #[tokio::test]
 async fn a_question_that_the_agent_withdraws_is_taken_away_and_the_next_one_asked() {
     let mut relay = ScriptedRelay::start().await;

@@ -122,6 +122,10 @@ impl ScriptedRelay {
         text
     }
 
+    pub(crate) fn single_turn(&self, arguments: &[&str]) -> Terminal {
+        Terminal::start(&self.fake.url, arguments, false)
+    }
+
     pub(crate) async fn chat(&self, more: &[&str]) -> Terminal {
         let arguments = [&["chat", "--no-history"], more].concat();
         let mut terminal = Terminal::start(&self.fake.url, &arguments, false);
