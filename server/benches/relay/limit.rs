@@ -6,15 +6,18 @@
 //! depends on the size of the lines: `copy` frames into one buffer and writes
 //! that, `writev` leaves the lines where they were read.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdin, Command, Stdio};
 use std::thread;
 
 use claude_relay_server::ws::frame;
 use memchr::{memchr, memrchr};
+use rustix::net::sockopt;
 
 use crate::Outcome;
 use crate::client::take_frame;
@@ -30,9 +33,15 @@ const SUFFIX: &[u8] = b"}";
 const READ_BYTES: usize = 128 << 10;
 const PIPE_BYTES: usize = 1 << 20;
 
-/// `limit copy|writev AGENT ARGS…`
+/// The channels to its agent.
+pub(crate) const PIPE: &str = "pipe";
+pub(crate) const SOCKETS: &str = "sockets";
+
+/// `limit copy|writev pipe|sockets AGENT ARGS…`
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let [form, program, args @ ..] = args else { return Err("limit FORM AGENT ARGS…".into()) };
+    let [form, channel, program, args @ ..] = args else {
+        return Err("limit FORM CHANNEL AGENT ARGS…".into());
+    };
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
     let (mut socket, _) = listener.accept()?;
@@ -50,28 +59,42 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     push_frame(&mut answer, &[br#"{"type":"connected"}"#]);
     socket.write_all(&answer)?;
 
+    let (stdout, theirs) = if channel == SOCKETS { sockets()? } else { pipe()? };
     #[expect(clippy::disallowed_methods, reason = "the limit program starts the agent itself")]
     let mut agent = Command::new(std::env::current_exe()?)
         .arg(OWN_SESSION)
         .arg(program)
         .args(args)
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(theirs)
         .stderr(Stdio::piped())
         .spawn()?;
-    let (Some(stdin), Some(stdout), Some(stderr)) =
-        (agent.stdin.take(), agent.stdout.take(), agent.stderr.take())
-    else {
+    let (Some(stdin), Some(stderr)) = (agent.stdin.take(), agent.stderr.take()) else {
         return Err("no pipes".into());
     };
-    rustix::pipe::fcntl_setpipe_size(stdout.as_fd(), PIPE_BYTES)?;
     let from_client = socket.try_clone()?;
     thread::spawn(move || feed(from_client, stdin));
     thread::spawn(move || drain(stderr));
+    let stdout = File::from(stdout);
     let relay = if form == "copy" { relay_copying } else { relay_in_place };
     let relayed = relay(stdout, &socket);
     agent.wait()?;
     Ok(relayed?)
+}
+
+/// Makes the agent's stdout of a pipe: our end and its.
+fn pipe() -> Outcome<(OwnedFd, Stdio)> {
+    let (ours, theirs) = io::pipe()?;
+    rustix::pipe::fcntl_setpipe_size(&ours, PIPE_BYTES)?;
+    Ok((ours.into(), theirs.into()))
+}
+
+/// Makes the agent's stdout of sockets, as the relay does it.
+fn sockets() -> Outcome<(OwnedFd, Stdio)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let _ = sockopt::set_socket_send_buffer_size_force(&theirs, PIPE_BYTES)
+        .or_else(|_| sockopt::set_socket_send_buffer_size(&theirs, PIPE_BYTES));
+    Ok((ours.into(), OwnedFd::from(theirs).into()))
 }
 
 /// `own-session AGENT ARGS…`: becomes the agent, in a session of its own. The
@@ -112,10 +135,7 @@ fn drain(mut stderr: ChildStderr) -> io::Result<()> {
 }
 
 /// Reads what there is, and gives all whole lines at once.
-fn read_lines(
-    mut stdout: ChildStdout,
-    mut pass: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+fn read_lines(mut stdout: File, mut pass: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     let mut filled = 0;
     loop {
@@ -136,7 +156,7 @@ fn read_lines(
     }
 }
 
-fn relay_copying(stdout: ChildStdout, mut socket: &TcpStream) -> io::Result<()> {
+fn relay_copying(stdout: File, mut socket: &TcpStream) -> io::Result<()> {
     let mut out = Vec::new();
     read_lines(stdout, |lines| {
         out.clear();
@@ -152,7 +172,7 @@ fn relay_copying(stdout: ChildStdout, mut socket: &TcpStream) -> io::Result<()> 
 /// Number of slices that Linux takes in one call.
 const SLICES: usize = 1024;
 
-fn relay_in_place(stdout: ChildStdout, mut socket: &TcpStream) -> io::Result<()> {
+fn relay_in_place(stdout: File, mut socket: &TcpStream) -> io::Result<()> {
     let mut heads = Vec::new();
     read_lines(stdout, |lines| {
         let mut rest = lines;

@@ -9,7 +9,7 @@ use crate::agent::{self, ECHO_FRAME_BYTES, noise};
 use crate::client::{Client, ENVELOPE_BYTES};
 use crate::counts::counts;
 use crate::report::{Report, Series};
-use crate::subject::{Agent, RELAY, Server, Subject, pin};
+use crate::subject::{Agent, Channel, RELAY, Server, Subject, pin};
 use crate::watchers::watchers;
 use crate::writers::{paced, writers};
 
@@ -52,14 +52,24 @@ pub(crate) struct Load {
     pub(crate) count: u64,
     pub(crate) size: usize,
     pub(crate) writer: Writer,
+    pub(crate) channel: Channel,
 }
 
-const LOADS: [Load; 5] = [
-    Load { name: "300 B", count: 1_500_000, size: 300, writer: Writer::Demo },
-    Load { name: "4 KB", count: 150_000, size: 4096, writer: Writer::Demo },
-    Load { name: "64 KB", count: 10_000, size: 65_536, writer: Writer::Demo },
-    Load { name: "1 MB", count: 1500, size: 1 << 20, writer: Writer::Demo },
-    Load { name: "300 B, a write a line", count: 800_000, size: 300, writer: Writer::Pieces(0) },
+const WRITE_A_LINE: Load = Load {
+    name: "300 B, a write a line",
+    count: 800_000,
+    size: 300,
+    writer: Writer::Pieces(0),
+    channel: Channel::Pipes,
+};
+
+const LOADS: [Load; 6] = [
+    Load::demo("300 B", 1_500_000, 300),
+    Load::demo("4 KB", 150_000, 4096),
+    Load::demo("64 KB", 10_000, 65_536),
+    Load::demo("1 MB", 1500, 1 << 20),
+    WRITE_A_LINE,
+    Load { channel: Channel::Sockets, ..WRITE_A_LINE },
 ];
 
 /// Result of one run.
@@ -71,6 +81,11 @@ pub(crate) struct Run {
 }
 
 impl Load {
+    /// Lines of the built-in agent, with the channels as shipped.
+    pub(crate) const fn demo(name: &'static str, count: u64, size: usize) -> Self {
+        Self { name, count, size, writer: Writer::Demo, channel: Channel::AsShipped }
+    }
+
     pub(crate) fn run(self, client: &mut Client, subject: &Subject) -> Outcome<Run> {
         let Self { count, size, writer, .. } = self;
         let payload = size + ENVELOPE_BYTES;
@@ -98,7 +113,7 @@ impl Load {
             Writer::Pieces(_) => Agent::Bench,
             Writer::Demo => Agent::Demo,
         };
-        let subject = Subject::start(server, agent)?;
+        let subject = Subject::start_over(self.channel, server, agent)?;
         let mut client = subject.connect()?;
         Self { count: self.count / 20 + 1, ..self }.run(&mut client, &subject)?;
         self.run(&mut client, &subject)
@@ -125,7 +140,7 @@ fn throughput(report: &mut Report, reps: usize) -> Outcome {
         let Turns { relay, copy, writev } = load.in_turns(reps)?;
         let waits = |run: &Run| run.waits;
         let limit = if copy_is_faster(&copy, &writev) { &copy } else { &writev };
-        let section = format!("throughput {}", load.name);
+        let section = load.channel.title(&format!("throughput {}", load.name));
         report.title(&section)?;
         for (name, unit, series) in [
             ("relay", "msg/s", relay.of(rate)),
@@ -278,7 +293,7 @@ fn memory(report: &mut Report, _: usize) -> Outcome {
     for (count, size) in [(6_600_000, 300), (500_000, 4096), (2000, 1 << 20)] {
         let subject = Subject::start(Server::Relay, Agent::Demo)?;
         let mut client = subject.connect()?;
-        Load { name: "", count, size, writer: Writer::Demo }.run(&mut client, &subject)?;
+        Load::demo("", count, size).run(&mut client, &subject)?;
         let usage = subject.usage()?;
         let name = format!("after 2 GB in lines of {size} B");
         report.value("memory", &format!("{name}: RSS"), "MiB", usage.rss_kib as f64 / 1024.0)?;
@@ -294,7 +309,7 @@ fn replay(report: &mut Report, reps: usize) -> Outcome {
         let subject = Subject::start(Server::Relay, Agent::Demo)?;
         let mut client = subject.connect()?;
         let count = (40 << 20) / size as u64;
-        Load { name: "", count, size, writer: Writer::Demo }.run(&mut client, &subject)?;
+        Load::demo("", count, size).run(&mut client, &subject)?;
         drop(client);
         let mut series = Series::default();
         for _ in 0..reps {
@@ -350,7 +365,7 @@ fn stderr_noise(report: &mut Report, reps: usize) -> Outcome {
 fn growth(report: &mut Report, reps: usize) -> Outcome {
     const FILLED: u64 = 60_000;
     const MEASURED: u64 = 300_000;
-    let load = |count| Load { name: "", count, size: 300, writer: Writer::Demo };
+    let load = |count| Load::demo("", count, 300);
     report.title("growth")?;
     let old = Subject::start(Server::Relay, Agent::Demo)?;
     let mut old_client = old.connect()?;

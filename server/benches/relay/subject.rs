@@ -40,6 +40,29 @@ pub(crate) enum Agent {
     Bench,
 }
 
+/// What carries the lines of the agent to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Channel {
+    /// What each ships with: the relay's default mode has sockets, the limit
+    /// program a pipe.
+    AsShipped,
+    /// A pipe for both: the relay in mode `unrestricted`.
+    Pipes,
+    /// Sockets for both.
+    Sockets,
+}
+
+impl Channel {
+    /// Name of a section with this channel.
+    pub(crate) fn title(self, section: &str) -> String {
+        match self {
+            Self::AsShipped => section.to_owned(),
+            Self::Pipes => format!("{section}, pipes"),
+            Self::Sockets => format!("{section}, sockets"),
+        }
+    }
+}
+
 /// A server that runs. Dropping it ends it.
 pub(crate) struct Subject {
     child: Child,
@@ -50,6 +73,12 @@ pub(crate) struct Subject {
 impl Subject {
     /// Starts it and waits until it listens.
     pub(crate) fn start(server: Server, agent: Agent) -> Outcome<Self> {
+        Self::start_over(Channel::AsShipped, server, agent)
+    }
+
+    /// Starts it with this channel to its agent and waits until it listens.
+    pub(crate) fn start_over(channel: Channel, server: Server, agent: Agent) -> Outcome<Self> {
+        let of_limit = if channel == Channel::Sockets { limit::SOCKETS } else { limit::PIPE };
         let home = tempfile::tempdir()?;
         let this = std::env::current_exe()?;
         #[expect(clippy::disallowed_methods, reason = "here the server is the child")]
@@ -58,13 +87,17 @@ impl Subject {
         match (server, agent) {
             (Server::Relay, agent) => {
                 command.args(["--port", "0", "--log", "error", "--workspace"]).arg(home.path());
+                if channel == Channel::Pipes {
+                    // Root may run the agent in this mode in a sandbox alone.
+                    command.args(["--mode", "unrestricted"]).env("IS_SANDBOX", "1");
+                }
                 match agent {
                     Agent::Demo => command.arg("--demo"),
                     Agent::Bench => command.arg("--claude-path").arg(&this),
                 };
             }
-            (Server::LimitCopy, _) => drop(command.args([limit::SUBCOMMAND, "copy"])),
-            (Server::LimitWritev, _) => drop(command.args([limit::SUBCOMMAND, "writev"])),
+            (Server::LimitCopy, _) => drop(command.args([limit::SUBCOMMAND, "copy", of_limit])),
+            (Server::LimitWritev, _) => drop(command.args([limit::SUBCOMMAND, "writev", of_limit])),
         }
         if server != Server::Relay {
             match agent {

@@ -5,15 +5,12 @@ use std::thread::spawn;
 use crate::Outcome;
 use crate::client::Client;
 use crate::report::{Report, Series};
-use crate::sections::{Load, Run, Writer};
+use crate::sections::{Load, Run};
 use crate::subject::{Agent, Server, Subject};
 
 const WATCHERS: usize = 8;
 
-const LOADS: [Load; 2] = [
-    Load { name: "300 B", count: 1_000_000, size: 300, writer: Writer::Demo },
-    Load { name: "4 KB", count: 100_000, size: 4096, writer: Writer::Demo },
-];
+const LOADS: [Load; 2] = [Load::demo("300 B", 1_000_000, 300), Load::demo("4 KB", 100_000, 4096)];
 
 /// Runs a load beside so many watchers. Gives the most memory, too, in MiB.
 fn beside(load: Load, watchers: usize) -> Outcome<(Run, f64)> {

@@ -1,6 +1,7 @@
 //! Writers of other habits than the built-in agent's: pieces of any size, and
 //! lines one by one at the rates of real life.
 
+use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::agent::{self, STAMP};
 use crate::client::ENVELOPE_BYTES;
 use crate::report::{Report, Series};
 use crate::sections::{Load, Run, Runs, Writer, copy_is_faster, cpu, rate};
-use crate::subject::{Agent, Server, Subject};
+use crate::subject::{Agent, Channel, Server, Subject};
 
 /// Bytes in a write; 0 stands for a write for each line.
 const PIECES: [usize; 6] = [0, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
@@ -26,12 +27,17 @@ const SIZES: [(&str, u64, usize); 4] = [
 /// Share of the limit and CPU for each size of lines with each size of writes, and
 /// the worst of each size of lines.
 pub(crate) fn writers(report: &mut Report, reps: usize) -> Outcome {
+    writers_over(report, reps, Channel::Pipes)?;
+    writers_over(report, reps, Channel::Sockets)
+}
+
+fn writers_over(report: &mut Report, reps: usize, channel: Channel) -> Outcome {
     for (name, count, size) in SIZES {
-        let section = format!("writers {name}");
+        let section = channel.title(&format!("writers {name}"));
         report.title(&section)?;
         let (mut lowest, mut highest) = (None::<Series>, None::<Series>);
         for piece in PIECES {
-            let load = Load { name, count, size, writer: Writer::Pieces(piece) };
+            let load = Load { name, count, size, writer: Writer::Pieces(piece), channel };
             let turns = load.in_turns(reps)?;
             let faster = copy_is_faster(&turns.copy, &turns.writev);
             let limit: &Runs = if faster { &turns.copy } else { &turns.writev };
@@ -108,7 +114,10 @@ pub(crate) fn paced(report: &mut Report, reps: usize) -> Outcome {
     report.title("system calls a message, paced, by strace")?;
     for server in [Server::LimitCopy, Server::Relay] {
         match system_calls(server)? {
-            Some(calls) => report.value("calls", server.name(), "", calls)?,
+            Some((total, most)) => {
+                report.value("calls", server.name(), "", total)?;
+                report.remark(&most)?;
+            }
             None => return report.remark("not counted: strace is not installed"),
         }
     }
@@ -147,14 +156,18 @@ fn stamp(message: &[u8]) -> Option<Duration> {
     Some(Duration::new(seconds, u32::try_from(nanoseconds).ok()?))
 }
 
-/// Counts the calls of all threads of a server for 1,000 paced lines. Returns
-/// nothing without strace.
-fn system_calls(server: Server) -> Outcome<Option<f64>> {
+/// Counts the calls of all threads of a server for 1,000 paced lines: how many a
+/// line, and which. Returns nothing without strace.
+fn system_calls(server: Server) -> Outcome<Option<(f64, String)>> {
     const LINES: u64 = 1000;
     /// strace attaches in far less.
     const ATTACHES: Duration = Duration::from_secs(1);
     let subject = Subject::start(server, Agent::Bench)?;
     let mut client = subject.connect()?;
+    // The agent runs by then, and strace does not follow its start.
+    client.say(&agent::paced(1, PACED_BYTES, 500))?;
+    client.count(PACED_BYTES + ENVELOPE_BYTES, 1)?;
+    client.count(agent::ECHO_FRAME_BYTES, 1)?;
     let directory = tempfile::tempdir()?;
     let table = directory.path().join("calls");
     #[expect(clippy::disallowed_methods, reason = "strace is a child of the bench alone")]
@@ -173,7 +186,22 @@ fn system_calls(server: Server) -> Outcome<Option<f64>> {
     )?;
     traced.wait()?;
     let said = std::fs::read_to_string(&table)?;
-    let total = said.lines().find(|line| line.ends_with("total")).ok_or("strace has no total")?;
-    let calls = total.split_whitespace().nth(3).ok_or("strace has no number of calls")?;
-    Ok(Some(calls.parse::<f64>()? / LINES as f64))
+    let mut total = 0.0;
+    let mut most = String::new();
+    for line in said.lines() {
+        // Share, seconds, time a call, calls, errors if there are any, name.
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (Some(calls), Some(name)) = (fields.get(3), fields.last()) else { continue };
+        let Ok(calls) = calls.parse::<f64>() else { continue };
+        let a_line = calls / LINES as f64;
+        match *name {
+            "total" => total = a_line,
+            name if a_line >= 0.1 => write!(most, " {name} {a_line:.2}")?,
+            _ => {}
+        }
+    }
+    if total == 0.0 {
+        return Err("strace has no total".into());
+    }
+    Ok(Some((total, most)))
 }
