@@ -54,7 +54,10 @@ impl Login {
             .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, r#"expected {"pin":"…"}"#))?;
         let token = pin_token(&pin);
         if !self.token.matches(token.as_bytes()) {
-            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized"));
+            return Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized: the PIN is wrong; it is the one that the hub was started with (--pin)",
+            ));
         }
         Ok(json_answer(StatusCode::OK, &json!(LoggedIn { token })))
     }

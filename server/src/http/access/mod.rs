@@ -48,6 +48,9 @@ pub use host::{AllowedHost, AllowedHostError};
 pub use origin::{AllowedOrigin, AllowedOriginError};
 pub use token::Digest;
 
+/// Text of every 401, whatever its cause.
+pub const UNAUTHORIZED: &str = "Unauthorized: the token is missing or wrong; give it as `Authorization: Bearer TOKEN` or `?token=TOKEN`";
+
 /// Access rules set by the operator.
 #[derive(Debug, Default)]
 pub struct AccessRules {
@@ -171,7 +174,7 @@ impl From<Cause> for Denial {
                 StatusCode::FORBIDDEN,
                 "Forbidden: the Origin header names another site than the Host header; the operator can allow it with --allow-origin ORIGIN",
             ),
-            Cause::NoToken | Cause::WrongToken => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Cause::NoToken | Cause::WrongToken => (StatusCode::UNAUTHORIZED, UNAUTHORIZED),
             Cause::NotJson => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
             }

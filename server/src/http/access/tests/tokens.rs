@@ -96,7 +96,7 @@ fn refusal_of_a_token_reads_the_same_and_that_of_a_name_tells_the_flag() {
     ];
     for head in unauthorized {
         let denial = denied(&head);
-        assert_eq!((denial.status.as_u16(), denial.error), (401, "Unauthorized"));
+        assert_eq!((denial.status.as_u16(), denial.error), (401, UNAUTHORIZED));
     }
     let forbidden = [
         (get("/", &[("host", "attacker.example")]), "--allow-host NAME"),
