@@ -292,7 +292,11 @@ impl Settings {
             on_waiting: source.on_waiting(args.on_waiting, on_waiting_secret.is_some())?,
             on_waiting_secret,
             record: source.optional_path(args.record, &flags::RECORD),
-            sandbox: source.parsed(args.sandbox, &flags::SANDBOX, "none, auto, os or bwrap")?,
+            sandbox: source.parsed(
+                args.sandbox,
+                &flags::SANDBOX,
+                "none, auto, os or bwrap (this server runs on Linux alone)",
+            )?,
             key_proxy: source.switch(args.key_proxy, &flags::KEY_PROXY)?,
             // Like the built-in agent, it executes nothing and needs nothing.
             demo: source.switch(args.demo, &flags::DEMO)? || replay.is_some(),

@@ -59,11 +59,6 @@ pub enum Unavailable {
         /// The cause and a remedy.
         reason: String,
     },
-    /// The sandbox of another operating system.
-    #[error(
-        "--sandbox seatbelt: this server runs on Linux only, and `sandbox-exec` is a program of macOS: choose --sandbox bwrap"
-    )]
-    OtherSystem,
 }
 
 /// Detects the sandbox for `option`. `path` is the `PATH` to search.
@@ -77,10 +72,8 @@ pub async fn open(
     path: Option<&OsStr>,
     supervisor: &Supervisor,
 ) -> Result<Sandbox, Unavailable> {
-    match option {
-        SandboxOption::None => return Ok(Sandbox::None),
-        SandboxOption::Seatbelt => return Err(Unavailable::OtherSystem),
-        SandboxOption::Auto | SandboxOption::Os | SandboxOption::Bwrap => {}
+    if option == SandboxOption::None {
+        return Ok(Sandbox::None);
     }
     let found = find_program(Path::new("bwrap"), path).ok_or(Unavailable::Missing(option))?;
     match bwrap::probe(&found, supervisor).await {

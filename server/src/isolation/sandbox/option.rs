@@ -15,13 +15,11 @@ pub enum SandboxOption {
     Os,
     /// Bubblewrap, on Linux.
     Bwrap,
-    /// `sandbox-exec`, on macOS.
-    Seatbelt,
 }
 
 impl SandboxOption {
     /// All options.
-    pub const ALL: [Self; 5] = [Self::None, Self::Auto, Self::Os, Self::Bwrap, Self::Seatbelt];
+    pub const ALL: [Self; 4] = [Self::None, Self::Auto, Self::Os, Self::Bwrap];
 
     /// Returns the name on the command line.
     #[must_use]
@@ -31,7 +29,6 @@ impl SandboxOption {
             Self::Auto => "auto",
             Self::Os => "os",
             Self::Bwrap => "bwrap",
-            Self::Seatbelt => "seatbelt",
         }
     }
 }

@@ -45,8 +45,11 @@ async fn a_sandbox_that_cannot_be_had_ends_the_start_with_the_mend() {
     assert!(said.contains("its message: bwrap: setting up uid map: Permission denied"), "{said}");
 
     let (code, said) = refused(&env, &["--sandbox=seatbelt", &token], Path::new("/usr/bin"));
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("macOS") && said.contains("Linux only"), "{said}");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("Linux alone") && said.contains("expected none, auto, os or bwrap"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
