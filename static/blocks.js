@@ -4,7 +4,7 @@
 import { copyText, el } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
 import { toolInput, toolResult, toolTitle } from "./tools.js";
-import { count, isObject, oneLine, pretty, visible } from "./text.js";
+import { count, isObject, oneLine, plural, pretty, visible } from "./text.js";
 
 // A folded body is laid out when it is opened, and then at most this much of it.
 const MAX_BODY_CHARS = 200_000;
@@ -92,7 +92,7 @@ export class ThinkingBlock {
   end() {
     this.node.classList.remove("streaming");
     const words = this.#text.split(/\s+/).length;
-    this.#label.textContent = this.#text === "" ? "not shown by the model" : `${oneLine(this.#text, 90)} (${count(words)} words)`;
+    this.#label.textContent = this.#text === "" ? "not shown by the model" : `${oneLine(this.#text, 90)} (${plural(words, "word")})`;
     this.flush();
   }
 }

@@ -339,7 +339,7 @@ export class Conversation {
       turn.durationMs !== undefined && fact("duration", duration(turn.durationMs)),
       turn.cost !== undefined && fact("cost", dollars(turn.cost), turn.cost === turn.total ? "" : `of ${dollars(turn.total)} in all`),
       turn.cost === undefined && turn.total !== undefined && fact("cost", dollars(turn.total), "in all"),
-      turn.inputTokens !== undefined && fact("input-tokens", count(turn.inputTokens), turn.cachedTokens > 0 ? `tokens in, ${count(turn.cachedTokens)} cached` : "tokens in"),
+      turn.inputTokens !== undefined && fact("input-tokens", count(turn.inputTokens), `${turn.inputTokens === 1 ? "token" : "tokens"} in${turn.cachedTokens > 0 ? `, ${count(turn.cachedTokens)} cached` : ""}`),
       turn.outputTokens !== undefined && fact("output-tokens", count(turn.outputTokens), "out"),
       turn.steps > 1 && fact("steps", count(turn.steps), "steps"),
     ];

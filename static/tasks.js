@@ -2,7 +2,7 @@
 // tree with the state of each and a button that stops it.
 
 import { byId, el } from "./dom.js";
-import { count, duration, isObject, oneLine, plural } from "./text.js";
+import { duration, isObject, oneLine, plural } from "./text.js";
 
 const MAX_TASKS = 500;
 const OVER = new Set(["completed", "failed", "stopped", "killed"]);
@@ -96,7 +96,7 @@ export class Tasks {
       if (await this.#stop(id) !== "") task.stopping = false;
       this.#show();
     });
-    const usage = isObject(task.usage) ? `${count(task.usage.total_tokens)} tokens, ${duration(task.usage.duration_ms)}` : "";
+    const usage = isObject(task.usage) ? `${plural(task.usage.total_tokens, "token")}, ${duration(task.usage.duration_ms)}` : "";
     const facts = [task.kind && oneLine(String(task.kind), 30).replace("local_bash", "command").replace("local_agent", "sub-agent"), task.last && oneLine(String(task.last), 60), usage];
     return [el("span", { class: "task-name", dir: "auto", text: oneLine(String(task.description ?? id), 120) }), el("span", { class: "faint", text: [task.status, ...facts].filter(Boolean).join(" · ") }), stop];
   }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use claude_relay_client::Health;
+use claude_relay_protocol::text::counted;
 use serde::Deserialize;
 
 /// What `/health` says, as far as it is told to people. Servers of other kinds
@@ -171,16 +172,16 @@ impl State {
         let path = self.workspace.as_ref().map_or(String::new(), |path| format!("{path}, "));
         let Wants { hooks, mcp_servers, helpers } = &self.workspace_wants;
         let wants: Vec<String> =
-            [(hooks, "hooks"), (mcp_servers, "MCP servers"), (helpers, "helpers")]
+            [(hooks, "hook"), (mcp_servers, "MCP server"), (helpers, "helper")]
                 .into_iter()
                 .filter(|(wanted, _)| wanted.count > 0)
-                .map(|(wanted, what)| format!("{} {what}", wanted.count))
+                .map(|(wanted, what)| counted(wanted.count, what))
                 .collect();
         Some(match (trusted, wants.is_empty()) {
             (true, _) => format!("{path}trusted"),
             (false, true) => format!("{path}not trusted"),
             (false, false) => {
-                format!("{path}not trusted: {} of it do not run", wants.join(", "))
+                format!("{path}not trusted; without effect: {}", wants.join(", "))
             }
         })
     }
@@ -224,7 +225,7 @@ impl LastExit {
 impl Replay {
     fn describe(&self) -> String {
         let kept = self.next.saturating_sub(self.first);
-        format!("{kept} messages, {} of {}", size(self.bytes), size(self.limit))
+        format!("{}, {} of {}", counted(kept, "message"), size(self.bytes), size(self.limit))
     }
 }
 
@@ -253,7 +254,7 @@ mod tests {
     fn what_is_known_is_told_and_the_rest_left_out() {
         let full = health(&json!({
             "client": "none", "mode": "ask", "workspace": "/w", "workspace_trusted": false,
-            "workspace_wants": { "hooks": { "count": 2 }, "later": 1 },
+            "workspace_wants": { "hooks": { "count": 2 }, "helpers": { "count": 1 }, "later": 1 },
             "agent": { "provider": "claude", "version": "2.1.332", "state": "running", "pid": 7,
                 "session_id": "s", "turns": 3, "restarts": 1, "last_exit": { "signal": "SIGKILL" } },
             "agent_state": { "state": "idle", "model": "opus", "permission_mode": "plan" },
@@ -269,7 +270,7 @@ mod tests {
             "last exit     by SIGKILL",
             "model         opus",
             "mode          ask (permission mode plan)",
-            "workspace     /w, not trusted: 2 hooks of it do not run",
+            "workspace     /w, not trusted; without effect: 2 hooks, 1 helper",
             "sandbox       bwrap",
             "key proxy     off",
             "replay        27 messages, 9.6 KiB of 16.0 MiB",

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use claude_relay_client::{
     Answer, Client, ConnectionError, SendError, ServerMessage, Turn, TurnError, UserMessage, View,
 };
+use claude_relay_protocol::text::counted;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
@@ -292,13 +293,16 @@ pub(crate) fn report(ended: &Ended, args: &TurnArgs, terminal: &Terminal) {
         let cost =
             answer.total_cost_usd.map_or(String::new(), |cost| format!(", ${cost:.4} so far"));
         terminal.fact(&format!(
-            "{:.1} s, {} tokens in, {} out, {} calls{cost}",
+            "{:.1} s, {} in, {} out, {}{cost}",
             answer.latency.as_secs_f64(),
-            answer.usage.input_tokens
-                + answer.usage.cache_read_input_tokens
-                + answer.usage.cache_creation_input_tokens,
+            counted(
+                answer.usage.input_tokens
+                    + answer.usage.cache_read_input_tokens
+                    + answer.usage.cache_creation_input_tokens,
+                "token"
+            ),
             answer.usage.output_tokens,
-            answer.num_turns.unwrap_or(0),
+            counted(answer.num_turns.unwrap_or(0), "call"),
         ));
     }
     if args.print_session_id

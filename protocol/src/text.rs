@@ -1,6 +1,15 @@
-//! Cuts text from an untrusted source to a bounded length.
+//! Text for people: cut to a bounded length where its source is not trusted, and
+//! numbers of things.
 
 use std::borrow::Cow;
+use std::fmt::Display;
+
+/// Returns a number of things, such as `1 line` and `2 lines`.
+#[must_use]
+pub fn counted(count: impl Display + PartialEq + From<u8>, thing: &str) -> String {
+    let plural = if count == 1.into() { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
 
 /// Returns the first `chars` characters of `text`.
 #[must_use]
@@ -41,6 +50,13 @@ pub fn tail_bytes(text: &str, bytes: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_has_no_plural() {
+        assert_eq!(counted(0_u64, "line"), "0 lines");
+        assert_eq!(counted(1_usize, "line"), "1 line");
+        assert_eq!(counted(12_u32, "MCP server"), "12 MCP servers");
+    }
 
     #[test]
     fn a_cut_is_marked_and_falls_between_characters() {

@@ -1,5 +1,6 @@
 //! Requests of agents for more agents, which a person decides about.
 
+use claude_relay_protocol::text::counted;
 use std::sync::Arc;
 
 use super::agents::{Spawner, check_text, kept};
@@ -110,7 +111,8 @@ impl Hub {
             // All of them or none.
             let room = self.settings.max_agents.saturating_sub(state.kept.agents.len());
             if request.agents.len() > room {
-                return Err(CommandError::Limit(format!("there is room for {room} more agents")));
+                let room = counted(room, "more agent");
+                return Err(CommandError::Limit(format!("there is room for {room}")));
             }
             let depth = kept(state, &request.agent_id)?.depth;
             for wanted in &request.agents {

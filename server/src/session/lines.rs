@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use claude_relay_protocol::text::counted;
 use claude_relay_protocol::{ServerMessage, envelope};
 use tokio::task::JoinError;
 
@@ -152,9 +153,8 @@ impl Session {
     pub(super) fn report_dropped_lines(&mut self) {
         let dropped = self.other_lines.take_dropped();
         if dropped > 0 {
-            self.info(&format!(
-                "[{dropped} lines of the agent's output that are no JSON were left out]"
-            ));
+            let lines = counted(dropped, "line");
+            self.info(&format!("[left out of what the agent wrote beside its JSON: {lines}]"));
         }
     }
 }

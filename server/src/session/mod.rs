@@ -56,6 +56,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use claude_relay_protocol::text::counted;
 use claude_relay_protocol::{QueryConfig, ServerMessage};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
@@ -333,7 +334,8 @@ impl Session {
                 self.push(&ServerMessage::info(line).to_json());
             }
             ProcessEvent::StderrDropped(lines) => {
-                self.info(&format!("[{lines} lines of the agent's stderr were left out]"));
+                let lines = counted(lines, "line");
+                self.info(&format!("[left out of the agent's stderr: {lines}]"));
             }
             ProcessEvent::StdoutClosed => self.agent.on_stream_closed("standard output", now),
             ProcessEvent::StdinClosed => self.agent.on_stream_closed("standard input", now),

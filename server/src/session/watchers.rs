@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
+use claude_relay_protocol::text::counted;
 
 use super::Session;
 use super::agent_state::{StateFeed, framed};
@@ -156,7 +157,8 @@ impl Session {
         let limit = self.runtime.settings.max_watchers;
         if self.watchers.len() >= limit {
             tracing::info!(connection = id.0, "a watcher was refused: there are {limit}");
-            let error = format!("Server already has {limit} watchers, its limit (--max-watchers)");
+            let watchers = counted(limit, "watcher");
+            let error = format!("Server already has {watchers}, its limit (--max-watchers)");
             let error = ServerMessage::error(&error).to_json();
             let _ = channels.priority.try_send(PriorityMessage::Text(error));
             let _ = channels.priority.try_send(PriorityMessage::Close(Close::TOO_MANY_WATCHERS));
