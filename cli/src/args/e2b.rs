@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use claude_relay_client::e2b::SandboxId;
 
-use super::values::parse_duration;
+use super::values::{parse_duration, parse_text};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum E2bCommand {
@@ -45,10 +45,10 @@ pub(crate) enum E2bCommand {
         /// Its id
         id: SandboxId,
         /// As this user of the sandbox
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = parse_text)]
         user: Option<String>,
         /// In this directory
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", value_parser = parse_text)]
         dir: Option<String>,
         /// The command, given to a login shell
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -86,7 +86,7 @@ pub(crate) enum E2bCommand {
         /// Its id
         id: SandboxId,
         /// The name of the template
-        #[arg(long)]
+        #[arg(long, value_parser = parse_text)]
         name: Option<String>,
         /// Keep its files alone
         #[arg(long)]
@@ -115,7 +115,7 @@ pub(crate) struct E2bArgs {
     #[arg(long, global = true)]
     pub(crate) e2b: bool,
     /// Of this template; means --e2b
-    #[arg(long = "e2b-template", global = true, value_name = "NAME")]
+    #[arg(long = "e2b-template", global = true, value_name = "NAME", value_parser = parse_text)]
     pub(crate) template: Option<String>,
     /// Leave the sandbox when done and print SANDBOX_ID=… to stderr; when its
     /// time is over it is paused
@@ -126,7 +126,13 @@ pub(crate) struct E2bArgs {
     pub(crate) attach: Option<SandboxId>,
     /// Close the sandbox's way to the internet but for these hosts and the
     /// model's: names, *.example.com, addresses, blocks; separated by commas
-    #[arg(long, global = true, value_name = "HOST", value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST",
+        value_delimiter = ',',
+        value_parser = parse_text
+    )]
     pub(crate) e2b_allow: Option<Vec<String>>,
     /// Send the key into the sandbox; without it E2B adds the key to the agent's
     /// requests, outside of the sandbox, where the address is Anthropic's or

@@ -8,11 +8,12 @@ mod values;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use self::e2b::{E2bArgs, E2bCommand, KillArgs};
 pub(crate) use self::server::{Color, ServerArgs};
 pub(crate) use self::turn::{AskArgs, ChatArgs, TurnArgs};
+use self::values::parse_text;
 use crate::exit::Exit;
 
 /// Talk to an agent behind a relay.
@@ -50,7 +51,21 @@ impl Args {
             },
         };
         args.check()?;
+        if args.command.is_none() && !args.ask.print && !words().any(|word| word == "--") {
+            args.check_word()?;
+        }
         Ok(args)
+    }
+
+    /// Checks that a prompt of one word is not a subcommand with a typing error.
+    fn check_word(&self) -> Result<(), Exit> {
+        let [word] = self.ask.words.as_slice() else { return Ok(()) };
+        let command = Self::command();
+        let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        match refused::meant(word, &known) {
+            Some(text) => Err(Exit::usage(text)),
+            None => Ok(()),
+        }
     }
 
     /// Checks what clap cannot: words and options that do not go together.
@@ -97,10 +112,10 @@ pub(crate) enum Command {
     /// What is in a directory goes into the directory that is named.
     Cp {
         /// What is copied: LOCAL or :REMOTE
-        #[arg(value_name = "FROM")]
+        #[arg(value_name = "FROM", value_parser = parse_text)]
         from: String,
         /// Where to: :REMOTE or LOCAL; `-` for stdout
-        #[arg(value_name = "TO")]
+        #[arg(value_name = "TO", value_parser = parse_text)]
         to: String,
     },
     /// Read along, without the slot: print what people and the agent say
@@ -112,7 +127,7 @@ pub(crate) enum Command {
     /// List the conversations of the workspace, or print one
     Conversations {
         /// Print the messages of this one, a line of JSON each
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = parse_text)]
         id: Option<String>,
         /// The most that are listed, 1 to 200
         #[arg(long, value_name = "NUMBER", default_value = "20")]
@@ -142,7 +157,7 @@ pub(crate) enum Command {
     /// Print the manual page
     Man {
         /// The page of this subcommand, such as chat or "e2b kill"
-        #[arg(value_name = "SUBCOMMAND")]
+        #[arg(value_name = "SUBCOMMAND", value_parser = parse_text)]
         subcommand: Option<String>,
     },
     /// Print a skill that teaches Claude Code to ask another agent
@@ -157,13 +172,13 @@ pub(crate) enum ConfigCommand {
     /// Print it, without its secrets
     Get {
         /// Print this field alone
-        #[arg(value_name = "FIELD")]
+        #[arg(value_name = "FIELD", value_parser = parse_text)]
         field: Option<String>,
     },
     /// Remove fields
     Unset {
         /// The fields
-        #[arg(value_name = "FIELD", required = true)]
+        #[arg(value_name = "FIELD", required = true, value_parser = parse_text)]
         fields: Vec<String>,
     },
     /// Change fields; the others stay as they are
@@ -175,15 +190,13 @@ pub(crate) enum ConfigCommand {
         #[arg(long, value_name = "FILE", conflicts_with = "fields")]
         file: Option<PathBuf>,
         /// `name=value`; a value is JSON if it can be read as such, else text
-        #[arg(value_name = "NAME=VALUE", required_unless_present = "file")]
+        #[arg(value_name = "NAME=VALUE", required_unless_present = "file", value_parser = parse_text)]
         fields: Vec<String>,
     },
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -235,6 +248,38 @@ mod tests {
         }
         let (head, _) = skill.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap();
         assert!(head.contains("name: ask-another-agent\n") && head.contains("description: "));
+    }
+
+    /// The options whose empty value means something: no system prompt, no token.
+    const TAKE_NOTHING: [&str; 2] = ["system_prompt", "token"];
+
+    #[test]
+    fn an_empty_value_is_refused_wherever_it_would_stand_for_something_else() {
+        fn check(command: &clap::Command, path: &[&str]) -> usize {
+            let mut checked = 0;
+            for argument in command.get_arguments() {
+                let is_prompt = argument.get_id() == "words" || argument.get_id() == "command";
+                let takes_one = argument.get_action().takes_values() && !is_prompt;
+                if !takes_one || TAKE_NOTHING.iter().any(|name| argument.get_id() == *name) {
+                    continue;
+                }
+                let value = argument.get_long().map_or(String::new(), |long| format!("--{long}="));
+                let words = path.iter().copied().chain([value.as_str()]);
+                let error = Args::try_parse_from(words).unwrap_err();
+                assert_eq!(error.exit_code(), 2, "{path:?} {value}");
+                assert!(
+                    error.kind() != clap::error::ErrorKind::MissingRequiredArgument,
+                    "{path:?} {argument:?}: {error}"
+                );
+                checked += 1;
+            }
+            for subcommand in command.get_subcommands() {
+                let path: Vec<&str> = path.iter().copied().chain([subcommand.get_name()]).collect();
+                checked += check(subcommand, &path);
+            }
+            checked
+        }
+        assert!(check(&Args::command(), &["claude-relay"]) > 50);
     }
 
     #[test]

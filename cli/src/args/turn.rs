@@ -6,7 +6,7 @@ use std::time::Duration;
 use claude_relay_client::{Configuration, SystemPrompt};
 use serde_json::Value;
 
-use super::values::parse_duration;
+use super::values::{parse_duration, parse_text};
 
 /// The field of the configuration that keeps a conversation on the disk.
 const PERSIST_SESSION: &str = "persistSession";
@@ -93,7 +93,12 @@ pub(crate) struct TurnArgs {
     #[arg(long)]
     pub(crate) interactive_approvals: bool,
     /// The agent that answers: claude or codex
-    #[arg(long, value_name = "NAME", help_heading = "Agent (for this call)")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = parse_text,
+        help_heading = "Agent (for this call)"
+    )]
     pub(crate) provider: Option<String>,
     /// Go on with the conversation that is open; without it a new one begins
     #[arg(
@@ -104,10 +109,10 @@ pub(crate) struct TurnArgs {
     )]
     pub(crate) go_on: bool,
     /// Go on with this conversation
-    #[arg(long, short, value_name = "ID", help_heading = "Conversation")]
+    #[arg(long, short, value_name = "ID", value_parser = parse_text, help_heading = "Conversation")]
     pub(crate) resume: Option<String>,
     /// The model
-    #[arg(long, short, help_heading = "Agent (for this call)")]
+    #[arg(long, short, value_parser = parse_text, help_heading = "Agent (for this call)")]
     pub(crate) model: Option<String>,
     /// The system prompt
     #[arg(long, short, value_name = "TEXT", help_heading = "Agent (for this call)")]
@@ -117,7 +122,12 @@ pub(crate) struct TurnArgs {
     #[arg(long, value_name = "FILE", help_heading = "Agent (for this call)")]
     pub(crate) config: Option<PathBuf>,
     /// The directory that it works in, inside the server's workspace
-    #[arg(long, value_name = "DIR", help_heading = "Agent (for this call)")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_parser = parse_text,
+        help_heading = "Agent (for this call)"
+    )]
     pub(crate) cwd: Option<String>,
     /// Keep conversations off the server's disk, so that nothing can go on with
     /// them once the agent has ended
@@ -133,7 +143,12 @@ pub(crate) struct TurnArgs {
     pub(crate) uploads: Vec<PathBuf>,
     /// Copy this file or directory of the server's workspace into the current
     /// directory at the end; can be repeated
-    #[arg(long = "download", value_name = "PATH", help_heading = "Files")]
+    #[arg(
+        long = "download",
+        value_name = "PATH",
+        value_parser = parse_text,
+        help_heading = "Files"
+    )]
     pub(crate) downloads: Vec<String>,
     /// Show text as it is being written, also with no other option of this group
     #[arg(long, help_heading = "Agent (for this call)")]

@@ -9,6 +9,15 @@ pub(super) fn parse_header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
+/// Takes a text with something in it: an empty one comes from a variable that is
+/// not set, and would stand for something else than was meant.
+pub(super) fn parse_text(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Err("it is empty, as the value of a variable that is not set");
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     duration::parse(text)
 }

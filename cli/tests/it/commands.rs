@@ -87,6 +87,12 @@ async fn each_failure_has_its_exit_code() {
         (2, &["sandbox"], "now called `e2b`"),
         (2, &["sandbox", "ls"], "now called `e2b`"),
         (2, &["sandbox", "kill", "--all"], "now called `e2b`"),
+        (2, &["helth"], "did you mean claude-relay health?"),
+        (2, &["-t", "9s", "conversation"], "claude-relay -p conversation"),
+        (2, &["status"], "did you mean claude-relay health?"),
+        (2, &["-r", "", "hi"], "it is empty"),
+        (2, &["-m", " ", "hi"], "it is empty"),
+        (2, &["conversations", ""], "it is empty"),
         (2, &["--header", "nonsense", "hi"], "Name: value"),
         (2, &["--timeout", "soon", "hi"], "500ms"),
         (2, &["--url", "ftp://x", "hi"], "expected http"),
@@ -201,7 +207,7 @@ async fn files_and_facts_for_programs() {
     .await;
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(std::fs::read_to_string(&out).unwrap(), stdout.trim_end());
-    assert!(stderr.contains("SESSION_ID=") && stderr.contains("tokens in"), "{stderr}");
+    assert!(stderr.contains("SESSION_ID=") && stderr.contains(", 1 token in, "), "{stderr}");
     let lines = trace_lines(&trace);
     let sent: Vec<_> = lines.iter().filter(|line| line["direction"] == "sent").collect();
     assert_eq!(sent.len(), 1);
@@ -414,6 +420,11 @@ async fn the_flags_of_similar_programs_are_taken() {
     .await;
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(std::fs::read_to_string(&out).unwrap(), stdout.trim_end());
+    // A word near a subcommand is a prompt where it is said to be one.
+    for arguments in [["-p", "helth"], ["--", "helth"]] {
+        let (code, stdout, stderr) = run(command(&relay.url).args(arguments)).await;
+        assert!(code == 0 && stdout.contains("“helth”"), "{stdout} {stderr}");
+    }
 }
 
 #[tokio::test]
