@@ -120,12 +120,16 @@ impl Input {
         }
     }
 
-    /// Drops the line that is being typed.
-    pub(super) fn drop_line(&mut self, console: Option<&mut Console>) {
+    /// Drops the line that is being typed. Returns false if there is none.
+    pub(super) fn drop_line(&mut self, console: Option<&mut Console>) -> bool {
+        if self.editor.is_empty() {
+            return false;
+        }
         if let Some(console) = console {
             self.editor.leave(console);
         }
         self.editor.clear();
+        true
     }
 
     /// Drops the lines that wait, and says how many there were.

@@ -7,6 +7,7 @@ use claude_relay_client::{
     Client, ConnectionError, ConnectionState, Error, Messages, SdkMessage, ServerMessage,
     UserMessage, View,
 };
+use claude_relay_protocol::text::counted;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -49,6 +50,8 @@ pub(super) struct Session<'a> {
     pub(super) cost: Option<f64>,
     /// The end of the program, once the turn has ended.
     leaving: Option<Exit>,
+    /// The last key at the prompt was Ctrl-C, and the next one leaves.
+    leaves_next: bool,
 }
 
 impl<'a> Session<'a> {
@@ -76,6 +79,7 @@ impl<'a> Session<'a> {
             permission_mode: None,
             cost: None,
             leaving: None,
+            leaves_next: false,
         }
     }
 
@@ -135,12 +139,15 @@ impl<'a> Session<'a> {
                     self.command_done(done);
                 }
                 from = self.person.next(has_room) => match from {
-                    person::Input::Key(key) => if self.person.is_asked() {
-                        let behind = self.person.press(key, &self.client, self.terminal);
-                        input.type_ahead(behind);
-                    } else if !input.is_piped() {
-                        input.press(key, self.person.console());
-                    },
+                    person::Input::Key(key) => {
+                        self.leaves_next = false;
+                        if self.person.is_asked() {
+                            let behind = self.person.press(key, &self.client, self.terminal);
+                            input.type_ahead(behind);
+                        } else if !input.is_piped() {
+                            input.press(key, self.person.console());
+                        }
+                    }
                     person::Input::ReplyFailed(error) => {
                         self.hide(input);
                         self.terminal.complain(&with_causes(&error));
@@ -381,7 +388,9 @@ impl<'a> Session<'a> {
             if !input.is_piped() {
                 match input.drop_waiting() {
                     0 => {}
-                    count => self.terminal.note(&format!("dropped, typed ahead: {count} lines")),
+                    count => self
+                        .terminal
+                        .note(&format!("dropped, typed ahead: {}", counted(count, "line"))),
                 }
             }
             return None;
@@ -401,9 +410,15 @@ impl<'a> Session<'a> {
                 // The connection tells of its own failures.
                 let _ = client.interrupt().await;
             });
-        } else {
+        } else if input.drop_line(self.person.console()) {
             // With nothing to stop, Ctrl-C drops the line.
-            input.drop_line(self.person.console());
+        } else if self.leaves_next {
+            self.hide(input);
+            return Some(signal.exit());
+        } else {
+            self.leaves_next = true;
+            self.hide(input);
+            self.terminal.note("Ctrl-C again leaves");
         }
         None
     }

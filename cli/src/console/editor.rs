@@ -1,5 +1,7 @@
 //! One line under a prompt, being typed.
 
+use unicode_width::UnicodeWidthChar as _;
+
 use super::Console;
 use super::history::History;
 use super::keys::Key;
@@ -7,6 +9,10 @@ use super::layout::{Position, after, shown};
 
 /// The longest line that is taken, in bytes.
 const MAX_LINE: usize = 16 << 20;
+
+/// What follows a full row: the terminal itself wraps only with the next
+/// character.
+const WRAP: &str = "\r\n";
 
 /// The effect of a key on a line.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,8 +37,9 @@ pub(crate) struct LineEditor {
     unfinished: String,
     /// The cursor on the screen, if the line is drawn.
     drawn: Option<Position>,
-    /// The text on the screen, if the cursor stands at its end.
-    on_screen: String,
+    /// Bytes of the text that are on the screen, as long as the cursor stands at
+    /// the end and nothing but more text has come.
+    on_screen: Option<usize>,
 }
 
 impl LineEditor {
@@ -50,8 +57,14 @@ impl LineEditor {
         self.drawn.is_some()
     }
 
+    /// Returns true if nothing is typed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
     /// Drops what is typed.
     pub(crate) fn clear(&mut self) {
+        self.on_screen = None;
         self.text.clear();
         self.cursor = 0;
         self.recalled = None;
@@ -59,6 +72,10 @@ impl LineEditor {
 
     /// Takes one key. The screen is drawn anew by the caller.
     pub(crate) fn press(&mut self, key: Key, history: Option<&History>) -> Outcome {
+        let is_text = matches!(key, Key::Char(_) | Key::Paste(_));
+        if !is_text || self.cursor < self.text.len() {
+            self.on_screen = None;
+        }
         match key {
             Key::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
             Key::Paste(text) => self.insert(&text),
@@ -166,13 +183,14 @@ impl LineEditor {
         if let (Some(drawn), Some(more)) = (self.drawn, self.appended()) {
             // The usual case: one more character at the end.
             let end = after(drawn, more.chars(), columns);
-            if end.row == drawn.row {
-                let more: String = more.chars().map(shown).collect();
-                console.write(&more);
-                self.drawn = Some(end);
-                self.on_screen.clone_from(&self.text);
-                return;
+            let mut screen: String = more.chars().map(shown).collect();
+            if end.column == 0 && end.row > drawn.row {
+                screen.push_str(WRAP);
             }
+            console.write(&screen);
+            self.drawn = Some(end);
+            self.on_screen = Some(self.text.len());
+            return;
         }
         let mut screen = self.erasure();
         let from = after(Position::default(), self.prompt.chars(), columns);
@@ -181,8 +199,7 @@ impl LineEditor {
         screen.extend(self.prompt.chars().map(shown));
         screen.extend(self.text.chars().map(shown));
         if end.column == 0 && end.row > 0 {
-            // The terminal wraps only with the next character.
-            screen.push_str("\r\n");
+            screen.push_str(WRAP);
         }
         if cursor != end {
             if end.row > cursor.row {
@@ -195,18 +212,16 @@ impl LineEditor {
         }
         console.write(&screen);
         self.drawn = Some(cursor);
-        self.on_screen.clear();
-        if self.cursor == self.text.len() {
-            self.on_screen.push_str(&self.text);
-        }
+        self.on_screen = (self.cursor == self.text.len()).then_some(self.text.len());
     }
 
     /// Returns the text that follows the one on the screen, if that is all that
     /// has changed.
     fn appended(&self) -> Option<&str> {
-        let more = self.text.strip_prefix(self.on_screen.as_str())?;
-        let at_end = self.cursor == self.text.len() && !self.on_screen.is_empty();
-        (at_end && !more.is_empty()).then_some(more)
+        let more = self.text.get(self.on_screen?..)?;
+        // A mark stands on the character before it, which may be in the row above.
+        let is_base = more.chars().next()?.width().unwrap_or(0) > 0;
+        is_base.then_some(more)
     }
 
     /// Takes the line off the screen, so that something else can be written.

@@ -68,7 +68,7 @@ async fn a_question_between_two_lines_is_asked_at_once_and_answered_by_what_is_t
     let mut relay = ScriptedRelay::start().await;
     let mut terminal = relay.chat(&[]).await;
     terminal.types("y").await;
-    terminal.shows("> y").await;
+    terminal.shows("y").await;
     relay.asks("p1", "Bash", json!({ "command": "touch x" })).await;
     let shown = terminal.shows("Allow Bash?").await;
     assert!(shown.contains("touch x"), "{shown}");

@@ -31,12 +31,55 @@ async fn a_conversation_with_editing_interrupts_and_an_end() {
     // With nothing to stop, Ctrl-C drops the line.
     terminal.types("never sent").await;
     // The editor has drawn it: from here on Ctrl-C is a key.
-    terminal.shows("> never sent").await;
+    terminal.shows("never sent").await;
     terminal.types(CTRL_C).await;
     terminal.shows("> ").await;
     terminal.types("after\r").await;
     let shown = terminal.shows("You said: “after”").await;
     assert!(!shown.contains("You said: “never sent"));
+    terminal.shows("> ").await;
+    terminal.types(CTRL_D).await;
+    assert!(terminal.ends().await.success());
+}
+
+#[tokio::test]
+async fn ctrl_c_twice_at_an_empty_prompt_leaves_and_any_other_key_stays() {
+    let relay = RelayProcess::demo(&[]).await;
+    let mut terminal = Terminal::start(&relay.url, &["chat", "--no-history"], true);
+    terminal.shows("> ").await;
+    for typed in ["x\x7f", "dropped"] {
+        terminal.types(CTRL_C).await;
+        terminal.shows("Ctrl-C again leaves").await;
+        terminal.shows("> ").await;
+        terminal.types(typed).await;
+        terminal.shows(typed.trim_end_matches('\x7f')).await;
+    }
+    // This one drops the line that is typed.
+    terminal.types(CTRL_C).await;
+    terminal.shows("> ").await;
+    terminal.types(CTRL_C).await;
+    terminal.shows("Ctrl-C again leaves").await;
+    terminal.shows("> ").await;
+    terminal.types(CTRL_C).await;
+    assert_eq!(terminal.ends().await.code(), Some(130));
+}
+
+#[tokio::test]
+async fn a_long_line_is_drawn_once_while_it_is_typed() {
+    let relay = RelayProcess::demo(&[]).await;
+    let mut terminal = Terminal::start(&relay.url, &["chat", "--no-history"], true);
+    terminal.shows("> ").await;
+    let line = "word ".repeat(4_000);
+    let mut drawn = 0;
+    for (number, part) in line.as_bytes().chunks(1_000).enumerate() {
+        let mark = format!("<{number}>");
+        terminal.types(std::str::from_utf8(part).unwrap()).await;
+        terminal.types(&mark).await;
+        drawn += terminal.shows(&mark).await.len();
+    }
+    assert!(drawn < 2 * line.len(), "{drawn} bytes for {}", line.len());
+    terminal.types("\r").await;
+    terminal.shows("You said: “word word").await;
     terminal.shows("> ").await;
     terminal.types(CTRL_D).await;
     assert!(terminal.ends().await.success());
