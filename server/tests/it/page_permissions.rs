@@ -346,12 +346,27 @@ async fn prompt_fits_every_screen() {
     fixture.end().await;
 }
 
-/// Screenshots on a desktop and a phone, by day and by night. Everything fits,
-/// and every way to answer can be seen.
+/// Ways to answer that a finger cannot reach, not even by scrolling.
+const COVERED: &str = "[...document.querySelectorAll('.permission :is(button, input, textarea), #send')]\
+    .filter(each => each.checkVisibility())\
+    .filter(each => {\
+        const target = each.closest('label') ?? each;\
+        target.scrollIntoView({ block: 'nearest', behavior: 'instant' });\
+        const { left, top, width, height } = target.getBoundingClientRect();\
+        const hit = document.elementFromPoint(left + width / 2, top + height / 2);\
+        return hit === null || !target.contains(hit);\
+    })\
+    .map(each => each.dataset.testid ?? each.id)";
+
+/// Screenshots on a desktop and a phone, by day and by night, held upright, held
+/// across, and with its keyboard. Everything fits, and every way to answer can be
+/// reached.
 async fn screens(fixture: &BrowserFixture, name: &str) {
     for (screen, width, height, scheme) in [
         ("phone-dark", 375, 740, "dark"),
         ("phone-light", 375, 740, "light"),
+        ("phone-across", 740, 360, "light"),
+        ("phone-keyboard", 375, 400, "dark"),
         ("dark", 1280, 900, "dark"),
         ("light", 1280, 900, "light"),
     ] {
@@ -361,6 +376,9 @@ async fn screens(fixture: &BrowserFixture, name: &str) {
         let wide = "[...document.querySelectorAll('.permission, .permission button, .permission input')]\
                     .filter(part => part.getBoundingClientRect().right > innerWidth).length";
         assert_eq!(fixture.browser.evaluate(wide).await, Value::from(0), "{name}");
+        assert_eq!(fixture.browser.evaluate(COVERED).await, json!([]), "{name}");
+        let room = fixture.browser.evaluate("document.querySelector('#permissions').clientHeight");
+        assert!(room.await.as_u64().is_some_and(|room| room >= 140), "{name}");
         fixture.browser.screenshot(&name).await;
     }
 }

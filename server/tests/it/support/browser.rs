@@ -130,7 +130,7 @@ impl Browser {
     /// Emulates a screen: size in CSS pixels and `prefers-color-scheme`.
     pub(crate) async fn screen(&self, width: u32, height: u32, scheme: &str) {
         let metrics = json!({
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width.min(height) < 600,
         });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
