@@ -3,7 +3,10 @@
 //! A watcher is a cursor into the replay buffer, like the client. Nothing is
 //! kept for it and nothing waits for it: one that falls behind gets a `gap`, and
 //! of what it has not read it holds one batch at most. It neither holds the slot
-//! nor starts the agent.
+//! nor starts the agent. All together have an [`Allowance`], so that the client
+//! is as fast as without them.
+
+mod allowance;
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -21,6 +24,7 @@ use super::slot::{ConnectionId, SlotTimeouts};
 use crate::session::channels::{
     ClientChannels, ClientEvent, Close, ConnectRequest, PriorityMessage, Request,
 };
+use allowance::Allowance;
 
 /// Error for whatever else a watcher sends.
 const READ_ONLY: &str =
@@ -28,7 +32,10 @@ const READ_ONLY: &str =
 
 /// All watchers.
 #[derive(Debug, Default)]
-pub(super) struct Watchers(Vec<Watcher>);
+pub(super) struct Watchers {
+    all: Vec<Watcher>,
+    allowance: Allowance,
+}
 
 #[derive(Debug)]
 struct Watcher {
@@ -60,22 +67,22 @@ pub(super) enum WatcherEvent {
 
 impl Watchers {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub(super) fn has(&self, id: ConnectionId) -> bool {
-        self.0.iter().any(|watcher| watcher.id == id)
+        self.all.iter().any(|watcher| watcher.id == id)
     }
 
     /// Waits for the next event, or forever if there is no watcher.
     /// Cancel-safe.
     pub(super) async fn next(&mut self) -> (ConnectionId, WatcherEvent) {
         let event = poll_fn(|cx| {
-            for watcher in &mut self.0 {
+            for watcher in &mut self.all {
                 if let Poll::Ready(batch) = watcher.channels.spent.poll_recv(cx) {
                     let event = batch.map_or(WatcherEvent::Client(None), WatcherEvent::Written);
                     return Poll::Ready((watcher.id, event));
@@ -88,24 +95,25 @@ impl Watchers {
         })
         .await;
         // One that has much to say does not keep the others from being heard.
-        self.0.rotate_left(1);
+        self.all.rotate_left(1);
         event
     }
 
     pub(super) fn deadline(&self, timeouts: SlotTimeouts) -> Option<Instant> {
-        let deadlines = self.0.iter().flat_map(|watcher| {
+        let deadlines = self.all.iter().flat_map(|watcher| {
             [Some(watcher.last_activity + watcher.silence(timeouts)), watcher.state.deadline()]
         });
-        deadlines.flatten().min()
+        let allowance = self.allowance.deadline().filter(|_| !self.is_empty());
+        deadlines.chain([allowance]).flatten().min()
     }
 
     fn get(&mut self, id: ConnectionId) -> Option<&mut Watcher> {
-        self.0.iter_mut().find(|watcher| watcher.id == id)
+        self.all.iter_mut().find(|watcher| watcher.id == id)
     }
 
     fn remove(&mut self, id: ConnectionId) {
         tracing::info!(connection = id.0, "a watcher has gone");
-        self.0.retain(|watcher| watcher.id != id);
+        self.all.retain(|watcher| watcher.id != id);
     }
 }
 
@@ -195,7 +203,7 @@ impl Session {
             // The connection has ended meanwhile.
             return;
         }
-        self.watchers.0.push(watcher);
+        self.watchers.all.push(watcher);
         if attach.features.has(Feature::AgentState) {
             let state = self.agent_state();
             let is_behind = cursor < self.replay.next();
@@ -232,35 +240,50 @@ impl Session {
         }
     }
 
-    /// Sends each watcher whose socket is free what it has not been sent.
+    /// Sends each watcher whose socket is free what it has not been sent, as far
+    /// as their allowance goes.
     pub(super) fn deliver_to_watchers(&mut self, now: Instant) {
-        for at in 0..self.watchers.len() {
-            let watcher = &mut self.watchers.0[at];
-            // Its turn to be heard may be far away while the agent is busy.
-            if let Ok(batch) = watcher.channels.spent.try_recv() {
-                watcher.touch(now);
-                watcher.spent_batch = Some(batch);
-            }
-            let Some(mut batch) = watcher.spent_batch.take() else { continue };
-            watcher.fill(&mut self.replay, &mut batch);
-            let is_current = watcher.cursor >= self.replay.next();
-            if is_current && watcher.features.has(Feature::AgentState) {
-                let mut feed = std::mem::take(&mut watcher.state);
-                batch.extend(feed.next(now, || self.agent_state()));
-                self.watchers.0[at].state = feed;
-            }
-            let watcher = &mut self.watchers.0[at];
-            watcher.spent_batch = match batch.is_empty() {
-                true => Some(batch),
-                false => watcher.channels.send_batch(batch),
-            };
+        if self.watchers.is_empty() {
+            return;
         }
+        self.watchers.allowance.refill(now);
+        let mut served = 0;
+        while served < self.watchers.len() && self.watchers.allowance.is_left() {
+            self.deliver_to_watcher(served, now);
+            served += 1;
+        }
+        // Those that the allowance was not enough for are the first ones next time.
+        let count = self.watchers.len();
+        self.watchers.all.rotate_left(served % count);
+    }
+
+    fn deliver_to_watcher(&mut self, at: usize, now: Instant) {
+        let watcher = &mut self.watchers.all[at];
+        // Its turn to be heard may be far away while the agent is busy.
+        if let Ok(batch) = watcher.channels.spent.try_recv() {
+            watcher.touch(now);
+            watcher.spent_batch = Some(batch);
+        }
+        let Some(mut batch) = watcher.spent_batch.take() else { return };
+        watcher.fill(&mut self.replay, &mut batch);
+        let is_current = watcher.cursor >= self.replay.next();
+        if is_current && watcher.features.has(Feature::AgentState) {
+            let mut feed = std::mem::take(&mut watcher.state);
+            batch.extend(feed.next(now, || self.agent_state()));
+            self.watchers.all[at].state = feed;
+        }
+        self.watchers.allowance.spend(batch.iter().map(Bytes::len).sum());
+        let watcher = &mut self.watchers.all[at];
+        watcher.spent_batch = match batch.is_empty() {
+            true => Some(batch),
+            false => watcher.channels.send_batch(batch),
+        };
     }
 
     /// Pings silent watchers and drops those that do not answer.
     pub(super) fn on_watcher_time(&mut self, now: Instant) {
         let timeouts = self.runtime.settings.slot_timeouts;
-        self.watchers.0.retain_mut(|watcher| {
+        self.watchers.all.retain_mut(|watcher| {
             if now < watcher.last_activity + watcher.silence(timeouts) {
                 return true;
             }
@@ -282,7 +305,7 @@ impl Session {
     /// everything once the agent has ended, or all of them.
     pub(super) fn drain_watchers(&mut self, all: bool) {
         let (next, has_agent) = (self.replay.next(), self.agent.is_running());
-        self.watchers.0.retain(|watcher| {
+        self.watchers.all.retain(|watcher| {
             let is_drained = !has_agent && watcher.cursor >= next && watcher.spent_batch.is_some();
             if all || is_drained {
                 watcher.send(PriorityMessage::Close(Close::GOING_AWAY));
