@@ -67,7 +67,7 @@ async fn table(cli: Cli, mode: &'static str, expected: [Outcome; 5]) {
     assert_eq!(fixture.env.workspace().join("commanded").exists(), expected[3] == Done);
     let told: String = fixture.api.requests().iter().map(|r| r.body.to_string()).collect();
     assert_eq!(told.contains("the secret"), expected[2] == Done);
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 /// Reads a turn with one call of `tool`, denies when asked, and says what

@@ -95,7 +95,7 @@ async fn allowed(cli: Cli) {
     assert_eq!(turn.result()["result"], "Done.");
     assert_eq!(turn.result()["permission_denials"], json!([]));
     assert_eq!(fixture.agent().await["open_permissions"], 0);
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn denied_with_a_reason(cli: Cli) {
@@ -112,7 +112,7 @@ async fn denied_with_a_reason(cli: Cli) {
     assert_eq!(turn.result()["result"], "Then not.");
     assert_eq!(turn.result()["permission_denials"].as_array().map(Vec::len), Some(1));
     assert!(!exists(&fixture, "made"));
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn edited_input(cli: Cli) {
@@ -125,7 +125,7 @@ async fn edited_input(cli: Cli) {
         .await;
     fixture.client.turn().await;
     assert!(exists(&fixture, "edited") && !exists(&fixture, "made"));
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn denied_and_interrupted(cli: Cli) {
@@ -141,7 +141,7 @@ async fn denied_and_interrupted(cli: Cli) {
 
     fixture.client.say("And now").await;
     assert_eq!(fixture.client.turn().await.result()["result"], "Next.");
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 /// The suggestions of a request go back as they came: the same tool is then
@@ -165,7 +165,7 @@ async fn always_allowed_for_the_session(cli: Cli) {
     let again = fixture.client.turn().await;
     assert_eq!(kinds(&again.0, "permission_request"), 0, "{again:#?}");
     assert!(exists(&fixture, "made"));
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 /// Reading outside the workspace is asked about and may go on side by side.
@@ -197,7 +197,7 @@ async fn two_tools_at_once(cli: Cli) {
         results.iter().any(|(error, words)| *error && words.contains("Not the other one.")),
         "{results:?}"
     );
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn withdrawn_by_an_interrupt(cli: Cli) {
@@ -221,7 +221,7 @@ async fn withdrawn_by_an_interrupt(cli: Cli) {
     fixture.client.say("And now").await;
     assert_eq!(fixture.client.turn().await.result()["result"], "Next.");
     assert!(!exists(&fixture, "made"));
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn unanswered_in_time(cli: Cli) {
@@ -257,7 +257,7 @@ async fn sent_again_once_to_the_next_client(cli: Cli) {
     let turn = fixture.client.turn().await;
     assert_eq!(kinds(&turn.0, "permission_request"), 0, "{turn:#?}");
     assert!(exists(&fixture, "made"));
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 /// A client that is sent everything from the beginning comes across the
@@ -341,5 +341,5 @@ async fn withdrawn_when_the_agent_dies(cli: Cli) {
     assert_eq!(cancelled.len(), 1, "{frames:#?}");
     assert_eq!(cancelled[0]["requestId"], request["requestId"]);
     assert_eq!(fixture.agent().await["open_permissions"], 0);
-    fixture.end_and_play().await;
+    fixture.end().await;
 }

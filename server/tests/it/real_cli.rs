@@ -37,7 +37,7 @@ async fn one_turn(cli: Cli) {
     assert_eq!(turn.kinds(), TEXT_TURN);
     assert_eq!(turn.result()["result"], "Hello from the test.");
     assert_eq!(turn.0.len(), turn.said().len(), "nothing but messages of the agent: {turn:#?}");
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn two_turns_in_one_process(cli: Cli) {
@@ -55,7 +55,7 @@ async fn two_turns_in_one_process(cli: Cli) {
     assert_eq!(first.result()["session_id"], second.result()["session_id"]);
     assert_eq!(fixture.agent().await["session_id"], second.result()["session_id"]);
     assert_said(&fixture.api.turn(2).await.user_messages(), &["First", "Second"]);
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn tool_writes_into_the_workspace(cli: Cli) {
@@ -70,7 +70,7 @@ async fn tool_writes_into_the_workspace(cli: Cli) {
 
     assert_eq!(turn.kinds(), ["system/init", "assistant", "user", "assistant", "result/success"]);
     assert_eq!(std::fs::read_to_string(file).expect("the tool's file"), "made by a tool\n");
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn partial_messages_arrive_as_they_are_made(cli: Cli) {
@@ -88,7 +88,7 @@ async fn partial_messages_arrive_as_they_are_made(cli: Cli) {
     let turn = fixture.client.turn().await;
 
     assert_eq!(turn.result()["result"], "one two three");
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn thinking(cli: Cli) {
@@ -105,7 +105,7 @@ async fn thinking(cli: Cli) {
         .collect();
     assert_eq!(blocks, ["thinking", "text"]);
     assert_eq!(turn.result()["result"], "Seen.");
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn interrupt_in_mid_stream_and_the_next_turn(cli: Cli) {
@@ -129,7 +129,7 @@ async fn interrupt_in_mid_stream_and_the_next_turn(cli: Cli) {
     assert_eq!(next.result()["result"], "Next.");
     assert_eq!(next.result()["subtype"], "success");
     assert_eq!(fixture.agent_pid().await, pid, "an interrupt is no restart");
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn image_reaches_the_model(cli: Cli) {
@@ -151,7 +151,7 @@ async fn image_reaches_the_model(cli: Cli) {
     let request = fixture.api.turn(1).await;
     let image = block(&request, "image");
     assert_eq!(image["source"]["media_type"], "image/png");
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 /// As a document, because the later CLI answers a text that is longer than the
@@ -175,7 +175,7 @@ async fn five_megabytes_reach_the_model(cli: Cli) {
     assert_eq!(turn.result()["result"], "Long.");
     let request = fixture.api.turn(1).await;
     assert!(block(&request, "document")["source"]["data"] == document.as_str());
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 async fn long_reply(cli: Cli) {
@@ -186,7 +186,7 @@ async fn long_reply(cli: Cli) {
     let turn = fixture.client.turn().await;
 
     assert_eq!(turn.result()["result"].as_str().map(str::trim_end), Some(text.trim_end()));
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 /// Line separators of Unicode that are no line ends of JSON, escapes, what
@@ -199,7 +199,7 @@ async fn unusual_characters(cli: Cli) {
     let turn = fixture.client.turn().await;
 
     assert_eq!(turn.result()["result"], TEXT);
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 /// The CLI merges what arrives while it is busy; nothing may be lost in it.
@@ -224,7 +224,7 @@ async fn frames_while_busy_are_all_answered(cli: Cli) {
             break;
         }
     }
-    fixture.end_and_play().await;
+    fixture.end().await;
 }
 
 /// The user's block of one type.

@@ -200,7 +200,7 @@ async fn a_recording_plays_to_the_same_frames() {
         client.turn().await;
     })
     .await;
-    assert!(replayed::assert_same(&env, &recording, path).await);
+    assert!(replayed::assert_same(Launch::new(&env).mode("unrestricted"), &recording, path).await);
 }
 
 #[tokio::test]

@@ -33,6 +33,12 @@ async fn plan_survives_the_death_of_the_agent(cli: Cli) {
     let frames = fixture.client.until(ends).await;
     let init = frames.iter().find(|frame| frame["data"]["subtype"] == "init").expect("a start");
     assert_eq!(init["data"]["permissionMode"], "plan", "{init}");
+    if let Some(asked) = frames.last().filter(|frame| frame["type"] == "permission_request") {
+        let id = asked["requestId"].clone();
+        let denial = json!({ "type": "permission_response", "requestId": id, "approved": false });
+        fixture.client.send(&denial).await;
+        fixture.client.turn().await;
+    }
     fixture.end().await;
 }
 

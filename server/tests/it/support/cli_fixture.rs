@@ -21,6 +21,8 @@ pub(crate) struct CliFixture {
     pub(crate) relay: Relay,
     pub(crate) client: Client,
     tee: Tee,
+    /// Its server once more.
+    again: Launch,
     recording: PathBuf,
     path: String,
 }
@@ -55,13 +57,13 @@ impl CliFixture {
         let (env, api) = (TestEnv::new(), MessagesApi::start());
         let tee = Tee::wrap(&env, &cli.path());
         let recording = env.home().join("recording.jsonl");
-        let launch = Launch::unrestricted(&env, tee.script(), &api);
-        let relay = adjust(launch.argument("--record").argument(&recording)).start();
+        let again = adjust(Launch::unrestricted(&env, tee.script(), &api));
+        let relay = again.clone().argument("--record").argument(&recording).start();
         let answer = http::post(relay.address(), "/config", &config.to_string()).await;
         assert_eq!((answer.status, &answer.json()["applies"]), (200, &json!("now")), "{answer:?}");
         let mut client = Client::open(relay.address(), path).await;
         assert_eq!(client.frame().await["type"], "connected");
-        Self { env, api, relay, client, tee, recording, path: path.to_owned() }
+        Self { env, api, relay, client, tee, again, recording, path: path.to_owned() }
     }
 
     /// The same fixture with a new client in place of the old one.
@@ -96,24 +98,14 @@ impl CliFixture {
         .await
     }
 
-    /// A scenario's end: the client has got what the CLI printed, and the server
-    /// goes without leaving anything.
-    pub(crate) async fn end(self) {
-        self.end_of_server().await;
-    }
-
-    /// The same, and the recording plays to the same frames. It cannot where
-    /// the server has refused something in its mode, or after a time of its own.
-    pub(crate) async fn end_and_play(self) {
-        let played = self.end_of_server().await;
-        replayed::assert_same(&played.env, &played.recording, &played.path).await;
-    }
-
-    async fn end_of_server(mut self) -> Played {
+    /// A scenario's end: the client has got what the CLI printed, the server goes
+    /// without leaving anything, and the recording of it plays to the same frames.
+    pub(crate) async fn end(mut self) {
         self.tee.assert_verbatim(&mut self.client).await;
         self.client.close().await;
         self.relay.stop();
-        Played { env: self.env, recording: self.recording, path: self.path }
+        let is_whole = replayed::assert_same(self.again, &self.recording, &self.path).await;
+        assert!(is_whole, "the recording has what the client has sent");
     }
 
     /// The end for a scenario that goes on with another server on the same
@@ -124,11 +116,4 @@ impl CliFixture {
         let code = client.closed().await;
         (env, api, code)
     }
-}
-
-/// What is left of a scenario to be played.
-struct Played {
-    env: TestEnv,
-    recording: PathBuf,
-    path: String,
 }

@@ -24,6 +24,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(15);
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Arguments and environment of a server that is to be started.
+#[derive(Clone)]
 pub(crate) struct Launch {
     port: u16,
     mode: Option<&'static str>,

@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
 use serde_json::Value;
 
@@ -46,12 +45,12 @@ fn frames(path: &Path) -> (Vec<String>, Vec<String>) {
     of_the_recording.partition(|frame| !frame.contains("\"frame\":{\"type\":\"input\""))
 }
 
-/// Plays `recording` to clients that open `path`, and compares the frames.
-/// Returns false where a message of the client is not in the recording.
-pub(crate) async fn assert_same(env: &TestEnv, recording: &Path, path: &str) -> bool {
+/// Plays `recording` in a server like `launch` to clients that open `path`, and
+/// compares the frames. Returns false where a message of the client is not in the
+/// recording.
+pub(crate) async fn assert_same(launch: Launch, recording: &Path, path: &str) -> bool {
     let again = again(recording);
-    let relay = Launch::new(env)
-        .mode("unrestricted")
+    let relay = launch
         .argument("--replay")
         .argument(recording)
         .argument("--replay-speed=max")
@@ -84,8 +83,12 @@ pub(crate) async fn assert_same(env: &TestEnv, recording: &Path, path: &str) -> 
                 client = Some(Client::open(relay.address(), path).await);
             }
             ("relay", _) if entry.get("config").is_some() => {
-                let config = entry["config"].to_string();
-                assert_eq!(http::post(relay.address(), "/config", &config).await.status, 200);
+                let mut config = entry["config"].clone();
+                // What is masked is not in the recording.
+                let fields = config.as_object_mut().expect("a configuration");
+                fields.retain(|_, value| !value.to_string().contains("\"***\""));
+                let answer = http::post(relay.address(), "/config", &config.to_string()).await;
+                assert_eq!(answer.status, 200, "{answer:?}");
             }
             _ => {}
         }
