@@ -21,6 +21,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 pub(crate) use lines::Line;
 pub use list::{Conversation, Listing};
 pub use messages::Transcript;
+pub(crate) use prompt::is_prompt;
 
 /// The longest name of a folder, before its hash.
 const NAME_BYTES: usize = 200;

@@ -63,6 +63,11 @@ pub(super) fn prompt(line: &Line<'_>) -> Option<Prompt> {
     command
 }
 
+/// Returns true for a line with words of a person.
+pub(crate) fn is_prompt(line: &Line<'_>) -> bool {
+    prompt(line).is_some()
+}
+
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
     Some(text.split_once(begin)?.1.split_once(end)?.0)
 }

@@ -279,9 +279,7 @@ impl Session {
                         asked = Asked::Named(session);
                     }
                 }
-                if let Some((key, lines)) = missing {
-                    self.add_to_store(&key, &lines);
-                }
+                self.add_to_store(missing);
                 told.iter().for_each(|told| self.info(told));
             }
             Err(reason) => self.error(&format!(
@@ -296,18 +294,19 @@ impl Session {
     }
 
     /// Adds what this machine has of a conversation and the store has not.
-    fn add_to_store(&mut self, key: &Key, lines: &bytes::Bytes) {
-        let mut rest = lines.clone();
-        while !rest.is_empty() {
-            let near = rest.len().min(ADDED_BYTES);
-            let end = memchr::memchr(b'\n', &rest[near - 1..]).map_or(rest.len(), |at| near + at);
-            let part = rest.split_to(end);
-            let Some(mirror) = &mut self.store.mirror else { return };
-            if !mirror.append(key.clone(), part) {
-                let session = &key.session;
-                return self.error(&format!(
-                    "The store lacks a part of the conversation {session}, which was too large to be added at once"
-                ));
+    fn add_to_store(&mut self, missing: Vec<(Key, bytes::Bytes)>) {
+        let Some(mirror) = &mut self.store.mirror else { return };
+        for (key, mut rest) in missing {
+            while !rest.is_empty() {
+                let near = rest.len().min(ADDED_BYTES);
+                let end =
+                    memchr::memchr(b'\n', &rest[near - 1..]).map_or(rest.len(), |at| near + at);
+                if !mirror.append(key.clone(), rest.split_to(end)) {
+                    return self.error(&format!(
+                        "The store lacks a part of the conversation {}, which was too large to be added at once; it is added when the conversation is resumed again",
+                        key.session
+                    ));
+                }
             }
         }
     }

@@ -1,19 +1,20 @@
 //! A conversation of the store, put where the CLI looks for its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
+use super::Store;
 use super::backend::StoreError;
 use super::key::{Key, is_name, is_safe_subpath, part_time};
 use super::local::Folder;
+use super::reconcile::{self, Reconciled};
 use super::writer::lock;
-use super::{Store, compare};
 use crate::conversations::{folder_name, is_id};
 
 /// Objects that are read at once.
@@ -24,6 +25,9 @@ pub(super) const TRANSCRIPT_BYTES: u64 = 256 << 20;
 
 /// Most transcripts of sub-agents of one conversation.
 const MAX_SUBAGENTS: usize = 10_000;
+
+/// Pauses between the attempts to fetch a conversation.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
 /// A conversation that is to be resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub struct Fetched {
     /// its last part.
     pub home: Option<(String, u64)>,
     /// What this machine has and the store has not.
-    pub missing: Option<(Key, Bytes)>,
+    pub missing: Vec<(Key, Bytes)>,
     /// Sentences for the client.
     pub told: Vec<String>,
 }
@@ -74,12 +78,25 @@ struct Stored {
 
 impl Store {
     /// Puts a conversation where the CLI looks for it, as far as the CLI's
-    /// directory lacks it.
+    /// directory lacks it. A store that fails is asked again, a few times.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
     pub async fn fetch(&self, wanted: &Wanted) -> Result<Fetched, StoreError> {
+        for pause in PAUSES {
+            match self.try_fetch(wanted).await {
+                Err(reason) => {
+                    tracing::warn!("{}: {reason}; asked again in {pause:?}", self.location());
+                }
+                fetched => return fetched,
+            }
+            sleep(pause).await;
+        }
+        self.try_fetch(wanted).await
+    }
+
+    async fn try_fetch(&self, wanted: &Wanted) -> Result<Fetched, StoreError> {
         let target = Target {
             state: wanted.state.clone(),
             project: folder_name(&wanted.cwd.to_string_lossy()),
@@ -101,14 +118,12 @@ impl Store {
         let stored = self.transcript(&key).await?;
         let last = stored.as_ref().map_or(0, |stored| stored.last);
         fetched.home = stored.is_some().then(|| (key.project.clone(), last));
-        let (local, text) = (key.clone(), stored.map(|stored| stored.text).unwrap_or_default());
-        let reconciled = blocking(&target, move |folder| reconcile(folder, &local.session, &text));
-        let (missing, told) = reconciled.await?;
-        fetched.told.extend(told);
-        fetched.missing = missing.map(|missing| (key.clone(), missing));
-        if found.is_some() {
-            self.fetch_subagents(&target, &key).await?;
-        }
+        let (session, text) =
+            (key.session.clone(), stored.map(|stored| stored.text).unwrap_or_default());
+        let reconciled =
+            blocking(&target, move |folder| reconcile::conversation(folder, &session, &text));
+        fetched.add(&key, reconciled.await?);
+        self.fetch_subagents(&target, &key, found.is_some(), &mut fetched).await?;
         Ok(fetched)
     }
 
@@ -205,10 +220,39 @@ impl Store {
         Ok(Some(Stored { text, last }))
     }
 
-    /// Puts the transcripts of sub-agents beside it.
-    async fn fetch_subagents(&self, target: &Target, key: &Key) -> Result<(), StoreError> {
-        let mut open = vec![String::new()];
-        let mut seen = 0;
+    /// Brings the transcripts of sub-agents up to date, here and in the store.
+    async fn fetch_subagents(
+        &self,
+        target: &Target,
+        key: &Key,
+        is_stored: bool,
+        fetched: &mut Fetched,
+    ) -> Result<(), StoreError> {
+        let session = key.session.clone();
+        let local = blocking(target, move |folder| folder.transcripts(&session, MAX_SUBAGENTS));
+        let mut subpaths: BTreeSet<String> = local.await?.into_iter().collect();
+        if is_stored {
+            subpaths.extend(self.stored_subpaths(key).await?);
+        }
+        for subpath in subpaths.into_iter().filter(|subpath| is_safe_subpath(subpath)) {
+            let below = Key { subpath: Some(subpath.clone()), ..key.clone() };
+            let stored = match is_stored {
+                true => self.transcript(&below).await?,
+                false => None,
+            };
+            let (session, text) =
+                (key.session.clone(), stored.map(|stored| stored.text).unwrap_or_default());
+            let reconciled = blocking(target, move |folder| {
+                reconcile::sub_agent(folder, &session, &subpath, &text)
+            });
+            fetched.add(&below, reconciled.await?);
+        }
+        Ok(())
+    }
+
+    /// Lists what is below a conversation in the store.
+    async fn stored_subpaths(&self, key: &Key) -> Result<Vec<String>, StoreError> {
+        let (mut open, mut found) = (vec![String::new()], Vec::new());
         while let Some(above) = open.pop() {
             let directory = match above.as_str() {
                 "" => key.directory(),
@@ -216,23 +260,23 @@ impl Store {
             };
             for name in self.backend.list(&directory).await?.directories {
                 let subpath = if above.is_empty() { name } else { format!("{above}/{name}") };
-                seen += 1;
-                if seen > MAX_SUBAGENTS || !is_safe_subpath(&subpath) {
+                if found.len() == MAX_SUBAGENTS || !is_safe_subpath(&subpath) {
                     tracing::warn!("{directory}: sub-agents are left out of the conversation");
                     continue;
                 }
-                let below = Key { subpath: Some(subpath.clone()), ..key.clone() };
-                if let Some(stored) = self.transcript(&below).await? {
-                    let (session, subpath) = (key.session.clone(), subpath.clone());
-                    blocking(target, move |folder| {
-                        write_subagent(folder, &session, &subpath, &stored.text)
-                    })
-                    .await?;
-                }
+                found.push(subpath.clone());
                 open.push(subpath);
             }
         }
-        Ok(())
+        Ok(found)
+    }
+}
+
+impl Fetched {
+    /// Adds what has come of one transcript.
+    fn add(&mut self, key: &Key, reconciled: Reconciled) {
+        self.told.extend(reconciled.told);
+        self.missing.extend(reconciled.missing.map(|missing| (key.clone(), missing)));
     }
 }
 
@@ -246,79 +290,4 @@ async fn blocking<T: Send + 'static>(
     let done = spawn_blocking(move || work(&Folder::open(&state, &project)?)).await;
     let done = done.map_err(|_| StoreError::ShuttingDown)?;
     done.map_err(|source| StoreError::Directory { path, source })
-}
-
-/// Compares the file of the CLI with the store, and writes the longer one where
-/// the other one is. Gives what the store lacks, and what is to be told.
-fn reconcile(
-    folder: &Folder,
-    session: &str,
-    stored: &[u8],
-) -> std::io::Result<(Option<Bytes>, Option<String>)> {
-    let name = format!("{session}.jsonl");
-    let local = folder.read(&name, TRANSCRIPT_BYTES)?;
-    let told = match compare::compare(local.as_deref().unwrap_or_default(), stored) {
-        compare::Outcome::Same => None,
-        compare::Outcome::StoreLacks(missing) => return Ok((Some(missing.into()), None)),
-        compare::Outcome::StoreHasGaps => Some(format!(
-            "The store lacks a part of the conversation {session} that this machine has. Elsewhere it would go on without it."
-        )),
-        compare::Outcome::LocalLacks => {
-            folder.write(&name, stored)?;
-            compare::unfinished(stored).then(|| format!(
-                "The conversation {session} comes from the store and ends in the middle of a turn: the machine that it ran on was lost before the turn was over."
-            ))
-        }
-        compare::Outcome::Differ => {
-            let aside =
-                format!("{session}.jsonl.before-{}", claude_relay_random::hexadecimal::<4>());
-            folder.put_aside(&name, &aside)?;
-            folder.write(&name, stored)?;
-            Some(format!(
-                "The conversation {session} has gone on elsewhere, and what this machine had of it differs: the store's goes on, the other is kept as {aside} beside it."
-            ))
-        }
-    };
-    Ok((None, told))
-}
-
-/// The line that describes a sub-agent, which the CLI keeps in a file of its
-/// own.
-#[derive(Deserialize)]
-struct Described {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(flatten)]
-    _rest: IgnoredAny,
-}
-
-fn write_subagent(
-    folder: &Folder,
-    session: &str,
-    subpath: &str,
-    stored: &[u8],
-) -> std::io::Result<()> {
-    let mut above: Vec<&str> = subpath.split('/').collect();
-    let Some(last) = above.pop() else { return Ok(()) };
-    let folder = folder.below(&[&[session], &above[..]].concat())?;
-    let is_description = |line: &&[u8]| {
-        serde_json::from_slice::<Described>(line).is_ok_and(|line| line.kind == "agent_metadata")
-    };
-    let (descriptions, lines): (Vec<&[u8]>, Vec<&[u8]>) =
-        stored.split_inclusive(|byte| *byte == b'\n').partition(is_description);
-    let (name, text) = (format!("{last}.jsonl"), lines.concat());
-    let local = folder.read(&name, TRANSCRIPT_BYTES)?.unwrap_or_default();
-    if local.len() < text.len() && text.starts_with(&local) {
-        folder.write(&name, &text)?;
-    }
-    let meta = format!("{last}.meta.json");
-    if let Some(description) = descriptions.last()
-        && folder.read(&meta, TRANSCRIPT_BYTES)?.is_none()
-    {
-        let mut fields: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_slice(description)?;
-        fields.shift_remove("type");
-        folder.write(&meta, serde_json::to_string(&fields)?.as_bytes())?;
-    }
-    Ok(())
 }

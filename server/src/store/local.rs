@@ -6,7 +6,15 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, fstat, linkat, mkdirat, openat, renameat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::key::is_safe_subpath;
+
+/// The folder of sub-agents, below that of their conversation.
+const SUBAGENTS: &str = "subagents";
 
 /// The folder of one working directory.
 #[derive(Debug)]
@@ -31,7 +39,7 @@ impl Folder {
         let mut folder = self.0.try_clone()?;
         for name in names {
             match mkdirat(&folder, *name, Mode::RWXU) {
-                Err(error) if error != rustix::io::Errno::EXIST => return Err(error.into()),
+                Err(error) if error != Errno::EXIST => return Err(error.into()),
                 _ => {}
             }
             folder = openat(&folder, *name, DIRECTORY, Mode::empty())?;
@@ -43,7 +51,7 @@ impl Folder {
     pub(super) fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(&self.0, name, flags, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(None),
             file => file?,
         };
         if !FileType::from_raw_mode(fstat(&file)?.st_mode).is_file() {
@@ -73,8 +81,43 @@ impl Folder {
         written
     }
 
-    /// Puts a file aside under another name.
-    pub(super) fn put_aside(&self, name: &str, aside: &str) -> io::Result<()> {
-        Ok(renameat(&self.0, name, &self.0, aside)?)
+    /// Keeps a file under another name, too.
+    pub(super) fn keep_aside(&self, name: &str, aside: &str) -> io::Result<()> {
+        Ok(linkat(&self.0, name, &self.0, aside, AtFlags::empty())?)
+    }
+
+    /// Lists the transcripts of a conversation's sub-agents, at most `limit`, as
+    /// paths below the conversation's folder.
+    pub(super) fn transcripts(&self, session: &str, limit: usize) -> io::Result<Vec<String>> {
+        let (mut open, mut found) = (vec![SUBAGENTS.to_owned()], Vec::new());
+        while let Some(above) = open.pop() {
+            let Some(folder) = self.existing(session, &above)? else { continue };
+            for entry in Dir::read_from(&folder)? {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().to_str() else { continue };
+                let path = format!("{above}/{name}");
+                if found.len() + open.len() >= limit || !is_safe_subpath(&path) {
+                    continue;
+                }
+                match (entry.file_type(), path.strip_suffix(".jsonl")) {
+                    (FileType::Directory, _) => open.push(path),
+                    (FileType::RegularFile, Some(transcript)) => found.push(transcript.to_owned()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Opens a folder below that of a conversation; `None` if there is none.
+    fn existing(&self, session: &str, path: &str) -> io::Result<Option<OwnedFd>> {
+        let mut folder = self.0.try_clone()?;
+        for name in std::iter::once(session).chain(path.split('/')) {
+            folder = match openat(&folder, name, DIRECTORY, Mode::empty()) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                opened => opened?,
+            };
+        }
+        Ok(Some(folder))
     }
 }

@@ -11,11 +11,13 @@ pub mod backend;
 #[cfg(feature = "s3")]
 mod bucket;
 mod compare;
+mod damage;
 mod fetch;
 pub mod key;
 mod list;
 mod local;
 pub mod location;
+mod reconcile;
 mod spool;
 mod writer;
 

@@ -4,6 +4,7 @@
 #[cfg(feature = "s3")]
 mod bucket;
 mod conformance;
+mod damaged;
 mod down;
 mod elsewhere;
 mod kills;
@@ -18,7 +19,7 @@ use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A machine with a real CLI.
 struct Machine {
@@ -77,6 +78,21 @@ impl Machine {
         self.client.close().await;
         self.relay.stop();
     }
+}
+
+/// The parts of a conversation in the store, in order.
+fn parts(store: &Path, id: &str) -> Vec<PathBuf> {
+    let projects = std::fs::read_dir(store).expect("the store");
+    let mut folders = projects.map(|project| project.expect("a project").path().join(id));
+    let folder = folders.find(|folder| folder.is_dir()).expect("the conversation");
+    let parts = std::fs::read_dir(folder).expect("parts").map(|part| part.expect("a part").path());
+    let mut parts: Vec<PathBuf> = parts.filter(|part| part.is_file()).collect();
+    parts.sort();
+    parts
+}
+
+fn texts(parts: &[PathBuf]) -> String {
+    parts.iter().map(|part| std::fs::read_to_string(part).expect("text")).collect()
 }
 
 /// The messages of a request as the model sees them: without the marks of what

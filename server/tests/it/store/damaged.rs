@@ -1,0 +1,107 @@
+//! A store that has lost something, or that two machines have written at once: the
+//! conversation goes on, and the client is told.
+
+use super::{Machine, parts, texts};
+use claude_relay_testing::for_both_clis;
+use claude_relay_testing::tools::Cli;
+use serde_json::json;
+use std::path::Path;
+
+for_both_clis! {
+    a_part_that_was_cut_is_told,
+    a_conversation_that_goes_on_in_two_places_is_told,
+}
+
+/// Two turns on a machine, whose id is given.
+async fn two_turns(cli: Cli, store: &Path) -> (Machine, String) {
+    let mut machine = Machine::start(cli, store, json!({})).await;
+    machine.turn("One?", "One.").await;
+    let id = machine.turn("Two?", "Two.").await["session_id"].as_str().expect("an id").to_owned();
+    (machine, id)
+}
+
+fn told(machine: &Machine, words: &str) -> bool {
+    machine.client.frames().iter().any(|frame| frame.contains(words))
+}
+
+async fn a_part_that_was_cut_is_told(cli: Cli) {
+    let store = tempfile::tempdir().expect("a directory");
+    let (machine, id) = two_turns(cli, store.path()).await;
+    let (env, _) = machine.lose();
+    let holds = |text: &str| text.contains("\"One.\"");
+    let parts = parts(store.path(), &id);
+    let cut = parts.iter().find(|part| holds(&texts(&[(*part).clone()]))).expect("the part");
+    let text = texts(&[cut.clone()]);
+    let within = text.find("\"One.\"").expect("the answer");
+    std::fs::write(cut, &text[..within]).expect("a part that is cut");
+
+    let mut elsewhere = Machine::resuming(cli, store.path(), &id).await;
+    elsewhere.turn("Three?", "Three.").await;
+    assert!(told(&elsewhere, "is damaged in the store"), "{:#?}", elsewhere.client.frames());
+    assert!(told(&elsewhere, "has lost a part of the conversation"));
+    elsewhere.lose();
+
+    // The machine that has all of it goes on with all of it, and says what the
+    // store lacks.
+    let launch =
+        |launch: crate::support::relay::Launch| launch.argument("--store").argument(store.path());
+    let mut whole = Machine::on(env, cli, json!({ "resume": id }), launch).await;
+    whole.turn("Four?", "Four.").await;
+    let sent = whole.api.turn(1).await.body["messages"].to_string();
+    assert!(sent.contains("Two."), "{sent}");
+    assert!(told(&whole, "differs: the store's goes on, the other is kept as"));
+    whole.end().await;
+}
+
+async fn a_conversation_that_goes_on_in_two_places_is_told(cli: Cli) {
+    let store = tempfile::tempdir().expect("a directory");
+    let (mut one, id) = two_turns(cli, store.path()).await;
+    let mut other = Machine::resuming(cli, store.path(), &id).await;
+    other.turn("Other?", "Other.").await;
+    assert!(!told(&other, "at the same time"));
+    one.turn("Three?", "Three.").await;
+    one.lose();
+    other.lose();
+    let kept = texts(&parts(store.path(), &id));
+    assert!(kept.contains("Other.") && kept.contains("Three."), "{kept}");
+
+    let mut third = Machine::resuming(cli, store.path(), &id).await;
+    third.turn("And?", "And.").await;
+    assert!(told(&third, "at the same time"), "{:#?}", third.client.frames());
+    let sent = third.api.turn(1).await.body["messages"].to_string();
+    let is_one = sent.contains("Three?") != sent.contains("Other?");
+    assert!(sent.contains("Two.") && is_one, "{sent}");
+    third.end().await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_for_a_moment_is_asked_again() {
+    let place = tempfile::tempdir().unwrap();
+    let (store, away) = (place.path().join("store"), place.path().join("away"));
+    let (machine, id) = two_turns(Cli::Newest, &store).await;
+    machine.lose();
+    std::fs::rename(&store, &away).unwrap();
+    std::fs::write(&store, "").unwrap();
+    let mut elsewhere = Machine::resuming(Cli::Newest, &store, &id).await;
+    std::fs::remove_file(&store).unwrap();
+    std::fs::rename(&away, &store).unwrap();
+    elsewhere.turn("Three?", "Three.").await;
+    let sent = elsewhere.api.turn(1).await.body["messages"].to_string();
+    assert!(sent.contains("One.") && sent.contains("Two."), "{sent}");
+    elsewhere.end().await;
+}
+
+#[tokio::test]
+async fn nothing_runs_where_the_store_of_the_conversation_is_down() {
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("store");
+    std::fs::write(&store, "").unwrap();
+    let id = "11111111-2222-4333-8444-555555555555";
+    let mut machine = Machine::resuming(Cli::Newest, &store, id).await;
+    machine.client.say("One?").await;
+    machine.client.until(|frame| frame["type"] == "error" && frame.to_string().contains(id)).await;
+    machine.client.until(|frame| frame["state"] == "stopped").await;
+    assert!(told(&machine, "The store could not be asked for the conversation"));
+    assert!(machine.api.turns().is_empty());
+    machine.end().await;
+}
