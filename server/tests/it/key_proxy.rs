@@ -12,6 +12,7 @@ use claude_relay_testing::{process, wait};
 use rustix::process::Signal;
 use serde_json::json;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -252,4 +253,51 @@ async fn half_requests_do_not_keep_the_agent_out() {
     wait::was_within(Duration::from_secs(1), asked);
     client.close().await;
     relay.stop();
+}
+
+/// Answers every request with these bytes, and keeps what was asked.
+async fn answering(answer: String) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut seen = String::new();
+            while !seen.contains("\r\n\r\n") {
+                read_more(&mut stream, &mut seen).await;
+            }
+            kept.lock().expect("no panic").push(seen);
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn the_key_follows_no_redirect_and_is_not_sent_back() {
+    let (elsewhere, asked_elsewhere) =
+        answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}".into())
+            .await;
+    for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"] {
+        let (api, asked) = answering(format!(
+            "HTTP/1.1 {status}\r\nLocation: http://{elsewhere}/v1/messages\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+        let env = TestEnv::new();
+        let relay = launch(&env, &format!("http://{api}")).start();
+        let (client, given) = given(&relay).await;
+        let headers = [("x-api-key", given.key.as_str())];
+        let answer = http::request(given.address, "POST", "/v1/messages", &headers, "{}").await;
+        assert_eq!(answer.status.to_string(), status[..3], "{answer:?}");
+        assert!(asked.lock().expect("no panic")[0].contains(TEST_KEY));
+        for method in ["TRACE", "OPTIONS", "DELETE", "PUT", "PATCH", "CONNECT", "INVENTED"] {
+            let answer = http::request(given.address, method, "/v1/messages", &headers, "").await;
+            assert!(matches!(answer.status, 404 | 405), "{method}: {answer:?}");
+        }
+        assert_eq!(asked.lock().expect("no panic").len(), 1);
+        client.close().await;
+        relay.stop();
+    }
+    assert!(asked_elsewhere.lock().expect("no panic").is_empty());
 }

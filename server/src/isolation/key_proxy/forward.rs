@@ -33,6 +33,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_IDLE_CONNECTIONS: usize = 8;
 
+/// Methods of requests to a model. An address that answers TRACE would send the
+/// credential back.
+const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
+
 /// Headers that apply to a single connection (hop-by-hop).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
@@ -120,6 +124,10 @@ impl Forwarder {
         if !is_probe && !upstream.api().paths().contains(&head.uri.path()) {
             let message = "the relay's key proxy serves the requests to a model only";
             return refusal(StatusCode::NOT_FOUND, "not_found_error", message);
+        }
+        if !METHODS.contains(&head.method) {
+            let message = "the relay's key proxy serves GET, HEAD and POST only";
+            return refusal(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
         }
         let address = head.uri.path_and_query().and_then(|path| upstream.address(path.as_str()));
         let (Some(address), Some(host)) = (address, upstream.host()) else {
