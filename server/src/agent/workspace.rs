@@ -2,7 +2,7 @@
 //! resolved.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
@@ -36,11 +36,27 @@ pub enum WorkspaceError {
         "cwd: {path:?} is outside the workspace {workspace:?}, links followed; configure a directory inside it"
     )]
     Outside {
-        /// The directory with links resolved.
+        /// The directory, with links resolved at the start.
         path: PathBuf,
         /// The workspace with links resolved.
         workspace: PathBuf,
     },
+}
+
+/// Judges a configured `cwd` before the agent starts: as far as it exists, links
+/// followed, it is inside the workspace. The rest may be made until then, but leads
+/// nowhere upwards.
+pub(crate) fn check_inside(cwd: &str, workspace: &Path) -> Result<(), WorkspaceError> {
+    // A workspace that cannot be used keeps the agent from starting.
+    let Ok(inside) = workspace.canonicalize() else { return Ok(()) };
+    let path = inside.join(cwd);
+    let known = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    let is_inside = known.is_some_and(|(part, resolved)| {
+        let missing = path.strip_prefix(part).unwrap_or(&path);
+        let upwards = missing.components().any(|part| matches!(part, Component::ParentDir));
+        resolved.starts_with(&inside) && !upwards
+    });
+    if is_inside { Ok(()) } else { Err(WorkspaceError::Outside { path, workspace: inside }) }
 }
 
 /// Returns the working directory: `cwd` inside the workspace, with links
@@ -74,5 +90,43 @@ pub(crate) fn directory(cwd: Option<&str>, workspace: &Path) -> Result<PathBuf, 
             Err(WorkspaceError::NotADirectory { path: resolved })
         }
         Err(source) => Err(WorkspaceError::Directory { path: resolved, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_may_be_made_is_inside_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let workspace = root.path().join("workspace");
+        std::fs::create_dir_all(workspace.join("inside")).unwrap();
+        std::fs::create_dir(root.path().join("workspace2")).unwrap();
+        std::fs::write(workspace.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("/etc", workspace.join("link")).unwrap();
+        let check = |cwd: &str| check_inside(cwd, &workspace);
+        for cwd in ["", ".", "inside", "inside/..", "new", "new/er", "file", "inside/../new"] {
+            assert!(check(cwd).is_ok(), "{cwd}: {:?}", check(cwd));
+        }
+        let absolute = workspace.join("inside/new");
+        assert!(check(absolute.to_str().unwrap()).is_ok());
+        for cwd in [
+            "/",
+            "/etc",
+            "/none",
+            "..",
+            "../workspace2",
+            "../none",
+            "link",
+            "link/ssl",
+            "link/none",
+            "new/../..",
+            "inside/../../home",
+            "new/../../workspace/inside",
+        ] {
+            assert!(matches!(check(cwd), Err(WorkspaceError::Outside { .. })), "{cwd}");
+        }
+        assert!(check_inside("/etc", &root.path().join("none")).is_ok());
     }
 }

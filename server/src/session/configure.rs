@@ -98,6 +98,9 @@ pub enum ConfigureError {
     /// It would send a credential of the server elsewhere.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// Its working directory is outside of the workspace.
+    #[error(transparent)]
+    Workspace(#[from] agent::workspace::WorkspaceError),
     /// The server is shutting down.
     #[error(transparent)]
     SessionClosed(#[from] SessionClosed),
@@ -118,6 +121,9 @@ impl Session {
             config.check_addresses()?;
         }
         self.runtime.settings.mode.check(&config)?;
+        if let Some(cwd) = &config.cwd {
+            agent::workspace::check_inside(cwd, &self.runtime.settings.workspace)?;
+        }
         ignored.extend(agent::describe::ignored(&self.runtime.settings, &config));
         if self.asks_for_another_conversation(&config) {
             let forks = self.forked(&config);

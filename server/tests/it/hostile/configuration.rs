@@ -312,19 +312,28 @@ async fn directory_outside_the_workspace_is_refused() {
     std::os::unix::fs::symlink("/etc", workspace.join("link")).expect("a link of ours");
     for cwd in [
         "/etc",
+        "/none",
         "..",
         "../home",
         "inside/../../home",
+        "missing/../../home",
         "link",
         "link/ssl",
         "/",
         "/proc/self/cwd",
-        "file",
-        "missing",
     ] {
+        let body = json!({ "cwd": cwd }).to_string();
+        let headers = [("Content-Type", "application/json")];
+        for method in ["POST", "PATCH"] {
+            let said = http::request(harness.address(), method, "/config", &headers, &body).await;
+            assert_error(&said, 400, "outside the workspace");
+        }
+    }
+    // What is no directory yet may be one when the agent starts.
+    for cwd in ["file", "missing"] {
         let said =
             http::post(harness.address(), "/config", &json!({ "cwd": cwd }).to_string()).await;
-        assert_eq!(said.status, 200, "a path is looked at when the agent starts: {said:?}");
+        assert_eq!(said.status, 200, "{said:?}");
         let mut client = harness.client().await;
         let told = client.frame().await;
         assert_eq!(told["type"], "error", "{cwd}: {told}");
@@ -332,6 +341,17 @@ async fn directory_outside_the_workspace_is_refused() {
         let gone = || harness.relay.offspring().is_empty().then_some(());
         wait::until(&format!("no agent in {cwd}"), gone).await;
     }
+    // A directory that is replaced by a link meanwhile is refused at the start.
+    let replaced = workspace.join("replaced");
+    std::fs::create_dir(&replaced).unwrap();
+    let said = http::post(harness.address(), "/config", r#"{"cwd":"replaced"}"#).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    std::fs::remove_dir(&replaced).unwrap();
+    std::os::unix::fs::symlink("/etc", &replaced).unwrap();
+    let mut client = harness.client().await;
+    let told = client.frame().await;
+    assert_eq!(told["type"], "error", "{told}");
+    client.close().await;
     let post = async || http::post(harness.address(), "/config", r#"{"cwd":"inside"}"#).await;
     assert_eq!(post().await.status, 200);
     let mut client = harness.client().await;
