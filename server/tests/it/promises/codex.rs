@@ -47,13 +47,20 @@ async fn matrix(mode: &'static str, arguments: &[&str]) {
     }
     configure(&relay, json!({})).await;
     let mut client = Client::connect(relay.address()).await;
+    // The start of Codex is no cell's.
+    api.script([Reply::text("Well.")]);
+    client.say("Hi").await;
+    rest(&mut client).await;
     if narrow {
         for row in rows::CODEX_MESSAGES {
             let sent = api.requests().len();
             api.script([Reply::text("Well.")]);
             client.say(places.fill(row, 0)).await;
-            rest(&mut client).await;
-            let request = api.request(sent + 1).await.body.to_string();
+            let turn = async {
+                rest(&mut client).await;
+                api.request(sent + 1).await.body.to_string()
+            };
+            let request = cells.wait("message", row, turn).await;
             let held = !request.contains("SECRET-0") && !WORDS.iter().any(|w| request.contains(w));
             cells.add("message", *row, held);
         }
@@ -62,7 +69,8 @@ async fn matrix(mode: &'static str, arguments: &[&str]) {
         let request: Value = serde_json::from_str(&places.fill(row, 0)).expect("an object");
         let frame = json!({ "type": "control_request", "requestId": row, "request": request });
         client.send(&frame).await;
-        let answers = client.until(|frame| frame["type"] == "control_response").await;
+        let answers = client.until(|frame| frame["type"] == "control_response");
+        let answers = cells.wait("control request", row, answers).await;
         let answer = answers.last().expect("the answer");
         cells.add("control request", *row, answer["response"]["subtype"] == "error");
     }
@@ -111,7 +119,7 @@ async fn hostile_commands(
         api.script([Reply::command(&command), Reply::text("Well.")]);
         client.say("Go on").await;
         loop {
-            let frame = client.frame().await;
+            let frame = cells.wait("tool", row, client.frame()).await;
             if frame["type"] == "permission_request" {
                 asked += 1;
                 let id = &frame["requestId"];
@@ -123,10 +131,10 @@ async fn hostile_commands(
                 break;
             }
         }
-        let output = api.request(sent + 2).await.tool_output();
-        cells.add("command", *row, output.contains("GOT IT\\n") == open.contains(row));
+        let output = cells.wait("tool", row, api.request(sent + 2)).await.tool_output();
+        cells.add("tool", *row, output.contains("GOT IT\\n") == open.contains(row));
     }
-    cells.add("command", "somebody was asked", (asked > 0) == (mode == "ask"));
+    cells.add("tool", "somebody was asked", (asked > 0) == (mode == "ask"));
 }
 
 macro_rules! matrices {

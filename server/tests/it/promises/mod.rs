@@ -22,7 +22,34 @@ use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest time for one cell, beside all else that a machine does. With a guard
+/// missing some ways leave the CLI waiting.
+const CELL_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What is to be won on a way.
+const PRIZES: [(&str, &str); 17] = [
+    ("address", "reach another address with the key"),
+    ("command", "change the operator's own files, run a program"),
+    ("configuration", "take a wider ceiling, run a program, send the key elsewhere"),
+    ("control request", "run a program, read or write outside, send the key elsewhere"),
+    ("environment", "read a secret"),
+    ("field of a message", "read outside, act unasked"),
+    ("file", "change the operator's own files"),
+    ("instructions", "be read, or not"),
+    ("mention", "read outside"),
+    ("message", "read outside, load a skill"),
+    ("new file", "write outside"),
+    ("program", "run a program"),
+    ("request to the model", "read a secret"),
+    ("tool", "read or write outside, act unasked"),
+    ("trust", "act unasked later"),
+    ("word of the operator", "read the operator's own files"),
+    ("word of the repository", "choose the agent's words, model, tools"),
+];
 
 /// The cells of one mode and one CLI.
 struct Cells {
@@ -31,6 +58,17 @@ struct Cells {
 }
 
 impl Cells {
+    /// Waits for what a cell needs. One that never comes fails by its name, and at
+    /// once: what follows would wait for the same.
+    async fn wait<T>(&self, way: &str, row: &str, needed: impl Future<Output = T>) -> T {
+        match tokio::time::timeout(CELL_DEADLINE, needed).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                panic!("{}: {}: no end within {CELL_DEADLINE:?}", self.title, named(way, row))
+            }
+        }
+    }
+
     fn add(&mut self, way: &'static str, row: impl Into<String>, held: bool) {
         self.all.push((way, row.into(), held));
     }
@@ -70,9 +108,16 @@ impl Cells {
             let held = of.clone().filter(|(_, _, held)| *held).count();
             println!("{:24} {way:24} {held:4} of {:4} held", self.title, of.count());
         }
-        let broken: Vec<_> = self.all.iter().filter(|(_, _, held)| !held).collect();
+        let broken = self.all.iter().filter(|(_, _, held)| !held);
+        let broken: Vec<_> = broken.map(|(way, row, _)| named(way, row)).collect();
         assert!(broken.is_empty(), "{}: {broken:#?}", self.title);
     }
+}
+
+/// A cell by its way, its prize and its row.
+fn named(way: &str, row: &str) -> String {
+    let prize = PRIZES.iter().find(|(other, _)| *other == way);
+    format!("{way} ({}): {row}", prize.map_or("", |(_, prize)| prize))
 }
 
 /// Everything that one mode has to hold against.
@@ -92,9 +137,12 @@ async fn matrix(cli: Cli, mode: &'static str) {
 
     let mut client = Client::connect(relay.address()).await;
     if narrow {
+        // The start of the CLI is no cell's.
+        client.say("Hi").await;
+        client.turn().await;
         for (n, row) in rows::MENTIONS.iter().enumerate() {
             client.say(places.fill(row, n)).await;
-            client.turn().await;
+            cells.wait("mention", row, client.turn()).await;
         }
         let sent = requests(&api);
         for (n, row) in rows::MENTIONS.iter().enumerate() {
@@ -102,7 +150,7 @@ async fn matrix(cli: Cli, mode: &'static str) {
         }
         for row in rows::COMMANDS {
             client.say(places.fill(row, 0)).await;
-            client.turn().await;
+            cells.wait("command", row, client.turn()).await;
             cells.add("command", *row, operator_files(&places) == before);
         }
         for row in rows::FIELDS {
@@ -110,7 +158,7 @@ async fn matrix(cli: Cli, mode: &'static str) {
             data["type"] = json!("user");
             data["message"] = json!({ "role": "user", "content": "Hi" });
             client.send(&json!({ "type": "user_message", "data": data })).await;
-            let frames = client.until(ends_or_refuses).await;
+            let frames = cells.wait("field of a message", row, client.until(ends_or_refuses)).await;
             let refused = frames.iter().any(|frame| frame["type"] == "error");
             cells.add("field of a message", *row, refused);
         }
@@ -158,7 +206,8 @@ async fn hostile_controls(cells: &mut Cells, client: &mut Client, places: &Place
     for (name, request) in known.chain(rows).collect::<Vec<_>>() {
         let frame = json!({ "type": "control_request", "requestId": name, "request": request });
         client.send(&frame).await;
-        let answers = client.until(|frame| frame["type"] == "control_response").await;
+        let answers = client.until(|frame| frame["type"] == "control_response");
+        let answers = cells.wait("control request", &name, answers).await;
         let answer = answers.last().expect("the answer");
         let words = answer["response"]["error"].as_str().unwrap_or_default();
         let refused = answer["requestId"] == *name
@@ -186,7 +235,8 @@ async fn hostile_tools(
     client.say(format!("Go on {TURN_WITHOUT_TOOLS}")).await;
     let (mut results, mut asked) = (Vec::new(), 0);
     loop {
-        let frame = client.frame().await;
+        let row = rows::TOOLS.get(results.len()).map_or("the end", |(tool, _)| tool);
+        let frame = cells.wait("tool", row, client.frame()).await;
         if frame["type"] == "permission_request" {
             asked += 1;
             let id = &frame["requestId"];
