@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::config::{Provider, QueryConfig};
 use crate::credentials::{self, CREDENTIALS, Receiver};
+use crate::json::entries;
+use crate::secret::Secret;
 
 /// Beginnings of the names of variables that belong to an agent, to a provider
 /// of models or to a library for one.
@@ -62,6 +64,13 @@ const OF_EVERY_PROGRAM: [&str; 7] = [
     "XDG_CONFIG_HOME",
 ];
 
+/// Members of a sub-agent's definition that are words for the model: nothing in
+/// them is replaced.
+const PROSE: [&str; 2] = ["description", "prompt"];
+
+/// Lists of variables that a hook may put into its request.
+const NAMES_OF_VARIABLES: [&str; 2] = ["allowedEnvVars", "httpHookAllowedEnvVars"];
+
 /// A configuration that would send a credential of the server elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
@@ -85,6 +94,20 @@ pub enum AddressError {
         field: &'static str,
         /// The variable.
         variable: &'static str,
+    },
+    /// A reference that could make another one.
+    #[error(
+        "{field}: holds a reference that is put together of others, or stands for a text with a `$`, and could become one to the server's credential: write ${{NAME}} or ${{NAME:-default}}"
+    )]
+    Composed {
+        /// The field.
+        field: &'static str,
+    },
+    /// Text in which references cannot be looked for.
+    #[error("{field}: cannot be read, so that a reference to the server's credential may be in it")]
+    Unreadable {
+        /// The field.
+        field: &'static str,
     },
 }
 
@@ -191,148 +214,131 @@ impl QueryConfig {
                 return Err(AddressError::NoCredential { name, needed });
             }
         }
-        for (field, value) in [("mcpServers", &self.mcp_servers), ("agents", &self.agents)] {
-            let Some(value) = value else { continue };
-            self.check_references(field, value.expose())?;
+        if let Some(servers) = &self.mcp_servers {
+            self.check_references("mcpServers", servers.expose())?;
         }
-        Ok(())
-    }
-
-    /// Checks that MCP servers, the JSON of `field`, refer to no credential but the
-    /// configuration's own.
-    ///
-    /// # Errors
-    ///
-    /// The first reference to a credential of the server.
-    pub fn check_references(&self, field: &'static str, servers: &str) -> Result<(), AddressError> {
-        // What comes here was parsed before.
-        let servers: Value = serde_json::from_str(servers).unwrap_or_default();
-        match self.referred(&servers) {
-            Some(variable) => Err(AddressError::Reference { field, variable }),
+        match &self.agents {
+            Some(agents) => self.check_agents("agents", agents.expose()),
             None => Ok(()),
         }
     }
 
-    /// Returns whether the configuration sets a variable with a credential.
-    fn brings(&self, variable: &str) -> bool {
-        let field = credentials::by_variable(variable).and_then(|row| self.credential(row));
-        let env = self.env.iter().flatten().filter(|(name, _)| name == variable);
-        field
-            .into_iter()
-            .chain(env.map(|(_, value)| value))
-            .any(|value| !value.expose().trim().is_empty())
+    /// Checks sub-agents as [`check_references`](Self::check_references) does, but for
+    /// the words in them that are for the model.
+    ///
+    /// # Errors
+    ///
+    /// As it.
+    pub fn check_agents(&self, field: &'static str, agents: &str) -> Result<(), AddressError> {
+        let unreadable = |_| AddressError::Unreadable { field };
+        for (_, agent) in entries(agents).map_err(unreadable)? {
+            for (name, value) in entries(agent.get()).map_err(unreadable)? {
+                if !PROSE.contains(&name.as_ref()) {
+                    self.check_references(field, value.get())?;
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// Returns a credential of the server that a text in `value` refers to, in
-    /// the form `${NAME}` or `${NAME:-…}` that an agent replaces.
-    fn referred(&self, value: &Value) -> Option<&'static str> {
+    /// Checks that `text`, the JSON of `field`, refers to no credential but the
+    /// configuration's own.
+    ///
+    /// # Errors
+    ///
+    /// The first reference to a credential of the server, or one that could become
+    /// one: some agents replace references twice.
+    pub fn check_references(&self, field: &'static str, text: &str) -> Result<(), AddressError> {
+        let value: Value =
+            serde_json::from_str(text).map_err(|_| AddressError::Unreadable { field })?;
+        self.check_value(field, &value)
+    }
+
+    /// Returns whether the configuration sets a variable with a credential.
+    fn brings(&self, variable: &str) -> bool {
+        self.own_values(variable).any(|value| !value.trim().is_empty())
+    }
+
+    /// Returns the values that the configuration gives a variable.
+    fn own_values<'a>(&'a self, variable: &'a str) -> impl Iterator<Item = &'a str> {
+        let field = credentials::by_variable(variable).and_then(|row| self.credential(row));
+        let env = self.env.iter().flatten().filter(move |(name, _)| name == variable);
+        field.into_iter().chain(env.map(|(_, value)| value)).map(Secret::expose)
+    }
+
+    /// Checks that no hook in settings puts a credential into its request but the
+    /// configuration's own.
+    ///
+    /// # Errors
+    ///
+    /// The first credential of the server that a hook may put in.
+    pub fn check_settings(&self, field: &'static str, text: &str) -> Result<(), AddressError> {
+        let value: Value =
+            serde_json::from_str(text).map_err(|_| AddressError::Unreadable { field })?;
+        self.check_lists(field, &value)
+    }
+
+    fn check_value(&self, field: &'static str, value: &Value) -> Result<(), AddressError> {
         match value {
-            Value::String(text) => self.referred_in(text),
-            Value::Array(list) => list.iter().find_map(|value| self.referred(value)),
-            Value::Object(map) => {
-                map.iter().find_map(|(name, value)| self.referred_in(name).or(self.referred(value)))
-            }
-            _ => None,
+            Value::String(text) => self.check_text(field, text),
+            Value::Array(list) => list.iter().try_for_each(|value| self.check_value(field, value)),
+            Value::Object(map) => map.iter().try_for_each(|(name, value)| {
+                self.check_text(field, name)?;
+                self.check_value(field, value)
+            }),
+            _ => Ok(()),
         }
     }
 
-    fn referred_in(&self, text: &str) -> Option<&'static str> {
-        text.split("${").skip(1).find_map(|rest| {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
-            let row = credentials::by_variable(&rest[..end])?;
-            (!self.brings(row.variable)).then_some(row.variable)
-        })
+    fn check_lists(&self, field: &'static str, value: &Value) -> Result<(), AddressError> {
+        match value {
+            Value::Array(list) => list.iter().try_for_each(|value| self.check_lists(field, value)),
+            Value::Object(map) => map.iter().try_for_each(|(name, value)| {
+                if NAMES_OF_VARIABLES.contains(&name.as_str()) {
+                    let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+                    names.into_iter().try_for_each(|name| self.check_name(field, name))?;
+                }
+                self.check_lists(field, value)
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the references of a text, `${NAME}` or `${NAME:-default}`. A `$` comes
+    /// from the text alone and never stands before a reference, so that what they are
+    /// replaced by makes no other.
+    fn check_text(&self, field: &'static str, text: &str) -> Result<(), AddressError> {
+        let mut parts = text.split("${").peekable();
+        let mut before = parts.next().unwrap_or_default();
+        while let Some(part) = parts.next() {
+            let reference = match part.split_once('}') {
+                Some((reference, _)) => reference,
+                // It has no end.
+                None if parts.peek().is_none() => part,
+                None => return Err(AddressError::Composed { field }),
+            };
+            let end = reference.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let name = &reference[..end.unwrap_or(reference.len())];
+            self.check_name(field, name)?;
+            let stands_for_more = self.own_values(name).any(|value| value.contains('$'));
+            if before.ends_with('$') || reference.contains('$') || stands_for_more {
+                return Err(AddressError::Composed { field });
+            }
+            before = part;
+        }
+        Ok(())
+    }
+
+    /// Checks that a variable holds no credential of the server.
+    fn check_name(&self, field: &'static str, name: &str) -> Result<(), AddressError> {
+        match credentials::by_variable(name) {
+            Some(row) if !self.brings(row.variable) => {
+                Err(AddressError::Reference { field, variable: row.variable })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(body: &str) -> Result<(), String> {
-        let config = QueryConfig::parse(body.as_bytes(), &QueryConfig::default()).unwrap().config;
-        config.check_addresses().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn an_address_needs_a_credential_of_its_own() {
-        let error = check(r#"{"anthropicBaseUrl":"http://h"}"#).unwrap_err();
-        assert_eq!(
-            error,
-            "anthropicBaseUrl: decides where requests go, and without a credential of its own the server's would be sent there: give anthropicApiKey or anthropicAuthToken or claudeCodeOauthToken along with it"
-        );
-        for name in [
-            "ANTHROPIC_BASE_URL",
-            "ANTHROPIC_UNIX_SOCKET",
-            "ANTHROPIC_BEDROCK_BASE_URL",
-            "ANTHROPIC_FOUNDRY_RESOURCE",
-            "AWS_ENDPOINT_URL_STS",
-            "CLAUDE_CODE_USE_BEDROCK",
-            "CLAUDE_CODE_USE_VERTEX",
-            "CLAUDE_CODE_CUSTOM_OAUTH_URL",
-            "CLAUDE_CODE_API_BASE_URL",
-            "CLAUDE_CONFIG_DIR",
-            "CLOUD_ML_REGION",
-            "CODEX_HOME",
-            "HOME",
-            "HTTPS_PROXY",
-            "https_proxy",
-            "all_proxy",
-            "NODE_EXTRA_CA_CERTS",
-            "NODE_TLS_REJECT_UNAUTHORIZED",
-            "OPENAI_BASE_URL",
-            "SSL_CERT_FILE",
-        ] {
-            let error = check(&format!(r#"{{"env":{{"{name}":"http://h"}}}}"#)).unwrap_err();
-            assert!(error.starts_with(&format!("env.{name}: decides where")), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_credential_has_to_be_the_one_for_the_address() {
-        for (body, is_allowed) in [
-            (r#"{"anthropicBaseUrl":"http://h","anthropicApiKey":"k"}"#, true),
-            (r#"{"anthropicBaseUrl":"http://h","env":{"ANTHROPIC_AUTH_TOKEN":"k"}}"#, true),
-            (r#"{"anthropicBaseUrl":"http://h","env":{"ANTHROPIC_AUTH_TOKEN":""}}"#, false),
-            (r#"{"anthropicBaseUrl":"http://h","env":{"OPENAI_API_KEY":"k"}}"#, false),
-            (r#"{"env":{"HTTPS_PROXY":"http://h","ANTHROPIC_API_KEY":"k"}}"#, true),
-            (
-                r#"{"provider":"codex","env":{"HTTPS_PROXY":"http://h","ANTHROPIC_API_KEY":"k"}}"#,
-                false,
-            ),
-            (r#"{"env":{"OPENAI_BASE_URL":"http://h","CODEX_API_KEY":"k"}}"#, true),
-            (r#"{"anthropicApiKey":"k","env":{"ANTHROPIC_FOUNDRY_BASE_URL":"http://h"}}"#, false),
-            (r#"{"env":{"CLAUDE_CODE_USE_BEDROCK":"1","AWS_BEARER_TOKEN_BEDROCK":"k"}}"#, true),
-            (r#"{"env":{"CLAUDE_CODE_USE_VERTEX":"1","AWS_BEARER_TOKEN_BEDROCK":"k"}}"#, false),
-            (r#"{"anthropicApiKey":"k"}"#, true),
-            (r#"{"env":{"NO_PROXY":"h","TZ":"UTC","ANTHROPIC_MODEL":"m","HTTPS_PROXY":""}}"#, true),
-        ] {
-            assert_eq!(check(body).is_ok(), is_allowed, "{body}: {:?}", check(body));
-        }
-    }
-
-    #[test]
-    fn no_server_of_a_configuration_is_sent_the_servers_credential() {
-        for (body, is_allowed) in [
-            (
-                r#"{"mcpServers":{"s":{"type":"http","url":"http://h/${ANTHROPIC_API_KEY}"}}}"#,
-                false,
-            ),
-            (
-                r#"{"mcpServers":{"s":{"type":"http","url":"http://h","headers":{"A":"\u0024{OPENAI_API_KEY:-x}"}}}}"#,
-                false,
-            ),
-            (
-                r#"{"agents":{"a":{"prompt":"p","mcpServers":[{"s":{"type":"sse","url":"http://${CLAUDE_CODE_OAUTH_TOKEN}"}}]}}}"#,
-                false,
-            ),
-            (
-                r#"{"anthropicApiKey":"k","mcpServers":{"s":{"type":"http","url":"http://h/${ANTHROPIC_API_KEY}"}}}"#,
-                true,
-            ),
-            (r#"{"mcpServers":{"s":{"type":"http","url":"http://h/${USER}"}}}"#, true),
-        ] {
-            assert_eq!(check(body).is_ok(), is_allowed, "{body}: {:?}", check(body));
-        }
-    }
-}
+mod tests;

@@ -15,12 +15,17 @@ mod table;
 
 use std::path::Path;
 
+use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::json::{elements, entries, fields, string};
 use serde_json::value::RawValue;
 
 use crate::agent::mode::{Mode, takes_back};
 
 use table::{CONTROLS, Control};
+
+/// The control request that brings MCP servers. A credential goes nowhere else in
+/// any mode.
+pub const MCP_SET_SERVERS: &str = "mcp_set_servers";
 
 /// How much of a name that a client chose goes into a refusal.
 const QUOTED_CHARS: usize = 50;
@@ -48,6 +53,8 @@ pub struct Ceiling<'a> {
     pub workspace: &'a Path,
     /// The agent's working directory, which relative paths begin at.
     pub cwd: &'a Path,
+    /// What the client has brought itself: references to these variables are its own.
+    pub own: &'a QueryConfig,
 }
 
 impl Ceiling<'_> {
@@ -58,6 +65,9 @@ impl Ceiling<'_> {
     /// The reason why it is refused.
     pub fn check_control(&self, subtype: &str, request: &str) -> Result<(), String> {
         let mode = self.mode;
+        if subtype == MCP_SET_SERVERS {
+            self.own.check_references("servers", request).map_err(|error| error.to_string())?;
+        }
         if mode == Mode::Unrestricted {
             return Ok(());
         }

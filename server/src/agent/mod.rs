@@ -40,8 +40,8 @@ pub use claude::{Judgement, is_plain};
 pub use controls::Ceiling;
 pub use start::{
     Cold, Conversation, Early, LateRequests, Spare, SpareEvent, SpareKind, StartError, Started,
-    StartedRun, Warmth, keeps_conversation, needs_version, run_needs_version, start, start_raw,
-    start_run,
+    StartedRun, Warmth, keeps_conversation, needs_version, run_needs_version, run_variables, start,
+    start_raw, start_run,
 };
 
 /// Subcommand that runs the built-in agent.

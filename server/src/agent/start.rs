@@ -33,7 +33,7 @@ use crate::supervisor;
 
 pub use spare::{Cold, Early, LateRequests, Spare, SpareEvent, SpareKind};
 
-pub use runs::{StartedRun, run_needs_version, start_raw, start_run};
+pub use runs::{StartedRun, run_needs_version, run_variables, start_raw, start_run};
 
 /// Reason for which the agent did not start.
 #[derive(Debug, thiserror::Error)]

@@ -164,6 +164,7 @@ impl Run {
             trusted: settings.workspace_is_trusted(),
             workspace: &settings.workspace,
             cwd,
+            own: &self.own,
         };
         ceiling.judge(line.trim_end())
     }

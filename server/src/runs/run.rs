@@ -114,6 +114,8 @@ pub(super) struct Run {
     commands: mpsc::Receiver<RunCommand>,
     pub(super) status: Arc<RunStatus>,
     pub(super) phase: Phase,
+    /// The variables that the program has brought along.
+    pub(super) own: QueryConfig,
     pub(super) input: InputQueue,
     pub(super) forced_exit: Option<ForcedExit>,
     /// The agent has ended with another code than 0.
@@ -166,6 +168,7 @@ impl Run {
             commands,
             status,
             phase: Phase::Waiting,
+            own: QueryConfig::default(),
             input: InputQueue::default(),
             forced_exit: None,
             failed: false,

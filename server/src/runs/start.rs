@@ -33,6 +33,14 @@ impl Command {
         }
     }
 
+    /// Returns what the agent gets from the client as variables.
+    fn own(&self) -> QueryConfig {
+        match self {
+            Self::OfProgram(start) => agent::run_variables(start).unwrap_or_default(),
+            Self::Configured(config) => (**config).clone(),
+        }
+    }
+
     fn start(&self, runtime: &Runtime, version: Option<Version>) -> Result<StartedRun, StartError> {
         match self {
             Self::OfProgram(start) => agent::start_run(runtime, start, version),
@@ -67,6 +75,7 @@ impl Run {
         if !matches!(self.phase, Phase::Waiting) {
             return;
         }
+        self.own = command.own();
         if !command.needs_version(&self.runtime.settings) {
             return self.spawn(&command, None);
         }

@@ -18,9 +18,6 @@ pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 /// Maximum size of what is judged by the ceiling.
 const JUDGED_BYTES: usize = 4 << 20;
 
-/// The control request that brings MCP servers.
-const MCP_SET_SERVERS: &str = "mcp_set_servers";
-
 /// Time at which a configuration takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applies {
@@ -179,21 +176,10 @@ impl Session {
     /// Judges a control request by the ceiling.
     pub(super) fn check_control(&self, subtype: &str, request: &str) -> Result<(), String> {
         self.check_size(request, "a control request")?;
-        if subtype == MCP_SET_SERVERS {
-            self.check_servers(request)?;
-        }
-        self.with_ceiling(|ceiling| ceiling.check_control(subtype, request))
-    }
-
-    /// Judges MCP servers that are set at run time as those of a configuration. A
-    /// credential goes nowhere else in any mode.
-    fn check_servers(&self, request: &str) -> Result<(), String> {
-        if request.len() > JUDGED_BYTES {
+        if subtype == agent::controls::MCP_SET_SERVERS && request.len() > JUDGED_BYTES {
             return Err(format!("servers of over {} MiB", JUDGED_BYTES >> 20));
         }
-        self.config_in_effect()
-            .check_references("servers", request)
-            .map_err(|error| error.to_string())
+        self.with_ceiling(|ceiling| ceiling.check_control(subtype, request))
     }
 
     /// The configuration of the running agent, or the next one's.
@@ -243,6 +229,7 @@ impl Session {
             trusted: settings.workspace_is_trusted(),
             workspace: &settings.workspace,
             cwd: &cwd,
+            own: self.config_in_effect(),
         })
     }
 }

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use claude_relay_protocol::addresses::AddressError;
 use claude_relay_protocol::json::entries;
 use claude_relay_protocol::run::RunStart;
 use claude_relay_protocol::{ConfigError, QueryConfig};
@@ -57,6 +58,9 @@ pub enum RunLaunchError {
     /// The ceiling is exceeded.
     #[error(transparent)]
     Exceeds(#[from] Exceeds),
+    /// It would send a credential of the server elsewhere.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// A value of a flag exceeds the ceiling or cannot be read.
     #[error("{flag}: mode {mode} of this server does not allow {reason}")]
     Value {
@@ -98,6 +102,7 @@ pub(in crate::agent) fn launch(
     } else {
         let mut flags = flags::parse(&start.args, mode)?;
         config = configuration(start, &flags, mode)?;
+        check_references(&flags, &config)?;
         if mode != Mode::Unrestricted {
             hold_under_ceiling(&mut flags, &config, settings)?;
         }
@@ -135,13 +140,18 @@ fn directory(cwd: Option<&str>, settings: &LaunchSettings) -> Result<PathBuf, Wo
     workspace::directory(None, &settings.workspace)
 }
 
+/// The variables that a program brings along, as a configuration.
+pub(in crate::agent) fn variables(start: &RunStart) -> Result<QueryConfig, ConfigError> {
+    let fields = json!({ "env": start.env }).to_string();
+    Ok(QueryConfig::parse(fields.as_bytes(), &QueryConfig::default())?.config)
+}
+
 /// What of a run is a configuration's: its rules hold for it.
 fn configuration(start: &RunStart, flags: &[Flag], mode: Mode) -> Result<QueryConfig, ConfigError> {
-    let mut fields = json!({ "env": start.env });
     if mode == Mode::Unrestricted {
-        let body = fields.to_string();
-        return Ok(QueryConfig::parse(body.as_bytes(), &QueryConfig::default())?.config);
+        return variables(start);
     }
+    let mut fields = json!({ "env": start.env });
     let last = |name: &str| {
         let found = flags.iter().rev().find(|flag| flag.name == name);
         found.and_then(|flag| flag.value.as_deref())
@@ -162,6 +172,27 @@ fn configuration(start: &RunStart, flags: &[Flag], mode: Mode) -> Result<QueryCo
     Ok(parsed.config)
 }
 
+/// Checks that no flag refers to a credential of the server, in any mode.
+fn check_references(flags: &[Flag], own: &QueryConfig) -> Result<(), AddressError> {
+    let objects =
+        flags.iter().filter_map(|flag| Some((flag.name.as_str(), flag.value.as_deref()?)));
+    // What is no object names a file, which `unrestricted` alone takes.
+    for (name, value) in objects.filter(|(_, value)| is_object(value)) {
+        match name {
+            "--mcp-config" => own.check_references("--mcp-config", value)?,
+            "--settings" => own.check_settings("--settings", value)?,
+            "--managed-settings" => own.check_settings("--managed-settings", value)?,
+            "--agents" => own.check_agents("--agents", value)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_object(value: &str) -> bool {
+    value.trim_start().starts_with('{')
+}
+
 /// Checks the flags, and adds those that keep the agent under the ceiling.
 fn hold_under_ceiling(
     flags: &mut Vec<Flag>,
@@ -179,11 +210,20 @@ fn hold_under_ceiling(
                 mode.check_permission_mode(&name)
                     .map_err(|reason| refuse("--permission-mode", reason))?;
             }
+            // Of several the last one counts, also where it has no value.
+            "--resume" => {
+                let resume = Some(value.to_owned());
+                mode.check(&QueryConfig { resume, ..QueryConfig::default() })?;
+            }
+            "--mcp-config" if !is_object(value) => {
+                return Err(refuse("--mcp-config", "a file of this server".to_owned()));
+            }
             "--settings" => {
-                check_settings(value, mode).map_err(|reason| refuse("--settings", reason))?;
+                check_settings(value, mode, config)
+                    .map_err(|reason| refuse("--settings", reason))?;
             }
             "--managed-settings" => {
-                check_settings(value, mode)
+                check_settings(value, mode, config)
                     .map_err(|reason| refuse("--managed-settings", reason))?;
             }
             "--agents" => {
@@ -214,11 +254,11 @@ fn hold_under_ceiling(
     Ok(())
 }
 
-/// Judges the settings of a program: an object that leaves the questions on.
-pub(super) fn check_settings(value: &str, mode: Mode) -> Result<(), String> {
+/// Judges the settings of a program: an object that leaves the questions on and
+/// sends no credential of the server.
+pub(super) fn check_settings(value: &str, mode: Mode, own: &QueryConfig) -> Result<(), String> {
     let unreadable = |error: serde_json::Error| format!("settings that cannot be read: {error}");
-    // They are printed anew, which a lone surrogate cannot be.
-    serde_json::from_str::<Value>(value).map_err(unreadable)?;
+    own.check_settings("settings", value).map_err(|error| error.to_string())?;
     for (name, value) in entries(value).map_err(unreadable)? {
         match name.as_ref() {
             "permissions" => {
@@ -242,10 +282,14 @@ pub(super) fn check_field(field: &str, value: &RawValue, mode: Mode) -> Result<(
         .map_err(|error| error.to_string())?
         .config;
     mode.check(&config).map_err(|exceeds| format!("{field}: {}", exceeds.reason))?;
-    match config.addresses().next() {
-        Some((path, ..)) => Err(format!(
+    if let Some((path, ..)) = config.addresses().next() {
+        return Err(format!(
             "an address in {path}: it is said at the start, in `env`, beside its own credential"
-        )),
+        ));
+    }
+    // What refers to the variable has been judged without it.
+    match config.env.iter().flatten().find(|(_, value)| value.expose().contains('$')) {
+        Some((name, _)) => Err(format!("a `$` in env.{name}: it is said at the start, in `env`")),
         None => Ok(()),
     }
 }
@@ -282,7 +326,7 @@ fn argument(
     let Some(value) = &flag.value else { return Ok(flag.name.clone().into()) };
     let secret = SECRET.iter().find(|(name, _)| *name == flag.name);
     let mut argument = OsString::from(format!("{}=", flag.name));
-    match secret.filter(|_| value.trim_start().starts_with('{')) {
+    match secret.filter(|_| is_object(value)) {
         None => argument.push(value),
         Some((_, what)) => {
             let file = write(what, value, settings).map_err(RunLaunchError::File)?;

@@ -7,6 +7,7 @@ struct TestDirectories {
     _root: tempfile::TempDir,
     workspace: std::path::PathBuf,
     outside: std::path::PathBuf,
+    own: QueryConfig,
 }
 
 impl TestDirectories {
@@ -19,11 +20,17 @@ impl TestDirectories {
         fs::write(workspace.join("file"), "x").unwrap();
         fs::write(outside.join("secret"), "x").unwrap();
         std::os::unix::fs::symlink(outside.join("secret"), workspace.join("link")).unwrap();
-        Self { _root: root, workspace, outside }
+        Self { _root: root, workspace, outside, own: QueryConfig::default() }
     }
 
     fn ceiling(&self, mode: Mode) -> Ceiling<'_> {
-        Ceiling { mode, trusted: false, workspace: &self.workspace, cwd: &self.workspace }
+        Ceiling {
+            mode,
+            trusted: false,
+            workspace: &self.workspace,
+            cwd: &self.workspace,
+            own: &self.own,
+        }
     }
 
     fn check(&self, mode: Mode, request: &str) -> Result<(), String> {

@@ -25,6 +25,13 @@ pub fn run_needs_version(settings: &Settings, start: &RunStart) -> bool {
     !settings.workspace_is_trusted() && !settings.demo && !run_launch::is_version(&start.args)
 }
 
+/// Returns the variables that the program of a run brings along, unless one of them
+/// is refused at its start.
+#[must_use]
+pub fn run_variables(start: &RunStart) -> Option<QueryConfig> {
+    run_launch::variables(start).ok()
+}
+
 /// A started run.
 #[derive(Debug)]
 pub struct StartedRun {
