@@ -42,10 +42,13 @@ pub(super) fn meant(word: &str, known: &[&str]) -> Option<String> {
     if word.contains(char::is_whitespace) {
         return None;
     }
+    // A typing error is rarely in the first letter, and "what" is not "chat".
+    let first = word.chars().next()?.to_ascii_lowercase();
+    let begins = |name: &&str| name.starts_with(first);
     let is_elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == word);
     let meant = match is_elsewhere {
         Some((_, meant)) => (*meant).to_owned(),
-        None => format!("claude-relay {}", nearest(word, known.iter().copied())?),
+        None => format!("claude-relay {}", nearest(word, known.iter().copied().filter(begins))?),
     };
     Some(format!(
         "{word} is no subcommand: did you mean {meant}? As a prompt it is written with -p: claude-relay -p {word}"
@@ -91,6 +94,7 @@ mod tests {
         let known = ["ask", "chat", "config", "conversations", "e2b", "health", "watch"];
         for (word, expected) in [
             ("helth", "claude-relay health?"),
+            ("chta", "claude-relay chat?"),
             ("Chat", "claude-relay chat?"),
             ("conversation", "claude-relay conversations?"),
             ("confg", "claude-relay config?"),
@@ -100,9 +104,18 @@ mod tests {
             let told = meant(word, &known).unwrap();
             assert!(told.contains(expected) && told.contains(&format!("-p {word}")), "{told}");
         }
-        for word in
-            ["hello", "Hello", "why", "summarise", "continue", "hi", "con fig", "chat about it", ""]
-        {
+        for word in [
+            "hello",
+            "why",
+            "continue",
+            "hi",
+            "con fig",
+            "chat about it",
+            "what",
+            "task",
+            "match",
+            "",
+        ] {
             assert_eq!(meant(word, &known), None, "{word}");
         }
     }
