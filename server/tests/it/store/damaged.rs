@@ -31,7 +31,7 @@ async fn a_part_that_was_cut_is_told(cli: Cli) {
     let holds = |text: &str| text.contains("\"One.\"");
     let parts = parts(store.path(), &id);
     let cut = parts.iter().find(|part| holds(&texts(&[(*part).clone()]))).expect("the part");
-    let text = texts(&[cut.clone()]);
+    let text = texts(std::slice::from_ref(cut));
     let within = text.find("\"One.\"").expect("the answer");
     std::fs::write(cut, &text[..within]).expect("a part that is cut");
 

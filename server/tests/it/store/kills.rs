@@ -64,7 +64,7 @@ async fn lose(cli: Cli, store: &Path) -> Lost {
 async fn turn(machine: &mut Machine, number: usize) -> (Value, Duration) {
     let begin = Instant::now();
     let (question, answer) = (format!("Question {number}?"), format!("Answer {number}."));
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let call = json!({ "command": format!("echo Tool {number}."), "description": "d" });
         machine.api.script([Reply::tool("Bash", call)]);
     }
