@@ -75,6 +75,11 @@ pub fn chromium() -> PathBuf {
     file("CHROMIUM")
 }
 
+/// Chromium without a desktop's parts, where there is a package of it.
+pub fn headless_shell() -> Option<PathBuf> {
+    is_set("HEADLESS_SHELL").then(|| file("HEADLESS_SHELL"))
+}
+
 /// The WebDriver server that belongs to [`chromium`].
 pub fn chromedriver() -> PathBuf {
     file("CHROMEDRIVER")
@@ -109,6 +114,11 @@ fn directory(variable: &str) -> PathBuf {
     let path = place(variable);
     assert!(path.is_dir(), "{variable} names {}, no directory: run scripts/test", path.display());
     path
+}
+
+#[expect(clippy::disallowed_methods, reason = "as in `place`")]
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some()
 }
 
 #[expect(

@@ -105,6 +105,7 @@ message(); err("lost\n"); os._exit(3)
 #[tokio::test]
 async fn nothing_moves_for_those_who_do_not_want_it() {
     let page = Page::with("message(); begin(); message()").await;
+    page.browser.motion("no-preference").await;
     page.say("Go").await;
     let moving = "document.getAnimations().filter(each => each.playState === 'running').length";
     page.until(&format!("{moving} > 0")).await;
@@ -172,7 +173,7 @@ async fn page_works_behind_nginx_or_tells_what_is_missing() {
 async fn page_from_the_back_forward_cache_catches_up() {
     let env = TestEnv::new();
     let (relay, elsewhere) = (Launch::demo(&env).start(), Launch::demo(&env).start());
-    let browser = Browser::start(&env).await;
+    let browser = Browser::start_whole(&env).await;
     browser.open(&format!("http://{}/", relay.address())).await;
     browser.until("document.body.dataset.connection === 'connected'").await;
     browser.run_script("window.kept = true; addEventListener('pageshow', event => { window.persisted = event.persisted; })").await;

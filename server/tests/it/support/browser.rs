@@ -46,14 +46,32 @@ impl Drop for Swept {
 }
 
 impl Browser {
-    /// Starts chromedriver on a free port, and through it Chromium.
+    /// Starts Chromium's headless shell, which needs a third of the processor's
+    /// time; Chromium itself where there is none.
     pub(crate) async fn start(env: &TestEnv) -> Self {
+        match tools::headless_shell() {
+            Some(shell) => {
+                let with_window =
+                    concat!(env!("CARGO_MANIFEST_DIR"), "/../testing/headless-browser");
+                Self::launch(env, Path::new(with_window), &[("HEADLESS_SHELL", &shell)]).await
+            }
+            None => Self::start_whole(env).await,
+        }
+    }
+
+    /// Starts Chromium, for what its headless shell does not have.
+    pub(crate) async fn start_whole(env: &TestEnv) -> Self {
+        Self::launch(env, &tools::chromium(), &[]).await
+    }
+
+    /// Starts chromedriver on a free port, and through it the browser.
+    async fn launch(env: &TestEnv, program: &Path, variables: &[(&str, &PathBuf)]) -> Self {
         let swept = Swept(Mark::new());
-        let (driver, port) = start_driver(env, &swept.0).await;
+        let (driver, port) = start_driver(env, &swept.0, variables).await;
         let driver_address = SocketAddr::from(([127, 0, 0, 1], port));
 
         let capabilities = json!({ "goog:chromeOptions": {
-            "binary": tools::chromium(),
+            "binary": program,
             "args": [
                 "--headless=new",
                 // Tests may run as root, and in containers with a small /dev/shm.
@@ -62,6 +80,8 @@ impl Browser {
                 "--disable-gpu",
                 "--no-first-run",
                 "--hide-scrollbars",
+                // What moves is drawn anew sixty times a second.
+                "--force-prefers-reduced-motion",
                 format!("--user-data-dir={}", env.file("chromium").display()),
                 // A test reaches its own server and nobody else.
                 "--disable-background-networking",
@@ -219,7 +239,7 @@ impl Browser {
 
 /// Starts chromedriver on a free port. It looks for one that is free for IPv4 and
 /// takes it for IPv6 too, where somebody else may have it: then it ends.
-async fn start_driver(env: &TestEnv, mark: &Mark) -> (Child, u16) {
+async fn start_driver(env: &TestEnv, mark: &Mark, variables: &[(&str, &PathBuf)]) -> (Child, u16) {
     const ATTEMPTS: u32 = 5;
     let (name, value) = mark.variable();
     for _ in 0..ATTEMPTS {
@@ -228,6 +248,7 @@ async fn start_driver(env: &TestEnv, mark: &Mark) -> (Child, u16) {
             .env_clear()
             .envs(env.environment())
             .env(name, value)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
