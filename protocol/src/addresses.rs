@@ -295,8 +295,9 @@ impl QueryConfig {
             Value::Array(list) => list.iter().try_for_each(|value| self.check_lists(field, value)),
             Value::Object(map) => map.iter().try_for_each(|(name, value)| {
                 if NAMES_OF_VARIABLES.contains(&name.as_str()) {
-                    let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
-                    names.into_iter().try_for_each(|name| self.check_name(field, name))?;
+                    let names = value.as_array().into_iter().flatten();
+                    let mut names = names.filter_map(Value::as_str);
+                    names.try_for_each(|name| self.check_name(field, name))?;
                 }
                 self.check_lists(field, value)
             }),
