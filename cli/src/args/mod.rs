@@ -87,6 +87,11 @@ impl Args {
                 "options of `ask` cannot stand before a subcommand: write them after it",
             ));
         }
+        if self.server.url.trim().is_empty() {
+            return Err(Exit::usage(
+                "the server's address is empty: name it with --url or CLAUDE_RELAY_URL, or unset that",
+            ));
+        }
         let e2b = &self.server.e2b;
         let talks = matches!(self.command, None | Some(Command::Ask(_) | Command::Chat(_)));
         if e2b.is_wanted() && !talks {
@@ -250,8 +255,9 @@ mod tests {
         assert!(head.contains("name: ask-another-agent\n") && head.contains("description: "));
     }
 
-    /// The options whose empty value means something: no system prompt, no token.
-    const TAKE_NOTHING: [&str; 2] = ["system_prompt", "token"];
+    /// The options whose empty value means something, no system prompt and no token,
+    /// and the address, whose variable may be empty where the option is given.
+    const TAKE_NOTHING: [&str; 3] = ["system_prompt", "token", "url"];
 
     #[test]
     fn an_empty_value_is_refused_wherever_it_would_stand_for_something_else() {

@@ -6,20 +6,14 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::E2bArgs;
-use super::values::{parse_duration, parse_header, parse_text};
+use super::values::{parse_duration, parse_header};
 
 /// The server's address, and how to reach it.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
     /// Address: http, https, ws or wss
-    #[arg(
-        long,
-        global = true,
-        env = "CLAUDE_RELAY_URL",
-        default_value = "http://127.0.0.1:3000",
-        value_parser = parse_text
-    )]
+    #[arg(long, global = true, env = "CLAUDE_RELAY_URL", default_value = "http://127.0.0.1:3000")]
     pub(crate) url: String,
     /// The server's token; better in the variable than on the command line
     #[arg(long, global = true, env = "CLAUDE_RELAY_TOKEN", hide_env_values = true)]

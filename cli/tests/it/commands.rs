@@ -90,6 +90,7 @@ async fn each_failure_has_its_exit_code() {
         (2, &["helth"], "did you mean claude-relay health?"),
         (2, &["-t", "9s", "conversation"], "claude-relay -p conversation"),
         (2, &["status"], "did you mean claude-relay health?"),
+        (2, &["--url", "", "hi"], "CLAUDE_RELAY_URL"),
         (2, &["-r", "", "hi"], "it is empty"),
         (2, &["-m", " ", "hi"], "it is empty"),
         (2, &["conversations", ""], "it is empty"),
@@ -425,6 +426,10 @@ async fn the_flags_of_similar_programs_are_taken() {
         let (code, stdout, stderr) = run(command(&relay.url).args(arguments)).await;
         assert!(code == 0 && stdout.contains("“helth”"), "{stdout} {stderr}");
     }
+    // A word that is near one by chance is a prompt, and an empty variable none of an
+    // address that is given.
+    let (code, stdout, stderr) = run(command("").args(["--url", &relay.url, "what"])).await;
+    assert!(code == 0 && stdout.contains("“what”"), "{stdout} {stderr}");
 }
 
 #[tokio::test]
