@@ -87,6 +87,31 @@ speak(TEXT); end(); message()
     page.end().await;
 }
 
+#[tokio::test]
+async fn words_of_a_wide_table_stay_whole_on_a_phone() {
+    let page = Page::with(
+        r#"
+message(); begin()
+head = ["Name", "Identifier", "Description", "Maintainer", "Dependencies", "Repository"]
+speak("".join("| " + " | ".join(row) + " |\n" for row in [head, ["---"] * 6, ["one two three"] * 6])); end(); message()
+"#,
+    )
+    .await;
+    page.say("List").await;
+    page.turn_ended(1).await;
+    page.browser.screen(375, 740, "light").await;
+    page.browser.assert_fits("a wide table").await;
+    let broken = "[...document.querySelectorAll('.prose th')].filter(cell => {\
+        const range = document.createRange(); range.selectNodeContents(cell);\
+        return new Set([...range.getClientRects()].map(each => each.top)).size > 1;\
+    }).map(cell => cell.textContent)";
+    assert_eq!(page.browser.evaluate(broken).await, json!([]));
+    let scrolls =
+        "(table => table.scrollWidth > table.clientWidth)(document.querySelector('.md-table'))";
+    assert_eq!(page.browser.evaluate(scrolls).await, true);
+    page.end().await;
+}
+
 /// What was made to act on the page, or to keep it busy, is text.
 #[tokio::test]
 async fn hostile_markdown_is_text_and_keeps_nobody_waiting() {
