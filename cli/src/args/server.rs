@@ -30,6 +30,9 @@ pub(crate) struct ServerArgs {
     /// Replace another client that is connected
     #[arg(long, global = true)]
     pub(crate) takeover: bool,
+    /// Wait this long for another client to leave, such as 30s or 5m
+    #[arg(long, global = true, value_name = "TIME", default_value = "0", value_parser = parse_duration)]
+    pub(crate) wait: Duration,
     /// How long each step of connecting may take, such as 500ms, 10s or 2m
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) connect_timeout: Duration,

@@ -47,7 +47,9 @@ fn hint(error: &ConnectError, args: &ServerArgs) -> Option<String> {
         ConnectError::Request(RequestError::InsecureTransport { .. }) => {
             "Use an https address; --allow-plaintext sends it all the same".to_owned()
         }
-        ConnectError::Busy { .. } => "--takeover takes the other client's place".to_owned(),
+        ConnectError::Busy { .. } => {
+            "--wait 5m waits for its end, --takeover takes the other client's place".to_owned()
+        }
         _ => return None,
     })
 }

@@ -6,8 +6,12 @@ pub(crate) mod fresh;
 mod hints;
 mod overlay;
 
+use std::time::{Duration, Instant};
+
 use claude_relay_client::e2b::{E2b, Options};
-use claude_relay_client::{Client, ClientBuilder, Configuration, ConnectionState, Decision, Error};
+use claude_relay_client::{
+    Client, ClientBuilder, Configuration, ConnectError, ConnectionState, Decision, Error,
+};
 
 pub(crate) use self::configuration::configuration;
 pub(crate) use self::hints::explain;
@@ -19,6 +23,10 @@ use crate::person::NOBODY_TO_ASK;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
 use crate::trace::Trace;
+
+/// The pauses between two attempts of `--wait`.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The server's part of the settings.
 pub(crate) fn builder(args: &ServerArgs) -> Result<ClientBuilder, Exit> {
@@ -94,7 +102,7 @@ pub(crate) async fn connect(
         builder = builder.configuration(configuration).merge_configuration(true);
     }
     let started = tokio::select! {
-        client = builder.start() => client.map_err(|error| explain(error, args)),
+        client = start(builder, args, terminal) => client.map_err(|error| explain(error, args)),
         signal = signals.next() => Err(signal.exit()),
     };
     match started {
@@ -108,6 +116,32 @@ pub(crate) async fn connect(
             take_back(overlay.as_ref(), terminal, signals).await;
             Err(exit)
         }
+    }
+}
+
+/// Starts a client; while another one holds the slot, again until the time of
+/// `--wait` is over.
+async fn start(
+    builder: ClientBuilder,
+    args: &ServerArgs,
+    terminal: &Terminal,
+) -> Result<Client, ConnectError> {
+    let began = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match builder.clone().start().await {
+            Err(error @ ConnectError::Busy { .. }) => error,
+            other => return other,
+        };
+        let left = args.wait.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Err(error);
+        }
+        if pause == FIRST_PAUSE {
+            terminal.note("another client is connected; waiting for its end");
+        }
+        tokio::time::sleep(pause.min(left)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

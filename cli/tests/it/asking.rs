@@ -1,12 +1,13 @@
-//! One question: denials, files.
+//! One question: denials, files, and several at once.
 
 use std::sync::{Arc, Mutex};
 
 use claude_relay_testing::fake_relay::FakeRelay;
 use claude_relay_testing::relay_process::RelayProcess;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::program::{command, run, told};
+use crate::support::program::{command, run, signal, told, wait_for_line};
 use crate::support::scripted_relay::ScriptedRelay;
 use crate::support::soon;
 
@@ -97,4 +98,34 @@ async fn files_go_with_the_prompt_in_the_form_that_the_model_reads() {
     let missing = "/no/such/file";
     let (code, _, stderr) = run(command(&relay.url).args(["look", "--file", missing])).await;
     assert!(code == 2 && stderr.contains("cannot read"), "{code} {stderr}");
+}
+
+#[tokio::test]
+async fn calls_at_the_same_time_wait_for_each_other_where_they_are_told_to() {
+    let relay = RelayProcess::demo(&[]).await;
+    let ask = |wait: &str, prompt: &str| {
+        let mut command = command(&relay.url);
+        command.args(["-v", "--wait", wait, prompt]);
+        command
+    };
+    let mut first = ask("60s", r#"{"sleep_ms":60000}"#).spawn().unwrap();
+    wait_for_line(&mut first, "connected").await;
+    let (code, stdout, stderr) = run(&mut ask("300ms", "too soon")).await;
+    assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+    assert!(stderr.contains("waiting for its end") && stderr.contains("--wait 5m"), "{stderr}");
+    let mut second = ask("60s", "in its turn");
+    let waiting = tokio::spawn(async move { run(&mut second).await });
+    signal(&first, Signal::TERM);
+    assert_eq!(soon(first.wait()).await.unwrap().code(), Some(143));
+    let (code, stdout, stderr) = soon(waiting).await.unwrap();
+    assert!(code == 0 && stdout.contains("“in its turn”"), "{stdout} {stderr}");
+}
+
+#[tokio::test]
+async fn an_output_file_is_left_as_it_was_where_the_turn_never_began() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "before").unwrap();
+    let (code, ..) = run(command("http://127.0.0.1:1").args(["hi", "-o"]).arg(file.path())).await;
+    assert_eq!(code, 3);
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "before");
 }

@@ -433,15 +433,6 @@ async fn the_flags_of_similar_programs_are_taken() {
 }
 
 #[tokio::test]
-async fn an_output_file_is_left_as_it_was_where_the_turn_never_began() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "before").unwrap();
-    let (code, ..) = run(command("http://127.0.0.1:1").args(["hi", "-o"]).arg(file.path())).await;
-    assert_eq!(code, 3);
-    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "before");
-}
-
-#[tokio::test]
 async fn health_is_told_to_people_in_words_and_to_programs_in_json() {
     let relay = RelayProcess::demo(&["--auth-token", "correct-horse"]).await;
     let with_token = |arguments: &[&str]| {
