@@ -112,6 +112,8 @@ pub struct Peer<S> {
 /// A frame of the client, unmasked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
+    /// It ends its message.
+    pub is_last: bool,
     /// The opcode.
     pub opcode: u8,
     /// The payload, unmasked.
@@ -120,6 +122,8 @@ pub struct Received {
 
 /// Opcode of a text frame.
 pub const TEXT: u8 = 1;
+/// The opcode of the later parts of a message.
+const CONTINUATION: u8 = 0;
 /// Opcode of a close frame.
 pub const CLOSE: u8 = 8;
 /// Opcode of a ping.
@@ -218,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 
     /// The next frame of the client; `None` when it is gone.
     pub async fn receive(&mut self) -> Option<Received> {
-        let opcode = self.stream.read_u8().await.ok()? & 0x0f;
+        let first = self.stream.read_u8().await.ok()?;
         let length = self.stream.read_u8().await.ok()?;
         assert!(length & 0x80 != 0, "a client masks what it sends");
         let length = match length & 0x7f {
@@ -233,16 +237,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         for (at, byte) in payload.iter_mut().enumerate() {
             *byte ^= mask[at % 4];
         }
-        Some(Received { opcode, payload })
+        Some(Received { is_last: first & 0x80 != 0, opcode: first & 0x0f, payload })
     }
 
-    /// The next message of the client. Pings before it are answered, the ping
-    /// that follows it is not.
+    /// The next message of the client, of all its parts. Pings before its end are
+    /// answered, the ping that follows it is not.
     pub async fn message(&mut self) -> Option<String> {
+        let mut text = Vec::new();
         loop {
-            let Received { opcode, payload } = self.receive().await?;
+            let Received { is_last, opcode, payload } = self.receive().await?;
             match opcode {
-                TEXT => return Some(String::from_utf8(payload).unwrap()),
+                TEXT | CONTINUATION => {
+                    text.extend(payload);
+                    if is_last {
+                        return Some(String::from_utf8(text).unwrap());
+                    }
+                }
                 PING => self.frame(0x80 | PONG, &payload).await,
                 CLOSE => {
                     self.frame(0x80 | CLOSE, &payload).await;

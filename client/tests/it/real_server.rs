@@ -52,6 +52,20 @@ async fn a_turn_from_end_to_end() {
 }
 
 #[tokio::test]
+async fn a_message_that_needs_longer_than_an_answer_may_is_delivered_over_one_connection() {
+    let relay = RelayProcess::demo(&[]).await;
+    let proxy = Proxy::slow(relay.port, 256 << 10).await;
+    let second = Duration::from_secs(1);
+    let client = client(&proxy.url).keep_alive(second, second).reconnect_for(Duration::ZERO);
+    let client = soon(client.start()).await.unwrap();
+    // Six seconds long, and more than the system takes at once.
+    let long = format!(r#"{{"n":1,"size":10,"note":"{}"}}"#, "x".repeat(15 << 20));
+    soon(client.ask(long)).await.unwrap();
+    soon(client.stop()).await;
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn interrupts_control_and_permissions() {
     let relay = RelayProcess::demo(&[]).await;
     let builder = client(&relay.url).on_permission(|request| async move {

@@ -152,7 +152,7 @@ async fn converse(
         }
     };
     let reading = async {
-        while let Some(Received { opcode, payload }) = reading.receive().await {
+        while let Some(Received { opcode, payload, .. }) = reading.receive().await {
             if opcode == PING {
                 let _ = pongs.send(frame_bytes(0x80 | PONG, &payload)).await;
             } else if let Ok(frame) = serde_json::from_slice(&payload) {

@@ -33,6 +33,10 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// Less room than this is not worth a system call: a new block is begun.
 const MIN_READ_BYTES: usize = 16 << 10;
 
+/// The longest part of a message that is written as one frame. With an answer to
+/// each within the default 10 s of a heartbeat, 26 KB a second are enough.
+const PART_BYTES: usize = 256 << 10;
+
 /// A frame that has come.
 #[derive(Debug)]
 pub(crate) enum Incoming {
@@ -187,8 +191,24 @@ fn close(payload: &[u8]) -> Result<Incoming, ConnectionError> {
 impl Writer {
     /// Writes one message whole. An error means that the server cannot have
     /// received all of it. Masking changes the text in place.
+    ///
+    /// A long message goes in parts with a ping behind each. The answers show
+    /// that the server reads, however slow the way to it is.
     pub(crate) async fn text(&mut self, text: String) -> Result<(), ConnectionError> {
-        self.write(Frame::text(Payload::Owned(text.into_bytes()))).await
+        if text.len() <= PART_BYTES {
+            return self.write(Frame::text(Payload::Owned(text.into_bytes()))).await;
+        }
+        let mut opcode = OpCode::Text;
+        let mut parts = text.as_bytes().chunks(PART_BYTES).peekable();
+        while let Some(part) = parts.next() {
+            let is_last = parts.peek().is_none();
+            self.write(Frame::new(is_last, opcode, None, Payload::Owned(part.to_vec()))).await?;
+            if !is_last {
+                self.ping(&[]).await?;
+            }
+            opcode = OpCode::Continuation;
+        }
+        Ok(())
     }
 
     pub(crate) async fn ping(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {

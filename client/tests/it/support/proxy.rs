@@ -1,11 +1,13 @@
-//! A proxy that cuts the connections that go through it.
+//! Proxies that cut the connections that go through them, or are slow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use claude_relay_testing::tcp_service::TcpService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::interval;
 
 pub(crate) struct Proxy {
     pub(crate) url: String,
@@ -35,6 +37,34 @@ impl Proxy {
         });
         let service = service.await;
         Self { url: format!("http://127.0.0.1:{}", service.port), cuts, _service: service }
+    }
+
+    /// Passes so many bytes of the client to `port` in each tenth of a second.
+    pub(crate) async fn slow(port: u16, bytes: usize) -> Self {
+        let service = TcpService::start(move |client| async move {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let up = async {
+                let mut pace = interval(Duration::from_millis(100));
+                let mut buffer = vec![0; bytes];
+                loop {
+                    pace.tick().await;
+                    match from_client.read(&mut buffer).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(count) if to_server.write_all(&buffer[..count]).await.is_err() => return,
+                        Ok(_) => {}
+                    }
+                }
+            };
+            tokio::select! {
+                () = up => {}
+                _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+            }
+        });
+        let service = service.await;
+        let url = format!("http://127.0.0.1:{}", service.port);
+        Self { url, cuts: Arc::default(), _service: service }
     }
 }
 
