@@ -125,7 +125,7 @@ function agentFacts({ agent, agent_state: state }) {
     agent.open_permissions > 0 && ["Open questions", count(agent.open_permissions)],
     Number.isFinite(agent.idle_ms) && ["Last heard", `${duration(agent.idle_ms)} ago`],
     Number.isFinite(agent.pid) && ["Process", String(agent.pid)],
-    agent.restarts > 0 && ["Starts after a failure", count(agent.restarts)],
+    agent.restarts > 0 && ["Starts after the first", count(agent.restarts)],
     how !== "" && ["Last failure", how],
   ].filter(Boolean);
 }

@@ -55,10 +55,6 @@ pub(super) struct Agent {
     pub(super) turns: u64,
     /// Number of starts.
     pub(super) starts: u64,
-    /// Number of starts after an end that nobody asked for.
-    pub(super) restarts: u64,
-    /// The last run has ended and nobody asked for it.
-    pub(super) has_failed: bool,
     pub(super) last_exit: Option<serde_json::Value>,
     redactor: Redactor,
 }
@@ -283,7 +279,6 @@ impl Session {
         };
         self.on_start_with_spare(&config, spare, started.warmth.clone(), now);
         self.agent.starts += 1;
-        self.agent.restarts += u64::from(std::mem::take(&mut self.agent.has_failed));
         self.store.on_agent_started(&config, &self.runtime);
         self.agent.redactor = Redactor::new(&config, &self.runtime.settings.environment);
         self.record_start(&config, &started.first);

@@ -158,7 +158,6 @@ impl Session {
                 return self.not_started(&error);
             }
         };
-        self.agent.has_failed = true;
         self.agent.backoff.failed(now);
         let soon = now.saturating_duration_since(running.started_at) < SOON && !running.has_worked;
         self.agent.early_ends = if soon { self.agent.early_ends + 1 } else { 0 };

@@ -129,8 +129,8 @@ impl Session {
             (
                 "agent_restarts_total",
                 "counter",
-                "Starts of the agent after an end that nobody asked for.",
-                agent.restarts,
+                "Starts of the agent after the first.",
+                agent.starts.saturating_sub(1),
             ),
             (
                 "agent_failures",

@@ -43,7 +43,7 @@ impl Session {
                 "idle_ms": running.map(|running| now.saturating_duration_since(running.last_activity).as_millis() as u64),
                 "in_turn": running.is_some_and(|running| running.in_turn()),
                 "turns": self.agent.turns,
-                "restarts": self.agent.restarts,
+                "restarts": self.agent.starts.saturating_sub(1),
                 "last_exit": self.agent.last_exit,
                 "waiting_messages": self.inbox.messages(),
                 "open_permissions": self.permissions.len(),

@@ -49,41 +49,6 @@ async fn a_new_conversation_is_begun_by_a_control_request() {
 }
 
 #[tokio::test]
-async fn only_a_start_after_a_failure_is_a_restart() {
-    let env = TestEnv::new();
-    let agent = agent(&env, FLAGS);
-    let relay = agent.launch(&env).start();
-    let restarts = async || {
-        let health = http::get(relay.address(), "/health").await.json();
-        let metrics = http::get(relay.address(), "/metrics").await.body;
-        let restarts = health["agent"]["restarts"].as_u64().unwrap();
-        assert!(metrics.contains(&format!("\nclaude_relay_agent_restarts_total {restarts}\n")));
-        restarts
-    };
-    let mut first = client(&relay, "").await;
-    turn(&mut first, "one").await;
-    first
-        .send(&json!({
-            "type": "control_request", "requestId": "r", "request": { "subtype": "new_conversation" },
-        }))
-        .await;
-    first.until(|frame| frame["type"] == "control_response").await;
-    turn(&mut first, "two").await;
-    configure(&relay, json!({ "model": "opus" })).await;
-    first.close().await;
-    let mut second = client(&relay, "").await;
-    turn(&mut second, "three").await;
-    assert_eq!((agent.noted("flags").len(), restarts().await), (3, 0));
-
-    let health = http::get(relay.address(), "/health").await.json();
-    let pid = health["agent"]["pid"].as_i64().expect("an agent");
-    process::signal(i32::try_from(pid).expect("a process id"), Signal::KILL);
-    second.until(|frame| frame["type"] == "exit").await;
-    turn(&mut second, "four").await;
-    assert_eq!(restarts().await, 1);
-}
-
-#[tokio::test]
 async fn what_a_configuration_does_not_say_any_more_changes_no_conversation() {
     let env = TestEnv::new();
     let agent = agent(&env, FLAGS);
