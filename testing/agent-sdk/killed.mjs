@@ -17,7 +17,8 @@ const content = { hook: waits, tool: waits, end_of_input: waits, stream: "HALF" 
 
 async function* prompt() {
   yield { type: "user", session_id: "", parent_tool_use_id: null, message: { role: "user", content } };
-  if (stage !== "end_of_input") await forever();
+  // A query that outlives the kill at its start has its end.
+  if (!["start", "end_of_input"].includes(stage)) await forever();
 }
 
 const hold = async () => {
