@@ -380,7 +380,7 @@ async fn page_of_a_name_that_is_not_allowed_tells_the_flag() {
 async fn page_that_was_left_gives_its_slot_up_and_takes_it_back() {
     let env = TestEnv::new();
     let (relay, elsewhere) = (Launch::demo(&env).start(), Launch::demo(&env).start());
-    let browser = Browser::start(&env).await;
+    let browser = Browser::start_whole(&env).await;
     browser.open(&format!("http://{}/", relay.address())).await;
     browser.until("document.body.dataset.connection === 'connected'").await;
     browser.open(&format!("http://{}/health", elsewhere.address())).await;

@@ -59,7 +59,7 @@ impl Browser {
         }
     }
 
-    /// Starts Chromium, for what its headless shell does not have.
+    /// Starts Chromium, for what its headless shell does not have: a history.
     pub(crate) async fn start_whole(env: &TestEnv) -> Self {
         Self::launch(env, &tools::chromium(), &[]).await
     }
