@@ -153,8 +153,11 @@ impl Session {
     pub(super) fn report_dropped_lines(&mut self) {
         let dropped = self.other_lines.take_dropped();
         if dropped > 0 {
+            let (is, were) = if dropped == 1 { ("is", "was") } else { ("are", "were") };
             let lines = counted(dropped, "line");
-            self.info(&format!("[left out of what the agent wrote beside its JSON: {lines}]"));
+            self.info(&format!(
+                "[{lines} of the agent's output that {is} no JSON {were} left out]"
+            ));
         }
     }
 }

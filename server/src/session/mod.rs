@@ -334,8 +334,9 @@ impl Session {
                 self.push(&ServerMessage::info(line).to_json());
             }
             ProcessEvent::StderrDropped(lines) => {
+                let were = if lines == 1 { "was" } else { "were" };
                 let lines = counted(lines, "line");
-                self.info(&format!("[left out of the agent's stderr: {lines}]"));
+                self.info(&format!("[{lines} of the agent's stderr {were} left out]"));
             }
             ProcessEvent::StdoutClosed => self.agent.on_stream_closed("standard output", now),
             ProcessEvent::StdinClosed => self.agent.on_stream_closed("standard input", now),
