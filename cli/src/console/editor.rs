@@ -10,7 +10,7 @@ use super::layout::{Position, after, shown};
 /// The longest line that is taken, in bytes.
 const MAX_LINE: usize = 16 << 20;
 
-/// What follows a full row: the terminal itself wraps only with the next
+/// The characters behind a full row: the terminal itself wraps only with the next
 /// character.
 const WRAP: &str = "\r\n";
 

@@ -40,10 +40,10 @@ pub(crate) enum Agent {
     Bench,
 }
 
-/// What carries the lines of the agent to the server.
+/// The way of the agent's lines to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Channel {
-    /// What each ships with: the relay's default mode has sockets, the limit
+    /// As each ships: the relay's default mode has sockets, the limit
     /// program a pipe.
     AsShipped,
     /// A pipe for both: the relay in mode `unrestricted`.

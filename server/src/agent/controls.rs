@@ -53,7 +53,7 @@ pub struct Ceiling<'a> {
     pub workspace: &'a Path,
     /// The agent's working directory, which relative paths begin at.
     pub cwd: &'a Path,
-    /// What the client has brought itself: references to these variables are its own.
+    /// The variables of the client itself: references to them are its own.
     pub own: &'a QueryConfig,
 }
 

@@ -48,7 +48,7 @@ pub(super) enum RunCommand {
     Stop,
 }
 
-/// What others may know of a run.
+/// The facts of a run that others may know.
 #[derive(Debug, Default)]
 pub(super) struct RunStatus {
     pub(super) ended: AtomicBool,

@@ -82,7 +82,7 @@ mod tests {
         )
     }
 
-    /// What is told of lines: unreadable, cut off, forked.
+    /// The faults of lines: unreadable, cut off, forked.
     fn found(lines: &[String]) -> (usize, usize, bool) {
         let checked = check(lines.concat().as_bytes());
         assert_eq!(

@@ -16,10 +16,10 @@ use super::{compare, damage};
 /// it.
 const DESCRIPTION: &str = "agent_metadata";
 
-/// What has come of a transcript.
+/// The outcome for a transcript.
 #[derive(Debug, Default)]
 pub(super) struct Reconciled {
-    /// What this machine has and the store has not.
+    /// The lines that this machine has and the store has not.
     pub(super) missing: Option<Bytes>,
     /// Sentences for the client.
     pub(super) told: Vec<String>,

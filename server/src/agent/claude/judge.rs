@@ -9,7 +9,7 @@ use super::run_launch::{check_field, check_settings};
 use crate::agent::controls::Ceiling;
 use crate::agent::mode::Mode;
 
-/// What becomes of a line.
+/// The outcome for a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
     /// It is passed on as it is.
@@ -90,7 +90,7 @@ const FREE: [&str; 26] = [
 const TOOL_DATA: [&str; 4] =
     ["mcp_response", "updatedInput", "updatedMCPToolOutput", "updatedToolOutput"];
 
-/// How deep an answer is looked into.
+/// The depth to which an answer is looked into.
 const MAX_DEPTH: usize = 8;
 
 impl Ceiling<'_> {

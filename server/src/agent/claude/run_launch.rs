@@ -82,7 +82,7 @@ pub enum RunLaunchError {
     File(#[source] io::Error),
 }
 
-/// Whether `args` ask for nothing but the version of the CLI.
+/// Returns true if `args` ask for nothing but the version of the CLI.
 pub(in crate::agent) fn is_version(args: &[String]) -> bool {
     matches!(args, [only] if only == "--version" || only == "-v")
 }
@@ -146,7 +146,7 @@ pub(in crate::agent) fn variables(start: &RunStart) -> Result<QueryConfig, Confi
     Ok(QueryConfig::parse(fields.as_bytes(), &QueryConfig::default())?.config)
 }
 
-/// What of a run is a configuration's: its rules hold for it.
+/// The part of a run that is a configuration's: its rules hold for it.
 fn configuration(start: &RunStart, flags: &[Flag], mode: Mode) -> Result<QueryConfig, ConfigError> {
     if mode == Mode::Unrestricted {
         return variables(start);
@@ -176,7 +176,7 @@ fn configuration(start: &RunStart, flags: &[Flag], mode: Mode) -> Result<QueryCo
 fn check_references(flags: &[Flag], own: &QueryConfig) -> Result<(), AddressError> {
     let objects =
         flags.iter().filter_map(|flag| Some((flag.name.as_str(), flag.value.as_deref()?)));
-    // What is no object names a file, which `unrestricted` alone takes.
+    // A value that is no object names a file, which `unrestricted` alone takes.
     for (name, value) in objects.filter(|(_, value)| is_object(value)) {
         match name {
             "--mcp-config" => own.check_references("--mcp-config", value)?,
@@ -287,7 +287,7 @@ pub(super) fn check_field(field: &str, value: &RawValue, mode: Mode) -> Result<(
             "an address in {path}: it is said at the start, in `env`, beside its own credential"
         ));
     }
-    // What refers to the variable has been judged without it.
+    // A text that refers to the variable has been judged without it.
     match config.env.iter().flatten().find(|(_, value)| value.expose().contains('$')) {
         Some((name, _)) => Err(format!("a `$` in env.{name}: it is said at the start, in `env`")),
         None => Ok(()),

@@ -9,7 +9,8 @@ const PER_SECOND: f64 = (32 << 20) as f64;
 /// Most bytes that are saved up.
 const MOST: f64 = (4 << 20) as f64;
 
-/// What is left. One batch may go beyond it, which the next ones wait for.
+/// The bytes that are left. One batch may go beyond them, which the next ones wait
+/// for.
 #[derive(Debug)]
 pub(super) struct Allowance {
     bytes: f64,

@@ -329,7 +329,7 @@ async fn directory_outside_the_workspace_is_refused() {
             assert_error(&said, 400, "outside the workspace");
         }
     }
-    // What is no directory yet may be one when the agent starts.
+    // A path that is no directory yet may be one when the agent starts.
     for cwd in ["file", "missing"] {
         let said =
             http::post(harness.address(), "/config", &json!({ "cwd": cwd }).to_string()).await;

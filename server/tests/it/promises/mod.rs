@@ -30,7 +30,7 @@ use std::time::Duration;
 /// missing some ways leave the CLI waiting.
 const CELL_DEADLINE: Duration = Duration::from_secs(20);
 
-/// What is to be won on a way.
+/// The gains that a way could have.
 const PRIZES: [(&str, &str); 17] = [
     ("address", "reach another address with the key"),
     ("command", "change the operator's own files, run a program"),
@@ -179,7 +179,7 @@ async fn matrix(cli: Cli, mode: &'static str) {
     cells.finish();
 }
 
-/// Whether a message has had its turn, or was refused.
+/// Returns true if a message has had its turn, or was refused.
 fn ends_or_refuses(frame: &Value) -> bool {
     frame["type"] == "error" || frame["data"]["type"] == "result"
 }

@@ -62,7 +62,7 @@ async fn resume(relay: &Relay, id: &str) -> Client {
     Client::connect(relay.address()).await
 }
 
-/// What was allowed before holds neither in a narrower mode, nor after the death of
+/// A right of before holds neither in a narrower mode, nor after the death of
 /// the agent, nor after that of the server.
 async fn begun_under_a_wider_ceiling(cli: Cli, mode: &'static str) {
     let mut cells = Cells { title: format!("{cli:?} {mode} begun wider"), all: Vec::new() };
@@ -125,14 +125,14 @@ async fn servers_of_the_client(cli: Cli) {
     relay.stop();
 }
 
-/// What is promised where there is no ceiling.
+/// The promises where there is no ceiling.
 async fn unrestricted(cli: Cli) {
     const TOKEN: &str = "canary-of-the-token";
     const E2B: &str = "e2b_canary0123456789";
     let mut cells = Cells { title: format!("{cli:?} unrestricted"), all: Vec::new() };
     let (env, api, foreign) = (TestEnv::new(), MessagesApi::start(), MessagesApi::start());
     let places = checkout::lay_out(&env, 1, foreign.url());
-    // What it holds acts in this mode.
+    // Its files act in this mode.
     std::fs::remove_dir_all(env.workspace()).expect("the files of the repository");
     std::fs::create_dir(env.workspace()).expect("an empty workspace");
     let relay = Launch::unrestricted(&env, &cli.path(), &api)

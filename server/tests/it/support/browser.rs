@@ -80,7 +80,7 @@ impl Browser {
                 "--disable-gpu",
                 "--no-first-run",
                 "--hide-scrollbars",
-                // What moves is drawn anew sixty times a second.
+                // A picture that moves is drawn anew sixty times a second.
                 "--force-prefers-reduced-motion",
                 format!("--user-data-dir={}", env.file("chromium").display()),
                 // A test reaches its own server and nobody else.

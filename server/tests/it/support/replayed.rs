@@ -84,7 +84,7 @@ pub(crate) async fn assert_same(launch: Launch, recording: &Path, path: &str) ->
             }
             ("relay", _) if entry.get("config").is_some() => {
                 let mut config = entry["config"].clone();
-                // What is masked is not in the recording.
+                // A masked text is not in the recording.
                 let fields = config.as_object_mut().expect("a configuration");
                 fields.retain(|_, value| !value.to_string().contains("\"***\""));
                 let answer = http::post(relay.address(), "/config", &config.to_string()).await;
