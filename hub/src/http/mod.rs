@@ -37,13 +37,13 @@ pub use openapi::document;
 /// Serves `listener` for as long as the future lives.
 pub async fn serve(listener: TcpListener, hub: Arc<Hub>, token: Secret) {
     let settings = &hub.settings;
-    let access = AccessPolicy::new(AccessRules {
+    let access = Arc::new(AccessPolicy::new(AccessRules {
         loopback: listener.local_addr().is_ok_and(|address| address.ip().is_loopback()),
         token: Some(token.clone()),
         claimed: None,
         allow_origins: settings.allow_origins.clone(),
         allow_hosts: settings.allow_hosts.clone(),
-    });
+    }));
     let login = settings.has_pin.then(|| Login::new(token));
     let routes = Arc::new(Routes {
         access,
@@ -52,7 +52,8 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, token: Secret) {
         large_bodies: LargeBodies::default(),
         transfers: files::transfers(),
     });
-    accept::accept_with(listener, |guard, places| {
+    let access = Arc::clone(&routes.access);
+    accept::accept_with(listener, access, |guard, places| {
         let routes = Arc::clone(&routes);
         tokio::spawn(serve_with(guard, places, move |request, bad, places| {
             let routes = Arc::clone(&routes);
@@ -66,7 +67,7 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, token: Secret) {
 #[derive(Debug)]
 struct Routes {
     hub: Arc<Hub>,
-    access: AccessPolicy,
+    access: Arc<AccessPolicy>,
     /// `None` where there is no PIN.
     login: Option<Login>,
     large_bodies: LargeBodies,

@@ -43,6 +43,8 @@ pub struct Head {
     pub bytes: usize,
     /// True if something other than another head may follow.
     pub ends_keep_alive: bool,
+    /// True if the request shows the token.
+    pub shows_token: bool,
 }
 
 /// Reason for refusing a head.
@@ -91,13 +93,16 @@ impl BadHead {
 }
 
 /// Finds the head at the beginning of `bytes`. Returns `None` while it is
-/// incomplete.
+/// incomplete. `shows_token` tells whether a request shows the token.
 ///
 /// # Errors
 ///
 /// Returns an error as soon as `bytes` cannot become a valid head within the
 /// limits.
-pub fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
+pub fn find(
+    bytes: &[u8],
+    shows_token: impl FnOnce(&httparse::Request<'_, '_>) -> bool,
+) -> Result<Option<Head>, BadHead> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let whole = match request.parse(bytes) {
@@ -123,7 +128,8 @@ pub fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
     check(&request)?;
     let ends_keep_alive =
         ENDS_KEEP_ALIVE.iter().any(|name| values(&request, name).next().is_some());
-    Ok(Some(Head { bytes: length, ends_keep_alive }))
+    let shows_token = shows_token(&request);
+    Ok(Some(Head { bytes: length, ends_keep_alive, shows_token }))
 }
 
 /// Returns true if a line does not end with CR and LF.
@@ -173,6 +179,10 @@ fn values<'a>(
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn find(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
+        super::find(bytes, |_| false)
+    }
 
     fn length(text: &str) -> usize {
         find(text.as_bytes()).unwrap().unwrap().bytes

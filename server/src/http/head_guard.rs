@@ -1,7 +1,9 @@
 //! Wrapper around a client's socket that validates request heads before hyper
-//! reads them, and closes the connection with a lingering close.
+//! reads them, lets unauthenticated ones wait at the gate, and closes the
+//! connection with a lingering close.
 
-use std::future::{Future as _, poll_fn};
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::RequestGate;
 use super::head::{self, BadHead, MAX_HEAD_BYTES};
 
 /// Maximum time for the head of a request, and for an idle connection. An
@@ -49,10 +52,25 @@ pub struct HeadGuard {
     deliverable: usize,
     /// Number of buffered bytes that are known to hold no complete head.
     searched: usize,
+    gate: Arc<RequestGate>,
+    /// The wait of an unauthenticated request at the gate, which has to end before its
+    /// head is passed on.
+    passing: Option<Passing>,
+    /// True if the last request shows the token.
+    shows_token: bool,
     /// Interpretation of the bytes after `deliverable`.
     state: ReadState,
     refused: RefusedHead,
     linger: Option<Pin<Box<Sleep>>>,
+}
+
+/// The wait of a request at the gate.
+struct Passing(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passing")
+    }
 }
 
 /// State of the reading side of a connection.
@@ -77,12 +95,15 @@ impl RefusedHead {
 }
 
 impl HeadGuard {
-    /// Waits for the first complete head. Returns `None` if the connection ends
-    /// first or the time is up. Until then the connection costs only the bytes
-    /// of its head.
-    pub async fn wait_for_head(stream: TcpStream) -> Option<Self> {
+    /// Waits for the first complete head, and for its turn at the gate. Returns
+    /// `None` if the connection ends first or the time is up. Until then the
+    /// connection costs only the bytes of its head.
+    pub async fn wait_for_head(stream: TcpStream, gate: Arc<RequestGate>) -> Option<Self> {
         let mut guard = Self {
             stream,
+            gate,
+            passing: None,
+            shows_token: false,
             buffered: BytesMut::new(),
             deliverable: 0,
             searched: 0,
@@ -93,6 +114,11 @@ impl HeadGuard {
         let head = poll_fn(|cx| guard.poll_head(cx));
         timeout(HEAD_TIMEOUT, head).await.ok()?.ok()?;
         (guard.deliverable > 0).then_some(guard)
+    }
+
+    /// Returns true if the request whose head is passed on next shows the token.
+    pub(super) fn shows_token(&self) -> bool {
+        self.shows_token
     }
 
     /// Returns a handle that recognizes requests that stand for refused heads.
@@ -106,11 +132,17 @@ impl HeadGuard {
         (self.stream, self.buffered.freeze())
     }
 
-    /// Reads until a head is complete or the input ends.
+    /// Reads until a head is complete and may pass, or the input ends.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.find_head();
+            if self.deliverable == 0 {
+                self.find_head();
+            }
             if self.deliverable > 0 {
+                if let Some(Passing(passing)) = &mut self.passing {
+                    ready!(passing.as_mut().poll(cx));
+                    self.passing = None;
+                }
                 // A client that has reset the connection gets no response.
                 // hyper would send one, because it does not notice the reset
                 // (see `half_close`).
@@ -142,13 +174,15 @@ impl HeadGuard {
             return;
         }
         self.searched = self.buffered.len();
-        match head::find(&self.buffered) {
+        let shows_token = |request: &httparse::Request<'_, '_>| self.gate.shows_token(request);
+        self.shows_token = match head::find(&self.buffered, shows_token) {
             Ok(None) => return,
             Ok(Some(head)) => {
                 self.deliverable = head.bytes;
                 if head.ends_keep_alive {
                     self.state = ReadState::PassThrough;
                 }
+                head.shows_token
             }
             Err(error) => {
                 self.buffered = REFUSED_HEAD.into();
@@ -156,8 +190,11 @@ impl HeadGuard {
                 self.state = ReadState::Refused;
                 // Set once at most: nothing is read after a refusal.
                 let _ = self.refused.0.set(error);
+                false
             }
-        }
+        };
+        self.passing =
+            (!self.shows_token).then(|| Passing(Box::pin(Arc::clone(&self.gate).pass())));
         self.searched = 0;
     }
 
@@ -182,7 +219,9 @@ impl AsyncRead for HeadGuard {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.deliverable == 0 {
+        if this.passing.is_some() {
+            ready!(this.poll_head(cx))?;
+        } else if this.deliverable == 0 {
             match this.state {
                 ReadState::Head => ready!(this.poll_head(cx))?,
                 ReadState::PassThrough if this.buffered.is_empty() => {
@@ -242,10 +281,15 @@ impl AsyncWrite for HeadGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::access::{AccessPolicy, AccessRules};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     const HEAD: &[u8] = b"GET /ws HTTP/1.1\r\nUpgrade: x\r\n\r\n";
+
+    fn gate() -> Arc<RequestGate> {
+        Arc::new(RequestGate::new(Arc::new(AccessPolicy::new(AccessRules::default()))))
+    }
 
     /// Both ends of a connection, on which the client has sent `sent`.
     async fn connection(sent: &[u8]) -> (TcpStream, TcpStream) {
@@ -258,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_after_a_head_are_kept() {
         let (_client, server) = connection(&[HEAD, b"more than is taken"].concat()).await;
-        let mut guard = HeadGuard::wait_for_head(server).await.unwrap();
+        let mut guard = HeadGuard::wait_for_head(server, gate()).await.unwrap();
         let mut taken = vec![0; HEAD.len()];
         guard.read_exact(&mut taken).await.unwrap();
         assert_eq!(taken, HEAD);
@@ -269,7 +313,7 @@ mod tests {
     async fn a_connection_closed_within_a_head_is_dropped() {
         let (client, server) = connection(&HEAD[..HEAD.len() - 1]).await;
         drop(client);
-        assert!(HeadGuard::wait_for_head(server).await.is_none());
+        assert!(HeadGuard::wait_for_head(server, gate()).await.is_none());
     }
 
     #[tokio::test]
@@ -277,10 +321,10 @@ mod tests {
         let (client, server) = connection(HEAD).await;
         client.set_zero_linger().unwrap();
         drop(client);
-        assert!(HeadGuard::wait_for_head(server).await.is_none());
+        assert!(HeadGuard::wait_for_head(server, gate()).await.is_none());
         // A client that has closed its side may still read.
         let (client, server) = connection(HEAD).await;
         drop(client);
-        assert!(HeadGuard::wait_for_head(server).await.is_some());
+        assert!(HeadGuard::wait_for_head(server, gate()).await.is_some());
     }
 }

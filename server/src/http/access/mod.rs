@@ -298,10 +298,26 @@ impl AccessPolicy {
     /// one, and every one given must be right: a repeated token shows that an
     /// intermediary may have read the other one.
     fn check_token(&self, head: &Parts) -> Result<(), Cause> {
+        let fields = head.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        self.check_offered(fields, head.uri.query())
+    }
+
+    /// Returns true if a token is set and the request has it.
+    pub(super) fn shows_token(&self, request: &httparse::Request<'_, '_>) -> bool {
+        let fields = request.headers.iter();
+        let fields = fields.filter(|field| field.name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
+        let query = request.path.and_then(|path| Some(path.split_once('?')?.1));
+        self.has_token() && self.check_offered(fields.map(|field| field.value), query).is_ok()
+    }
+
+    fn check_offered<'a>(
+        &self,
+        fields: impl Iterator<Item = &'a [u8]>,
+        query: Option<&str>,
+    ) -> Result<(), Cause> {
         let Some(token) = self.token.get() else { return Ok(()) };
-        let in_headers: Vec<_> =
-            head.headers.get_all(AUTHORIZATION).iter().map(token::in_header).collect();
-        let in_query: Vec<_> = head.uri.query().into_iter().flat_map(token::in_query).collect();
+        let in_headers: Vec<_> = fields.map(token::in_header).collect();
+        let in_query: Vec<_> = query.into_iter().flat_map(token::in_query).collect();
         match (in_headers.as_slice(), in_query.as_slice()) {
             ([], []) => Err(Cause::NoToken),
             ([_, _, ..], _) | (_, [_, _, ..]) => Err(Cause::WrongToken),

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use claude_relay_protocol::Secret;
-use hyper::header::HeaderValue;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
@@ -66,9 +65,8 @@ impl fmt::Display for Digest {
 }
 
 /// What `Authorization: Bearer …` offers: nothing for another scheme.
-pub(super) fn in_header(value: &HeaderValue) -> &[u8] {
+pub(super) fn in_header(value: &[u8]) -> &[u8] {
     const SCHEME: &[u8] = b"bearer ";
-    let value = value.as_bytes();
     match value.split_at_checked(SCHEME.len()) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => token.trim_ascii(),
         _ => b"",

@@ -1,6 +1,9 @@
 //! Load of unauthenticated peers while a client is connected.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -59,7 +62,7 @@ async fn p99(client: &mut Client, least: usize, attack: Option<JoinHandle<()>>) 
 
 #[tokio::test]
 async fn unauthenticated_load_does_not_slow_the_client() {
-    raise_descriptor_limit();
+    raise_descriptor_limit(IDLE);
     let harness = AttackHarness::begin().await;
     let address = harness.address();
     let mut client = harness.client().await;
@@ -138,12 +141,12 @@ async fn resets(address: SocketAddr) {
     }
 }
 
-fn raise_descriptor_limit() {
+fn raise_descriptor_limit(connections: usize) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("up to the maximum");
     assert!(
-        maximum.is_none_or(|maximum| maximum > IDLE as u64 + 1000),
-        "this test opens {IDLE} connections: raise the limit of descriptors (ulimit -Hn)"
+        maximum.is_none_or(|maximum| maximum > connections as u64 + 1000),
+        "this test opens {connections} connections: raise the limit of descriptors (ulimit -Hn)"
     );
 }
 
@@ -157,7 +160,7 @@ async fn keep_alive(address: SocketAddr) -> Option<TcpStream> {
 
 #[tokio::test]
 async fn the_owner_comes_in_while_all_places_are_taken_by_others() {
-    raise_descriptor_limit();
+    raise_descriptor_limit(IDLE);
     const TOKEN: &str = "token-of-the-owner";
     let harness =
         AttackHarness::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await;
@@ -197,5 +200,87 @@ async fn the_owner_comes_in_while_all_places_are_taken_by_others() {
     client.turn().await;
     drop(held);
     client.close().await;
+    harness.over().await;
+}
+
+/// Number of hostile connections, as many as the server keeps open at most.
+const HOSTILE: usize = 8192;
+
+/// Longest time in which the owner is answered beside them: 0.5 s in a build that is
+/// not optimised, on a busy machine, and 5 s where connections are accepted one by
+/// one.
+const ENTRY: Duration = Duration::from_secs(if cfg!(debug_assertions) { 3 } else { 1 });
+
+/// Number of them that say more for each that is closed.
+const REPEATS: usize = 8;
+
+/// Requests of the owner beside them.
+const REQUESTS: usize = 100;
+
+/// Keeps so many connections open, each with one of these beginnings. Until it is
+/// told to stop it says more on some of them, and closes one for a new one.
+async fn hostile(address: SocketAddr, all_are_open: Arc<AtomicBool>, is_over: Arc<AtomicBool>) {
+    let beginnings = [
+        String::new(),
+        "G".to_owned(),
+        format!("HEAD /health HTTP/1.1\r\nHost: {address}\r\n\r\n"),
+        format!("GET /config HTTP/1.1\r\nHost: {address}\r\nX: "),
+        format!("GET /health HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(50),
+        format!("POST /config HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000000\r\n\r\n{{"),
+        format!(
+            "GET /ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ),
+        "\u{16}\u{3}\u{1} no HTTP at all".to_owned(),
+    ];
+    let mut held: VecDeque<TcpStream> = VecDeque::new();
+    for beginning in beginnings.iter().cycle() {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        if held.len() == HOSTILE {
+            all_are_open.store(true, Ordering::Relaxed);
+            held.pop_front();
+            for stream in held.iter().take(REPEATS) {
+                let _ = stream.try_write(beginning.as_bytes());
+            }
+            held.rotate_left(REPEATS);
+            // A thousand a second, so that it is not the machine that is tested.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // One that is refused or reset is followed by the next.
+        if let Ok(mut stream) = TcpStream::connect(address).await {
+            let _ = stream.write_all(beginning.as_bytes()).await;
+            held.push_back(stream);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_owner_comes_in_beside_8192_hostile_connections() {
+    raise_descriptor_limit(HOSTILE);
+    const TOKEN: &str = "token-of-the-owner";
+    let harness =
+        AttackHarness::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await;
+    let address = harness.address();
+    let (all_are_open, is_over) = (Arc::default(), Arc::default());
+    let told = (Arc::clone(&all_are_open), Arc::clone(&is_over));
+    let attack = attack(move || hostile(address, told.0, told.1));
+    let open = || all_are_open.load(Ordering::Relaxed).then_some(());
+    claude_relay_testing::wait::until("all hostile connections", open).await;
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("Authorization", &*bearer)];
+    for _ in 0..REQUESTS {
+        let asked = Instant::now();
+        let answer = crate::support::http::request(address, "GET", "/config", &headers, "").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let took = asked.elapsed();
+        assert!(took <= ENTRY, "{took:?}");
+    }
+    let mut client = harness.client().await;
+    client.say(json!({ "echo": true }).to_string()).await;
+    client.turn().await;
+    client.close().await;
+    is_over.store(true, Ordering::Relaxed);
+    attack.join().expect("the attack ends without a panic");
     harness.over().await;
 }
