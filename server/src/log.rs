@@ -3,13 +3,20 @@
 //! The server has one thread. A log that nobody reads must not stop it, so
 //! stderr gets no more than it takes at once; the rest waits, within a bound.
 
+mod line_limit;
+
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use line_limit::LineLimit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::callsite::Identifier;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
@@ -40,8 +47,8 @@ pub fn start(settings: &Settings) -> Result<(), SettingsError> {
 pub fn start_with(filter: &str, format: LogFormat) -> Result<(), SettingsError> {
     let filter = self::filter(filter)?;
     let is_terminal = io::stderr().is_terminal();
-    let stderr = Stderr { waiting: Arc::default(), is_terminal };
-    let layer = fmt::layer().with_writer(move || stderr.clone()).log_internal_errors(false);
+    let stderr = Stderr { shared: Arc::default(), is_terminal, format };
+    let layer = fmt::layer().with_writer(stderr).log_internal_errors(false);
     let layer = match format {
         LogFormat::Text => layer.with_target(false).with_ansi(is_terminal).boxed(),
         LogFormat::Json => layer.json().boxed(),
@@ -63,19 +70,52 @@ fn filter(text: &str) -> Result<Targets, SettingsError> {
 }
 
 /// Writes what stderr takes at once, in order and line by line.
-#[derive(Clone)]
 struct Stderr {
-    /// Lines that stderr has not taken yet.
-    waiting: Arc<Mutex<VecDeque<u8>>>,
+    shared: Arc<Mutex<Shared>>,
     /// Whether colours are among the text.
     is_terminal: bool,
+    format: LogFormat,
 }
 
-impl Write for Stderr {
+#[derive(Default)]
+struct Shared {
+    /// Lines that stderr has not taken yet.
+    waiting: VecDeque<u8>,
+    limit: LineLimit<Identifier>,
+}
+
+/// Takes the lines of one statement of the program.
+struct Lines<'a> {
+    stderr: &'a Stderr,
+    statement: Option<(Identifier, Level)>,
+}
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Lines<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Lines { stderr: self, statement: None }
+    }
+
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> Self::Writer {
+        Lines { stderr: self, statement: Some((of.callsite(), *of.level())) }
+    }
+}
+
+impl Write for Lines<'_> {
     /// Takes one whole line of the log.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = one_line(line, self.is_terminal);
+        let mut shared = self.stderr.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shared { waiting, limit } = &mut *shared;
+        let left_out = match self.statement.clone() {
+            Some((statement, level)) => limit.count(statement, level, Instant::now()),
+            None => Some(0),
+        };
+        let Some(left_out) = left_out else { return Ok(line.len()) };
+        let mut shown = one_line(line, self.stderr.is_terminal);
+        if left_out > 0 {
+            line_limit::tell(shown.to_mut(), left_out, self.stderr.format);
+        }
         if waiting.len() + shown.len() <= WAITING_BYTES {
             waiting.extend(shown.iter());
         }

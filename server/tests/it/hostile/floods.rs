@@ -185,6 +185,7 @@ async fn control_frames_and_fragments_of_a_client_that_reads_nothing_are_bounded
         ("pongs", vec![0x8a, 0x80, 0, 0, 0, 0]),
         ("empty fragments", vec![0x00, 0x80, 0, 0, 0, 0]),
         ("messages in fragments", fragments),
+        ("connections that end at once", vec![0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]),
     ] {
         under_flood(&relay, "/ws", name, "", bytes).await;
     }
