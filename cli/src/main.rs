@@ -19,6 +19,7 @@ mod inspect;
 mod markdown;
 mod person;
 mod render;
+mod server_errors;
 mod signals;
 mod terminal;
 mod trace;

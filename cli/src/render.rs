@@ -1,10 +1,12 @@
 //! The text that is shown of a turn.
 
 use std::io;
+use std::time::Instant;
 
 use claude_relay_client::{Exit, Gap, SdkMessage, ServerMessage, View};
 
 use crate::markdown::Markdown;
+use crate::server_errors::ServerErrors;
 use crate::terminal::{Terminal, printable};
 
 /// The most characters shown of a tool's input.
@@ -26,11 +28,21 @@ pub(crate) struct Renderer<'a> {
     pub(crate) printed: bool,
     /// Draws the answer's text; without it the text is shown as it is.
     markdown: Option<Markdown>,
+    /// Those of the turn that runs; without one they are told at once.
+    errors: Option<ServerErrors>,
 }
 
 impl<'a> Renderer<'a> {
     pub(crate) fn new(terminal: &'a Terminal, stream: bool, verbose: bool) -> Self {
-        Self { terminal, stream, verbose, in_block: false, printed: false, markdown: None }
+        Self {
+            terminal,
+            stream,
+            verbose,
+            in_block: false,
+            printed: false,
+            markdown: None,
+            errors: None,
+        }
     }
 
     /// One that draws Markdown where the terminal can show it.
@@ -39,16 +51,45 @@ impl<'a> Renderer<'a> {
         Self { markdown, ..Self::new(terminal, true, verbose) }
     }
 
+    /// A turn begins: its end may tell what the server's errors tell.
+    pub(crate) fn begin_turn(&mut self) {
+        self.printed = false;
+        self.errors = Some(ServerErrors::default());
+    }
+
+    /// The turn has ended, and `end` is what will be told of that. Returns true if
+    /// it has been told already.
+    pub(crate) fn end_turn(&mut self, end: Option<&str>) -> bool {
+        let Some(mut errors) = self.errors.take() else { return false };
+        errors.beside(end).iter().for_each(|text| self.terminal.complain(text));
+        end.is_some_and(|end| errors.was_told(end))
+    }
+
+    /// Tells the errors that no end of the turn has followed.
+    pub(crate) fn tell_late_errors(&mut self) {
+        let due = self.errors.as_mut().map(|errors| errors.due(Instant::now()));
+        due.unwrap_or_default().iter().for_each(|text| self.terminal.complain(text));
+    }
+
     /// # Errors
     ///
     /// Fails if stdout cannot be written to.
     pub(crate) fn show(&mut self, message: &ServerMessage) -> io::Result<()> {
         match message {
             ServerMessage::Sdk(message) => return self.line(message),
-            ServerMessage::Error { text, .. } => self.terminal.complain(text),
+            ServerMessage::Error { text, .. } => match &mut self.errors {
+                Some(errors) => errors.add(text, Instant::now()),
+                None => self.terminal.complain(text),
+            },
             ServerMessage::Info(text) if self.verbose => self.terminal.note(text.trim_end()),
-            ServerMessage::Exit(Exit { code, signal, .. }) if self.verbose => {
-                self.terminal.note(&format!("the agent ended: code {code:?}, signal {signal:?}"));
+            ServerMessage::Exit(Exit { code, signal, .. }) => {
+                if let Some(errors) = &mut self.errors {
+                    errors.on_exit();
+                }
+                if self.verbose {
+                    self.terminal
+                        .note(&format!("the agent ended: code {code:?}, signal {signal:?}"));
+                }
             }
             ServerMessage::Gap(Gap { from, to }) => {
                 let what = match (from, to) {
@@ -73,6 +114,8 @@ impl<'a> Renderer<'a> {
     }
 
     fn line(&mut self, message: &SdkMessage) -> io::Result<()> {
+        // The end of the turn tells it.
+        let is_failure = self.errors.is_some() && is_failure(message);
         for view in message.views() {
             match view {
                 View::TextDelta { text, parent: None } if self.stream => {
@@ -82,6 +125,7 @@ impl<'a> Renderer<'a> {
                     self.in_block = true;
                     self.answer(&text)?;
                 }
+                View::Text { parent: None, .. } if is_failure => self.in_block = false,
                 View::Text { text, parent: None } if self.stream && !self.in_block => {
                     self.end_line()?;
                     self.answer(&text)?;
@@ -102,7 +146,11 @@ impl<'a> Renderer<'a> {
                     self.terminal.note(&format!("  failed: {}", cut(content, INPUT_CHARS)));
                 }
                 View::Retrying { attempt, max_attempts, delay, reason } => {
-                    let reason = reason.as_deref().unwrap_or("no answer");
+                    let reason = match reason.as_deref() {
+                        None => "no answer",
+                        Some("authentication_failed") => "the key is refused",
+                        Some(reason) => reason,
+                    };
                     self.terminal.note(&format!(
                         "the model: {reason}; attempt {attempt} of {max_attempts}, again in {:.1} s",
                         delay.as_secs_f64()
@@ -141,6 +189,24 @@ impl<'a> Renderer<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Returns true for a line in which Claude Code says, in the place of the model,
+/// why there is no answer.
+fn is_failure(message: &SdkMessage) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        #[serde(default)]
+        error: Option<String>,
+        message: Message,
+    }
+    #[derive(serde::Deserialize)]
+    struct Message {
+        model: String,
+    }
+    message
+        .parse::<Line>()
+        .is_ok_and(|line| line.error.is_some() && line.message.model == "<synthetic>")
 }
 
 /// The one part of a tool's input that says most, or all of it.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use claude_relay_client::{Direction, RawJson};
@@ -16,6 +17,8 @@ use crate::exit::Exit;
 pub(crate) struct Trace {
     file: Option<Mutex<File>>,
     to_stderr: bool,
+    /// A line could not be written, which has been told.
+    is_incomplete: AtomicBool,
 }
 
 /// One line of the file.
@@ -43,7 +46,11 @@ impl Trace {
             })
         };
         let file = path.map(open).transpose()?;
-        Ok((file.is_some() || to_stderr).then_some(Self { file, to_stderr }))
+        Ok((file.is_some() || to_stderr).then_some(Self {
+            file,
+            to_stderr,
+            is_incomplete: AtomicBool::new(false),
+        }))
     }
 
     pub(crate) fn record(&self, direction: Direction, text: &str) {
@@ -65,7 +72,15 @@ impl Trace {
         line.push('\n');
         if let Ok(mut file) = file.lock() {
             // One write for each line: nothing is lost when the program is killed.
-            let _ = file.write_all(line.as_bytes());
+            let written = file.write_all(line.as_bytes());
+            if let Err(error) = written
+                && !self.is_incomplete.swap(true, Ordering::Relaxed)
+            {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "claude-relay: --ndjson-file: cannot write: {error}; messages are missing in it"
+                );
+            }
         }
     }
 }

@@ -11,17 +11,24 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
 use crate::args::TurnArgs;
+use crate::connect::explain_end;
 use crate::exit::Exit;
+use crate::server_errors::contains;
 use crate::signals::Signal;
 use crate::terminal::Terminal;
 
 /// The most time that the agent may take to end a turn that was interrupted.
 const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Advice for an agent without a key: what it says itself is for its own screen.
-const NO_LOGIN: &str = "\nThe server's agent has no key: set ANTHROPIC_API_KEY or \
-    CLAUDE_CODE_OAUTH_TOKEN for claude-relay-server, or give it one with \
-    `claude-relay config set --file -` and {\"anthropicApiKey\":\"…\"} on stdin";
+/// Advice for an agent without a key, or with a wrong one: what it says itself is
+/// for its own screen.
+const KEY_ADVICE: &str = "Give the server's agent a key: set ANTHROPIC_API_KEY or \
+    CLAUDE_CODE_OAUTH_TOKEN for claude-relay-server, or run \
+    `claude-relay config set --file -` with {\"anthropicApiKey\":\"…\"} on stdin";
+
+const MODEL_ADVICE: &str = "-m NAME takes another; /model in `claude-relay chat` lists them";
+
+const INTERRUPTED: &str = "the turn was interrupted";
 
 /// The end of a turn.
 pub(crate) struct Ended {
@@ -31,12 +38,14 @@ pub(crate) struct Ended {
     pub(crate) exit: Exit,
     /// In one word, for programs.
     pub(crate) status: &'static str,
+    /// The answer's text is no answer: it says why there is none.
+    pub(crate) text_is_cause: bool,
 }
 
 impl Ended {
     /// The end of a turn for which there was no connection.
     pub(crate) fn without_connection(exit: Exit) -> Self {
-        Self { answer: Answer::default(), exit, status: "failed" }
+        Self { answer: Answer::default(), exit, status: "failed", text_is_cause: false }
     }
 }
 
@@ -132,7 +141,7 @@ impl Running {
                 message = self.state.next(self.ending.map(|_| &self.client)) => return match message {
                     None => Event::Ended(Box::new(self.finished())),
                     Some(Err(error)) => {
-                        let exit = self.early_exit().unwrap_or_else(|| error.into());
+                        let exit = self.early_exit().unwrap_or_else(|| self.failed(error));
                         Event::Ended(Box::new(self.ended(exit)))
                     }
                     Some(Ok(message)) => {
@@ -170,36 +179,69 @@ impl Running {
         })
     }
 
+    /// The turn has failed without a result. Where the server has told the same, it
+    /// has also said what comes next.
+    fn failed(&self, error: TurnError) -> Exit {
+        let remark = self.remark.clone();
+        let told = match &error {
+            TurnError::AgentExited { .. } => remark,
+            TurnError::Undelivered { reason } => remark.filter(|told| contains(told, reason)),
+            TurnError::ServerRestarted | TurnError::MessagesLost => Some(self.lost(&error)),
+            _ => None,
+        };
+        let exit = match error {
+            TurnError::Connection(error) => explain_end(error),
+            error => error.into(),
+        };
+        match told {
+            Some(told) => exit.saying(told),
+            None => exit,
+        }
+    }
+
+    /// Says where the rest of a turn is found whose end has been missed.
+    fn lost(&self, error: &TurnError) -> String {
+        let id = self.answer().and_then(|answer| answer.session_id.as_deref()).unwrap_or("ID");
+        format!(
+            "{error}; `claude-relay conversations {id}` shows how far it came, `-r {id}` goes on with it"
+        )
+    }
+
     /// The turn has a result.
     fn finished(&mut self) -> Ended {
         let answer = self.answer().cloned().unwrap_or_default();
+        let mut text_is_cause = false;
         let (exit, status) = match self.early_exit() {
             Some(exit) => (exit, self.status()),
             // Somebody else interrupted it.
             None if answer.interrupted => {
-                let why = self.remark.take().map_or_else(String::new, |why| format!(": {why}"));
-                (Exit::failed(format!("the turn was interrupted{why}")), "interrupted")
+                let told = match self.remark.take() {
+                    None => INTERRUPTED.to_owned(),
+                    Some(why) if contains(&why, INTERRUPTED) => why,
+                    Some(why) => format!("{INTERRUPTED}: {why}"),
+                };
+                (Exit::failed(told), "interrupted")
             }
             None if answer.is_error => {
                 let mut why = answer.errors.join("; ");
                 if why.is_empty() {
                     why.clone_from(&answer.text);
+                    text_is_cause = !why.is_empty();
                 }
                 if why.is_empty() {
                     why = kind_of_end(&answer).unwrap_or_else(|| "no reason is told".to_owned());
                 }
-                let advice = if is_without_login(&why) { NO_LOGIN } else { "" };
-                (Exit::failed(format!("the turn failed: {why}{advice}")), "failed")
+                (Exit::failed(format!("the turn failed: {}", with_advice(&why))), "failed")
             }
             None => (Exit::OK, "completed"),
         };
-        Ended { answer, exit, status }
+        Ended { answer, exit, status, text_is_cause }
     }
 
     /// The turn ends without one.
     fn ended(&self, exit: Exit) -> Ended {
         let answer = self.answer().cloned().unwrap_or_default();
-        Ended { answer, exit, status: self.status() }
+        Ended { answer, exit, status: self.status(), text_is_cause: false }
     }
 
     fn answer(&self) -> Option<&Answer> {
@@ -264,9 +306,16 @@ fn kind_of_end(answer: &Answer) -> Option<String> {
     })
 }
 
-/// Returns true for what Claude Code says when it is not logged in.
-fn is_without_login(why: &str) -> bool {
-    why.contains("/login")
+/// The reason of a failed turn. Where Claude Code wants another key, it names a way
+/// that is not there; the ways that are take its place.
+fn with_advice(why: &str) -> String {
+    match why.split_once(" · ") {
+        Some((reason, way)) if way.contains("/login") || way.contains("API key") => {
+            format!("{reason}\n{KEY_ADVICE}")
+        }
+        _ if why.contains("selected model") => format!("{why}\n{MODEL_ADVICE}"),
+        _ => why.to_owned(),
+    }
 }
 
 async fn at(deadline: Option<Instant>) {
@@ -282,7 +331,8 @@ fn timed_out(limit: Duration) -> Exit {
 
 fn other_conversation() -> Exit {
     Exit::failed(
-        "--resume: the agent does not know this conversation; the turn it began in another is stopped",
+        "--resume: the agent does not know this conversation; the turn it began in another is stopped. \
+         `claude-relay conversations` lists those it knows",
     )
 }
 

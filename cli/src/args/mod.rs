@@ -6,6 +6,7 @@ mod server;
 mod turn;
 mod values;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -47,7 +48,12 @@ impl Args {
             Ok(args) => args,
             Err(error) => match refused::explain(&error, words()) {
                 Some(text) => return Err(Exit::usage(text)),
-                None => error.exit(),
+                None if error.use_stderr() => error.exit(),
+                // What was asked for: the help, or the version.
+                None => {
+                    let written = error.print().and_then(|()| std::io::stdout().flush());
+                    return Err(written.map_or_else(|error| Exit::unwritten(&error), |()| Exit::OK));
+                }
             },
         };
         args.check()?;

@@ -86,19 +86,24 @@ pub(crate) async fn ask(
     if args.fail_on_denial && !seen.denials.is_empty() && ended.exit.code() == 0 {
         ended.exit = denied(&seen.denials);
     }
+    if renderer.end_turn(ended.exit.message()) && !args.json {
+        ended.exit = ended.exit.silent();
+    }
     let answer = &ended.answer;
     let text = answer.structured_output.as_deref().unwrap_or(&answer.text);
     let written = if args.json {
         print_json(&ended, &seen, !args.turn.goes_on(), terminal)
     } else if stream && renderer.printed {
         terminal.end_line().map_err(|error| Exit::unwritten(&error))
+    } else if ended.text_is_cause {
+        Ok(())
     } else {
         terminal
             .answer(text)
             .and_then(|()| terminal.end_line())
             .map_err(|error| Exit::unwritten(&error))
     };
-    let saved = out.map_or(Ok(()), |out| out.write(text));
+    let saved = out.filter(|_| !ended.text_is_cause).map_or(Ok(()), |out| out.write(text));
     print_report(&ended, &args.turn, terminal);
     let Ended { mut exit, .. } = ended;
     // Nobody would be asked for the permissions of a background task.

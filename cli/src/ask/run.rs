@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::notifications::Notifications;
 use super::report::Denial;
 use crate::args::TurnArgs;
-use crate::connect::describe;
+use crate::connect::Breaks;
 use crate::dialog::{Request, shows_itself};
 use crate::exit::{Exit, with_causes};
 use crate::person::{Input, Person};
@@ -37,6 +37,7 @@ pub(super) async fn run(
     signals: &mut Signals,
 ) -> (Ended, Seen) {
     let mut seen = Seen::default();
+    renderer.begin_turn();
     let ended = follow(client, message, args, renderer, terminal, signals, &mut seen).await;
     seen.denials = Denial::of_turn(&ended.answer, seen.denials);
     (ended, seen)
@@ -55,6 +56,7 @@ async fn follow(
     let mut running = Running::start(client, message, args, resumed);
     let mut person = Person::new();
     let mut connection = client.connection();
+    let mut breaks = Breaks::default();
     let mut trouble_is_told = false;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -120,7 +122,7 @@ async fn follow(
                 Input::ReplyFailed(error) => terminal.complain(&with_causes(&error)),
             },
             changed = connection.changed() => {
-                let text = describe(&connection.borrow_and_update());
+                let text = breaks.describe(&connection.borrow_and_update());
                 match (changed, text) {
                     (Ok(()), Some(text)) => {
                         person.hide();
@@ -133,6 +135,7 @@ async fn follow(
                 }
             }
             _ = ticks.tick() => {
+                renderer.tell_late_errors();
                 if !trouble_is_told && let Ok(Some(error)) = client.sandbox_trouble() {
                     trouble_is_told = true;
                     terminal.complain(&format!("the sandbox gets no new time and may end: {error}"));

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::commands::{Command, Done, HELP, Remote};
 use super::input::{Entry, Input};
 use crate::args::{ChatArgs, ServerArgs};
-use crate::connect::describe;
+use crate::connect::{Breaks, explain_end};
 use crate::dialog::{Request, shows_itself};
 use crate::exit::{Exit, with_causes};
 use crate::person::{self, Person};
@@ -48,6 +48,8 @@ pub(super) struct Session<'a> {
     pub(super) permission_mode: Option<String>,
     /// What the conversation has cost so far, in US dollars.
     pub(super) cost: Option<f64>,
+    /// The end of the last turn or command that failed.
+    failure: Option<Exit>,
     /// The end of the program, once the turn has ended.
     leaving: Option<Exit>,
     /// The last key at the prompt was Ctrl-C, and the next one leaves.
@@ -78,6 +80,7 @@ impl<'a> Session<'a> {
             model: None,
             permission_mode: None,
             cost: None,
+            failure: None,
             leaving: None,
             leaves_next: false,
         }
@@ -86,6 +89,7 @@ impl<'a> Session<'a> {
     /// Runs until the input or the connection ends, or somebody leaves.
     pub(super) async fn run(&mut self, input: &mut Input, signals: &mut Signals) -> Exit {
         let mut connection = self.client.connection();
+        let mut breaks = Breaks::default();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         if !input.is_piped() {
@@ -103,7 +107,8 @@ impl<'a> Session<'a> {
                 if let Some(entry) = input.next() {
                     self.hide(input);
                     if let Some(exit) = self.begin(entry) {
-                        return exit;
+                        // Who types has seen it; a script has the exit code.
+                        return self.failure.take().filter(|_| input.is_piped()).unwrap_or(exit);
                     }
                     continue;
                 }
@@ -155,7 +160,7 @@ impl<'a> Session<'a> {
                 },
                 key = input.piped_key(), if input.has_room() => input.press(key, None),
                 changed = connection.changed() => {
-                    let text = describe(&connection.borrow_and_update());
+                    let text = breaks.describe(&connection.borrow_and_update());
                     match (changed, text) {
                         (Ok(()), Some(text)) => {
                             self.hide(input);
@@ -204,6 +209,7 @@ impl<'a> Session<'a> {
     }
 
     fn tick(&mut self) {
+        self.renderer.tell_late_errors();
         if let Some(running) = &self.running
             && !self.person.is_asked()
             && self.quiet_since.elapsed() > TICK * 3
@@ -245,7 +251,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn turn(&mut self, text: &str) {
-        self.renderer.printed = false;
+        self.renderer.begin_turn();
         self.quiet_since = Instant::now();
         let message = UserMessage::text(text);
         self.running = Some(Running::start(&self.client, message, &self.args.turn, None));
@@ -277,9 +283,14 @@ impl<'a> Session<'a> {
             self.model = Some(model.clone());
         }
         self.cost = ended.answer.total_cost_usd.or(self.cost);
+        let exit = if self.renderer.end_turn(ended.exit.message()) {
+            ended.exit.silent()
+        } else {
+            ended.exit
+        };
         match &mut self.leaving {
-            Some(exit) => *exit = ended.exit,
-            None => self.failed(ended.exit),
+            Some(leaving) => *leaving = exit,
+            None => self.failed(exit),
         }
     }
 
@@ -287,15 +298,21 @@ impl<'a> Session<'a> {
     pub(super) fn failed(&mut self, exit: Exit) {
         if matches!(*self.client.connection().borrow(), ConnectionState::Ended(_)) {
             self.leaving = Some(exit);
-        } else if let Some(message) = exit.message() {
-            self.terminal.complain(message);
+        } else {
+            if let Some(message) = exit.message() {
+                self.terminal.complain(message);
+            }
+            if exit.code() != 0 {
+                self.failure = Some(exit.silent());
+            }
         }
     }
 
     fn connection_ended(&mut self, error: ConnectionError, input: &mut Input) -> Exit {
         self.hide(input);
         let _ = self.renderer.end_line();
-        self.leaving.take().unwrap_or_else(|| Error::from(error).into())
+        let exit = self.leaving.take().unwrap_or_else(|| explain_end(error));
+        if self.renderer.end_turn(exit.message()) { exit.silent() } else { exit }
     }
 
     /// Shows a message. `Some` ends the program.

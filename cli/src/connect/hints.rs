@@ -1,18 +1,49 @@
 //! Advice on errors of the connection.
 
-use claude_relay_client::{ConnectError, RequestError};
+use claude_relay_client::{ConnectError, ConnectionError, Error, RequestError};
 
 use crate::args::ServerArgs;
 use crate::exit::Exit;
+
+const TAKEN_OVER: &str = "another client has taken over";
+const UNAUTHORIZED: &str = "the server wants another token (401)";
+
+/// The end of the program by the end of its connection, with what to do.
+pub(crate) fn explain_end(error: ConnectionError) -> Exit {
+    let advice = match &error {
+        ConnectionError::Replaced { .. } => {
+            Some("--takeover takes the slot back, -c goes on with the conversation")
+        }
+        ConnectionError::ReconnectFailed { .. } => {
+            Some("`claude-relay health` tells when the server is there again")
+        }
+        _ => None,
+    };
+    let words = matches!(error, ConnectionError::Replaced { .. }).then(|| TAKEN_OVER.to_owned());
+    let exit = Exit::from(Error::from(error));
+    let exit = match words {
+        Some(words) => exit.saying(words),
+        None => exit,
+    };
+    with_advice(exit, advice)
+}
 
 /// The end of the program by an error of the connection, with what to do.
 pub(crate) fn explain(error: impl Into<ConnectError>, args: &ServerArgs) -> Exit {
     let error = error.into();
     let hint = hint(&error, args);
+    let wants_token = matches!(error, ConnectError::Request(RequestError::Unauthorized { .. }));
     let exit = Exit::from(error);
-    match (hint, exit.message()) {
-        (Some(hint), Some(message)) => {
-            let message = format!("{message}\n{hint}");
+    // The server's words are for those who write the request themselves.
+    let exit =
+        if wants_token && hint.is_some() { exit.saying(UNAUTHORIZED.to_owned()) } else { exit };
+    with_advice(exit, hint.as_deref())
+}
+
+fn with_advice(exit: Exit, advice: Option<&str>) -> Exit {
+    match (advice, exit.message()) {
+        (Some(advice), Some(message)) => {
+            let message = format!("{message}\n{advice}");
             exit.saying(message)
         }
         _ => exit,

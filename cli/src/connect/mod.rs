@@ -14,7 +14,7 @@ use claude_relay_client::{
 };
 
 pub(crate) use self::configuration::configuration;
-pub(crate) use self::hints::explain;
+pub(crate) use self::hints::{explain, explain_end};
 pub(crate) use self::overlay::Overlay;
 use crate::args::ServerArgs;
 use crate::ask::prompt::read_file;
@@ -192,15 +192,56 @@ pub(crate) async fn leave(
     exit
 }
 
-/// Tells of a connection that breaks and comes back.
-pub(crate) fn describe(connection: &ConnectionState) -> Option<String> {
-    match connection {
-        ConnectionState::Reconnecting { attempt: 1, cause } => {
-            Some(format!("the connection broke, coming back: {}", with_causes(cause)))
+/// Tells of a connection that breaks and comes back: each cause once.
+#[derive(Default)]
+pub(crate) struct Breaks {
+    told: Option<String>,
+}
+
+impl Breaks {
+    pub(crate) fn describe(&mut self, connection: &ConnectionState) -> Option<String> {
+        match connection {
+            ConnectionState::Reconnecting { attempt, cause } => {
+                let cause = with_causes(cause);
+                if self.told.as_ref() == Some(&cause) {
+                    return None;
+                }
+                let text = match attempt {
+                    1 => format!("the connection broke, coming back: {cause}"),
+                    _ => format!("still coming back: {cause}"),
+                };
+                self.told = Some(cause);
+                Some(text)
+            }
+            ConnectionState::Connected => self.told.take().map(|_| "connected again".to_owned()),
+            _ => None,
         }
-        ConnectionState::Reconnecting { attempt, cause } => {
-            Some(format!("attempt {attempt} to reconnect: {}", with_causes(cause)))
-        }
-        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use claude_relay_client::ConnectionError;
+
+    use super::*;
+
+    #[test]
+    fn a_break_is_told_once_for_each_cause_and_so_is_its_end() {
+        let mut breaks = Breaks::default();
+        let lost = |attempt, code| ConnectionState::Reconnecting {
+            attempt,
+            cause: ConnectError::Connection(ConnectionError::Closed {
+                code,
+                reason: String::new(),
+            }),
+        };
+        let connected = ConnectionState::Connected;
+        assert_eq!(breaks.describe(&connected), None);
+        assert!(breaks.describe(&lost(1, 1006)).is_some_and(|text| text.contains("1006")));
+        assert_eq!(breaks.describe(&lost(2, 1006)), None);
+        assert!(breaks.describe(&lost(3, 1011)).is_some_and(|text| text.starts_with("still")));
+        assert_eq!(breaks.describe(&lost(4, 1011)), None);
+        assert_eq!(breaks.describe(&connected).as_deref(), Some("connected again"));
+        assert_eq!(breaks.describe(&connected), None);
     }
 }

@@ -53,7 +53,7 @@ async fn json_is_one_object_for_programs() {
     let (code, stdout, stderr) = run(command(&relay.url).args(["--json", r#"{"exit":3}"#])).await;
     let report: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, report["status"].as_str()), (1, Some("failed")));
-    assert!(report["error"].as_str().unwrap().contains("exit code 3"), "{stdout} {stderr}");
+    assert!(report["error"].as_str().unwrap().contains("exited with code 3"), "{stdout} {stderr}");
     assert_eq!(report["is_error"], true);
 
     let (code, stdout, stderr) = run(command("http://127.0.0.1:1").args(["--json", "hi"])).await;
@@ -371,7 +371,7 @@ async fn chat_reads_lines_knows_its_commands_and_ends_with_its_input() {
         input.as_bytes(),
     )
     .await;
-    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(code, 1, "{stderr}");
     // A failed turn is no reason to leave.
     assert!(stdout.contains("“first”") && stdout.contains("“last”"), "{stdout}");
     assert!(stderr.contains("exit code 3"), "{stderr}");

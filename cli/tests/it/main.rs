@@ -17,6 +17,7 @@ mod commands;
 mod conversations;
 mod e2b;
 mod e2b_resume;
+mod failures;
 mod files;
 mod forms;
 mod forms_with_claude;

@@ -228,7 +228,8 @@ impl Http {
 }
 
 impl Answer {
-    /// The server's own words: the `error` of its JSON, or the text cut short.
+    /// The server's own words: the `error` of its JSON, the title of a page, or the
+    /// text cut short.
     pub(crate) fn message(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let error = claude_relay_protocol::json::fields(&text, ["error"])
@@ -238,11 +239,18 @@ impl Answer {
         match error {
             Some(error) => head_bytes(&error, ERROR_TEXT_BYTES).to_owned(),
             None => {
+                let text = title(&text).unwrap_or(&text);
                 let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
                 head_bytes(&line, ERROR_TEXT_BYTES).to_owned()
             }
         }
     }
+}
+
+/// The title of a page of HTML.
+fn title(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once("<title>")?;
+    rest.split_once("</title>").map(|(title, _)| title)
 }
 
 /// A header given as text, checked.
