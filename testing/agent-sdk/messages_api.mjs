@@ -1,10 +1,12 @@
 // A Messages API on loopback for programs with the Agent SDKs. Its answers
 // follow from the last message alone, so that runs can go on at once:
 //
-//   USE Tool {"input":…}   a call of that tool
+//   USE Tool {"input":…}   a call of that tool; several lines are several calls
 //   SLOW                   an answer that takes three seconds to begin
 //   COUNT                  the number of messages so far
 //   HALF                   the beginning of an answer that never ends
+//   LONG n                 a text of n bytes
+//   FAIL n                 an error with this status
 //   anything else          a short text
 //
 // After a tool's result it says what the tool has said. It prints its address.
@@ -27,13 +29,18 @@ function answer(body) {
   }
   // The CLI puts reminders around what the user has said.
   const asked = text(last.content);
-  const use = asked.match(/USE (\S+) (\{.*\})/);
+  const uses = [...asked.matchAll(/USE (\S+) (\{.*\})/g)];
   const offered = (body.tools ?? []).map((tool) => tool.name);
-  if (use && offered.includes(use[1])) {
-    calls += 1;
-    return [{ type: "tool_use", id: `toolu_${calls}`, name: use[1], input: JSON.parse(use[2]) }];
+  const missing = uses.find(([, name]) => !offered.includes(name));
+  if (missing) return [{ type: "text", text: `there is no tool ${missing[1]}` }];
+  if (uses.length > 0) {
+    return uses.map(([, name, input]) => {
+      calls += 1;
+      return { type: "tool_use", id: `toolu_${calls}`, name, input: JSON.parse(input) };
+    });
   }
-  if (use) return [{ type: "text", text: `there is no tool ${use[1]}` }];
+  const long = asked.match(/LONG (\d+)/);
+  if (long) return [{ type: "text", text: "x".repeat(Number(long[1])) }];
   if (asked.includes("COUNT")) {
     return [{ type: "text", text: `${body.messages.length} messages` }];
   }
@@ -63,7 +70,9 @@ function send(response, body, half) {
   for (const [index, block] of content.entries()) {
     if (block.type === "text") {
       event("content_block_start", { index, content_block: { type: "text", text: "" } });
-      for (const part of block.text.match(/.{1,8}/gs)) {
+      const size = Math.max(8, Math.ceil(block.text.length / 500));
+      for (let at = 0; at < block.text.length; at += size) {
+        const part = block.text.slice(at, at + size);
         event("content_block_delta", { index, delta: { type: "text_delta", text: part } });
         if (half) return;
       }
@@ -92,6 +101,12 @@ const server = http.createServer((request, response) => {
     const asked = JSON.parse(body);
     const last = asked.messages.findLast((message) => message.role === "user");
     const said = text(last.content);
+    const failure = said.match(/FAIL (\d+)/);
+    if (failure) {
+      response.writeHead(Number(failure[1]), { "content-type": "application/json" });
+      response.end('{"type":"error","error":{"type":"invalid_request_error","message":"it fails"}}');
+      return;
+    }
     const delay = said.includes("SLOW") ? 3000 : 0;
     setTimeout(() => send(response, asked, said.includes("HALF")), delay);
   });

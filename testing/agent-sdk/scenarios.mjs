@@ -2,12 +2,17 @@
 // happened, without what differs from run to run; the same scenario with the CLI
 // itself and with claude-relay-agent has to tell the same.
 //
-//   node scenarios.mjs SDK EXECUTABLE [NAME…]     one line of JSON per scenario
+//   node scenarios.mjs SDK EXECUTABLE [NAME…]     one line of JSON per scenario; the
+//                                                  name of a file is all of its own
 //   node scenarios.mjs SDK --coverage             options and methods without one
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { OWN, scenarios as further } from "./options_and_methods.mjs";
+import { scenarios as beginningsAndEnds } from "./beginnings_and_ends.mjs";
+import { scenarios as callbacksAndContent } from "./callbacks_and_content.mjs";
+import { OWN, scenarios as optionsAndMethods } from "./options_and_methods.mjs";
+import { scenarios as rulesAndServers } from "./rules_and_servers.mjs";
+import { scenarios as sessionsAndFiles } from "./sessions_and_files.mjs";
 
 const [sdkDirectory, executable, ...only] = process.argv.slice(2);
 const sdk = await import(pathToFileURL(path.join(sdkDirectory, "sdk.mjs")).href);
@@ -24,8 +29,11 @@ const plain = (value) =>
     JSON.stringify(value ?? null)
       .replaceAll(UUID, "<uuid>")
       .replaceAll(process.cwd(), "<cwd>")
+      .replaceAll(process.env.RELAY_WORKSPACE ?? "<cwd>", "<cwd>")
       .replaceAll(OWN, "<own>")
       .replace(/toolu_\d+/g, "<call>")
+      // What is too large is kept in a file of the session.
+      .replace(/\/[^ "\\]*\/\.claude\/projects\/[^ "\\]*/g, "<file>")
       .replace(/127\.0\.0\.1:\d+/g, "<address>"),
   );
 
@@ -344,11 +352,20 @@ const scenarios = {
   },
 };
 
-Object.assign(scenarios, further({ sdk, base, collect, open, user, echo, plain }));
+const given = { sdk, base, collect, open, user, echo, plain, z };
+const files = {
+  scenarios: { ...scenarios },
+  options_and_methods: optionsAndMethods(given),
+  beginnings_and_ends: beginningsAndEnds(given),
+  callbacks_and_content: callbacksAndContent(given),
+  rules_and_servers: rulesAndServers(given),
+  sessions_and_files: sessionsAndFiles(given),
+};
+Object.assign(scenarios, ...Object.values(files));
 
 if (executable === "--coverage") {
-  const files = ["scenarios.mjs", "options_and_methods.mjs"];
-  const source = files.map((file) => readFileSync(new URL(file, import.meta.url), "utf8")).join();
+  const text = (file) => readFileSync(new URL(`${file}.mjs`, import.meta.url), "utf8");
+  const source = Object.keys(files).map(text).join();
   const types = readFileSync(path.join(sdkDirectory, "sdk.d.ts"), "utf8");
   const body = (start) => types.slice(types.indexOf(start)).split(/^}/m)[0];
   const names = (text, pattern) => [...text.matchAll(pattern)].map((match) => match[1]);
@@ -366,12 +383,16 @@ if (executable === "--coverage") {
 }
 // As many at once: each waits for processes of its own most of its time.
 const AT_ONCE = 3;
-const wanted = Object.entries(scenarios).filter(([name]) => only.length === 0 || only.includes(name));
+// The longest time of a scenario.
+const LIMIT_MS = 240_000;
+const names = only.flatMap((name) => (name in files ? Object.keys(files[name]) : name));
+const wanted = Object.entries(scenarios).filter(([name]) => only.length === 0 || names.includes(name));
+const failed = (error) => [{ failed: plain(String(error.message)).slice(0, 200) }];
 await Promise.all(Array.from({ length: AT_ONCE }, async () => {
   for (let next = wanted.shift(); next; next = wanted.shift()) {
     const [name, scenario] = next;
-    const limit = new Promise((resolve) => setTimeout(resolve, 120_000, ["took over 120 s"]));
-    const log = await Promise.race([scenario(), limit]);
+    const limit = new Promise((resolve) => setTimeout(resolve, LIMIT_MS, ["took over its time"]));
+    const log = await Promise.race([scenario().catch(failed), limit]);
     console.log(JSON.stringify({ name, log: plain(log) }));
   }
 }));

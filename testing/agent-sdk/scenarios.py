@@ -1,6 +1,7 @@
 """Programs with the official Agent SDK for Python; see scenarios.mjs.
 
-    python scenarios.py EXECUTABLE [NAME…]     one line of JSON per scenario
+    python scenarios.py EXECUTABLE [NAME…]     one line of JSON per scenario; the
+                                               name of a file is all of its own
     python scenarios.py --coverage             options and methods without one
 """
 
@@ -30,6 +31,11 @@ from claude_agent_sdk import (
     tool,
 )
 
+# The tests leave nothing beside the sources.
+sys.dont_write_bytecode = True
+import beginnings_and_ends  # noqa: E402
+import callbacks_and_content  # noqa: E402
+
 EXECUTABLE, *ONLY = sys.argv[1:]
 
 
@@ -41,7 +47,11 @@ def plain(value):
     text = json.dumps(value, default=str)
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>", text)
     text = re.sub(r"toolu_\d+", "<call>", text)
-    return json.loads(text.replace(os.getcwd(), "<cwd>"))
+    for directory in [os.getcwd(), os.environ.get("RELAY_WORKSPACE", "<cwd>")]:
+        text = text.replace(directory, "<cwd>")
+    text = re.sub(r'/[^ "\\]*/\.claude/projects/[^ "\\]*', "<file>", text)
+    text = re.sub(r'own-\d+', "<own>", text)
+    return json.loads(text)
 
 
 def blocks(content):
@@ -250,10 +260,10 @@ async def methods():
     return log
 
 
-SCENARIOS = [
+FILES = {"scenarios": [
     text, options_by_argv, client_with_callbacks, host_tools, interrupt, unknown_session,
     stderr_lines, further_options, session_stored, structured_output, permission_prompt_tool, resumed, methods,
-]
+], **{file.__name__: file.scenarios(base, collect) for file in (beginnings_and_ends, callbacks_and_content)}}
 
 
 def coverage():
@@ -277,6 +287,8 @@ def coverage():
 
 # As many at once: each waits for processes of its own most of its time.
 AT_ONCE = 3
+# The longest time of a scenario, in seconds.
+LIMIT = 240
 
 
 async def main():
@@ -285,13 +297,16 @@ async def main():
     async def run(scenario):
         async with places:
             try:
-                log = await asyncio.wait_for(scenario(), 120)
+                log = await asyncio.wait_for(scenario(), LIMIT)
+            except asyncio.TimeoutError:
+                log = ["took over its time"]
             except Exception as error:
                 log = [type(error).__name__, str(error)[:200]]
         line = {"name": scenario.__name__, "log": plain(log)}
         print(json.dumps(line, ensure_ascii=False), flush=True)
 
-    wanted = [each for each in SCENARIOS if not ONLY or each.__name__ in ONLY]
+    each = [(file, scenario) for file, all in FILES.items() for scenario in all]
+    wanted = [one for file, one in each if not ONLY or {file, one.__name__} & set(ONLY)]
     await asyncio.gather(*map(run, wanted))
 
 

@@ -85,9 +85,34 @@ impl RelayProcess {
 
     /// Starts it on a given port, such as that of one that was killed.
     pub async fn start_on(port: u16, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let program = tokio::task::spawn_blocking(program).await.unwrap();
+        Self::launch(&[], port, arguments, environment).await
+    }
+
+    /// Starts it in a mount namespace of its own, in which these directories are
+    /// empty.
+    pub async fn start_without(
+        hidden: &[&Path],
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let fixed = ["bwrap", "--die-with-parent", "--dev-bind", "/", "/"];
+        let hidden = hidden.iter().flat_map(|path| ["--tmpfs", path.to_str().unwrap()]);
+        let wrapper: Vec<&str> = fixed.into_iter().chain(hidden).chain(["--"]).collect();
+        Self::launch(&wrapper, 0, arguments, environment).await
+    }
+
+    async fn launch(
+        wrapper: &[&str],
+        port: u16,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let program = tokio::task::spawn_blocking(program).await.unwrap().as_path();
         let folder = tempfile::tempdir().unwrap();
-        let mut child = Command::new(program)
+        let words = wrapper.iter().map(Path::new).chain([program]);
+        let words: Vec<&Path> = words.collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .args(["--port", &port.to_string(), "--log", "warn", "--workspace"])
             .arg(folder.path().join("workspace"))
             .args(arguments)

@@ -41,41 +41,58 @@ impl Helper {
 pub(crate) const KEY: &str = "test-key-0123456789";
 
 /// Claude Code, a Messages API, and a relay.
-struct Fixture {
-    api: Helper,
-    relay: RelayProcess,
+pub(crate) struct Fixture {
+    pub(crate) api: Helper,
+    pub(crate) relay: RelayProcess,
     folder: TempDir,
+    /// The directory in which programs run.
+    cwd: PathBuf,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        let (api, folder) = Self::parts().await;
+        let home = folder.path().join("home");
+        let variables = variables(&api.address, Some(home.to_str().unwrap()));
+        let relay = RelayProcess::start(&arguments(&Cli::Newest.path()), &variables).await;
+        let cwd = relay.workspace();
+        Self { api, relay, folder, cwd }
+    }
+
+    /// With a relay that has a home of its own, and for which what belongs to the
+    /// programs does not exist: their directories, the SDKs, these tests.
+    pub(crate) async fn elsewhere() -> Self {
+        let (api, folder) = Self::parts().await;
+        let cwd = folder.path().join("program");
+        std::fs::create_dir(&cwd).unwrap();
+        let python = tools::agent_sdk_python();
+        let hidden = [
+            folder.path().to_owned(),
+            tools::agent_sdk(),
+            python.parent().unwrap().parent().unwrap().to_owned(),
+            file(".").canonicalize().unwrap(),
+        ];
+        let hidden = hidden.each_ref().map(PathBuf::as_path);
+        let variables = variables(&api.address, None);
+        let relay =
+            RelayProcess::start_without(&hidden, &arguments(&Cli::Newest.path()), &variables).await;
+        Self { api, relay, folder, cwd }
+    }
+
+    async fn parts() -> (Helper, TempDir) {
         let api = Helper::start("messages_api.mjs", &[]).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("home")).unwrap();
         let program = folder.path().join("claude-relay-agent");
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_claude-relay"), program).unwrap();
-        let home = folder.path().join("home");
-        let claude = Cli::Newest.path();
-        let arguments = ["--mode", "unrestricted", "--max-runs", "16", "--claude-path"];
-        let arguments = [&arguments[..], &[claude.to_str().unwrap()]].concat();
-        let home = home.to_str().unwrap();
-        // Skipping all questions is for sandboxes alone, where root asks for it.
-        let variables = [
-            ("HOME", home),
-            ("IS_SANDBOX", "1"),
-            ("ANTHROPIC_BASE_URL", &api.address),
-            ("ANTHROPIC_API_KEY", KEY),
-            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-        ];
-        let relay = RelayProcess::start(&arguments, &variables).await;
-        Self { api, relay, folder }
+        (api, folder)
     }
 
-    fn agent(&self) -> PathBuf {
+    pub(crate) fn agent(&self) -> PathBuf {
         self.folder.path().join("claude-relay-agent")
     }
 
-    fn typescript(&self, executable: &Path, relay: &str, only: &[&str]) -> Command {
+    pub(crate) fn typescript(&self, executable: &Path, relay: &str, only: &[&str]) -> Command {
         self.with_sdk(&tools::agent_sdk(), executable, relay, only)
     }
 
@@ -85,13 +102,13 @@ impl Fixture {
         self.finish(command, relay)
     }
 
-    fn python(&self, executable: &Path, relay: &str) -> Command {
+    pub(crate) fn python(&self, executable: &Path, relay: &str, only: &[&str]) -> Command {
         let mut command = Command::new(tools::agent_sdk_python());
-        command.arg(file("scenarios.py")).arg(executable);
+        command.arg(file("scenarios.py")).arg(executable).args(only);
         self.finish(command, relay)
     }
 
-    fn finish(&self, mut command: Command, relay: &str) -> Command {
+    pub(crate) fn finish(&self, mut command: Command, relay: &str) -> Command {
         command
             .env_clear()
             .env("PATH", env!("PATH"))
@@ -102,7 +119,8 @@ impl Fixture {
             .env("DISABLE_TELEMETRY", "1")
             .env("DISABLE_AUTOUPDATER", "1")
             .env("CLAUDE_RELAY_URL", relay)
-            .current_dir(self.relay.workspace())
+            .env("RELAY_WORKSPACE", self.relay.workspace())
+            .current_dir(&self.cwd)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
@@ -110,12 +128,29 @@ impl Fixture {
     }
 }
 
+fn arguments(claude: &Path) -> [&str; 6] {
+    let claude = claude.to_str().unwrap();
+    ["--mode", "unrestricted", "--max-runs", "16", "--claude-path", claude]
+}
+
+/// The variables of a relay.
+fn variables<'a>(api: &'a str, home: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    // Skipping all questions is for sandboxes alone, where root asks for it.
+    let fixed = [
+        ("IS_SANDBOX", "1"),
+        ("ANTHROPIC_BASE_URL", api),
+        ("ANTHROPIC_API_KEY", KEY),
+        ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+    ];
+    home.map(|home| ("HOME", home)).into_iter().chain(fixed).collect()
+}
+
 pub(crate) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testing/agent-sdk").join(name)
 }
 
 /// The outcome of every scenario. Each is bounded by itself.
-async fn outcomes(mut command: Command) -> BTreeMap<String, Value> {
+pub(crate) async fn outcomes(mut command: Command) -> BTreeMap<String, Value> {
     let output = command.output().await.expect("the program runs");
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines()
@@ -137,8 +172,11 @@ fn in_order(outcome: &Value) -> Vec<&Value> {
     [messages, callbacks].concat()
 }
 
-fn assert_same(direct: &BTreeMap<String, Value>, relayed: &BTreeMap<String, Value>) {
-    assert!(!direct.is_empty());
+/// The most scenarios of a file: they are run by one test, and each has its own limit.
+const MOST_SCENARIOS: usize = 24;
+
+pub(crate) fn assert_same(direct: &BTreeMap<String, Value>, relayed: &BTreeMap<String, Value>) {
+    assert!((1..=MOST_SCENARIOS).contains(&direct.len()), "{} scenarios", direct.len());
     for (name, outcome) in relayed {
         let same = in_order(outcome) == in_order(&direct[name]);
         assert!(same, "{name}: over the relay {outcome}, and directly {}", direct[name]);
@@ -146,32 +184,88 @@ fn assert_same(direct: &BTreeMap<String, Value>, relayed: &BTreeMap<String, Valu
     }
 }
 
-#[tokio::test]
-async fn typescript_programs_see_the_same_over_the_relay() {
+/// Runs all scenarios of a file with the CLI itself and over the relay.
+async fn typescript_sees_the_same(scenarios: &str) {
     let fixture = Fixture::new().await;
     let relay = &fixture.relay.url;
     let (direct, relayed) = tokio::join!(
-        outcomes(fixture.typescript(&Cli::Newest.path(), relay, &[])),
-        outcomes(fixture.typescript(&fixture.agent(), relay, &[])),
+        outcomes(fixture.typescript(&Cli::Newest.path(), relay, &[scenarios])),
+        outcomes(fixture.typescript(&fixture.agent(), relay, &[scenarios])),
     );
     assert_eq!(direct.len(), relayed.len());
     assert_same(&direct, &relayed);
 }
 
 #[tokio::test]
-async fn python_programs_see_the_same_over_the_relay_and_over_resets() {
+async fn typescript_programs_see_the_same_over_the_relay() {
+    typescript_sees_the_same("scenarios").await;
+}
+
+#[tokio::test]
+async fn options_and_methods_of_typescript_do_the_same_over_the_relay() {
+    typescript_sees_the_same("options_and_methods").await;
+}
+
+#[tokio::test]
+async fn queries_of_typescript_begin_and_end_the_same_over_the_relay() {
+    typescript_sees_the_same("beginnings_and_ends").await;
+}
+
+#[tokio::test]
+async fn callbacks_and_content_of_typescript_are_the_same_over_the_relay() {
+    typescript_sees_the_same("callbacks_and_content").await;
+}
+
+#[tokio::test]
+async fn rules_and_servers_of_typescript_are_the_same_over_the_relay() {
+    typescript_sees_the_same("rules_and_servers").await;
+}
+
+#[tokio::test]
+async fn sessions_and_files_of_typescript_are_the_same_over_the_relay() {
+    typescript_sees_the_same("sessions_and_files").await;
+}
+
+/// Runs all scenarios of a file with the CLI itself and over a proxy that resets every
+/// connection.
+async fn python_sees_the_same_over_resets(scenarios: &str) {
     let fixture = Fixture::new().await;
     let relay = &fixture.relay.url;
     let port = fixture.relay.port.to_string();
     let cutting = Helper::start("cutting_proxy.mjs", &[port, "7".to_owned()]).await;
-    let (direct, relayed, cut) = tokio::join!(
-        outcomes(fixture.python(&Cli::Newest.path(), relay)),
-        outcomes(fixture.python(&fixture.agent(), relay)),
-        outcomes(fixture.python(&fixture.agent(), &cutting.address)),
+    let (direct, cut) = tokio::join!(
+        outcomes(fixture.python(&Cli::Newest.path(), relay, &[scenarios])),
+        outcomes(fixture.python(&fixture.agent(), &cutting.address, &[scenarios])),
+    );
+    assert_eq!(direct.len(), cut.len());
+    assert_same(&direct, &cut);
+}
+
+#[tokio::test]
+async fn python_programs_see_the_same_over_the_relay() {
+    let fixture = Fixture::new().await;
+    let relay = &fixture.relay.url;
+    let (direct, relayed) = tokio::join!(
+        outcomes(fixture.python(&Cli::Newest.path(), relay, &["scenarios"])),
+        outcomes(fixture.python(&fixture.agent(), relay, &["scenarios"])),
     );
     assert_eq!(direct.len(), relayed.len());
     assert_same(&direct, &relayed);
-    assert_same(&direct, &cut);
+}
+
+#[tokio::test]
+async fn python_programs_see_the_same_over_resets() {
+    python_sees_the_same_over_resets("scenarios").await;
+}
+
+#[tokio::test]
+async fn queries_of_python_begin_and_end_the_same_over_resets() {
+    python_sees_the_same_over_resets("beginnings_and_ends").await;
+}
+
+#[tokio::test]
+async fn callbacks_and_content_of_python_are_the_same_over_resets() {
+    python_sees_the_same_over_resets("callbacks_and_content").await;
 }
 
 /// How a connection is broken: after how many messages, of which direction, how

@@ -5,6 +5,7 @@
 
 mod agent;
 mod agent_e2b;
+mod agent_elsewhere;
 mod agent_killed;
 mod agent_memory;
 mod agent_sdk;
