@@ -5,8 +5,10 @@
 //
 // PORT is the relay's; 0 messages: never. COUNTED: messages of `both` directions,
 // those to the relay (`up`), or those to the client (`down`). `random`: after a
-// number of them, drawn for each connection, of up to MESSAGES. AFTER_MS lie
-// between the last message and the reset.
+// number of them, drawn for each connection, of up to MESSAGES. `bytes`: after a
+// number of bytes, drawn for each connection, of up to MESSAGES, and so within a
+// message. AFTER_MS lie between the last message and the reset. `GET /cuts` is
+// answered with the number of resets.
 import net from "node:net";
 
 const [port, limit, delay = 0] = process.argv.slice(2, 5).map(Number);
@@ -46,9 +48,15 @@ function frames(each) {
   };
 }
 
+// As many small numbers of bytes as large ones.
+const drawn = () => {
+  if (counted === "random") return 1 + Math.ceil(Math.random() * limit);
+  return counted === "bytes" ? Math.ceil(limit ** Math.random()) : limit;
+};
+
 const server = net.createServer((client) => {
   const relay = net.connect(port, "127.0.0.1");
-  const most = counted === "random" ? 1 + Math.ceil(Math.random() * limit) : limit;
+  const most = drawn();
   let seen = 0;
   // Nothing passes between the last message and the reset: a connection has no holes.
   let cut = false;
@@ -61,12 +69,20 @@ const server = net.createServer((client) => {
     const split = frames();
     let heads = 1;
     from.on("data", (bytes) => {
-      for (const frame of split(bytes)) {
+      if (heads > 0 && bytes.toString("latin1").startsWith("GET /cuts ")) {
+        client.end(`HTTP/1.1 200 OK\r\nContent-Length: ${`${cuts}`.length}\r\nConnection: close\r\n\r\n${cuts}`);
+        return;
+      }
+      for (const whole of split(bytes)) {
         if (cut || client.destroyed) return;
+        const isHead = heads > 0;
+        const left = most - seen;
+        const frame = counted === "bytes" && !isHead ? whole.subarray(0, left) : whole;
         const send = () => to.writable && to.write(frame);
         if (delay > 0) setTimeout(send, delay);
         else send();
         if (heads > 0) heads -= 1;
+        else if (counted === "bytes") seen += frame.length;
         else if (counts) seen += 1;
         if (most > 0 && seen >= most) {
           cuts += 1;
@@ -85,6 +101,5 @@ const server = net.createServer((client) => {
   carry(relay, client, "down");
 });
 server.listen(0, "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}`));
-process.on("SIGUSR2", () => console.error(`cuts: ${cuts}`));
 process.stdin.resume();
 process.stdin.on("end", () => process.exit(0));

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agent;
+mod agent_cuts;
 mod agent_e2b;
 mod agent_elsewhere;
 mod agent_killed;
