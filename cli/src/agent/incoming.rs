@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::end::{End, Failure};
 use super::host::{self, Stream, ToHost};
 use super::link::Small;
+use super::outgoing::PACE;
 use super::reconnect::FIRST_DELAY;
-use super::shim::{PACE, Shim, State};
+use super::shim::{Shim, State};
 
 impl Shim {
     pub(super) fn on_incoming(

@@ -35,18 +35,19 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects to the run.
+    /// Connects to the run. A long message goes in parts, or `whole`.
     pub(super) async fn open(
         server: RunServer,
         id: String,
         after: u64,
+        whole: bool,
     ) -> Result<Self, RequestError> {
         let (reader, writer) = server.connect(&id, after).await?;
         let (small, small_from) = mpsc::channel(CAPACITY);
         let (large, large_from) = mpsc::channel(CAPACITY);
         let writing = tokio::spawn(async move {
             // The reader sees the end of the connection as well.
-            let _ = write(writer, small_from, large_from).await;
+            let _ = write(writer, small_from, large_from, whole).await;
         });
         Ok(Self { reader, small, large, writing })
     }
@@ -85,6 +86,7 @@ async fn write(
     mut writer: RunWriter,
     mut small: mpsc::Receiver<Small>,
     mut large: mpsc::Receiver<String>,
+    whole: bool,
 ) -> Result<(), ConnectionError> {
     loop {
         tokio::select! {
@@ -100,6 +102,7 @@ async fn write(
                 None => return Ok(()),
             },
             message = large.recv() => match message {
+                Some(text) if whole => writer.whole(text).await?,
                 Some(text) => writer.text(text).await?,
                 None => return Ok(()),
             },

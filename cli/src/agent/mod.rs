@@ -10,12 +10,14 @@ mod environment;
 mod host;
 mod incoming;
 mod link;
+mod outgoing;
 mod reconnect;
 mod sandbox;
 mod settings;
 mod shim;
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -50,7 +52,8 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
         return end::die(signal);
     }
     let prepared = match prepare(args) {
-        Ok(prepared) => prepared,
+        Ok(Command::Help) => return print_help(),
+        Ok(Command::Run(settings, prepared)) => (settings, prepared),
         Err(failure) => {
             let code = failure.leave();
             host::await_input(host::FIRST_LINE_LIMIT);
@@ -63,7 +66,22 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn prepare(args: Vec<OsString>) -> Result<(Settings, arguments::Prepared), Failure> {
+/// What the command line asks for.
+enum Command {
+    /// The help of this program. Nothing is connected to for it.
+    Help,
+    /// The remote CLI.
+    Run(Settings, arguments::Prepared),
+}
+
+fn print_help() -> ExitCode {
+    match std::io::stdout().write_all(settings::help().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn prepare(args: Vec<OsString>) -> Result<Command, Failure> {
     let words = args
         .into_iter()
         .map(|word| {
@@ -71,7 +89,10 @@ fn prepare(args: Vec<OsString>) -> Result<(Settings, arguments::Prepared), Failu
                 .map_err(|word| Failure::usage(format!("an argument is not UTF-8: {word:?}")))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let (settings, rest) = Settings::read(words)?;
-    let prepared = arguments::prepare(rest)?;
-    Ok((settings, prepared))
+    let (own, rest) = settings::take_own(words)?;
+    if matches!(&rest[..], [only] if only == "-h" || only == "--help") {
+        return Ok(Command::Help);
+    }
+    let settings = Settings::read(own)?;
+    Ok(Command::Run(settings, arguments::prepare(rest)?))
 }

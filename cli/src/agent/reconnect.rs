@@ -41,6 +41,7 @@ impl Shim {
             false => drop(self.stuck_since.get_or_insert(now)),
         }
         self.paced = !self.progress;
+        self.whole = !self.progress && !self.whole;
         self.greeted = false;
         // Where something came through, the next connection may bring more at once.
         let delay = if self.progress { Duration::ZERO } else { self.delay };
@@ -58,7 +59,9 @@ impl Shim {
             return Err(self.lost("it does not know it any more"));
         }
         let is_first = !self.was_up && matches!(error, RequestError::Connect { .. });
-        if !may_heal || (is_first && now >= self.down_since + FIRST_LIMIT) {
+        // A program that asks for the version goes on without it.
+        let limit = if self.version_only { Duration::ZERO } else { FIRST_LIMIT };
+        if !may_heal || (is_first && now >= self.down_since + limit) {
             return Err(Failure::of(&error, &self.url));
         }
         self.state = State::Down(now + self.delay);

@@ -13,6 +13,27 @@ use super::environment::variable;
 /// The file beside the executable, with lines `NAME=VALUE`.
 const FILE: &str = "claude-relay-agent.env";
 
+/// The arguments of this program itself: name, value, variable, and what it is.
+const OWN: [(&str, &str, &str, &str); 6] = [
+    ("--relay-url", "URL", "CLAUDE_RELAY_URL", "address of the relay"),
+    ("--relay-token-file", "FILE", "CLAUDE_RELAY_TOKEN_FILE", "file with its token"),
+    ("--relay-cwd", "DIRECTORY", "CLAUDE_RELAY_CWD", "working directory in its workspace"),
+    ("--relay-env", "A,B", "CLAUDE_RELAY_ENV", "further variables for the agent, by name"),
+    (
+        "--relay-e2b-template",
+        "NAME",
+        "CLAUDE_RELAY_E2B_TEMPLATE",
+        "without an address: a sandbox of this template",
+    ),
+    (SWITCH, "", "CLAUDE_RELAY_ALLOW_PLAINTEXT", "to another machine without TLS"),
+];
+
+/// The one without a value.
+const SWITCH: &str = "--relay-allow-plaintext";
+
+/// Arguments of this program by their names.
+pub(super) type Own = BTreeMap<String, String>;
+
 /// The settings.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
@@ -27,9 +48,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Takes the relay's own arguments out of `words`.
-    pub(super) fn read(words: Vec<String>) -> Result<(Self, Vec<String>), Failure> {
-        let (mut own, rest) = take_own(words)?;
+    pub(super) fn read(mut own: Own) -> Result<Self, Failure> {
         let file = file();
         let mut value = |flag: &str, name: &str| {
             own.remove(flag).or_else(|| variable(name)).or_else(|| file.get(name).cloned())
@@ -39,7 +58,7 @@ impl Settings {
             Some(path) => Some(read_token(&path)?),
             None => value("", "CLAUDE_RELAY_TOKEN"),
         };
-        let settings = Self {
+        Ok(Self {
             url: value("--relay-url", "CLAUDE_RELAY_URL"),
             token: token.map(Secret::from),
             cwd: value("--relay-cwd", "CLAUDE_RELAY_CWD"),
@@ -49,16 +68,28 @@ impl Settings {
             allow_plaintext: value("--relay-allow-plaintext", "CLAUDE_RELAY_ALLOW_PLAINTEXT")
                 .is_some_and(|value| value != "0" && value != "false"),
             e2b_template: value("--relay-e2b-template", "CLAUDE_RELAY_E2B_TEMPLATE"),
-        };
-        Ok((settings, rest))
+        })
     }
 }
 
+/// Returns the text of `--help`.
+pub(super) fn help() -> String {
+    let rows = OWN.map(|(flag, value, variable, meaning)| {
+        format!("  {:<29} {variable:<28} {meaning}\n", format!("{flag} {value}"))
+    });
+    format!(
+        "Stands in for Claude Code towards the official Agent SDKs, and has the agent run behind a relay.\n\n\
+         It is named by pathToClaudeCodeExecutable (TypeScript) or cli_path (Python). The arguments\n\
+         are those of Claude Code; its own are these, or variables, or lines NAME=VALUE of\n\
+         {FILE} beside it:\n\n{}  {:<29} {:<28} the token itself\n",
+        rows.concat(),
+        "",
+        "CLAUDE_RELAY_TOKEN"
+    )
+}
+
 /// Separates the arguments that begin with `--relay-` from the others.
-fn take_own(words: Vec<String>) -> Result<(BTreeMap<String, String>, Vec<String>), Failure> {
-    const KNOWN: [&str; 5] =
-        ["--relay-url", "--relay-token-file", "--relay-cwd", "--relay-env", "--relay-e2b-template"];
-    const SWITCH: &str = "--relay-allow-plaintext";
+pub(super) fn take_own(words: Vec<String>) -> Result<(Own, Vec<String>), Failure> {
     let (mut own, mut rest) = (BTreeMap::new(), Vec::new());
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
@@ -72,11 +103,9 @@ fn take_own(words: Vec<String>) -> Result<(BTreeMap<String, String>, Vec<String>
         };
         let value = match inline {
             _ if name == SWITCH => inline.unwrap_or_else(|| "1".to_owned()),
-            _ if !KNOWN.contains(&name.as_str()) => {
-                return Err(Failure::usage(format!(
-                    "{name} is not known: there are {} and {SWITCH}",
-                    KNOWN.join(", ")
-                )));
+            _ if OWN.iter().all(|(known, ..)| *known != name) => {
+                let known = OWN.map(|(flag, ..)| flag).join(", ");
+                return Err(Failure::usage(format!("{name} is not known: there are {known}")));
             }
             Some(value) => value,
             None => words

@@ -20,19 +20,15 @@ use super::reconnect::{FIRST_DELAY, RECONNECT_LIMIT};
 use super::sandbox::Sandbox;
 use super::settings::Settings;
 
+/// Time for the version of the CLI.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
 /// Time for one attempt.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Silence after which the relay is asked, and after which it is given up.
 const PING_AFTER: Duration = Duration::from_secs(15);
 const SILENT_LIMIT: Duration = Duration::from_secs(25);
-
-/// An acknowledgement is sent after so many bytes, or so much time.
-const ACK_BYTES: u64 = 512 << 10;
-const ACK_DELAY: Duration = Duration::from_millis(500);
-
-/// Time between messages that are sent one by one.
-pub(super) const PACE: Duration = Duration::from_millis(30);
 
 /// Time for the last acknowledgement to be written.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -44,6 +40,9 @@ const GONE_LIMIT: Duration = Duration::from_secs(5);
 const TERMINATED: i32 = 143;
 
 const NO_RELAY: &str = "no relay is named: set CLAUDE_RELAY_URL (or --relay-url, or a line CLAUDE_RELAY_URL=… in claude-relay-agent.env beside this program) to its address, such as http://127.0.0.1:3000; or CLAUDE_RELAY_E2B_TEMPLATE to a template of E2B";
+
+const NO_SANDBOX: &str =
+    "the version is that of the CLI in a sandbox, and none is made to ask for it";
 
 pub(super) enum State {
     /// The next attempt is due.
@@ -92,6 +91,9 @@ pub(super) struct Shim {
     /// because those before a reset may be lost with it.
     pub(super) paced: bool,
     pub(super) paced_until: Instant,
+    /// Long messages go whole over the next connection. One that breaks after so
+    /// many frames takes no message of more parts.
+    pub(super) whole: bool,
     pub(super) next_seq: u64,
     /// The last number that was received.
     pub(super) received: u64,
@@ -150,6 +152,7 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
                 .map_err(|error| Failure::of(&error, url))?;
             (None, server, url.clone())
         }
+        (None, Some(_)) if prepared.is_version => return Err(Failure::usage(NO_SANDBOX)),
         (None, Some(template)) => {
             let Some(sandbox) = Sandbox::create(template, &mut env, &mut term).await? else {
                 return Ok(End::Code(TERMINATED));
@@ -185,6 +188,7 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
         progress: true,
         paced: false,
         paced_until: now,
+        whole: false,
         next_seq: 1,
         received: 0,
         pending: Vec::new(),
@@ -200,7 +204,14 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
         gone_by: None,
         version_only: prepared.is_version,
     };
-    let end = shim.serve(host_from, output, signals).await;
+    let limit = if shim.version_only { Some(now + VERSION_LIMIT) } else { None };
+    let name = shim.url.clone();
+    let end = tokio::select! {
+        end = shim.serve(host_from, output, signals) => end,
+        () = at(limit) => Err(Failure::connection(format!(
+            "the relay at {name} has not told the version of its CLI within {VERSION_LIMIT:?}"
+        ))),
+    };
     if let Some(sandbox) = sandbox {
         sandbox.kill().await;
     }
@@ -272,7 +283,7 @@ impl Shim {
         match event {
             Event::Retry => {
                 let after = self.has();
-                let opening = Link::open(self.server.clone(), self.id.clone(), after);
+                let opening = Link::open(self.server.clone(), self.id.clone(), after, self.whole);
                 self.state = State::Opening(Box::pin(opening));
             }
             Event::Opened(Ok(link)) => {
@@ -330,59 +341,6 @@ impl Shim {
         }
         let is_drained = self.has() == self.received;
         Ok(self.exit.as_ref().filter(|_| is_drained).map(|(_, end)| end.clone()))
-    }
-
-    /// Adds a message for the run.
-    fn push(&mut self, message: String) {
-        self.unacked_bytes += message.len();
-        self.unacked.push_back((self.next_seq, message));
-        self.next_seq += 1;
-    }
-
-    /// The last number of what need not be sent again: it has been written.
-    fn has(&self) -> u64 {
-        let written = *self.written.borrow();
-        if written.seq >= self.last_output || self.gone_by.is_some() {
-            self.received
-        } else {
-            written.seq
-        }
-    }
-
-    fn has_unsent(&self) -> bool {
-        self.greeted && self.sent < self.unacked.len()
-    }
-
-    /// The time until which nothing more is sent.
-    fn pause(&self) -> Instant {
-        if self.paced { self.paced_until } else { self.down_since }
-    }
-
-    fn send_unsent(&mut self) {
-        let State::Up(link) = &self.state else { return };
-        let now = Instant::now();
-        while self.greeted
-            && link.has_room()
-            && now >= self.pause()
-            && let Some((_, message)) = self.unacked.get(self.sent)
-        {
-            link.send(message.clone());
-            self.sent += 1;
-            self.paced_until = now + PACE;
-        }
-    }
-
-    fn send_ack(&mut self, now: Instant) {
-        let State::Up(link) = &self.state else { return };
-        let (has, bytes) = (self.has(), self.written.borrow().bytes);
-        if !self.greeted || has <= self.acked {
-            return;
-        }
-        let due = *self.ack_due.get_or_insert(now + ACK_DELAY);
-        if now >= due || bytes - self.acked_bytes >= ACK_BYTES {
-            link.send_small(Small::Ack(wire::ack(has)));
-            (self.acked, self.acked_bytes, self.ack_due) = (has, bytes, None);
-        }
     }
 
     fn keep_alive(&mut self, now: Instant) {

@@ -6,6 +6,7 @@ use claude_relay_testing::wait::{self, soon};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -127,6 +128,41 @@ async fn the_version_is_that_of_the_remote_cli() {
     let output = soon(command.output()).await.unwrap();
     assert_eq!(text(&output.stdout), "2.1.332 (Claude Code)\n");
     assert!(output.status.success());
+}
+
+#[tokio::test]
+async fn its_help_and_a_version_that_nobody_tells_do_not_wait() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    let fixture = Fixture::new("cat").await;
+    let ask = async |relay: &str, flag: &str| {
+        let mut command = bare(fixture.program());
+        command.args(["--relay-url", relay, flag]).stdin(Stdio::null());
+        let began = Instant::now();
+        (soon(command.output()).await.unwrap(), began.elapsed())
+    };
+    for flag in ["--help", "-h"] {
+        let (output, took) = ask(&silent, flag).await;
+        assert!(output.status.success() && output.stderr.is_empty());
+        assert!(text(&output.stdout).contains("CLAUDE_RELAY_URL"), "{}", text(&output.stdout));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "a connection for the help");
+    for (relay, words, limit) in [
+        ("http://127.0.0.1:1", "running?", Duration::from_secs(5)),
+        (&silent, "has not told the version", Duration::from_secs(20)),
+    ] {
+        let (output, took) = ask(relay, "--version").await;
+        assert_eq!(output.status.code(), Some(3));
+        assert!(text(&output.stderr).contains(words), "{}", text(&output.stderr));
+        assert!(took < limit, "{took:?}");
+    }
+    let mut in_sandbox = bare(fixture.program());
+    in_sandbox.args(["--relay-e2b-template", "none", "-v"]).env("E2B_API_KEY", "e2b_0");
+    let output = run(in_sandbox, "").await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("none is made"), "{}", text(&output.stderr));
 }
 
 #[tokio::test]
@@ -277,4 +313,18 @@ async fn a_relay_that_does_not_come_back_is_given_up_after_a_minute() {
     let (broken, lost) = tokio::join!(given_up(broken), given_up(lost));
     assert!(broken.contains("broke each time before anything came through"), "{broken}");
     assert!(lost.contains("was lost and could not be restored"), "{lost}");
+}
+
+#[tokio::test]
+async fn a_long_line_comes_through_connections_that_break_after_a_few_frames() {
+    let fixture = Fixture::new("exec cat").await;
+    let line = format!("{{\"long\":\"{}\"}}\n", "x".repeat(3 << 20));
+    for frames in ["2", "7"] {
+        let arguments = [fixture.relay.port.to_string(), frames.to_owned()];
+        let proxy = Helper::start("cutting_proxy.mjs", &arguments).await;
+        let mut command = bare(fixture.program());
+        command.args(["--relay-url", &proxy.address]);
+        let output = run(command, &line).await;
+        assert!(text(&output.stdout) == line, "{frames}: {}", text(&output.stderr));
+    }
 }

@@ -187,7 +187,7 @@ impl RunReader {
 }
 
 impl RunWriter {
-    /// Sends one message.
+    /// Sends one message; a long one in parts, with a ping behind each.
     ///
     /// # Examples
     ///
@@ -203,6 +203,24 @@ impl RunWriter {
     /// Returns an error if the connection is lost.
     pub async fn text(&mut self, text: String) -> Result<(), ConnectionError> {
         self.0.text(text).await
+    }
+
+    /// Sends one message as one frame, however long it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(mut writer: claude_relay_client::RunWriter) -> Result<(), Box<dyn std::error::Error>> {
+    /// writer.whole(r#"{"type":"ack","seq":1}"#.to_owned()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As of [`RunWriter::text`].
+    pub async fn whole(&mut self, text: String) -> Result<(), ConnectionError> {
+        self.0.whole(text).await
     }
 
     /// Sends a ping.

@@ -196,7 +196,7 @@ impl Writer {
     /// that the server reads, however slow the way to it is.
     pub(crate) async fn text(&mut self, text: String) -> Result<(), ConnectionError> {
         if text.len() <= PART_BYTES {
-            return self.write(Frame::text(Payload::Owned(text.into_bytes()))).await;
+            return self.whole(text).await;
         }
         let mut opcode = OpCode::Text;
         let mut parts = text.as_bytes().chunks(PART_BYTES).peekable();
@@ -209,6 +209,11 @@ impl Writer {
             opcode = OpCode::Continuation;
         }
         Ok(())
+    }
+
+    /// Writes one message as one frame.
+    pub(crate) async fn whole(&mut self, text: String) -> Result<(), ConnectionError> {
+        self.write(Frame::text(Payload::Owned(text.into_bytes()))).await
     }
 
     pub(crate) async fn ping(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {
