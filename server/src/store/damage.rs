@@ -111,6 +111,9 @@ mod tests {
         assert_eq!(found(&all(&[&said, &second])), (0, 1, false));
         assert_eq!(found(&all(&[&first, &said, &second, &other])), (0, 0, true));
         assert_eq!(found(&all(&[&first, &"\n".to_owned(), &said])), (0, 0, false));
+        // Only messages are missed, not what the CLI says between them.
+        let between = line("progress", "6", Some("9"), "[]");
+        assert_eq!(found(&all(&[&first, &said, &between])), (0, 0, false));
     }
 
     #[test]

@@ -121,3 +121,6 @@ impl Folder {
         Ok(Some(folder))
     }
 }
+
+#[cfg(test)]
+mod tests;

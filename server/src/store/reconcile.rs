@@ -123,3 +123,6 @@ fn transcript(folder: &Folder, stem: &str, title: &str, stored: &[u8]) -> io::Re
     }
     Ok(reconciled)
 }
+
+#[cfg(test)]
+mod tests;
