@@ -22,16 +22,13 @@ use crate::agent::{self, provider};
 use crate::process::lines::Block;
 use crate::runtime::Runtime;
 use crate::store::key::Key;
-use crate::store::{Fetched, Mirror, Progress, StoreError, Wanted};
+use crate::store::{self, Fetched, Mirror, Progress, StoreError, Wanted};
 
 /// Longest time for which the end of a turn waits.
 const HOLD: Duration = Duration::from_secs(10);
 
 /// Time for a conversation to come from the store.
 const FETCH: Duration = Duration::from_secs(60);
-
-/// Size of a part of what is added to the store later.
-const ADDED_BYTES: usize = 4 << 20;
 
 /// The store as the session uses it.
 #[derive(Debug, Default)]
@@ -296,12 +293,9 @@ impl Session {
     /// Adds what this machine has of a conversation and the store has not.
     fn add_to_store(&mut self, missing: Vec<(Key, bytes::Bytes)>) {
         let Some(mirror) = &mut self.store.mirror else { return };
-        for (key, mut rest) in missing {
-            while !rest.is_empty() {
-                let near = rest.len().min(ADDED_BYTES);
-                let end =
-                    memchr::memchr(b'\n', &rest[near - 1..]).map_or(rest.len(), |at| near + at);
-                if !mirror.append(key.clone(), rest.split_to(end)) {
+        for (key, lines) in missing {
+            for part in store::split(lines) {
+                if !mirror.append(key.clone(), part) {
                     return self.error(&format!(
                         "The store lacks a part of the conversation {}, which was too large to be added at once; it is added when the conversation is resumed again",
                         key.session

@@ -5,12 +5,18 @@ use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 /// Most names in one listing.
 const MAX_NAMES: usize = 100_000;
+
+/// Most threads that wait for a directory. One on a network's disk may never
+/// answer, and the server needs its threads for other work.
+const MAX_THREADS: usize = 32;
 
 /// Reason for which a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +73,7 @@ pub struct Listing {
 #[derive(Debug, Clone)]
 pub enum Backend {
     /// A directory.
-    Directory(PathBuf),
+    Directory(Directory),
     /// A part of a bucket.
     #[cfg(feature = "s3")]
     Bucket(super::bucket::Bucket),
@@ -81,7 +87,7 @@ impl Backend {
     /// See [`StoreError`].
     pub async fn put(&self, path: &str, body: Bytes) -> Result<(), StoreError> {
         match self {
-            Self::Directory(root) => in_directory(root, path, move |path| write(path, &body)).await,
+            Self::Directory(root) => root.with(path, move |path| write(path, &body)).await,
             #[cfg(feature = "s3")]
             Self::Bucket(bucket) => bucket.put(path, body).await,
         }
@@ -94,9 +100,7 @@ impl Backend {
     /// See [`StoreError`].
     pub async fn get(&self, path: &str) -> Result<Bytes, StoreError> {
         match self {
-            Self::Directory(root) => {
-                in_directory(root, path, |path| fs::read(path).map(Bytes::from)).await
-            }
+            Self::Directory(root) => root.with(path, |path| fs::read(path).map(Bytes::from)).await,
             #[cfg(feature = "s3")]
             Self::Bucket(bucket) => bucket.get(path).await,
         }
@@ -110,23 +114,43 @@ impl Backend {
     /// See [`StoreError`].
     pub async fn list(&self, path: &str) -> Result<Listing, StoreError> {
         match self {
-            Self::Directory(root) => in_directory(root, path, list).await,
+            Self::Directory(root) => root.with(path, list).await,
             #[cfg(feature = "s3")]
             Self::Bucket(bucket) => bucket.list(path).await,
         }
     }
 }
 
-async fn in_directory<T: Send + 'static>(
-    root: &Path,
-    path: &str,
-    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-) -> Result<T, StoreError> {
-    let path = root.join(path);
-    let done = spawn_blocking(move || {
-        work(&path).map_err(|source| StoreError::Directory { path, source })
-    });
-    done.await.map_err(|_| StoreError::ShuttingDown)?
+/// A directory, and the threads that wait for it.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    root: PathBuf,
+    threads: Arc<Semaphore>,
+}
+
+impl Directory {
+    /// Returns the directory `root`, which need not be there.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root, threads: Arc::new(Semaphore::new(MAX_THREADS)) }
+    }
+
+    /// Works with a path on another thread. A thread that the disk does not answer
+    /// cannot be ended: it counts until it is.
+    async fn with<T: Send + 'static>(
+        &self,
+        path: &str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.threads).acquire_owned().await;
+        let permit = permit.map_err(|_| StoreError::ShuttingDown)?;
+        let path = self.root.join(path);
+        let done = spawn_blocking(move || {
+            let _permit = permit;
+            work(&path).map_err(|source| StoreError::Directory { path, source })
+        });
+        done.await.map_err(|_| StoreError::ShuttingDown)?
+    }
 }
 
 /// Writes a file in one step, to the disk.
@@ -146,8 +170,11 @@ fn list(path: &Path) -> io::Result<Listing> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
         entries => entries?,
     };
-    for entry in entries.take(MAX_NAMES) {
+    for entry in entries {
         let entry = entry?;
+        if listing.directories.len() + listing.objects.len() == MAX_NAMES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let Ok(name) = entry.file_name().into_string() else { continue };
         if entry.file_type()?.is_dir() {
             listing.directories.push(name);
@@ -157,3 +184,6 @@ fn list(path: &Path) -> io::Result<Listing> {
     }
     Ok(listing)
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,14 +36,14 @@ use tokio::time::timeout;
 
 pub use backend::StoreError;
 pub use fetch::{Fetched, Wanted};
-pub use writer::Progress;
+pub use writer::{Progress, split};
 
 use access::BucketAccess;
-use backend::Backend;
+use backend::{Backend, Directory};
 use key::Key;
 use location::Location;
 use spool::Spool;
-use writer::{Command, lock};
+use writer::{CAPACITY_BYTES, Command, lock};
 
 /// Time for the last lines to be settled when the server ends.
 const FINISH: Duration = Duration::from_secs(10);
@@ -106,7 +106,7 @@ impl Store {
                 {
                     return Err(OpenError::InWorkspace(location.clone()));
                 }
-                Backend::Directory(path.clone())
+                Backend::Directory(Directory::new(path.clone()))
             }
             Location::Bucket { bucket, prefix } => open_bucket(bucket, prefix, access)
                 .map_err(|reason| OpenError::Bucket { location: location.clone(), reason })?,
@@ -175,8 +175,9 @@ pub struct Mirror {
     store: Arc<Store>,
     to: mpsc::Sender<Command>,
     progress: watch::Receiver<Progress>,
-    /// Number of commands that were handed over.
+    /// Number of commands that were handed over, and their bytes.
     handed: u64,
+    handed_bytes: u64,
     task: JoinHandle<()>,
 }
 
@@ -202,9 +203,17 @@ impl Mirror {
     }
 
     fn send(&mut self, command: Command) -> bool {
-        let sent = self.to.try_send(command).is_ok();
-        self.handed += u64::from(sent);
-        sent
+        let bytes = command.bytes();
+        let waiting = self.handed_bytes - self.progress.borrow().settled_bytes;
+        if waiting > 0 && waiting + bytes > CAPACITY_BYTES {
+            return false;
+        }
+        let is_sent = self.to.try_send(command).is_ok();
+        if is_sent {
+            self.handed += 1;
+            self.handed_bytes += bytes;
+        }
+        is_sent
     }
 
     /// Returns true once everything that was taken is in the store, or in the

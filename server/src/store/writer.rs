@@ -15,12 +15,17 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backend::StoreError;
+use super::fetch::TRANSCRIPT_BYTES;
 use super::key::{Key, part_name};
 use super::spool::Spool;
 use super::{Mirror, Store};
 
-/// Time for the store to take one part.
+/// Time for the store to take a part, while the end of a turn waits for it.
 const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Bytes for each further second that a part of the spool has, for which nobody
+/// waits.
+const SLOWEST_BYTES: u64 = 64 << 10;
 
 /// Time before the first further attempt, and the longest.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -28,6 +33,10 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// Lines that may wait for the task.
 const CAPACITY: usize = 256;
+
+/// Bytes that may wait for the task, but for a single command. A whole transcript
+/// is no more.
+pub(super) const CAPACITY_BYTES: u64 = TRANSCRIPT_BYTES;
 
 /// Size from which lines are not put together into one part any more.
 const PART_BYTES: usize = 4 << 20;
@@ -44,11 +53,29 @@ pub(super) enum Command {
     Home { session: String, project: String, after: u64 },
 }
 
+impl Command {
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Append(_, lines) => lines.len() as u64,
+            Self::Home { .. } => 0,
+        }
+    }
+}
+
+/// Commands that were taken at once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    commands: u64,
+    bytes: u64,
+}
+
 /// How far the task has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Number of settled commands.
     pub settled: u64,
+    /// Bytes of those.
+    pub settled_bytes: u64,
     /// Parts that wait in the spool, and their bytes.
     pub waiting: usize,
     /// Bytes that wait in the spool.
@@ -95,10 +122,10 @@ pub(super) fn start(store: Arc<Store>) -> Mirror {
     };
     if store.has_waiting() {
         writer.retry_at = Some(Instant::now());
-        writer.report(0, None);
+        writer.report(Taken::default(), None);
     }
     let task = tokio::spawn(writer.run());
-    Mirror { store, to, progress: progressed, handed: 0, task }
+    Mirror { store, to, progress: progressed, handed: 0, handed_bytes: 0, task }
 }
 
 impl Writer {
@@ -125,12 +152,13 @@ impl Writer {
 
     /// Settles what was taken.
     async fn settle(&mut self, batch: &mut Vec<Command>) {
-        let taken = batch.len() as u64;
+        let bytes = batch.iter().map(Command::bytes).sum();
+        let taken = Taken { commands: batch.len() as u64, bytes };
         let mut error = None;
         for (key, body) in self.put_together(batch) {
             let path = self.name_part(&key);
             if self.retry_at.is_none() && self.attempt.is_none() {
-                match write(&self.store, &path, body.clone()).await {
+                match write(&self.store, &path, body.clone(), ATTEMPT).await {
                     Ok(()) => continue,
                     Err(reason) => {
                         error = Some(reason.to_string());
@@ -193,34 +221,41 @@ impl Writer {
             Ok(()) => {
                 self.backoff.reset();
                 self.retry_at = self.store.has_waiting().then(Instant::now);
-                self.report(0, None);
+                self.report(Taken::default(), None);
             }
             Err(reason) => {
                 self.retry_at = Some(Instant::now() + self.backoff.next_wait());
-                self.report(0, Some(reason.to_string()));
+                self.report(Taken::default(), Some(reason.to_string()));
             }
         }
     }
 
-    fn report(&self, settled: u64, error: Option<String>) {
+    fn report(&self, settled: Taken, error: Option<String>) {
         let (waiting, waiting_bytes) = self.store.waiting();
         self.progress.send_modify(|progress| {
-            progress.settled += settled;
+            progress.settled += settled.commands;
+            progress.settled_bytes += settled.bytes;
             (progress.waiting, progress.waiting_bytes) = (waiting, waiting_bytes);
             match error {
                 Some(error) => progress.error = Some(error),
-                None if self.retry_at.is_none() || settled == 0 => progress.error = None,
+                None if self.retry_at.is_none() || settled.commands == 0 => progress.error = None,
                 None => {}
             }
         });
     }
 }
 
-async fn write(store: &Store, path: &str, body: Bytes) -> Result<(), StoreError> {
-    match timeout(ATTEMPT, store.backend.put(path, body)).await {
+async fn write(store: &Store, path: &str, body: Bytes, time: Duration) -> Result<(), StoreError> {
+    match timeout(time, store.backend.put(path, body)).await {
         Ok(written) => written,
-        Err(_) => Err(StoreError::Timeout(ATTEMPT)),
+        Err(_) => Err(StoreError::Timeout(time)),
     }
+}
+
+/// Time for the store to take a part that nobody waits for: also a large one over
+/// a slow line.
+fn attempt_timeout(bytes: usize) -> Duration {
+    ATTEMPT + Duration::from_secs(bytes as u64 / SLOWEST_BYTES)
 }
 
 /// Writes the oldest part of the spool.
@@ -231,7 +266,8 @@ async fn write_waiting(store: Arc<Store>) -> Result<(), StoreError> {
     let read = read.map_err(|_| StoreError::ShuttingDown)?;
     let read = read.map_err(|source| StoreError::Spool { source })?;
     let Some((path, body)) = read else { return Ok(()) };
-    write(&store, &path, body).await?;
+    let time = attempt_timeout(body.len());
+    write(&store, &path, body, time).await?;
     spawn_blocking(move || lock(&spool).pop()).await.map_err(|_| StoreError::ShuttingDown)
 }
 
@@ -262,3 +298,15 @@ async fn at(time: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// Splits lines into parts of some [`PART_BYTES`], each of whole lines.
+pub fn split(mut lines: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let near = lines.len().min(PART_BYTES).checked_sub(1)?;
+        let end = memchr::memchr(b'\n', &lines[near..]).map_or(lines.len(), |at| near + at + 1);
+        Some(lines.split_to(end))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+use super::*;
+
+#[test]
+fn parts_have_whole_lines() {
+    let line = |bytes: usize| format!("{}\n", "x".repeat(bytes - 1));
+    let split_up = |text: &str| -> Vec<usize> {
+        let parts: Vec<Bytes> = split(Bytes::from(text.to_owned())).collect();
+        assert_eq!(parts.concat(), text.as_bytes());
+        parts.iter().map(Bytes::len).collect()
+    };
+    assert_eq!(split_up(""), [] as [usize; 0]);
+    assert_eq!(split_up("a\nb\n"), [4]);
+    assert_eq!(split_up("a\nwithout an end"), [16]);
+    assert_eq!(split_up(&"x".repeat(PART_BYTES + 5)), [PART_BYTES + 5]);
+    assert_eq!(split_up(&line(PART_BYTES)), [PART_BYTES]);
+    assert_eq!(split_up(&line(2 * PART_BYTES)), [2 * PART_BYTES]);
+    let (most, two) = (line(PART_BYTES - 1), line(2));
+    assert_eq!(split_up(&[&most[..], &two, &two].concat()), [PART_BYTES + 1, 2]);
+    assert_eq!(split_up(&[&two[..], &line(PART_BYTES - 2), &two].concat()), [PART_BYTES, 2]);
+}
+
+#[test]
+fn a_large_part_has_the_time_of_a_slow_line() {
+    assert_eq!(attempt_timeout(1000), ATTEMPT);
+    assert!(attempt_timeout(PART_BYTES) >= Duration::from_secs(60));
+}
