@@ -12,7 +12,7 @@ use super::access::AccessPolicy;
 /// every other task is polled as well. An answer takes some 10 µs, so they add
 /// little to what the client waits for, and a server that has nothing else to do
 /// still answers tens of thousands a second.
-const PER_TURN: usize = 4;
+const PER_TURN: usize = 16;
 
 /// Gate in front of the requests of all connections.
 #[derive(Debug)]
