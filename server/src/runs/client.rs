@@ -20,7 +20,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most time that an agent without a client has between the steps of its
 /// escalation: nobody waits for what it still has to say, and it is paid for.
-const ABANDONED_STOP_GRACE: Duration = Duration::from_secs(2);
+const ABANDONED_STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// A connected client.
 #[derive(Debug)]

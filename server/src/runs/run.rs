@@ -143,10 +143,10 @@ pub(super) struct Run {
 
 /// Limit of the replay buffer of a run that may take `bytes`. Half of a buffer is
 /// for what has not been acknowledged, and here all is that. A part is left for
-/// the blocks on their way to it: the one that is taken while there is room, the
-/// one behind it, and the one that is being read.
+/// the blocks on their way to it (the one that is taken while there is room, the
+/// one behind it, and the one that is being read) and for frames on their way out.
 fn replay_limit(bytes: usize) -> usize {
-    (bytes - bytes / 16 * 3).saturating_mul(2)
+    (bytes - bytes / 4).saturating_mul(2)
 }
 
 impl Run {
