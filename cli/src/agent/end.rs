@@ -18,6 +18,9 @@ const CONNECTION: u8 = 3;
 /// signal that it has handled.
 pub(super) const DIE_OF: &str = "--relay-die-of";
 
+/// This program, though its file may have been replaced.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// The most bytes of a failure on stderr: a program shows the last 2,048.
 const MAX_TEXT_BYTES: usize = 1900;
 
@@ -105,16 +108,14 @@ impl End {
             // The system keeps the low eight bits.
             Self::Code(code) => ExitCode::from((code & 0xff) as u8),
             Self::Signal(name) => {
-                if let Ok(program) = std::env::current_exe() {
-                    // Executed anew, because a signal with a handler does not
-                    // end a program.
-                    #[expect(clippy::disallowed_methods, reason = "no other process is started")]
-                    let error = std::process::Command::new(program)
-                        .arg0("claude-relay-agent")
-                        .args([DIE_OF, &name])
-                        .exec();
-                    super::host::say(&format!("the agent was ended by {name} ({error})"));
-                }
+                // Executed anew, because a signal with a handler does not end a
+                // program.
+                #[expect(clippy::disallowed_methods, reason = "no other process is started")]
+                let error = std::process::Command::new(THIS_PROGRAM)
+                    .arg0("claude-relay-agent")
+                    .args([DIE_OF, &name])
+                    .exec();
+                super::host::say(&format!("the agent was ended by {name} ({error})"));
                 ExitCode::from(code_of(&name))
             }
         }

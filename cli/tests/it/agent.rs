@@ -94,6 +94,21 @@ async fn it_dies_of_the_signal_that_its_agent_died_of() {
 }
 
 #[tokio::test]
+async fn it_dies_of_the_same_signal_when_its_file_has_been_replaced() {
+    let fixture = Fixture::new("echo '{}'; read line; kill -TERM $$; sleep 9").await;
+    let file = fixture.folder.path().join("replaced/claude-relay-agent");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_claude-relay"), &file).unwrap();
+    let mut command = bare(file.clone());
+    let mut child = command.args(["--relay-url", &fixture.relay.url]).spawn().unwrap();
+    assert_eq!(read_line(&mut child).await, "{}\n");
+    std::fs::remove_file(file).unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"{}\n").await.unwrap();
+    let output = soon(child.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.signal(), Some(15), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
 async fn arguments_variables_and_settings_find_their_way() {
     let fixture = Fixture::new("printf '%s\\n' \"$@\" >&2; env >&2").await;
     let settings = fixture.folder.path().join("settings.json");
