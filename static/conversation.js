@@ -309,10 +309,10 @@ export class Conversation {
 
   // Attempts that follow one another are one block.
   #apiRetry(data) {
-    const words = `${data.error_status ? `Status ${data.error_status}. ` : ""}Attempt ${count(data.attempt)} of ${count(data.max_retries)} in ${duration(data.retry_delay_ms)}.`;
+    const words = `Attempt ${count(data.attempt)} of ${count(data.max_retries)} in ${duration(data.retry_delay_ms)}.`;
     const retry = this.#retry;
     retry?.remove();
-    this.#retry = this.notice("warning", "The model's API did not answer.", words);
+    this.#retry = this.notice("warning", data.error_status ? `The model's API answered ${data.error_status}.` : "The model's API did not answer.", words);
   }
 
   // Comes with every turn; shown when something in it is new.

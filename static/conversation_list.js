@@ -1,5 +1,5 @@
 // The conversations that the agent has kept of its directory, with the way back into each: shown where
-// nothing was said yet.
+// nothing was said yet, on the page or in a new conversation.
 
 import { request } from "./access.js";
 import { byId, el } from "./dom.js";
@@ -25,6 +25,19 @@ export class ConversationList {
     else this.#section.hidden = true;
   }
 
+  /** A new conversation has begun, below what is shown of the last one. */
+  async offer() {
+    this.#section.classList.add("offered");
+    this.#asked += 1;
+    await this.#load(this.#asked);
+    this.#section.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Something was said in it. */
+  said() {
+    this.#section.classList.remove("offered");
+  }
+
   async #load(asked) {
     const answer = await request(`conversations?limit=${SHOWN}`);
     const found = answer.body?.conversations;
@@ -48,6 +61,7 @@ export class ConversationList {
 
   async #resume(id) {
     this.#section.hidden = true;
+    this.said();
     await this.#handlers.resume(id);
   }
 }

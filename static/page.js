@@ -109,7 +109,10 @@ const setup = new Setup({
 const conversationStart = new ConversationStart({
   request: (request) => controls.request(request),
   notice,
-  begun: () => newConversation("A new conversation"),
+  begun() {
+    newConversation("A new conversation");
+    conversationList.offer();
+  },
   async resume(id) {
     const failed = await config.change({ resume: id });
     if (failed !== "") return failed;
@@ -178,6 +181,7 @@ function sendMessage(content) {
   const data = { type: "user", uuid: newUuid(), message: { role: "user", content }, parent_tool_use_id: null, session_id: "" };
   const failed = send({ type: "user_message", data });
   if (failed === "") {
+    conversationList.said();
     // Through the inbox, so that it stands after what had come before it was sent.
     inbox.push({ frame: { type: "page_sent", data }, origin: {} });
   }

@@ -4,6 +4,7 @@
 import { announce, byId } from "./dom.js";
 import { newElicitation } from "./elicitation.js";
 import { newPrompt } from "./prompt.js";
+import { toolTitle } from "./tools.js";
 
 export class Permissions {
   #dock = byId("permissions");
@@ -96,14 +97,14 @@ export class Permissions {
     this.#open.set(prompt.id, prompt);
     this.#dock.append(prompt.node);
     this.#update();
-    announce(`The agent asks: ${prompt.tool}. ${prompt.gist} Press F2 to go there.`, true);
+    announce(`The agent asks: ${toolTitle(prompt.tool)}. ${prompt.gist} Press F2 to go there.`, true);
   }
 
   #settled(id, words) {
     const prompt = this.#open.get(id) ?? this.#held.get(id);
     this.#held.delete(id);
     if (this.#open.has(id)) this.#remove(prompt);
-    this.#record(words, `${prompt.tool} ${prompt.gist}`);
+    this.#note(words, prompt);
   }
 
   #answer(id, answer, words) {
@@ -111,8 +112,14 @@ export class Permissions {
     if (failed !== "") return failed;
     const prompt = this.#open.get(id);
     this.#remove(prompt);
-    this.#record(words, `${prompt.tool} ${prompt.gist}`);
+    this.#note(words, prompt);
     return "";
+  }
+
+  // What has come of it, in words that may name the plan already.
+  #note(words, { tool, gist }) {
+    if (tool === "ExitPlanMode" && words.startsWith("Plan ")) this.#record(words.replace(/:$/, "."), "");
+    else this.#record(words, `${toolTitle(tool)} ${gist}`);
   }
 
   #remove(prompt) {

@@ -1,6 +1,7 @@
 //! `/conversations`: what Claude Code has kept of the workspace.
 
 use crate::support::browser::Browser;
+use crate::support::browser_fixture::ENTER;
 use crate::support::cli_fixture::CliFixture;
 use crate::support::http::{self, Response};
 use crate::support::relay::{Launch, Relay};
@@ -8,6 +9,7 @@ use claude_relay_testing::messages_api::TURN_WITHOUT_TOOLS;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
+use claude_relay_testing::wait;
 use serde_json::{Value, json};
 
 const ID: &str = "11111111-2222-4333-8444-555555555555";
@@ -155,6 +157,41 @@ async fn the_page_goes_on_with_an_earlier_conversation() {
         }
     })
     .await;
+    browser.end().await;
+    relay.stop();
+}
+
+/// On a phone nothing but "New" leads away from what is shown.
+#[tokio::test]
+async fn a_new_conversation_of_the_page_offers_the_earlier_ones() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    keep(&env, &env.workspace(), ID, "First words");
+    let browser = Browser::start(&env).await;
+    browser.screen(390, 844, "dark").await;
+    browser.open(&format!("http://{}/", relay.address())).await;
+    let is_shown = "document.querySelector('#earlier').checkVisibility()";
+    let said = |count: usize| {
+        format!("document.querySelectorAll('[data-role=user]').length === {count} && !{is_shown}")
+    };
+    browser.until(is_shown).await;
+    browser.type_into("#message", &format!("Hello{ENTER}")).await;
+    browser.until(&said(1)).await;
+    browser.click("#new-conversation").await;
+    browser.until(is_shown).await;
+    browser.assert_fits("a new conversation").await;
+    browser.screenshot("earlier-new").await;
+    browser.type_into("#message", &format!("Hello again{ENTER}")).await;
+    browser.until(&said(2)).await;
+
+    browser.click("#new-conversation").await;
+    browser.until(is_shown).await;
+    browser.click(&format!("#earlier [data-conversation='{ID}']")).await;
+    wait::until_async("the configuration", async || {
+        get(&relay, "/config").await.json()["config"]["resume"] == ID
+    })
+    .await;
+    browser.until(&format!("!{is_shown}")).await;
     browser.end().await;
     relay.stop();
 }

@@ -33,6 +33,8 @@ end(); message()
     page.browser.type_into("#message", F2).await;
     page.browser.type_into(".permission", "a").await;
     page.turn_ended(1).await;
+    page.shows(".notice.quiet", "Plan sent back.").await;
+    page.shows(".notice.quiet", "Plan approved.").await;
     let answers = page.agent.noted("answers");
     assert!(answers[0].contains(r#""behavior": "deny""#), "{answers:?}");
     assert!(answers[1].contains(r#""behavior": "allow""#), "{answers:?}");
