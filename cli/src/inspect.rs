@@ -22,7 +22,15 @@ pub(crate) async fn config(
     let builder = builder(server)?;
     let config = match command {
         ConfigCommand::Get { field: None } => {
-            builder.get_configuration().await.map_err(|error| explain(error, server))?
+            let config =
+                builder.get_configuration().await.map_err(|error| explain(error, server))?;
+            // An empty patch changes nothing, and the answer names the secrets.
+            if let Ok(nothing) = RawJson::new("{}")
+                && let Ok(configured) = builder.patch_configuration(nothing).await
+            {
+                tell_secrets(&configured, terminal);
+            }
+            config
         }
         ConfigCommand::Get { field: Some(name) } => {
             known(&name)?;
@@ -72,6 +80,7 @@ fn tell(configured: &Configured, terminal: &Terminal) {
     if configured.applies == Applies::NextStart {
         terminal.note("it takes effect when the next client connects");
     }
+    tell_secrets(configured, terminal);
     if configured.ignored.is_empty() {
         return;
     }
@@ -85,6 +94,13 @@ fn tell(configured: &Configured, terminal: &Terminal) {
         })
         .collect();
     terminal.complain(&format!("the server does not know and ignores: {}", ignored.join(", ")));
+}
+
+/// Names what is set and never shown.
+fn tell_secrets(configured: &Configured, terminal: &Terminal) {
+    if !configured.secrets.is_empty() {
+        terminal.note(&format!("set, and not shown: {}", configured.secrets.join(", ")));
+    }
 }
 
 pub(crate) async fn health(

@@ -147,7 +147,7 @@ impl<'a> Renderer<'a> {
                 }
                 View::Retrying { attempt, max_attempts, delay, reason } => {
                     let reason = match reason.as_deref() {
-                        None => "no answer",
+                        None | Some("unknown") => "no answer",
                         Some("authentication_failed") => "the key is refused",
                         Some(reason) => reason,
                     };

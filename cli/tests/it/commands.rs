@@ -257,6 +257,9 @@ async fn fields_of_the_configuration_are_set_read_and_removed_one_by_one() {
     assert_eq!((code, &shown["model"], &shown["maxTurns"]), (0, &"b".into(), &5.into()));
     let answer = http_secrets(&relay.url).await;
     assert_eq!(answer["secrets"], serde_json::json!(["anthropicApiKey"]), "the key is kept");
+    let (_, shown, stderr) = config(&["get"]).await;
+    assert_eq!(shown, serde_json::json!({"model":"b","maxTurns":5}));
+    assert!(stderr.contains("set, and not shown: anthropicApiKey"), "{stderr}");
 
     assert_eq!(config(&["get", "model"]).await.1, "b");
     assert_eq!(config(&["get", "cwd"]).await.1, Value::Null);
