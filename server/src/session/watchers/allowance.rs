@@ -1,13 +1,13 @@
 //! The bytes that watchers may be sent, all together: a token bucket. The client
-//! of a busy agent gets some fifty times as much.
+//! of a busy agent gets more than a hundred times as much.
 
 use std::time::{Duration, Instant};
 
 /// Bytes for each second.
-const PER_SECOND: f64 = (32 << 20) as f64;
+const PER_SECOND: f64 = (8 << 20) as f64;
 
 /// Most bytes that are saved up.
-const MOST: f64 = (4 << 20) as f64;
+const MOST: f64 = (2 << 20) as f64;
 
 /// The bytes that are left. One batch may go beyond them, which the next ones wait
 /// for.
@@ -82,7 +82,7 @@ mod tests {
         let mut allowance = Allowance::default();
         allowance.refill(now);
         allowance.refill(now + Duration::from_secs(3600));
-        allowance.spend(4 << 20);
+        allowance.spend(MOST as usize);
         assert!(!allowance.is_left());
         allowance.refill(now);
         assert!(!allowance.is_left(), "a clock that goes back gives nothing");
