@@ -16,15 +16,19 @@ async fn state(relay: &Relay) -> Value {
     http::get(relay.address(), "/health").await.json()["on_waiting"].take()
 }
 
-/// Has the agent ask for a permission, answers it, and leaves before the next
-/// turn ends.
-async fn ask_and_leave(relay: &Relay) {
-    let mut client = Client::connect(relay.address()).await;
+/// Has the agent ask for a permission, and answers it.
+async fn ask(client: &mut Client) {
     client.say("permission").await;
     let asked = client.until(|frame| frame["type"] == "permission_request").await;
     let id = asked.last().expect("a request")["requestId"].clone();
     client.send(&json!({ "type": "permission_response", "requestId": id, "approved": true })).await;
     client.turn().await;
+}
+
+/// Leaves before a turn ends.
+async fn ask_and_leave(relay: &Relay) {
+    let mut client = Client::connect(relay.address()).await;
+    ask(&mut client).await;
     client.say(r#"{"sleep_ms":500}"#).await;
     client.close().await;
 }
@@ -106,6 +110,51 @@ async fn a_webhook_is_signed_and_tried_again() {
     }
     let body = |request: &str| request.split_once("\r\n\r\n").unwrap().1.to_owned();
     assert_eq!(body(&requests[0]), body(&requests[1]), "the same notice");
+    client.close().await;
+    relay.stop();
+}
+
+/// Notices that wait: those of the queue, and the one on its way.
+const WAITING: usize = 64 + 1;
+
+#[tokio::test]
+async fn notices_beyond_a_full_queue_are_counted_and_told_and_the_others_arrive() {
+    const TOO_MANY: usize = 3;
+    let env = TestEnv::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let relay = Launch::demo(&env)
+        .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
+        .argument("--on-waiting")
+        .argument(format!("http://{}/", listener.local_addr().unwrap()))
+        .start();
+    let mut client = Client::connect(relay.address()).await;
+    for _ in 0..WAITING + TOO_MANY {
+        ask(&mut client).await;
+    }
+    let told = state(&relay).await;
+    assert_eq!(told, json!({ "delivered": 0, "failed": TOO_MANY, "waiting": WAITING }));
+    let metrics = http::get(relay.address(), "/metrics").await.body;
+    assert!(
+        metrics.contains(&format!("claude_relay_notices_failed_total {TOO_MANY}")),
+        "{metrics}"
+    );
+    let warned = relay.stderr().matches("too many notices wait").count();
+    assert_eq!(warned, TOO_MANY, "{}", relay.stderr());
+    let answering = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") && matches!(stream.read_buf(&mut request).await, Ok(1..))
+            {
+            }
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    });
+    wait::until_async("the other notices", async || {
+        state(&relay).await == json!({ "delivered": WAITING, "failed": TOO_MANY, "waiting": 0 })
+    })
+    .await;
+    answering.abort();
     client.close().await;
     relay.stop();
 }
