@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 use claude_relay_protocol::json::elements;
+use claude_relay_protocol::text::counted;
 use claude_relay_protocol::turns::{SessionState, Signal};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -322,7 +323,15 @@ impl Session {
                 "The store {place} takes nothing: {error}. The conversation goes on; what the store lacks waits on this machine and is written later"
             ));
         } else if progress.error.is_none() && told.error.is_some() && progress.waiting == 0 {
-            self.info(&format!("The store {place} has everything again"));
+            self.info(&match progress.lost {
+                0 => format!("The store {place} has everything again"),
+                lost => {
+                    let lost = counted(lost, "part");
+                    format!(
+                        "The store {place} takes lines again; of the conversation it lacks {lost}"
+                    )
+                }
+            });
         }
         if progress.error.is_none() && progress.waiting > 0 {
             // Not told yet that it is whole again.

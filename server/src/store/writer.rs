@@ -103,7 +103,7 @@ struct Writer {
     /// Time of the next attempt, while the store does not take anything.
     retry_at: Option<Instant>,
     backoff: Backoff,
-    attempt: Option<JoinHandle<Result<(), StoreError>>>,
+    attempt: Option<JoinHandle<Result<bool, StoreError>>>,
 }
 
 /// Starts the task.
@@ -215,10 +215,16 @@ impl Writer {
         format!("{}/{}", key.directory(), part_name(self.last))
     }
 
-    fn on_attempt(&mut self, outcome: Result<(), StoreError>) {
+    fn on_attempt(&mut self, outcome: Result<bool, StoreError>) {
         self.attempt = None;
         match outcome {
-            Ok(()) => {
+            Ok(false) => {
+                // The next part tells if the store takes anything.
+                self.retry_at = None;
+                let error = self.progress.borrow().error.clone();
+                self.report(Taken::default(), error);
+            }
+            Ok(true) => {
                 self.backoff.reset();
                 self.retry_at = self.store.has_waiting().then(Instant::now);
                 self.report(Taken::default(), None);
@@ -258,17 +264,19 @@ fn attempt_timeout(bytes: usize) -> Duration {
     ATTEMPT + Duration::from_secs(bytes as u64 / SLOWEST_BYTES)
 }
 
-/// Writes the oldest part of the spool.
-async fn write_waiting(store: Arc<Store>) -> Result<(), StoreError> {
-    let Some(spool) = store.spool.clone() else { return Ok(()) };
+/// Writes the oldest part of the spool. Returns false if there is none.
+async fn write_waiting(store: Arc<Store>) -> Result<bool, StoreError> {
+    let Some(spool) = store.spool.clone() else { return Ok(false) };
     let front = spool.clone();
     let read = spawn_blocking(move || lock(&front).front()).await;
     let read = read.map_err(|_| StoreError::ShuttingDown)?;
     let read = read.map_err(|source| StoreError::Spool { source })?;
-    let Some((path, body)) = read else { return Ok(()) };
+    let Some((path, body)) = read else { return Ok(false) };
     let time = attempt_timeout(body.len());
     write(&store, &path, body, time).await?;
-    spawn_blocking(move || lock(&spool).pop()).await.map_err(|_| StoreError::ShuttingDown)
+    let popped = spawn_blocking(move || lock(&spool).pop()).await;
+    popped.map_err(|_| StoreError::ShuttingDown)?;
+    Ok(true)
 }
 
 /// Keeps a part that the store has not taken.
@@ -285,7 +293,9 @@ pub(super) fn lock(spool: &Mutex<Spool>) -> std::sync::MutexGuard<'_, Spool> {
     spool.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn ended(attempt: &mut Option<JoinHandle<Result<(), StoreError>>>) -> Result<(), StoreError> {
+async fn ended(
+    attempt: &mut Option<JoinHandle<Result<bool, StoreError>>>,
+) -> Result<bool, StoreError> {
     match attempt {
         Some(attempt) => attempt.await.unwrap_or(Err(StoreError::ShuttingDown)),
         None => std::future::pending().await,

@@ -4,6 +4,7 @@
 use crate::faults::agent::FakeAgent;
 use crate::faults::checks::answers_at_once;
 use crate::support::http;
+use crate::support::relay::unshared;
 use crate::support::ws::Client;
 use claude_relay_testing::process::{self, Mark};
 use claude_relay_testing::test_env::TestEnv;
@@ -71,16 +72,6 @@ impl Drop for Wrapped {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Beginning of a command in a network (`--net`) or with mounts (`--mount`) of
-/// its own. A normal user becomes the root of them.
-fn unshared(what: &str) -> Vec<&str> {
-    let mut wrapper = vec!["unshare", what];
-    if !rustix::process::geteuid().is_root() {
-        wrapper.extend(["--user", "--map-root-user"]);
-    }
-    wrapper
 }
 
 fn fails_to_start(env: &TestEnv, arguments: &[&str]) -> Output {

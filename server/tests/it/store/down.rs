@@ -9,12 +9,12 @@ use claude_relay_testing::wait;
 use serde_json::{Value, json};
 use std::path::Path;
 
-async fn store_state(machine: &Machine) -> Value {
+pub(super) async fn store_state(machine: &Machine) -> Value {
     let health = http::get(machine.relay.address(), "/health").await.json();
     health["agent_state"]["store"].clone()
 }
 
-async fn until_state(machine: &Machine, state: &str) -> Value {
+pub(super) async fn until_state(machine: &Machine, state: &str) -> Value {
     wait::within(&format!("the store to be {state}"), async {
         loop {
             let told = store_state(machine).await;

@@ -7,6 +7,7 @@ mod conformance;
 mod damaged;
 mod down;
 mod elsewhere;
+mod full;
 mod kills;
 mod listed;
 

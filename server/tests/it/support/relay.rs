@@ -32,6 +32,8 @@ pub(crate) struct Launch {
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
     directory: std::path::PathBuf,
+    /// The command that becomes the server.
+    wrapper: Vec<OsString>,
 }
 
 impl Launch {
@@ -44,6 +46,7 @@ impl Launch {
             arguments: vec!["--workspace".into(), env.workspace().into()],
             environment: env.environment(),
             directory: env.home(),
+            wrapper: Vec::new(),
         }
     }
 
@@ -85,6 +88,12 @@ impl Launch {
         self
     }
 
+    /// Lets this command become the server, whose path and arguments follow it.
+    pub(crate) fn within(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(OsString::from).collect();
+        self
+    }
+
     /// Sets a variable.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
@@ -111,7 +120,10 @@ impl Launch {
     pub(crate) fn start(self) -> Relay {
         let mark = Mark::new();
         let (name, value) = mark.variable();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_claude-relay-server"));
+        let server = env!("CARGO_BIN_EXE_claude-relay-server").into();
+        let mut words = self.wrapper.into_iter().chain([server]);
+        let mut command = Command::new(words.next().expect("the server at least"));
+        command.args(words);
         if let Some(user) = self.user {
             command.uid(user);
         }
@@ -165,6 +177,16 @@ pub(crate) fn refused(
         .output()
         .expect("the server starts");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Beginning of a command in a network (`--net`) or with mounts (`--mount`) of
+/// its own. A normal user becomes the root of them.
+pub(crate) fn unshared(what: &str) -> Vec<&str> {
+    let mut wrapper = vec!["unshare", what];
+    if !rustix::process::geteuid().is_root() {
+        wrapper.extend(["--user", "--map-root-user"]);
+    }
+    wrapper
 }
 
 /// A running server.
