@@ -28,6 +28,8 @@ impl RecordingHarness {
         let env = TestEnv::new();
         let [script, peace, arguments, input] =
             ["agent", "peace", "arguments", "input"].map(|name| env.file(name));
+        // Descriptor 3 keeps the agent's stdout open: the server stops one that has
+        // closed it.
         let text = format!(
             "#!/bin/sh\n\
              [ -e '{peace}' ] && exec '{server}' demo-agent \"$@\"\n\
@@ -37,7 +39,7 @@ impl RecordingHarness {
              id=$(printf '%s' \"$line\" | sed 's/.*\"request_id\": *\"\\([^\"]*\\)\".*/\\1/')\n\
              printf '{{\"type\":\"control_response\",\"response\":{{\"subtype\":\"success\",\"request_id\":\"%s\",\"response\":{{}}}}}}\\n' \"$id\"\n\
              printf '%s\\n' \"$line\" > '{input}.first'\n\
-             exec cat > '{input}'\n",
+             exec cat 3>&1 > '{input}'\n",
             server = env!("CARGO_BIN_EXE_claude-relay-server"),
             peace = peace.display(),
             arguments = arguments.display(),

@@ -18,6 +18,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+/// Longest time for all frames up to an awaited one.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
 /// Next event of a connection.
 #[derive(Debug)]
 pub(crate) enum Seen {
@@ -132,14 +135,19 @@ impl Client {
     /// Frames up to and with the first that `is_last` accepts.
     pub(crate) async fn until(&mut self, is_last: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut frames = Vec::new();
-        loop {
-            let frame = self.frame().await;
-            let done = is_last(&frame);
-            frames.push(frame);
-            if done {
-                return frames;
+        let found = tokio::time::timeout(LONGEST_WAIT, async {
+            loop {
+                let frame = self.frame().await;
+                let done = is_last(&frame);
+                frames.push(frame);
+                if done {
+                    break;
+                }
             }
-        }
+        })
+        .await;
+        assert!(found.is_ok(), "{} frames in vain, at last {:?}", frames.len(), frames.last());
+        frames
     }
 
     /// Frames up to and with the agent's next `result`.
