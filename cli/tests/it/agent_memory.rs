@@ -10,9 +10,9 @@ use tokio::process::Command;
 
 const LINES: usize = 100_000;
 
-/// The replay buffer and 8 MB, without the 7.75 MiB that the pages of an optimised
-/// program with all features take.
-const BOUND: u64 = (16 << 20) + 8_000_000 - (31 << 18);
+/// The replay buffer and 8 MB, without the 5 MiB that the pages of an optimised
+/// program take.
+const BOUND: u64 = (16 << 20) + 8_000_000 - (5 << 20);
 
 /// Times in a row at which nothing has grown.
 const STILL: u32 = 50;
