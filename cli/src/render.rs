@@ -6,6 +6,7 @@ use std::time::Instant;
 use claude_relay_client::{Exit, Gap, SdkMessage, ServerMessage, View};
 
 use crate::markdown::Markdown;
+use crate::person::NOBODY_TO_ASK;
 use crate::server_errors::ServerErrors;
 use crate::terminal::{Terminal, printable};
 
@@ -143,6 +144,10 @@ impl<'a> Renderer<'a> {
                 }
                 View::ToolResult { is_error: true, content, .. } => {
                     let content = content.map_or("", |content| content.get());
+                    // The denial has been told when it was made.
+                    if content.contains(NOBODY_TO_ASK) {
+                        continue;
+                    }
                     self.terminal.note(&format!("  failed: {}", cut(content, INPUT_CHARS)));
                 }
                 View::Retrying { attempt, max_attempts, delay, reason } => {

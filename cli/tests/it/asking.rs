@@ -26,6 +26,7 @@ async fn a_tool_that_was_not_allowed_is_told_and_can_be_a_failure() {
     assert_eq!(code, 1);
     assert!(stdout.contains("deny"), "the answer is printed all the same: {stdout}");
     assert!(stderr.contains("claude-relay: not allowed in this turn: Bash"), "{stderr}");
+    assert!(!stderr.contains("failed:"), "the denial is told when it is made: {stderr}");
     // Nothing was denied, so nothing has failed.
     let (code, ..) = run(command(&relay.url).args(["hello", "--fail-on-denial"])).await;
     assert_eq!(code, 0);
