@@ -4,6 +4,7 @@
 use super::{Machine, parts, texts};
 use claude_relay_testing::for_both_clis;
 use claude_relay_testing::tools::Cli;
+use claude_relay_testing::wait;
 use serde_json::json;
 use std::path::Path;
 
@@ -83,6 +84,8 @@ async fn a_store_that_fails_for_a_moment_is_asked_again() {
     std::fs::rename(&store, &away).unwrap();
     std::fs::write(&store, "").unwrap();
     let mut elsewhere = Machine::resuming(Cli::Newest, &store, &id).await;
+    let is_asked = || elsewhere.relay.stderr().contains("asked again in").then_some(());
+    wait::until("the store to have failed", is_asked).await;
     std::fs::remove_file(&store).unwrap();
     std::fs::rename(&away, &store).unwrap();
     elsewhere.turn("Three?", "Three.").await;
