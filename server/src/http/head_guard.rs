@@ -37,10 +37,10 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Size of the buffer for discarded input.
 const DISCARD_BYTES: usize = 16 << 10;
 
-/// Number of buffers that are discarded in one turn of the runtime. Hundreds of
-/// clients that send a refused body must not be read to their ends one after the
-/// other while everyone else waits.
-const DISCARDS_PER_TURN: usize = 2;
+/// Number of buffers that are discarded before the next wait at the gate. Hundreds
+/// of clients that send a refused body must not be read to their ends one after
+/// the other while everyone else waits.
+const DISCARDS: usize = 4;
 
 /// A request that hyper gets in place of a refused head, so that the error
 /// response is sent after those of earlier requests.
@@ -58,8 +58,8 @@ pub struct HeadGuard {
     /// Number of buffered bytes that are known to hold no complete head.
     searched: usize,
     gate: Arc<RequestGate>,
-    /// The wait of an unauthenticated request at the gate, which has to end before its
-    /// head is passed on.
+    /// A wait at the gate: of an unauthenticated request before its head is passed
+    /// on, or of a client whose input is discarded.
     passing: Option<Passing>,
     /// True if the last request shows the token.
     shows_token: bool,
@@ -144,10 +144,7 @@ impl HeadGuard {
                 self.find_head();
             }
             if self.deliverable > 0 {
-                if let Some(Passing(passing)) = &mut self.passing {
-                    ready!(passing.as_mut().poll(cx));
-                    self.passing = None;
-                }
+                ready!(self.poll_pass(cx));
                 // A client that has reset the connection gets no response.
                 // hyper would send one, because it does not notice the reset
                 // (see `half_close`).
@@ -198,27 +195,43 @@ impl HeadGuard {
                 false
             }
         };
-        self.passing =
-            (!self.shows_token).then(|| Passing(Box::pin(Arc::clone(&self.gate).pass())));
+        if !self.shows_token {
+            self.wait_at_gate();
+        }
         self.searched = 0;
     }
 
-    /// Discards input until the client closes its side or the deadline passes,
-    /// a little in each turn of the runtime.
+    /// Discards input until the client closes its side or the deadline passes.
     fn poll_drain(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = [0; DISCARD_BYTES];
-        for _ in 0..DISCARDS_PER_TURN {
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
+        loop {
+            ready!(self.poll_pass(cx));
+            for _ in 0..DISCARDS {
+                if Instant::now() >= deadline {
+                    return Poll::Ready(());
+                }
+                let mut buffer = ReadBuf::new(&mut scratch);
+                match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                    Ok(()) if !buffer.filled().is_empty() => {}
+                    Ok(()) | Err(_) => return Poll::Ready(()),
+                }
             }
-            let mut buffer = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
-                Ok(()) | Err(_) => return Poll::Ready(()),
-            }
+            self.wait_at_gate();
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    }
+
+    /// Begins a wait at the gate.
+    fn wait_at_gate(&mut self) {
+        self.passing = Some(Passing(Box::pin(Arc::clone(&self.gate).pass())));
+    }
+
+    /// Waits for the end of a wait at the gate, if there is one.
+    fn poll_pass(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(Passing(passing)) = &mut self.passing {
+            ready!(passing.as_mut().poll(cx));
+            self.passing = None;
+        }
+        Poll::Ready(())
     }
 }
 
