@@ -19,7 +19,7 @@ pub fn printing(env: &TestEnv, output: &[u8], piece_bytes: usize) -> PathBuf {
     let file = env.file("agent-output");
     std::fs::write(&file, output).expect("a file in the temp directory");
     let print = format!("read -r line\ndd if='{}' bs={piece_bytes} status=none\n", file.display());
-    script(env, &format!("{ANSWER_INITIALIZE}{print}exec cat > /dev/null\n"))
+    script(env, &format!("{ANSWER_INITIALIZE}{print}exec cat 3>&1 > /dev/null\n"))
 }
 
 /// A script that records its stdin after `initialize` and prints nothing.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Prints its whole environment and waits.
 const TELL: &str = r#"#!/bin/bash
 printf '{"type":"given","env":"%s"}\n' "$(env -0 | od -An -tx1 -v | tr -d ' \n')"
-exec cat > /dev/null
+exec cat 3>&1 > /dev/null
 "#;
 
 /// The server's other credentials.

@@ -73,7 +73,7 @@ async fn nobody_is_asked_before_the_first_client_and_then_once() {
     let env = TestEnv::new();
     let (script, calls) = listing(
         &env,
-        "case \"$*\" in *--version*) echo '9.8.7 (A test)';; *) exec cat > /dev/null;; esac",
+        "case \"$*\" in *--version*) echo '9.8.7 (A test)';; *) exec cat 3>&1 > /dev/null;; esac",
     );
     let relay = Launch::new(&env).argument("--claude-path").argument(&script).start();
     let health = http::get(relay.address(), "/health").await.json();
@@ -96,9 +96,9 @@ async fn nobody_is_asked_before_the_first_client_and_then_once() {
 #[tokio::test]
 async fn a_cli_that_cannot_tell_its_version() {
     for (body, reason) in [
-        ("case \"$*\" in *--version*) exit 3;; *) exec cat > /dev/null;; esac", "Exited(3)"),
+        ("case \"$*\" in *--version*) exit 3;; *) exec cat 3>&1 > /dev/null;; esac", "Exited(3)"),
         (
-            "case \"$*\" in *--version*) echo no;; *) exec cat > /dev/null;; esac",
+            "case \"$*\" in *--version*) echo no;; *) exec cat 3>&1 > /dev/null;; esac",
             "printed no version",
         ),
     ] {
@@ -121,7 +121,7 @@ async fn a_cli_that_hangs_over_its_version() {
     let env = TestEnv::new();
     let (script, _) = listing(
         &env,
-        "case \"$*\" in *--version*) exec sleep 86407;; *) exec cat > /dev/null;; esac",
+        "case \"$*\" in *--version*) exec sleep 86407;; *) exec cat 3>&1 > /dev/null;; esac",
     );
     let relay = Launch::new(&env).argument("--claude-path").argument(&script).start();
     let mut client = Client::connect(relay.address()).await;
@@ -142,7 +142,7 @@ async fn a_cli_that_is_installed_later_is_not_called_missing() {
     let mut client = Client::connect(relay.address()).await;
     let told = capabilities(&mut client).await;
     assert_eq!(told["agent"]["installed"], false, "{told}");
-    let body = "case \"$*\" in *--version*) echo 9.8.7;; *) exec cat > /dev/null;; esac";
+    let body = "case \"$*\" in *--version*) echo 9.8.7;; *) exec cat 3>&1 > /dev/null;; esac";
     listing(&env, body);
     let health = http::get(relay.address(), "/health").await.json();
     assert_eq!(health["agent"]["installed"], true, "{health}");

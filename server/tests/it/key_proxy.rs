@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// Prints what the agent was given and waits.
 const TELL: &str = r#"#!/bin/bash
 printf '{"type":"given","url":"%s","key":"%s","token":"%s"}\n' "$ANTHROPIC_BASE_URL" "$ANTHROPIC_API_KEY" "$CLAUDE_CODE_OAUTH_TOKEN"
-exec cat > /dev/null
+exec cat 3>&1 > /dev/null
 "#;
 
 fn launch(env: &TestEnv, base: &str) -> Launch {

@@ -214,7 +214,7 @@ async fn version_is_asked_inside() {
     let script = format!(
         "#!/bin/bash\necho x > {}\n\
          [ \"$1\" = --version ] && {{ echo '2.1.329 (Claude Code)'; exit; }}\n\
-         echo '{{\"type\":\"said\"}}'\nexec cat > /dev/null\n",
+         echo '{{\"type\":\"said\"}}'\nexec cat 3>&1 > /dev/null\n",
         outside.display()
     );
     std::fs::write(&cell.script, script).expect("a script");

@@ -103,7 +103,7 @@ impl Cell {
     fn of_nobody() -> Self {
         let env = TestEnv::new();
         let script = env.file("agent-of-shell");
-        write_script(&script, "exec cat > /dev/null");
+        write_script(&script, "exec cat 3>&1 > /dev/null");
         env.give_to_nobody();
         let launch = Launch::new(&env)
             .user(NOBODY)

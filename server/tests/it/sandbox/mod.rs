@@ -36,7 +36,7 @@ impl Cell {
     fn launched(adjust: impl FnOnce(Launch) -> Launch) -> Self {
         let env = TestEnv::new();
         let script = env.file("agent-of-shell");
-        write_script(&script, "exec cat > /dev/null");
+        write_script(&script, "exec cat 3>&1 > /dev/null");
         let launch = Launch::new(&env)
             .argument("--claude-path")
             .argument(&script)
@@ -61,7 +61,7 @@ impl Cell {
                 "say() {{ od -An -tx1 -v | tr -d ' \\n'; }}\n\
                  said=$( {{ {commands}\n}} 2>&1 | say )\n\
                  printf '{{\"type\":\"said\",\"said\":\"%s\"}}\\n' \"$said\"\n\
-                 exec cat > /dev/null"
+                 exec cat 3>&1 > /dev/null"
             ))
             .await;
         let frames = client.until(|frame| frame["data"]["type"] == "said").await;

@@ -74,7 +74,7 @@ async fn health_and_capabilities_name_the_sandbox() {
     let headers = [("Authorization", &*bearer)];
     let health = http::request(cell.relay.address(), "GET", "/health", &headers, "").await.json();
     assert_eq!(health["sandbox"]["active"], "bwrap", "{health}");
-    let mut client = cell.agent("exec cat > /dev/null").await;
+    let mut client = cell.agent("exec cat 3>&1 > /dev/null").await;
     client.send(&json!({ "type": "capabilities" })).await;
     let capabilities: Value = loop {
         match client.see().await {
