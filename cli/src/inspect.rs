@@ -22,15 +22,10 @@ pub(crate) async fn config(
     let builder = builder(server)?;
     let config = match command {
         ConfigCommand::Get { field: None } => {
-            let config =
-                builder.get_configuration().await.map_err(|error| explain(error, server))?;
-            // An empty patch changes nothing, and the answer names the secrets.
-            if let Ok(nothing) = RawJson::new("{}")
-                && let Ok(configured) = builder.patch_configuration(nothing).await
-            {
-                tell_secrets(&configured, terminal);
-            }
-            config
+            let configured =
+                builder.get_configured().await.map_err(|error| explain(error, server))?;
+            tell_secrets(&configured, terminal);
+            configured.config
         }
         ConfigCommand::Get { field: Some(name) } => {
             known(&name)?;

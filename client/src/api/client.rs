@@ -323,7 +323,7 @@ impl Client {
     ///
     /// About the connection and the token.
     pub async fn configuration(&self) -> Result<RawJson, RequestError> {
-        routes::configuration(&self.inner.http).await
+        Ok(routes::configuration(&self.inner.http).await?.config)
     }
 
     /// The state of the server.

@@ -1,7 +1,6 @@
 //! The server's HTTP routes, typed.
 
 use claude_relay_protocol::json::fields;
-use serde_json::value::RawValue;
 
 use crate::error::{ConfigureError, RequestError};
 use crate::net::http::{Answer, Http};
@@ -84,18 +83,11 @@ fn configured(http: &Http, answer: &Answer) -> Result<Configured, ConfigureError
 }
 
 /// `GET /config`.
-pub(crate) async fn configuration(http: &Http) -> Result<RawJson, RequestError> {
+pub(crate) async fn configuration(http: &Http) -> Result<Configured, RequestError> {
     let answer = http.get("/config").await?;
     let text = ok_text(http, &answer)?;
-    let [config] = fields(text, ["config"])
-        .map_err(|_| http.not_a_relay("its answer to GET /config is not JSON"))?;
-    config_field(http, config)
-}
-
-fn config_field(http: &Http, config: Option<&RawValue>) -> Result<RawJson, RequestError> {
-    config
-        .map(RawJson::from_raw)
-        .ok_or_else(|| http.not_a_relay("its answer to /config holds no `config`"))
+    Configured::read(text)
+        .ok_or_else(|| http.not_a_relay("its answer to GET /config holds no `config`"))
 }
 
 /// `GET /health`.

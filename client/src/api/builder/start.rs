@@ -186,6 +186,28 @@ impl ClientBuilder {
     ///
     /// As for [`health`](Self::health).
     pub async fn get_configuration(&self) -> Result<crate::RawJson, RequestError> {
+        Ok(self.get_configured().await?.config)
+    }
+
+    /// The server's configuration with the names of the secrets that are set,
+    /// without connecting to it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Client::builder().connection_url("http://localhost:3000");
+    /// println!("{:?}", builder.get_configured().await?.secrets);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`health`](Self::health).
+    pub async fn get_configured(&self) -> Result<Configured, RequestError> {
         routes::configuration(&self.http()?).await
     }
 
