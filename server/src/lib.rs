@@ -63,6 +63,7 @@ use agent::mode::Mode;
 use http::access::{AccessPolicy, AccessRules, Digest};
 use http::claim_file::ClaimFile;
 use http::{Files, KeptConversations, Routes, RunsOff};
+use notify::Notifier;
 use runs::Runs;
 use runtime::Runtime;
 use session::Session;
@@ -139,6 +140,7 @@ pub async fn serve_claimed(
         runtime.store.clone(),
     );
     let files = Files::new(settings.workspace.clone(), mode);
+    let notifier = runtime.notifier.clone();
     let (session, handle) = Session::new(Arc::clone(&runtime));
     let (runs, runs_handle) = Runs::new(runtime);
     let served_runs = match mode {
@@ -199,5 +201,6 @@ pub async fn serve_claimed(
     if timeout(CLOSE_TIMEOUT, last_frames).await.is_err() {
         tracing::warn!("connections that did not end within {CLOSE_TIMEOUT:?} are dropped");
     }
+    notifier.iter().for_each(Notifier::tell_undelivered);
     Ok(ended?)
 }

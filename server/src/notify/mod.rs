@@ -132,6 +132,14 @@ impl Notifier {
         json!({ "delivered": delivered, "failed": failed, "waiting": waiting })
     }
 
+    /// Logs how many notices wait: the server ends, and nobody is told of them.
+    pub fn tell_undelivered(&self) {
+        let [_, _, waiting] = self.counts();
+        if waiting > 0 {
+            tracing::warn!("--on-waiting: {waiting} notices were not delivered before the end");
+        }
+    }
+
     /// Returns how many notices were delivered, have failed, and wait.
     #[must_use]
     pub fn counts(&self) -> [u64; 3] {

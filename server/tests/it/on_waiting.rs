@@ -8,6 +8,7 @@ use crate::support::ws::Client;
 use claude_relay_testing::scripted_agent::executable;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::wait;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -157,6 +158,25 @@ async fn notices_beyond_a_full_queue_are_counted_and_told_and_the_others_arrive(
     answering.abort();
     client.close().await;
     relay.stop();
+}
+
+#[tokio::test]
+async fn notices_that_still_wait_at_the_end_are_told() {
+    let env = TestEnv::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let relay = Launch::demo(&env)
+        .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
+        .argument("--on-waiting")
+        .argument(format!("http://{}/", listener.local_addr().unwrap()))
+        .start();
+    let mut client = Client::connect(relay.address()).await;
+    ask(&mut client).await;
+    ask(&mut client).await;
+    client.close().await;
+    relay.signal(Signal::TERM);
+    let line = "2 notices were not delivered before the end";
+    wait::until("a warning", || relay.stderr().contains(line).then_some(())).await;
+    relay.end();
 }
 
 #[tokio::test]
