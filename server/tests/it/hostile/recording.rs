@@ -29,7 +29,7 @@ impl RecordingHarness {
         let [script, peace, arguments, input] =
             ["agent", "peace", "arguments", "input"].map(|name| env.file(name));
         // Descriptor 3 keeps the agent's stdout open: the server stops one that has
-        // closed it.
+        // closed it. Its turns have no end, so it ends itself for the next agent.
         let text = format!(
             "#!/bin/sh\n\
              [ -e '{peace}' ] && exec '{server}' demo-agent \"$@\"\n\
@@ -39,6 +39,7 @@ impl RecordingHarness {
              id=$(printf '%s' \"$line\" | sed 's/.*\"request_id\": *\"\\([^\"]*\\)\".*/\\1/')\n\
              printf '{{\"type\":\"control_response\",\"response\":{{\"subtype\":\"success\",\"request_id\":\"%s\",\"response\":{{}}}}}}\\n' \"$id\"\n\
              printf '%s\\n' \"$line\" > '{input}.first'\n\
+             while [ ! -e '{peace}' ]; do sleep 0.05; done && kill $$ &\n\
              exec cat 3>&1 > '{input}'\n",
             server = env!("CARGO_BIN_EXE_claude-relay-server"),
             peace = peace.display(),
