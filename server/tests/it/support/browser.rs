@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -112,10 +113,14 @@ impl Browser {
         found.unwrap_or_else(|error| panic!("an element {css}: {error}"))
     }
 
-    /// Clicks on the element, which must be there to be clicked on.
+    /// Clicks on the element, which must be there to be clicked on. One that is
+    /// replaced in between is looked for again.
     pub(crate) async fn click(&self, css: &str) {
-        let clicked = self.find(css).await.click().await;
-        clicked.unwrap_or_else(|error| panic!("a click on {css}: {error}"));
+        let begun = Instant::now();
+        while let Err(error) = self.find(css).await.click().await {
+            let is_replaced = error.to_string().contains("stale element reference");
+            assert!(is_replaced && begun.elapsed() < wait::DEADLINE, "a click on {css}: {error}");
+        }
     }
 
     /// Types into the element.
