@@ -48,8 +48,6 @@ pub(super) struct Session<'a> {
     pub(super) permission_mode: Option<String>,
     /// What the conversation has cost so far, in US dollars.
     pub(super) cost: Option<f64>,
-    /// The end of the last turn or command that failed.
-    failure: Option<Exit>,
     /// The end of the program, once the turn has ended.
     leaving: Option<Exit>,
     /// The last key at the prompt was Ctrl-C, and the next one leaves.
@@ -80,7 +78,6 @@ impl<'a> Session<'a> {
             model: None,
             permission_mode: None,
             cost: None,
-            failure: None,
             leaving: None,
             leaves_next: false,
         }
@@ -107,8 +104,7 @@ impl<'a> Session<'a> {
                 if let Some(entry) = input.next() {
                     self.hide(input);
                     if let Some(exit) = self.begin(entry) {
-                        // Who types has seen it; a script has the exit code.
-                        return self.failure.take().filter(|_| input.is_piped()).unwrap_or(exit);
+                        return exit;
                     }
                     continue;
                 }
@@ -298,13 +294,8 @@ impl<'a> Session<'a> {
     pub(super) fn failed(&mut self, exit: Exit) {
         if matches!(*self.client.connection().borrow(), ConnectionState::Ended(_)) {
             self.leaving = Some(exit);
-        } else {
-            if let Some(message) = exit.message() {
-                self.terminal.complain(message);
-            }
-            if exit.code() != 0 {
-                self.failure = Some(exit.silent());
-            }
+        } else if let Some(message) = exit.message() {
+            self.terminal.complain(message);
         }
     }
 

@@ -343,7 +343,7 @@ async fn the_repl_and_its_commands() {
     };
     let (code, stdout, stderr) =
         chat("first\nsecond\n/session\nfail\n/new\n/session\nthird\n/exit\nnever\n").await;
-    assert_eq!(code, 1, "one of the turns has failed: {stderr}");
+    assert_eq!(code, 0, "{stderr}");
     for answer in ["One.", "Two.", "Three."] {
         assert!(stdout.contains(answer), "{stdout}");
     }

@@ -32,7 +32,7 @@ async fn fails_everywhere(server: &[&str], prompt: &str, words: &[&str]) {
             "json" => run(command.args(["--json", prompt])).await,
             _ => piped(command.arg("chat"), format!("{prompt}\n").as_bytes()).await,
         };
-        assert_eq!(code, 1, "{way}: {stdout} {stderr}");
+        assert_eq!(code, i32::from(way != "chat"), "{way}: {stdout} {stderr}");
         if way == "json" {
             let report: Value = serde_json::from_str(&stdout).unwrap();
             let error = report["error"].as_str().unwrap();
@@ -149,15 +149,12 @@ async fn the_reason_for_no_answer_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_script_of_chat_lines_ends_with_the_code_of_a_turn_that_failed() {
+async fn a_chat_goes_on_after_a_turn_that_failed() {
     let relay = RelayProcess::demo(&[]).await;
-    let chat = async |lines: &str| piped(command(&relay.url).arg("chat"), lines.as_bytes()).await;
-    assert_eq!(chat("hello\n/cost\n").await.0, 0);
-    let (code, stdout, stderr) = chat("{\"unknown\":1}\nhello\n").await;
-    assert_eq!(code, 1, "{stderr}");
-    assert!(stdout.contains("“hello”"), "the next line is said all the same: {stdout}");
+    let lines = "{\"unknown\":1}\nhello\n";
+    let (code, stdout, stderr) = piped(command(&relay.url).arg("chat"), lines.as_bytes()).await;
+    assert!(code == 0 && stdout.contains("“hello”"), "{stdout} {stderr}");
     tells_once(&stderr, &["the turn failed"]);
-    assert_eq!(chat("{\"unknown\":1}\n/exit\n").await.0, 1);
 }
 
 #[tokio::test]
