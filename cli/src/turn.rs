@@ -95,9 +95,18 @@ impl Running {
         resumed: Option<&str>,
     ) -> Self {
         let to = client.clone();
+        // A person follows it who answers questions.
+        let shows_all = args.interactive_approvals;
+        let sending = async move {
+            let mut turn = to.turn(message).await?;
+            if shows_all {
+                turn.release();
+            }
+            Ok(turn)
+        };
         Self {
             client: client.clone(),
-            state: State::Sending(tokio::spawn(async move { to.turn(message).await })),
+            state: State::Sending(tokio::spawn(sending)),
             started: Instant::now(),
             limit: args.timeout,
             resumed: resumed.map(str::to_owned),

@@ -38,6 +38,26 @@ async fn the_program_ends_after_the_task_and_prints_the_answer_alone() {
     assert_eq!((code, stdout.as_str()), (0, "Begun.\n"));
 }
 
+/// The agent tells at the end of a turn alone whose it was.
+#[tokio::test]
+async fn a_report_between_a_question_and_its_answer_is_not_printed() {
+    for pieces in [false, true] {
+        let mut relay = ScriptedRelay::start().await;
+        let child = command(&relay.fake.url).arg("go").spawn().unwrap();
+        let (_, uuid) = relay.message().await;
+        for (text, uuid) in [("A REPORT", None), ("The answer.", Some(&uuid))] {
+            relay.begins().await;
+            if pieces {
+                relay.streams(text).await;
+            }
+            relay.says(text).await;
+            relay.ends(uuid).await;
+        }
+        let (code, stdout, _) = told(soon(child.wait_with_output()).await.unwrap());
+        assert_eq!((code, stdout.as_str()), (0, "The answer.\n"), "in pieces: {pieces}");
+    }
+}
+
 #[tokio::test]
 async fn a_limit_ends_the_wait_and_says_that_something_runs() {
     let mut relay = ScriptedRelay::start().await;

@@ -5,6 +5,7 @@ pub(crate) mod builder;
 mod capabilities;
 pub(crate) mod client;
 mod control;
+mod doubtful;
 mod environment;
 mod messages;
 mod run;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::api::answer::{Answer, AnswerBuilder};
 use crate::api::client::Client;
+use crate::api::doubtful::Doubtful;
 use crate::api::messages::Messages;
 use crate::driver::{Receipt, SentMessage, Snapshot, TurnTracker, seq_of};
 use crate::error::{ConnectionError, SendError, TurnError};
@@ -104,6 +105,10 @@ impl Client {
 /// result last; permission requests and messages about the connection are among
 /// them.
 ///
+/// Of an agent that names nothing before the end of a turn, lines are held back
+/// until it is known that no turn of its own has come first: see
+/// [`release`](Self::release). Claude Code tells of such turns before they begin.
+///
 /// Like [`Messages`], it holds up the others while it is not read. Dropping it
 /// does not stop the agent: [`Client::interrupt`] does.
 #[derive(Debug)]
@@ -123,35 +128,9 @@ pub struct Turn {
     other: Option<Answer>,
     /// Lines of a turn that may be another one.
     doubtful: Doubtful,
+    holds_back: bool,
     /// Messages to give next.
     ready: VecDeque<ServerMessage>,
-}
-
-/// Lines that are held back.
-#[derive(Debug, Default)]
-struct Doubtful {
-    lines: Vec<ServerMessage>,
-    bytes: usize,
-}
-
-impl Doubtful {
-    /// The most bytes that are held back. More are given all the same.
-    const MAX_BYTES: usize = 8 << 20;
-
-    fn has_room(&self) -> bool {
-        self.bytes < Self::MAX_BYTES
-    }
-
-    fn push(&mut self, line: ServerMessage) {
-        if let ServerMessage::Sdk(line) = &line {
-            self.bytes += line.frame().len();
-        }
-        self.lines.push(line);
-    }
-
-    fn take(&mut self) -> Vec<ServerMessage> {
-        std::mem::take(self).lines
-    }
 }
 
 #[derive(Debug)]
@@ -180,6 +159,7 @@ impl Turn {
             answer: AnswerBuilder::new(),
             other: None,
             doubtful: Doubtful::default(),
+            holds_back: true,
             ready: VecDeque::new(),
         }
     }
@@ -258,8 +238,8 @@ impl Turn {
                 Ok(Some(Err(error))) => error,
                 Ok(None) => ConnectionError::Stopped,
             };
-            self.state = State::Finished;
-            return Some(Err(error.into()));
+            self.give_held();
+            self.state = State::Failed(error.into());
         }
     }
 
@@ -280,6 +260,31 @@ impl Turn {
     #[must_use]
     pub fn answer(&self) -> &Answer {
         self.answer.answer()
+    }
+
+    /// Gives the lines that are held back, and from now on each as it comes, though
+    /// they may be of a turn that the agent has begun itself: for somebody who is to
+    /// answer a question and wants to see what led to it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use claude_relay_client::ServerMessage;
+    ///
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut turn = client.turn("What is here?").await?;
+    /// while let Some(message) = turn.next().await {
+    ///     if let ServerMessage::PermissionRequest(request) = message? {
+    ///         turn.release();
+    ///         println!("{} wants to run", request.tool);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn release(&mut self) {
+        self.holds_back = false;
+        self.give_held();
     }
 
     /// Waits for the result.
@@ -305,20 +310,25 @@ impl Turn {
         Ok(self.answer.take())
     }
 
-    /// Gives a message of the turn, once it is certain that it is one. Agents that
-    /// name a turn only at its end are followed by order; where a turn of their own
-    /// has come first, another one may follow.
+    /// Gives a message of the turn, once it is certain that it is one: an agent that
+    /// names messages at the end of a turn alone, or never, may be in a turn of its
+    /// own until then. At the end of everything the order has to do.
     fn give(&mut self, message: ServerMessage) {
         let is_line = matches!(message, ServerMessage::Sdk(_));
-        let is_guess = self.tracker.current().is_some_and(|turn| turn.is_guess(&self.id));
-        if is_line && is_guess && self.other.is_some() && self.doubtful.has_room() {
+        let is_over = !matches!(self.state, State::Running);
+        let waits = is_line && !is_over && self.holds_back && self.doubtful.has_room();
+        if waits && self.tracker.is_doubtful(&self.id) {
             self.doubtful.push(message);
         } else {
-            if is_line {
-                self.ready.extend(self.doubtful.take());
+            if is_line || is_over {
+                self.give_held();
             }
             self.ready.push_back(message);
         }
+    }
+
+    fn give_held(&mut self) {
+        self.ready.extend(self.doubtful.take());
     }
 
     /// Takes a message. Returns true if it is one of the turn.
@@ -345,6 +355,9 @@ impl Turn {
                 }
             }
             self.answer.add(line);
+            if !self.is_ours() {
+                drop(self.doubtful.take());
+            }
         }
         for event in events {
             self.on_event(event);
@@ -355,9 +368,11 @@ impl Turn {
             // The end of the connection follows, and is the reason.
             ServerMessage::Error { text, seq: None } if text == TAKEN_OVER => {}
             ServerMessage::Error { text, seq: None } => {
+                drop(self.doubtful.take());
                 self.state = State::Failed(TurnError::Refused { message: text.clone() });
             }
-            ServerMessage::Undelivered { uuids, reason } if uuids.contains(&self.id) => {
+            ServerMessage::Undelivered { uuids, reason, .. } if uuids.contains(&self.id) => {
+                drop(self.doubtful.take());
                 self.state = State::Failed(TurnError::Undelivered { reason: reason.clone() });
             }
             ServerMessage::Restarted { .. } => {
@@ -409,6 +424,7 @@ impl Turn {
     fn on_exit(&mut self, exit: &Exit) {
         self.answer.take();
         self.state = if exit.waiting.contains(&self.id) {
+            drop(self.doubtful.take());
             State::Running
         } else {
             State::Failed(TurnError::AgentExited {

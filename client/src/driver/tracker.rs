@@ -25,6 +25,8 @@ pub(crate) struct TurnTracker {
     status: Option<AgentStatus>,
     /// The messages that wait have been taken over from the server.
     has_queue: bool,
+    /// The server tells of messages that wait and have no id.
+    tells_unnamed: bool,
     /// The server's count of background tasks.
     background_tasks: u64,
 }
@@ -70,6 +72,16 @@ impl TurnTracker {
             && matches!(status, AgentStatus::Idle | AgentStatus::Stopped)
     }
 
+    /// Returns true while a line can be one of another turn than that of the message
+    /// `uuid`: the agent has not named the message, and can name it at the end of its
+    /// turn alone.
+    pub(crate) fn is_doubtful(&self, uuid: &str) -> bool {
+        match self.turns.current() {
+            Some(turn) => turn.is_doubtful(uuid),
+            None => !self.turns.knows_names(),
+        }
+    }
+
     /// Returns true while [`TurnTracker::on_quiet`] could change something.
     pub(crate) fn wants_quiet(&self) -> bool {
         self.turns.wants_quiet()
@@ -95,7 +107,8 @@ impl TurnTracker {
                 message.with_signal(|signal| self.turns.on_signal(signal)).unwrap_or_default()
             }
             ServerMessage::AgentState(state) => self.reconcile(state),
-            ServerMessage::Undelivered { uuids, .. } => {
+            ServerMessage::Undelivered { uuids, unnamed, .. } => {
+                self.turns.on_unnamed_undelivered(saturating(*unnamed));
                 for uuid in uuids {
                     self.turns.on_undelivered(uuid);
                     self.written.retain(|written| written.as_ref() != Some(uuid));
@@ -128,7 +141,10 @@ impl TurnTracker {
     /// run.
     fn on_exit(&mut self, exit: &Exit) -> Vec<TurnEvent> {
         self.background_tasks = 0;
+        let unnamed = if self.tells_unnamed { self.turns.unnamed() } else { 0 };
         let mut events = self.turns.on_agent_ended();
+        // Of those that do not wait the server tells next.
+        self.turns.on_sent_before(unnamed, std::iter::empty());
         for uuid in &exit.waiting {
             events.retain(|event| !matches!(event, TurnEvent::Finished { uuid: lost, how: Finish::Lost } if lost == uuid));
             self.turns.on_message_sent(Some(uuid));
@@ -141,6 +157,7 @@ impl TurnTracker {
     fn reconcile(&mut self, state: &AgentState) -> Vec<TurnEvent> {
         self.status = Some(state.state);
         self.background_tasks = state.background_tasks;
+        self.tells_unnamed |= state.unnamed > 0;
         if self.is_replaying() {
             return Vec::new();
         }
@@ -166,7 +183,8 @@ impl TurnTracker {
             }
             // Messages of former clients, whose turns are to come.
             (None, None) if is_first => {
-                self.turns.on_sent_before(state.queued.iter().map(String::as_str));
+                let queued = state.queued.iter().map(String::as_str);
+                self.turns.on_sent_before(saturating(state.unnamed), queued);
                 Vec::new()
             }
             _ => Vec::new(),
@@ -177,8 +195,15 @@ impl TurnTracker {
     /// no turn has taken.
     fn take_up(&mut self, running: Option<(Origin, Vec<Cow<'_, str>>)>, state: &AgentState) {
         let queued = state.queued.iter().map(String::as_str).chain(self.turns.queued());
-        self.turns = Turns::taken_up(running, queued);
+        self.turns = Turns::taken_up(running, saturating(state.unnamed), queued);
     }
+}
+
+/// The most messages without an id that are followed: as many as a server takes.
+const MAX_UNNAMED: usize = 100_000;
+
+fn saturating(unnamed: u64) -> usize {
+    usize::try_from(unnamed).unwrap_or(usize::MAX).min(MAX_UNNAMED)
 }
 
 /// The number of a message in the server's stream.

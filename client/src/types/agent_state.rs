@@ -27,6 +27,9 @@ pub struct AgentState {
     /// The ids of messages that no turn has taken yet.
     #[serde(default)]
     pub queued: Vec<String>,
+    /// The number of such messages that have no id.
+    #[serde(default)]
+    pub unnamed: u64,
     /// The number of read-only clients.
     #[serde(default)]
     pub watchers: u64,

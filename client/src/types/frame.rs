@@ -112,11 +112,12 @@ fn added(kind: String, text: ByteString) -> ServerMessage {
         return ServerMessage::AgentState(Box::new(state));
     }
     if kind == "undelivered"
-        && let Ok([Some(reason)]) = fields(&text, ["reason"])
+        && let Ok([Some(reason), unnamed]) = fields(&text, ["reason", "unnamed"])
         && let Some(reason) = text_of(Some(reason))
     {
         let reason = reason.into_owned();
-        return ServerMessage::Undelivered { uuids: texts(&text, "uuids"), reason };
+        let unnamed = unnamed.and_then(|count| count.get().parse().ok()).unwrap_or_default();
+        return ServerMessage::Undelivered { uuids: texts(&text, "uuids"), unnamed, reason };
     }
     match kind.as_str() {
         "agent_request" => {

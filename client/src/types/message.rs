@@ -70,6 +70,8 @@ pub enum ServerMessage {
     Undelivered {
         /// Their ids.
         uuids: Vec<String>,
+        /// The number of those that have no id.
+        unnamed: u64,
         /// The cause, in words.
         reason: String,
     },

@@ -24,6 +24,12 @@ fn says(text: &str) -> Value {
         "message": { "content": [{ "type": "text", "text": text }] } })
 }
 
+/// A piece of a text.
+fn streams(text: &str) -> Value {
+    json!({ "type": "stream_event", "parent_tool_use_id": null, "event":
+        { "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": text } } })
+}
+
 fn result(text: &str, more: Value) -> Value {
     let mut line = json!({ "type": "result", "subtype": "success", "result": text });
     line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -96,6 +102,112 @@ async fn a_second_turn_of_the_agent_itself_is_not_part_of_the_answer() {
         line(&mut peer, 5, init()).await;
         line(&mut peer, 6, says("ours")).await;
         line(&mut peer, 7, result("ours", json!({ "user_message_uuids": [id] }))).await;
+        peer.idle().await;
+    })
+    .await;
+    assert_eq!(lines_of_turn(&connect(&fake).await).await, ([5, 6, 7].into(), "ours".to_owned()));
+}
+
+/// The agent names a turn at its end alone, and begins one of its own just after
+/// the message was sent.
+#[tokio::test]
+async fn a_turn_of_the_agent_itself_that_begins_before_the_answer_is_not_part_of_it() {
+    for say in [says, streams] {
+        for is_announced in [true, false] {
+            let fake = relay(state("idle", Value::Null, 0), move |mut peer| async move {
+                message_id(&mut peer).await;
+                let own = json!({ "origin": { "kind": "task-notification" } });
+                if is_announced {
+                    line(&mut peer, 1, init()).await;
+                }
+                line(&mut peer, 2, say("a report")).await;
+                line(&mut peer, 3, result("a report", own)).await;
+                line(&mut peer, 4, init()).await;
+                line(&mut peer, 5, say("ours")).await;
+                line(&mut peer, 6, result("ours", json!({}))).await;
+                peer.idle().await;
+            })
+            .await;
+            let found = lines_of_turn(&connect(&fake).await).await;
+            assert_eq!(found, ([4, 5, 6].into(), "ours".to_owned()), "announced: {is_announced}");
+        }
+    }
+}
+
+/// Nothing tells any more to which turn the lines belong: they are all there is.
+#[tokio::test]
+async fn the_text_of_a_turn_in_which_the_agent_ends_is_given() {
+    let fake = relay(state("idle", Value::Null, 0), |mut peer| async move {
+        message_id(&mut peer).await;
+        line(&mut peer, 1, init()).await;
+        line(&mut peer, 2, streams("as far as")).await;
+        peer.text(r#"{"type":"exit","seq":3,"code":1,"signal":null,"stderr":""}"#).await;
+        peer.idle().await;
+    })
+    .await;
+    let mut turn = soon(connect(&fake).await.turn("hi")).await.unwrap();
+    let mut lines = Vec::new();
+    let error = loop {
+        match soon(turn.next()).await.unwrap() {
+            Ok(ServerMessage::Sdk(message)) => lines.push(message.seq().unwrap()),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(lines, [1, 2]);
+    assert!(matches!(error, TurnError::AgentExited { code: Some(1), .. }), "{error}");
+}
+
+/// The client before was killed while its messages waited. They have no id, so
+/// the server tells their number.
+#[tokio::test]
+async fn the_answers_to_messages_without_an_id_that_waited_are_not_part_of_the_answer() {
+    for runs in [false, true] {
+        let turn = if runs { json!({ "origin": "client" }) } else { Value::Null };
+        let waiting = json!({ "type": "agent_state", "state": "running", "turn": turn,
+            "background_tasks": 0, "queued": [], "unnamed": 2 });
+        let fake = relay(waiting, move |mut peer| async move {
+            message_id(&mut peer).await;
+            let mut seq = 0;
+            let mut next = || {
+                seq += 1;
+                seq
+            };
+            if runs {
+                line(&mut peer, next(), says("the running one")).await;
+                line(&mut peer, next(), result("the running one", json!({}))).await;
+            } else {
+                line(&mut peer, next(), init()).await;
+                line(&mut peer, next(), says("the first")).await;
+                line(&mut peer, next(), result("the first", json!({}))).await;
+            }
+            // The others, merged, and ours with them or alone.
+            line(&mut peer, next(), init()).await;
+            line(&mut peer, next(), says("ours")).await;
+            line(&mut peer, next(), result("ours", json!({}))).await;
+            peer.idle().await;
+        })
+        .await;
+        let (_, text) = lines_of_turn(&connect(&fake).await).await;
+        assert_eq!(text, "ours", "running: {runs}");
+    }
+}
+
+/// The server can have taken a turn of the agent itself for that of a message,
+/// which waits for the next one then.
+#[tokio::test]
+async fn a_message_of_another_that_the_server_took_for_running_still_comes_first() {
+    let guessed = state("running", json!({ "origin": "client", "uuid": "gone" }), 0);
+    let fake = relay(guessed, |mut peer| async move {
+        message_id(&mut peer).await;
+        let own = json!({ "origin": { "kind": "task-notification" } });
+        line(&mut peer, 1, result("a report", own)).await;
+        line(&mut peer, 2, init()).await;
+        line(&mut peer, 3, says("to another")).await;
+        line(&mut peer, 4, result("to another", json!({ "user_message_uuids": ["gone"] }))).await;
+        line(&mut peer, 5, init()).await;
+        line(&mut peer, 6, says("ours")).await;
+        line(&mut peer, 7, result("ours", json!({}))).await;
         peer.idle().await;
     })
     .await;

@@ -14,12 +14,14 @@ mod sent;
 pub mod signal;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub use signal::{Init, MessageState, SessionState, Signal};
+pub use turn::Turn;
 
 use sent::{Message, Sent};
 
@@ -44,74 +46,6 @@ impl Origin {
             Self::Client => "client",
             Self::Agent => "agent",
         }
-    }
-}
-
-/// One turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
-    /// Its author. A guess until the agent reports it.
-    pub origin: Origin,
-    /// The messages that it answers, in the order in which it took them.
-    pub uuids: Vec<String>,
-    /// The number of known messages without a `uuid` that it answers.
-    pub unnamed: usize,
-    /// The guessed messages among them, in order.
-    guessed: Vec<Message>,
-    /// The messages among them that the agent has reported as done.
-    done: usize,
-}
-
-impl Turn {
-    /// Returns true if `uuid` is among its messages by a guess alone, which its end
-    /// confirms or corrects.
-    #[must_use]
-    pub fn is_guess(&self, uuid: &str) -> bool {
-        self.guessed.iter().any(|guess| guess.uuid.as_deref() == Some(uuid))
-    }
-
-    fn new(origin: Origin) -> Self {
-        Self { origin, uuids: Vec::new(), unnamed: 0, guessed: Vec::new(), done: 0 }
-    }
-
-    /// Returns the last message that the turn answers.
-    #[must_use]
-    pub fn uuid(&self) -> Option<&str> {
-        self.uuids.last().map(String::as_str)
-    }
-
-    /// Returns whether the turn answers the message `uuid`.
-    #[must_use]
-    pub fn answers(&self, uuid: &str) -> bool {
-        self.uuids.iter().any(|known| known == uuid)
-    }
-
-    fn add(&mut self, uuid: &str) {
-        if !self.answers(uuid) {
-            self.uuids.push(uuid.to_owned());
-        }
-    }
-
-    fn guess(&mut self, message: Message) {
-        match &message.uuid {
-            Some(uuid) => self.add(uuid),
-            None => self.unnamed += 1,
-        }
-        self.guessed.push(message);
-    }
-
-    /// Removes the guessed messages that are `wrong` from the turn.
-    fn take_back(&mut self, wrong: impl Fn(&Message) -> bool) -> Vec<Message> {
-        let (wrong, right): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.guessed).into_iter().partition(wrong);
-        self.guessed = right;
-        for message in &wrong {
-            match &message.uuid {
-                Some(uuid) => self.uuids.retain(|known| known != uuid),
-                None => self.unnamed -= 1,
-            }
-        }
-        wrong
     }
 }
 
@@ -161,16 +95,21 @@ pub struct Turns {
     tells_tasks: bool,
     /// The number of ended tasks that the agent has not reported yet.
     reports_due: usize,
+    /// A task has ended since the last turn began, and can be reported in the next
+    /// one.
+    report_follows: bool,
     /// The last event was the end of a turn.
     may_settle: bool,
 }
 
 impl Turns {
     /// The model of a reader who has not seen the lines so far: `running` is the
-    /// turn that runs, `queued` the messages that wait.
+    /// turn that runs, `queued` the messages that wait, after `unnamed` of them
+    /// that have no `uuid`.
     #[must_use]
     pub fn taken_up<'a>(
         running: Option<(Origin, Vec<Cow<'_, str>>)>,
+        unnamed: usize,
         queued: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let mut turns = Self::default();
@@ -178,8 +117,9 @@ impl Turns {
             if origin == Origin::Client && uuids.is_empty() {
                 turns.sent.push(None);
             }
-            turns.on_init(&uuids);
+            turns.on_init(&uuids, false);
         }
+        turns.sent.push_unnamed_before(unnamed);
         for uuid in queued {
             let taken = turns.current.as_ref().is_some_and(|turn| turn.answers(uuid));
             if !taken && turns.queued().all(|known| known != uuid) {
@@ -198,6 +138,12 @@ impl Turns {
     /// Returns the messages that the agent was sent and that no turn has taken.
     pub fn queued(&self) -> impl Iterator<Item = &str> {
         self.sent.iter().filter_map(|message| message.uuid.as_deref())
+    }
+
+    /// Returns the number of such messages that have no `uuid`.
+    #[must_use]
+    pub fn unnamed(&self) -> usize {
+        self.sent.iter().filter(|message| message.uuid.is_none()).count()
     }
 
     /// Returns whether there are such messages, with or without a `uuid`.
@@ -249,9 +195,11 @@ impl Turns {
         self.sent.push(uuid);
     }
 
-    /// Records messages that others sent before those that are known.
-    pub fn on_sent_before<'a>(&mut self, uuids: impl Iterator<Item = &'a str>) {
+    /// Records messages that others sent before those that are known, `unnamed` of
+    /// them without a `uuid`.
+    pub fn on_sent_before<'a>(&mut self, unnamed: usize, uuids: impl Iterator<Item = &'a str>) {
         self.sent.push_before(uuids);
+        self.sent.push_unnamed_before(unnamed);
     }
 
     /// Records that the last message could not be sent.
@@ -264,10 +212,15 @@ impl Turns {
         self.sent.remove(uuid);
     }
 
+    /// Forgets so many such messages without a `uuid`.
+    pub fn on_unnamed_undelivered(&mut self, count: usize) {
+        self.sent.remove_unnamed(count);
+    }
+
     /// Records a line of the agent.
     pub fn on_signal(&mut self, signal: &Signal<'_>) -> Vec<TurnEvent> {
         match signal {
-            Signal::Init(init) => self.on_init(&init.uuids),
+            Signal::Init(init) => self.on_init(&init.uuids, init.is_claude_code),
             Signal::Result { uuids, own } => self.on_result(uuids, *own),
             Signal::Message { uuid, state } => self.on_message(uuid, *state),
             Signal::State(state) => self.on_state(*state),
@@ -288,6 +241,7 @@ impl Turns {
                     self.tasks.remove(id.as_ref());
                 }
                 self.reports_due += usize::from(known && *reports);
+                self.report_follows |= *reports;
                 Vec::new()
             }
             Signal::PermissionMode(_) => Vec::new(),
@@ -315,8 +269,9 @@ impl Turns {
         events
     }
 
-    fn on_init(&mut self, uuids: &[Cow<'_, str>]) -> Vec<TurnEvent> {
+    fn on_init(&mut self, uuids: &[Cow<'_, str>], tells_reports: bool) -> Vec<TurnEvent> {
         self.may_settle = false;
+        let report_follows = std::mem::take(&mut self.report_follows);
         let goes_on = self.current.is_some();
         let turn = self.current.get_or_insert_with(|| Turn::new(Origin::Agent));
         for uuid in uuids {
@@ -326,6 +281,7 @@ impl Turns {
         if goes_on {
             return Vec::new();
         }
+        turn.may_be_own = !tells_reports || report_follows || self.reports_due > 0;
         if uuids.is_empty() {
             for message in self.sent.guess_batch() {
                 turn.guess(message);

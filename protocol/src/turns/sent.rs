@@ -43,6 +43,23 @@ impl Sent {
         self.give_back(before);
     }
 
+    /// Puts so many messages without a `uuid` in front of the others. One message
+    /// cannot be told from another there, so those that are known count.
+    pub(super) fn push_unnamed_before(&mut self, count: usize) {
+        let known = self.queue.iter().filter(|message| message.uuid.is_none()).count();
+        let message = Message { uuid: None, ended: self.turns_ended };
+        self.give_back(vec![message; count.saturating_sub(known)]);
+    }
+
+    /// Removes so many messages without a `uuid`, the oldest first.
+    pub(super) fn remove_unnamed(&mut self, mut count: usize) {
+        self.queue.retain(|message| {
+            let goes = message.uuid.is_none() && count > 0;
+            count -= usize::from(goes);
+            !goes
+        });
+    }
+
     pub(super) fn pop_last(&mut self) {
         self.queue.pop_back();
     }

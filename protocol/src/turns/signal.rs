@@ -60,6 +60,9 @@ pub struct Init<'a> {
     pub model: Option<Text<'a>>,
     /// The permission mode of the turn.
     pub permission_mode: Option<Text<'a>>,
+    /// The agent is Claude Code, which tells of the end of a background task before
+    /// the turn in which it reports it.
+    pub is_claude_code: bool,
 }
 
 /// States of a message within the agent.
@@ -102,6 +105,7 @@ impl Init<'_> {
             session_id: self.session_id.map(owned),
             model: self.model.map(owned),
             permission_mode: self.permission_mode.map(owned),
+            is_claude_code: self.is_claude_code,
         }
     }
 }
@@ -159,14 +163,23 @@ fn system(line: &str) -> Option<Signal<'_>> {
     let [subtype] = fields(line, ["subtype"]).ok()?;
     match subtype.and_then(string)?.as_ref() {
         "init" => {
-            let [uuids, session_id, model, mode] =
-                fields(line, ["user_message_uuids", "session_id", "model", "permissionMode"])
-                    .ok()?;
+            let [uuids, session_id, model, mode, version] = fields(
+                line,
+                [
+                    "user_message_uuids",
+                    "session_id",
+                    "model",
+                    "permissionMode",
+                    "claude_code_version",
+                ],
+            )
+            .ok()?;
             Some(Signal::Init(Init {
                 uuids: names(uuids),
                 session_id: session_id.and_then(string),
                 model: model.and_then(string),
                 permission_mode: mode.and_then(string),
+                is_claude_code: version.is_some(),
             }))
         }
         "status" => {
@@ -234,6 +247,10 @@ mod tests {
         assert_eq!(init.uuids, ["a", "b"]);
         assert_eq!(init.session_id.as_deref(), Some("s"));
         assert_eq!(init.permission_mode.as_deref(), Some("plan"));
+        assert!(!init.is_claude_code);
+        let line = r#"{"type":"system","subtype":"init","claude_code_version":"2.1.197"}"#;
+        let Some(Signal::Init(init)) = Signal::parse("system", line) else { panic!() };
+        assert!(init.is_claude_code);
     }
 
     #[test]

@@ -64,6 +64,16 @@ impl ScriptedRelay {
         .await;
     }
 
+    /// Sends a piece of a text.
+    pub(crate) async fn streams(&mut self, text: &str) {
+        let delta = json!({ "type": "text_delta", "text": text });
+        self.line(json!({
+            "type": "stream_event", "parent_tool_use_id": null, "session_id": "s",
+            "event": { "type": "content_block_delta", "index": 0, "delta": delta },
+        }))
+        .await;
+    }
+
     pub(crate) async fn ends(&mut self, uuid: Option<&Value>) {
         let mut result = json!({
             "type": "result", "subtype": "success", "is_error": false, "result": "",

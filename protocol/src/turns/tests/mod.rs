@@ -67,6 +67,28 @@ fn an_agent_that_names_nothing_is_followed_by_order_and_corrected_by_its_result(
 }
 
 #[test]
+fn a_guess_is_in_doubt_unless_claude_code_would_have_told_of_a_report() {
+    let doubtful = |turns: &Turns| turns.current().unwrap().is_doubtful("a");
+    let of_claude_code = || Signal::Init(Init { is_claude_code: true, ..Init::default() });
+    let mut turns = Turns::default();
+    turns.on_message_sent(Some("a"));
+    turns.on_signal(&init(&[]));
+    assert!(doubtful(&turns), "it may be a report of another agent");
+    let mut turns = Turns::default();
+    turns.on_message_sent(Some("a"));
+    turns.on_signal(&of_claude_code());
+    assert!(!doubtful(&turns));
+    // The end of a task that this reader does not know.
+    turns.on_signal(&own_result());
+    turns.on_signal(&Signal::TaskEnded { id: "t".into(), reports: true });
+    turns.on_signal(&of_claude_code());
+    assert!(doubtful(&turns));
+    // The agent names the message.
+    turns.on_signal(&Signal::Message { uuid: "a".into(), state: MessageState::Started });
+    assert!(turns.current().unwrap().answers("a") && !doubtful(&turns));
+}
+
+#[test]
 fn messages_that_wait_behind_a_turn_share_the_next_one() {
     let mut turns = Turns::default();
     for uuid in ["a", "b", "c"] {

@@ -152,9 +152,8 @@ impl Run {
     fn reconnect(&mut self) {
         let agent = &self.agent;
         let waiting: Vec<_> = agent.queue.iter().chain(&agent.pipe).collect();
-        // The server itself reads on, and a state does not tell of messages
-        // without an id.
-        if agent.profile == Profile::Host || waiting.iter().any(|sent| sent.0.is_none()) {
+        // The server itself reads on.
+        if agent.profile == Profile::Host {
             return;
         }
         let running = agent.running.as_ref().map(|truth| {
@@ -165,7 +164,9 @@ impl Run {
         let over = self.truth.iter().filter(|(_, over)| **over);
         self.told.extend(over.map(|(uuid, _)| uuid.clone()));
         self.unseen = !agent.tasks.is_empty() || agent.reports > 0;
-        self.model = Turns::taken_up(running, waiting.iter().filter_map(|sent| sent.0.as_deref()));
+        let unnamed = waiting.iter().filter(|sent| sent.0.is_none()).count();
+        let named = waiting.iter().filter_map(|sent| sent.0.as_deref());
+        self.model = Turns::taken_up(running, unnamed, named);
     }
 
     /// Feeds the agent's lines to the model, and compares the ends of turns.
