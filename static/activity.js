@@ -11,7 +11,7 @@ export class Activity {
   #line = byId("activity");
   #words = byId("activity-words");
   #time = byId("activity-time");
-  #state = { state: "stopped", turn: null, background_tasks: 0, queued: [] };
+  #state = { state: "stopped", turn: null, background_tasks: 0, queued: [], unnamed: 0 };
   #hint = "";
   #since = 0;
   #interrupting = false;
@@ -36,7 +36,7 @@ export class Activity {
   /** An `agent_state` message. */
   update(state) {
     const before = { running: this.running, turn: turnName(this.#state) };
-    this.#state = { ...state, queued: Array.isArray(state.queued) ? state.queued : [] };
+    this.#state = { ...state, queued: Array.isArray(state.queued) ? state.queued : [], unnamed: Number.isSafeInteger(state.unnamed) ? state.unnamed : 0 };
     if (!BUSY.has(this.#state.state)) {
       this.#hint = "";
       this.#since = 0;
@@ -75,8 +75,9 @@ export class Activity {
   }
 
   #say() {
-    const { state, turn, background_tasks: tasks, queued } = this.#state;
-    const waiting = queued.length > 0 && this.running ? ` · ${plural(queued.length, "message")} waiting` : "";
+    const { state, turn, background_tasks: tasks, queued, unnamed } = this.#state;
+    const messages = queued.length + unnamed;
+    const waiting = messages > 0 && this.running ? ` · ${plural(messages, "message")} waiting` : "";
     switch (state) {
       case "waiting": return `Waiting for your answer${waiting}`;
       case "starting": return "Starting the agent";

@@ -109,7 +109,8 @@ const CEILINGS = {
 
 function agentFacts({ agent, agent_state: state }) {
   if (!isObject(agent)) return [["Details", "Only with the token"]];
-  const { turn, model, permission_mode: mode, conversation, background_tasks: tasks, queued } = isObject(state) ? state : {};
+  const { turn, model, permission_mode: mode, conversation, background_tasks: tasks, queued, unnamed } = isObject(state) ? state : {};
+  const messages = (queued?.length ?? 0) + (unnamed ?? 0);
   const exit = agent.last_exit;
   const how = isObject(exit) ? (exit.signal === null || exit.signal === undefined ? `code ${exit.code}` : `signal ${exit.signal}`) : "";
   return [
@@ -121,7 +122,7 @@ function agentFacts({ agent, agent_state: state }) {
     typeof conversation === "string" && ["Conversation", conversation],
     agent.credential === false && ["Key", "none was found"],
     tasks > 0 && ["Background tasks", count(tasks)],
-    queued?.length > 0 && ["Messages waiting", count(queued.length)],
+    messages > 0 && ["Messages waiting", count(messages)],
     agent.open_permissions > 0 && ["Open questions", count(agent.open_permissions)],
     Number.isFinite(agent.idle_ms) && ["Last heard", `${duration(agent.idle_ms)} ago`],
     Number.isFinite(agent.pid) && ["Process", String(agent.pid)],

@@ -209,6 +209,10 @@ export type ServerMessage =
        */
       queued: string[]
       /**
+       * The number of such messages without a `uuid`; absent if there is none.
+       */
+      unnamed?: number
+      /**
        * The number of read-only clients.
        */
       watchers: number
@@ -246,6 +250,10 @@ export type ServerMessage =
        * Their `uuid`s.
        */
       uuids: string[]
+      /**
+       * The number of such messages without a `uuid`; absent if there is none.
+       */
+      unnamed?: number
       /**
        * The reason.
        */

@@ -242,6 +242,9 @@ pub enum Server {
         permission_mode: Nullable<String>,
         /// The `uuid`s of messages that no turn has taken.
         queued: Vec<String>,
+        /// The number of such messages without a `uuid`; absent if there is none.
+        #[schemars(default)]
+        unnamed: u64,
         /// The number of read-only clients.
         watchers: u64,
         /// The state of the store, where there is one.
@@ -255,6 +258,9 @@ pub enum Server {
         seq: Option<u64>,
         /// Their `uuid`s.
         uuids: Vec<String>,
+        /// The number of such messages without a `uuid`; absent if there is none.
+        #[schemars(default)]
+        unnamed: u64,
         /// The reason.
         reason: String,
     },

@@ -95,6 +95,10 @@ impl Session {
             "queued": queued,
             "watchers": self.watchers.len(),
         });
+        let unnamed = turns.map_or(0, |turns| turns.unnamed()) + self.inbox.unnamed();
+        if unnamed > 0 {
+            state["unnamed"] = json!(unnamed);
+        }
         if let Some(store) = self.store.state() {
             state["store"] = store;
         }

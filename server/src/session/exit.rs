@@ -11,6 +11,7 @@ use tracing::info;
 use super::Session;
 use super::agent::Agent;
 use super::running::{Running, StopReason};
+use super::undelivered::HandedBack;
 use crate::agent::{self, StartError};
 use crate::process::signals;
 use crate::process::{ExitReason, ProcessExit};
@@ -67,8 +68,10 @@ impl Session {
         self.record_exit(&reason, running.stop_reason.is_some());
         let mut lost = lost_messages(&mut running);
         self.report_dropped_lines();
+        let waited = self.inbox.unnamed();
         self.inbox.put_back(unread);
         self.inbox.put_back(running.dialect.unanswered().into_iter().collect());
+        let unread = self.inbox.unnamed() - waited;
         self.inbox.remove_control();
         self.run_time.on_end();
         for (from, frame) in self.controls.fail_all("the agent has ended") {
@@ -78,7 +81,8 @@ impl Session {
             self.push(&frame);
         }
         self.withdraw_agent_requests();
-        lost.waiting.retain(|uuid| self.inbox.uuids().all(|waits| waits != uuid));
+        lost.waiting.uuids.retain(|uuid| self.inbox.uuids().all(|waits| waits != uuid));
+        lost.waiting.unnamed = lost.waiting.unnamed.saturating_sub(unread);
         match running.stop_reason {
             // They have been handed back.
             Some(StopReason::ShuttingDown) => {}
@@ -213,7 +217,12 @@ impl Session {
             signal: signal.map(Into::into),
             stderr: stderr.as_str().into(),
             waiting: self.inbox.uuids().map(|uuid| uuid.to_owned().into()).collect(),
-            dropped: lost.running.iter().chain(&lost.waiting).map(|uuid| uuid.into()).collect(),
+            dropped: lost
+                .running
+                .iter()
+                .chain(&lost.waiting.uuids)
+                .map(|uuid| uuid.into())
+                .collect(),
         };
         self.push(&exit.to_json());
         let reason = match &unknown_session {
@@ -238,17 +247,18 @@ struct LostMessages {
     /// Those of the turn that was cut short.
     running: Vec<String>,
     /// Those that no turn had taken.
-    waiting: Vec<String>,
+    waiting: HandedBack,
     /// A turn was running or about to begin.
     in_turn: bool,
 }
 
 fn lost_messages(running: &mut Running) -> LostMessages {
     let mut lost = LostMessages { in_turn: running.in_turn(), ..LostMessages::default() };
+    lost.waiting.unnamed = running.turns.unnamed();
     for event in running.turns.on_agent_ended() {
         match event {
             TurnEvent::Ended { turn, .. } => lost.running.extend(turn.uuids),
-            TurnEvent::Finished { uuid, .. } => lost.waiting.push(uuid),
+            TurnEvent::Finished { uuid, .. } => lost.waiting.uuids.push(uuid),
             TurnEvent::Began(_) => {}
         }
     }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use claude_relay_protocol::client_message;
 
+use super::undelivered::HandedBack;
 use crate::agent::protocol::Accepts;
 
 /// Maximum size of the waiting messages: two of the largest.
@@ -189,18 +190,26 @@ impl Inbox {
         }
     }
 
-    /// Takes all messages out, and gives the names of those that have one.
-    pub(super) fn take_messages(&mut self) -> Vec<String> {
+    /// Returns the number of waiting messages that have no id.
+    pub(super) fn unnamed(&self) -> usize {
+        let unnamed = |waiting: &&Waiting| matches!(waiting, Waiting::Message { uuid: None, .. });
+        self.queue.iter().filter(unnamed).count()
+    }
+
+    /// Takes all messages out.
+    pub(super) fn take_messages(&mut self) -> HandedBack {
         let (messages, others) =
             std::mem::take(&mut self.queue).into_iter().partition(Waiting::is_message);
         self.queue = others;
         self.bytes = self.queue.iter().map(Waiting::bytes).sum();
         let messages: VecDeque<Waiting> = messages;
-        let name = |waiting| match waiting {
-            Waiting::Message { uuid, .. } => uuid,
-            _ => None,
-        };
-        messages.into_iter().filter_map(name).collect()
+        let mut taken = HandedBack::default();
+        for waiting in messages {
+            if let Waiting::Message { uuid, .. } = waiting {
+                taken.add(uuid);
+            }
+        }
+        taken
     }
 
     /// Removes what was meant for an agent that has ended: control lines, and

@@ -33,6 +33,39 @@ async fn an_agent_that_is_missing_refuses_messages_at_once() {
     assert_eq!(health["agent"]["waiting_messages"], 0);
 }
 
+/// A former client has left messages without a `uuid`: one runs, two wait.
+#[tokio::test]
+async fn messages_without_a_uuid_that_wait_are_counted_and_their_end_is_told() {
+    let env = TestEnv::new();
+    let agent = agent(&env, "message(); begin(); message(); message(); gate('dies'); sys.exit(3)");
+    let relay = agent.launch(&env).start();
+    let mut former = client(&relay, "").await;
+    for text in ["one", "two", "three"] {
+        former.say(text).await;
+    }
+    let counted = |state: &Value| state["unnamed"] == 2 && !state["turn"].is_null();
+    state(&mut former, counted).await;
+    drop(former);
+    let mut next = client(&relay, "&takeover=true").await;
+    let first = state(&mut next, |_| true).await;
+    assert_eq!((&first["queued"], &first["unnamed"]), (&json!([]), &json!(2)), "{first}");
+    agent.open("dies");
+    let told = undelivered(&mut next).await;
+    assert_eq!((&told["uuids"], &told["unnamed"]), (&json!([]), &json!(2)), "{told}");
+    let over = state(&mut next, |state| state["state"] == "stopped").await;
+    assert_eq!(over.get("unnamed"), None, "{over}");
+}
+
+#[tokio::test]
+async fn a_message_without_a_uuid_is_handed_back_as_one_of_their_number() {
+    let env = TestEnv::new();
+    let relay = Launch::new(&env).argument("--claude-path=/no/such/claude").start();
+    let mut client = client(&relay, "").await;
+    client.say("hi").await;
+    let told = undelivered(&mut client).await;
+    assert_eq!((&told["uuids"], &told["unnamed"]), (&json!([]), &json!(1)), "{told}");
+}
+
 #[tokio::test]
 async fn a_workspace_that_cannot_be_entered_is_named() {
     use std::os::unix::fs::PermissionsExt as _;
