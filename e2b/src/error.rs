@@ -231,6 +231,19 @@ impl Error {
         }
     }
 
+    /// Returns whether the request may have had its effect all the same: a sandbox
+    /// may have been made, though no answer names it.
+    #[must_use]
+    pub fn may_have_had_effect(&self) -> bool {
+        match self {
+            Self::Unreachable { sent, .. } => *sent,
+            // A gateway of an API, or something else in its place.
+            Self::PortClosed { .. } | Self::SandboxGone { .. } => true,
+            Self::TimedOut { .. } | Self::Malformed { .. } | Self::Failed(_) => true,
+            _ => false,
+        }
+    }
+
     /// Returns whether the same request may succeed later and can be repeated
     /// safely if it has no effect besides its answer.
     #[must_use]

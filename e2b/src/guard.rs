@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::http::E2b;
 use crate::orphans::{OWNER, OWNER_MARK, START_MARK};
 use crate::sandbox::{NewSandbox, Sandbox};
+use crate::sandbox_id::SandboxId;
 use crate::sandboxes::Filter;
 
 /// Times of the searches for a sandbox whose creation was not answered: it may
@@ -76,6 +77,7 @@ impl Drop for Guard {
                 let _held = held;
                 let _permit = sandbox.e2b().cleanup().kill_permit().await;
                 if let Err(error) = sandbox.kill().await {
+                    sandbox.e2b().cleanup().could_not_end(sandbox.id());
                     tracing::error!(id = %sandbox.id(), %error, "a dropped sandbox could not be killed: it lives until its time is over");
                 }
             }
@@ -101,7 +103,7 @@ impl E2b {
         new.metadata.insert(START_MARK.to_owned(), start.clone());
         self.cleanup().tasks.spawn(async move {
             let created = e2b.create_once(&new, &start).await;
-            let lost = created.as_ref().is_err_and(may_have_been_made);
+            let lost = created.as_ref().is_err_and(Error::may_have_had_effect);
             // If the receiver is gone, the error contains the guard. It is
             // dropped here, which kills the sandbox.
             drop(sender.send(created.map(Guard::new)));
@@ -119,44 +121,48 @@ impl E2b {
     async fn kill_lost(&self, start: &str) {
         let metadata = [(START_MARK.to_owned(), start.to_owned())].into();
         let filter = Filter { metadata, states: Vec::new() };
+        let mut has_looked = false;
         for wait in LOOK_AFTER {
             tokio::time::sleep(wait).await;
             match self.list(&filter).await {
-                Ok(found) if found.is_empty() => {}
+                Ok(found) if found.is_empty() => has_looked = true,
                 Ok(found) => {
                     for sandbox in found {
                         if let Err(error) = self.kill(&sandbox.id).await {
+                            self.cleanup().could_not_end(&sandbox.id);
                             tracing::error!(id = %sandbox.id, %error, "a sandbox nobody knows of could not be killed");
                         }
                     }
                     return;
                 }
                 Err(error) => {
+                    has_looked = false;
                     tracing::warn!(%error, "looking for a sandbox whose creation was not answered")
                 }
             }
         }
+        // It may have appeared after a look that succeeded.
+        if !has_looked {
+            self.cleanup().could_not_look();
+        }
+    }
+
+    /// Returns the sandboxes that dropped guards and searches after lost answers
+    /// could not kill. They live until their time is over, unless they are killed.
+    #[must_use]
+    pub fn unended(&self) -> Vec<SandboxId> {
+        self.cleanup().unended_ids()
     }
 
     /// Waits until the background work of dropped guards and lost answers is
-    /// done, at most `timeout`. Returns whether it is done. Guards may still be
-    /// made and dropped afterwards.
+    /// done, at most `timeout`. Returns whether it is done and has left nothing:
+    /// [`E2b::unended`] names what could not be killed. Guards may still be made
+    /// and dropped afterwards.
     pub async fn wait_for_cleanup(&self, timeout: Duration) -> bool {
         let tasks = &self.cleanup().tasks;
         tasks.close();
         let done = tokio::time::timeout(timeout, tasks.wait()).await.is_ok();
         tasks.reopen();
-        done
-    }
-}
-
-/// Returns whether a failed create request may have made a sandbox.
-fn may_have_been_made(error: &Error) -> bool {
-    match error {
-        Error::Unreachable { sent, .. } => *sent,
-        // A gateway of an API, or something else in its place.
-        Error::PortClosed { .. } | Error::SandboxGone { .. } => true,
-        Error::TimedOut { .. } | Error::Malformed { .. } | Error::Failed(_) => true,
-        _ => false,
+        done && !self.cleanup().has_left_something()
     }
 }

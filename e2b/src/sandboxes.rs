@@ -340,11 +340,14 @@ impl E2b {
         }
         let operation = format!("kill sandbox {id}");
         let path = ["sandboxes", id.as_str()];
-        match self.api(Operation::Kill, operation, Method::DELETE, &path, &[], NO_BODY).await {
-            Ok(_) => Ok(Killed::Now),
-            Err(Error::NotFound(_)) => Ok(Killed::AlreadyGone),
-            Err(error) => Err(error),
-        }
+        let killed =
+            match self.api(Operation::Kill, operation, Method::DELETE, &path, &[], NO_BODY).await {
+                Ok(_) => Killed::Now,
+                Err(Error::NotFound(_)) => Killed::AlreadyGone,
+                Err(error) => return Err(error),
+            };
+        self.cleanup().is_gone(id);
+        Ok(killed)
     }
 
     /// Replaces the rules for outgoing connections of a sandbox.
