@@ -118,7 +118,7 @@ impl RunServer {
             return Err(RequestError::InsecureTransport { host: address.host.clone() });
         }
         let dialer = Dialer::new(address, &[], &Environment::proxies())?;
-        let mut http = Http { dialer, headers: HeaderMap::new(), limit };
+        let mut http = Http::new(dialer, HeaderMap::new(), limit);
         if let Some(token) = token {
             http.set_token(token.expose())?;
         }

@@ -190,7 +190,7 @@ impl Driver {
                 .map(|json| Configuring { json, merges: self.merges, known_to: stream });
             let attempted = reattempt(
                 wait,
-                self.http.clone(),
+                self.http.clone().on_separate_connections(),
                 self.options.clone(),
                 self.route(false, configuring.is_some()),
                 configuring,

@@ -1,8 +1,10 @@
 //! Requests to the server's routes, each on a connection of its own: they are
-//! rare, and a kept one would be one more thing that can break.
+//! rare, and a kept one would be one more thing that can break. A start is the
+//! exception: its requests and the WebSocket behind them go over one connection,
+//! because each new one costs two round trips.
 
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -40,7 +42,20 @@ pub(crate) struct Http {
     pub(crate) headers: HeaderMap,
     /// For each request, from the first packet to the whole answer.
     pub(crate) limit: Duration,
+    /// The connection of the request before; `None` where none is kept.
+    // A std mutex: it is not held across an await.
+    kept: Option<Arc<Mutex<Option<KeptConnection>>>>,
 }
+
+/// A connection, driven by whoever waits for an answer on it.
+struct KeptConnection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    connection: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_open: bool,
+}
+
+/// An answer; on 101, also the connection and the server's `Sec-WebSocket-Accept`.
+type Exchanged = (Answer, Option<(Upgraded, Option<Vec<u8>>)>);
 
 /// A whole answer.
 pub(crate) struct Answer {
@@ -50,6 +65,23 @@ pub(crate) struct Answer {
 }
 
 impl Http {
+    pub(crate) fn new(dialer: Dialer, headers: HeaderMap, limit: Duration) -> Self {
+        Self { dialer, headers, limit, kept: None }
+    }
+
+    /// The same place, whose requests follow one another on one connection as far
+    /// as the server keeps it open. Clones share it.
+    pub(crate) fn on_one_connection(mut self) -> Self {
+        self.kept.get_or_insert_default();
+        self
+    }
+
+    /// The same place, with a connection for each request.
+    pub(crate) fn on_separate_connections(mut self) -> Self {
+        self.kept = None;
+        self
+    }
+
     /// The bearer header for `token`.
     pub(crate) fn set_token(&mut self, token: &str) -> Result<(), RequestError> {
         let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
@@ -147,46 +179,40 @@ impl Http {
             .unwrap_or(Err(RequestError::Timeout { what, limit: self.limit }))
     }
 
-    /// One request and its whole answer; on 101, the connection and the
-    /// server's `Sec-WebSocket-Accept`.
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(Answer, Option<(Upgraded, Option<Vec<u8>>)>), RequestError> {
+    /// One request and its whole answer.
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchanged, RequestError> {
+        let kept = self
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(mut link) = kept {
+            match link.exchange(request.clone()).await {
+                Ok(exchanged) => {
+                    self.keep(link, &exchanged);
+                    return Ok(exchanged);
+                }
+                // The server has closed it meanwhile. What may have had an effect is
+                // not repeated.
+                Err(error) if request.method().is_safe() || is_unsent(&error) => {}
+                Err(error) => return Err(self.broken(error)),
+            }
+        }
         let stream = self.dialer.dial().await?;
-        let (mut sender, connection) =
+        let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
-        let work = async move {
-            let mut response = sender.send_request(request).await?;
-            let location = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned);
-            let status = response.status();
-            if status == StatusCode::SWITCHING_PROTOCOLS {
-                let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT);
-                let accept = accept.map(|value| value.as_bytes().to_vec());
-                let upgraded = hyper::upgrade::on(&mut response).await?;
-                let answer = Answer { status, body: Bytes::new(), location };
-                return Ok((answer, Some((upgraded, accept))));
-            }
-            // A body that is too big or cut is no reason to lose the status.
-            let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
-            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            Ok((Answer { status, body, location }, None))
-        };
-        // The connection is driven here and not in a task, so that nothing is
-        // left behind when this future is dropped.
-        let mut connection = pin!(connection.with_upgrades());
-        let mut work = pin!(work);
-        let mut open = true;
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut work => return answer.map_err(|error: hyper::Error| self.broken(error)),
-                _ = &mut connection, if open => open = false,
-            }
+        let connection = Box::pin(async move {
+            // Its error reaches the answer as well.
+            let _ = connection.with_upgrades().await;
+        });
+        let mut link = KeptConnection { sender, connection, is_open: true };
+        let exchanged = link.exchange(request).await.map_err(|error| self.broken(error))?;
+        self.keep(link, &exchanged);
+        Ok(exchanged)
+    }
+
+    fn keep(&self, link: KeptConnection, (_, upgraded): &Exchanged) {
+        if let Some(kept) = self.kept.as_ref().filter(|_| link.is_open && upgraded.is_none()) {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
         }
     }
 
@@ -227,6 +253,44 @@ impl Http {
     }
 }
 
+impl KeptConnection {
+    /// Sends a request and reads its answer.
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Exchanged> {
+        let Self { sender, connection, is_open } = self;
+        let work = async {
+            sender.ready().await?;
+            let mut response = sender.send_request(request).await?;
+            let location = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned);
+            let status = response.status();
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT);
+                let accept = accept.map(|value| value.as_bytes().to_vec());
+                let upgraded = hyper::upgrade::on(&mut response).await?;
+                let answer = Answer { status, body: Bytes::new(), location };
+                return Ok((answer, Some((upgraded, accept))));
+            }
+            // A body that is too big or cut is no reason to lose the status.
+            let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            Ok((Answer { status, body, location }, None))
+        };
+        // The connection is driven here and not in a task, so that nothing is
+        // left behind when this future is dropped.
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                exchanged = &mut work => return exchanged,
+                () = &mut *connection, if *is_open => *is_open = false,
+            }
+        }
+    }
+}
+
 impl Answer {
     /// The server's own words: the `error` of its JSON, the title of a page, or the
     /// text cut short.
@@ -245,6 +309,11 @@ impl Answer {
             }
         }
     }
+}
+
+/// Returns true if the request has certainly not been sent.
+fn is_unsent(error: &hyper::Error) -> bool {
+    error.is_canceled() || error.is_closed()
 }
 
 /// The title of a page of HTML.

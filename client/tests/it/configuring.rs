@@ -134,3 +134,28 @@ async fn a_form_reaches_the_program_once_and_its_answer_the_server() {
     assert!(matches!(next().await, ServerMessage::Sdk(_)));
     sent.abort();
 }
+
+#[tokio::test]
+async fn a_start_needs_one_connection_where_the_server_keeps_it_open() {
+    let fake = FakeRelay::start(|number, mut request, mut peer| async move {
+        assert_eq!(number, 0, "another connection for {}", request.path);
+        assert_eq!(request.path, "/health");
+        for (path, answer) in [("/health", HEALTH), ("/config", r#"{"success":true,"config":{}}"#)]
+        {
+            assert_eq!(request.path, path);
+            peer.json("200 OK", answer).await;
+            request = peer.request().await.expect("the next request");
+        }
+        peer.upgrade(&request).await;
+        peer.text(CONNECTED).await;
+        peer.idle().await;
+    })
+    .await;
+    // A claim is posted before the connection.
+    let builder = client(&fake.url).configure(|configuration| {
+        configuration.auth_token = Some("a token to claim it".into());
+    });
+    let client = soon(builder.start()).await.unwrap();
+    assert_eq!(fake.requests(), 1);
+    drop(client);
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::CONNECTION;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -102,8 +103,13 @@ pub(crate) async fn forward(
             }
         });
     }
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let body = body.collect().await.map_err(drop)?.to_bytes();
+    // As the real one: a connection to the sandbox that ends does not end that of
+    // the client.
+    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+        parts.headers.remove(CONNECTION);
+    }
     Ok(Response::from_parts(parts, full(body)))
 }
 

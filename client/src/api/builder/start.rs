@@ -77,6 +77,7 @@ impl ClientBuilder {
         host: Option<Arc<SandboxHost>>,
         server: Server,
     ) -> Result<Client, ConnectError> {
+        let http = http.on_one_connection();
         let configuration = self.configuration.without_claim().map_err(|error| {
             RequestError::InvalidOption { option: "configuration", reason: error.to_string() }
         })?;
@@ -120,7 +121,7 @@ impl ClientBuilder {
         let driver = DriverHandle::start(parts, host.as_deref()).await?;
         Ok(Client::from_inner(Inner {
             driver,
-            http,
+            http: http.on_separate_connections(),
             control_prefix: claude_relay_random::hexadecimal::<4>(),
             next_control: AtomicU64::new(1),
             waits_for_tasks: self.waits_for_tasks,
@@ -297,7 +298,7 @@ impl ClientBuilder {
             headers.append(name, value);
         }
         let dialer = Dialer::new(address, &self.roots, &Environment::proxies())?;
-        let mut http = Http { dialer, headers, limit: self.options.connect_timeout };
+        let mut http = Http::new(dialer, headers, self.options.connect_timeout);
         if let Some(token) = &self.token {
             http.set_token(token.expose())?;
         }
