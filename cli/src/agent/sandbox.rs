@@ -6,8 +6,6 @@ use std::time::Duration;
 use claude_relay_client::e2b::{E2b, keep_variables_outside};
 use claude_relay_client::{Client, RunServer};
 
-use tokio::signal::unix::Signal;
-
 use super::end::{Failure, told};
 use super::host;
 
@@ -21,20 +19,27 @@ const CLEANUP: Duration = Duration::from_secs(4);
 /// Time for a sandbox to be killed at the end.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
+/// The outcome of [`Sandbox::create`].
+pub(super) enum Created {
+    Sandbox(Box<Sandbox>),
+    /// A signal came first: the exit code of its end.
+    Stopped(i32),
+}
+
 /// A sandbox. It is killed at the end; should this program be killed first, it
 /// ends by its own time, [`TIMEOUT`] after the last extension.
 pub(super) struct Sandbox(Client);
 
 impl Sandbox {
-    /// Creates one of this template, and waits until its relay answers. Gives
-    /// `None` if this program is terminated meanwhile. A credential in `variables`
-    /// stays outside where the platform can put it on requests: a placeholder takes
-    /// its place.
+    /// Creates one of this template, and waits until its relay answers, unless a
+    /// signal comes first, of which `stop` tells. A credential in `variables` stays
+    /// outside where the platform can put it on requests: a placeholder takes its
+    /// place.
     pub(super) async fn create(
         template: &str,
         variables: &mut BTreeMap<String, String>,
-        terminated: &mut Signal,
-    ) -> Result<Option<Self>, Failure> {
+        stop: impl Future<Output = i32>,
+    ) -> Result<Created, Failure> {
         let failed = |error: &dyn std::error::Error| {
             Failure::connection(format!("the sandbox: {}", told(error)))
         };
@@ -49,19 +54,18 @@ impl Sandbox {
             .environment(rules.is_empty())
             .configure_sandbox(move |new| new.egress.rules.extend(rules.clone()));
         let created = tokio::select! {
-            created = builder.start() => Some(created),
-            _ = terminated.recv() => None,
+            created = builder.start() => Ok(created),
+            code = stop => Err(code),
         };
-        if let Some(Ok(client)) = created {
-            return Ok(Some(Self(client)));
-        }
+        let failure = match created {
+            Ok(Ok(client)) => return Ok(Created::Sandbox(Box::new(Self(client)))),
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(code) => Ok(Created::Stopped(code)),
+        };
         if !e2b.wait_for_cleanup(CLEANUP).await {
             host::say("claude-relay-agent: a sandbox may be left: see `claude-relay e2b ls`");
         }
-        match created {
-            Some(Err(error)) => Err(failed(&error)),
-            _ => Ok(None),
-        }
+        failure
     }
 
     /// The relay in it.

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use claude_relay_client::e2b::unreachable_variable;
 use claude_relay_client::{ConnectionError, RequestError, RunIncoming, RunServer};
 use claude_relay_protocol::run::{self as wire, CREDIT_BYTES, RunSignal, RunStart, START_BYTES};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,7 +18,7 @@ use super::environment;
 use super::host::{self, FIRST_LINE_LIMIT, FromHost, ToHost, Written};
 use super::link::{Link, Opening, Small, at, has_room, open, read};
 use super::reconnect::{FIRST_DELAY, RECONNECT_LIMIT};
-use super::sandbox::Sandbox;
+use super::sandbox::{Created, Sandbox};
 use super::settings::Settings;
 
 /// Time for the version of the CLI.
@@ -38,6 +39,11 @@ const GONE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The exit code of the CLI after SIGTERM.
 const TERMINATED: i32 = 143;
+
+/// The exit codes of a program that SIGINT and SIGHUP have ended before there was an
+/// agent.
+const INTERRUPTED: i32 = 130;
+const HUNG_UP: i32 = 129;
 
 const NO_RELAY: &str = "no relay is named: set CLAUDE_RELAY_URL (or --relay-url, or a line CLAUDE_RELAY_URL=… in claude-relay-agent.env beside this program) to its address, such as http://127.0.0.1:3000; or CLAUDE_RELAY_E2B_TEMPLATE to a template of E2B";
 
@@ -144,7 +150,11 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
     host::watch_stdout(host_to).map_err(cannot)?;
     host::write_output(output_from, written_to).map_err(cannot)?;
     let listen = |kind| signal(kind).map_err(cannot);
-    let mut term = listen(SignalKind::terminate())?;
+    let mut signals = [
+        (RunSignal::Term, listen(SignalKind::terminate())?),
+        (RunSignal::Int, listen(SignalKind::interrupt())?),
+        (RunSignal::Hup, listen(SignalKind::hangup())?),
+    ];
     let (sandbox, server, url) = match (&settings.url, &settings.e2b_template) {
         (Some(url), _) => {
             let token = settings.token.as_ref();
@@ -154,8 +164,26 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
         }
         (None, Some(_)) if prepared.is_version => return Err(Failure::usage(NO_SANDBOX)),
         (None, Some(template)) => {
-            let Some(sandbox) = Sandbox::create(template, &mut env, &mut term).await? else {
-                return Ok(End::Code(TERMINATED));
+            if let Some(name) = unreachable_variable(&env)
+                && !settings.env.iter().any(|named| named == name)
+            {
+                return Err(Failure::usage(format!(
+                    "{name} is this machine, which a sandbox does not reach: its own localhost \
+                     is another one. Name an address that it reaches, or unset the variable; \
+                     --relay-env {name} sends it all the same"
+                )));
+            }
+            let [(_, term), (_, int), (_, hup)] = &mut signals;
+            let stop = async {
+                tokio::select! {
+                    _ = term.recv() => TERMINATED,
+                    _ = int.recv() => INTERRUPTED,
+                    _ = hup.recv() => HUNG_UP,
+                }
+            };
+            let sandbox = match Sandbox::create(template, &mut env, stop).await? {
+                Created::Sandbox(sandbox) => *sandbox,
+                Created::Stopped(code) => return Ok(End::Code(code)),
             };
             let (server, name) = (sandbox.server(), sandbox.name());
             (Some(sandbox), server, name)
@@ -163,11 +191,6 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
         (None, None) => return Err(Failure::usage(NO_RELAY)),
     };
     let start = RunStart { args: prepared.args, env, cwd };
-    let signals = [
-        (RunSignal::Term, term),
-        (RunSignal::Int, listen(SignalKind::interrupt())?),
-        (RunSignal::Hup, listen(SignalKind::hangup())?),
-    ];
     let now = Instant::now();
     let shim = Shim {
         server,

@@ -1,12 +1,13 @@
 //! `claude-relay-agent` with its agent in a sandbox of E2B, against the fake.
 
-use claude_relay_testing::e2b::{API_KEY, FakeE2b};
+use claude_relay_testing::e2b::{API_KEY, FakeE2b, Fault, Recorded};
 use claude_relay_testing::relay_process::RelayProcess;
 use claude_relay_testing::wait::{self, soon};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
@@ -85,6 +86,58 @@ async fn an_address_of_ones_own_gets_its_key_inside() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains(&format!("ANTHROPIC_API_KEY={CANARY}")), "{told}");
     assert_eq!(fixture.created()["network"]["rules"], Value::Null);
+    fixture.fake.finish();
+}
+
+#[tokio::test]
+async fn a_signal_while_the_sandbox_is_made_leaves_none() {
+    for (number, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        for (route, method, path) in [
+            ("POST /sandboxes", "POST", "/sandboxes"),
+            ("POST /files", "POST", "/files"),
+            ("POST 3000/config", "POST", "/config"),
+        ] {
+            let fixture = Fixture::start("exec cat").await;
+            match path {
+                // The answer is late: the sandbox is made in any case.
+                "/sandboxes" => fixture.fake.delay(route, Duration::from_millis(300)),
+                _ => fixture.fake.fail(route, Fault::Hang),
+            }
+            let child = fixture.command().stdin(Stdio::piped()).spawn().unwrap();
+            wait::until(route, || {
+                let requests = fixture.fake.requests();
+                let is_it = |r: &Recorded| r.method == method && r.path.ends_with(path);
+                requests.iter().any(is_it).then_some(())
+            })
+            .await;
+            signal(&child, number);
+            let output = soon(child.wait_with_output()).await.unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{route} {number:?}: {told}");
+            fixture.fake.finish();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_this_machine_is_refused_unless_it_is_meant() {
+    let fixture = Fixture::start("env >&2").await;
+    let here = |variable: &str| {
+        let mut command = fixture.command();
+        command.env(variable, "http://localhost.:4000");
+        command
+    };
+    for variable in ["ANTHROPIC_BASE_URL", "OPENAI_BASE_URL"] {
+        let mut command = here(variable);
+        let sent =
+            command.env("CLAUDE_RELAY_ENV", if variable.starts_with('O') { variable } else { "" });
+        let output = soon(sent.output()).await.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_meant = variable.starts_with('O');
+        assert_eq!(told.contains("its own localhost is another one"), !is_meant, "{told}");
+        assert_eq!(output.status.code() == Some(2), !is_meant, "{told}");
+        assert_eq!(fixture.fake.requests().is_empty(), !is_meant);
+    }
     fixture.fake.finish();
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod outside;
 pub(crate) mod workspace;
 
 #[cfg(feature = "e2b")]
-pub use self::outside::keep_variables_outside;
+pub use self::outside::{keep_variables_outside, unreachable_variable};
 #[cfg(feature = "e2b")]
 pub use claude_relay_e2b::*;
 

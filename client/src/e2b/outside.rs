@@ -9,6 +9,7 @@ use claude_relay_protocol::credentials::{
 };
 use hyper::Uri;
 
+use crate::net::address::Address;
 use crate::types::Secret;
 use crate::types::config::Configuration;
 
@@ -90,6 +91,28 @@ pub fn keep_variables_outside(
     let variables = configuration.env.unwrap_or_default().into_iter();
     let variables = variables.map(|(name, value)| (name, value.expose().to_owned()));
     (variables.collect(), egress.rules)
+}
+
+/// Returns the variable that names a model's API on this machine, which an agent in
+/// a sandbox does not reach: there it would mean the sandbox itself.
+///
+/// # Examples
+///
+/// ```
+/// use claude_relay_client::e2b::unreachable_variable;
+///
+/// let variables = [("ANTHROPIC_BASE_URL".to_owned(), "http://localhost:4000".to_owned())];
+/// assert_eq!(unreachable_variable(&variables.into()), Some("ANTHROPIC_BASE_URL"));
+/// ```
+#[must_use]
+pub fn unreachable_variable(variables: &BTreeMap<String, String>) -> Option<&'static str> {
+    let is_here = |text: &String| is_on_this_machine(text);
+    APIS.iter().map(|api| api.address).find(|name| variables.get(*name).is_some_and(is_here))
+}
+
+/// Returns true if an address means the machine that it is used on.
+pub(crate) fn is_on_this_machine(address: &str) -> bool {
+    Address::parse(address).is_ok_and(|address| address.names_this_machine())
 }
 
 /// The hosts that an agent with this configuration needs for its model.

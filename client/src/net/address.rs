@@ -80,6 +80,18 @@ impl Address {
             || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
     }
 
+    /// Returns true if it names whatever machine it is used on, so that a sandbox
+    /// would look for it in itself. More than [`is_local`](Self::is_local), by
+    /// which a token is sent without encryption.
+    #[cfg(feature = "e2b")]
+    pub(crate) fn names_this_machine(&self) -> bool {
+        let host = self.host.strip_suffix('.').unwrap_or(&self.host);
+        let is_unspecified =
+            host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified());
+        let without_dot = Self { host: host.to_owned(), ..self.clone() };
+        is_unspecified || without_dot.is_local()
+    }
+
     /// The path of one of the server's routes, such as `/ws`.
     pub(crate) fn path(&self, route: &str) -> String {
         format!("{}{route}", self.base)
@@ -153,6 +165,26 @@ mod tests {
             let error = Address::parse(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[cfg(feature = "e2b")]
+    #[test]
+    fn a_sandbox_would_look_for_these_in_itself() {
+        for (text, itself) in [
+            ("http://localhost:4000", true),
+            ("http://LocalHost.:4000/v1", true),
+            ("https://a.localhost.", true),
+            ("http://127.1.2.3", true),
+            ("http://[::1]:1", true),
+            ("http://0.0.0.0:4000", true),
+            ("http://[::]:4000", true),
+            ("http://[::ffff:0.0.0.0]", true),
+            ("http://localhost.example.com", false),
+            ("http://10.0.0.1", false),
+            ("https://gateway.example.", false),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().names_this_machine(), itself, "{text}");
         }
     }
 

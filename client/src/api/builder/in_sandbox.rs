@@ -15,7 +15,6 @@ use crate::api::environment::Environment;
 use crate::driver::new_backoff;
 use crate::e2b::{SandboxHost, outside};
 use crate::error::{ConnectError, RequestError};
-use crate::net::address::Address;
 use crate::net::routes;
 use crate::types::Secret;
 use crate::types::config::Applies;
@@ -321,7 +320,7 @@ impl ClientBuilder {
         Environment::credential_for_sandbox(configuration);
         if !named
             && let Some(url) = configuration.anthropic_base_url.as_deref()
-            && Address::parse(url).is_ok_and(|address| address.is_local())
+            && outside::is_on_this_machine(url)
         {
             return Err(RequestError::InvalidOption {
                 option: "ANTHROPIC_BASE_URL",
@@ -371,7 +370,7 @@ impl ClientBuilder {
         let (url, headers) = host.sandbox_ref().endpoint()?;
         self.connection_url = Some(url);
         self.headers.extend(headers);
-        let http = self.http()?;
+        let http = self.http()?.on_one_connection();
         let deadline = Instant::now() + wanted.start_timeout;
         let mut backoff = new_backoff();
         let claims = self.configuration.auth_token.is_some() && !self.merges;
