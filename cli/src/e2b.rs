@@ -68,7 +68,7 @@ pub(crate) async fn run(
         E2bCommand::Metrics { id } => metrics(&e2b, &id, terminal).await,
         E2bCommand::Fork { id, count, lifetime } => {
             let mut exit = Ok(Exit::OK);
-            for fork in e2b.fork(&id, count, lifetime).await.map_err(Error::from)? {
+            for fork in e2b.fork(&id, count, lifetime).await.map_err(unforked)? {
                 tell(fork.map(|fork| fork.id().to_string()), &mut exit, terminal)?;
             }
             exit
@@ -77,6 +77,18 @@ pub(crate) async fn run(
             let snapshot = e2b.snapshot(&id, name.as_deref(), !without_memory).await;
             terminal.print(&format!("{}\n", snapshot.map_err(Error::from)?.id))
         }
+    }
+}
+
+/// The end of a fork that has failed. Copies that no answer names run on.
+fn unforked(error: claude_relay_client::e2b::Error) -> Exit {
+    let may_run = error.may_have_had_effect();
+    let exit = Exit::from(Error::from(error));
+    match exit.message() {
+        Some(message) if may_run => Exit::left_running(format!(
+            "{message}\ncopies may run until their time is over: see `claude-relay e2b ls`"
+        )),
+        _ => exit,
     }
 }
 

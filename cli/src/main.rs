@@ -18,6 +18,7 @@ mod health;
 mod inspect;
 mod markdown;
 mod person;
+mod private;
 mod render;
 mod server_errors;
 mod signals;

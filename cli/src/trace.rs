@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::exit::Exit;
+use crate::private;
 
 pub(crate) struct Trace {
     file: Option<Mutex<File>>,
@@ -38,10 +38,8 @@ impl Trace {
     /// `None` if nothing is to be traced.
     pub(crate) fn new(path: Option<&Path>, to_stderr: bool) -> Result<Option<Self>, Exit> {
         let open = |path: &Path| {
-            // What is said may be secret: nobody else's business.
-            let mut options = File::options();
-            options.create(true).append(true).mode(0o600);
-            options.open(path).map(Mutex::new).map_err(|error| {
+            let file = private::open(File::options().append(true), path);
+            file.map(Mutex::new).map_err(|error| {
                 Exit::usage(format!("--ndjson-file: cannot write {}: {error}", path.display()))
             })
         };

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use claude_relay_client::Client;
 use tokio::pin;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::connect::Trouble;
 use crate::exit::Exit;
 use crate::signals::Signals;
-use crate::terminal::Terminal;
+use crate::terminal::{TICK, Terminal};
 
 /// Time after which the user is told what is waited for.
 const NOTE_AFTER: Duration = Duration::from_secs(1);
@@ -24,6 +25,9 @@ pub(super) async fn wait(
     let (idle, note, late) = (client.wait_until_idle(), sleep(NOTE_AFTER), sleep(limit));
     pin!(idle, note, late);
     let mut noted = false;
+    let mut trouble = Trouble::default();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             biased;
@@ -46,6 +50,11 @@ pub(super) async fn wait(
             () = &mut note, if !noted => {
                 noted = true;
                 terminal.note("waiting for background tasks; --no-wait leaves them running");
+            }
+            _ = ticks.tick() => {
+                if let Some(text) = trouble.describe(client) {
+                    terminal.complain(&text);
+                }
             }
         }
     }

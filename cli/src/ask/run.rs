@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::notifications::Notifications;
 use super::report::Denial;
 use crate::args::TurnArgs;
-use crate::connect::Breaks;
+use crate::connect::{Breaks, Trouble};
 use crate::dialog::{Request, shows_itself};
 use crate::exit::{Exit, with_causes};
 use crate::person::{Input, Person};
@@ -57,7 +57,7 @@ async fn follow(
     let mut person = Person::new();
     let mut connection = client.connection();
     let mut breaks = Breaks::default();
-    let mut trouble_is_told = false;
+    let mut trouble = Trouble::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut quiet_since = running.started;
@@ -136,9 +136,10 @@ async fn follow(
             }
             _ = ticks.tick() => {
                 renderer.tell_late_errors();
-                if !trouble_is_told && let Ok(Some(error)) = client.sandbox_trouble() {
-                    trouble_is_told = true;
-                    terminal.complain(&format!("the sandbox gets no new time and may end: {error}"));
+                if let Some(text) = trouble.describe(client) {
+                    person.hide();
+                    terminal.complain(&text);
+                    person.show();
                 }
                 if !person.is_asked() && quiet_since.elapsed() > TICK * 3 {
                     terminal.spin(running.started.elapsed());

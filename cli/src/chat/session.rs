@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::commands::{Command, Done, HELP, Remote};
 use super::input::{Entry, Input};
 use crate::args::{ChatArgs, ServerArgs};
-use crate::connect::{Breaks, explain_end};
+use crate::connect::{Breaks, Trouble, explain_end};
 use crate::dialog::{Request, shows_itself};
 use crate::exit::{Exit, with_causes};
 use crate::person::{self, Person};
@@ -52,6 +52,7 @@ pub(super) struct Session<'a> {
     leaving: Option<Exit>,
     /// The last key at the prompt was Ctrl-C, and the next one leaves.
     leaves_next: bool,
+    trouble: Trouble,
 }
 
 impl<'a> Session<'a> {
@@ -80,6 +81,7 @@ impl<'a> Session<'a> {
             cost: None,
             leaving: None,
             leaves_next: false,
+            trouble: Trouble::default(),
         }
     }
 
@@ -167,7 +169,7 @@ impl<'a> Session<'a> {
                         (Err(_), _) => connection = self.client.connection(),
                     }
                 }
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => self.tick(input),
             }
         }
     }
@@ -204,8 +206,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self, input: &mut Input) {
         self.renderer.tell_late_errors();
+        if let Some(text) = self.trouble.describe(&self.client) {
+            self.hide(input);
+            self.terminal.complain(&text);
+        }
         if let Some(running) = &self.running
             && !self.person.is_asked()
             && self.quiet_since.elapsed() > TICK * 3

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use claude_relay_client::e2b::E2b;
 use claude_relay_client::{
     Client, Configuration, ConnectError, ConnectionError, ConnectionState, SandboxError,
 };
 
-use super::{with_person, with_settings};
+use super::{explain, start, with_person, with_settings};
 use crate::args::{E2bArgs, ServerArgs};
 use crate::exit::{Exit, with_causes};
 use crate::signals::Signals;
@@ -55,7 +56,7 @@ pub(super) async fn connect(
         terminal.note(&what);
     }
     let started = tokio::select! {
-        started = builder.start() => started.map_err(|error| failed(error, template.as_deref())),
+        started = start(builder, args, terminal) => started.map_err(|error| failed(error, args)),
         signal = signals.next() => Err(signal.exit()),
     };
     match started {
@@ -79,11 +80,20 @@ pub(super) async fn connect(
                 never = told => never,
             };
             if !cleaned_up {
-                terminal.complain("a sandbox may be left: see `claude-relay e2b ls`");
+                terminal.complain(&left(&e2b));
                 return Err(exit.and_left_running());
             }
             Err(exit)
         }
+    }
+}
+
+/// Tells of what a failed start has left, or may have.
+fn left(e2b: &E2b) -> String {
+    let ids: Vec<String> = e2b.unended().iter().map(ToString::to_string).collect();
+    match ids.as_slice() {
+        [] => "a sandbox may be left: see `claude-relay e2b ls`".to_owned(),
+        ids => format!("left, until its time is over: `claude-relay e2b kill {}`", ids.join(" ")),
     }
 }
 
@@ -98,15 +108,15 @@ async fn insistence(exit: &Exit, signals: &mut Signals, terminal: &Terminal) {
 }
 
 /// A template that does not exist is what everybody meets first.
-fn failed(error: ConnectError, template: Option<&str>) -> Exit {
+fn failed(error: ConnectError, args: &ServerArgs) -> Exit {
     let unknown = matches!(
         &error,
         ConnectError::Sandbox(SandboxError::Api(inner))
             if matches!(**inner, claude_relay_client::e2b::Error::NotFound(_))
     );
     let told = with_causes(&error);
-    let exit = Exit::from(error);
-    match (unknown, template) {
+    let exit = explain(error, args);
+    match (unknown, &args.e2b.template) {
         (true, None) => exit.saying(format!("{told} (`claude-relay-e2b build` builds it)")),
         _ => exit,
     }

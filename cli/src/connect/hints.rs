@@ -51,6 +51,9 @@ fn with_advice(exit: Exit, advice: Option<&str>) -> Exit {
 }
 
 fn hint(error: &ConnectError, args: &ServerArgs) -> Option<String> {
+    if let Some(hint) = hint_anywhere(error) {
+        return Some(hint);
+    }
     if args.e2b.is_wanted() {
         return None;
     }
@@ -62,9 +65,6 @@ fn hint(error: &ConnectError, args: &ServerArgs) -> Option<String> {
                 args.url
             )
         }
-        ConnectError::Request(RequestError::Proxy { variable, .. }) => {
-            format!("{variable} names the proxy; NO_PROXY=HOST goes past it")
-        }
         ConnectError::Request(RequestError::Unauthorized { .. }) if has_token => {
             "The token of --token or CLAUDE_RELAY_TOKEN is wrong: it is the server's --auth-token"
                 .to_owned()
@@ -72,11 +72,21 @@ fn hint(error: &ConnectError, args: &ServerArgs) -> Option<String> {
         ConnectError::Request(RequestError::Unauthorized { .. }) => {
             "The server wants a token: set CLAUDE_RELAY_TOKEN to its --auth-token".to_owned()
         }
-        ConnectError::Request(RequestError::Tls { .. }) => {
-            "A certificate of your own is trusted with --ca-certificate FILE".to_owned()
-        }
         ConnectError::Request(RequestError::InsecureTransport { .. }) => {
             "Use an https address; --allow-plaintext sends it all the same".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// The advice that holds for any server, also for one in a sandbox.
+fn hint_anywhere(error: &ConnectError) -> Option<String> {
+    Some(match error {
+        ConnectError::Request(RequestError::Proxy { variable, .. }) => {
+            format!("{variable} names the proxy; NO_PROXY=HOST goes past it")
+        }
+        ConnectError::Request(RequestError::Tls { .. }) => {
+            "A certificate of your own is trusted with --ca-certificate FILE".to_owned()
         }
         ConnectError::Busy { .. } => {
             "--wait 5m waits for its end, --takeover takes the other client's place".to_owned()

@@ -5,6 +5,7 @@ mod e2b;
 pub(crate) mod fresh;
 mod hints;
 mod overlay;
+mod trouble;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use claude_relay_client::{
 pub(crate) use self::configuration::configuration;
 pub(crate) use self::hints::{explain, explain_end};
 pub(crate) use self::overlay::Overlay;
+pub(crate) use self::trouble::Trouble;
 use crate::args::ServerArgs;
 use crate::ask::prompt::read_file;
 use crate::exit::{Exit, with_causes};

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::private;
+
 /// The most lines that are kept.
 const MAX_LINES: usize = 1000;
 
@@ -89,10 +91,8 @@ fn unescaped(line: &str) -> String {
 /// secret.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
 
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = private::open(fs::OpenOptions::new().write(true).truncate(true), path)?;
     file.write_all(text.as_bytes())
 }
 

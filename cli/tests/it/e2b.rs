@@ -1,121 +1,21 @@
 //! Sandboxes of E2B, against a fake of E2B's API that forwards a sandbox's
 //! port to a real server.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use claude_relay_client::e2b::{E2b, NewSandbox, Options};
-use claude_relay_testing::e2b::{API_KEY, FakeE2b, Fault, Recorded};
+use claude_relay_client::e2b::NewSandbox;
+use claude_relay_testing::e2b::{API_KEY, Fault};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-use crate::support::program::{Told, bare, run, signal};
+use crate::support::cloud::CloudFixture;
+use crate::support::program::{run, signal};
 use crate::support::soon;
-use claude_relay_testing::relay_process::RelayProcess;
 use claude_relay_testing::wait;
-
-/// The program, E2B's API, and the server that is in its sandboxes.
-struct Fixture {
-    fake: FakeE2b,
-    relay: RelayProcess,
-    folder: tempfile::TempDir,
-}
-
-impl Fixture {
-    async fn start() -> Self {
-        let relay = RelayProcess::demo(&["--no-auth"]).await;
-        let fake = FakeE2b::start().await;
-        fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)));
-        Self { fake, relay, folder: tempfile::tempdir().unwrap() }
-    }
-
-    /// The variables that lead to the fake.
-    fn variables(&self) -> [(&'static str, String); 3] {
-        [
-            ("E2B_API_KEY", API_KEY.to_owned()),
-            ("E2B_API_URL", self.fake.url()),
-            ("E2B_SANDBOX_URL", self.fake.url()),
-        ]
-    }
-
-    fn account(&self) -> E2b {
-        let variables = self.variables().map(|(name, value)| (name.to_owned(), value));
-        let variables = BTreeMap::from(variables);
-        E2b::new(Options::default().resolve_with(&variables).unwrap()).unwrap()
-    }
-
-    /// The program, with what leads to the fake and nothing else.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = bare();
-        command
-            .args(arguments)
-            .envs(self.variables())
-            .env("ANTHROPIC_API_KEY", "sk-ant-made-up")
-            .current_dir(self.folder.path());
-        command
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Told {
-        run(&mut self.command(arguments)).await
-    }
-
-    /// Runs what must succeed and gives its stdout.
-    async fn ok(&self, arguments: &[&str]) -> String {
-        let (code, stdout, stderr) = self.run(arguments).await;
-        assert_eq!(code, 0, "{arguments:?}: {stderr}");
-        stdout
-    }
-
-    /// The requests so far of a method and with a path that ends so.
-    fn asked(&self, method: &str, path_ends: &str) -> Vec<Recorded> {
-        let mut asked = self.fake.requests();
-        asked.retain(|request| request.method == method && request.path.ends_with(path_ends));
-        asked
-    }
-
-    /// The last configuration of a server.
-    fn configured(&self) -> String {
-        let asked = self.asked("POST", "/config");
-        String::from_utf8(asked.last().unwrap().body.clone()).unwrap()
-    }
-
-    /// The names of the server's secrets, and its configuration.
-    async fn server_has(&self, id: &str) -> (Vec<String>, String) {
-        let token = self.fake.file(id, "/root/.claude-relay-token").unwrap();
-        let direct = claude_relay_client::Client::builder()
-            .connection_url(&self.relay.url)
-            .environment(false)
-            .token(String::from_utf8(token).unwrap());
-        let nothing = claude_relay_client::RawJson::new("{}").unwrap();
-        let answer = soon(direct.patch_configuration(nothing)).await.unwrap();
-        (answer.secrets, answer.config.get().to_owned())
-    }
-
-    /// The network settings of the last sandbox.
-    fn network(&self) -> Value {
-        let asked = self.asked("POST", "/sandboxes");
-        let body: Value = serde_json::from_slice(&asked.last().unwrap().body).unwrap();
-        body["network"].clone()
-    }
-
-    fn only_sandbox(&self) -> String {
-        let alive = self.fake.alive();
-        assert_eq!(alive.len(), 1, "{alive:?}");
-        alive[0].clone()
-    }
-
-    /// Nothing lives, every request was as the specification says, and the
-    /// key was seen by the API alone.
-    fn finish(self) {
-        self.fake.finish();
-    }
-}
 
 #[tokio::test]
 async fn a_question_in_a_fresh_sandbox() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     let stdout = fixture.ok(&["--e2b", "from the cloud"]).await;
     assert!(stdout.contains("“from the cloud”"), "{stdout}");
     assert_eq!(fixture.fake.counts().0, 1);
@@ -126,14 +26,14 @@ async fn a_question_in_a_fresh_sandbox() {
     assert!(fixture.asked("GET", "/health").is_empty(), "nobody has said anything in it");
     fixture.finish();
 
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     fixture.ok(&["--e2b", "--e2b-allow", "github.com,pypi.org", "closed"]).await;
     let network = fixture.network();
     assert_eq!(network["allowOut"], json!(["github.com", "pypi.org", "api.anthropic.com"]));
     assert_eq!(network["denyOut"], json!(["0.0.0.0/0"]));
     fixture.finish();
 
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     fixture.ok(&["--e2b", "--e2b-key-inside", "as before"]).await;
     assert!(fixture.configured().contains("sk-ant-made-up"));
     assert_eq!(fixture.network().get("rules"), None);
@@ -142,7 +42,7 @@ async fn a_question_in_a_fresh_sandbox() {
 
 #[tokio::test]
 async fn a_sandbox_gets_a_configuration_and_files_and_gives_files_before_it_ends() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     let here = fixture.folder.path();
     std::fs::create_dir(here.join("project")).unwrap();
     std::fs::write(here.join("project/a.txt"), "one").unwrap();
@@ -164,7 +64,7 @@ async fn a_sandbox_gets_a_configuration_and_files_and_gives_files_before_it_ends
 
 #[tokio::test]
 async fn an_address_of_this_machine_is_refused_for_a_sandbox() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     let mut command = fixture.command(&["--e2b", "hi"]);
     let (code, _, stderr) = run(command.env("ANTHROPIC_BASE_URL", "http://localhost:4000")).await;
     assert!(code == 2 && stderr.contains("its own localhost is another one"), "{stderr}");
@@ -174,7 +74,7 @@ async fn an_address_of_this_machine_is_refused_for_a_sandbox() {
 
 #[tokio::test]
 async fn an_option_given_with_attach_keeps_the_key_and_the_conversation() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     fixture.ok(&["--e2b-template", "mine", "--e2b-key-inside", "--keep", "one"]).await;
     let id = fixture.only_sandbox();
     let stdout = fixture.ok(&["--attach", &id, "--model", "another", "-c", "two"]).await;
@@ -194,7 +94,7 @@ async fn an_option_given_with_attach_keeps_the_key_and_the_conversation() {
 async fn a_trace_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
 
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     fixture.ok(&["--e2b", "--ndjson-file", "trace", "hi"]).await;
     let mode = std::fs::metadata(fixture.folder.path().join("trace")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -203,7 +103,7 @@ async fn a_trace_is_readable_by_its_owner_alone() {
 
 #[tokio::test]
 async fn a_sandbox_that_is_paused_elsewhere_is_left_to_who_has_paused_it() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     let question = ["--e2b", "--ndjson-file", "trace", r#"{"sleep_ms":60000}"#];
     let child = fixture.command(&question).spawn().unwrap();
     let trace = fixture.folder.path().join("trace");
@@ -231,7 +131,7 @@ async fn each_signal_at_each_stage_leaves_no_sandbox() {
     ];
     for (number, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         for (route, method, path) in stages {
-            let fixture = Fixture::start().await;
+            let fixture = CloudFixture::start().await;
             // Of the creation and of the end the answer is late; the others never come.
             let slow = matches!(method, "DELETE") || path == "/sandboxes";
             match slow {
@@ -252,7 +152,7 @@ async fn each_signal_at_each_stage_leaves_no_sandbox() {
 
 #[tokio::test]
 async fn missing_settings_are_reported_before_a_sandbox_is_created() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     for (variable, says) in [("E2B_API_KEY", "E2B API key"), ("ANTHROPIC_API_KEY", "credential")] {
         let (code, _, stderr) = run(fixture.command(&["--e2b", "hi"]).env_remove(variable)).await;
         assert!(code == 2 && stderr.contains(says), "{stderr}");
@@ -282,7 +182,7 @@ async fn missing_settings_are_reported_before_a_sandbox_is_created() {
 
 #[tokio::test]
 async fn a_sandbox_is_kept_attached_to_and_managed() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     let (code, _, stderr) = fixture.run(&["--e2b-template", "mine", "--keep", "one"]).await;
     assert_eq!(code, 0, "{stderr}");
     let id = fixture.only_sandbox();
@@ -312,7 +212,7 @@ async fn a_sandbox_is_kept_attached_to_and_managed() {
 
 #[tokio::test]
 async fn a_sandbox_is_worked_in_measured_and_copied() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     fixture.ok(&["--e2b-template", "mine", "--keep", "one"]).await;
     let id = fixture.only_sandbox();
     let (code, stdout, stderr) =
@@ -351,7 +251,7 @@ async fn a_sandbox_is_worked_in_measured_and_copied() {
 
 #[tokio::test]
 async fn orphans_are_killed_by_their_age_and_those_of_others_left_alone() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     let e2b = &fixture.account();
     let (old, new) = (NewSandbox::new("base"), NewSandbox::new("base"));
     let old = e2b.create_guarded(&old).await.unwrap().keep().unwrap();
@@ -371,7 +271,7 @@ async fn orphans_are_killed_by_their_age_and_those_of_others_left_alone() {
 #[tokio::test]
 async fn nothing_is_left_when_the_program_ends_early() {
     // Refused.
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     fixture.fake.fail("POST 3000/config", Fault::refuse(400, "not like this"));
     let (code, _, stderr) = fixture.run(&["--e2b", "hi"]).await;
     assert!(code == 2 && stderr.contains("not like this"), "{stderr}");
@@ -404,7 +304,7 @@ async fn nothing_is_left_when_the_program_ends_early() {
 
 #[tokio::test]
 async fn a_sandbox_that_may_be_left_is_named_and_has_an_exit_code() {
-    let fixture = Fixture::start().await;
+    let fixture = CloudFixture::start().await;
     let refused = Fault::refuse(403, "not now");
     fixture.fake.fail_times(50, "DELETE /sandboxes/{sandboxID}", &refused);
     let (code, stdout, stderr) = fixture.run(&["--e2b", "hi"]).await;
@@ -416,7 +316,7 @@ async fn a_sandbox_that_may_be_left_is_named_and_has_an_exit_code() {
 #[tokio::test]
 async fn a_signal_in_the_middle_of_a_turn_ends_the_sandbox() {
     for (number, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
-        let fixture = Fixture::start().await;
+        let fixture = CloudFixture::start().await;
         let child = fixture.command(&["--e2b", r#"{"sleep_ms":60000}"#]).spawn().unwrap();
         wait::until("the turn", || (!fixture.asked("GET", "/ws").is_empty()).then_some(())).await;
         signal(&child, number);
