@@ -84,6 +84,12 @@ impl FakeE2b {
 
     /// Requests to this port of any sandbox go to this address.
     pub fn forward(&self, port: u16, to: SocketAddr) {
+        self.forward_each(port, vec![to]);
+    }
+
+    /// Requests to this port of the first sandbox go to the first address, of the
+    /// second to the second, and so on; after the last one from the first again.
+    pub fn forward_each(&self, port: u16, to: Vec<SocketAddr>) {
         self.state().upstreams.insert(port, to);
     }
 

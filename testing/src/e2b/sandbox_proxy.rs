@@ -51,9 +51,9 @@ pub(crate) async fn forward(
             state.requests.push(recorded);
         }
         let sandbox = state.sandboxes.get(id).filter(|sandbox| !sandbox.paused);
-        let known = sandbox.map(|sandbox| sandbox.traffic_token.clone());
+        let known = sandbox.map(|sandbox| (sandbox.traffic_token.clone(), sandbox.number));
         let runs = sandbox.map(|sandbox| sandbox.runs.subscribe());
-        let known = known.map(|token| (token, state.upstreams.get(&port).copied()));
+        let known = known.map(|(token, number)| (token, state.upstream(number, port)));
         (known, runs, state.fault(&route))
     };
     match fault {

@@ -72,7 +72,9 @@ pub(crate) struct State {
     pub(crate) requests: Vec<Recorded>,
     pub(crate) violations: Vec<String>,
     pub(crate) faults: VecDeque<(String, Fault)>,
-    pub(crate) upstreams: BTreeMap<u16, SocketAddr>,
+    /// What stands for a port: one address for each sandbox, in the order of their
+    /// creation, and from the first again when there are more sandboxes.
+    pub(crate) upstreams: BTreeMap<u16, Vec<SocketAddr>>,
     pub(crate) next_sandbox: u64,
     pub(crate) created: u64,
     pub(crate) most_alive: usize,
@@ -86,6 +88,8 @@ pub(crate) struct State {
 }
 
 pub(crate) struct Sandbox {
+    /// Number of sandboxes that were created before it.
+    pub(crate) number: usize,
     pub(crate) template: String,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) paused: bool,
@@ -149,6 +153,7 @@ impl State {
         let mut files = Files::default();
         files.make_directory("/home/user");
         let sandbox = Sandbox {
+            number: usize::try_from(self.next_sandbox - 1).unwrap_or_default(),
             template: body["templateID"].as_str().unwrap_or_default().to_owned(),
             metadata: metadata.collect(),
             paused: false,
@@ -196,6 +201,12 @@ impl State {
             copy.files = files;
         }
         Some(answer)
+    }
+
+    /// The server that stands for this port of a sandbox.
+    pub(crate) fn upstream(&self, number: usize, port: u16) -> Option<SocketAddr> {
+        let all = self.upstreams.get(&port)?;
+        all.get(number.checked_rem(all.len())?).copied()
     }
 
     /// Takes the next fault for a route.
