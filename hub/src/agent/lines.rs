@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use claude_relay_client::{SdkMessage, View};
+use claude_relay_client::{AgentState, AgentStatus, SdkMessage, View};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -19,17 +19,41 @@ pub(super) struct Lines {
     calls: VecDeque<(String, String)>,
     /// What the agent's process has cost at the end of the last turn.
     total_cost: f64,
+    /// What the relay has last said of the agent.
+    state: Option<AgentState>,
 }
 
 impl Lines {
     /// The agent has a new process, which counts anew.
     pub(super) fn on_exit(&mut self) {
-        *self = Self::default();
+        *self = Self { state: self.state.take(), ..Self::default() };
+    }
+
+    /// The relay says what the agent does.
+    pub(super) fn on_state(&mut self, state: &AgentState) {
+        self.state = Some(state.clone());
+    }
+
+    /// Returns true if the agent does something by itself: a turn of its own, or
+    /// tasks in the background.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.turn.is_some() || state.background_tasks > 0)
+    }
+
+    /// Returns true if the agent has no turn and begins none.
+    pub(super) fn is_quiet(&self) -> bool {
+        let is_quiet = |state: &AgentState| {
+            state.turn.is_none() && matches!(state.state, AgentStatus::Idle | AgentStatus::Stopped)
+        };
+        self.state.as_ref().is_some_and(is_quiet)
     }
 
     /// Tells what a line means.
     pub(super) fn on_line(&mut self, hub: &Hub, id: &str, line: &SdkMessage) {
         for view in line.views() {
+            if matches!(view, View::Text { .. } | View::ToolUse { .. }) {
+                hub.on_active(id);
+            }
             match view {
                 View::SessionStarted(session) => hub.on_session(id, &session.session_id),
                 View::Text { text, .. } => hub.on_text(id, text.into_owned()),

@@ -231,7 +231,16 @@ async fn serve(
         }
         tokio::select! {
             message = messages.next() => match message {
-                Some(Ok(message)) => on_message(hub, id, message, &mut lines),
+                Some(Ok(message)) => {
+                    let was_busy = lines.is_busy();
+                    on_message(hub, id, message, &mut lines);
+                    if was_busy {
+                        idle_at = Instant::now() + hub.settings.idle_timeout;
+                    }
+                    if running.is_none() && lines.is_quiet() {
+                        hub.on_quiet(id);
+                    }
+                }
                 Some(Err(error)) => return Err(error.into()),
                 None => return Err(ConnectionError::Stopped.into()),
             },
@@ -266,7 +275,9 @@ async fn serve(
             },
             reason = host.ended() => return Err(AgentError::RelayEnded(reason)),
             () = sleep_until(retry_at), if running.is_none() && Instant::now() < retry_at => {}
-            () = sleep_until(idle_at), if running.is_none() => return Ok(End::Idle),
+            () = sleep_until(idle_at), if running.is_none() && !lines.is_busy() => {
+                return Ok(End::Idle);
+            }
             () = hub.stopping.cancelled() => return Ok(End::Over),
         }
     }
@@ -332,9 +343,13 @@ fn on_message(hub: &Hub, id: &str, message: ServerMessage, lines: &mut Lines) {
         ServerMessage::Gap(_) => {
             hub.on_error(id, "some of what the agent said was lost on the way to the hub".into());
         }
-        // The agent's own turns, such as the report of a background task.
-        ServerMessage::AgentState(state) if state.state == RelayStatus::Running => {
-            hub.set_status(id, AgentStatus::Working);
+        ServerMessage::AgentState(state) => {
+            lines.on_state(&state);
+            // The agent's own turns, such as the report of a background task. One that
+            // runs without a turn begins one, or has ended one and tidies up.
+            if state.state == RelayStatus::Running && state.turn.is_some() {
+                hub.set_status(id, AgentStatus::Working);
+            }
         }
         _ => {}
     }

@@ -119,12 +119,37 @@ impl Hub {
     pub(super) fn set_status_in(&self, state: &mut State, id: &str, status: AgentStatus) {
         let Some(live) = state.live.get_mut(id) else { return };
         let former = std::mem::replace(&mut live.status, status);
-        let begins = status == AgentStatus::Working
-            && !matches!(former, AgentStatus::Working | AgentStatus::Waiting);
-        if begins && let Some(agent) = state.kept.agents.get(id) {
-            let workspace_id = agent.workspace_id.clone();
-            let event = Event::AgentWorking { agent_id: id.to_owned(), workspace_id };
-            self.tell(&agent.workspace_id, &event);
+        let was_working = matches!(former, AgentStatus::Working | AgentStatus::Waiting);
+        let Some(agent) = state.kept.agents.get(id) else { return };
+        let (agent_id, workspace_id) = (id.to_owned(), agent.workspace_id.clone());
+        let event = match status {
+            AgentStatus::Working if !was_working => Event::AgentWorking { agent_id, workspace_id },
+            // Its turn was cut short: no result tells of its end.
+            AgentStatus::Stopped if was_working => {
+                Event::AgentDone { agent_id, workspace_id, role: agent.role.clone(), cost: 0.0 }
+            }
+            _ => return,
+        };
+        self.tell(&agent.workspace_id, &event);
+    }
+
+    /// The agent says something, so it works: perhaps on a turn of its own, of which
+    /// nobody has heard yet.
+    pub(crate) fn on_active(&self, id: &str) {
+        let mut state = self.state();
+        if state.live.get(id).is_some_and(|live| live.status == AgentStatus::Idle) {
+            self.set_status_in(&mut state, id, AgentStatus::Working);
+        }
+    }
+
+    /// The agent does nothing any more, though no result has said so.
+    pub(crate) fn on_quiet(&self, id: &str) {
+        let is_working = |live: &super::state::Live| {
+            matches!(live.status, AgentStatus::Working | AgentStatus::Waiting)
+        };
+        let was_working = self.state().live.get(id).is_some_and(is_working);
+        if was_working {
+            self.on_done(id, 0.0);
         }
     }
 }

@@ -163,3 +163,36 @@ async fn a_command_runs_with_the_input_that_a_person_has_changed() {
     assert!(Path::new(&directory).is_dir());
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn an_agent_with_a_task_in_the_background_is_not_idle() {
+    let mut fixture = CliHub::new("unrestricted");
+    fixture.place.add_flags(&["--idle-timeout", "2s"]);
+    let end = fixture.env.file("end-of-the-task");
+    let command = format!("until [ -e {} ]; do read -t 0.1 < /dev/zero; done", end.display());
+    let command = json!({ "command": command, "description": "d", "run_in_background": true });
+    fixture.api.script([
+        Reply::tool("Bash", command),
+        Reply::text("It runs."),
+        Reply::text("Hello."),
+        Reply::text("The task has ended."),
+    ]);
+    let hub = fixture.place.start().await;
+    let workspace = hub.workspace("w").await;
+    let (busy, idle) = (hub.agent(&workspace, "busy").await, hub.agent(&workspace, "idle").await);
+    let mut socket = hub.connect().await;
+    hub.say(&busy, "Start it.").await;
+    socket.until_type("agent_done").await;
+    hub.say(&idle, "Greet me.").await;
+    socket.until_type("agent_done").await;
+    hub.until_status(&idle, "stopped").await;
+    assert_eq!(hub.ok("GET", &format!("/api/agents/{busy}"), Value::Null).await["status"], "idle");
+    std::fs::write(end, "").unwrap();
+    // The agent tells of the end in a turn of its own, which begins and ends.
+    let (before, done) = socket.until("agent_done").await;
+    assert_eq!(done["agentId"], *busy);
+    assert!(before.iter().any(|event| event["type"] == "agent_working"), "{before:?}");
+    hub.until_status(&busy, "stopped").await;
+    hub.stop().await;
+    fixture.place.assert_no_orphans();
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use claude_relay_testing::process::Mark;
 use claude_relay_testing::relay_process;
-use claude_relay_testing::wait::soon;
+use claude_relay_testing::wait::{self, soon};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode};
@@ -65,6 +65,11 @@ impl HubDirectory {
     pub(crate) fn without_token(mut self) -> Self {
         self.has_token = false;
         self
+    }
+
+    /// Adds flags of the hub.
+    pub(crate) fn add_flags(&mut self, flags: &[&str]) {
+        self.hub_arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
     }
 
     pub(crate) fn directory(&self) -> PathBuf {
@@ -224,6 +229,15 @@ impl Hub {
         let url = format!("ws://{}/?{query}", self.address);
         let (socket, _) = soon(client_async(url, stream)).await.unwrap();
         Socket { socket }
+    }
+
+    /// Waits until the agent has this status.
+    pub(crate) async fn until_status(&self, agent: &str, status: &str) {
+        let path = format!("/api/agents/{agent}");
+        wait::until_async(&format!("an agent that is {status}"), async || {
+            self.ok("GET", &path, Value::Null).await["status"] == *status
+        })
+        .await;
     }
 
     /// Waits until the agent has done all its messages.
