@@ -17,3 +17,5 @@ mod real_cli;
 mod restarts;
 #[cfg(feature = "e2b")]
 mod sandboxes;
+#[cfg(feature = "e2b")]
+mod seed;
