@@ -55,7 +55,7 @@ pub use error::{
     ConfigureError, ConnectError, ConnectionError, ControlError, Error, FileError, RequestError,
     SandboxError, SendError, TurnError,
 };
-pub use net::Health;
+pub use net::{Health, MessageForm};
 pub use types::{
     Agent, AgentAnswer, AgentRequest, AgentState, AgentStatus, Applies, Block, Choice,
     Configuration, Configured, ConnectionState, Conversation, CurrentTurn, Decision, Exit,

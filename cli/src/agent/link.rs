@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use claude_relay_client::{
-    ConnectionError, RequestError, RunIncoming, RunReader, RunServer, RunWriter,
+    ConnectionError, MessageForm, RequestError, RunIncoming, RunReader, RunServer, RunWriter,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -35,19 +35,20 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects to the run. A long message goes in parts, or `whole`.
+    /// Connects to the run. Long messages have the form `form`.
     pub(super) async fn open(
         server: RunServer,
         id: String,
         after: u64,
-        whole: bool,
+        form: MessageForm,
     ) -> Result<Self, RequestError> {
-        let (reader, writer) = server.connect(&id, after).await?;
+        let (reader, mut writer) = server.connect(&id, after).await?;
+        writer.set_form(form);
         let (small, small_from) = mpsc::channel(CAPACITY);
         let (large, large_from) = mpsc::channel(CAPACITY);
         let writing = tokio::spawn(async move {
             // The reader sees the end of the connection as well.
-            let _ = write(writer, small_from, large_from, whole).await;
+            let _ = write(writer, small_from, large_from).await;
         });
         Ok(Self { reader, small, large, writing })
     }
@@ -86,7 +87,6 @@ async fn write(
     mut writer: RunWriter,
     mut small: mpsc::Receiver<Small>,
     mut large: mpsc::Receiver<String>,
-    whole: bool,
 ) -> Result<(), ConnectionError> {
     loop {
         tokio::select! {
@@ -102,7 +102,6 @@ async fn write(
                 None => return Ok(()),
             },
             message = large.recv() => match message {
-                Some(text) if whole => writer.whole(text).await?,
                 Some(text) => writer.text(text).await?,
                 None => return Ok(()),
             },

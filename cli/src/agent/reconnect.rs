@@ -41,7 +41,7 @@ impl Shim {
             false => drop(self.stuck_since.get_or_insert(now)),
         }
         self.paced = !self.progress;
-        self.whole = !self.progress && !self.whole;
+        self.form.connection_ended(self.progress);
         self.greeted = false;
         // Where something came through, the next connection may bring more at once.
         let delay = if self.progress { Duration::ZERO } else { self.delay };

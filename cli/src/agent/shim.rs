@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use claude_relay_client::e2b::unreachable_variable;
-use claude_relay_client::{ConnectionError, RequestError, RunIncoming, RunServer};
+use claude_relay_client::{ConnectionError, MessageForm, RequestError, RunIncoming, RunServer};
 use claude_relay_protocol::run::{self as wire, CREDIT_BYTES, RunSignal, RunStart, START_BYTES};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -97,9 +97,8 @@ pub(super) struct Shim {
     /// because those before a reset may be lost with it.
     pub(super) paced: bool,
     pub(super) paced_until: Instant,
-    /// Long messages go whole over the next connection. One that breaks after so
-    /// many frames takes no message of more parts.
-    pub(super) whole: bool,
+    /// The form of long messages on the next connection.
+    pub(super) form: MessageForm,
     pub(super) next_seq: u64,
     /// The last number that was received.
     pub(super) received: u64,
@@ -211,7 +210,7 @@ async fn drive(settings: Settings, prepared: Prepared) -> Result<End, Failure> {
         progress: true,
         paced: false,
         paced_until: now,
-        whole: false,
+        form: MessageForm::default(),
         next_seq: 1,
         received: 0,
         pending: Vec::new(),
@@ -306,7 +305,7 @@ impl Shim {
         match event {
             Event::Retry => {
                 let after = self.has();
-                let opening = Link::open(self.server.clone(), self.id.clone(), after, self.whole);
+                let opening = Link::open(self.server.clone(), self.id.clone(), after, self.form);
                 self.state = State::Opening(Box::pin(opening));
             }
             Event::Opened(Ok(link)) => {

@@ -14,6 +14,7 @@ use crate::net::address::Address;
 use crate::net::dial::Dialer;
 use crate::net::http::Http;
 use crate::net::socket;
+use crate::net::socket::MessageForm;
 use crate::types::Secret;
 
 /// The most bytes of a message: a line of the agent in its envelope.
@@ -187,7 +188,8 @@ impl RunReader {
 }
 
 impl RunWriter {
-    /// Sends one message; a long one in parts, with a ping behind each.
+    /// Sends one message; a long one in parts, with a ping behind each, or in the
+    /// [form](Self::set_form) that was set.
     ///
     /// # Examples
     ///
@@ -205,22 +207,19 @@ impl RunWriter {
         self.0.text(text).await
     }
 
-    /// Sends one message as one frame, however long it is.
+    /// Sets the form of the long messages that follow.
     ///
     /// # Examples
     ///
     /// ```
-    /// # async fn example(mut writer: claude_relay_client::RunWriter) -> Result<(), Box<dyn std::error::Error>> {
-    /// writer.whole(r#"{"type":"ack","seq":1}"#.to_owned()).await?;
-    /// # Ok(())
+    /// use claude_relay_client::{MessageForm, RunWriter};
+    ///
+    /// # async fn example(mut writer: RunWriter, form: MessageForm) {
+    /// writer.set_form(form);
     /// # }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// As of [`RunWriter::text`].
-    pub async fn whole(&mut self, text: String) -> Result<(), ConnectionError> {
-        self.0.whole(text).await
+    pub fn set_form(&mut self, form: MessageForm) {
+        self.0.set_form(form);
     }
 
     /// Sends a ping.

@@ -32,6 +32,7 @@ impl Driver {
                 Incoming::Pong(payload) => {
                     // Messages before it are handed on first.
                     self.advance(open);
+                    open.writer.on_pong(&payload);
                     let pending = &mut self.pending;
                     open.acks.confirm(&payload, |id| pending.permission_closed(id));
                 }
@@ -53,11 +54,14 @@ impl Driver {
     /// beyond a bound the answer is given up.
     pub(super) fn advance(&mut self, open: &mut OpenConnection) {
         self.delivery.advance();
-        if !self.delivery.is_stalled() || !(open.acks.is_waiting() || self.pending.is_waiting()) {
+        let is_awaited =
+            open.acks.is_waiting() || self.pending.is_waiting() || open.writer.awaits_pong();
+        if !self.delivery.is_stalled() || !is_awaited {
             return;
         }
         self.delivery.advance_to_answer();
         if self.delivery.is_stalled() {
+            open.writer.no_pong_comes();
             let pending = &mut self.pending;
             open.acks.fail(&SendError::SlowConsumer, |id| pending.permission_closed(id));
             self.pending.fail_controls(&SendError::SlowConsumer);

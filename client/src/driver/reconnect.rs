@@ -91,7 +91,8 @@ impl Driver {
 
     /// Takes over a connection whose server has said `connected`.
     fn accepted(&mut self, accepted: Accepted) -> OpenConnection {
-        let Accepted { reader, writer, greeting, configured } = accepted;
+        let Accepted { reader, mut writer, greeting, configured } = accepted;
+        writer.set_form(self.form);
         if self.numbered {
             if self.sequence.connected(greeting.stream.as_deref(), greeting.next) {
                 let stream = greeting.stream.clone();

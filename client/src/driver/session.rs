@@ -26,7 +26,7 @@ use super::writer::{FrameWriter, Written};
 use crate::e2b::SandboxRef;
 use crate::error::{ConnectionError, SendError};
 use crate::net::http::Http;
-use crate::net::socket::{CLOSE_WAIT, Reader};
+use crate::net::socket::{CLOSE_WAIT, MessageForm, PART_BYTES, Reader};
 use crate::types::connection::{ConnectionState, Options};
 use crate::types::raw_json::RawJson;
 
@@ -60,6 +60,8 @@ pub(super) struct Driver {
     /// Taken from the queue and not written whole yet; goes first after a
     /// reconnect.
     pub(super) unsent: Option<Outgoing>,
+    /// The form of long messages.
+    pub(super) form: MessageForm,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) connection: watch::Sender<ConnectionState>,
     pub(super) position: watch::Sender<Option<Position>>,
@@ -120,6 +122,8 @@ impl Driver {
         open.acks.fail(&unconfirmed, |id| pending.unconfirmed(id));
         self.pending.fail_controls(&unconfirmed);
         self.publish_position();
+        let is_left = self.unsent.as_ref().is_some_and(|unsent| unsent.text.len() > PART_BYTES);
+        self.form.connection_ended(!is_left);
         (error, open.heard > 0)
     }
 

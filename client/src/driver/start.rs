@@ -13,6 +13,7 @@ use super::tracker::TurnTracker;
 use crate::e2b::SandboxHost;
 use crate::error::ConnectError;
 use crate::net::http::Http;
+use crate::net::socket::MessageForm;
 use crate::types::callbacks::Callbacks;
 use crate::types::connection::{ConnectionState, Options};
 use crate::types::permission::Handler;
@@ -88,6 +89,7 @@ impl DriverHandle {
             delivery: Delivery::default(),
             first_new: 0,
             tracker: TurnTracker::default(),
+            form: MessageForm::default(),
             quiet_at: None,
             tap,
             outgoing: outgoing_queue,

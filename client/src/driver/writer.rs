@@ -4,7 +4,12 @@
 //! A frame that is being written is never given up half-way while the
 //! connection is in use: the writing future stays here when a wait for it is
 //! cancelled.
+//!
+//! The last part of a long message waits until the server has answered those
+//! before: what the system took of a connection that then breaks is not taken for
+//! a message that may have arrived.
 
+use std::ops::Range;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -17,7 +22,7 @@ type Writing = Pin<Box<dyn Future<Output = (Writer, Result<(), ConnectionError>)
 /// A frame that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    /// A ping or pong.
+    /// A ping, a pong, or a part of a message with more to come.
     Control,
     /// A message, whole.
     Message,
@@ -36,11 +41,59 @@ pub(super) struct FrameWriter {
     ping: Option<u64>,
     pong: Option<Bytes>,
     close: Option<u16>,
+    parts: Parts,
+}
+
+/// The parts of the long message that is being written.
+#[derive(Debug, Default)]
+struct Parts {
+    /// The bytes of it that have been written.
+    bytes: usize,
+    /// The number of parts so far on this connection, which their pings carry.
+    written: u64,
+    /// The last of them that the server has answered.
+    answered: u64,
+}
+
+impl Parts {
+    /// The payload of the ping behind a part, which no message is confirmed by.
+    fn ping(&self) -> [u8; 9] {
+        let [a, b, c, d, e, f, g, h] = self.written.to_be_bytes();
+        [b'p', a, b, c, d, e, f, g, h]
+    }
+
+    fn on_pong(&mut self, payload: &[u8]) {
+        if let [b'p', number @ ..] = payload
+            && let Ok(number) = number.try_into()
+        {
+            self.answered = self.answered.max(u64::from_be_bytes(number));
+        }
+    }
+
+    fn are_answered(&self) -> bool {
+        self.answered >= self.written
+    }
 }
 
 impl FrameWriter {
     pub(super) fn new(writer: Writer) -> Self {
-        Self { state: State::Idle(writer), ping: None, pong: None, close: None }
+        let parts = Parts::default();
+        Self { state: State::Idle(writer), ping: None, pong: None, close: None, parts }
+    }
+
+    /// A pong has come.
+    pub(super) fn on_pong(&mut self, payload: &[u8]) {
+        self.parts.on_pong(payload);
+    }
+
+    /// Answers to the parts so far are given up.
+    pub(super) fn no_pong_comes(&mut self) {
+        self.parts.answered = self.parts.written;
+    }
+
+    /// Returns true while an answer of the server is waited for within a message.
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.parts.bytes > 0 && !self.parts.are_answered()
     }
 
     /// Asks for a ping. One that is due already is replaced: the later number
@@ -59,9 +112,9 @@ impl FrameWriter {
         self.close = Some(code);
     }
 
-    /// Returns true while a frame is being written.
+    /// Returns true while a frame is being written, or a message in parts.
     pub(super) fn is_writing(&self) -> bool {
-        matches!(self.state, State::Writing(..))
+        self.parts.bytes > 0 || matches!(self.state, State::Writing(..))
     }
 
     /// Returns true when the close frame was written, or nothing more can be.
@@ -97,19 +150,46 @@ impl FrameWriter {
                 flush(writer, written).await
             };
             (Box::pin(writing), Written::Control)
-        } else if let Some(text) = message {
-            let text = text.to_owned();
-            // Not flushed: the ping that follows it is.
-            let writing = async move {
-                let written = writer.text(text).await;
-                (writer, written)
-            };
-            (Box::pin(writing), Written::Message)
+        } else if let Some(text) = message
+            && let Some(part) = self.next_part(text, writer.part_bytes(text.len()))
+        {
+            let Range { start, end } = part;
+            let (is_first, is_last) = (start == 0, end == text.len());
+            let bytes = text.as_bytes()[part].to_vec();
+            if is_last {
+                self.parts.bytes = 0;
+                // Not flushed: the ping that follows it is.
+                let writing = async move {
+                    let written = writer.part(bytes, is_first, true).await;
+                    (writer, written)
+                };
+                (Box::pin(writing), Written::Message)
+            } else {
+                self.parts.bytes = end;
+                self.parts.written += 1;
+                let ping = self.parts.ping();
+                let writing = async move {
+                    let written = match writer.part(bytes, is_first, false).await {
+                        Ok(()) => writer.ping(&ping).await,
+                        error => error,
+                    };
+                    flush(writer, written).await
+                };
+                (Box::pin(writing), Written::Control)
+            }
         } else {
             self.state = State::Idle(writer);
             return;
         };
         self.state = State::Writing(writing, kind);
+    }
+
+    /// Returns the part of a message to write now, if there is one.
+    fn next_part(&self, text: &str, part_bytes: usize) -> Option<Range<usize>> {
+        let start = self.parts.bytes;
+        let end = text.len().min(start + part_bytes);
+        let waits = end == text.len() && start > 0 && !self.parts.are_answered();
+        (!waits).then_some(start..end)
     }
 
     /// Waits for the frame that is being written. Cancelling it loses nothing.

@@ -11,3 +11,4 @@ pub(crate) mod socks;
 pub(crate) mod transfer;
 
 pub use self::routes::Health;
+pub use self::socket::MessageForm;

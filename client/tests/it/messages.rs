@@ -139,25 +139,34 @@ async fn a_program_that_sends_and_reads_in_one_task_does_not_wait_for_itself() {
         peer.idle().await;
     })
     .await;
-    let client = soon(client(&fake.url).buffer_bytes(1 << 20).start()).await.unwrap();
-    let mut messages = client.messages();
-    assert_eq!(n(&line(&mut messages).await), 1);
-    // The confirmation is behind 7 MiB that only this task can read.
-    soon(client.send("x")).await.unwrap();
-    for seq in 2..=8 {
-        assert_eq!(n(&line(&mut messages).await), seq);
+    for message in ["x".to_owned(), in_parts()] {
+        let client = soon(client(&fake.url).buffer_bytes(1 << 20).start()).await.unwrap();
+        let mut messages = client.messages();
+        assert_eq!(n(&line(&mut messages).await), 1);
+        // The confirmation is behind 7 MiB that only this task can read.
+        soon(client.send(message)).await.unwrap();
+        for seq in 2..=8 {
+            assert_eq!(n(&line(&mut messages).await), seq);
+        }
     }
+}
+
+/// A message that goes in parts, whose answers are waited for.
+fn in_parts() -> String {
+    "x".repeat(600 << 10)
 }
 
 #[tokio::test]
 async fn an_answer_behind_too_much_that_nobody_reads_is_given_up() {
-    let fake = flood(64, false).await;
-    let client = soon(client(&fake.url).buffer_bytes(1 << 20).start()).await.unwrap();
-    let mut messages = client.messages();
-    let error = soon(client.send("x")).await.unwrap_err();
-    assert!(matches!(error, SendError::SlowConsumer), "{error:?}");
-    for seq in 1..=64 {
-        assert_eq!(n(&line(&mut messages).await), seq);
+    for message in ["x".to_owned(), in_parts()] {
+        let fake = flood(64, false).await;
+        let client = soon(client(&fake.url).buffer_bytes(1 << 20).start()).await.unwrap();
+        let mut messages = client.messages();
+        let error = soon(client.send(message)).await.unwrap_err();
+        assert!(matches!(error, SendError::SlowConsumer), "{error:?}");
+        for seq in 1..=64 {
+            assert_eq!(n(&line(&mut messages).await), seq);
+        }
     }
 }
 

@@ -66,6 +66,24 @@ async fn a_message_that_needs_longer_than_an_answer_may_is_delivered_over_one_co
 }
 
 #[tokio::test]
+async fn a_long_message_arrives_once_over_connections_that_break_after_a_few_frames() {
+    // One that the system takes whole at once, and one that it does not.
+    for (frames, bytes) in [(3, 1 << 20), (5, 1 << 20), (3, 15 << 20), (12, 15 << 20)] {
+        let relay = RelayProcess::demo(&[]).await;
+        let proxy = Proxy::resetting(relay.port, frames).await;
+        let client = soon(client(&proxy.url).start()).await.unwrap();
+        let long = format!(r#"{{"size":10,"note":"{}"}}"#, "x".repeat(bytes));
+        soon(client.ask(long)).await.unwrap();
+        assert_eq!(proxy.cuts.load(Ordering::SeqCst), 1, "{frames} frames");
+        let health = soon(client.health()).await.unwrap().details;
+        let health: serde_json::Value = serde_json::from_str(health.get()).unwrap();
+        assert_eq!(health["agent"]["turns"], 1, "{frames} frames");
+        soon(client.stop()).await;
+        relay.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn interrupts_control_and_permissions() {
     let relay = RelayProcess::demo(&[]).await;
     let builder = client(&relay.url).on_permission(|request| async move {

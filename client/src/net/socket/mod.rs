@@ -4,6 +4,7 @@
 //! path: a system call reads as much as there is, and a message is a slice of
 //! what was read, proven once to be UTF-8.
 
+mod form;
 mod frame;
 
 use std::io;
@@ -19,6 +20,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::task::yield_now;
 
+pub use self::form::MessageForm;
+pub(crate) use self::form::PART_BYTES;
 use self::frame::Front;
 use crate::error::ConnectionError;
 use crate::net::dial::Stream;
@@ -32,10 +35,6 @@ const BLOCK_BYTES: usize = 64 << 10;
 
 /// Less room than this is not worth a system call: a new block is begun.
 const MIN_READ_BYTES: usize = 16 << 10;
-
-/// The longest part of a message that is written as one frame. With an answer to
-/// each within the default 10 s of a heartbeat, 26 KB a second are enough.
-const PART_BYTES: usize = 256 << 10;
 
 /// A frame that has come.
 #[derive(Debug)]
@@ -69,6 +68,7 @@ pub(crate) struct Reader {
 /// The writing half.
 pub(crate) struct Writer {
     inner: WebSocketWrite<BoxedWrite>,
+    form: MessageForm,
 }
 
 /// Takes over a connection after its upgrade.
@@ -88,7 +88,7 @@ pub(crate) fn split(upgraded: TokioIo<Upgraded>, limit_bytes: usize) -> (Reader,
         };
     let (_, writer) = after_handshake_split(tokio::io::empty(), write, Role::Client);
     let reader = Reader { stream, buffer, needed: 0, more: false, partial: None, limit_bytes };
-    (reader, Writer { inner: writer })
+    (reader, Writer { inner: writer, form: MessageForm::default() })
 }
 
 impl Reader {
@@ -192,28 +192,44 @@ impl Writer {
     /// Writes one message whole. An error means that the server cannot have
     /// received all of it. Masking changes the text in place.
     ///
-    /// A long message goes in parts with a ping behind each. The answers show
-    /// that the server reads, however slow the way to it is.
+    /// A long message may go in parts: see [`MessageForm`].
     pub(crate) async fn text(&mut self, text: String) -> Result<(), ConnectionError> {
-        if text.len() <= PART_BYTES {
-            return self.whole(text).await;
+        let part_bytes = self.part_bytes(text.len());
+        if text.len() <= part_bytes {
+            return self.part(text.into_bytes(), true, true).await;
         }
-        let mut opcode = OpCode::Text;
-        let mut parts = text.as_bytes().chunks(PART_BYTES).peekable();
+        let mut parts = text.as_bytes().chunks(part_bytes).peekable();
+        let mut is_first = true;
         while let Some(part) = parts.next() {
             let is_last = parts.peek().is_none();
-            self.write(Frame::new(is_last, opcode, None, Payload::Owned(part.to_vec()))).await?;
+            self.part(part.to_vec(), is_first, is_last).await?;
             if !is_last {
                 self.ping(&[]).await?;
             }
-            opcode = OpCode::Continuation;
+            is_first = false;
         }
         Ok(())
     }
 
-    /// Writes one message as one frame.
-    pub(crate) async fn whole(&mut self, text: String) -> Result<(), ConnectionError> {
-        self.write(Frame::text(Payload::Owned(text.into_bytes()))).await
+    /// Returns the most bytes in one part of a message of so many bytes.
+    pub(crate) fn part_bytes(&self, message_bytes: usize) -> usize {
+        self.form.part_bytes(message_bytes)
+    }
+
+    /// Writes one part of a message.
+    pub(crate) async fn part(
+        &mut self,
+        bytes: Vec<u8>,
+        is_first: bool,
+        is_last: bool,
+    ) -> Result<(), ConnectionError> {
+        let opcode = if is_first { OpCode::Text } else { OpCode::Continuation };
+        self.write(Frame::new(is_last, opcode, None, Payload::Owned(bytes))).await
+    }
+
+    /// Sets the form of long messages.
+    pub(crate) fn set_form(&mut self, form: MessageForm) {
+        self.form = form;
     }
 
     pub(crate) async fn ping(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {

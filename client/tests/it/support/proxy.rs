@@ -7,6 +7,7 @@ use std::time::Duration;
 use claude_relay_testing::tcp_service::TcpService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::interval;
 
 pub(crate) struct Proxy {
@@ -32,6 +33,31 @@ impl Proxy {
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
                 if pass(client, server, limit).await {
                     count.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        let service = service.await;
+        Self { url: format!("http://127.0.0.1:{}", service.port), cuts, _service: service }
+    }
+
+    /// Passes the client's request and so many of its frames to `port`, and then
+    /// resets the connection.
+    pub(crate) async fn resetting(port: u16, frames: usize) -> Self {
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&cuts);
+        let service = TcpService::start(move |mut client| {
+            let count = Arc::clone(&count);
+            async move {
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let (mut from_server, mut to_server) = server.split();
+                let (mut from_client, mut to_client) = client.split();
+                let reset = tokio::select! {
+                    passed = pass_frames(&mut from_client, &mut to_server, frames) => passed,
+                    _ = tokio::io::copy(&mut from_server, &mut to_client) => false,
+                };
+                if reset {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    client.set_zero_linger().unwrap();
                 }
             }
         });
@@ -66,6 +92,42 @@ impl Proxy {
         let url = format!("http://127.0.0.1:{}", service.port);
         Self { url, cuts: Arc::default(), _service: service }
     }
+}
+
+/// Passes a request's head and so many frames. Returns false if there were less.
+async fn pass_frames(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, frames: usize) -> bool {
+    let mut bytes = Vec::new();
+    for number in 0..=frames {
+        let end = if number == 0 { end_of_head } else { end_of_frame };
+        let whole = loop {
+            if let Some(whole) = end(&bytes).filter(|whole| *whole <= bytes.len()) {
+                break whole;
+            }
+            if !matches!(from.read_buf(&mut bytes).await, Ok(1..)) {
+                return false;
+            }
+        };
+        if to.write_all(&bytes[..whole]).await.is_err() {
+            return false;
+        }
+        bytes.drain(..whole);
+    }
+    true
+}
+
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// The length of a client's frame, once it is known.
+fn end_of_frame(bytes: &[u8]) -> Option<usize> {
+    const MASK: usize = 4;
+    let (header, length) = match bytes.get(1)? & 0x7f {
+        126 => (4, u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()).into()),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
+        short => (2, short.into()),
+    };
+    Some(header + MASK + length)
 }
 
 /// Returns true if it cut the connection.
