@@ -10,10 +10,14 @@ mod page;
 mod rest;
 mod socket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use claude_relay_protocol::Secret;
-use claude_relay_server::http::access::{AccessPolicy, AccessRules, Admission, Denial, Endpoint};
+use claude_relay_server::http::access::{
+    AccessPolicy, AccessRules, Admission, Cause, Denial, Endpoint,
+};
 use claude_relay_server::http::body::{self, LargeBodies};
 use claude_relay_server::http::head::BadHead;
 use claude_relay_server::http::upgrade;
@@ -55,9 +59,11 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, token: Secret) {
     let access = Arc::clone(&routes.access);
     accept::accept_with(listener, access, |guard, places| {
         let routes = Arc::clone(&routes);
+        // A peer that is gone gets no answer.
+        let Some(peer) = guard.peer() else { return };
         tokio::spawn(serve_with(guard, places, move |request, bad, places| {
             let routes = Arc::clone(&routes);
-            async move { routes.answer(request, bad, places).await }
+            async move { routes.answer(request, bad, peer, places).await }
         }));
     })
     .await;
@@ -79,6 +85,7 @@ impl Routes {
         &self,
         request: Request<Incoming>,
         bad: Option<BadHead>,
+        peer: IpAddr,
         places: Arc<ConnectionPermits>,
     ) -> Answer {
         let cors = self.access.cors_origin(request.headers());
@@ -86,7 +93,7 @@ impl Routes {
         let answered = match bad {
             Some(bad) => Err(Refusal::new(bad.status(), bad.to_string())),
             None if is_preflight => Ok(preflight()),
-            None => self.route(request, places).await,
+            None => self.route(request, peer, places).await,
         };
         let mut answer = answered.unwrap_or_else(Refusal::into_answer);
         add_security_headers(answer.headers_mut(), cors);
@@ -96,36 +103,37 @@ impl Routes {
     async fn route(
         &self,
         request: Request<Incoming>,
+        peer: IpAddr,
         places: Arc<ConnectionPermits>,
     ) -> Result<Answer, Refusal> {
         places.touch();
         let path = request.uri().path().to_owned();
         let is_upgrade = request.headers().contains_key(header::UPGRADE);
         if path == "/ws" || (path == "/" && is_upgrade) {
-            return self.socket(request, places);
+            return self.socket(request, peer, places);
         }
         let (head, body) = request.into_parts();
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         if let Some(file) = page::file(&path).filter(|_| reads) {
-            self.admit(Endpoint::Page, &head)?;
+            self.admit(Endpoint::Page, &head, peer)?;
             return Ok(page::answer(file));
         }
         match path.as_str() {
             "/health" if reads => {
-                let admission = self.admit(Endpoint::Health, &head)?;
+                let admission = self.admit(Endpoint::Health, &head, peer)?;
                 Ok(self.health(admission))
             }
             "/api/auth/login" => {
-                self.admit(Endpoint::Health, &head)?;
+                self.admit(Endpoint::Health, &head, peer)?;
                 let login = self.login.as_ref().ok_or_else(not_found)?;
                 if head.method != Method::POST {
                     return Err(not_allowed("POST"));
                 }
-                login.answer(&body::read(&head, body, &self.large_bodies).await?)
+                login.answer(peer, &body::read(&head, body, &self.large_bodies).await?)
             }
             _ => {
                 // Nothing is told of what exists without the token.
-                self.admit(Endpoint::Config, &head)?;
+                self.admit(Endpoint::Config, &head, peer)?;
                 places.keep();
                 if path == "/api/openapi.json" && reads {
                     return Ok(json_answer(StatusCode::OK, &document()));
@@ -146,11 +154,12 @@ impl Routes {
     fn socket(
         &self,
         request: Request<Incoming>,
+        peer: IpAddr,
         places: Arc<ConnectionPermits>,
     ) -> Result<Answer, Refusal> {
         let (head, body) = request.into_parts();
         // A wrong token is refused by a close code, which browsers can see.
-        let admission = self.admit(Endpoint::Health, &head)?;
+        let admission = self.admit(Endpoint::Health, &head, peer)?;
         let request = Request::from_parts(head, body);
         upgrade::check(&request)?;
         let options = socket::Options::parse(request.uri().query().unwrap_or_default())?;
@@ -163,8 +172,28 @@ impl Routes {
         Ok(answer)
     }
 
-    fn admit(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Refusal> {
-        self.access.check(endpoint, head).map_err(|Denial { status, error, cause }| {
+    fn admit(&self, endpoint: Endpoint, head: &Parts, peer: IpAddr) -> Result<Admission, Refusal> {
+        let admission = self.access.check(endpoint, head);
+        // The files of the page are the same for all.
+        if let Some(login) = self.login.as_ref().filter(|_| endpoint != Endpoint::Page) {
+            let now = Instant::now();
+            // An open endpoint does not tell a wrong token from none; one that needs
+            // it does.
+            let is_right = match self.access.check(Endpoint::Socket, head) {
+                Ok(admission) => Some(admission.authorized).filter(|is_right| *is_right),
+                Err(denial) => (denial.cause == Cause::WrongToken).then_some(false),
+            };
+            if let Some(is_right) = is_right {
+                if !login.may_try(peer, now) {
+                    return match endpoint {
+                        Endpoint::Config => Err(login::too_many()),
+                        _ => Ok(Admission { authorized: false }),
+                    };
+                }
+                login.on_attempt(peer, is_right, now);
+            }
+        }
+        admission.map_err(|Denial { status, error, cause }| {
             tracing::debug!("a request was refused: {cause}");
             Refusal::new(status, error)
         })

@@ -144,3 +144,66 @@ async fn a_pin_gives_its_hash_as_the_token_and_is_not_guessed() {
     assert_eq!(refused[19], StatusCode::TOO_MANY_REQUESTS);
     hub.stop().await;
 }
+
+/// The token of a PIN that is given without the login.
+fn guess(pin: u32) -> String {
+    claude_relay_hub::settings::pin_token(&format!("{pin:06}"))
+}
+
+#[tokio::test]
+async fn the_hash_of_a_pin_is_not_guessed_in_the_place_of_the_pin() {
+    let place = HubDirectory::with(&["--pin", "482913"], &["--demo"], &[]).without_token();
+    let right = format!("Bearer {}", guess(482_913));
+    for path in ["/api/agents", "/api/agents/x/files/y", "/health", "/ws"] {
+        let hub = place.start().await;
+        let ask = async |from: &str, bearer: &str| {
+            let headers = [("authorization", bearer)];
+            hub.request_from(from, "GET", path, &headers, Value::Null).await
+        };
+        let is_told = |(status, _, body): &(StatusCode, hyper::HeaderMap, Value)| {
+            !matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS)
+                && (path != "/health" || body.get("hub").is_some())
+        };
+        if path == "/ws" {
+            for pin in 0..10 {
+                let mut socket = hub.connect_with(&format!("token={}", guess(pin))).await;
+                assert_eq!(socket.close_code().await.0, 4001);
+            }
+            let mut socket = hub.connect_with(&format!("token={}", guess(482_913))).await;
+            assert_eq!(socket.close_code().await.0, 4001, "the eleventh guess");
+            hub.stop().await;
+            continue;
+        }
+        assert!(is_told(&ask("127.0.0.3", &right).await), "{path}");
+        for pin in 0..10 {
+            let bearer = format!("Bearer {}", guess(pin));
+            assert!(!is_told(&ask("127.0.0.2", &bearer).await), "{path}");
+        }
+        assert!(!is_told(&ask("127.0.0.2", &right).await), "{path}: the eleventh guess");
+        assert!(!is_told(&ask("127.0.0.1", &right).await), "{path}: from elsewhere");
+        let login = json!({ "pin": "482913" });
+        let (status, ..) = hub.request("POST", "/api/auth/login", &[], login).await;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+        // Who has had the token before is not kept out, and may not guess either.
+        assert!(is_told(&ask("127.0.0.3", &right).await), "{path}");
+        for pin in 0..10 {
+            let bearer = format!("Bearer {}", guess(pin));
+            assert!(!is_told(&ask("127.0.0.3", &bearer).await), "{path}");
+        }
+        assert!(!is_told(&ask("127.0.0.3", &right).await), "{path}");
+        hub.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_keeps_nobody_out_where_there_is_no_pin() {
+    let place = HubDirectory::demo();
+    let hub = place.start().await;
+    for _ in 0..30 {
+        let headers = [("authorization", "Bearer wrong-token")];
+        let (status, ..) = hub.request("GET", "/api/agents", &headers, Value::Null).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    hub.ok("GET", "/api/agents", Value::Null).await;
+    hub.stop().await;
+}

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -119,6 +120,12 @@ impl HeadGuard {
         let head = poll_fn(|cx| guard.poll_head(cx));
         timeout(HEAD_TIMEOUT, head).await.ok()?.ok()?;
         (guard.deliverable > 0).then_some(guard)
+    }
+
+    /// The address of the peer; `None` once the connection is gone.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.stream.peer_addr().ok().map(|address| address.ip().to_canonical())
     }
 
     /// Returns true if the request whose head is passed on next shows the token.

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -168,8 +168,24 @@ impl Hub {
         headers: &[(&str, &str)],
         body: Value,
     ) -> (StatusCode, hyper::HeaderMap, Value) {
+        self.request_from("127.0.0.1", method, path, headers, body).await
+    }
+
+    /// A request from one of the addresses of this machine.
+    pub(crate) async fn request_from(
+        &self,
+        from: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> (StatusCode, hyper::HeaderMap, Value) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from.parse::<std::net::IpAddr>().unwrap(), 0).into()).unwrap();
+        let stream = soon(socket.connect(self.address.parse().unwrap())).await.unwrap();
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (status, headers, bytes) = self.bytes(method, path, headers, body.into_bytes()).await;
+        let (status, headers, bytes) =
+            self.bytes_over(stream, method, path, headers, body.into_bytes()).await;
         (status, headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
@@ -181,6 +197,17 @@ impl Hub {
         body: Vec<u8>,
     ) -> (StatusCode, hyper::HeaderMap, Vec<u8>) {
         let stream = soon(TcpStream::connect(&self.address)).await.unwrap();
+        self.bytes_over(stream, method, path, headers, body).await
+    }
+
+    async fn bytes_over(
+        &self,
+        stream: TcpStream,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (StatusCode, hyper::HeaderMap, Vec<u8>) {
         let (mut send, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
