@@ -96,7 +96,22 @@ impl Exit {
 
 impl From<Error> for Exit {
     fn from(error: Error) -> Self {
-        Self::new(code_of(&error), with_causes(&error))
+        let mut told = with_causes(&error);
+        if is_untrusted(&error) {
+            told.push_str("\nA certificate of your own is trusted with --ca-certificate FILE");
+        }
+        Self::new(code_of(&error), told)
+    }
+}
+
+/// Returns true if E2B has shown a certificate that is not trusted.
+fn is_untrusted(error: &Error) -> bool {
+    match error {
+        Error::Sandbox(SandboxError::Api(error))
+        | Error::Connect(ConnectError::Sandbox(SandboxError::Api(error))) => {
+            error.is_untrusted_certificate()
+        }
+        _ => false,
     }
 }
 

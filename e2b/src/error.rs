@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use claude_relay_protocol::proxy::Proxy;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
@@ -114,7 +115,7 @@ pub enum Error {
     },
     /// No answer: the connection failed or was cut. The request certainly had
     /// no effect only if `sent` is false.
-    #[error("cannot {operation}: no answer from {host}: {}", innermost(.source))]
+    #[error("cannot {operation}: no answer from {host}{}: {}", by(.proxy), failure(.proxy, .source))]
     Unreachable {
         /// A description of the operation.
         operation: String,
@@ -122,6 +123,8 @@ pub enum Error {
         host: String,
         /// Set if the request may have been sent.
         sent: bool,
+        /// The proxy on the way, if the way was not found.
+        proxy: Option<Box<Proxy>>,
         /// The error of the transport.
         source: reqwest::Error,
     },
@@ -244,6 +247,24 @@ impl Error {
         }
     }
 
+    /// Returns whether the server showed a certificate that is not trusted here:
+    /// [`Options::root_certificates`](crate::settings::Options::root_certificates)
+    /// adds one.
+    #[must_use]
+    pub fn is_untrusted_certificate(&self) -> bool {
+        let Self::Unreachable { source, .. } = self else { return false };
+        let causes =
+            std::iter::successors(Some(source as &(dyn std::error::Error + 'static)), |e| {
+                e.source()
+            });
+        causes.into_iter().any(|cause| {
+            let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let found = inner.or_else(|| cause.downcast_ref());
+            matches!(found, Some(rustls::Error::InvalidCertificate(_)))
+        })
+    }
+
     /// Returns whether the same request may succeed later and can be repeated
     /// safely if it has no effect besides its answer.
     #[must_use]
@@ -257,6 +278,24 @@ impl Error {
                 | Self::TimedOut { .. }
                 | Self::RateLimited { retry_after: Some(_), .. }
         )
+    }
+}
+
+/// Returns the words for the proxy on the way.
+fn by(proxy: &Option<Box<Proxy>>) -> String {
+    let by = |proxy: &Proxy| format!(" through the proxy {proxy} ({})", proxy.variable);
+    proxy.as_deref().map(by).unwrap_or_default()
+}
+
+/// Returns the words for a failure of the transport.
+fn failure(proxy: &Option<Box<Proxy>>, source: &reqwest::Error) -> String {
+    let told = innermost(source).to_string();
+    match proxy {
+        Some(proxy) if told.contains("proxy authorization required") => format!(
+            "it refuses user and password, or wants them (407): {} gives them, as in http://USER:PASSWORD@HOST:PORT",
+            proxy.variable
+        ),
+        _ => told,
     }
 }
 

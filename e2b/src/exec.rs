@@ -148,6 +148,7 @@ impl Running {
                         Err(error) => {
                             return Err(Error::Unreachable {
                                 operation: self.operation.clone(),
+                                proxy: None,
                                 host: "the sandbox".to_owned(),
                                 sent: true,
                                 source: error.without_url(),

@@ -27,6 +27,8 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Number of idle connections that are kept per host.
 const MAX_IDLE_CONNECTIONS: usize = 32;
+/// Address of a proxy that nobody has, for one that cannot be used.
+const NO_PROXY_AT_ALL: &str = "http://proxy.invalid:1";
 /// `User-Agent` of this client. It must not begin like that of an official SDK,
 /// whose version selects how a template is built, nor contain the name of a
 /// browser, for which the sandbox proxy sends errors as HTML.
@@ -108,6 +110,7 @@ impl E2b {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .user_agent(USER_AGENT)
+            .proxy(proxy_of(settings.clone()))
             // A redirect would send the key to another address.
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -262,7 +265,17 @@ impl E2b {
             // template's files does not accept chunked bodies.
             builder = builder.body(body.clone());
         }
-        builder.send().await.map_err(|error| unreachable(&request.operation, &request.url, error))
+        builder.send().await.map_err(|error| {
+            let is_connect = error.is_connect();
+            let mut error = unreachable(&request.operation, &request.url, error);
+            if let Error::Unreachable { proxy, .. } = &mut error
+                && is_connect
+                && let Ok(Some(found)) = self.inner.settings.proxy_for(&request.url)
+            {
+                *proxy = Some(Box::new(found));
+            }
+            error
+        })
     }
 }
 
@@ -315,6 +328,17 @@ pub(crate) async fn read(
     }
 }
 
+/// Returns the choice of a proxy as the whole program makes it, and not by the rules
+/// of reqwest, which goes past a proxy that it cannot use.
+fn proxy_of(settings: Settings) -> reqwest::Proxy {
+    reqwest::Proxy::custom(move |url| {
+        let proxy = settings.proxy_for(url).transpose()?;
+        // The settings were checked: this refuses what was not foreseen.
+        let nowhere = || Url::parse(NO_PROXY_AT_ALL).ok();
+        proxy.ok().and_then(|proxy| Url::parse(proxy.expose()).ok()).or_else(nowhere)
+    })
+}
+
 /// Returns the error for a lost connection. It names only the host: a query may
 /// hold a signature.
 fn unreachable(operation: &str, url: &Url, error: reqwest::Error) -> Error {
@@ -323,6 +347,7 @@ fn unreachable(operation: &str, url: &Url, error: reqwest::Error) -> Error {
         operation: operation.to_owned(),
         host: format!("{}{port}", url.host_str().unwrap_or_default()),
         sent: !error.is_connect(),
+        proxy: None,
         source: error.without_url(),
     }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use claude_relay_protocol::Secret;
+use claude_relay_protocol::proxy::{Proxy, ProxyVariables, UnusableProxy};
 use reqwest::Url;
 
 /// Variable of the API key.
@@ -70,6 +71,7 @@ pub struct Settings {
     pub(crate) debug: bool,
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) root_certificates: Vec<Vec<u8>>,
+    pub(crate) proxies: ProxyVariables,
 }
 
 /// Reason for refusing the settings. Nothing has been sent.
@@ -104,6 +106,9 @@ pub enum SettingsError {
     /// The `.env` file must not or cannot be read.
     #[error("{0}")]
     DotEnv(String),
+    /// A variable names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] UnusableProxy),
     /// The domain contains characters that no domain has.
     #[error("E2B_DOMAIN is not a domain name: {0:?}")]
     Domain(String),
@@ -113,6 +118,11 @@ pub enum SettingsError {
 pub trait Environment {
     /// Returns the value of a variable, `None` if it is unset or empty.
     fn get(&self, name: &str) -> Option<String>;
+
+    /// Returns the value of a variable that no file may set.
+    fn of_process(&self, name: &str) -> Option<String> {
+        self.get(name)
+    }
 }
 
 impl Environment for BTreeMap<String, String> {
@@ -159,6 +169,10 @@ impl ProcessEnvironment {
 impl Environment for ProcessEnvironment {
     fn get(&self, name: &str) -> Option<String> {
         Self::real(name).or_else(|| Environment::get(&self.file, name))
+    }
+
+    fn of_process(&self, name: &str) -> Option<String> {
+        Self::real(name)
     }
 }
 
@@ -215,7 +229,7 @@ impl Options {
         let request_timeout = self.request_timeout.unwrap_or(DEFAULT_REQUEST_TIMEOUT);
         let request_timeout = (!request_timeout.is_zero()).then_some(request_timeout);
         let root_certificates = self.root_certificates;
-        Ok(Settings {
+        let settings = Settings {
             api_key,
             api_url,
             domain,
@@ -223,7 +237,16 @@ impl Options {
             debug,
             request_timeout,
             root_certificates,
-        })
+            proxies: ProxyVariables::read(|name| environment.of_process(name)),
+        };
+        // One that is of no use is told before anything is sent past it.
+        let sandboxes = settings.sandbox_url.clone();
+        let sandboxes =
+            sandboxes.or_else(|| Url::parse(&format!("https://{}", settings.domain)).ok());
+        for url in [Some(&settings.api_url), sandboxes.as_ref()].into_iter().flatten() {
+            settings.proxy_for(url)?;
+        }
+        Ok(settings)
     }
 }
 
@@ -232,6 +255,17 @@ impl Settings {
     #[must_use]
     pub fn domain(&self) -> &str {
         &self.domain
+    }
+
+    /// Returns the proxy on the way to an address; `None` for the direct way, which
+    /// is the one to this machine.
+    pub(crate) fn proxy_for(&self, url: &Url) -> Result<Option<Proxy>, UnusableProxy> {
+        if is_loopback(url) {
+            return Ok(None);
+        }
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = url.port_or_known_default().unwrap_or_default();
+        self.proxies.proxy_for(url.scheme() == "https", host, port)
     }
 
     /// Returns whether this is debug mode: everything is on this machine.

@@ -119,6 +119,7 @@ impl Watch {
                         Err(error) => {
                             return Err(Error::Unreachable {
                                 operation: self.operation.clone(),
+                                proxy: None,
                                 host: self.response.url().host_str().unwrap_or_default().to_owned(),
                                 sent: true,
                                 source: error.without_url(),

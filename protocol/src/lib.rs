@@ -23,6 +23,8 @@ pub mod duration;
 pub mod envelope;
 pub mod json;
 pub mod nearest;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod run;
 #[cfg(feature = "schema")]
 pub mod schema;

@@ -1,6 +1,7 @@
 //! The one place of the library that reads the environment.
 
-use crate::net::proxy::{ProxyVariables, Variable};
+use claude_relay_protocol::proxy::ProxyVariables;
+
 use crate::types::Secret;
 
 /// The variables that stand in for settings.
@@ -20,20 +21,9 @@ impl Environment {
         Self::variable("ANTHROPIC_API_KEY").map(Secret::from)
     }
 
-    /// The variables that name a proxy, which are read in upper case and in
-    /// lower case.
+    /// The variables that name a proxy.
     pub(crate) fn proxies() -> ProxyVariables {
-        let first = |names: [&'static str; 2]| -> Option<Variable> {
-            names.into_iter().find_map(|name| Some((name, Self::variable(name)?)))
-        };
-        // In a CGI program HTTP_PROXY is a header of whoever asks.
-        let is_cgi = Self::variable("REQUEST_METHOD").is_some();
-        ProxyVariables {
-            http: first([if is_cgi { "http_proxy" } else { "HTTP_PROXY" }, "http_proxy"]),
-            https: first(["HTTPS_PROXY", "https_proxy"]),
-            all: first(["ALL_PROXY", "all_proxy"]),
-            no: first(["NO_PROXY", "no_proxy"]).map(|(_, value)| value),
-        }
+        ProxyVariables::read(Self::variable)
     }
 
     /// The credential for an agent in a fresh sandbox, which has none of its

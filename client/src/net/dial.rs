@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
+use claude_relay_protocol::proxy::ProxyVariables;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::error::RequestError;
 use crate::net::address::Address;
-use crate::net::proxy::{Proxy, ProxyVariables};
+use crate::net::proxy::Proxy;
 
 /// The carrier of a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -30,7 +31,7 @@ impl Dialer {
         roots: &[Vec<u8>],
         variables: &ProxyVariables,
     ) -> Result<Self, RequestError> {
-        let proxy = variables.proxy_for(&address)?;
+        let proxy = Proxy::on_the_way(variables, &address)?;
         let needs_tls = address.tls || proxy.as_ref().is_some_and(Proxy::has_tls);
         #[cfg(feature = "tls")]
         let tls = if needs_tls { Some(connector(roots)?) } else { None };

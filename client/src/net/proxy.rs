@@ -1,38 +1,21 @@
-//! The proxy on the way to a server, as the usual variables name it, and the
-//! tunnel through it.
+//! The proxy on the way to a server, and the tunnel through it.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use claude_relay_protocol::proxy::{ProxyVariables, Scheme, UnusableProxy};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::upgrade::Upgraded;
-use hyper::{Request, StatusCode, Uri};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use crate::error::RequestError;
-use crate::net::address::{Address, bracketed, join};
+use crate::net::address::{Address, join};
 use crate::net::dial::Stream;
 use crate::net::socks::{self, Login, SocksError};
-
-/// A variable that is set, with its name.
-pub(crate) type Variable = (&'static str, String);
-
-/// The variables that say which proxy to use. Empty ones count as unset.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ProxyVariables {
-    /// `HTTP_PROXY`, for addresses without TLS.
-    pub(crate) http: Option<Variable>,
-    /// `HTTPS_PROXY`, for addresses with it.
-    pub(crate) https: Option<Variable>,
-    /// `ALL_PROXY`, where neither says anything.
-    pub(crate) all: Option<Variable>,
-    /// `NO_PROXY`: hosts that are reached directly.
-    pub(crate) no: Option<String>,
-}
 
 /// A proxy that opens a tunnel.
 #[derive(Debug, Clone)]
@@ -76,7 +59,7 @@ impl Kind {
     }
 }
 
-impl ProxyVariables {
+impl Proxy {
     /// The proxy on the way to `address`; `None` for the direct way.
     ///
     /// An address of this machine is always reached directly: what is sent to
@@ -84,82 +67,30 @@ impl ProxyVariables {
     ///
     /// # Errors
     ///
-    /// [`RequestError::InvalidOption`] names a variable that cannot be used. Going the
-    /// direct way instead would tell the network what was meant for the proxy.
-    pub(crate) fn proxy_for(&self, address: &Address) -> Result<Option<Proxy>, RequestError> {
-        let specific = if address.tls { &self.https } else { &self.http };
-        let Some((variable, value)) = specific.as_ref().or(self.all.as_ref()) else {
-            return Ok(None);
-        };
+    /// [`RequestError::InvalidOption`] names a variable that cannot be used.
+    pub(crate) fn on_the_way(
+        variables: &ProxyVariables,
+        address: &Address,
+    ) -> Result<Option<Self>, RequestError> {
         if address.is_local() {
             return Ok(None);
         }
-        let refused = |reason: &str| RequestError::InvalidOption {
-            option: variable,
-            reason: reason.to_owned(),
-        };
-        let target: Uri = format!("https://{}/", bracketed(&address.host))
-            .parse()
-            .map_err(|_| refused("it cannot be used for this address"))?;
-        let no = self.no.as_deref().map_or(String::new(), |no| hosts(no, address.port));
-        // Asked for any scheme: the variable was chosen above.
-        let Some(found) = Matcher::builder().all(value).no(no).build().intercept(&target) else {
-            let without_exceptions = Matcher::builder().all(value).build();
-            return match without_exceptions.intercept(&target) {
-                Some(_) => Ok(None),
-                None => Err(refused(
-                    "it is not the address of a proxy: expected http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT",
-                )),
+        let found = variables.proxy_for(address.tls, &address.host, address.port);
+        let found = found.map_err(|UnusableProxy { variable, reason }| {
+            RequestError::InvalidOption { option: variable, reason }
+        })?;
+        Ok(found.map(|found| {
+            let kind = match found.scheme {
+                Scheme::Http | Scheme::Https => Kind::Http {
+                    tls: found.scheme == Scheme::Https,
+                    credentials: found.credentials,
+                },
+                Scheme::Socks5 | Scheme::Socks5h => {
+                    Kind::Socks { looks_up: found.scheme == Scheme::Socks5h, login: found.login }
+                }
             };
-        };
-        Proxy::new(&found, variable).map(Some)
-    }
-}
-
-/// The entries of `NO_PROXY` that hold for a port, as the matcher takes them:
-/// separated by commas, without ports, brackets and the star before a domain.
-fn hosts(no_proxy: &str, port: u16) -> String {
-    let entries = no_proxy.split([',', ' ', '\t', '\n']).filter(|entry| !entry.is_empty());
-    let hosts = entries.filter_map(|entry| {
-        let (host, wanted) = match entry.rsplit_once(':') {
-            // Colons of an IPv6 address are no port.
-            Some((host, digits)) if !host.contains(':') || host.ends_with(']') => {
-                (host, Some(digits))
-            }
-            _ => (entry, None),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let host = host.strip_prefix("*.").unwrap_or(host);
-        wanted.is_none_or(|digits| digits.parse() == Ok(port)).then_some(host)
-    });
-    hosts.collect::<Vec<_>>().join(",")
-}
-
-impl Proxy {
-    fn new(found: &Intercept, variable: &'static str) -> Result<Self, RequestError> {
-        let refused = |reason: String| RequestError::InvalidOption { option: variable, reason };
-        let uri = found.uri();
-        let credentials = found.basic_auth().cloned();
-        let login = found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()));
-        let (kind, usual_port) = match uri.scheme_str() {
-            Some("http") => (Kind::Http { tls: false, credentials }, 80),
-            Some("https") => (Kind::Http { tls: true, credentials }, 443),
-            Some("socks5") => (Kind::Socks { looks_up: false, login }, 1080),
-            Some("socks5h") => (Kind::Socks { looks_up: true, login }, 1080),
-            scheme => {
-                return Err(refused(format!(
-                    "a proxy of the kind {} cannot be used: give one that is http, https or socks5h",
-                    scheme.unwrap_or_default()
-                )));
-            }
-        };
-        let host = uri.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
-            return Err(refused("it names no host".to_owned()));
-        }
-        let port = uri.port_u16().unwrap_or(usual_port);
-        Ok(Self { kind, host, port, variable })
+            Self { kind, host: found.host, port: found.port, variable: found.variable }
+        }))
     }
 
     /// Returns true if the way to the proxy itself is encrypted.

@@ -22,7 +22,12 @@ pub(crate) struct CloudFixture {
 
 impl CloudFixture {
     pub(crate) async fn start() -> Self {
-        let relay = RelayProcess::demo(&["--no-auth"]).await;
+        Self::with(&["--no-auth"]).await
+    }
+
+    /// With a server of these arguments.
+    pub(crate) async fn with(arguments: &[&str]) -> Self {
+        let relay = RelayProcess::demo(arguments).await;
         let fake = FakeE2b::start().await;
         fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)));
         Self { fake, relay, folder: tempfile::tempdir().unwrap() }

@@ -15,7 +15,7 @@ fn variables(pairs: &[(&'static str, &str)]) -> ProxyVariables {
 
 /// The proxy as `tls host port`, `direct`, or the error.
 fn way(pairs: &[(&'static str, &str)], url: &str) -> String {
-    match variables(pairs).proxy_for(&Address::parse(url).unwrap()) {
+    match Proxy::on_the_way(&variables(pairs), &Address::parse(url).unwrap()) {
         Ok(Some(Proxy { kind, host, port, .. })) => format!("{} {host} {port}", kind.scheme()),
         Ok(None) => "direct".to_owned(),
         Err(error) => error.to_string(),
@@ -104,10 +104,9 @@ fn a_proxy_that_cannot_be_used_is_told_and_never_avoided() {
 
 #[test]
 fn credentials_are_decoded_and_never_shown() {
-    let proxy = variables(&[("ALL_PROXY", "http://user:p%40ss@proxy:1")])
-        .proxy_for(&Address::parse("wss://relay.example").unwrap())
-        .unwrap()
-        .unwrap();
+    let variables = variables(&[("ALL_PROXY", "http://user:p%40ss@proxy:1")]);
+    let address = Address::parse("wss://relay.example").unwrap();
+    let proxy = Proxy::on_the_way(&variables, &address).unwrap().unwrap();
     let Kind::Http { credentials, .. } = &proxy.kind else { panic!("{proxy:?}") };
     assert_eq!(credentials.as_ref().unwrap(), "Basic dXNlcjpwQHNz");
     let shown = format!("{proxy:?} {}", proxy.failed(None, "x"));
@@ -119,10 +118,9 @@ fn socks_is_a_way_with_the_name_looked_up_here_or_there() {
     let way = |value| way(&[("ALL_PROXY", value)], "wss://relay.example");
     assert_eq!(way("socks5h://proxy"), "socks5h proxy 1080");
     assert_eq!(way("socks5://[::1]:9050"), "socks5 ::1 9050");
-    let proxy = variables(&[("ALL_PROXY", "socks5h://user:p%40ss@proxy")])
-        .proxy_for(&Address::parse("wss://relay.example").unwrap())
-        .unwrap()
-        .unwrap();
+    let variables = variables(&[("ALL_PROXY", "socks5h://user:p%40ss@proxy")]);
+    let address = Address::parse("wss://relay.example").unwrap();
+    let proxy = Proxy::on_the_way(&variables, &address).unwrap().unwrap();
     let Kind::Socks { login, .. } = &proxy.kind else { panic!("{proxy:?}") };
     assert_eq!(*login, Some(("user".to_owned(), "p@ss".to_owned())));
     assert!(!format!("{proxy:?}").contains("p@ss"), "{proxy:?}");
