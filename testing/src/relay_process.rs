@@ -101,14 +101,42 @@ impl RelayProcess {
         Self::launch(&wrapper, 0, arguments, environment).await
     }
 
+    /// Starts it in a machine of its own, as far as namespaces make one: with
+    /// processes, `/proc`, `/tmp` and a home of its own, and of the files in `/tmp`
+    /// with these alone.
+    pub async fn start_as_machine(visible: &[&Path], arguments: &[&str]) -> Self {
+        let program = tokio::task::spawn_blocking(program).await.unwrap().as_path();
+        let folder = tempfile::tempdir().unwrap();
+        let mut wrapper =
+            vec!["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--dev-bind", "/"];
+        wrapper.extend(["/", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]);
+        for path in visible.iter().copied().chain([program]) {
+            let path = path.to_str().unwrap();
+            wrapper.extend(["--ro-bind", path, path]);
+        }
+        let home = folder.path().to_str().unwrap().to_owned();
+        wrapper.extend(["--bind", &home, &home, "--"]);
+        Self::launch_in(folder, &wrapper, 0, arguments, &[("IS_SANDBOX", "1")]).await
+    }
+
     async fn launch(
         wrapper: &[&str],
         port: u16,
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        let program = tokio::task::spawn_blocking(program).await.unwrap().as_path();
         let folder = tempfile::tempdir().unwrap();
+        Self::launch_in(folder, wrapper, port, arguments, environment).await
+    }
+
+    async fn launch_in(
+        folder: TempDir,
+        wrapper: &[&str],
+        port: u16,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let program = tokio::task::spawn_blocking(program).await.unwrap().as_path();
         let words = wrapper.iter().map(Path::new).chain([program]);
         let words: Vec<&Path> = words.collect();
         let mut child = Command::new(words[0])

@@ -18,6 +18,7 @@ mod codex;
 mod commands;
 mod conversations;
 mod e2b;
+mod e2b_canary;
 mod e2b_faults;
 mod e2b_proxies;
 mod e2b_resume;

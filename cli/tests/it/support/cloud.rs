@@ -28,7 +28,11 @@ impl CloudFixture {
     /// With a server of these arguments.
     pub(crate) async fn with(arguments: &[&str]) -> Self {
         let relay = RelayProcess::demo(arguments).await;
-        let fake = FakeE2b::start().await;
+        Self::around(relay, FakeE2b::start().await)
+    }
+
+    /// Sandboxes of this fake with this server in them.
+    pub(crate) fn around(relay: RelayProcess, fake: FakeE2b) -> Self {
         fake.forward(3000, SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)));
         Self { fake, relay, folder: tempfile::tempdir().unwrap() }
     }
