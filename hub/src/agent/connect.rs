@@ -63,8 +63,9 @@ pub(super) async fn connect(
     if agent.engine == Engine::E2b {
         return Ok(Some((sandbox::connect(hub, &agent).await?, Host::Sandbox)));
     }
-    let workspace = hub.workspace_directory(&agent.workspace_id).join(&agent.directory);
-    let relay = Relay::start(&hub.settings, &workspace, &hub.store.relay_log(id)).await?;
+    let workspace = hub.workspace_directory(&agent.workspace_id);
+    let log = hub.store.relay_log(id);
+    let relay = Relay::start(&hub.settings, &workspace, &agent.directory, &log).await?;
     let builder = Client::builder()
         .connection_url(&relay.url)
         .token(relay.token.clone())

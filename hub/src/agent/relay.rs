@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ const MAX_LINE_BYTES: u64 = 4096;
 pub(super) enum RelayError {
     #[error("the relay cannot be started: {0}")]
     Start(#[source] io::Error),
+    #[error("the directory of this agent leads out of its workspace, by a symbolic link")]
+    Outside,
     #[error("a former relay of this agent has not ended")]
     Former,
     #[error("the relay has ended before it listened: see its log in the hub's directory")]
@@ -60,15 +62,16 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Starts a relay in `workspace`, once a former one that has `log` open is
-    /// gone.
+    /// Starts a relay in `directory` of `workspace`, once a former one that has
+    /// `log` open is gone.
     pub(super) async fn start(
         settings: &Settings,
         workspace: &Path,
+        directory: &str,
         log: &Path,
     ) -> Result<Self, RelayError> {
         let log = lock(log).await?;
-        std::fs::create_dir_all(workspace).map_err(RelayError::Start)?;
+        let workspace = &directory_within(workspace, directory)?;
         let token = claude_relay_random::hexadecimal::<32>();
         let mut command = Command::new(&settings.relay);
         command
@@ -119,6 +122,27 @@ impl Relay {
             }
         }
     }
+}
+
+/// Creates a directory of a workspace. Links that agents have made do not lead
+/// out of it.
+fn directory_within(workspace: &Path, directory: &str) -> Result<PathBuf, RelayError> {
+    std::fs::create_dir_all(workspace).map_err(RelayError::Start)?;
+    let root = workspace.canonicalize().map_err(RelayError::Start)?;
+    let mut path = root.clone();
+    for part in Path::new(directory) {
+        path.push(part);
+        match std::fs::create_dir(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(RelayError::Start(error)),
+        }
+        path = path.canonicalize().map_err(RelayError::Start)?;
+        if !path.starts_with(&root) {
+            return Err(RelayError::Outside);
+        }
+    }
+    Ok(path)
 }
 
 /// Opens and locks the log. All that the relay starts and that outlives it for
