@@ -50,9 +50,10 @@ impl Routes {
     ) -> Result<Answer, Refusal> {
         let unavailable =
             || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the hub is shutting down");
-        let _permit = self.transfers.acquire().await.map_err(|_| unavailable())?;
+        // An agent that does not start takes no permit from those of others.
         let client = self.hub.client_of(agent).await;
         let client = client.map_err(|error| Refusal::new(error.status(), error.to_string()))?;
+        let _permit = self.transfers.acquire().await.map_err(|_| unavailable())?;
         let workspace = client.workspace();
         match head.method {
             Method::GET | Method::HEAD if path.is_empty() || path.ends_with('/') => {
