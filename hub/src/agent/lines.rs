@@ -6,7 +6,8 @@ use claude_relay_client::{AgentState, AgentStatus, SdkMessage, View};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::hub::Hub;
+use crate::cut::cut;
+use crate::hub::{Hub, MAX_EVENT_BYTES, MAX_NAME_BYTES};
 use crate::wire::TodoItem;
 
 /// Maximum number of calls whose tool is remembered for the result.
@@ -58,8 +59,11 @@ impl Lines {
                 View::SessionStarted(session) => hub.on_session(id, &session.session_id),
                 View::Text { text, .. } => hub.on_text(id, text.into_owned()),
                 View::ToolUse { id: call, name, input, .. } => {
+                    let name = cut(name.into_owned(), MAX_NAME_BYTES);
                     hub.on_tool(id, &name, value(Some(input)));
-                    self.calls.push_back((call.into_owned(), name.into_owned()));
+                    if call.len() <= MAX_NAME_BYTES {
+                        self.calls.push_back((call.into_owned(), name));
+                    }
                     if self.calls.len() > MAX_CALLS {
                         self.calls.pop_front();
                     }
@@ -91,6 +95,13 @@ impl Lines {
     }
 }
 
+/// The value, or its text where it is so long that it is cut anyway: a value of
+/// many parts needs many times the memory of its text.
 fn value(raw: Option<&RawValue>) -> Value {
+    if let Some(long) = raw.filter(|raw| raw.get().len() > MAX_EVENT_BYTES)
+        && !long.get().starts_with('"')
+    {
+        return Value::String(long.get().to_owned());
+    }
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }

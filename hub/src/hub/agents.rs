@@ -20,6 +20,10 @@ use crate::wire::{
 /// Maximum number of messages that wait for an agent.
 const MAX_QUEUED: usize = 64;
 
+/// Maximum size of their texts. Results of what an agent has given to others come
+/// even so: their number is bounded.
+const MAX_QUEUED_BYTES: usize = 4 << 20;
+
 /// Maximum size of an agent's configuration.
 const MAX_CONFIG_BYTES: usize = 256 << 10;
 
@@ -186,9 +190,7 @@ impl Hub {
     pub(super) fn send_message(&self, id: &str, text: String) -> Result<String, CommandError> {
         check_text("text", &text)?;
         let mut state = self.state();
-        if kept(&state, id)?.inbox.len() >= MAX_QUEUED {
-            return Err(CommandError::Limit(format!("{MAX_QUEUED} messages wait for the agent")));
-        }
+        check_room(kept(&state, id)?, text.len())?;
         let message = Message::new(text, None);
         let uuid = message.uuid.clone();
         self.enqueue(&mut state, id, message);
@@ -343,6 +345,19 @@ fn send(live: &Live, command: AgentCommand) -> Result<(), CommandError> {
         .map_err(|_| CommandError::Unavailable("the agent is busy with other commands".into()))
 }
 
+/// Checks that an agent's inbox has room for a text of this size.
+pub(super) fn check_room(agent: &Agent, size: usize) -> Result<(), CommandError> {
+    if agent.inbox.len() >= MAX_QUEUED {
+        return Err(CommandError::Limit(format!("{MAX_QUEUED} messages wait for the agent")));
+    }
+    let waiting: usize = agent.inbox.iter().map(|message| message.text.len()).sum();
+    if waiting + size > MAX_QUEUED_BYTES {
+        let error = format!("{MAX_QUEUED_BYTES} bytes of messages may wait for an agent");
+        return Err(CommandError::Limit(error));
+    }
+    Ok(())
+}
+
 pub(super) fn check_text(kind: &str, text: &str) -> Result<(), CommandError> {
     if text.is_empty() || text.len() > MAX_TEXT_BYTES {
         let message = format!("{kind}: expected 1 to {MAX_TEXT_BYTES} bytes");
@@ -362,7 +377,7 @@ fn check_directory(directory: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn check_config(config: &Map<String, Value>) -> Result<(), CommandError> {
+pub(super) fn check_config(config: &Map<String, Value>) -> Result<(), CommandError> {
     if let Some(field) = config.keys().find(|field| !CONFIG_FIELDS.contains(&field.as_str())) {
         let field = crate::cut::cut(field.clone(), 64);
         return Err(CommandError::Invalid(format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::agents::{check_text, kept};
+use super::agents::{check_room, check_text, kept};
 use super::state::{Message, State, new_id, now};
 use super::{CommandError, Hub};
 use crate::wire::{
@@ -19,6 +19,9 @@ const MAX_OPEN: usize = 16;
 
 /// Number of ended delegations that are kept.
 const MAX_ENDED: usize = 500;
+
+/// Maximum size of their tasks and results.
+const MAX_ENDED_BYTES: usize = 8 << 20;
 
 /// Time that a call of `ask_agent` waits; the result comes as a message after
 /// that. A relay gives up an answer after ten minutes.
@@ -84,6 +87,7 @@ impl Hub {
         }
         let busy = givers(state, parent.as_ref());
         let target = self.find_target(state, &giver.workspace_id, id, &wanted.role, &busy)?;
+        check_room(kept(state, &target.0)?, wanted.task.len())?;
         let delegation = DelegationInfo {
             id: new_id("del"),
             workspace_id: giver.workspace_id.clone(),
@@ -248,11 +252,20 @@ fn givers(state: &State, delegation: Option<&DelegationInfo>) -> Vec<String> {
 /// Forgets the oldest of those that have ended.
 fn forget_ended(state: &mut State) {
     let ended = state.kept.delegations.values().filter(|delegation| delegation.status.is_over());
-    let mut ended: Vec<_> = ended.map(|one| (one.created_at, one.id.clone())).collect();
-    if ended.len() > MAX_ENDED {
-        ended.sort_unstable();
-        for (_, id) in ended.drain(..ended.len() - MAX_ENDED) {
-            state.kept.delegations.remove(&id);
+    let mut ended: Vec<_> =
+        ended.map(|one| (one.created_at, one.id.clone(), size_of(one))).collect();
+    ended.sort_unstable();
+    let mut bytes: usize = ended.iter().map(|(.., size)| size).sum();
+    let mut count = ended.len();
+    for (_, id, size) in ended {
+        if count <= MAX_ENDED && bytes <= MAX_ENDED_BYTES {
+            break;
         }
+        state.kept.delegations.remove(&id);
+        (count, bytes) = (count - 1, bytes - size);
     }
+}
+
+fn size_of(delegation: &DelegationInfo) -> usize {
+    delegation.task.len() + delegation.result.as_ref().map_or(0, String::len)
 }

@@ -30,6 +30,7 @@ use crate::settings::Settings;
 use crate::store::{Store, StoreError};
 use crate::wire::{AgentStatus, Command, Event};
 use log::LogChange;
+pub(crate) use output::{MAX_EVENT_BYTES, MAX_NAME_BYTES};
 use state::State;
 
 /// Maximum number of relays that are being started at once.

@@ -8,7 +8,14 @@ use crate::cut::cut;
 use crate::wire::{AgentStatus, EntryKind, Event, TodoItem};
 
 /// Maximum size of a text or a value in an event; what is longer is cut.
-const MAX_EVENT_BYTES: usize = 256 << 10;
+pub(crate) const MAX_EVENT_BYTES: usize = 256 << 10;
+
+/// Maximum size of the name of a tool or of a conversation.
+pub(crate) const MAX_NAME_BYTES: usize = 256;
+
+/// Maximum number of entries of a list of what is to do, and the size of each text.
+const MAX_TODOS: usize = 256;
+const MAX_TODO_BYTES: usize = 1 << 10;
 
 impl Hub {
     pub(crate) fn add_to_log(
@@ -68,7 +75,13 @@ impl Hub {
         });
     }
 
-    pub(crate) fn on_todos(&self, id: &str, todos: Vec<TodoItem>) {
+    pub(crate) fn on_todos(&self, id: &str, mut todos: Vec<TodoItem>) {
+        todos.truncate(MAX_TODOS);
+        for todo in &mut todos {
+            for text in [&mut todo.content, &mut todo.status] {
+                *text = cut(std::mem::take(text), MAX_TODO_BYTES);
+            }
+        }
         self.tell_of(id, None, |agent_id, workspace_id| Event::AgentTodos {
             agent_id,
             workspace_id,
@@ -87,6 +100,10 @@ impl Hub {
     }
 
     pub(crate) fn on_session(&self, id: &str, session: &str) {
+        if session.len() > MAX_NAME_BYTES {
+            tracing::warn!(agent = id, "the name of a conversation is too long, and not kept");
+            return;
+        }
         let mut state = self.state();
         let Some(agent) = state.kept.agents.get_mut(id) else { return };
         if agent.session_id.as_deref() == Some(session) {

@@ -9,6 +9,16 @@ use super::state::{AgentCommand, Pending, State, new_id};
 use super::{CommandError, Hub};
 use crate::wire::{AgentStatus, Event, PendingPermission, PermissionAnswer};
 
+/// Maximum number of requests of an agent that wait for an answer.
+const MAX_PENDING: usize = 64;
+
+/// Maximum size of their inputs together. They are shown whole: a person must see
+/// what is asked.
+const MAX_PENDING_BYTES: usize = 1 << 20;
+
+/// Maximum size of a tool's name.
+const MAX_TOOL_BYTES: usize = 256;
+
 impl Hub {
     pub(crate) fn permissions(&self) -> Vec<PendingPermission> {
         self.state().permissions.values().map(|pending| pending.shown.clone()).collect()
@@ -24,6 +34,32 @@ impl Hub {
             return;
         }
         let Ok(agent) = kept(&state, id) else { return };
+        let of_agent = state.permissions.values().filter(|pending| pending.shown.agent_id == id);
+        let size = |request: &PermissionRequest| request.input.get().len();
+        let (count, bytes) = of_agent.fold((0, size(&request)), |(count, bytes), pending| {
+            (count + 1, bytes + size(&pending.request))
+        });
+        let refusal = if count >= MAX_PENDING {
+            format!("{MAX_PENDING} requests wait for a person")
+        } else if bytes > MAX_PENDING_BYTES {
+            format!("a person can be shown {MAX_PENDING_BYTES} bytes of requests at once")
+        } else if request.tool.len() > MAX_TOOL_BYTES {
+            format!("the name of a tool has at most {MAX_TOOL_BYTES} bytes")
+        } else {
+            String::new()
+        };
+        if !refusal.is_empty() {
+            let Some(live) = state.live.get(id) else { return };
+            let (told, _) = oneshot::channel();
+            let decision = Decision::deny(refusal);
+            let command = AgentCommand::Answer(Box::new(request), decision, told);
+            // An agent that asks faster than it is answered waits for its relay's
+            // answer, which comes with time.
+            if live.commands.try_send(command).is_err() {
+                tracing::warn!(agent = id, "a permission request is not answered: too many");
+            }
+            return;
+        }
         let shown = PendingPermission {
             request_id: new_id("req"),
             agent_id: id.to_owned(),

@@ -1,9 +1,11 @@
 //! Requests of agents for more agents, which a person decides about.
 
-use claude_relay_protocol::text::counted;
 use std::sync::Arc;
 
-use super::agents::{Spawner, check_text, kept};
+use claude_relay_protocol::text::counted;
+use serde_json::{Map, Value};
+
+use super::agents::{Spawner, check_config, check_text, kept};
 use super::state::{Message, State, new_id, now};
 use super::workspaces::check_name;
 use super::{CommandError, Hub};
@@ -17,6 +19,12 @@ const MAX_DEPTH: u32 = 3;
 
 /// Maximum number of requests of an agent that wait for a decision.
 const MAX_PENDING: usize = 4;
+
+/// Maximum size of the texts of a request.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+/// Maximum size of the texts of those that were decided about.
+const MAX_DECIDED_BYTES: usize = 8 << 20;
 
 /// Number of requests that are kept once they were decided about.
 const MAX_DECIDED: usize = 200;
@@ -45,6 +53,12 @@ impl Hub {
                     check_text(kind, text)?;
                 }
             }
+            check_config(&configuration(wanted))?;
+        }
+        let bytes: usize = agents.iter().map(size_of).sum();
+        if bytes > MAX_REQUEST_BYTES {
+            let error = format!("agents: at most {MAX_REQUEST_BYTES} bytes of texts");
+            return Err(CommandError::Invalid(error));
         }
         let mut state = self.state();
         let agent = kept(&state, id)?;
@@ -116,15 +130,11 @@ impl Hub {
             }
             let depth = kept(state, &request.agent_id)?.depth;
             for wanted in &request.agents {
-                let config = wanted
-                    .system_prompt
-                    .clone()
-                    .map(|text| ("systemPrompt".to_owned(), text.into()));
                 let new = NewAgent {
                     workspace_id: request.workspace_id.clone(),
                     role: Some(wanted.role.clone()),
                     name: wanted.name.clone(),
-                    config: config.into_iter().collect(),
+                    config: configuration(wanted),
                     message: wanted.task.clone(),
                     ..NewAgent::default()
                 };
@@ -157,15 +167,33 @@ fn told_of(request: &SpawnInfo, state: &State) -> String {
     format!("{id} was approved. New agents, to whom you can delegate: {}.", names.join(", "))
 }
 
+/// The configuration of an agent that is asked for.
+fn configuration(wanted: &WantedAgent) -> Map<String, Value> {
+    let prompt = wanted.system_prompt.clone();
+    prompt.map(|text| ("systemPrompt".to_owned(), text.into())).into_iter().collect()
+}
+
+/// The size of the texts of an agent that is asked for.
+fn size_of(wanted: &WantedAgent) -> usize {
+    let texts = [&wanted.name, &wanted.system_prompt, &wanted.task];
+    wanted.role.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+}
+
 /// Forgets the oldest of those that were decided about.
 fn forget_decided(state: &mut State) {
     let decided = state.kept.spawns.values();
     let decided = decided.filter(|request| request.status != SpawnStatus::Pending);
-    let mut decided: Vec<_> = decided.map(|one| (one.created_at, one.id.clone())).collect();
-    if decided.len() > MAX_DECIDED {
-        decided.sort_unstable();
-        for (_, id) in decided.drain(..decided.len() - MAX_DECIDED) {
-            state.kept.spawns.remove(&id);
+    let size = |request: &SpawnInfo| request.agents.iter().map(size_of).sum::<usize>();
+    let mut decided: Vec<_> =
+        decided.map(|one| (one.created_at, one.id.clone(), size(one))).collect();
+    decided.sort_unstable();
+    let mut bytes: usize = decided.iter().map(|(.., size)| size).sum();
+    let mut count = decided.len();
+    for (_, id, size) in decided {
+        if count <= MAX_DECIDED && bytes <= MAX_DECIDED_BYTES {
+            break;
         }
+        state.kept.spawns.remove(&id);
+        (count, bytes) = (count - 1, bytes - size);
     }
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod access;
 mod agents;
+mod bounds;
 mod clients;
 mod delegations;
 mod document;

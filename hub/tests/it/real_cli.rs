@@ -196,3 +196,21 @@ async fn an_agent_with_a_task_in_the_background_is_not_idle() {
     hub.stop().await;
     fixture.place.assert_no_orphans();
 }
+
+#[tokio::test]
+async fn agents_that_could_not_all_be_created_are_not_asked_for() {
+    let fixture = CliHub::new("ask");
+    let prompt = "p".repeat(300 << 10);
+    let wanted = json!({ "agents": [{ "role": "a" }, { "role": "b", "systemPrompt": prompt }] });
+    fixture.api.script([Reply::tool("mcp__host__spawn", wanted), Reply::text("A pity.")]);
+    let hub = fixture.place.start().await;
+    let workspace = hub.workspace("w").await;
+    let lead = hub.agent(&workspace, "lead").await;
+    let mut socket = hub.connect().await;
+    hub.say(&lead, "Get help.").await;
+    let (before, _) = socket.until("agent_done").await;
+    let result = before.iter().find(|event| event["type"] == "agent_tool_result").unwrap();
+    assert!(result["result"].to_string().contains("config: at most"), "{result}");
+    assert!(before.iter().all(|event| event["type"] != "agent_spawn_request"));
+    hub.stop().await;
+}
