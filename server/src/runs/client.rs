@@ -257,6 +257,7 @@ impl Run {
     pub(super) fn on_stop(&mut self, now: Instant) {
         let grace = self.runtime.settings.stop_grace;
         let again = std::mem::replace(&mut self.stopping, true);
+        self.large.stop(grace);
         match &mut self.phase {
             Phase::Running { process, .. } if again => process.kill(),
             Phase::Running { process, .. } => {

@@ -4,12 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use claude_relay_protocol::run as wire;
-use tokio::task::JoinError;
 
 use super::run::{Phase, Run};
 use crate::agent::StartError;
 use crate::json::scan;
-use crate::process::large::Seen;
+use crate::process::large::{NotSeen, Seen};
 use crate::process::lines::{Block, LINE_LIMIT, Line};
 use crate::process::{ExitReason, ProcessEvent, ProcessExit, signals};
 
@@ -28,7 +27,7 @@ impl Run {
     }
 
     /// Handles a block whose first line has been judged on another thread.
-    pub(super) fn on_judged(&mut self, judged: Result<Seen<bool>, JoinError>) {
+    pub(super) fn on_judged(&mut self, judged: Result<Seen<bool>, NotSeen>) {
         let (block, is_object) = match judged {
             Ok(judged) => judged,
             Err(error) => return self.info(&format!("a line was left out: {error}")),

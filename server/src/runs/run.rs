@@ -12,14 +12,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use claude_relay_protocol::QueryConfig;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinError;
 
 use super::client::Client;
 use super::input::InputQueue;
 use super::request::Message;
 use super::start::Prepared;
 use crate::agent::Version;
-use crate::process::large::{LargeLine, Seen, seen};
+use crate::process::large::{LargeLine, NotSeen, Seen, seen};
 use crate::process::{self, ExitReason, Output, Process, ProcessEvent, ProcessExit};
 use crate::redact::Redactor;
 use crate::runtime::Runtime;
@@ -97,7 +96,7 @@ enum Event {
     Written(Option<Vec<Bytes>>),
     Output(Option<Output>),
     /// A large line has been judged on another thread.
-    Judged(Result<Seen<bool>, JoinError>),
+    Judged(Result<Seen<bool>, NotSeen>),
     Process(ProcessEvent),
     LastOfProcess(Option<ProcessEvent>),
     StdinFree(mpsc::OwnedPermit<process::Input>),

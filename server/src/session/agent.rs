@@ -433,6 +433,7 @@ impl Session {
         self.agent.start_at = None;
         self.spares.kill_all();
         if let Some(running) = &mut self.agent.running {
+            running.large.stop(grace);
             match running.stop_reason {
                 None => running.stop(StopReason::ShuttingDown, grace, now),
                 Some(_) => running.stop_reason = Some(StopReason::ShuttingDown),

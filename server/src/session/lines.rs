@@ -4,12 +4,11 @@ use std::time::Instant;
 
 use claude_relay_protocol::text::counted;
 use claude_relay_protocol::{ServerMessage, envelope};
-use tokio::task::JoinError;
 
 use super::Session;
 use crate::agent::AgentLine;
 use crate::agent::protocol::Route;
-use crate::process::large::Seen;
+use crate::process::large::{NotSeen, Seen};
 use crate::process::lines::{Block, Line};
 use crate::recording::Kind;
 
@@ -30,7 +29,7 @@ impl Session {
     /// Handles a block whose first line has been read.
     pub(super) fn on_read(
         &mut self,
-        read: Result<Seen<AgentLine<'static>>, JoinError>,
+        read: Result<Seen<AgentLine<'static>>, NotSeen>,
         now: Instant,
     ) {
         let (block, first) = match read {

@@ -59,10 +59,9 @@ use bytes::Bytes;
 use claude_relay_protocol::text::counted;
 use claude_relay_protocol::{QueryConfig, ServerMessage};
 use tokio::sync::mpsc;
-use tokio::task::JoinError;
 
 use crate::agent::{AgentLine, SpareEvent, SpareKind, Version};
-use crate::process::large::{Seen, seen};
+use crate::process::large::{NotSeen, Seen, seen};
 use crate::process::limiter::Limiter;
 use crate::process::{Input, Output, ProcessEvent};
 use crate::recording::Kind;
@@ -101,7 +100,7 @@ enum Event {
     /// Output of the agent, or its end.
     Output(Output),
     /// A large line of the agent has been read on another thread.
-    LargeLine(Result<Seen<AgentLine<'static>>, JoinError>),
+    LargeLine(Result<Seen<AgentLine<'static>>, NotSeen>),
     /// An event of the process other than output.
     Process(ProcessEvent),
     /// The agent's stdin is free.

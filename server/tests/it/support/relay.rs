@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Longest time until the server has ended after a signal: its timeouts for the
 /// agent (5 s for the end of stdin, 5 s for SIGTERM) and some more.
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Longest time that a process of the server may outlive it.
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(8);
