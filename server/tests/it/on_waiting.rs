@@ -13,6 +13,15 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+/// A server that signs its notices to `target`.
+fn telling(env: &TestEnv, target: impl Into<std::ffi::OsString>) -> Relay {
+    Launch::demo(env)
+        .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
+        .argument("--on-waiting")
+        .argument(target)
+        .start()
+}
+
 async fn state(relay: &Relay) -> Value {
     http::get(relay.address(), "/health").await.json()["on_waiting"].take()
 }
@@ -85,11 +94,7 @@ async fn a_webhook_is_signed_and_tried_again() {
     let env = TestEnv::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let relay = Launch::demo(&env)
-        .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
-        .argument("--on-waiting")
-        .argument(format!("http://{address}/hook?x=1"))
-        .start();
+    let relay = telling(&env, format!("http://{address}/hook?x=1"));
     let mut client = Client::connect(relay.address()).await;
     client.say("permission").await;
     client.until(|frame| frame["type"] == "permission_request").await;
@@ -123,11 +128,7 @@ async fn notices_beyond_a_full_queue_are_counted_and_told_and_the_others_arrive(
     const TOO_MANY: usize = 3;
     let env = TestEnv::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let relay = Launch::demo(&env)
-        .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
-        .argument("--on-waiting")
-        .argument(format!("http://{}/", listener.local_addr().unwrap()))
-        .start();
+    let relay = telling(&env, format!("http://{}/", listener.local_addr().unwrap()));
     let mut client = Client::connect(relay.address()).await;
     for _ in 0..WAITING + TOO_MANY {
         ask(&mut client).await;
@@ -164,11 +165,7 @@ async fn notices_beyond_a_full_queue_are_counted_and_told_and_the_others_arrive(
 async fn notices_that_still_wait_at_the_end_are_told() {
     let env = TestEnv::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let relay = Launch::demo(&env)
-        .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
-        .argument("--on-waiting")
-        .argument(format!("http://{}/", listener.local_addr().unwrap()))
-        .start();
+    let relay = telling(&env, format!("http://{}/", listener.local_addr().unwrap()));
     let mut client = Client::connect(relay.address()).await;
     ask(&mut client).await;
     ask(&mut client).await;
@@ -185,11 +182,7 @@ async fn a_redirection_and_a_name_of_a_private_address_are_not_followed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     for target in [format!("http://{address}/"), format!("http://localhost:{}/", address.port())] {
-        let relay = Launch::demo(&env)
-            .variable("RELAY_ON_WAITING_SECRET", "a-secret-of-the-webhook")
-            .argument("--on-waiting")
-            .argument(&target)
-            .start();
+        let relay = telling(&env, &target);
         let mut client = Client::connect(relay.address()).await;
         client.say("permission").await;
         if target.contains("127.0.0.1") {

@@ -40,6 +40,9 @@ fn frame(text: &str) -> Vec<u8> {
     frame
 }
 
+/// Time after which a flood looks whether it is over.
+const TIMEOUT: Duration = Duration::from_millis(200);
+
 /// Sends these bytes again and again over a WebSocket, and reads nothing. A
 /// connection that the server ends is followed by another.
 fn flood(address: SocketAddr, path: &str, first: &[u8], bytes: &[u8], is_over: &AtomicBool) {
@@ -48,12 +51,17 @@ fn flood(address: SocketAddr, path: &str, first: &[u8], bytes: &[u8], is_over: &
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        let timeout = Some(Duration::from_millis(200));
-        stream.set_write_timeout(timeout).expect("a time-out");
-        stream.set_read_timeout(timeout).expect("a time-out");
+        stream.set_write_timeout(Some(TIMEOUT)).expect("a time-out");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time-out");
         let is_up = stream.write_all(head.as_bytes()).and_then(|()| stream.read(&mut [0; 16]));
         if is_up.is_err() || stream.write_all(first).is_err() {
             continue;
+        }
+        // Who says nothing needs no processor for it.
+        if bytes.is_empty() {
+            while !is_over.load(Ordering::Relaxed) {
+                std::thread::park_timeout(TIMEOUT);
+            }
         }
         let mut left = bytes;
         while !is_over.load(Ordering::Relaxed) {

@@ -210,7 +210,7 @@ const HOSTILE: usize = 8192;
 /// Longest time in which the owner is answered beside them: 0.5 s in a build that is
 /// not optimised, on a busy machine, and 5 s where connections are accepted one by
 /// one.
-const ENTRY: Duration = Duration::from_secs(if cfg!(debug_assertions) { 3 } else { 1 });
+const ENTRY: Duration = Duration::from_secs(1);
 
 /// Number of them that say more for each that is closed.
 const REPEATS: usize = 8;
