@@ -146,14 +146,14 @@ pub struct AgentRequest<'a> {
 pub type ResponseLine = fn(id: &str, outcome: Result<&str, &str>) -> Bytes;
 
 /// Answer of the user to a permission request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum PermissionAnswer {
     /// The tool may run.
     Allow {
         /// Changed input, if any.
         input: Option<String>,
-        /// Rules to apply from now on.
-        permissions: Option<String>,
+        /// Rules to apply from now on, on one line.
+        permissions: Option<Box<RawValue>>,
     },
     /// The tool may not run.
     Deny {
@@ -167,7 +167,7 @@ pub enum PermissionAnswer {
 impl PermissionAnswer {
     /// The rules that come with an approval: an array as JSON.
     #[must_use]
-    pub fn updates(&self) -> Option<&str> {
+    pub fn updates(&self) -> Option<&RawValue> {
         match self {
             Self::Allow { permissions, .. } => permissions.as_deref(),
             Self::Deny { .. } => None,
@@ -177,8 +177,9 @@ impl PermissionAnswer {
 
 /// Builds the responses to one permission request, which it is stored with.
 pub trait PermissionReply: fmt::Debug + Send + Sync {
-    /// Builds the response for an answer.
-    fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome;
+    /// Builds the response for an answer. `input` is what was asked about, as
+    /// JSON.
+    fn answer(&self, answer: &PermissionAnswer, input: &str) -> PermissionOutcome;
 
     /// Builds the response that refuses to answer.
     fn refuse(&self, reason: &str) -> Bytes;

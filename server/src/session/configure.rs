@@ -190,9 +190,7 @@ impl Session {
     /// Judges the rules that come with an approval by the ceiling.
     pub(super) fn check_updates(&self, answer: &PermissionAnswer) -> Result<(), String> {
         let Some(updates) = answer.updates() else { return Ok(()) };
-        self.check_size(updates, "rules")?;
-        let updates: &RawValue = serde_json::from_str(updates)
-            .map_err(|error| format!("the rules cannot be read: {error}"))?;
+        self.check_size(updates.get(), "rules")?;
         self.check_permission_updates(updates)
     }
 
@@ -204,6 +202,9 @@ impl Session {
     /// Judges an answer to the agent by the ceiling: the permission rules in it,
     /// wherever they stand.
     pub(super) fn check_answer(&self, answer: &str) -> Result<(), String> {
+        if self.runtime.settings.mode == Mode::Unrestricted {
+            return Ok(());
+        }
         self.check_size(answer, "an answer")?;
         let answer: &RawValue =
             serde_json::from_str(answer).map_err(|error| format!("it cannot be read: {error}"))?;

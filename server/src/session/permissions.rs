@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claude_relay_protocol::ServerMessage;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 use crate::agent::protocol::{Permission, PermissionAnswer, PermissionOutcome, PermissionReply};
@@ -16,7 +17,7 @@ use crate::agent::protocol::{Permission, PermissionAnswer, PermissionOutcome, Pe
 /// call that it wants to run concurrently.
 pub(super) const PERMISSION_LIMIT: usize = 256;
 
-/// Maximum size of the frames of open permission requests.
+/// Maximum size of the open permission requests.
 const PERMISSION_BYTES: usize = 48 << 20;
 
 /// Permission requests of the agent.
@@ -32,11 +33,31 @@ pub(super) struct Permissions {
 #[derive(Debug)]
 struct Open {
     id: String,
+    tool: String,
+    input: Box<RawValue>,
+    context: Box<RawValue>,
     reply: Box<dyn PermissionReply>,
-    frame: String,
     /// Number of the frame that carried it last.
     seq: u64,
     expires: Instant,
+}
+
+impl Open {
+    fn len(&self) -> usize {
+        self.input.get().len() + self.context.get().len()
+    }
+
+    /// Builds the frame for the client.
+    fn frame(&self) -> String {
+        ServerMessage::PermissionRequest {
+            seq: None,
+            request_id: Cow::Borrowed(&self.id),
+            tool: Cow::Borrowed(&self.tool),
+            input: Cow::Borrowed(&self.input),
+            context: Cow::Borrowed(&self.context),
+        }
+        .to_json()
+    }
 }
 
 impl Permissions {
@@ -53,22 +74,23 @@ impl Permissions {
         if self.open.len() >= PERMISSION_LIMIT {
             return Err(asked.reply.refuse("too many permission requests are open"));
         }
-        let open: usize = self.open.iter().map(|open| open.frame.len()).sum();
+        let open: usize = self.open.iter().map(Open::len).sum();
         if open > 0 && open + asked.input.get().len() + asked.context.get().len() > PERMISSION_BYTES
         {
             return Err(asked.reply.refuse("too many bytes of permission requests are open"));
         }
         let Permission { id, tool, input, context, reply } = asked;
-        let id = id.into_owned();
-        let frame = ServerMessage::PermissionRequest {
-            seq: None,
-            request_id: Cow::Borrowed(&id),
-            tool,
-            input,
-            context: Cow::Owned(context),
-        }
-        .to_json();
-        self.open.push(Open { id, reply, frame: frame.clone(), seq, expires: now + time_limit });
+        let asked = Open {
+            id: id.into_owned(),
+            tool: tool.into_owned(),
+            input: input.into_owned(),
+            context,
+            reply,
+            seq,
+            expires: now + time_limit,
+        };
+        let frame = asked.frame();
+        self.open.push(asked);
         Ok(frame)
     }
 
@@ -86,7 +108,7 @@ impl Permissions {
             self.answered.pop_front();
         }
         self.answered.push_back((open.seq, open.id));
-        Some(open.reply.answer(&answer))
+        Some(open.reply.answer(&answer, open.input.get()))
     }
 
     /// Returns frames that cancel the answered requests in a replay from
@@ -120,7 +142,7 @@ impl Permissions {
             .zip(next..)
             .map(|(open, seq)| {
                 open.seq = seq;
-                open.frame.clone()
+                open.frame()
             })
             .collect()
     }
@@ -143,7 +165,7 @@ impl Permissions {
                     format!("Nobody answered the permission request within {time_limit:?}");
                 let deny = PermissionAnswer::Deny { message: Some(message), interrupt: false };
                 let frame = cancelled(&open.id);
-                (open.reply.answer(&deny).line, frame)
+                (open.reply.answer(&deny, open.input.get()).line, frame)
             })
             .collect()
     }
@@ -186,7 +208,10 @@ mod tests {
             ask(&mut permissions, "q", 1, now),
             r#"{"type":"permission_request","requestId":"q","tool":"Bash","input":{"a":1.0},"context":{"permission_suggestions":[ {} ],"tool_use_id":"t"}}"#
         );
-        let allow = PermissionAnswer::Allow { input: None, permissions: Some("[]".into()) };
+        let allow = PermissionAnswer::Allow {
+            input: None,
+            permissions: RawValue::from_string("[]".into()).ok(),
+        };
         assert_eq!(
             text(permissions.answer("q", allow.clone(), 1).unwrap().line),
             "{\"type\":\"control_response\",\"response\":{\"subtype\":\"success\",\"request_id\":\"q\",\"response\":{\"behavior\":\"allow\",\"updatedInput\":{\"a\":1.0},\"updatedPermissions\":[],\"toolUseID\":\"t\"}}}\n"

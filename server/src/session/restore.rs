@@ -74,8 +74,7 @@ impl Change {
     }
 
     /// The change of the permission mode that an approval brings along.
-    pub(super) fn of_updates(updates: &str) -> Option<Self> {
-        let updates: &RawValue = serde_json::from_str(updates).ok()?;
+    pub(super) fn of_updates(updates: &RawValue) -> Option<Self> {
         let mode = elements(updates).ok()?.into_iter().rev().find_map(|update| {
             let [kind, mode] = fields(update.get(), ["type", "mode"]).ok()?;
             (string(kind?)? == "setMode").then_some(string(mode?)?.into_owned())
@@ -385,8 +384,9 @@ mod tests {
     #[test]
     fn an_approval_can_set_the_mode_and_what_is_too_long_is_told() {
         let updates = r#"[{"type":"addRules"},{"type":"setMode","mode":"acceptEdits"}]"#;
-        assert!(Change::of_updates(updates).unwrap().request.contains("acceptEdits"));
-        assert_eq!(Change::of_updates("[]"), None);
+        let of = |updates| Change::of_updates(serde_json::from_str(updates).unwrap());
+        assert!(of(updates).unwrap().request.contains("acceptEdits"));
+        assert_eq!(of("[]"), None);
         let mut state = RunTimeState::default();
         state.keep(change("set_model", &"x".repeat(REQUEST_BYTES + 1)));
         assert!(state.restoration(Instant::now()).take_lost().is_some());

@@ -284,11 +284,16 @@ fn on_one_line(raw: &RawValue) -> String {
     raw.get().replace(['\n', '\r'], " ")
 }
 
+/// Returns rules as an array on one line.
+fn rules(raw: &RawValue) -> Option<Box<RawValue>> {
+    RawValue::from_string(on_one_line(raw)).ok()
+}
+
 fn permission(response: PermissionResponse<'_>) -> Request {
     let answer = if response.approved {
         PermissionAnswer::Allow {
             input: response.updated_input.map(on_one_line),
-            permissions: response.updated_permissions.map(on_one_line),
+            permissions: response.updated_permissions.and_then(rules),
         }
     } else {
         PermissionAnswer::Deny {

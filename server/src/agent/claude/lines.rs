@@ -28,8 +28,6 @@ const MAX_OFFERS_BYTES: usize = 1 << 20;
 struct Reply {
     id: String,
     tool_use_id: Option<String>,
-    /// Input of the tool call, which an approval repeats.
-    input: String,
 }
 
 /// Routes one line.
@@ -136,8 +134,7 @@ fn question(text: &str) -> Route<'_> {
         let Some(context) = context(request) else {
             return Route::Refuse(refusal(&id, "the request has too many fields"));
         };
-        let reply =
-            Reply { id: id.clone().into_owned(), tool_use_id, input: input.get().to_owned() };
+        let reply = Reply { id: id.clone().into_owned(), tool_use_id };
         return Route::Permission(Permission {
             id,
             tool,
@@ -200,12 +197,12 @@ pub fn interrupt_for_good() -> Bytes {
 }
 
 impl PermissionReply for Reply {
-    fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome {
+    fn answer(&self, answer: &PermissionAnswer, asked: &str) -> PermissionOutcome {
         let mut response = String::from("{");
         match answer {
             PermissionAnswer::Allow { input, permissions } => {
                 // 2.1.197 refuses an approval without the input.
-                let input = input.as_ref().unwrap_or(&self.input);
+                let input = input.as_deref().unwrap_or(asked);
                 response.push_str(&format!("\"behavior\":\"allow\",\"updatedInput\":{input}"));
                 if let Some(permissions) = permissions {
                     response.push_str(&format!(",\"updatedPermissions\":{permissions}"));

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use claude_relay_protocol::json::{entries, string};
-use serde_json::value::RawValue;
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::requests::line;
@@ -26,8 +27,6 @@ struct Reply {
     /// type is not matched, and the turn hangs.
     id: Box<RawValue>,
     kind: Kind,
-    /// Input shown to the client, as JSON.
-    input: String,
 }
 
 /// Kind of the answer to a request.
@@ -50,6 +49,24 @@ pub(super) fn request_id(run: u64, id: &RawValue) -> String {
     format!("codex-{run}-{}", id.get())
 }
 
+/// Members of an object.
+#[derive(Debug, Default)]
+pub struct Members(Vec<(String, Box<RawValue>)>);
+
+impl Members {
+    /// Returns the object. The values are copied and not read again, since they may
+    /// be large.
+    fn to_object(&self) -> Box<RawValue> {
+        to_raw_value(self).unwrap_or_default()
+    }
+}
+
+impl Serialize for Members {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
 /// A request of the app-server that has been read.
 #[derive(Debug)]
 pub enum Asked {
@@ -61,8 +78,8 @@ pub enum Asked {
         kind: Kind,
         /// Name for the client.
         tool: &'static str,
-        /// What is asked about, as JSON.
-        input: String,
+        /// What is asked about: the members of an object.
+        input: Members,
         /// All else.
         context: Box<RawValue>,
         /// The item, if it is a file change.
@@ -104,13 +121,15 @@ impl Asked {
             }
         };
         let params = params.and_then(|params| entries(params.get()).ok()).unwrap_or_default();
-        let mut input = String::from("{");
+        let mut input = Members::default();
         let mut context = format!("{{\"method\":{}", json!(method));
         for (name, value) in &params {
-            let to = if about.contains(&&**name) { &mut input } else { &mut context };
-            add(to, name, value);
+            if about.contains(&&**name) {
+                input.0.push((name.to_string(), RawValue::to_owned(value)));
+            } else {
+                context.push_str(&format!(",{}:{}", json!(name), value.get()));
+            }
         }
-        input.push('}');
         context.push('}');
         let item = params.iter().find(|(name, _)| name == "itemId");
         let item = item.filter(|_| tool == FILE_CHANGE).and_then(|(_, id)| string(id));
@@ -139,40 +158,31 @@ impl Asked {
             }
         };
         if let Some(changes) = file_change.and_then(|item| changes(&item)) {
-            input.pop();
-            add(&mut input, "changes", changes);
-            input.push('}');
+            input.0.push(("changes".to_owned(), changes.to_owned()));
         }
+        let input = input.to_object();
         let shown = request_id(run, &id);
-        let reply = Reply { id, kind, input: input.clone() };
+        let reply = Reply { id, kind };
         if denies_all {
             let deny = PermissionAnswer::Deny { message: None, interrupt: false };
-            return Route::Refuse(reply.answer(&deny).line);
+            return Route::Refuse(reply.answer(&deny, input.get()).line);
         }
         Route::Permission(Permission {
             id: shown.into(),
             tool: tool.into(),
-            input: Cow::Owned(RawValue::from_string(input).unwrap_or_default()),
+            input: Cow::Owned(input),
             context,
             reply: Box::new(reply),
         })
     }
 }
 
-/// Adds a member to an object without its end.
-fn add(to: &mut String, name: &str, value: &RawValue) {
-    if to.len() > 1 {
-        to.push(',');
-    }
-    to.push_str(&format!("{}:{}", json!(name), value.get()));
-}
-
 impl PermissionReply for Reply {
-    fn answer(&self, answer: &PermissionAnswer) -> PermissionOutcome {
+    fn answer(&self, answer: &PermissionAnswer, input: &str) -> PermissionOutcome {
         let given = match answer {
             // The same bytes are the same input.
-            PermissionAnswer::Allow { input: Some(input), .. } if *input != self.input => {
-                parsed(input)
+            PermissionAnswer::Allow { input: Some(changed), .. } if *changed != input => {
+                parsed(changed)
             }
             _ => Value::Null,
         };
@@ -184,14 +194,16 @@ impl PermissionReply for Reply {
                     // changed the input, the approval must not run the
                     // original.
                     PermissionAnswer::Allow { .. }
-                        if !given.is_null() && given != parsed(&self.input) =>
+                        if !given.is_null() && given != parsed(input) =>
                     {
                         notice = Some(
                             "Codex cannot run a changed input, so the answer counts as a denial",
                         );
                         "decline"
                     }
-                    PermissionAnswer::Allow { permissions: Some(rules), .. } if rules != "[]" => {
+                    PermissionAnswer::Allow { permissions: Some(rules), .. }
+                        if rules.get() != "[]" =>
+                    {
                         "acceptForSession"
                     }
                     PermissionAnswer::Allow { .. } => "accept",
@@ -202,9 +214,9 @@ impl PermissionReply for Reply {
             }
             Kind::Permissions => match answer {
                 PermissionAnswer::Allow { permissions, .. } => {
-                    let asked = parsed(&self.input);
+                    let asked = parsed(input);
                     let granted = given.get("permissions").or(asked.get("permissions"));
-                    let for_session = permissions.as_ref().is_some_and(|rules| rules != "[]");
+                    let for_session = permissions.as_ref().is_some_and(|rules| rules.get() != "[]");
                     let scope = if for_session { "session" } else { "turn" };
                     json!({ "permissions": granted, "scope": scope })
                 }
@@ -215,7 +227,7 @@ impl PermissionReply for Reply {
                 PermissionAnswer::Allow { permissions, .. } => {
                     let content = given.get("content").cloned().unwrap_or_else(|| json!({}));
                     let mut accept = json!({ "action": "accept", "content": content });
-                    if permissions.as_ref().is_some_and(|rules| rules != "[]") {
+                    if permissions.as_ref().is_some_and(|rules| rules.get() != "[]") {
                         // Useful if the request asks for permission to run a
                         // tool.
                         accept["_meta"] = json!({ "persist": "session" });
@@ -231,7 +243,7 @@ impl PermissionReply for Reply {
 
     fn refuse(&self, _reason: &str) -> Bytes {
         // An error would fail the turn's item without telling the model.
-        self.answer(&PermissionAnswer::Deny { message: None, interrupt: false }).line
+        self.answer(&PermissionAnswer::Deny { message: None, interrupt: false }, "").line
     }
 }
 
@@ -278,24 +290,29 @@ mod tests {
         then(asked.route(2, false, |item| (item == "i").then_some(&*changes)))
     }
 
-    fn permission(method: &str, params: &str) -> (String, Box<dyn PermissionReply>) {
+    type Answer = Box<dyn Fn(&PermissionAnswer) -> PermissionOutcome>;
+
+    fn permission(method: &str, params: &str) -> (String, Answer) {
         ask(method, params, |route| match route {
             Route::Permission(Permission { id, tool, input, context, reply }) => {
-                (format!("{id} {tool} {input} {context}"), reply)
+                let frame = format!("{id} {tool} {input} {context}");
+                let input = input.into_owned();
+                (
+                    frame,
+                    Box::new(move |answer: &PermissionAnswer| reply.answer(answer, input.get()))
+                        as Answer,
+                )
             }
             other => panic!("{other:?}"),
         })
     }
 
-    fn answered(reply: &dyn PermissionReply, answer: &PermissionAnswer) -> String {
-        String::from_utf8(reply.answer(answer).line.to_vec()).unwrap().trim_end().to_owned()
+    fn answered(reply: &Answer, answer: &PermissionAnswer) -> String {
+        String::from_utf8(reply(answer).line.to_vec()).unwrap().trim_end().to_owned()
     }
 
     fn allow(input: Option<&str>, permissions: Option<&str>) -> PermissionAnswer {
-        PermissionAnswer::Allow {
-            input: input.map(Into::into),
-            permissions: permissions.map(Into::into),
-        }
+        PermissionAnswer::Allow { input: input.map(Into::into), permissions: permissions.map(raw) }
     }
 
     fn deny(interrupt: bool) -> PermissionAnswer {
@@ -321,10 +338,10 @@ mod tests {
             (deny(true), "cancel"),
         ] {
             let line = format!(r#"{{"id":7,"result":{{"decision":"{decision}"}}}}"#);
-            assert_eq!(answered(&*reply, &answer), line);
+            assert_eq!(answered(&reply, &answer), line);
         }
-        assert!(reply.answer(&allow(Some("{}"), None)).notice.is_some());
-        assert!(reply.answer(&allow(None, None)).notice.is_none());
+        assert!(reply(&allow(Some("{}"), None)).notice.is_some());
+        assert!(reply(&allow(None, None)).notice.is_none());
     }
 
     #[test]
@@ -346,29 +363,29 @@ mod tests {
             r#"{"permissions":{"network":{"enabled":true}},"cwd":"/w"}"#,
         );
         assert_eq!(
-            answered(&*reply, &allow(None, None)),
+            answered(&reply, &allow(None, None)),
             r#"{"id":7,"result":{"permissions":{"network":{"enabled":true}},"scope":"turn"}}"#
         );
         assert_eq!(
-            answered(&*reply, &deny(false)),
+            answered(&reply, &deny(false)),
             r#"{"id":7,"result":{"permissions":{},"scope":"turn"}}"#
         );
         let (_, reply) = permission("item/tool/requestUserInput", r#"{"questions":[]}"#);
         assert_eq!(
-            answered(&*reply, &allow(Some(r#"{"answers":{"q":"a","r":["b","c"]}}"#), None)),
+            answered(&reply, &allow(Some(r#"{"answers":{"q":"a","r":["b","c"]}}"#), None)),
             r#"{"id":7,"result":{"answers":{"q":{"answers":["a"]},"r":{"answers":["b","c"]}}}}"#
         );
-        assert_eq!(answered(&*reply, &deny(false)), r#"{"id":7,"result":{"answers":{}}}"#);
+        assert_eq!(answered(&reply, &deny(false)), r#"{"id":7,"result":{"answers":{}}}"#);
         let (_, reply) = permission("mcpServer/elicitation/request", r#"{"mode":"form"}"#);
         assert_eq!(
-            answered(&*reply, &allow(Some(r#"{"content":{"a":1}}"#), None)),
+            answered(&reply, &allow(Some(r#"{"content":{"a":1}}"#), None)),
             r#"{"id":7,"result":{"action":"accept","content":{"a":1}}}"#
         );
         assert_eq!(
-            answered(&*reply, &allow(None, Some(r#"[{"a":1}]"#))),
+            answered(&reply, &allow(None, Some(r#"[{"a":1}]"#))),
             r#"{"id":7,"result":{"action":"accept","content":{},"_meta":{"persist":"session"}}}"#
         );
-        assert_eq!(answered(&*reply, &deny(true)), r#"{"id":7,"result":{"action":"cancel"}}"#);
+        assert_eq!(answered(&reply, &deny(true)), r#"{"id":7,"result":{"action":"cancel"}}"#);
     }
 
     #[test]
