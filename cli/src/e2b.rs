@@ -11,7 +11,7 @@ use claude_relay_client::{Error, SandboxError};
 use crate::args::{E2bCommand, KillArgs, ServerArgs};
 use crate::connect::account;
 use crate::exit::Exit;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, printable};
 
 pub(crate) async fn run(
     server: &ServerArgs,
@@ -65,6 +65,7 @@ pub(crate) async fn run(
             }
             terminal.print(&text)
         }
+        E2bCommand::Templates => templates(&e2b, terminal).await,
         E2bCommand::Metrics { id } => metrics(&e2b, &id, terminal).await,
         E2bCommand::Fork { id, count, lifetime } => {
             let mut exit = Ok(Exit::OK);
@@ -205,6 +206,25 @@ fn row(info: &SandboxInfo, now: SystemTime) -> String {
     let template = info.alias.as_deref().unwrap_or(&info.template);
     let (id, state) = (info.id.as_str(), info.state.word());
     format!("{id:24} {state:8} {:>6} {left:>6} {template}\n", length(age))
+}
+
+async fn templates(e2b: &E2b, terminal: &Terminal) -> Result<Exit, Exit> {
+    let mut found = e2b.templates().await.map_err(Error::from)?;
+    found.sort_by(|one, other| one.names.cmp(&other.names));
+    if found.is_empty() {
+        terminal.note("none; `claude-relay-e2b build` makes one");
+        return Ok(Exit::OK);
+    }
+    let now = SystemTime::now();
+    let mut table =
+        format!("{:>4} {:>6} {:8} {:>6} {:20} NAME\n", "CPUS", "MIB", "BUILD", "AGE", "ID");
+    for template in &found {
+        let age = length(now.duration_since(template.updated_at).unwrap_or_default());
+        let (cpus, memory, id) = (template.cpus, template.memory_mb, &template.id);
+        let (build, names) = (&template.build_status, template.names.join(" "));
+        table.push_str(&format!("{cpus:>4} {memory:>6} {build:8} {age:>6} {id:20} {names}\n"));
+    }
+    terminal.print(&printable(&table))
 }
 
 async fn kill(e2b: &E2b, args: KillArgs, terminal: &Terminal) -> Result<Exit, Exit> {

@@ -86,6 +86,7 @@ pub mod strip_ansi;
 #[cfg(feature = "template")]
 pub mod template;
 pub mod template_defaults;
+pub mod template_list;
 #[cfg(feature = "template")]
 pub mod template_name;
 #[cfg(feature = "template")]

@@ -64,6 +64,8 @@ pub(crate) enum E2bCommand {
         #[arg(long = "headers")]
         with_headers: bool,
     },
+    /// List the templates of the account, for --e2b-template
+    Templates,
     /// Print what a sandbox uses: processor, memory, disk
     Metrics {
         /// Its id

@@ -250,6 +250,19 @@ async fn a_sandbox_is_worked_in_measured_and_copied() {
 }
 
 #[tokio::test]
+async fn the_templates_of_the_account_are_listed() {
+    let fixture = CloudFixture::start().await;
+    let (code, stdout, stderr) = fixture.run(&["e2b", "templates"]).await;
+    assert!(code == 0 && stdout.is_empty() && stderr.contains("claude-relay-e2b build"));
+    fixture.fake.has_template("mine");
+    let listed = fixture.ok(&["e2b", "templates"]).await;
+    let row: Vec<_> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..3], ["2", "2048", "ready"], "{listed}");
+    assert_eq!(row[4..], ["template-mine", "team/mine"], "{listed}");
+    fixture.finish();
+}
+
+#[tokio::test]
 async fn orphans_are_killed_by_their_age_and_those_of_others_left_alone() {
     let fixture = CloudFixture::start().await;
     let e2b = &fixture.account();

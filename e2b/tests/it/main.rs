@@ -10,3 +10,4 @@ mod recorded;
 mod sandboxes;
 mod secrets;
 mod support;
+mod template_list;

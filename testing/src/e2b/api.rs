@@ -93,6 +93,14 @@ pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply
         },
         (method, ["sandboxes", id, rest @ ..]) => sandbox(state, method, id, rest, &body),
         (method, ["secrets", rest @ ..]) => secrets::answer(state, method, rest, &body),
+        ("GET", ["v2", "templates"]) if state.generations == Generations::First => {
+            Reply::refuse(404, "no matching operation was found")
+        }
+        ("GET", ["v2", "templates"]) => {
+            let all: Vec<Value> = listed_templates(state).collect();
+            page(state, request, all.into_iter())
+        }
+        ("GET", ["templates"]) => Reply::json(200, &listed_templates(state).collect()),
         ("POST", ["v3", "templates"]) => request_build(state, &body),
         ("GET", ["templates", template, "files", hash]) => {
             let present = state.stored.contains_key(*hash);
@@ -240,17 +248,24 @@ fn list(state: &State, request: &Recorded) -> Reply {
         .filter_map(|pair| pair.split_once('='))
         .map(|(name, value)| (decode(name), decode(value)))
         .collect();
-    let skip: usize = query("nextToken").and_then(|token| token.parse().ok()).unwrap_or_default();
-    let limit: usize = query("limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
-    let limit = state.page_size.unwrap_or(limit);
     let fitting = state.sandboxes.iter().filter(|(_, sandbox)| {
         let word = if sandbox.paused { "paused" } else { "running" };
         state.ignores_filters
             || states.contains(&word)
                 && marks.iter().all(|(name, value)| sandbox.metadata.get(name) == Some(value))
     });
-    let mut page: Vec<Value> =
-        fitting.skip(skip).take(limit + 1).map(|(id, sandbox)| sandbox.detail(id)).collect();
+    page(state, request, fitting.map(|(id, sandbox)| sandbox.detail(id)))
+}
+
+/// The page of a list that is asked for.
+fn page(state: &State, request: &Recorded, all: impl Iterator<Item = Value>) -> Reply {
+    let number = |wanted: &str| {
+        let found = request.query.iter().find(|(name, _)| name == wanted);
+        found.and_then(|(_, value)| value.parse::<usize>().ok())
+    };
+    let skip = number("nextToken").unwrap_or_default();
+    let limit = state.page_size.or(number("limit")).unwrap_or(100);
+    let mut page: Vec<Value> = all.skip(skip).take(limit + 1).collect();
     let more = page.len() > limit;
     page.truncate(limit);
     let mut reply = Reply::json(200, &page.into());
@@ -258,6 +273,19 @@ fn list(state: &State, request: &Recorded) -> Reply {
         reply.headers.push(("x-next-token", (skip + limit).to_string()));
     }
     reply
+}
+
+fn listed_templates(state: &State) -> impl Iterator<Item = Value> {
+    let now = rfc3339(SystemTime::now());
+    state.templates.iter().map(move |(name, template)| {
+        json!({
+            "templateID": template.id, "buildID": "00000000-0000-4000-8000-000000000001",
+            "cpuCount": 2, "memoryMB": 2048, "diskSizeMB": 8192, "public": false,
+            "createdAt": now, "updatedAt": now, "createdBy": null, "lastSpawnedAt": null,
+            "spawnCount": 1, "buildCount": 1, "envdVersion": "0.6.1", "aliases": [name],
+            "names": [format!("team/{name}")], "buildStatus": "ready",
+        })
+    })
 }
 
 fn request_build(state: &mut State, body: &Value) -> Reply {

@@ -122,6 +122,12 @@ impl FakeE2b {
         self.state().insist_on_templates = true;
     }
 
+    /// A template of this name, as if it had been built.
+    pub fn has_template(&self, name: &str) {
+        let id = format!("template-{name}");
+        self.state().templates.entry(name.to_owned()).or_default().id = id;
+    }
+
     /// From now on the fork of this number in a request fails.
     pub fn refuse_fork(&self, number: u64) {
         self.state().refused_forks.insert(number);
