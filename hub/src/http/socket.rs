@@ -24,6 +24,10 @@ use crate::wire::{ClientFrame, Command, Event, MAX_FRAME_BYTES};
 /// next one is not read before.
 const MAX_COMMANDS: usize = 16;
 
+/// Size of the answers that wait for a client to read them, from which on its next
+/// command waits, too.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
 /// Maximum number of workspaces in a filter.
 const MAX_FILTER: usize = 1024;
 
@@ -101,8 +105,13 @@ struct Connection {
     filter: Filter,
     /// An empty batch; `None` while one is being written.
     spent: Option<Vec<Bytes>>,
-    /// The first frames, before those of the feed.
+    /// The next frames, before those of the feed: what a client gets first, and
+    /// the answers to its commands.
     first: Vec<Bytes>,
+    /// The size of those.
+    first_bytes: usize,
+    /// A command that waits until the client has read its answers.
+    waiting: Option<Result<ClientFrame, String>>,
     commands: FuturesUnordered<BoxFuture<'static, Done>>,
     ping_at: Instant,
     /// The end of the time for the answer to a ping.
@@ -147,6 +156,8 @@ impl Connection {
             filter,
             spent: Some(Vec::new()),
             first,
+            first_bytes: 0,
+            waiting: None,
             commands: FuturesUnordered::new(),
             pong_by: None,
         }
@@ -157,22 +168,36 @@ impl Connection {
         let mut next = hub.feed.watch();
         loop {
             self.deliver();
+            if self.first_bytes <= MAX_ANSWER_BYTES
+                && let Some(frame) = self.waiting.take()
+            {
+                self.on_frame(frame);
+                continue;
+            }
             let deadline = self.pong_by.map_or(self.ping_at, |by| by.min(self.ping_at));
             tokio::select! {
-                event = self.channels.events.recv(), if self.commands.len() < MAX_COMMANDS => {
+                event = self.channels.events.recv(),
+                    if self.commands.len() < MAX_COMMANDS && self.waiting.is_none() =>
+                {
                     let Some(event) = event else { return };
                     self.pong_by = None;
                     if let ClientEvent::Request(frame, _) = event {
-                        self.on_frame(frame);
+                        self.waiting = Some(frame);
                     }
                 }
-                Some((id, done)) = self.commands.next() => {
-                    if !self.answer(id, done) {
-                        return;
-                    }
+                Some((id, done)) = self.commands.next(),
+                    if self.first_bytes <= MAX_ANSWER_BYTES =>
+                {
+                    self.answer(id, done);
                 }
                 batch = self.channels.spent.recv() => match batch {
-                    Some(batch) => self.spent = Some(batch),
+                    Some(batch) => {
+                        self.spent = Some(batch);
+                        // Its pong may be behind the command that waits; it reads.
+                        if self.waiting.is_some() {
+                            self.pong_by = None;
+                        }
+                    }
                     None => return,
                 },
                 changed = next.changed(), if self.spent.is_some() => {
@@ -204,6 +229,7 @@ impl Connection {
     fn deliver(&mut self) {
         while let Some(mut batch) = self.spent.take() {
             batch.append(&mut self.first);
+            self.first_bytes = 0;
             // Events that the filter leaves out make no batch.
             while batch.is_empty() && self.cursor.0 < self.hub.feed.next() {
                 self.hub.feed.take(&mut self.cursor, &self.filter, &mut batch);
@@ -246,23 +272,20 @@ impl Connection {
         }
     }
 
-    /// Answers a command. Returns false if the client does not read its answers.
-    fn answer(&self, id: Option<Value>, done: Result<Value, String>) -> bool {
+    /// Answers a command, before the next events.
+    fn answer(&mut self, id: Option<Value>, done: Result<Value, String>) {
         let answer = match (id, done) {
             (Some(id), Ok(result)) => {
                 json!({ "type": "command_result", "id": id, "result": result })
             }
             // What the client did not ask for it does not get.
-            (None, Ok(_)) => return true,
+            (None, Ok(_)) => return,
             (Some(id), Err(error)) => json!({ "type": "error", "id": id, "error": error }),
             (None, Err(error)) => json!({ "type": "error", "error": error }),
         };
-        let message = PriorityMessage::Text(answer.to_string());
-        if self.channels.priority.try_send(message).is_ok() {
-            return true;
-        }
-        let _ = self.channels.priority.try_send(PriorityMessage::Close(Close::NOT_READING));
-        false
+        let frame = text_frame(&answer.to_string());
+        self.first_bytes += frame.len();
+        self.first.push(frame);
     }
 }
 
