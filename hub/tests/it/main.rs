@@ -11,6 +11,7 @@ mod clients;
 mod delegations;
 mod document;
 mod flags_document;
+mod hostile;
 mod kills;
 mod many;
 mod permissions;

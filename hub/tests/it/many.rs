@@ -17,7 +17,7 @@ const KIB_FOR_EACH: u64 = 1024;
 const KIB_OF_FLOOD: u64 = 32 << 10;
 
 /// The resident memory of a process, in KiB.
-fn resident(pid: i32) -> u64 {
+pub(crate) fn resident(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or_default()

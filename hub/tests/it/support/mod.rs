@@ -30,6 +30,8 @@ pub(crate) struct HubDirectory {
     relay_arguments: Vec<String>,
     environment: Vec<(String, String)>,
     has_token: bool,
+    /// The file that the log goes to, at the level `debug`.
+    log_file: Option<PathBuf>,
 }
 
 impl HubDirectory {
@@ -50,6 +52,7 @@ impl HubDirectory {
         let folder = tempfile::Builder::new().prefix("hub-test-").tempdir().unwrap();
         Self {
             has_token: true,
+            log_file: None,
             folder,
             mark: Mark::new(),
             hub_arguments: own(hub),
@@ -65,6 +68,13 @@ impl HubDirectory {
     pub(crate) fn without_token(mut self) -> Self {
         self.has_token = false;
         self
+    }
+
+    /// Keeps a log of everything.
+    pub(crate) fn keep_log(&mut self) -> PathBuf {
+        let path = self.folder.path().join("log");
+        self.log_file = Some(path.clone());
+        path
     }
 
     /// Adds flags of the hub.
@@ -96,26 +106,33 @@ impl HubDirectory {
 
     pub(crate) async fn start_with(&self, relay: &Path) -> Hub {
         let (name, value) = self.mark.variable();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_claude-relay-hub"))
-            .args(["--port", "0", "--log", "warn", "--directory"])
-            .arg(self.directory())
-            .arg("--relay-path")
-            .arg(relay)
-            .args(&self.hub_arguments)
-            .arg("--")
-            .args(["--log", "warn"])
-            .args(&self.relay_arguments)
-            .env_clear()
-            .env("PATH", env!("PATH"))
-            .env("HOME", self.folder.path())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .envs(self.has_token.then_some(("RELAY_HUB_TOKEN", TOKEN)))
-            .env(name, value)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the hub starts");
+        let level = if self.log_file.is_some() { "debug" } else { "warn" };
+        let mut child =
+            Command::new(env!("CARGO_BIN_EXE_claude-relay-hub"))
+                .args(["--port", "0", "--log"])
+                .arg(level)
+                .arg("--directory")
+                .arg(self.directory())
+                .arg("--relay-path")
+                .arg(relay)
+                .args(&self.hub_arguments)
+                .arg("--")
+                .args(["--log", level])
+                .args(&self.relay_arguments)
+                .env_clear()
+                .env("PATH", env!("PATH"))
+                .env("HOME", self.folder.path())
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
+                .envs(self.has_token.then_some(("RELAY_HUB_TOKEN", TOKEN)))
+                .env(name, value)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(self.log_file.as_ref().map_or_else(Stdio::inherit, |path| {
+                    std::fs::File::create(path).unwrap().into()
+                }))
+                .kill_on_drop(true)
+                .spawn()
+                .expect("the hub starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = soon(lines.next_line()).await.unwrap().expect("it listens");
         let address = line.strip_prefix("listening on http://").unwrap().to_owned();
