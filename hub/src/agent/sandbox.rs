@@ -20,6 +20,10 @@ const POOL: &str = "claude-relay-hub";
 /// Time that a sandbox lives without the hub.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
+/// Time at the end of the hub for what was being made: an answer that was lost is
+/// looked after for half a minute.
+const CLEANUP: Duration = Duration::from_secs(40);
+
 /// Number of sandboxes that are started at once.
 const MAX_STARTING: usize = 4;
 
@@ -45,6 +49,15 @@ impl Sandboxes {
             PoolOptions { name: POOL.into(), new, max_size, warm: 0, starting: MAX_STARTING };
         let pool = SandboxPool::open(e2b.clone(), options)?;
         Ok(Self { e2b, pool })
+    }
+
+    /// Waits until sandboxes that were being made when their agents were stopped are
+    /// ended.
+    pub(crate) async fn wait_for_cleanup(&self) {
+        if !self.e2b.wait_for_cleanup(CLEANUP).await {
+            let ids: Vec<_> = self.e2b.unended().iter().map(ToString::to_string).collect();
+            tracing::warn!(sandboxes = ?ids, "a sandbox may be left: see `claude-relay e2b ls`");
+        }
     }
 
     /// Kills the sandbox of an agent that was removed.

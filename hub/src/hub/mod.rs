@@ -141,6 +141,9 @@ impl Hub {
         self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(sandboxes) = &self.sandboxes {
+            sandboxes.wait_for_cleanup().await;
+        }
     }
 
     /// Carries out a command and returns what its answer holds.
