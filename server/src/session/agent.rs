@@ -128,6 +128,9 @@ impl Agent {
             _ => {}
         }
         if let Some(running) = &mut self.running {
+            if let Signal::Init(init) = signal {
+                update(&mut running.session_id, init.session_id.as_deref());
+            }
             // The consequences are read from the model.
             let _ = running.turns.on_signal(signal);
             running.has_worked |= matches!(signal, Signal::Result { .. });

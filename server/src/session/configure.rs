@@ -124,8 +124,10 @@ impl Session {
         ignored.extend(agent::describe::ignored(&self.runtime.settings, &config));
         if self.asks_for_another_conversation(&config) {
             let forks = self.forked(&config);
+            let running = self.running_conversation(&config);
             self.reset_conversation();
             self.agent.forks = forks;
+            self.agent.session_id = running;
         }
         if !config.is_equivalent(&self.config) {
             self.run_time.reconfigure(&self.config, &config);
@@ -152,6 +154,20 @@ impl Session {
             || resumes
             || begins(config.continue_latest, self.config.continue_latest)
             || begins(config.fork_session, self.config.fork_session)
+    }
+
+    /// Returns the conversation of the running agent if `config` goes back to its place:
+    /// it has not been started anew in between, and goes on with it.
+    fn running_conversation(&self, config: &QueryConfig) -> Option<String> {
+        let running = self.agent.running.as_ref().filter(|running| !running.is_stopping())?;
+        let is_in = |place: &QueryConfig| {
+            place.provider == running.config.provider && place.cwd == running.config.cwd
+        };
+        let names_one = config.resume != running.config.resume
+            || config.continue_latest != running.config.continue_latest
+            || config.fork_session != running.config.fork_session;
+        let returns = is_in(config) && !is_in(&self.config) && !names_one;
+        running.session_id.clone().filter(|_| returns)
     }
 
     /// Returns the conversation that goes on if `config` forks it: a fork that

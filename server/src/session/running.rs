@@ -25,6 +25,8 @@ pub(super) struct Running {
     pub(super) config: QueryConfig,
     /// The conversation that it was told to resume.
     pub(super) resumed: Option<String>,
+    /// The conversation that it has named last.
+    pub(super) session_id: Option<String>,
     pub(super) initialized: bool,
     /// Its commands and models, once it has sent them.
     pub(super) offers: Value,
@@ -98,6 +100,7 @@ impl Running {
             pid: None,
             config,
             resumed,
+            session_id: None,
             initialized: false,
             offers: Value::Null,
             rejoins,

@@ -95,6 +95,30 @@ async fn another_directory_is_another_conversation() {
     assert_eq!(agent.noted("flags"), ["", "--continue"]);
 }
 
+/// As a program does that takes its configuration back.
+#[tokio::test]
+async fn the_conversation_of_a_running_agent_is_known_where_its_directory_comes_back() {
+    let env = TestEnv::new();
+    let agent = agent(&env, "work()");
+    std::fs::create_dir(env.workspace().join("sub")).unwrap();
+    let relay = agent.launch(&env).start();
+    configure(&relay, json!({ "cwd": "sub" })).await;
+    let mut first = Client::connect(relay.address()).await;
+    turn(&mut first, "one").await;
+    first.close().await;
+    let known =
+        async || http::get(relay.address(), "/health").await.json()["agent"]["session_id"].clone();
+    let id = known().await;
+    assert!(id.is_string(), "{id}");
+    configure(&relay, json!({})).await;
+    assert_eq!(known().await, Value::Null, "it is of another directory");
+    configure(&relay, json!({ "cwd": "sub" })).await;
+    assert_eq!(known().await, id);
+    let mut second = Client::connect(relay.address()).await;
+    turn(&mut second, "two").await;
+    assert_eq!(agent.runs(), ["(new)"], "it has not been started anew");
+}
+
 #[tokio::test]
 async fn the_workspaces_last_conversation_goes_on_when_the_server_is_told_so() {
     let env = TestEnv::new();
