@@ -173,7 +173,10 @@ impl Running {
     }
 
     fn is_of_another_conversation(&self) -> bool {
-        let session = self.answer().and_then(|answer| answer.session_id.as_deref());
+        let session = match &self.state {
+            State::Sending(_) => None,
+            State::Turn(turn) => turn.conversation(),
+        };
         let resumed = self.resumed.as_deref();
         resumed.is_some_and(|resumed| session.is_some_and(|session| session != resumed))
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::codex::CodexFixture;
-use crate::support::program::told;
+use crate::support::program::{told, wait_for_line};
 use crate::support::soon;
 use crate::support::terminal::{CTRL_C, CTRL_D, Terminal};
 use claude_relay_testing::reply::Gate;
@@ -177,6 +177,30 @@ async fn a_conversation_is_gone_on_with_or_not_at_all() {
         assert!(stderr.contains("could not be resumed"), "{stderr}");
         assert!(stderr.contains(unknown), "the agent's own words: {stderr}");
     }
+    fixture.relay.stop().await;
+}
+
+/// The client that has begun the running turn is gone, and the turn is of another
+/// conversation.
+#[tokio::test]
+async fn a_conversation_is_gone_on_with_behind_a_turn_of_another() {
+    let fixture = CodexFixture::start("unrestricted").await;
+    let gate = Gate::closed();
+    fixture.api.script([Reply::text("One."), Reply::gated(&gate, ["half of it", "the rest"])]);
+    fixture.api.script([Reply::text("Three.")]);
+    let first = json(&fixture.run(&["--json", "First"]).await.1);
+    let mut gone = fixture.command(&["Second"]).spawn().unwrap();
+    gate.let_through(1);
+    assert_eq!(fixture.api.request(2).await.user_texts(), ["Second"]);
+    gone.kill().await.unwrap();
+    let resumed = ["--resume", first["session_id"].as_str().unwrap(), "-vv", "Third"];
+    let mut child = fixture.command(&resumed).spawn().unwrap();
+    // The server has it, behind the turn that runs.
+    wait_for_line(&mut child, "> {\"type\":\"user_message\"").await;
+    gate.open();
+    let (code, stdout, stderr) = told(soon(child.wait_with_output()).await.unwrap());
+    assert_eq!((code, stdout.as_str()), (0, "Three.\n"), "{stderr}");
+    assert_eq!(fixture.api.request(3).await.user_texts(), ["First", "Third"]);
     fixture.relay.stop().await;
 }
 

@@ -262,6 +262,27 @@ impl Turn {
         self.answer.answer()
     }
 
+    /// Returns the conversation of the turn, once it has begun.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut turn = client.turn("What is here?").await?;
+    /// while let Some(message) = turn.next().await {
+    ///     message?;
+    /// }
+    /// println!("{:?}", turn.conversation());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn conversation(&self) -> Option<&str> {
+        let runs = self.tracker.current().is_some_and(|turn| turn.answers(&self.id));
+        let has_begun = runs || matches!(self.state, State::Finished);
+        self.answer().session_id.as_deref().filter(|_| has_begun)
+    }
+
     /// Gives the lines that are held back, and from now on each as it comes, though
     /// they may be of a turn that the agent has begun itself: for somebody who is to
     /// answer a question and wants to see what led to it.
