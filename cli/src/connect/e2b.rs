@@ -140,9 +140,9 @@ pub(super) async fn leave(
         return exit;
     }
     let id = client.sandbox().map(|sandbox| sandbox.id().to_string()).unwrap_or_default();
-    if is_paused(client) {
+    if let Some(what) = taken_by_others(client) {
         client.stop().await;
-        terminal.note(&format!("the sandbox {id} was paused elsewhere and is left as it is"));
+        terminal.note(&format!("the sandbox {id} was {what}"));
         return exit;
     }
     let why = tokio::select! {
@@ -156,11 +156,16 @@ pub(super) async fn leave(
     exit.and_left_running()
 }
 
-/// Returns true if the connection has ended because somebody has paused the
-/// sandbox.
-fn is_paused(client: &Client) -> bool {
-    matches!(
-        &*client.connection().borrow(),
-        ConnectionState::Ended(ConnectionError::Sandbox(SandboxError::Paused { .. }))
-    )
+/// Returns what somebody has done on purpose with the sandbox, if that is why the
+/// connection has ended: it is theirs then.
+fn taken_by_others(client: &Client) -> Option<&'static str> {
+    match &*client.connection().borrow() {
+        ConnectionState::Ended(ConnectionError::Sandbox(SandboxError::Paused { .. })) => {
+            Some("paused elsewhere and is left as it is")
+        }
+        ConnectionState::Ended(ConnectionError::Replaced { .. }) => {
+            Some("taken over elsewhere and is left to that client")
+        }
+        _ => None,
+    }
 }

@@ -99,6 +99,27 @@ async fn a_client_that_is_refused_in_a_sandbox_is_told_what_to_do_and_may_wait()
 }
 
 #[tokio::test]
+async fn a_sandbox_that_another_client_has_taken_over_is_left_to_it() {
+    let fixture = CloudFixture::start().await;
+    let script = r#"{"sleep_ms":60000}"#;
+    let first = fixture.command(&["--e2b", "--ndjson-file", "trace", script]).spawn().unwrap();
+    let trace = fixture.folder.path().join("trace");
+    let has_begun =
+        || std::fs::read_to_string(&trace).is_ok_and(|text| text.contains("init")).then_some(());
+    wait::until("the turn", has_begun).await;
+    let id = fixture.only_sandbox();
+    let second = ["chat", "--attach", &id, "--takeover", "-c", "--no-history"];
+    let second = fixture.command(&second).stdin(Stdio::piped()).spawn().unwrap();
+    let (code, _, stderr) = told(soon(first.wait_with_output()).await.unwrap());
+    let is_told = stderr.contains("taken over") && stderr.contains(&id);
+    assert!(code == 3 && is_told, "{code} {stderr}");
+    assert_eq!(fixture.only_sandbox(), id);
+    let (code, _, stderr) = told(soon(second.wait_with_output()).await.unwrap());
+    assert_eq!(code, 0, "{stderr}");
+    fixture.kill(&id).await;
+}
+
+#[tokio::test]
 async fn a_signal_in_a_chat_ends_the_sandbox() {
     for (number, code) in SIGNALS {
         for script in [None, Some("{\"sleep_ms\":60000}\n")] {

@@ -126,7 +126,7 @@ impl Client {
     }
 
     /// As [`stop`](Self::stop), and tells if the sandbox could not be ended. It
-    /// ends one too that somebody else has paused, which `stop` leaves alone.
+    /// ends one too that somebody else has paused or taken over, which `stop` leaves alone.
     ///
     /// # Examples
     ///

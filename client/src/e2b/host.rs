@@ -50,8 +50,8 @@ enum Owner {
     Owned(Guard),
     /// We came back to it: it ends when we are told to end it.
     Attached,
-    /// Somebody has paused it on purpose: it is theirs.
-    Paused,
+    /// Somebody has paused it or taken it over on purpose: it is theirs.
+    Theirs,
     /// It was ended, or left.
     Released,
 }
@@ -125,10 +125,10 @@ impl SandboxHost {
         let (trouble, owner) = (Arc::clone(&self.trouble), Arc::downgrade(&self.owner));
         let task = tokio::spawn(async move {
             keep_alive(extend, time, connection.clone(), &trouble).await;
-            if is_paused(&connection)
+            if is_theirs(&connection)
                 && let Some(owner) = owner.upgrade()
             {
-                release(&mut *owner.lock().await, Owner::Paused);
+                release(&mut *owner.lock().await, Owner::Theirs);
             }
         });
         *self.keep_alive.lock().await = Some(task);
@@ -158,13 +158,13 @@ impl SandboxHost {
         Ok(())
     }
 
-    /// Ends the sandbox and waits for it, unless somebody has paused it on
-    /// purpose. If that fails and it is ours, it is tried once more when this
+    /// Ends the sandbox and waits for it, unless somebody has paused it or taken
+    /// it over on purpose. If that fails and it is ours, it is tried once more when this
     /// is dropped.
     pub(crate) async fn end(&self) -> Result<(), SandboxError> {
         let connection = self.connection.lock().await;
-        if connection.as_ref().is_some_and(is_paused) {
-            release(&mut *self.owner.lock().await, Owner::Paused);
+        if connection.as_ref().is_some_and(is_theirs) {
+            release(&mut *self.owner.lock().await, Owner::Theirs);
             return Ok(());
         }
         drop(connection);
@@ -262,10 +262,13 @@ fn release(owner: &mut Owner, to: Owner) {
 }
 
 /// Returns true if the connection has ended because somebody has paused the
-/// sandbox.
-fn is_paused(connection: &watch::Receiver<ConnectionState>) -> bool {
+/// sandbox, or has taken it over.
+fn is_theirs(connection: &watch::Receiver<ConnectionState>) -> bool {
     matches!(
         &*connection.borrow(),
-        ConnectionState::Ended(ConnectionError::Sandbox(SandboxError::Paused { .. }))
+        ConnectionState::Ended(
+            ConnectionError::Sandbox(SandboxError::Paused { .. })
+                | ConnectionError::Replaced { .. }
+        )
     )
 }

@@ -153,6 +153,27 @@ async fn a_sandbox_that_was_paused_elsewhere_is_ended_by_an_order_alone() {
     cloud.finish().await;
 }
 
+#[tokio::test]
+async fn a_sandbox_that_was_taken_over_is_ended_by_an_order_alone() {
+    let cloud = Cloud::start().await;
+    let client = soon(cloud.client().start()).await.unwrap();
+    let id = cloud.only_one();
+    let other = soon(cloud.attach(&id).takeover(true).start()).await.unwrap();
+    let replaced = |state: &claude_relay_client::ConnectionState| {
+        matches!(
+            state,
+            claude_relay_client::ConnectionState::Ended(ConnectionError::Replaced { .. })
+        )
+    };
+    soon(client.connection().wait_for(replaced)).await.unwrap();
+    soon(client.stop()).await;
+    drop(client);
+    assert!(cloud.e2b.wait_for_cleanup(CLEANUP).await);
+    assert!(soon(other.ask("mine now")).await.unwrap().text.contains("mine now"));
+    soon(other.kill()).await.unwrap();
+    cloud.finish().await;
+}
+
 /// Names of the secrets that the server has.
 async fn secrets(cloud: &Cloud, id: &str) -> Vec<String> {
     let token = String::from_utf8(cloud.fake.file(id, TOKEN_FILE).unwrap()).unwrap();
