@@ -12,6 +12,8 @@ let open = null;
 let log = [];
 let position = null;
 let refreshing = false;
+// Something has happened since the last look began.
+let stale = false;
 
 const $ = (id) => document.getElementById(id);
 
@@ -38,48 +40,88 @@ function act(work) {
 }
 
 async function refresh() {
+  stale = true;
   if (refreshing) return;
   refreshing = true;
   try {
-    const [ws, all, permissions, spawns] = await Promise.all([
-      api('GET', 'api/workspaces'), api('GET', 'api/agents'),
-      api('GET', 'api/permissions'), api('GET', 'api/spawn-requests'),
-    ]);
-    workspaces.clear(); agents.clear(); requests.clear();
-    for (const one of ws) workspaces.set(one.id, one);
-    for (const one of all) agents.set(one.id, one);
-    for (const one of permissions) requests.set(one.requestId, one);
-    for (const one of spawns) if (one.status === 'pending') requests.set(one.id, one);
+    while (stale) {
+      stale = false;
+      await look();
+      draw();
+    }
   } finally {
     refreshing = false;
   }
-  draw();
+}
+
+async function look() {
+  const [ws, all, permissions, spawns] = await Promise.all([
+    api('GET', 'api/workspaces'), api('GET', 'api/agents'),
+    api('GET', 'api/permissions'), api('GET', 'api/spawn-requests'),
+  ]);
+  workspaces.clear(); agents.clear(); requests.clear();
+  for (const one of ws) workspaces.set(one.id, one);
+  for (const one of all) agents.set(one.id, one);
+  for (const one of permissions) requests.set(one.requestId, one);
+  for (const one of spawns) if (one.status === 'pending') requests.set(one.id, one);
+}
+
+// Draws a list. What was drawn before stays, with the focus and the text in it.
+function drawList(list, values, make, update) {
+  list.drawn ??= new Map();
+  for (const [id, one] of list.drawn) {
+    if (!values.has(id)) {
+      one.remove();
+      list.drawn.delete(id);
+    }
+  }
+  for (const [id, value] of values) {
+    if (!list.drawn.has(id)) {
+      const one = make(value);
+      list.drawn.set(id, one);
+      list.append(one);
+    }
+    update?.(list.drawn.get(id), value);
+  }
 }
 
 function draw() {
-  const lists = [...workspaces.values()].map((workspace) => {
-    const own = [...agents.values()].filter((agent) => agent.workspaceId === workspace.id);
-    const items = own.map((agent) => {
-      const label = `${agent.name} (${agent.role}): ${agent.status}, $${agent.cost.toFixed(4)}`;
-      const button = element('button', { type: 'button', textContent: label });
-      button.setAttribute('aria-current', String(agent.id === open));
-      button.onclick = () => act(() => openAgent(agent.id));
-      return element('li', {}, button);
-    });
-    const form = element('form', {},
-      element('label', { textContent: 'New agent, its role: ' }, element('input', { name: 'role', required: true, maxLength: 200 })),
-      element('button', { textContent: 'Create' }));
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      act(() => api('POST', 'api/agents', { workspaceId: workspace.id, role: form.role.value }));
-    };
-    return element('div', {}, element('h2', { textContent: workspace.name }), element('ul', {}, ...items), form);
+  drawList($('workspaces'), workspaces, makeWorkspace, (shown, workspace) => {
+    const own = [...agents].filter(([, agent]) => agent.workspaceId === workspace.id);
+    drawList(shown.querySelector('ul'), new Map(own), makeAgent, updateAgent);
   });
-  $('workspaces').replaceChildren(...lists);
-  $('requests').replaceChildren(...[...requests.values()].map(drawRequest));
+  drawList($('requests'), requests, drawRequest);
   const agent = agents.get(open);
   $('agent').hidden = !agent;
   if (agent) $('agent-name').textContent = `${agent.name} (${agent.role}): ${agent.status}`;
+}
+
+function makeWorkspace(workspace) {
+  const form = element('form', {},
+    element('label', { textContent: 'New agent, its role: ' }, element('input', { name: 'role', required: true, maxLength: 200 })),
+    element('button', { textContent: 'Create' }));
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    const role = form.role.value;
+    act(async () => {
+      await api('POST', 'api/agents', { workspaceId: workspace.id, role });
+      if (form.role.value === role) form.reset();
+    });
+  };
+  return element('div', {}, element('h2', { textContent: workspace.name }), element('ul'), form);
+}
+
+function makeAgent(agent) {
+  const button = element('button', { type: 'button' });
+  button.onclick = () => act(() => openAgent(agent.id));
+  return element('li', {}, button);
+}
+
+function updateAgent(shown, agent) {
+  const button = shown.firstChild;
+  const label = `${agent.name} (${agent.role}): ${agent.status}, $${agent.cost.toFixed(4)}`;
+  if (button.textContent !== label) button.textContent = label;
+  button.setAttribute('aria-current', String(agent.id === open));
 }
 
 function drawRequest(request) {
@@ -125,6 +167,8 @@ function onEvent(event) {
     }
     if (event.type === 'agent_log_updated') { log = event.log; drawLog(); }
   }
+  // What was missed is in the log.
+  if (event.type === 'gap' && open) act(() => openAgent(open));
   // Many events, one look.
   due ??= setTimeout(() => { due = null; act(refresh); }, 200);
 }
@@ -144,7 +188,11 @@ function connect() {
 
 $('new-workspace').onsubmit = (event) => {
   event.preventDefault();
-  act(() => api('POST', 'api/workspaces', { name: event.target.name.value }));
+  const form = event.target;
+  act(async () => {
+    await api('POST', 'api/workspaces', { name: form.elements.name.value });
+    form.reset();
+  });
 };
 $('message').onsubmit = (event) => {
   event.preventDefault();

@@ -14,6 +14,7 @@ mod flags_document;
 mod hostile;
 mod kills;
 mod many;
+mod page;
 mod permissions;
 mod real_cli;
 mod restarts;
