@@ -1,5 +1,7 @@
 //! Many agents at once, and one that floods. `HUB_AGENTS` sets how many; for the
 //! figures: `HUB_AGENTS=200 cargo test --release -p claude-relay-hub --test it many -- --nocapture`.
+//! `HUB_SANDBOXES` does the same for those in sandboxes, of which 500 want some 4 GiB:
+//! each has a relay of its own.
 
 use std::time::Instant;
 
@@ -101,4 +103,75 @@ async fn many_agents_answer_beside_one_that_floods() {
     println!("hub: {flooded} KiB");
     assert!(flooded <= alone + KIB_OF_FLOOD, "{flooded} KiB");
     hub.stop().await;
+}
+
+#[cfg(feature = "e2b")]
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the number of agents by hand")]
+#[allow(clippy::print_stdout, reason = "the figures of a run by hand")]
+async fn many_agents_in_sandboxes_answer_and_leave_none() {
+    use claude_relay_testing::e2b::{API_KEY, FakeE2b};
+    use claude_relay_testing::relay_process::RelayProcess;
+
+    let count: usize = std::env::var("HUB_SANDBOXES").map_or(6, |count| count.parse().unwrap());
+    let fake = FakeE2b::start().await;
+    fake.forget_requests();
+    let mut relays = Vec::new();
+    for _ in 0..count {
+        relays.push(RelayProcess::demo(&["--no-auth"]).await);
+    }
+    let ports = relays.iter().map(|relay| ([127, 0, 0, 1], relay.port).into());
+    fake.forward_each(3000, ports.collect());
+    let url = fake.url();
+    let environment = [
+        ("E2B_API_KEY", API_KEY),
+        ("E2B_API_URL", &url),
+        ("E2B_SANDBOX_URL", &url),
+        ("ANTHROPIC_API_KEY", "sk-ant-test-key"),
+    ];
+    let most = count.to_string();
+    let flags =
+        ["--e2b-template", "claude-agent-server", "--max-agents", &most, "--max-running", &most];
+    let place = HubDirectory::with(&flags, &["--demo"], &environment);
+    let hub = place.start().await;
+    let workspace = hub.workspace("w").await;
+    let pid = place.mark.processes()[0].pid;
+    let alone = resident(pid);
+    let mut socket = hub.connect_after(0).await;
+    let began = Instant::now();
+    for _ in 0..count {
+        let new = json!({ "workspaceId": workspace, "role": "far", "engine": "e2b",
+            "message": r#"{"echo":true}"# });
+        hub.ok("POST", "/api/agents", new).await;
+    }
+    println!("{count} created in {:?}", began.elapsed());
+    let mut done = std::collections::BTreeSet::new();
+    while done.len() < count {
+        let event = socket.next().await;
+        assert!(event["type"] != "agent_error", "{event}");
+        if event["type"] == "agent_done" {
+            assert!(done.insert(event["agentId"].as_str().unwrap().to_owned()), "{event}");
+        }
+    }
+    let for_each = resident(pid).saturating_sub(alone) / count as u64;
+    println!("{count} started and answered in {:?}; {for_each} KiB for each", began.elapsed());
+    assert!(for_each <= KIB_FOR_EACH, "{for_each} KiB for each agent");
+    assert_eq!(fake.counts(), (count as u64, count), "a sandbox for each");
+    let mut latencies = Vec::new();
+    for agent in &done {
+        let began = Instant::now();
+        hub.say(agent, r#"{"echo":true}"#).await;
+        while socket.until_type("agent_done").await["agentId"] != **agent {}
+        latencies.push(began.elapsed());
+    }
+    latencies.sort_unstable();
+    println!(
+        "a turn, from the message to its end (median, 99 %): {:?}",
+        (latencies[count / 2], latencies[count * 99 / 100])
+    );
+    hub.ok("DELETE", &format!("/api/workspaces/{workspace}"), Value::Null).await;
+    wait::until("no sandbox", || fake.alive().is_empty().then_some(())).await;
+    fake.finish();
+    hub.stop().await;
+    place.assert_no_orphans();
 }
