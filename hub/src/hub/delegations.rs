@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::agents::{check_room, check_text, kept};
-use super::state::{Message, State, new_id, now};
+use super::state::{Message, State, new_id, now, oldest_beyond};
 use super::{CommandError, Hub};
 use crate::wire::{
     AgentStatus, DelegationInfo, DelegationStatus, Event, MAX_TEXT_BYTES, NewDelegation,
@@ -252,17 +252,9 @@ fn givers(state: &State, delegation: Option<&DelegationInfo>) -> Vec<String> {
 /// Forgets the oldest of those that have ended.
 fn forget_ended(state: &mut State) {
     let ended = state.kept.delegations.values().filter(|delegation| delegation.status.is_over());
-    let mut ended: Vec<_> =
-        ended.map(|one| (one.created_at, one.id.clone(), size_of(one))).collect();
-    ended.sort_unstable();
-    let mut bytes: usize = ended.iter().map(|(.., size)| size).sum();
-    let mut count = ended.len();
-    for (_, id, size) in ended {
-        if count <= MAX_ENDED && bytes <= MAX_ENDED_BYTES {
-            break;
-        }
+    let ended = ended.map(|one| (one.created_at, one.id.clone(), size_of(one))).collect();
+    for id in oldest_beyond(ended, MAX_ENDED, MAX_ENDED_BYTES) {
         state.kept.delegations.remove(&id);
-        (count, bytes) = (count - 1, bytes - size);
     }
 }
 

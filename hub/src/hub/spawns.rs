@@ -6,7 +6,7 @@ use claude_relay_protocol::text::counted;
 use serde_json::{Map, Value};
 
 use super::agents::{Spawner, check_config, check_text, kept};
-use super::state::{Message, State, new_id, now};
+use super::state::{Message, State, new_id, now, oldest_beyond};
 use super::workspaces::check_name;
 use super::{CommandError, Hub};
 use crate::wire::{Event, NewAgent, SpawnInfo, SpawnStatus, WantedAgent};
@@ -183,17 +183,9 @@ fn size_of(wanted: &WantedAgent) -> usize {
 fn forget_decided(state: &mut State) {
     let decided = state.kept.spawns.values();
     let decided = decided.filter(|request| request.status != SpawnStatus::Pending);
-    let size = |request: &SpawnInfo| request.agents.iter().map(size_of).sum::<usize>();
-    let mut decided: Vec<_> =
-        decided.map(|one| (one.created_at, one.id.clone(), size(one))).collect();
-    decided.sort_unstable();
-    let mut bytes: usize = decided.iter().map(|(.., size)| size).sum();
-    let mut count = decided.len();
-    for (_, id, size) in decided {
-        if count <= MAX_DECIDED && bytes <= MAX_DECIDED_BYTES {
-            break;
-        }
+    let size = |request: &SpawnInfo| request.agents.iter().map(size_of).sum();
+    let decided = decided.map(|one| (one.created_at, one.id.clone(), size(one))).collect();
+    for id in oldest_beyond(decided, MAX_DECIDED, MAX_DECIDED_BYTES) {
         state.kept.spawns.remove(&id);
-        (count, bytes) = (count - 1, bytes - size);
     }
 }

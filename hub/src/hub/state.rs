@@ -158,3 +158,43 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn new_id(prefix: &str) -> String {
     format!("{prefix}_{}", claude_relay_random::hexadecimal::<6>())
 }
+
+/// The ids of the oldest records beyond a number of them and a size of all; each
+/// has its time, its id and its size.
+pub(super) fn oldest_beyond(
+    mut records: Vec<(u64, String, usize)>,
+    most: usize,
+    most_bytes: usize,
+) -> Vec<String> {
+    records.sort_unstable();
+    let mut bytes: usize = records.iter().map(|(.., size)| size).sum();
+    let mut count = records.len();
+    let mut oldest = Vec::new();
+    for (_, id, size) in records {
+        if count <= most && bytes <= most_bytes {
+            break;
+        }
+        (count, bytes) = (count - 1, bytes - size);
+        oldest.push(id);
+    }
+    oldest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_records_go_first_and_no_more_than_must() {
+        let records = || {
+            [(3, "c", 10), (1, "a", 50), (2, "b", 10)]
+                .map(|(at, id, size)| (at, id.to_owned(), size))
+                .to_vec()
+        };
+        assert!(oldest_beyond(records(), 3, 70).is_empty());
+        assert_eq!(oldest_beyond(records(), 2, 70), ["a"]);
+        assert_eq!(oldest_beyond(records(), 3, 69), ["a"]);
+        assert_eq!(oldest_beyond(records(), 3, 19), ["a", "b"]);
+        assert_eq!(oldest_beyond(records(), 0, 70), ["a", "b", "c"]);
+    }
+}
