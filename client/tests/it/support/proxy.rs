@@ -94,11 +94,13 @@ impl Proxy {
     }
 }
 
-/// Passes a request's head and so many frames. Returns false if there were less.
+/// Passes the heads of requests, the last of which is for a WebSocket, and so many
+/// frames. Returns false if there were less.
 async fn pass_frames(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, frames: usize) -> bool {
     let mut bytes = Vec::new();
-    for number in 0..=frames {
-        let end = if number == 0 { end_of_head } else { end_of_frame };
+    let mut passed = None;
+    while passed != Some(frames) {
+        let end = if passed.is_none() { end_of_head } else { end_of_frame };
         let whole = loop {
             if let Some(whole) = end(&bytes).filter(|whole| *whole <= bytes.len()) {
                 break whole;
@@ -110,6 +112,10 @@ async fn pass_frames(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, frames: us
         if to.write_all(&bytes[..whole]).await.is_err() {
             return false;
         }
+        passed = match passed {
+            None => bytes.starts_with(b"GET /ws").then_some(0),
+            Some(passed) => Some(passed + 1),
+        };
         bytes.drain(..whole);
     }
     true
