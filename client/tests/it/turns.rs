@@ -159,37 +159,26 @@ async fn the_text_of_a_turn_in_which_the_agent_ends_is_given() {
 }
 
 /// The client before was killed while its messages waited. They have no id, so
-/// the server tells their number.
+/// the server tells their number. The agent takes them one by one, or all at once.
 #[tokio::test]
 async fn the_answers_to_messages_without_an_id_that_waited_are_not_part_of_the_answer() {
-    for runs in [false, true] {
-        let turn = if runs { json!({ "origin": "client" }) } else { Value::Null };
-        let waiting = json!({ "type": "agent_state", "state": "running", "turn": turn,
-            "background_tasks": 0, "queued": [], "unnamed": 2 });
+    for is_merged in [false, true] {
+        let waiting = json!({ "type": "agent_state", "state": "running",
+            "turn": { "origin": "client" }, "background_tasks": 0, "queued": [], "unnamed": 2 });
         let fake = relay(waiting, move |mut peer| async move {
             message_id(&mut peer).await;
-            let mut seq = 0;
-            let mut next = || {
-                seq += 1;
-                seq
-            };
-            if runs {
-                line(&mut peer, next(), says("the running one")).await;
-                line(&mut peer, next(), result("the running one", json!({}))).await;
-            } else {
-                line(&mut peer, next(), init()).await;
-                line(&mut peer, next(), says("the first")).await;
-                line(&mut peer, next(), result("the first", json!({}))).await;
+            line(&mut peer, 1, result("the running one", json!({}))).await;
+            let texts = if is_merged { &["ours"][..] } else { &["first", "second", "ours"] };
+            for (seq, text) in (2..).step_by(3).zip(texts) {
+                line(&mut peer, seq, init()).await;
+                line(&mut peer, seq + 1, says(text)).await;
+                line(&mut peer, seq + 2, result(text, json!({}))).await;
             }
-            // The others, merged, and ours with them or alone.
-            line(&mut peer, next(), init()).await;
-            line(&mut peer, next(), says("ours")).await;
-            line(&mut peer, next(), result("ours", json!({}))).await;
             peer.idle().await;
         })
         .await;
         let (_, text) = lines_of_turn(&connect(&fake).await).await;
-        assert_eq!(text, "ours", "running: {runs}");
+        assert_eq!(text, "ours", "merged: {is_merged}");
     }
 }
 

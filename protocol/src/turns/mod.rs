@@ -312,6 +312,9 @@ impl Turns {
             self.sent.give_back(wrong);
         } else if !began && let Some(message) = self.sent.guess_one() {
             turn.guess(message);
+        } else {
+            let rest = turn.take_back_all_but_the_first();
+            self.sent.give_back(rest);
         }
         turn.origin = if own { Origin::Agent } else { Origin::Client };
         turn.guessed = Vec::new();

@@ -65,8 +65,20 @@ impl Turn {
         self.guessed.push(message);
     }
 
+    /// Removes all guessed messages but the first, if some of them have a `uuid` and
+    /// some have none: the agent may take each by itself. If it has merged them,
+    /// silence follows.
+    pub(super) fn take_back_all_but_the_first(&mut self) -> Vec<Message> {
+        let named = self.guessed.iter().filter(|message| message.uuid.is_some()).count();
+        if named == 0 || named == self.guessed.len() {
+            return Vec::new();
+        }
+        let mut is_first = true;
+        self.take_back(|_| !std::mem::take(&mut is_first))
+    }
+
     /// Removes the guessed messages that are `wrong` from the turn.
-    pub(super) fn take_back(&mut self, wrong: impl Fn(&Message) -> bool) -> Vec<Message> {
+    pub(super) fn take_back(&mut self, wrong: impl FnMut(&Message) -> bool) -> Vec<Message> {
         let (wrong, right): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.guessed).into_iter().partition(wrong);
         self.guessed = right;

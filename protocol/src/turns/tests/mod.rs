@@ -89,6 +89,27 @@ fn a_guess_is_in_doubt_unless_claude_code_would_have_told_of_a_report() {
 }
 
 #[test]
+fn messages_with_and_without_a_uuid_share_a_turn_only_if_silence_follows() {
+    let waiting = || {
+        let mut turns = Turns::default();
+        turns.on_message_sent(None);
+        turns.on_signal(&init(&[]));
+        turns.on_message_sent(None);
+        turns.on_message_sent(Some("a"));
+        feed(&mut turns, &[result(&[]), init(&[]), result(&[])]);
+        turns
+    };
+    // Each has a turn of its own.
+    let events = feed(&mut waiting(), &[init(&[]), result(&[])]);
+    assert_eq!(ended(&events), [(Origin::Client, vec!["a".to_owned()])]);
+    let mut turns = waiting();
+    assert!(!turns.is_idle() && turns.wants_quiet());
+    let answered = TurnEvent::Finished { uuid: "a".to_owned(), how: Finish::Answered };
+    assert_eq!(turns.on_quiet(), [answered]);
+    assert!(turns.is_idle());
+}
+
+#[test]
 fn messages_that_wait_behind_a_turn_share_the_next_one() {
     let mut turns = Turns::default();
     for uuid in ["a", "b", "c"] {
