@@ -38,6 +38,32 @@ async fn the_program_ends_after_the_task_and_prints_the_answer_alone() {
     assert_eq!((code, stdout.as_str()), (0, "Begun.\n"));
 }
 
+/// An agent that names nothing has answered two messages at once: silence says so,
+/// however often the program looks at its clock meanwhile.
+#[tokio::test]
+async fn an_answer_to_two_messages_at_once_ends_with_silence() {
+    let mut relay = ScriptedRelay::start().await;
+    let waiting = json!({ "type": "agent_state", "state": "running", "turn": null,
+        "background_tasks": 0, "queued": [], "unnamed": 1 });
+    relay.send(waiting).await;
+    let child = command(&relay.fake.url).arg("go").spawn().unwrap();
+    relay.message().await;
+    relay.begins().await;
+    relay.ends(Some(&json!("gone"))).await;
+    relay.begins().await;
+    relay.says("Both.").await;
+    relay
+        .line(json!({ "type": "result", "subtype": "success", "is_error": false, "result": "Both.",
+        "num_turns": 1, "session_id": "s" }))
+        .await;
+    relay
+        .send(json!({ "type": "agent_state", "state": "idle", "turn": null, "background_tasks": 0,
+        "queued": [] }))
+        .await;
+    let (code, stdout, stderr) = told(soon(child.wait_with_output()).await.unwrap());
+    assert_eq!((code, stdout.as_str()), (0, "Both.\n"), "{stderr}");
+}
+
 /// The agent tells at the end of a turn alone whose it was.
 #[tokio::test]
 async fn a_report_between_a_question_and_its_answer_is_not_printed() {

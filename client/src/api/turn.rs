@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use claude_relay_protocol::server_message::TAKEN_OVER;
 use claude_relay_protocol::turns::{Finish, QUIET, TurnEvent};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::api::answer::{Answer, AnswerBuilder};
 use crate::api::client::Client;
@@ -79,26 +79,6 @@ impl Client {
         }
         Ok(answer)
     }
-
-    /// Waits until the agent is idle: no turn runs or is about to, and no
-    /// background task runs. A report of a task that has ended is a turn, too.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// client.send("Run the tests in the background.").await?;
-    /// client.wait_until_idle().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The reason of the connection's end.
-    pub async fn wait_until_idle(&self) -> Result<(), ConnectionError> {
-        self.inner.driver.wait_until_idle().await
-    }
 }
 
 /// A running turn: see [`Client::turn`]. Gives the messages of the turn, the
@@ -129,6 +109,8 @@ pub struct Turn {
     /// Lines of a turn that may be another one.
     doubtful: Doubtful,
     holds_back: bool,
+    /// The end of the silence that is waited for. A wait that is cancelled goes on.
+    quiet_at: Option<Instant>,
     /// Messages to give next.
     ready: VecDeque<ServerMessage>,
 }
@@ -160,6 +142,7 @@ impl Turn {
             other: None,
             doubtful: Doubtful::default(),
             holds_back: true,
+            quiet_at: None,
             ready: VecDeque::new(),
         }
     }
@@ -218,10 +201,12 @@ impl Turn {
                 State::Running => {}
             }
             let next = if self.tracker.wants_quiet() {
-                timeout(QUIET, self.messages.next()).await
+                let until = *self.quiet_at.get_or_insert_with(|| Instant::now() + QUIET);
+                timeout_at(until, self.messages.next()).await
             } else {
                 Ok(self.messages.next().await)
             };
+            self.quiet_at = None;
             let error = match next {
                 Ok(Some(Ok(message))) => {
                     if self.take(&message) {

@@ -12,6 +12,26 @@ use crate::types::agent_state::TurnOrigin;
 use crate::types::message::ServerMessage;
 
 impl Client {
+    /// Waits until the agent is idle: no turn runs or is about to, and no
+    /// background task runs. A report of a task that has ended is a turn, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.send("Run the tests in the background.").await?;
+    /// client.wait_until_idle().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The reason of the connection's end.
+    pub async fn wait_until_idle(&self) -> Result<(), ConnectionError> {
+        self.inner.driver.wait_until_idle().await
+    }
+
     /// Gives every turn that ends from now on, those that the agent begins by
     /// itself among them: reports of background tasks, schedules.
     ///
