@@ -8,12 +8,15 @@ use std::time::{Duration, SystemTime};
 
 use crate::Outcome;
 
-/// Its answer. With what stands around it this is a frame of
+/// Its answer. With what stands around it on `/ws` this is a frame of
 /// [`ECHO_FRAME_BYTES`].
 const ECHO: &str = r#"{"type":"assistant","echo":true}"#;
 
 /// The payload that the client gets for one answer.
-pub(crate) const ECHO_FRAME_BYTES: usize = ECHO.len() + super::client::ENVELOPE_BYTES;
+pub(crate) const ECHO_FRAME_BYTES: usize = ECHO_BYTES + super::client::ENVELOPE_BYTES;
+
+/// Size of the answer alone.
+pub(crate) const ECHO_BYTES: usize = ECHO.len();
 
 /// The text of a message that asks for lines and noise.
 pub(crate) fn noise(lines: u64, size: usize, stderr_mib: usize) -> String {

@@ -14,7 +14,17 @@ const READ_BYTES: usize = 256 << 10;
 /// Nothing here takes this long; a server that hangs is not waited for.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Endpoint of the server that a client connects to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `/ws`, for the clients of the relay.
+    Ws,
+    /// `/agent` in its raw form, for an Agent SDK.
+    Agent,
+}
+
 pub(crate) struct Client {
+    endpoint: Endpoint,
     socket: TcpStream,
     buffer: Vec<u8>,
     start: usize,
@@ -22,16 +32,30 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects and waits for `connected`.
+    /// Connects to `/ws` and waits for `connected`.
     pub(crate) fn connect(port: u16, query: &str) -> Outcome<Self> {
+        let mut client = Self::open(port, Endpoint::Ws, &format!("/ws{query}"))?;
+        let first = client.message()?;
+        if !first.starts_with(br#"{"type":"connected""#) {
+            return Err(format!("not connected: {}", String::from_utf8_lossy(&first)).into());
+        }
+        Ok(client)
+    }
+
+    /// Connects to `/agent`, which begins with the first line of the agent.
+    pub(crate) fn connect_to_agent(port: u16) -> Outcome<Self> {
+        Self::open(port, Endpoint::Agent, "/agent")
+    }
+
+    fn open(port: u16, endpoint: Endpoint, path: &str) -> Outcome<Self> {
         let mut socket = TcpStream::connect(("127.0.0.1", port))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(DEADLINE))?;
         let request = format!(
-            "GET /ws{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         socket.write_all(request.as_bytes())?;
-        let mut client = Self { socket, buffer: vec![0; READ_BYTES], start: 0, end: 0 };
+        let mut client = Self { endpoint, socket, buffer: vec![0; READ_BYTES], start: 0, end: 0 };
         loop {
             client.fill()?;
             let head = memchr::memmem::find(&client.buffer[..client.end], b"\r\n\r\n");
@@ -43,19 +67,28 @@ impl Client {
         if !client.buffer.starts_with(b"HTTP/1.1 101") {
             return Err("the server refused the handshake".into());
         }
-        let first = client.message()?;
-        if !first.starts_with(br#"{"type":"connected""#) {
-            return Err(format!("not connected: {}", String::from_utf8_lossy(&first)).into());
-        }
         Ok(client)
+    }
+
+    /// Returns the payload of the frame with a line of `size` bytes.
+    pub(crate) fn payload(&self, size: usize) -> usize {
+        match self.endpoint {
+            Endpoint::Ws => size + ENVELOPE_BYTES,
+            // Its newline comes along.
+            Endpoint::Agent => size + 1,
+        }
     }
 
     /// Sends a user message with this text.
     pub(crate) fn say(&mut self, text: &str) -> Outcome {
         let content = serde_json::to_string(text)?;
-        let payload = format!(
-            r#"{{"type":"user_message","data":{{"type":"user","message":{{"role":"user","content":{content}}},"parent_tool_use_id":null,"session_id":""}}}}"#
+        let line = format!(
+            r#"{{"type":"user","message":{{"role":"user","content":{content}}},"parent_tool_use_id":null,"session_id":""}}"#
         );
+        let payload = match self.endpoint {
+            Endpoint::Ws => format!(r#"{{"type":"user_message","data":{line}}}"#),
+            Endpoint::Agent => line,
+        };
         let mut frame = vec![0x81, 0x80 | 126];
         frame.extend_from_slice(&u16::try_from(payload.len())?.to_be_bytes());
         // A mask of zeros is a mask.

@@ -13,6 +13,7 @@ mod client;
 mod counts;
 mod limit;
 mod report;
+mod runs;
 mod sections;
 mod subject;
 mod summary;

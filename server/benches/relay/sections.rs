@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::agent::{self, ECHO_FRAME_BYTES, noise};
-use crate::client::{Client, ENVELOPE_BYTES};
+use crate::client::{Client, ENVELOPE_BYTES, Endpoint};
 use crate::counts::counts;
 use crate::report::{Report, Series};
+use crate::runs::runs;
 use crate::subject::{Agent, Channel, RELAY, Server, Subject, pin};
 use crate::watchers::watchers;
 use crate::writers::{paced, writers};
@@ -31,6 +32,7 @@ pub(crate) const ALL: &[(&str, Section)] = &[
     ("noise", stderr_noise),
     ("growth", growth),
     ("watchers", watchers),
+    ("runs", runs),
     ("binary", binary),
     ("counts", counts),
 ];
@@ -53,6 +55,8 @@ pub(crate) struct Load {
     pub(crate) size: usize,
     pub(crate) writer: Writer,
     pub(crate) channel: Channel,
+    /// Endpoint of the relay; the limit program has one.
+    pub(crate) endpoint: Endpoint,
 }
 
 const WRITE_A_LINE: Load = Load {
@@ -61,6 +65,7 @@ const WRITE_A_LINE: Load = Load {
     size: 300,
     writer: Writer::Pieces(0),
     channel: Channel::Pipes,
+    endpoint: Endpoint::Ws,
 };
 
 const LOADS: [Load; 6] = [
@@ -83,12 +88,19 @@ pub(crate) struct Run {
 impl Load {
     /// Lines of the built-in agent, with the channels as shipped.
     pub(crate) const fn demo(name: &'static str, count: u64, size: usize) -> Self {
-        Self { name, count, size, writer: Writer::Demo, channel: Channel::AsShipped }
+        Self {
+            name,
+            count,
+            size,
+            writer: Writer::Demo,
+            channel: Channel::AsShipped,
+            endpoint: Endpoint::Ws,
+        }
     }
 
     pub(crate) fn run(self, client: &mut Client, subject: &Subject) -> Outcome<Run> {
         let Self { count, size, writer, .. } = self;
-        let payload = size + ENVELOPE_BYTES;
+        let payload = client.payload(size);
         let before = subject.usage()?;
         let started = Instant::now();
         client.say(&match writer {
@@ -114,7 +126,8 @@ impl Load {
             Writer::Demo => Agent::Demo,
         };
         let subject = Subject::start_over(self.channel, server, agent)?;
-        let mut client = subject.connect()?;
+        let endpoint = if server == Server::Relay { self.endpoint } else { Endpoint::Ws };
+        let mut client = subject.connect_to(endpoint)?;
         Self { count: self.count / 20 + 1, ..self }.run(&mut client, &subject)?;
         self.run(&mut client, &subject)
     }

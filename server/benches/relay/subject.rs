@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
 
-use crate::client::Client;
+use crate::client::{Client, Endpoint};
 use crate::{Outcome, limit};
 
 /// The relay, built with the profile it ships with.
@@ -124,6 +124,13 @@ impl Subject {
 
     pub(crate) fn connect(&self) -> Outcome<Client> {
         Client::connect(self.port, "")
+    }
+
+    pub(crate) fn connect_to(&self, endpoint: Endpoint) -> Outcome<Client> {
+        match endpoint {
+            Endpoint::Ws => self.connect(),
+            Endpoint::Agent => Client::connect_to_agent(self.port),
+        }
     }
 
     pub(crate) fn usage(&self) -> Outcome<Usage> {

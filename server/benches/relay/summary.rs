@@ -40,6 +40,8 @@ const CPU: &str = "relay CPU a message";
 const LOWEST: &str = "the lowest share";
 const MOST: &str = "the most CPU";
 const PACED: &str = "paced, 1000 a second";
+const PACED_RUN: &str = "runs, 1000 a second";
+const MORE_CPU: &str = "more CPU by";
 const SLOWER: &str = "slower by";
 const PEAK: &str = "peak RSS";
 const ONE_WAY: &str = "relay one way p50";
@@ -139,6 +141,17 @@ const ROWS: &[Row] = &[
     ),
     row("8 watchers slow the client by: 300 B", AtMost(3.0), "watchers 300 B", SLOWER, PEAK),
     row("4 KB", AtMost(3.0), "watchers 4 KB", SLOWER, PEAK),
+    row("they cost the server more CPU: 300 B", AtMost(3.0), "watchers 300 B", MORE_CPU, ""),
+    row("4 KB", AtMost(3.0), "watchers 4 KB", MORE_CPU, ""),
+    row("a run at `/agent`, share of the limit: 300 B", AtLeast(80.0), "runs 300 B", SHARE, RATE),
+    row("4 KB", AtLeast(80.0), "runs 4 KB", SHARE, RATE),
+    row("64 KB", AtLeast(80.0), "runs 64 KB", SHARE, RATE),
+    row("CPU a message, times the limit: 300 B", AtMost(3.0), "runs 300 B", TIMES, CPU),
+    row("4 KB", AtMost(1.6), "runs 4 KB", TIMES, CPU),
+    row("64 KB", AtMost(1.6), "runs 64 KB", TIMES, CPU),
+    row("1,000 a second, one way: median", AtMost(1.3), PACED_RUN, "p50, times the limit", ONE_WAY),
+    row("p99", AtMost(1.6), PACED_RUN, "p99, times the limit", ""),
+    row("CPU", AtMost(1.6), PACED_RUN, TIMES, CPU),
 ];
 
 /// Prints the rows whose figures were measured.

@@ -32,19 +32,21 @@ pub(crate) fn watchers(report: &mut Report, reps: usize) -> Outcome {
     for load in LOADS {
         let section = format!("watchers {}", load.name);
         report.title(&section)?;
-        let mut series: [Series; 4] = Default::default();
+        let mut series: [Series; 5] = Default::default();
         for _ in 0..reps {
             let (alone, _) = beside(load, 0)?;
             let (watched, peak) = beside(load, WATCHERS)?;
             series[0].push(alone.per_second);
             series[1].push(watched.per_second);
             series[2].push(100.0 * (1.0 - watched.per_second / alone.per_second));
-            series[3].push(peak);
+            series[3].push(100.0 * (watched.cpu_us / alone.cpu_us - 1.0));
+            series[4].push(peak);
         }
         let names = [
             ("without watchers", "msg/s"),
             ("beside 8, one of which never reads", "msg/s"),
             ("slower by", "%"),
+            ("more CPU by", "%"),
             ("peak RSS", "MiB"),
         ];
         for ((name, unit), series) in names.into_iter().zip(&series) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::agent::{self, STAMP};
-use crate::client::ENVELOPE_BYTES;
+use crate::client::{ENVELOPE_BYTES, Endpoint};
 use crate::report::{Report, Series};
 use crate::sections::{Load, Run, Runs, Writer, copy_is_faster, cpu, rate};
 use crate::subject::{Agent, Channel, Server, Subject};
@@ -37,7 +37,8 @@ fn writers_over(report: &mut Report, reps: usize, channel: Channel) -> Outcome {
         report.title(&section)?;
         let (mut lowest, mut highest) = (None::<Series>, None::<Series>);
         for piece in PIECES {
-            let load = Load { name, count, size, writer: Writer::Pieces(piece), channel };
+            let writer = Writer::Pieces(piece);
+            let load = Load { name, count, size, writer, channel, endpoint: Endpoint::Ws };
             let turns = load.in_turns(reps)?;
             let faster = copy_is_faster(&turns.copy, &turns.writev);
             let limit: &Runs = if faster { &turns.copy } else { &turns.writev };
@@ -78,38 +79,7 @@ struct Paced {
 pub(crate) fn paced(report: &mut Report, reps: usize) -> Outcome {
     for (per_second, count) in RATES {
         let section = format!("paced, {per_second} a second");
-        report.title(&section)?;
-        let mut series: [Series; 8] = Default::default();
-        for _ in 0..reps {
-            let limit = run_paced(Server::LimitCopy, per_second, count)?;
-            let relay = run_paced(Server::Relay, per_second, count)?;
-            let figures = [
-                limit.one_way_us.median(),
-                relay.one_way_us.median(),
-                relay.one_way_us.median() / limit.one_way_us.median(),
-                relay.one_way_us.at(0.99) / limit.one_way_us.at(0.99),
-                limit.cpu_us,
-                relay.cpu_us,
-                relay.cpu_us / limit.cpu_us,
-                relay.rss_mib,
-            ];
-            for (series, figure) in series.iter_mut().zip(figures) {
-                series.push(figure);
-            }
-        }
-        let names = [
-            ("limit one way p50", "us"),
-            ("relay one way p50", "us"),
-            ("p50, times the limit", "x"),
-            ("p99, times the limit", "x"),
-            ("limit CPU a message", "us"),
-            ("relay CPU a message", "us"),
-            ("CPU, times the limit", "x"),
-            ("relay RSS after it", "MiB"),
-        ];
-        for ((name, unit), series) in names.into_iter().zip(&series) {
-            report.series(&section, name, unit, series)?;
-        }
+        paced_over(report, reps, &section, Endpoint::Ws, per_second, count)?;
     }
     report.title("system calls a message, paced, by strace")?;
     for server in [Server::LimitCopy, Server::Relay] {
@@ -124,12 +94,56 @@ pub(crate) fn paced(report: &mut Report, reps: usize) -> Outcome {
     Ok(())
 }
 
-fn run_paced(server: Server, per_second: u64, count: u64) -> Outcome<Paced> {
+/// The same of one rate and one endpoint of the relay.
+pub(crate) fn paced_over(
+    report: &mut Report,
+    reps: usize,
+    section: &str,
+    endpoint: Endpoint,
+    per_second: u64,
+    count: u64,
+) -> Outcome {
+    report.title(section)?;
+    let mut series: [Series; 8] = Default::default();
+    for _ in 0..reps {
+        let limit = run_paced(Server::LimitCopy, Endpoint::Ws, per_second, count)?;
+        let relay = run_paced(Server::Relay, endpoint, per_second, count)?;
+        let figures = [
+            limit.one_way_us.median(),
+            relay.one_way_us.median(),
+            relay.one_way_us.median() / limit.one_way_us.median(),
+            relay.one_way_us.at(0.99) / limit.one_way_us.at(0.99),
+            limit.cpu_us,
+            relay.cpu_us,
+            relay.cpu_us / limit.cpu_us,
+            relay.rss_mib,
+        ];
+        for (series, figure) in series.iter_mut().zip(figures) {
+            series.push(figure);
+        }
+    }
+    let names = [
+        ("limit one way p50", "us"),
+        ("relay one way p50", "us"),
+        ("p50, times the limit", "x"),
+        ("p99, times the limit", "x"),
+        ("limit CPU a message", "us"),
+        ("relay CPU a message", "us"),
+        ("CPU, times the limit", "x"),
+        ("relay RSS after it", "MiB"),
+    ];
+    for ((name, unit), series) in names.into_iter().zip(&series) {
+        report.series(section, name, unit, series)?;
+    }
+    Ok(())
+}
+
+fn run_paced(server: Server, endpoint: Endpoint, per_second: u64, count: u64) -> Outcome<Paced> {
     let subject = Subject::start(server, Agent::Bench)?;
-    let mut client = subject.connect()?;
+    let mut client = subject.connect_to(endpoint)?;
     client.say(&agent::paced(count / 10 + 1, PACED_BYTES, per_second))?;
-    client.count(PACED_BYTES + ENVELOPE_BYTES, count / 10 + 1)?;
-    client.count(agent::ECHO_FRAME_BYTES, 1)?;
+    client.count(client.payload(PACED_BYTES), count / 10 + 1)?;
+    client.count(client.payload(agent::ECHO_BYTES), 1)?;
     let before = subject.usage()?;
     client.say(&agent::paced(count, PACED_BYTES, per_second))?;
     let mut one_way_us = Series::default();
