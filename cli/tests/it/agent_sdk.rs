@@ -274,31 +274,65 @@ type Cut = (u16, &'static str, u16, u16);
 
 const CUTS_AT_ONCE: usize = 2;
 
+/// A link with round trips of 150 ms.
+const SLOW_LINK: Cut = (0, "both", 75, 20);
+
+/// Programs of TypeScript, by their file.
+const TYPESCRIPT: [&str; 6] = [
+    "scenarios",
+    "options_and_methods",
+    "beginnings_and_ends",
+    "callbacks_and_content",
+    "rules_and_servers",
+    "sessions_and_files",
+];
+
+/// Lets every file of programs meet a slow link and resets after each number of
+/// messages up to this one, which takes some minutes a number.
+const ALL_RESETS_VARIABLE: &str = "RELAY_TEST_ALL_RESETS";
+
+#[allow(clippy::disallowed_methods, reason = "the number of resets is told to the tests")]
+fn all_resets() -> Option<u16> {
+    std::env::var(ALL_RESETS_VARIABLE).ok().map(|told| told.parse().expect("a number of messages"))
+}
+
 #[tokio::test]
 async fn resets_after_any_number_of_messages_and_slow_links_change_nothing() {
-    const SCENARIOS: [&str; 3] = ["tool_allowed", "hooks", "host_tools"];
-    const CUTS: [Cut; 7] = [
+    if let Some(most) = all_resets() {
+        let numbers = (1..=most).map(|messages| (messages, "both", 0, 20));
+        let cuts: Vec<Cut> = numbers.chain([SLOW_LINK]).collect();
+        for file in TYPESCRIPT {
+            cuts_change_nothing(&[file], &cuts).await;
+        }
+        return;
+    }
+    let cuts = [
         (1, "up", 0, 20),
         (2, "both", 0, 0),
         (2, "down", 0, 20),
         (3, "both", 0, 20),
         (5, "both", 0, 0),
         (20, "random", 0, 20),
-        (0, "both", 75, 20),
+        SLOW_LINK,
     ];
+    cuts_change_nothing(&["tool_allowed", "hooks", "host_tools"], &cuts).await;
+}
+
+/// Runs these scenarios with the CLI itself, and over a proxy for each of the cuts.
+async fn cuts_change_nothing(scenarios: &[&str], cuts: &[Cut]) {
     let fixture = Fixture::new().await;
     let direct =
-        outcomes(fixture.typescript(&Cli::Newest.path(), &fixture.relay.url, &SCENARIOS)).await;
+        outcomes(fixture.typescript(&Cli::Newest.path(), &fixture.relay.url, scenarios)).await;
     let mut under_way = JoinSet::new();
-    for (messages, counted, delay, after) in CUTS {
+    for &(messages, counted, delay, after) in cuts {
         let numbers = [fixture.relay.port, messages, delay].map(|number| number.to_string());
         let arguments = [&numbers[..], &[counted.to_owned(), after.to_string()]].concat();
         let proxy = Helper::start("cutting_proxy.mjs", &arguments).await;
-        let command = fixture.typescript(&fixture.agent(), &proxy.address, &SCENARIOS);
+        let command = fixture.typescript(&fixture.agent(), &proxy.address, scenarios);
         let direct = direct.clone();
         under_way.spawn(async move {
             let relayed = outcomes(command).await;
-            assert_eq!(relayed.len(), SCENARIOS.len());
+            assert_eq!(relayed.len(), direct.len());
             assert_same(&direct, &relayed);
             drop(proxy);
         });
