@@ -7,7 +7,7 @@ use claude_relay_client::{Exit, Gap, SdkMessage, ServerMessage, View};
 
 use crate::markdown::Markdown;
 use crate::person::NOBODY_TO_ASK;
-use crate::server_errors::ServerErrors;
+use crate::server_errors::{ServerErrors, after};
 use crate::terminal::{Terminal, printable};
 
 /// The most characters shown of a tool's input.
@@ -31,6 +31,8 @@ pub(crate) struct Renderer<'a> {
     markdown: Option<Markdown>,
     /// Those of the turn that runs; without one they are told at once.
     errors: Option<ServerErrors>,
+    /// The last one that was told at once, for a turn that fails of it.
+    told_before: Option<String>,
 }
 
 impl<'a> Renderer<'a> {
@@ -43,6 +45,7 @@ impl<'a> Renderer<'a> {
             printed: false,
             markdown: None,
             errors: None,
+            told_before: None,
         }
     }
 
@@ -59,11 +62,17 @@ impl<'a> Renderer<'a> {
     }
 
     /// The turn has ended, and `end` is what will be told of that. Returns true if
-    /// it has been told already.
+    /// it has been told by now: what a failure told before the turn lacks of it is
+    /// told here.
     pub(crate) fn end_turn(&mut self, end: Option<&str>) -> bool {
         let Some(mut errors) = self.errors.take() else { return false };
         errors.beside(end).iter().for_each(|text| self.terminal.complain(text));
-        end.is_some_and(|end| errors.was_told(end))
+        let (Some(end), before) = (end, self.told_before.take()) else { return false };
+        if let Some(rest) = before.and_then(|before| after(end, &before)) {
+            self.terminal.note(rest);
+            return true;
+        }
+        errors.was_told(end)
     }
 
     /// Tells the errors that no end of the turn has followed.
@@ -80,7 +89,10 @@ impl<'a> Renderer<'a> {
             ServerMessage::Sdk(message) => return self.line(message),
             ServerMessage::Error { text, .. } => match &mut self.errors {
                 Some(errors) => errors.add(text, Instant::now()),
-                None => self.terminal.complain(text),
+                None => {
+                    self.terminal.complain(text);
+                    self.told_before = Some(text.clone());
+                }
             },
             ServerMessage::Info(text) if self.verbose => self.terminal.note(text.trim_end()),
             ServerMessage::Exit(Exit { code, signal, .. }) => {

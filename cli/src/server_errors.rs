@@ -71,9 +71,23 @@ pub(crate) fn contains(within: &str, text: &str) -> bool {
     within.to_ascii_lowercase().contains(&text.to_ascii_lowercase())
 }
 
+/// Returns what `text` says after `beginning`, if it begins so and goes on with
+/// another sentence.
+pub(crate) fn after<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
+    text.strip_prefix(beginning.trim_end_matches('.'))?.strip_prefix(". ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_a_told_error_is_what_is_left() {
+        assert_eq!(after("It broke. Send it again", "It broke"), Some("Send it again"));
+        assert_eq!(after("It broke. Send it again", "It broke."), Some("Send it again"));
+        assert_eq!(after("It broke down. Mend it", "It broke"), None);
+        assert_eq!(after("Another", "It broke"), None);
+    }
 
     #[test]
     fn the_end_of_the_turn_tells_the_error_that_has_caused_it() {
