@@ -2,7 +2,9 @@
 //! nothing. The memory of the server, its log and the time of `/health` are
 //! bounded for each.
 //!
-//! `RELAY_TEST_FLOOD_SECONDS=30` makes each one longer.
+//! `RELAY_TEST_FLOOD_SECONDS=30` makes each one longer. The time of `/health` is that of
+//! an optimised build: `cargo test --release -p claude-relay-server --test it -- floods
+//! --test-threads 1 --nocapture`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
