@@ -299,8 +299,9 @@ fn all_resets() -> Option<u16> {
 #[tokio::test]
 async fn resets_after_any_number_of_messages_and_slow_links_change_nothing() {
     if let Some(most) = all_resets() {
-        let numbers = (1..=most).map(|messages| (messages, "both", 0, 20));
-        let cuts: Vec<Cut> = numbers.chain([SLOW_LINK]).collect();
+        // The first message is the server's `connected`.
+        let numbers = (2..=most).map(|messages| (messages, "both", 0, 20));
+        let cuts: Vec<Cut> = numbers.chain([(1, "up", 0, 20), SLOW_LINK]).collect();
         for file in TYPESCRIPT {
             cuts_change_nothing(&[file], &cuts).await;
         }
