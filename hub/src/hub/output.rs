@@ -140,7 +140,10 @@ impl Hub {
         let Some(agent) = state.kept.agents.get(id) else { return };
         let (agent_id, workspace_id) = (id.to_owned(), agent.workspace_id.clone());
         let event = match status {
-            AgentStatus::Working if !was_working => Event::AgentWorking { agent_id, workspace_id },
+            // Who waits for a person has begun something.
+            AgentStatus::Working | AgentStatus::Waiting if !was_working => {
+                Event::AgentWorking { agent_id, workspace_id }
+            }
             // Its turn was cut short: no result tells of its end.
             AgentStatus::Stopped if was_working => {
                 Event::AgentDone { agent_id, workspace_id, role: agent.role.clone(), cost: 0.0 }
@@ -159,11 +162,10 @@ impl Hub {
         }
     }
 
-    /// The agent does nothing any more, though no result has said so.
+    /// The agent does nothing any more, though no result has said so. One that waits
+    /// for a person does.
     pub(crate) fn on_quiet(&self, id: &str) {
-        let is_working = |live: &super::state::Live| {
-            matches!(live.status, AgentStatus::Working | AgentStatus::Waiting)
-        };
+        let is_working = |live: &super::state::Live| live.status == AgentStatus::Working;
         let was_working = self.state().live.get(id).is_some_and(is_working);
         if was_working {
             self.on_done(id, 0.0);
