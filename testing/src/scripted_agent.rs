@@ -22,6 +22,17 @@ pub fn printing(env: &TestEnv, output: &[u8], piece_bytes: usize) -> PathBuf {
     script(env, &format!("{ANSWER_INITIALIZE}{print}exec cat 3>&1 > /dev/null\n"))
 }
 
+/// A script for `--claude-path` that answers the first user message with these
+/// lines, pauses for 200 ms at each empty one, and then waits for the end of its
+/// stdin.
+pub fn pausing(env: &TestEnv, lines: &str) -> PathBuf {
+    let file = env.file("agent-lines");
+    std::fs::write(&file, lines).expect("a file in the temp directory");
+    let print = r#"if [ -n "$line" ]; then printf '%s\n' "$line"; else sleep 0.2; fi"#;
+    let each = format!("while IFS= read -r line <&4; do {print}; done 4< '{}'", file.display());
+    script(env, &format!("{ANSWER_INITIALIZE}read -r line\n{each}\nexec cat > /dev/null\n"))
+}
+
 /// A script that records its stdin after `initialize` and prints nothing.
 pub struct Recorder {
     /// The script for `--claude-path`.

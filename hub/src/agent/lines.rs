@@ -1,10 +1,12 @@
 //! The lines of an agent, as events.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use claude_relay_client::{AgentState, AgentStatus, SdkMessage, View};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::cut::cut;
 use crate::hub::{Hub, MAX_EVENT_BYTES, MAX_NAME_BYTES};
@@ -12,6 +14,10 @@ use crate::wire::TodoItem;
 
 /// Maximum number of calls whose tool is remembered for the result.
 const MAX_CALLS: usize = 256;
+
+/// Time after a line within which the relay tells of the turn that it belongs to. It
+/// does so at once, or 100 ms after it has told something else.
+const STATE_TIME: Duration = Duration::from_secs(1);
 
 /// What is remembered of the lines of one agent's process.
 #[derive(Debug, Default)]
@@ -22,6 +28,8 @@ pub(super) struct Lines {
     total_cost: f64,
     /// What the relay has last said of the agent.
     state: Option<AgentState>,
+    /// The time of the last sign of work that the relay has told nothing after.
+    worked_at: Option<Instant>,
 }
 
 impl Lines {
@@ -33,6 +41,12 @@ impl Lines {
     /// The relay says what the agent does.
     pub(super) fn on_state(&mut self, state: &AgentState) {
         self.state = Some(state.clone());
+        self.worked_at = None;
+    }
+
+    /// The agent works, perhaps on a turn of its own of which the relay tells later.
+    pub(super) fn on_work(&mut self) {
+        self.worked_at = Some(Instant::now());
     }
 
     /// Returns true if the agent does something by itself: a turn of its own, or
@@ -41,18 +55,23 @@ impl Lines {
         self.state.as_ref().is_some_and(|state| state.turn.is_some() || state.background_tasks > 0)
     }
 
-    /// Returns true if the agent has no turn and begins none.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// The time from which on the agent has no turn and begins none, if the relay
+    /// tells nothing else. A turn that ends before the relay has told of it, and a
+    /// line without a turn, change nothing for the relay: it tells nothing.
+    pub(super) fn quiet_at(&self) -> Option<Instant> {
         let is_quiet = |state: &AgentState| {
             state.turn.is_none() && matches!(state.state, AgentStatus::Idle | AgentStatus::Stopped)
         };
-        self.state.as_ref().is_some_and(is_quiet)
+        let is_quiet = self.state.as_ref().is_some_and(is_quiet);
+        is_quiet.then(|| self.worked_at.map_or_else(Instant::now, |at| at + STATE_TIME))
     }
 
     /// Tells what a line means.
     pub(super) fn on_line(&mut self, hub: &Hub, id: &str, line: &SdkMessage) {
         for view in line.views() {
-            if matches!(view, View::Text { .. } | View::ToolUse { .. }) {
+            // A subagent says something beside the turns, too.
+            if let View::Text { parent: None, .. } | View::ToolUse { parent: None, .. } = view {
+                self.on_work();
                 hub.on_active(id);
             }
             match view {

@@ -223,6 +223,11 @@ async fn serve(
     }
     hub.set_status(id, AgentStatus::Idle);
     loop {
+        let quiet_at = if running.is_none() { lines.quiet_at() } else { None };
+        let is_quiet = quiet_at.is_some_and(|at| at <= Instant::now());
+        if is_quiet {
+            hub.on_quiet(id);
+        }
         if running.is_none() && is_configured {
             return Ok(End::Configured);
         }
@@ -236,9 +241,6 @@ async fn serve(
                     on_message(hub, id, message, &mut lines);
                     if was_busy {
                         idle_at = Instant::now() + hub.settings.idle_timeout;
-                    }
-                    if running.is_none() && lines.is_quiet() {
-                        hub.on_quiet(id);
                     }
                 }
                 Some(Err(error)) => return Err(error.into()),
@@ -274,6 +276,8 @@ async fn serve(
                 None => return Ok(End::Over),
             },
             reason = host.ended() => return Err(AgentError::RelayEnded(reason)),
+            () = sleep_until(quiet_at.unwrap_or(idle_at)),
+                if running.is_none() && quiet_at.is_some() && !is_quiet => {}
             () = sleep_until(retry_at), if running.is_none() && Instant::now() < retry_at => {}
             () = sleep_until(idle_at), if running.is_none() && !lines.is_busy() => {
                 return Ok(End::Idle);
@@ -336,7 +340,10 @@ fn drain(hub: &Hub, id: &str, messages: &mut Messages, lines: &mut Lines) {
 fn on_message(hub: &Hub, id: &str, message: ServerMessage, lines: &mut Lines) {
     match message {
         ServerMessage::Sdk(line) => lines.on_line(hub, id, &line),
-        ServerMessage::PermissionRequest(request) => hub.ask_permission(id, *request),
+        ServerMessage::PermissionRequest(request) => {
+            lines.on_work();
+            hub.ask_permission(id, *request);
+        }
         ServerMessage::PermissionCancelled(request) => hub.cancel_permission(id, &request),
         ServerMessage::Error { text, .. } => hub.on_error(id, text),
         ServerMessage::Exit(_) => lines.on_exit(),

@@ -22,3 +22,4 @@ mod restarts;
 mod sandboxes;
 #[cfg(feature = "e2b")]
 mod seed;
+mod turns;
