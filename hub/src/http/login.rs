@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use claude_relay_protocol::Secret;
 use claude_relay_server::http::{Answer, Refusal, json_answer};
 use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -56,6 +57,21 @@ struct Attempts {
 /// The refusal of a peer that has been wrong too often.
 pub(super) fn too_many() -> Refusal {
     Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many attempts; wait a minute")
+}
+
+/// Refuses what a browser loads for a page of another site, such as a picture: it
+/// comes without an `Origin`, from the address of the person who looks at the page, and
+/// would use up the attempts of that person.
+pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_foreign = |site: &HeaderValue| matches!(site.as_bytes(), b"cross-site" | b"same-site");
+    let is_foreign = headers.get_all("sec-fetch-site").iter().any(is_foreign);
+    if is_foreign && !headers.contains_key(header::ORIGIN) {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "Forbidden: a page of another site has made this request; open the hub's own page",
+        ));
+    }
+    Ok(())
 }
 
 impl Login {

@@ -176,6 +176,7 @@ impl Routes {
         let admission = self.access.check(endpoint, head);
         // The files of the page are the same for all.
         if let Some(login) = self.login.as_ref().filter(|_| endpoint != Endpoint::Page) {
+            login::check_site(&head.headers)?;
             let now = Instant::now();
             // An open endpoint does not tell a wrong token from none; one that needs
             // it does.

@@ -151,6 +151,39 @@ fn guess(pin: u32) -> String {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_keeps_the_owner_of_a_pin_not_out() {
+    let place = HubDirectory::with(&["--pin", "482913"], &["--demo"], &[]).without_token();
+    let hub = place.start().await;
+    for site in ["cross-site", "same-site"] {
+        for path in ["/api/agents", "/api/agents/x/files/y", "/health", "/ws"] {
+            for token in [guess(1), guess(482_913)] {
+                // As a picture: no Origin comes with it.
+                let headers = [("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")];
+                for _ in 0..6 {
+                    let path = format!("{path}?token={token}");
+                    let (status, _, answer) =
+                        hub.request("GET", &path, &headers, Value::Null).await;
+                    assert_eq!(status, StatusCode::FORBIDDEN, "{site} {path}");
+                    let told = answer["error"].as_str().unwrap();
+                    assert!(told.contains("a page of another site"), "{told}");
+                }
+            }
+        }
+        // Links of other pages lead to the hub's own.
+        let headers = [("sec-fetch-site", site), ("sec-fetch-mode", "navigate")];
+        let (status, ..) = hub.request("GET", "/", &headers, Value::Null).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    let bearer = format!("Bearer {}", guess(482_913));
+    for site in ["same-origin", "none"] {
+        let headers = [("authorization", bearer.as_str()), ("sec-fetch-site", site)];
+        let (status, ..) = hub.request("GET", "/api/agents", &headers, Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{site}");
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
 async fn the_hash_of_a_pin_is_not_guessed_in_the_place_of_the_pin() {
     let place = HubDirectory::with(&["--pin", "482913"], &["--demo"], &[]).without_token();
     let right = format!("Bearer {}", guess(482_913));
