@@ -158,8 +158,7 @@ impl Routes {
         places: Arc<ConnectionPermits>,
     ) -> Result<Answer, Refusal> {
         let (head, body) = request.into_parts();
-        // A wrong token is refused by a close code, which browsers can see.
-        let admission = self.admit(Endpoint::Health, &head, peer)?;
+        let admission = self.admit(Endpoint::Socket, &head, peer)?;
         let request = Request::from_parts(head, body);
         upgrade::check(&request)?;
         let options = socket::Options::parse(request.uri().query().unwrap_or_default())?;
@@ -173,7 +172,14 @@ impl Routes {
     }
 
     fn admit(&self, endpoint: Endpoint, head: &Parts, peer: IpAddr) -> Result<Admission, Refusal> {
-        let admission = self.access.check(endpoint, head);
+        let admission = self.access.check(
+            match endpoint {
+                // A wrong token is refused by a close code, which browsers can see.
+                Endpoint::Socket => Endpoint::Health,
+                other => other,
+            },
+            head,
+        );
         // The files of the page are the same for all.
         if let Some(login) = self.login.as_ref().filter(|_| endpoint != Endpoint::Page) {
             login::check_site(&head.headers)?;
@@ -187,7 +193,8 @@ impl Routes {
             if let Some(is_right) = is_right {
                 if !login.may_try(peer, now) {
                     return match endpoint {
-                        Endpoint::Config => Err(login::too_many()),
+                        // A client tries again after this, and not after 4001.
+                        Endpoint::Config | Endpoint::Socket => Err(login::too_many()),
                         _ => Ok(Admission { authorized: false }),
                     };
                 }

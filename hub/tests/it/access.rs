@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{HubDirectory, TOKEN};
+use crate::support::{Hub, HubDirectory, TOKEN};
 
 const GUARDED: [(&str, &str); 6] = [
     ("GET", "/api/agents"),
@@ -150,6 +150,17 @@ fn guess(pin: u32) -> String {
     claude_relay_hub::settings::pin_token(&format!("{pin:06}"))
 }
 
+/// The answer to an upgrade that is not made.
+async fn upgrade(hub: &Hub, query: &str) -> (StatusCode, hyper::HeaderMap, Value) {
+    let headers = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    hub.request("GET", &format!("/ws?{query}"), &headers, Value::Null).await
+}
+
 #[tokio::test]
 async fn a_page_of_another_site_keeps_the_owner_of_a_pin_not_out() {
     let place = HubDirectory::with(&["--pin", "482913"], &["--demo"], &[]).without_token();
@@ -202,8 +213,15 @@ async fn the_hash_of_a_pin_is_not_guessed_in_the_place_of_the_pin() {
                 let mut socket = hub.connect_with(&format!("token={}", guess(pin))).await;
                 assert_eq!(socket.close_code().await.0, 4001);
             }
-            let mut socket = hub.connect_with(&format!("token={}", guess(482_913))).await;
-            assert_eq!(socket.close_code().await.0, 4001, "the eleventh guess");
+            // No close code, after which a page does not try again.
+            for query in [format!("token={}", guess(482_913)), format!("token={}", guess(11))] {
+                let (status, _, answer) = upgrade(&hub, &query).await;
+                assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "the eleventh guess");
+                assert_eq!(answer["error"], "too many attempts; wait a minute");
+            }
+            // Without a token nothing is guessed.
+            let mut socket = hub.connect_with("").await;
+            assert_eq!(socket.close_code().await.0, 4001);
             hub.stop().await;
             continue;
         }

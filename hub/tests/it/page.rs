@@ -115,6 +115,27 @@ impl Page {
     }
 }
 
+#[tokio::test]
+async fn a_page_whose_token_is_right_tries_again_after_too_many_wrong_ones() {
+    let place = HubDirectory::with(&["--pin", "482913"], &["--demo"], &[]).without_token();
+    let hub = place.start().await;
+    for _ in 0..10 {
+        let headers = [("authorization", "Bearer wrong-token")];
+        hub.request("GET", "/api/agents", &headers, Value::Null).await;
+    }
+    let token = claude_relay_hub::settings::pin_token("482913");
+    let mut page = Page::open(&format!("http://{}/#token={token}", hub.address)).await;
+    page.until("document.getElementById('connection')?.textContent === 'connection lost'").await;
+    // A second connection is tried.
+    page.value(
+        "globalThis.tried = 0; const Real = WebSocket; globalThis.WebSocket = class extends Real \
+         { constructor(url) { super(url); tried += 1; } }; 0",
+    )
+    .await;
+    page.until("tried > 0").await;
+    hub.stop().await;
+}
+
 async fn open(hub: &Hub) -> Page {
     let mut page = Page::open(&format!("http://{}/#token={TOKEN}", hub.address)).await;
     page.until("document.getElementById('connection')?.textContent === 'connected'").await;
