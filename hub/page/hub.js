@@ -189,17 +189,19 @@ function connect() {
 $('new-workspace').onsubmit = (event) => {
   event.preventDefault();
   const form = event.target;
+  const name = form.elements.name.value;
   act(async () => {
-    await api('POST', 'api/workspaces', { name: form.elements.name.value });
-    form.reset();
+    await api('POST', 'api/workspaces', { name });
+    if (form.elements.name.value === name) form.reset();
   });
 };
 $('message').onsubmit = (event) => {
   event.preventDefault();
-  const { text } = event.target;
+  const form = event.target;
+  const text = form.text.value;
   act(async () => {
-    await api('POST', `api/agents/${open}/messages`, { text: text.value });
-    text.value = '';
+    await api('POST', `api/agents/${open}/messages`, { text });
+    if (form.text.value === text) form.reset();
   });
 };
 $('interrupt').onclick = () => act(() => api('POST', `api/agents/${open}/interrupt`));

@@ -116,6 +116,47 @@ impl Page {
 }
 
 #[tokio::test]
+async fn what_a_person_types_while_a_form_is_sent_stays() {
+    let place = HubDirectory::demo();
+    let (hub, _, _) = place.start_with_agent("a").await;
+    let mut page = open(&hub).await;
+    // The answers wait until the test lets them come.
+    page.value(
+        "globalThis.release = null; globalThis.read = 0; const real = fetch; \
+         globalThis.fetch = async (path, asked) => { \
+           const answer = await real(path, asked); \
+           if (asked.method !== 'POST') return answer; \
+           await new Promise((done) => { release = done; }); \
+           const json = answer.json.bind(answer); \
+           answer.json = async () => { const value = await json(); read += 1; return value; }; \
+           return answer; }; 0",
+    )
+    .await;
+    page.until("!!document.querySelector('#workspaces li button')").await;
+    page.value("document.querySelector('#workspaces li button').click()").await;
+    page.until("!document.getElementById('agent').hidden").await;
+    let fields = ["#new-workspace input", "#message textarea", "#workspaces form input"];
+    for (number, field) in fields.iter().enumerate() {
+        let value = format!("document.querySelector('{field}').value");
+        let submit = format!("document.querySelector('{field}').form.requestSubmit()");
+        page.type_into(field, "one").await;
+        page.value(&submit).await;
+        page.until("!!release").await;
+        page.type_into(field, " and two").await;
+        page.value("release(), release = null, 0").await;
+        page.until(&format!("read === {}", number * 2 + 1)).await;
+        assert_eq!(page.value(&value).await, "one and two", "{field}");
+        // What was sent as it stands goes.
+        page.value(&submit).await;
+        page.until("!!release").await;
+        page.value("release(), release = null, 0").await;
+        page.until(&format!("read === {}", number * 2 + 2)).await;
+        assert_eq!(page.value(&value).await, "", "{field}");
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
 async fn a_page_whose_token_is_right_tries_again_after_too_many_wrong_ones() {
     let place = HubDirectory::with(&["--pin", "482913"], &["--demo"], &[]).without_token();
     let hub = place.start().await;
