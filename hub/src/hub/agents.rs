@@ -279,6 +279,7 @@ impl Hub {
             log,
             client: watch::Sender::new(None),
             reported: None,
+            lost_refusal: false,
         };
         state.live.insert(id.to_owned(), live);
         self.spawn(agent::run(Arc::clone(self), id.to_owned(), receiver));

@@ -19,6 +19,10 @@ const MAX_PENDING_BYTES: usize = 1 << 20;
 /// Maximum size of a tool's name.
 const MAX_TOOL_BYTES: usize = 256;
 
+/// Text for a person whose agent asks faster than it can be refused.
+const NOT_REFUSED: &str = "the agent asks for permissions faster than the hub can refuse them: \
+                           some have no answer until the relay gives one";
+
 impl Hub {
     pub(crate) fn permissions(&self) -> Vec<PendingPermission> {
         self.state().permissions.values().map(|pending| pending.shown.clone()).collect()
@@ -49,14 +53,10 @@ impl Hub {
             String::new()
         };
         if !refusal.is_empty() {
-            let Some(live) = state.live.get(id) else { return };
-            let (told, _) = oneshot::channel();
-            let decision = Decision::deny(refusal);
-            let command = AgentCommand::Answer(Box::new(request), decision, told);
-            // An agent that asks faster than it is answered waits for its relay's
-            // answer, which comes with time.
-            if live.commands.try_send(command).is_err() {
-                tracing::warn!(agent = id, "a permission request is not answered: too many");
+            let is_first_lost = refuse(&mut state, id, request, refusal);
+            drop(state);
+            if is_first_lost {
+                self.on_error(id, NOT_REFUSED.to_owned());
             }
             return;
         }
@@ -151,7 +151,83 @@ impl Hub {
     }
 }
 
+/// Refuses a request in the place of a person. Returns true if that was not possible
+/// for the first time since the agent has had all its commands.
+fn refuse(state: &mut State, id: &str, request: PermissionRequest, refusal: String) -> bool {
+    let Some(live) = state.live.get_mut(id) else { return false };
+    if live.commands.capacity() == live.commands.max_capacity() {
+        live.lost_refusal = false;
+    }
+    let (told, _) = oneshot::channel();
+    let decision = Decision::deny(refusal);
+    let command = AgentCommand::Answer(Box::new(request), decision, told);
+    let is_lost = live.commands.try_send(command).is_err();
+    if is_lost {
+        tracing::warn!(agent = id, "a permission request is not answered: too many");
+    }
+    is_lost && !std::mem::replace(&mut live.lost_refusal, true)
+}
+
 fn raw(input: serde_json::Map<String, Value>) -> Result<RawJson, CommandError> {
     RawJson::new(Value::Object(input).to_string())
         .map_err(|error| CommandError::Invalid(format!("updatedInput: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::settings::{Args, Settings};
+    use crate::store::Store;
+    use crate::wire::{EntryKind, NewAgent, NewWorkspace};
+
+    fn request(number: usize) -> PermissionRequest {
+        let empty = || RawJson::new("{}".to_owned()).unwrap();
+        let (id, tool) = (format!("r{number}"), "Bash".to_owned());
+        PermissionRequest { id, tool, input: empty(), context: empty() }
+    }
+
+    #[tokio::test]
+    async fn a_person_is_told_once_that_requests_are_not_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().to_str().unwrap();
+        let relay = std::env::current_exe().unwrap();
+        let arguments = ["hub", "--directory", directory, "--relay-path", relay.to_str().unwrap()];
+        let settings = Settings::new(Args::parse_from(arguments)).unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let hub = Hub::start(settings, store, None).unwrap();
+        let workspace = hub.create_workspace(NewWorkspace { name: "w".into() }).unwrap();
+        let new = NewAgent { workspace_id: workspace.id, ..NewAgent::default() };
+        let agent = hub.create_agent(new, None).unwrap().id;
+        // Its task ends without its channel; the test takes its commands.
+        let (commands, mut received) = mpsc::channel(4);
+        hub.state().live.get_mut(&agent).unwrap().commands = commands;
+        let told = || {
+            let log = hub.log(&agent).unwrap();
+            log.iter().filter(|entry| entry.kind == EntryKind::Error).count()
+        };
+        let mut numbers = 0..;
+        for burst in 0..3 {
+            // The first ones wait for a person, or for the channel.
+            let room = 4 + if burst == 0 { MAX_PENDING } else { 0 };
+            for number in numbers.by_ref().take(room) {
+                hub.ask_permission(&agent, request(number));
+            }
+            assert_eq!(told(), burst, "all have an answer or wait for a person");
+            for number in numbers.by_ref().take(10) {
+                hub.ask_permission(&agent, request(number));
+            }
+            assert_eq!(told(), burst + 1);
+            // Room for one more is no end of the burst.
+            received.try_recv().unwrap();
+            for number in numbers.by_ref().take(10) {
+                hub.ask_permission(&agent, request(number));
+            }
+            assert_eq!(told(), burst + 1);
+            while received.try_recv().is_ok() {}
+        }
+        hub.shut_down().await;
+    }
 }

@@ -97,6 +97,8 @@ pub(crate) struct Live {
     pub(crate) client: watch::Sender<Option<Client>>,
     /// The result that it has reported within its turn.
     pub(crate) reported: Option<String>,
+    /// A person was told that a permission request could not be refused.
+    pub(crate) lost_refusal: bool,
 }
 
 /// A command to the task of an agent.
