@@ -140,7 +140,8 @@ pub(super) async fn leave(
         return exit;
     }
     let id = client.sandbox().map(|sandbox| sandbox.id().to_string()).unwrap_or_default();
-    if let Some(what) = taken_by_others(client) {
+    let taken = taken_by_others(&client.connection().borrow());
+    if let Some(what) = taken {
         client.stop().await;
         terminal.note(&format!("the sandbox {id} was {what}"));
         return exit;
@@ -158,14 +159,37 @@ pub(super) async fn leave(
 
 /// Returns what somebody has done on purpose with the sandbox, if that is why the
 /// connection has ended: it is theirs then.
-fn taken_by_others(client: &Client) -> Option<&'static str> {
-    match &*client.connection().borrow() {
+fn taken_by_others(connection: &ConnectionState) -> Option<&'static str> {
+    match connection {
         ConnectionState::Ended(ConnectionError::Sandbox(SandboxError::Paused { .. })) => {
             Some("paused elsewhere and is left as it is")
         }
-        ConnectionState::Ended(ConnectionError::Replaced { .. }) => {
+        // Busy: taken while this client was away.
+        ConnectionState::Ended(ConnectionError::Replaced { .. } | ConnectionError::Busy { .. }) => {
             Some("taken over elsewhere and is left to that client")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_that_somebody_else_has_is_left_to_them() {
+        let (message, sandbox) = (String::new(), String::new());
+        let taken = |error| taken_by_others(&ConnectionState::Ended(error));
+        for theirs in [
+            ConnectionError::Replaced { message: message.clone() },
+            ConnectionError::Busy { message },
+            SandboxError::Paused { sandbox: sandbox.clone() }.into(),
+        ] {
+            assert!(taken(theirs.clone()).is_some(), "{theirs:?}");
+        }
+        for ours in [ConnectionError::Stopped, SandboxError::Expired { sandbox }.into()] {
+            assert_eq!(taken(ours), None);
+        }
+        assert_eq!(taken_by_others(&ConnectionState::Connected), None);
     }
 }

@@ -262,13 +262,15 @@ fn release(owner: &mut Owner, to: Owner) {
 }
 
 /// Returns true if the connection has ended because somebody has paused the
-/// sandbox, or has taken it over.
+/// sandbox, or has taken it over: also while this client was away, which the server
+/// tells as it comes back.
 fn is_theirs(connection: &watch::Receiver<ConnectionState>) -> bool {
     matches!(
         &*connection.borrow(),
         ConnectionState::Ended(
             ConnectionError::Sandbox(SandboxError::Paused { .. })
                 | ConnectionError::Replaced { .. }
+                | ConnectionError::Busy { .. }
         )
     )
 }

@@ -1,9 +1,12 @@
 //! Leaving a sandbox, and coming back.
 
+use claude_relay_client::ConnectionState;
 use claude_relay_client::e2b::SandboxId;
+use tokio::sync::watch;
 
 use super::*;
 use crate::support::line;
+use crate::support::proxy::Proxy;
 
 #[tokio::test]
 async fn reattaching_by_id_alone_replays_everything_and_continues() {
@@ -169,6 +172,35 @@ async fn a_sandbox_that_was_taken_over_is_ended_by_an_order_alone() {
     soon(client.stop()).await;
     drop(client);
     assert!(cloud.e2b.wait_for_cleanup(CLEANUP).await);
+    assert!(soon(other.ask("mine now")).await.unwrap().text.contains("mine now"));
+    soon(other.kill()).await.unwrap();
+    cloud.finish().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_that_another_client_has_while_the_first_was_away_is_left_to_it() {
+    let cloud = Cloud::start().await;
+    let (gate, open) = watch::channel(true);
+    let port = cloud.fake.url().rsplit(':').next().unwrap().parse().unwrap();
+    let way = Proxy::while_open(port, open).await;
+    let options = Options { sandbox_url: Some(way.url.clone()), ..Options::default() };
+    let account = account(&cloud.fake, options);
+    let client = soon(cloud.client().e2b(account.clone()).start()).await.unwrap();
+    let id = cloud.only_one();
+
+    gate.send_replace(false);
+    let is_away = |state: &ConnectionState| matches!(state, ConnectionState::Reconnecting { .. });
+    soon(client.connection().wait_for(is_away)).await.unwrap();
+    let other = soon(cloud.attach(&id).start()).await.unwrap();
+    gate.send_replace(true);
+    let is_taken = |state: &ConnectionState| {
+        matches!(state, ConnectionState::Ended(ConnectionError::Busy { .. }))
+    };
+    soon(client.connection().wait_for(is_taken)).await.unwrap();
+    soon(client.stop()).await;
+    drop(client);
+    assert!(account.wait_for_cleanup(CLEANUP).await);
+    assert_eq!(cloud.only_one(), id);
     assert!(soon(other.ask("mine now")).await.unwrap().text.contains("mine now"));
     soon(other.kill()).await.unwrap();
     cloud.finish().await;

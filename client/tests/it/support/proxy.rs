@@ -8,6 +8,7 @@ use claude_relay_testing::tcp_service::TcpService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::watch;
 use tokio::time::interval;
 
 pub(crate) struct Proxy {
@@ -63,6 +64,25 @@ impl Proxy {
         });
         let service = service.await;
         Self { url: format!("http://127.0.0.1:{}", service.port), cuts, _service: service }
+    }
+
+    /// Passes bytes to `port` while `open` is true, and cuts every connection while
+    /// not.
+    pub(crate) async fn while_open(port: u16, open: watch::Receiver<bool>) -> Self {
+        let service = TcpService::start(move |client| {
+            let mut open = open.clone();
+            async move {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::select! {
+                    biased;
+                    _ = open.wait_for(|open| !open) => {}
+                    _ = pass(client, server, None) => {}
+                }
+            }
+        });
+        let service = service.await;
+        let url = format!("http://127.0.0.1:{}", service.port);
+        Self { url, cuts: Arc::default(), _service: service }
     }
 
     /// Passes so many bytes of the client to `port` in each tenth of a second.
