@@ -194,6 +194,18 @@ impl SandboxHost {
     }
 }
 
+impl Drop for SandboxHost {
+    /// Lets go of a sandbox that is others', even while it is being given new time.
+    fn drop(&mut self) {
+        // If somebody else holds the owner, it is to release it.
+        if self.connection.get_mut().as_ref().is_some_and(is_theirs)
+            && let Ok(mut owner) = self.owner.try_lock()
+        {
+            release(&mut owner, Owner::Theirs);
+        }
+    }
+}
+
 impl SandboxRef {
     pub(crate) fn id(&self) -> &SandboxId {
         self.0.id()

@@ -206,6 +206,29 @@ async fn a_sandbox_that_another_client_has_while_the_first_was_away_is_left_to_i
     cloud.finish().await;
 }
 
+#[tokio::test]
+async fn a_client_that_is_dropped_leaves_the_sandbox_to_who_has_taken_it_over() {
+    let cloud = Cloud::start().await;
+    let time = Duration::from_secs(6);
+    // While it waits for new time, only the client itself can let go of it.
+    cloud.fake.fail("POST /sandboxes/{sandboxID}/timeout", Fault::Hang);
+    let client = soon(cloud.client().sandbox_timeout(time).start()).await.unwrap();
+    let asked = || (!cloud.asked("POST", "/timeout").is_empty()).then_some(());
+    wait::until("new time to be asked for", asked).await;
+    let id = cloud.only_one();
+    let other = soon(cloud.attach(&id).takeover(true).start()).await.unwrap();
+    let is_replaced = |state: &ConnectionState| {
+        matches!(state, ConnectionState::Ended(ConnectionError::Replaced { .. }))
+    };
+    soon(client.connection().wait_for(is_replaced)).await.unwrap();
+    drop(client);
+    assert!(cloud.e2b.wait_for_cleanup(CLEANUP).await);
+    assert_eq!(cloud.only_one(), id);
+    assert!(soon(other.ask("mine now")).await.unwrap().text.contains("mine now"));
+    soon(other.kill()).await.unwrap();
+    cloud.finish().await;
+}
+
 /// Names of the secrets that the server has.
 async fn secrets(cloud: &Cloud, id: &str) -> Vec<String> {
     let token = String::from_utf8(cloud.fake.file(id, TOKEN_FILE).unwrap()).unwrap();
