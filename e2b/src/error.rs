@@ -257,12 +257,7 @@ impl Error {
             std::iter::successors(Some(source as &(dyn std::error::Error + 'static)), |e| {
                 e.source()
             });
-        causes.into_iter().any(|cause| {
-            let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            let found = inner.or_else(|| cause.downcast_ref());
-            matches!(found, Some(rustls::Error::InvalidCertificate(_)))
-        })
+        causes.into_iter().any(is_untrusted)
     }
 
     /// Returns whether the same request may succeed later and can be repeated
@@ -279,6 +274,14 @@ impl Error {
                 | Self::RateLimited { retry_after: Some(_), .. }
         )
     }
+}
+
+/// Returns whether an error is that of a certificate. An error of input and output
+/// may wrap it several times, and its `source` passes over what it wraps.
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+        || wrapped.is_some_and(|wrapped| is_untrusted(wrapped))
 }
 
 /// Returns the words for the proxy on the way.

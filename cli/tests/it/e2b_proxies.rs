@@ -136,9 +136,13 @@ async fn a_certificate_that_nobody_vouches_for_is_told_with_what_to_do() {
     let edge = Edge::start().await;
     let proxy = ConnectProxy::start(edge.port, None).await;
     let address = format!("http://127.0.0.1:{}", proxy.port);
-    for arguments in [&["--e2b", "hi"][..], &["e2b", "ls"]] {
-        let (code, _, stderr) = edge.run(&[("HTTPS_PROXY", &address)], arguments).await;
-        assert!(code == 3 && stderr.contains("--ca-certificate"), "{code} {stderr}");
+    let direct = format!("https://localhost:{}", edge.port);
+    for variables in [("HTTPS_PROXY", &*address), ("E2B_API_URL", &*direct)] {
+        for arguments in [&["--e2b", "hi"][..], &["e2b", "ls"]] {
+            let (code, _, stderr) = edge.run(&[variables], arguments).await;
+            let is_told = stderr.contains("--ca-certificate");
+            assert!(code == 3 && is_told, "{variables:?}: {code} {stderr}");
+        }
     }
     edge.cloud.fake.finish();
 }
