@@ -122,8 +122,8 @@ pub struct Received {
 
 /// Opcode of a text frame.
 pub const TEXT: u8 = 1;
-/// The opcode of the later parts of a message.
-const CONTINUATION: u8 = 0;
+/// Opcode of the later parts of a message.
+pub const CONTINUATION: u8 = 0;
 /// Opcode of a close frame.
 pub const CLOSE: u8 = 8;
 /// Opcode of a ping.

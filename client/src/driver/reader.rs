@@ -40,6 +40,11 @@ impl Driver {
             }
         }
         self.advance(open);
+        if self.pending.is_full() {
+            // Nothing more is read until decisions are written, which are behind the
+            // message.
+            open.writer.no_pong_comes();
+        }
         self.publish_position();
         self.publish_idle();
         if open.heard != heard {

@@ -11,6 +11,7 @@ mod examples;
 mod hostile;
 mod kills;
 mod messages;
+mod parts;
 mod real_cli;
 mod real_cli_tasks;
 mod real_codex;
