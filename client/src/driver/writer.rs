@@ -133,8 +133,9 @@ impl FrameWriter {
             }
         };
         let (writing, kind): (Writing, _) = if let Some(number) = self.ping.take() {
+            let payload = self.ping_payload(number);
             let writing = async move {
-                let written = writer.ping(&number.to_be_bytes()).await;
+                let written = writer.ping(&payload).await;
                 flush(writer, written).await
             };
             (Box::pin(writing), Written::Control)
@@ -182,6 +183,16 @@ impl FrameWriter {
             return;
         };
         self.state = State::Writing(writing, kind);
+    }
+
+    /// Returns the payload of a ping of this number. Within a message whose parts are
+    /// not answered, it is their ping once more: a server may answer the newest ping
+    /// alone.
+    fn ping_payload(&self, number: u64) -> Vec<u8> {
+        match self.awaits_pong() {
+            true => self.parts.ping().to_vec(),
+            false => number.to_be_bytes().to_vec(),
+        }
     }
 
     /// Returns the part of a message to write now, if there is one.

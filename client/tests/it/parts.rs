@@ -52,3 +52,27 @@ async fn a_message_in_parts_does_not_wait_for_answers_behind_a_full_queue_of_dec
     let client = soon(builder.start()).await.unwrap();
     soon(client.send("x".repeat(600 << 10))).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_message_in_parts_goes_on_where_the_newest_ping_alone_is_answered() {
+    let fake = FakeRelay::relay(|_, _, mut peer| async move {
+        first_part(&mut peer).await;
+        // The next ping is the heartbeat's, and the only one that is answered.
+        while let Some(received) = peer.receive().await {
+            match received.opcode {
+                CONTINUATION if received.is_last => break,
+                PING => peer.frame(0x80 | PONG, &received.payload).await,
+                _ => {}
+            }
+        }
+        while let Some(received) = peer.receive().await {
+            if received.opcode == PING {
+                peer.frame(0x80 | PONG, &received.payload).await;
+            }
+        }
+    })
+    .await;
+    let builder = client(&fake.url).keep_alive(Duration::from_millis(100), HOUR);
+    let client = soon(builder.start()).await.unwrap();
+    soon(client.send("x".repeat(300 << 10))).await.unwrap();
+}
