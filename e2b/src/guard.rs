@@ -67,6 +67,7 @@ impl Drop for Guard {
             return;
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            sandbox.e2b().cleanup().could_not_end(sandbox.id());
             tracing::error!(id = %sandbox.id(), "a sandbox was dropped outside of a runtime: it lives until its time is over");
             return;
         };

@@ -4,6 +4,7 @@
 
 mod build;
 mod files;
+mod guard;
 mod pool;
 mod program;
 mod recorded;
