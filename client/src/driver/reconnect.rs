@@ -17,7 +17,7 @@ use super::writer::FrameWriter;
 use crate::e2b::SandboxRef;
 use crate::error::{ConnectError, ConnectionError, RequestError, SendError};
 use crate::net::http::Http;
-use crate::net::socket::{self, Reader, Writer};
+use crate::net::socket::{self, MessageForm, Reader, Writer};
 use crate::types::config::Configured;
 use crate::types::connection::{ConnectionState, Options};
 use crate::types::frame::Greeting;
@@ -83,7 +83,7 @@ impl Driver {
             .filter(|_| configures)
             .map(|json| Configuring { json, merges: self.merges, known_to: None });
         let route = self.route(self.options.takeover, configuring.is_some());
-        let accepted = connect(&self.http, &self.options, &route, configuring).await?;
+        let accepted = connect(&self.http, &self.options, &route, configuring, self.form).await?;
         // The original server passes over what it does not know.
         self.numbered &= accepted.greeting.stream.is_some();
         Ok(self.accepted(accepted))
@@ -167,6 +167,8 @@ impl Driver {
         let since = Instant::now();
         let mut last = ConnectError::from(cause);
         let mut attempt = 0;
+        // The form of the configuration; that of messages is their own.
+        let mut form = self.form;
         loop {
             let elapsed = since.elapsed();
             if elapsed >= self.options.reconnect_for {
@@ -195,6 +197,7 @@ impl Driver {
                 self.options.clone(),
                 self.route(false, configuring.is_some()),
                 configuring,
+                form,
                 self.sandbox.clone(),
             );
             match self.wait_for(attempted).await? {
@@ -205,7 +208,10 @@ impl Driver {
                     }
                     return Ok(open);
                 }
-                Err(error) if error.is_transient() => last = error,
+                Err(error) if error.is_transient() => {
+                    form.connection_ended(false);
+                    last = error;
+                }
                 Err(error) => return Err(error.on_reconnect()),
             }
         }
@@ -258,9 +264,11 @@ async fn connect(
     options: &Options,
     route: &str,
     configuring: Option<Configuring>,
+    form: MessageForm,
 ) -> Result<Accepted, ConnectError> {
     let upgraded = http.upgrade(route).await?;
     let (mut reader, mut writer) = socket::split(upgraded, options.max_message_bytes);
+    writer.set_form(form);
     let limit = options.connect_timeout;
     let opening = async {
         let greeting = greet(&mut reader, http).await?;
@@ -288,10 +296,11 @@ async fn reattempt(
     options: Options,
     route: String,
     configuring: Option<Configuring>,
+    form: MessageForm,
     sandbox: Option<SandboxRef>,
 ) -> Result<Accepted, ConnectError> {
     sleep(wait).await;
-    let refused = match connect(&http, &options, &route, configuring).await {
+    let refused = match connect(&http, &options, &route, configuring, form).await {
         Err(error @ ConnectError::Request(RequestError::Unavailable { .. })) => error,
         attempted => return attempted,
     };

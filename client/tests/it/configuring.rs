@@ -75,6 +75,45 @@ async fn a_restarted_server_is_told_the_configuration_again_and_another_connecti
 }
 
 #[tokio::test]
+async fn a_long_configuration_arrives_over_connections_that_break_after_a_frame() {
+    let sockets = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sockets);
+    let fake = FakeRelay::start(move |_, request, mut peer| {
+        let sockets = Arc::clone(&sockets);
+        async move {
+            if request.path == "/health" {
+                return peer.json("200 OK", HEALTH).await;
+            }
+            peer.upgrade(&request).await;
+            let is_first = sockets.fetch_add(1, Ordering::SeqCst) == 0;
+            if is_first {
+                peer.text(CONNECTED).await;
+                peer.message().await.unwrap();
+            } else {
+                // Restarted, and so to be told again.
+                peer.text(r#"{"type":"connected","stream":"s2","next":1}"#).await;
+                if !peer.receive().await.unwrap().is_last {
+                    return;
+                }
+            }
+            peer.text(r#"{"type":"configured","applies":"now","config":{}}"#).await;
+            peer.line(1).await;
+            if !is_first {
+                peer.idle().await;
+            }
+        }
+    })
+    .await;
+    let client = soon(client(&fake.url).model("m".repeat(300 << 10)).start()).await.unwrap();
+    let mut messages = client.messages();
+    assert_eq!(n(&line(&mut messages).await), 1);
+    let restarted = soon(messages.next()).await;
+    assert!(matches!(restarted, Some(Ok(ServerMessage::Restarted { .. }))), "{restarted:?}");
+    let tried = count.load(Ordering::SeqCst) - 1;
+    assert!(tried <= 2, "in parts, and then whole: {tried}");
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_take_it_with_the_connection_is_configured_before() {
     let fake = FakeRelay::start(|_, request, mut peer| async move {
         match request.path.as_str() {
