@@ -30,7 +30,7 @@ pub fn pausing(env: &TestEnv, lines: &str) -> PathBuf {
     std::fs::write(&file, lines).expect("a file in the temp directory");
     let print = r#"if [ -n "$line" ]; then printf '%s\n' "$line"; else sleep 0.2; fi"#;
     let each = format!("while IFS= read -r line <&4; do {print}; done 4< '{}'", file.display());
-    script(env, &format!("{ANSWER_INITIALIZE}read -r line\n{each}\nexec cat > /dev/null\n"))
+    script(env, &format!("{ANSWER_INITIALIZE}read -r line\n{each}\nexec cat 3>&1 > /dev/null\n"))
 }
 
 /// A script that records its stdin after `initialize` and prints nothing.
