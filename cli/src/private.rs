@@ -12,7 +12,8 @@ const MODE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 
 /// Opens such a file, creating it if there is none. One that others may read is
-/// closed to them before anything is written; a pipe or a device stays as it is.
+/// closed to them before anything is written; a pipe, a device, and what a descriptor
+/// such as `/dev/stdout` leads to stay as they are.
 ///
 /// # Errors
 ///
@@ -20,7 +21,8 @@ const OTHERS: u32 = 0o077;
 pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.create(true).mode(MODE).open(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_file() && metadata.permissions().mode() & OTHERS != 0 {
+    let is_descriptor = ["/dev", "/proc"].iter().any(|folder| path.starts_with(folder));
+    if !is_descriptor && metadata.is_file() && metadata.permissions().mode() & OTHERS != 0 {
         file.set_permissions(Permissions::from_mode(MODE))?;
     }
     Ok(file)

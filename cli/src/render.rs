@@ -68,11 +68,11 @@ impl<'a> Renderer<'a> {
         let Some(mut errors) = self.errors.take() else { return false };
         errors.beside(end).iter().for_each(|text| self.terminal.complain(text));
         let (Some(end), before) = (end, self.told_before.take()) else { return false };
-        if let Some(rest) = before.and_then(|before| after(end, &before)) {
+        let rest = before.and_then(|before| after(end, &before));
+        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
             self.terminal.note(rest);
-            return true;
         }
-        errors.was_told(end)
+        rest.is_some() || errors.was_told(end)
     }
 
     /// Tells the errors that no end of the turn has followed.

@@ -72,9 +72,12 @@ pub(crate) fn contains(within: &str, text: &str) -> bool {
 }
 
 /// Returns what `text` says after `beginning`, if it begins so and goes on with
-/// another sentence.
+/// another sentence, or ends there.
 pub(crate) fn after<'a>(text: &'a str, beginning: &str) -> Option<&'a str> {
-    text.strip_prefix(beginning.trim_end_matches('.'))?.strip_prefix(". ")
+    match text.strip_prefix(beginning.trim_end_matches('.'))? {
+        "" | "." => Some(""),
+        rest => rest.strip_prefix(". "),
+    }
 }
 
 #[cfg(test)]
@@ -85,6 +88,7 @@ mod tests {
     fn what_follows_a_told_error_is_what_is_left() {
         assert_eq!(after("It broke. Send it again", "It broke"), Some("Send it again"));
         assert_eq!(after("It broke. Send it again", "It broke."), Some("Send it again"));
+        assert_eq!(after("It broke.", "It broke"), Some(""));
         assert_eq!(after("It broke down. Mend it", "It broke"), None);
         assert_eq!(after("Another", "It broke"), None);
     }

@@ -23,7 +23,9 @@ pub enum NotSeen {
     #[error("reading it failed: {0}")]
     Failed(#[from] JoinError),
     /// It was still being read when the agent had to be stopped.
-    #[error("it was still being read when the agent was stopped")]
+    #[error(
+        "it was still being read when the agent was stopped, and what came with it is left out too"
+    )]
     Stopped,
 }
 
@@ -53,6 +55,11 @@ impl<T> LargeLine<T> {
     /// escalation takes, and [`LAST_LINE_TIMEOUT`].
     pub fn stop(&mut self, grace: Duration) {
         self.until.get_or_insert_with(|| Instant::now() + 2 * grace + LAST_LINE_TIMEOUT);
+    }
+
+    /// Ends the wait, because the agent is killed.
+    pub fn give_up(&mut self) {
+        self.until = Some(Instant::now());
     }
 }
 
@@ -103,7 +110,7 @@ mod tests {
         assert!(line.is_under_way());
         line.stop(Duration::ZERO);
         assert!(line.until >= Some(Instant::now() + LAST_LINE_TIMEOUT / 2));
-        line.until = Some(Instant::now());
+        line.give_up();
         assert!(matches!(seen(Some(&mut line)).await, Err(NotSeen::Stopped)));
         assert!(!line.is_under_way());
         drop(go);

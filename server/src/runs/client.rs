@@ -259,7 +259,10 @@ impl Run {
         let again = std::mem::replace(&mut self.stopping, true);
         self.large.stop(grace);
         match &mut self.phase {
-            Phase::Running { process, .. } if again => process.kill(),
+            Phase::Running { process, .. } if again => {
+                self.large.give_up();
+                process.kill();
+            }
             Phase::Running { process, .. } => {
                 process.terminate(grace);
                 self.forced_exit = Some(ForcedExit { code: None, signal: Some("SIGTERM") });

@@ -153,6 +153,7 @@ impl Agent {
 
     pub(super) fn kill(&mut self) {
         if let Some(running) = &mut self.running {
+            running.large.give_up();
             running.process.kill();
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Running {
     pub(super) config: QueryConfig,
     /// The conversation that it was told to resume.
     pub(super) resumed: Option<String>,
-    /// The conversation that it has named last.
+    /// The conversation that it has named last, or was told to resume.
     pub(super) session_id: Option<String>,
     pub(super) initialized: bool,
     /// Its commands and models, once it has sent them.
@@ -98,9 +98,9 @@ impl Running {
             dialect,
             is_up: false,
             pid: None,
+            session_id: resumed.clone().filter(|_| config.fork_session != Some(true)),
             config,
             resumed,
-            session_id: None,
             initialized: false,
             offers: Value::Null,
             rejoins,
