@@ -291,10 +291,12 @@ impl Session {
             "cold": self.spares.cold.as_ref().map(Cold::to_string),
         });
         if mode.keeps_spare() {
-            let spares = || self.spares.places.iter();
-            let memory = spares().filter_map(|place| place.spare.as_ref()?.memory_bytes());
+            let spares: Vec<Value> =
+                self.spares.places.iter().map(|place| place.health(now)).collect();
+            // The sum of what is told of each, since a spare's memory changes all the time.
+            let memory = spares.iter().filter_map(|spare| spare["memory_bytes"].as_u64());
             health["memory_bytes"] = memory.sum::<u64>().into();
-            health["spares"] = spares().map(|place| place.health(now)).collect();
+            health["spares"] = spares.into();
         }
         Some(health)
     }
