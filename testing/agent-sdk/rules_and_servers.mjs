@@ -70,12 +70,16 @@ export function scenarios(given) {
     async questions_answered_in_another_order() {
       const log = [];
       const waiting = new Map();
+      const called = [];
       const canUseTool = async (name, input) => {
-        log.push({ asked: input.n ?? input.command });
         await new Promise((resolve) => waiting.set(input.n, resolve));
         return allow(input);
       };
-      const mcpServers = host([tool("number", "A number", { n: z.number() }, async ({ n }) => text(`number ${n}`),
+      const mcpServers = host([tool("number", "A number", { n: z.number() }, async ({ n }) => {
+        called.push(n);
+        // Whether all are asked at once is the CLI's to decide, and so their order.
+        return text("a number");
+      },
         { annotations: { readOnlyHint: true } })]);
       const uses = [1, 2, 3].map((n) => `USE mcp__host__number {"n":${n}}`).join("\n");
       return turns({ canUseTool, mcpServers }, [uses], log, async (message) => {
@@ -90,7 +94,7 @@ export function scenarios(given) {
             waiting.get(n)?.();
           }
         })();
-      }).then((all) => all.filter((entry) => !entry.asked));
+      }).then((all) => [...all, { called: called.sort() }]);
     },
     async servers_of_every_kind() {
       const mcpServers = {

@@ -111,7 +111,7 @@ async fn calls_at_the_same_time_wait_for_each_other_where_they_are_told_to() {
     };
     let mut first = ask("60s", r#"{"sleep_ms":60000}"#).spawn().unwrap();
     wait_for_line(&mut first, "connected").await;
-    let (code, stdout, stderr) = run(&mut ask("300ms", "too soon")).await;
+    let (code, stdout, stderr) = run(&mut ask("3s", "too soon")).await;
     assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
     assert!(stderr.contains("waiting for its end") && stderr.contains("--wait 5m"), "{stderr}");
     let mut second = ask("60s", "in its turn");
