@@ -191,10 +191,10 @@ impl Http {
                     self.keep(link, &exchanged);
                     return Ok(exchanged);
                 }
-                // The server has closed it meanwhile. What may have had an effect is
-                // not repeated.
-                Err(error) if request.method().is_safe() || is_unsent(&error) => {}
-                Err(error) => return Err(self.broken(error)),
+                // The server has closed it meanwhile, perhaps without a word of it in
+                // its answer. What a start asks for can be asked again: the same
+                // configuration, and the same claim, change nothing the second time.
+                Err(_) => {}
             }
         }
         let stream = self.dialer.dial().await?;
@@ -309,11 +309,6 @@ impl Answer {
             }
         }
     }
-}
-
-/// Returns true if the request has certainly not been sent.
-fn is_unsent(error: &hyper::Error) -> bool {
-    error.is_canceled() || error.is_closed()
 }
 
 /// The title of a page of HTML.

@@ -198,3 +198,29 @@ async fn a_start_needs_one_connection_where_the_server_keeps_it_open() {
     assert_eq!(fake.requests(), 1);
     drop(client);
 }
+
+/// As one does that keeps no connection, and does not say so.
+#[tokio::test]
+async fn a_start_asks_again_where_the_server_closes_the_connection_under_a_request() {
+    let fake = FakeRelay::start(|number, mut request, mut peer| async move {
+        if number == 0 {
+            peer.json("200 OK", HEALTH).await;
+            assert_eq!(peer.request().await.expect("the claim").path, "/config");
+            return;
+        }
+        if request.path == "/config" {
+            peer.json("200 OK", r#"{"success":true,"config":{}}"#).await;
+            request = peer.request().await.expect("the next request");
+        }
+        peer.upgrade(&request).await;
+        peer.text(CONNECTED).await;
+        peer.idle().await;
+    })
+    .await;
+    let builder = client(&fake.url).configure(|configuration| {
+        configuration.auth_token = Some("a token to claim it".into());
+    });
+    let client = soon(builder.start()).await.unwrap();
+    assert_eq!(fake.requests(), 2);
+    drop(client);
+}
