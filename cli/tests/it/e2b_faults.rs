@@ -286,8 +286,11 @@ async fn a_sandbox_that_gets_no_new_time_is_told_of() {
         let mut child = command.spawn().unwrap();
         let line = "claude-relay: the sandbox gets no new time and may end";
         wait_for_line(&mut child, line).await;
+        // The end of its input would end a chat, too.
+        let input = child.stdin.take();
         signal(&child, Signal::TERM);
         let (code, _, stderr) = told(soon(child.wait_with_output()).await.unwrap());
+        drop(input);
         assert_eq!(code, 143, "{stderr}");
         fixture.finish();
     }
