@@ -6,6 +6,7 @@ use std::time::Duration;
 use claude_relay_testing::tools;
 use claude_relay_testing::wait::{self, soon};
 use futures_util::{SinkExt as _, StreamExt as _};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -21,8 +22,17 @@ struct Page {
     socket: WebSocketStream<TcpStream>,
     next: u64,
     session: Option<String>,
-    _browser: Child,
+    browser: Child,
     _folder: TempDir,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let group = self.browser.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 impl Page {
@@ -37,7 +47,8 @@ impl Page {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
+            // What Debian installs is a script, which runs the browser.
+            .process_group(0)
             .spawn()
             .expect("the browser starts");
         let mut lines = BufReader::new(browser.stderr.take().unwrap()).lines();
@@ -51,7 +62,7 @@ impl Page {
         let host = address.split('/').nth(2).unwrap();
         let stream = soon(TcpStream::connect(host)).await.unwrap();
         let (socket, _) = soon(client_async(&address, stream)).await.unwrap();
-        let mut page = Self { socket, next: 0, session: None, _browser: browser, _folder: folder };
+        let mut page = Self { socket, next: 0, session: None, browser, _folder: folder };
         let made = page.call("Target.createTarget", json!({ "url": url })).await;
         let target = json!({ "targetId": made["targetId"], "flatten": true });
         let attached = page.call("Target.attachToTarget", target).await;
