@@ -185,17 +185,14 @@ impl Http {
             .kept
             .as_ref()
             .and_then(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(mut link) = kept {
-            match link.exchange(request.clone()).await {
-                Ok(exchanged) => {
-                    self.keep(link, &exchanged);
-                    return Ok(exchanged);
-                }
-                // The server has closed it meanwhile, perhaps without a word of it in
-                // its answer. What a start asks for can be asked again: the same
-                // configuration, and the same claim, change nothing the second time.
-                Err(_) => {}
-            }
+        // If it fails, the server has closed it meanwhile, perhaps without a word of it in
+        // its answer. What a start asks for can be asked again: the same configuration,
+        // and the same claim, change nothing the second time.
+        if let Some(mut link) = kept
+            && let Ok(exchanged) = link.exchange(request.clone()).await
+        {
+            self.keep(link, &exchanged);
+            return Ok(exchanged);
         }
         let stream = self.dialer.dial().await?;
         let (sender, connection) =
