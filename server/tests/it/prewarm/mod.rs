@@ -43,7 +43,9 @@ fn told<'h>(health: &'h Value, kind: &str) -> &'h Value {
 
 /// Waits for a spare of a kind that is ready, and gives its pid.
 async fn spare_of(relay: &Relay, kind: &str) -> i64 {
-    let health = health(relay, "a spare", |health| told(health, kind)["state"] == "ready").await;
+    // The system tells its memory once its pid is known.
+    let is_ready = |spare: &Value| spare["state"] == "ready" && spare["memory_bytes"].is_u64();
+    let health = health(relay, "a spare", |health| is_ready(told(health, kind))).await;
     let spare = told(&health, kind);
     assert!(spare["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{spare}");
     assert!(health["prewarm"]["memory_bytes"].as_u64() >= spare["memory_bytes"].as_u64());
