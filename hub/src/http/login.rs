@@ -63,9 +63,10 @@ pub(super) fn too_many() -> Refusal {
 /// comes without an `Origin`, from the address of the person who looks at the page, and
 /// would use up the attempts of that person.
 pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    let is_foreign = |site: &HeaderValue| matches!(site.as_bytes(), b"cross-site" | b"same-site");
-    let is_foreign = headers.get_all("sec-fetch-site").iter().any(is_foreign);
-    if is_foreign && !headers.contains_key(header::ORIGIN) {
+    // "none" is an address that a person has typed; programs say nothing.
+    let is_own = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
+    let is_own = headers.get_all("sec-fetch-site").iter().all(is_own);
+    if !is_own && !headers.contains_key(header::ORIGIN) {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "Forbidden: a page of another site has made this request; open the hub's own page",

@@ -165,7 +165,7 @@ async fn upgrade(hub: &Hub, query: &str) -> (StatusCode, hyper::HeaderMap, Value
 async fn a_page_of_another_site_keeps_the_owner_of_a_pin_not_out() {
     let place = HubDirectory::with(&["--pin", "482913"], &["--demo"], &[]).without_token();
     let hub = place.start().await;
-    for site in ["cross-site", "same-site"] {
+    for site in ["cross-site", "same-site", "of-a-kind-to-come"] {
         for path in ["/api/agents", "/api/agents/x/files/y", "/health", "/ws"] {
             for token in [guess(1), guess(482_913)] {
                 // As a picture: no Origin comes with it.
