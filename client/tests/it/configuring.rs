@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use claude_relay_client::{AgentAnswer, ConnectError, ServerMessage};
+use claude_relay_client::{AgentAnswer, Client, ConnectError, ServerMessage};
 
 use crate::support::{client, line, n, refused, soon};
 use claude_relay_testing::fake_relay::{CONNECTED, FakeRelay};
@@ -174,6 +174,14 @@ async fn a_form_reaches_the_program_once_and_its_answer_the_server() {
     sent.abort();
 }
 
+/// A client that claims the server: that is posted before the connection.
+async fn claimed(url: &str) -> Client {
+    let builder = client(url).configure(|configuration| {
+        configuration.auth_token = Some("a token to claim it".into());
+    });
+    soon(builder.start()).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_start_needs_one_connection_where_the_server_keeps_it_open() {
     let fake = FakeRelay::start(|number, mut request, mut peer| async move {
@@ -190,13 +198,8 @@ async fn a_start_needs_one_connection_where_the_server_keeps_it_open() {
         peer.idle().await;
     })
     .await;
-    // A claim is posted before the connection.
-    let builder = client(&fake.url).configure(|configuration| {
-        configuration.auth_token = Some("a token to claim it".into());
-    });
-    let client = soon(builder.start()).await.unwrap();
+    drop(claimed(&fake.url).await);
     assert_eq!(fake.requests(), 1);
-    drop(client);
 }
 
 /// As one does that keeps no connection, and does not say so.
@@ -217,10 +220,6 @@ async fn a_start_asks_again_where_the_server_closes_the_connection_under_a_reque
         peer.idle().await;
     })
     .await;
-    let builder = client(&fake.url).configure(|configuration| {
-        configuration.auth_token = Some("a token to claim it".into());
-    });
-    let client = soon(builder.start()).await.unwrap();
+    drop(claimed(&fake.url).await);
     assert_eq!(fake.requests(), 2);
-    drop(client);
 }
