@@ -15,6 +15,7 @@ mod files;
 mod head_guard;
 mod lifetime;
 mod permits;
+mod reclaim;
 mod refusal_log;
 mod request_gate;
 mod routes;

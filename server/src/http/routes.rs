@@ -1,4 +1,4 @@
-//! Routes: the page, `/config`, `/files`, `/conversations`, `/health`, `/ready`, `/metrics`, `/ws`.
+//! Routes: the page, `/config`, `/reclaim`, `/files`, `/conversations`, `/health`, `/ready`, `/metrics`, `/ws`.
 //!
 //! [`access`](super::access) decides from the head alone whether a request is
 //! served, before a body is read or a connection upgraded.
@@ -46,8 +46,8 @@ pub struct Routes {
     pub(super) files: Option<Files>,
     /// Receives upgraded connections.
     upgraded: mpsc::Sender<Upgraded>,
-    /// Admits one configuration at a time.
-    configuring: Arc<Semaphore>,
+    /// Admits one configuration or exchange of the token at a time.
+    pub(super) configuring: Arc<Semaphore>,
     large_bodies: Arc<body::LargeBodies>,
     /// Log of refused requests.
     refusals: Arc<RefusalLog>,
@@ -159,6 +159,7 @@ impl Routes {
         let file = page::file(path);
         let (endpoint, allowed): (_, &'static str) = match path {
             "/config" => (Endpoint::Config, "GET, HEAD, POST, PATCH"),
+            "/reclaim" => (Endpoint::Reclaim, "POST"),
             "/health" => (Endpoint::Health, "GET, HEAD"),
             "/ready" => (Endpoint::Ready, "GET, HEAD"),
             "/metrics" => (Endpoint::Metrics, "GET, HEAD"),
@@ -194,6 +195,14 @@ impl Routes {
                 // A task of its own: a client that disconnects meanwhile must
                 // not leave the server configured but not claimed.
                 tokio::spawn(async move { routes.configure(head, body, change).await })
+                    .await
+                    .unwrap_or_else(|_| Err(Refusal::shutting_down()))
+            }
+            Endpoint::Reclaim => {
+                let body = body::read(&head, body, &self.large_bodies).await?;
+                let routes = self.clone();
+                // As above: the former token must not stay that of half a server.
+                tokio::spawn(async move { routes.reclaim(head, body).await })
                     .await
                     .unwrap_or_else(|_| Err(Refusal::shutting_down()))
             }
@@ -245,7 +254,7 @@ impl Routes {
     }
 
     /// Tells of a claim and keeps it.
-    fn keep_claim(&self, token: &Secret) {
+    pub(super) fn keep_claim(&self, token: &Secret) {
         tracing::info!("the server has been claimed: from now on its token is required");
         let Some(file) = &self.claim_file else { return };
         match file.store(token) {

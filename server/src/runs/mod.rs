@@ -36,6 +36,7 @@ enum Command {
     Admit(Option<Named>, oneshot::Sender<Result<RunHandle, RunRefusal>>),
     Health(oneshot::Sender<Value>),
     Metrics(oneshot::Sender<String>),
+    EndAll,
     Shutdown,
 }
 
@@ -102,6 +103,12 @@ impl RunsHandle {
         let (reply_to, reply) = oneshot::channel();
         self.0.send(Command::Metrics(reply_to)).await.ok()?;
         reply.await.ok()
+    }
+
+    /// Starts to end the runs there are.
+    pub async fn end_all(&self) {
+        // An error means that the registry has ended already.
+        let _ = self.0.send(Command::EndAll).await;
     }
 
     /// Starts to end all runs; the second call kills their agents.
@@ -181,13 +188,18 @@ impl Runs {
             Command::Metrics(reply) => {
                 let _ = reply.send(self.metrics());
             }
+            Command::EndAll => self.stop_all(),
             Command::Shutdown => {
                 self.stopping = true;
-                for open in self.open.values() {
-                    // A full channel: it has been told already.
-                    let _ = open.commands.try_send(RunCommand::Stop);
-                }
+                self.stop_all();
             }
+        }
+    }
+
+    fn stop_all(&self) {
+        for open in self.open.values() {
+            // A full channel: it has been told already.
+            let _ = open.commands.try_send(RunCommand::Stop);
         }
     }
 

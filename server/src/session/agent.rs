@@ -31,6 +31,8 @@ pub(super) struct Agent {
     pub(super) former_session_id: Option<String>,
     /// Conversation of which the next one is a fork, where no other is named.
     pub(super) forks: Option<String>,
+    /// The next start goes on with the conversation under an id of its own.
+    pub(super) changes_id: bool,
     /// The id of a conversation that the next start begins, whatever the
     /// configuration says.
     pub(super) begins: Option<String>,
@@ -234,13 +236,21 @@ impl Session {
 
     pub(super) fn start_agent(&mut self, now: Instant) {
         self.agent.start_at = None;
+        if std::mem::take(&mut self.agent.changes_id)
+            && let Some(id) = self.agent.session_id.take()
+        {
+            self.agent.forks = Some(id);
+            // It was that of the conversation so far.
+            self.config.other.remove("sessionId");
+        }
         let resume = self.agent.session_id.clone();
         let begins = self.agent.begins.clone();
         let mut config = self.config.clone();
         if begins.is_some() {
             (config.resume, config.continue_latest, config.fork_session) = (None, None, None);
-        } else if config.resume.is_none() && self.agent.forks.is_some() {
-            config.resume = self.agent.forks.clone();
+        } else if let Some(forked) = &self.agent.forks {
+            (config.resume, config.continue_latest) = (Some(forked.clone()), None);
+            config.fork_session = Some(true);
         } else if self.agent.continues && config.resume.is_none() {
             config.continue_latest = Some(true);
         }
@@ -287,7 +297,8 @@ impl Session {
         self.agent.redactor = Redactor::new(&config, &self.runtime.settings.environment);
         self.record_start(&config, &started.first);
         let rejoins = std::mem::take(&mut self.agent.rejoin);
-        self.agent.running = Some(Running::new(started, self.config.clone(), rejoins, now));
+        let forks = config.fork_session == Some(true);
+        self.agent.running = Some(Running::new(started, self.config.clone(), forks, rejoins, now));
         self.restore(now);
     }
 

@@ -226,7 +226,7 @@ impl Session {
             })
     }
 
-    fn is_codex(&self) -> bool {
+    pub(super) fn is_codex(&self) -> bool {
         match &self.agent.running {
             Some(running) => matches!(running.dialect, Dialect::Codex(_)),
             None => provider(&self.runtime.settings, &self.config) == Provider::Codex,

@@ -19,6 +19,7 @@ pub(super) const COMMAND_CAPACITY: usize = 64;
 pub(super) enum Command {
     Connect(ConnectRequest),
     Configure(Bytes, Change, oneshot::Sender<Result<Configured, ConfigureError>>),
+    ChangeOwner(oneshot::Sender<()>),
     Config(oneshot::Sender<ShownConfig>),
     Configuration(oneshot::Sender<QueryConfig>),
     Health(oneshot::Sender<serde_json::Value>),
@@ -94,6 +95,16 @@ impl SessionHandle {
         let command = Command::Configure(body, change, reply_to);
         self.commands.send(command).await.map_err(|_| SessionClosed)?;
         reply.await.map_err(|_| SessionClosed)?
+    }
+
+    /// Disconnects whoever is connected, and lets nothing of the stream and the
+    /// conversation have the name that it had: the server has another token.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the session has ended.
+    pub async fn change_owner(&self) -> Result<(), SessionClosed> {
+        self.ask(Command::ChangeOwner).await
     }
 
     /// Returns the configuration without its secrets.

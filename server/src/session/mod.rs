@@ -36,6 +36,7 @@ mod inbox;
 mod late;
 mod lines;
 mod metrics;
+mod owner;
 mod permissions;
 mod prewarm;
 mod record;
@@ -299,6 +300,10 @@ impl Session {
                     self.on_configured_early(now);
                 }
                 let _ = reply.send(configured);
+            }
+            Command::ChangeOwner(reply) => {
+                self.change_owner(now);
+                let _ = reply.send(());
             }
             Command::Config(reply) => {
                 let _ = reply.send(self.config_shown());

@@ -83,9 +83,16 @@ pub(super) enum StopReason {
 }
 
 impl Running {
-    /// Creates the state of a new run with `config`. `rejoins` is true if it is
+    /// Creates the state of a new run with `config`. `forks` is true if it gives the
+    /// conversation that it goes on with another id, `rejoins` if it is
     /// a reconnection after the connection was lost during a turn.
-    pub(super) fn new(started: Started, config: QueryConfig, rejoins: bool, now: Instant) -> Self {
+    pub(super) fn new(
+        started: Started,
+        config: QueryConfig,
+        forks: bool,
+        rejoins: bool,
+        now: Instant,
+    ) -> Self {
         let Started { process, dialect, first, late, resumed, early, warmth: _ } = started;
         if let Some(stdin) = &process.stdin
             && !first.is_empty()
@@ -98,7 +105,7 @@ impl Running {
             dialect,
             is_up: false,
             pid: None,
-            session_id: resumed.clone().filter(|_| config.fork_session != Some(true)),
+            session_id: resumed.clone().filter(|_| !forks),
             config,
             resumed,
             initialized: false,

@@ -113,7 +113,7 @@ impl Bench {
                 early: crate::agent::Early::default(),
                 warmth: crate::agent::Warmth::Cold(None),
             };
-            let mut running = Running::new(started, QueryConfig::default(), false, self.now);
+            let mut running = Running::new(started, QueryConfig::default(), false, false, self.now);
             running.is_up = true;
             running.initialized = true;
             running.pid = Some(1);

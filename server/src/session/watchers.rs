@@ -107,6 +107,15 @@ impl Watchers {
         deadlines.chain([allowance]).flatten().min()
     }
 
+    /// Sends all of them these last messages, and forgets them.
+    pub(super) fn disconnect<const N: usize>(&mut self, last: fn() -> [PriorityMessage; N]) {
+        for watcher in self.all.drain(..) {
+            for message in last() {
+                watcher.send(message);
+            }
+        }
+    }
+
     fn get(&mut self, id: ConnectionId) -> Option<&mut Watcher> {
         self.all.iter_mut().find(|watcher| watcher.id == id)
     }

@@ -15,9 +15,9 @@
 //! 2. **Origin** is sent by browsers and names the page. It must be the
 //!    server's own or an allowed one; both are parsed and compared, never by
 //!    prefix. Otherwise 403. Other programs send none and pass.
-//! 3. **Token**: if one is set, `/config`, `/files`, `/conversations`, `/metrics`,
-//!    `/ws` and `/agent` need it. Otherwise 401. `/ready` and the short answer of `/health` do not need it.
-//! 4. A browser's `POST` or `PATCH` of `/config` must be `application/json` (or
+//! 3. **Token**: if one is set, `/config`, `/reclaim`, `/files`, `/conversations`,
+//!    `/metrics`, `/ws` and `/agent` need it. Otherwise 401. `/ready` and the short answer of `/health` do not need it.
+//! 4. A browser's `POST` or `PATCH` of `/config` or `/reclaim` must be `application/json` (or
 //!    `application/merge-patch+json`), which a page cannot send across origins
 //!    without a preflight. Otherwise 415.
 //!
@@ -31,7 +31,7 @@ mod host;
 mod origin;
 mod token;
 
-use std::sync::OnceLock;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use claude_relay_protocol::Secret;
 use hyper::header::{
@@ -83,6 +83,8 @@ pub enum Endpoint {
     Metrics,
     /// `/config`.
     Config,
+    /// `/reclaim`.
+    Reclaim,
     /// `/files` and below.
     Files,
     /// `/conversations` and below.
@@ -189,8 +191,26 @@ pub struct AccessPolicy {
     loopback: bool,
     allow_origins: Vec<AllowedOrigin>,
     allow_hosts: Vec<AllowedHost>,
-    /// Set at the start or by the first claim, and never changed.
-    token: OnceLock<Expected>,
+    token: RwLock<Option<Required>>,
+}
+
+/// The token that requests need.
+#[derive(Debug)]
+struct Required {
+    expected: Expected,
+    /// It came with a claim: its owner may exchange it.
+    claimed: bool,
+}
+
+/// Reason for not exchanging the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReclaimed {
+    /// The server has no token.
+    #[error("nobody has claimed this server: POST /config with authToken claims it")]
+    Unclaimed,
+    /// Its operator has chosen the token.
+    #[error("the token of this server was given at its start: start it with another one")]
+    OfOperator,
 }
 
 impl AccessPolicy {
@@ -198,13 +218,10 @@ impl AccessPolicy {
     #[must_use]
     pub fn new(rules: AccessRules) -> Self {
         let AccessRules { loopback, token, claimed, allow_origins, allow_hosts } = rules;
-        let token = token.map(Expected::Token).or(claimed.map(Expected::Digest));
-        Self {
-            loopback,
-            allow_origins,
-            allow_hosts,
-            token: token.map_or_else(OnceLock::new, OnceLock::from),
-        }
+        let of_operator = |token| Required { expected: Expected::Token(token), claimed: false };
+        let of_claim = |digest| Required { expected: Expected::Digest(digest), claimed: true };
+        let token = token.map(of_operator).or(claimed.map(of_claim));
+        Self { loopback, allow_origins, allow_hosts, token: RwLock::new(token) }
     }
 
     /// Checks a request to `endpoint`.
@@ -232,6 +249,7 @@ impl AccessPolicy {
         let guarded = matches!(
             endpoint,
             Endpoint::Config
+                | Endpoint::Reclaim
                 | Endpoint::Files
                 | Endpoint::Conversations
                 | Endpoint::Metrics
@@ -243,7 +261,8 @@ impl AccessPolicy {
         if guarded && head.method != Method::OPTIONS {
             token?;
         }
-        let changes = endpoint == Endpoint::Config && is_change(&head.method);
+        let changes =
+            matches!(endpoint, Endpoint::Config | Endpoint::Reclaim) && is_change(&head.method);
         if changes && from_browser && !is_json(&head.headers) {
             return Err(Cause::NotJson.into());
         }
@@ -258,14 +277,40 @@ impl AccessPolicy {
     /// connected stays, because it could have claimed the server itself.
     #[must_use = "false: another client has claimed the server"]
     pub fn claim(&self, token: Secret) -> bool {
+        let mut required = self.token.write().unwrap_or_else(PoisonError::into_inner);
         let offered = token.clone();
-        self.token.get_or_init(|| Expected::Token(token)).is(offered.expose().as_bytes())
+        required
+            .get_or_insert_with(|| Required { expected: Expected::Token(token), claimed: true })
+            .expected
+            .is(offered.expose().as_bytes())
+    }
+
+    /// Sets `token` in place of that of an earlier claim. The caller has checked
+    /// that the request has that one.
+    ///
+    /// # Errors
+    ///
+    /// See [`NotReclaimed`].
+    pub fn reclaim(&self, token: Secret) -> Result<(), NotReclaimed> {
+        let mut required = self.token.write().unwrap_or_else(PoisonError::into_inner);
+        match required.as_mut() {
+            None => Err(NotReclaimed::Unclaimed),
+            Some(Required { claimed: false, .. }) => Err(NotReclaimed::OfOperator),
+            Some(required) => {
+                required.expected = Expected::Token(token);
+                Ok(())
+            }
+        }
     }
 
     /// Returns true if requests need a token.
     #[must_use]
     pub fn has_token(&self) -> bool {
-        self.token.get().is_some()
+        self.required().is_some()
+    }
+
+    fn required(&self) -> RwLockReadGuard<'_, Option<Required>> {
+        self.token.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Value of `Access-Control-Allow-Origin`: the origin of the request if it
@@ -315,7 +360,10 @@ impl AccessPolicy {
         fields: impl Iterator<Item = &'a [u8]>,
         query: Option<&str>,
     ) -> Result<(), Cause> {
-        let Some(token) = self.token.get() else { return Ok(()) };
+        let required = self.required();
+        let Some(token) = required.as_ref().map(|required| &required.expected) else {
+            return Ok(());
+        };
         let in_headers: Vec<_> = fields.map(token::in_header).collect();
         let in_query: Vec<_> = query.into_iter().flat_map(token::in_query).collect();
         match (in_headers.as_slice(), in_query.as_slice()) {

@@ -5,6 +5,7 @@ mod conversations;
 mod ends;
 mod faults;
 mod inputs;
+mod owner;
 mod requests;
 mod state;
 mod timeout;
