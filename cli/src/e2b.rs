@@ -1,5 +1,7 @@
 //! `claude-relay e2b`: the sandboxes in E2B's cloud.
 
+mod copies;
+
 use std::time::{Duration, SystemTime};
 
 use claude_relay_client::e2b::exec::ExecEvent;
@@ -68,11 +70,8 @@ pub(crate) async fn run(
         E2bCommand::Templates => templates(&e2b, terminal).await,
         E2bCommand::Metrics { id } => metrics(&e2b, &id, terminal).await,
         E2bCommand::Fork { id, count, lifetime } => {
-            let mut exit = Ok(Exit::OK);
-            for fork in e2b.fork(&id, count, lifetime).await.map_err(unforked)? {
-                tell(fork.map(|fork| fork.id().to_string()), &mut exit, terminal)?;
-            }
-            exit
+            let forks = e2b.fork(&id, count, lifetime).await.map_err(unforked)?;
+            copies::tell(server, forks, terminal).await
         }
         E2bCommand::Snapshot { id, name, without_memory } => {
             let snapshot = e2b.snapshot(&id, name.as_deref(), !without_memory).await;

@@ -44,6 +44,8 @@ mod error;
 mod net;
 mod types;
 
+#[cfg(feature = "e2b")]
+pub use api::Reclaimed;
 pub use api::{
     Answer, Client, ClientBuilder, EndedTurn, FileWatch, MAX_MESSAGE_BYTES, Messages, ModelInfo,
     RunIncoming, RunReader, RunServer, RunText, RunWriter, SlashCommand, Turn, Turns, Workspace,

@@ -71,8 +71,8 @@ pub(crate) enum E2bCommand {
         /// Its id
         id: SandboxId,
     },
-    /// Copy a sandbox with its memory and processes; the copies run at once. The
-    /// server in each is claimed with the token of the original
+    /// Copy a sandbox with its memory and processes; the copies run at once. Each
+    /// has a token and a conversation of its own, which goes on from here
     Fork {
         /// Its id
         id: SandboxId,

@@ -19,6 +19,7 @@ mod commands;
 mod conversations;
 mod e2b;
 mod e2b_canary;
+mod e2b_copies;
 mod e2b_faults;
 mod e2b_proxies;
 mod e2b_resume;

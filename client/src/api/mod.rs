@@ -16,6 +16,8 @@ mod turns;
 mod workspace;
 
 pub use self::answer::Answer;
+#[cfg(feature = "e2b")]
+pub use self::builder::copies::Reclaimed;
 pub use self::builder::{ClientBuilder, MAX_MESSAGE_BYTES};
 pub use self::capabilities::{ModelInfo, SlashCommand};
 pub use self::client::Client;

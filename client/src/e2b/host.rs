@@ -215,6 +215,10 @@ impl SandboxRef {
         &self.0
     }
 
+    pub(crate) fn of(sandbox: e2b::Sandbox) -> Self {
+        Self(sandbox)
+    }
+
     /// The server's address, and what every request to it must carry.
     pub(crate) fn endpoint(&self) -> Result<(String, Vec<(String, String)>), SandboxError> {
         let endpoint = self.0.endpoint(template_defaults::PORT)?;

@@ -236,13 +236,7 @@ impl Session {
 
     pub(super) fn start_agent(&mut self, now: Instant) {
         self.agent.start_at = None;
-        if std::mem::take(&mut self.agent.changes_id)
-            && let Some(id) = self.agent.session_id.take()
-        {
-            self.agent.forks = Some(id);
-            // It was that of the conversation so far.
-            self.config.other.remove("sessionId");
-        }
+        self.fork_if_due();
         let resume = self.agent.session_id.clone();
         let begins = self.agent.begins.clone();
         let mut config = self.config.clone();
@@ -425,24 +419,6 @@ impl Session {
         }
     }
 
-    /// Begins a conversation: a running turn is interrupted, and the agent is
-    /// started anew. Gives the id of the conversation.
-    pub(super) fn begin_conversation(&mut self, now: Instant) -> String {
-        let id = self.spares.session_id(&self.config);
-        let id = id.unwrap_or_else(claude_relay_random::uuid);
-        self.hand_back_messages("a new conversation was begun");
-        self.reset_conversation();
-        self.agent.begins = Some(id.clone());
-        let grace = self.runtime.settings.stop_grace;
-        match &mut self.agent.running {
-            Some(running) if running.stop_reason.is_none() => {
-                running.stop(StopReason::NewConversation, grace, now);
-            }
-            _ => {}
-        }
-        id
-    }
-
     pub(super) fn stop_for_shutdown(&mut self, now: Instant) {
         let grace = self.runtime.settings.stop_grace;
         self.agent.start_at = None;
@@ -454,14 +430,5 @@ impl Session {
                 Some(_) => running.stop_reason = Some(StopReason::ShuttingDown),
             }
         }
-    }
-
-    /// Discards the conversation, because another one has been configured.
-    pub(super) fn reset_conversation(&mut self) {
-        self.agent.former_session_id = self.agent.session_id.take();
-        self.agent.forks = None;
-        self.agent.begins = None;
-        self.agent.continues = false;
-        self.agent.latest = None;
     }
 }

@@ -26,6 +26,7 @@ mod agent_state;
 mod client;
 mod configure;
 mod control;
+mod conversation;
 mod dispatch;
 mod exit;
 mod features;

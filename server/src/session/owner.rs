@@ -8,8 +8,6 @@ use claude_relay_protocol::ServerMessage;
 
 use super::Session;
 use super::channels::{Close, PriorityMessage};
-use super::running::StopReason;
-use crate::agent;
 
 /// Tells a connection of the former owner, and ends it.
 fn told() -> [PriorityMessage; 2] {
@@ -40,24 +38,5 @@ impl Session {
         self.spares.kill_all();
         self.start_spares(now);
         self.change_conversation_id(now);
-    }
-
-    /// Gives the conversation an id of its own, after the turn that runs. One that
-    /// ends with its agent keeps its id, and so do those of Codex.
-    fn change_conversation_id(&mut self, now: Instant) {
-        if self.is_codex() || !agent::keeps_conversation(&self.config) {
-            return;
-        }
-        self.agent.changes_id = true;
-        if let Some(begins) = &mut self.agent.begins {
-            *begins = claude_relay_random::uuid();
-        }
-        let grace = self.runtime.settings.stop_grace;
-        match &mut self.agent.running {
-            Some(running) if running.stop_reason.is_some() => {}
-            Some(running) if running.in_turn() => running.restart_due = true,
-            Some(running) => running.stop(StopReason::Reconfigured, grace, now),
-            None => {}
-        }
     }
 }

@@ -3,6 +3,8 @@
 mod callbacks;
 mod conversation;
 #[cfg(feature = "e2b")]
+pub(super) mod copies;
+#[cfg(feature = "e2b")]
 mod in_sandbox;
 mod limits;
 mod start;

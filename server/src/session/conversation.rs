@@ -1,0 +1,67 @@
+//! The conversation that goes on: its begin, its end, and its id.
+
+use std::time::Instant;
+
+use super::Session;
+use super::running::StopReason;
+use crate::agent;
+
+impl Session {
+    /// Begins a conversation: a running turn is interrupted, and the agent is
+    /// started anew. Gives the id of the conversation.
+    pub(super) fn begin_conversation(&mut self, now: Instant) -> String {
+        let id = self.spares.session_id(&self.config);
+        let id = id.unwrap_or_else(claude_relay_random::uuid);
+        self.hand_back_messages("a new conversation was begun");
+        self.reset_conversation();
+        self.agent.begins = Some(id.clone());
+        let grace = self.runtime.settings.stop_grace;
+        match &mut self.agent.running {
+            Some(running) if running.stop_reason.is_none() => {
+                running.stop(StopReason::NewConversation, grace, now);
+            }
+            _ => {}
+        }
+        id
+    }
+
+    /// Discards the conversation, because another one has been configured.
+    pub(super) fn reset_conversation(&mut self) {
+        self.agent.former_session_id = self.agent.session_id.take();
+        self.agent.forks = None;
+        self.agent.begins = None;
+        self.agent.continues = false;
+        self.agent.latest = None;
+    }
+
+    /// Gives the conversation an id of its own, after the turn that runs. One that
+    /// ends with its agent keeps its id, and so do those of Codex.
+    pub(super) fn change_conversation_id(&mut self, now: Instant) {
+        if self.is_codex() || !agent::keeps_conversation(&self.config) {
+            return;
+        }
+        self.agent.changes_id = true;
+        if let Some(begins) = &mut self.agent.begins {
+            *begins = claude_relay_random::uuid();
+        }
+        let grace = self.runtime.settings.stop_grace;
+        match &mut self.agent.running {
+            Some(running) if running.stop_reason.is_some() => {}
+            Some(running) if running.in_turn() => running.restart_due = true,
+            Some(running) => running.stop(StopReason::Reconfigured, grace, now),
+            None => {}
+        }
+    }
+
+    /// Makes the next start a fork of the conversation that goes on, where that is to
+    /// get an id of its own.
+    pub(super) fn fork_if_due(&mut self) {
+        if std::mem::take(&mut self.agent.changes_id)
+            && let Some(id) = self.agent.session_id.take()
+        {
+            self.agent.forks = Some(id);
+            // It was that of the conversation so far.
+            self.config.other.remove("sessionId");
+        }
+    }
+}
