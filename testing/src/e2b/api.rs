@@ -55,14 +55,15 @@ pub(crate) fn answer(state: &mut State, request: &Recorded, here: &str) -> Reply
             sandbox(state, "POST", id, &["connect"], &body)
         }
         ("POST", ["sandboxes", id, "fork"]) => fork(state, id, &body),
-        ("POST", ["sandboxes", id, "snapshots"]) => match state.sandboxes.contains_key(*id) {
-            true => {
+        ("POST", ["sandboxes", id, "snapshots"]) => match state.sandboxes.get(*id) {
+            Some(sandbox) => {
                 let name = body["name"].as_str().unwrap_or("snapshot").to_owned();
                 let snapshot = format!("team/{name}:default");
-                state.templates.entry(name).or_default().id = snapshot.clone();
+                let template = state.templates.entry(name).or_default();
+                (template.id, template.files) = (snapshot.clone(), sandbox.files.clone());
                 Reply::json(201, &json!({ "snapshotID": snapshot, "names": [snapshot] }))
             }
-            false => gone(id),
+            None => gone(id),
         },
         ("GET", ["sandboxes", id, "metrics"]) => match state.sandboxes.get(*id) {
             Some(sandbox) => {

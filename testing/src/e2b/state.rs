@@ -108,7 +108,7 @@ pub(crate) struct Sandbox {
 }
 
 /// The files of a sandbox: paths with contents, and directories.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Files {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     pub(crate) directories: BTreeSet<String>,
@@ -118,6 +118,8 @@ pub(crate) struct Files {
 pub(crate) struct Template {
     pub(crate) id: String,
     pub(crate) tags: BTreeMap<String, String>,
+    /// The files of the sandbox that it is a snapshot of.
+    pub(crate) files: Files,
 }
 
 pub(crate) struct Build {
@@ -150,7 +152,8 @@ impl State {
         let metadata = metadata
             .into_iter()
             .map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()));
-        let mut files = Files::default();
+        let kept = body["templateID"].as_str().and_then(|name| self.templates.get(name));
+        let mut files = kept.map(|template| template.files.clone()).unwrap_or_default();
         files.make_directory("/home/user");
         let sandbox = Sandbox {
             number: usize::try_from(self.next_sandbox - 1).unwrap_or_default(),
@@ -191,10 +194,7 @@ impl State {
             "templateID": source.template, "timeout": timeout.as_secs(),
             "metadata": metadata, "network": source.network,
         });
-        let files = Files {
-            files: source.files.files.clone(),
-            directories: source.files.directories.clone(),
-        };
+        let files = source.files.clone();
         let answer = self.create(&body);
         let copy = answer["sandboxID"].as_str().unwrap_or_default();
         if let Some(copy) = self.sandboxes.get_mut(copy) {

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use claude_relay_e2b::Sandbox;
 use hyper::StatusCode;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::ClientBuilder;
+use super::{ClientBuilder, Start};
 use crate::driver::new_backoff;
 use crate::e2b::SandboxRef;
 use crate::error::{ConnectError, RequestError};
@@ -84,6 +85,41 @@ impl ClientBuilder {
         }
         copy.store_token(&token).await?;
         Ok(Reclaimed::Now)
+    }
+}
+
+/// A sandbox that was used before: one of a snapshot.
+pub(super) struct Used {
+    /// Gives the token of the server in it, once that has been read.
+    pub(super) told: Option<oneshot::Receiver<Option<Secret>>>,
+    former: Option<Secret>,
+    /// The place in the stream to begin at, where something has been said.
+    pub(super) start: Start,
+}
+
+impl Used {
+    pub(super) fn of(start: &Start) -> Self {
+        Self { told: None, former: None, start: start.clone() }
+    }
+
+    /// Exchanges the token of a server that has `refused` to be claimed with `token`.
+    pub(super) async fn reclaim(
+        &mut self,
+        http: &Http,
+        token: Option<&Secret>,
+        refused: RequestError,
+    ) -> Result<(), RequestError> {
+        if let Some(told) = self.told.take() {
+            // Nothing is sent where it cannot be read, and the start fails of that.
+            self.former = told.await.ok().flatten();
+        }
+        let (Some(former), Some(token)) = (&self.former, token) else { return Err(refused) };
+        let mut by_former = http.clone().on_separate_connections();
+        by_former.set_token(former.expose())?;
+        match exchange(&by_former, http, token).await? {
+            true => Ok(()),
+            false => Err(refused),
+        }
     }
 }
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claude_relay_e2b::{E2b, Egress, Lease, NewSandbox, SandboxId, template_defaults};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::copies::Used;
 use super::start::Server;
 use super::wanted::{Wanted, Which};
 use super::{ClientBuilder, Start};
@@ -14,7 +16,7 @@ use crate::api::client::Client;
 use crate::api::environment::Environment;
 use crate::driver::new_backoff;
 use crate::e2b::{SandboxHost, outside};
-use crate::error::{ConnectError, RequestError};
+use crate::error::{ConfigureError, ConnectError, RequestError};
 use crate::net::routes;
 use crate::types::Secret;
 use crate::types::config::Applies;
@@ -217,7 +219,8 @@ impl ClientBuilder {
                     None => host.sandbox_ref().stored_token().await?,
                 };
                 self.token = token;
-                self.settle_in(Arc::new(host), &wanted).await
+                let used = Used::of(&self.start);
+                self.settle_in(Arc::new(host), &wanted, used).await
             }
             which => {
                 self.complete_for_sandbox()?;
@@ -290,17 +293,20 @@ impl ClientBuilder {
     async fn move_in(mut self, host: SandboxHost, wanted: &Wanted) -> Result<Client, ConnectError> {
         let host = Arc::new(host);
         let token = self.claim(&host);
+        let mut used = Used::of(&self.start);
         // Nothing has been said there, so that nothing has to be passed over.
         if token.is_some() && matches!(self.start, Start::Now) {
             self.start = Start::Beginning;
         }
+        let (former, of_snapshot) = oneshot::channel();
+        used.told = Some(of_snapshot);
         let stored = async {
-            match &token {
-                Some(token) => Ok(host.sandbox_ref().store_token(token).await?),
-                None => Ok(()),
-            }
+            let Some(token) = &token else { return Ok(()) };
+            // Whoever is not interested any more has a server, or none.
+            let _ = former.send(host.sandbox_ref().stored_token().await?);
+            Ok(host.sandbox_ref().store_token(token).await?)
         };
-        let settled = tokio::try_join!(self.settle_in(Arc::clone(&host), wanted), stored);
+        let settled = tokio::try_join!(self.settle_in(Arc::clone(&host), wanted, used), stored);
         match settled {
             Ok((client, ())) => Ok(client),
             Err(error) => {
@@ -366,6 +372,7 @@ impl ClientBuilder {
         mut self,
         host: Arc<SandboxHost>,
         wanted: &Wanted,
+        mut used: Used,
     ) -> Result<Client, ConnectError> {
         let (url, headers) = host.sandbox_ref().endpoint()?;
         self.connection_url = Some(url);
@@ -375,13 +382,25 @@ impl ClientBuilder {
         let mut backoff = new_backoff();
         let claims = self.configuration.auth_token.is_some() && !self.merges;
         let mut server = Server::Unknown;
+        let mut is_reclaimed = false;
         loop {
             let attempt = async {
-                if claims && matches!(server, Server::Unknown) {
-                    let configured = routes::configure(&http, &self.configuration).await?;
-                    // Only our own server says when it applies.
-                    let takes_configuration = configured.applies != Applies::Unknown;
-                    server = Server::Claimed { takes_configuration };
+                if claims && matches!(server, Server::Unknown) && !is_reclaimed {
+                    match routes::configure(&http, &self.configuration).await {
+                        Ok(configured) => {
+                            // Only our own server says when it applies.
+                            let takes_configuration = configured.applies != Applies::Unknown;
+                            server = Server::Claimed { takes_configuration };
+                        }
+                        Err(ConfigureError::Request(
+                            refused @ RequestError::Unauthorized { .. },
+                        )) => {
+                            used.reclaim(&http, self.token.as_ref(), refused).await?;
+                            is_reclaimed = true;
+                            self.start = used.start.clone();
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 self.clone().connect(http.clone(), Some(Arc::clone(&host)), server).await
             };

@@ -88,3 +88,33 @@ async fn the_claim_of_one_copy_is_of_no_use_for_another() {
     one.finish().await;
     other.finish().await;
 }
+
+/// A snapshot of a sandbox whose server was claimed is a template like any other.
+#[tokio::test]
+async fn a_sandbox_of_a_snapshot_gets_a_token_of_its_own() {
+    let cloud = Cloud::start().await;
+    let first = soon(cloud.client().start()).await.unwrap();
+    soon(first.ask("what is only in the snapshot")).await.unwrap();
+    let id = cloud.only_one();
+    let former = String::from_utf8(cloud.fake.file(&id, TOKEN_FILE).unwrap()).unwrap();
+    let sandbox = cloud.e2b.info(&id.parse().unwrap()).await.unwrap().id;
+    cloud.e2b.snapshot(&sandbox, Some("work"), true).await.unwrap();
+    soon(first.stop()).await;
+
+    let second =
+        soon(cloud.settings(Client::builder().template("work")).environment(false).start());
+    let second = second.await.unwrap();
+    let own = cloud.fake.file(&cloud.only_one(), TOKEN_FILE).unwrap();
+    let own = String::from_utf8(own).unwrap();
+    assert_ne!(own, former);
+    for (token, let_in) in [(&own, true), (&former, false)] {
+        let visitor = Client::builder().connection_url(&cloud.relay.url).environment(false);
+        let answer = soon(visitor.token(token.as_str()).get_configuration()).await;
+        assert_eq!(answer.is_ok(), let_in, "{answer:?}");
+    }
+    // What was said before is passed over.
+    let answer = soon(second.ask("two")).await.unwrap();
+    assert!(answer.text.contains("two"), "{}", answer.text);
+    soon(second.stop()).await;
+    cloud.finish().await;
+}
