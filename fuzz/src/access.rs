@@ -1,6 +1,6 @@
 //! Host and Origin.
 
-use claude_relay_server::http::access::{AccessPolicy, AccessRules, Endpoint};
+use claude_relay_listen::access::{AccessPolicy, AccessRules, Endpoint};
 use hyper::Request;
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 

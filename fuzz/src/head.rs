@@ -1,6 +1,6 @@
 //! Heads of requests.
 
-use claude_relay_server::http::head::{Head, find};
+use claude_relay_listen::head::{Head, find};
 
 const NAMES: [&str; 3] = ["content-length", "transfer-encoding", "upgrade"];
 

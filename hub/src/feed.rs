@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use claude_relay_server::ws::frame;
+use claude_relay_listen::ws::frame;
 use tokio::sync::watch;
 
 use crate::wire::Event;

@@ -10,10 +10,9 @@ use claude_relay_hub::http;
 use claude_relay_hub::hub::Hub;
 use claude_relay_hub::settings::{Args, Settings, SettingsError};
 use claude_relay_hub::store::{Store, StoreError};
+use claude_relay_listen::accept;
+use claude_relay_listen::log::{self, BadFilter, LogFormat};
 use claude_relay_protocol::Secret;
-use claude_relay_server::http::accept;
-use claude_relay_server::log;
-use claude_relay_server::settings::{LogFormat, SettingsError as LogError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code for an invalid flag or variable.
@@ -24,8 +23,8 @@ const EXIT_USAGE: u8 = 2;
 enum StartupError {
     #[error("{0}")]
     Settings(#[from] SettingsError),
-    #[error("{0}")]
-    Log(#[from] LogError),
+    #[error("--log (RELAY_HUB_LOG): {0}")]
+    Log(#[from] BadFilter),
     #[error("{0}: {source}", source = source_of(.0))]
     Store(#[from] StoreError),
     #[error("cannot listen on {address}: {source}")]
@@ -68,7 +67,7 @@ fn main() -> ExitCode {
 }
 
 fn start(args: Args) -> Result<(), StartupError> {
-    log::start_with(&args.log, LogFormat::Text)?;
+    log::start(&args.log, LogFormat::Text)?;
     let settings = Settings::new(args)?;
     // The memory of this process holds the token.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);

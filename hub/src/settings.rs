@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use claude_relay_listen::access::{AllowedHost, AllowedOrigin};
+use claude_relay_listen::program::find_program;
 use claude_relay_protocol::{Secret, duration};
-use claude_relay_server::http::access::{AllowedHost, AllowedOrigin};
-use claude_relay_server::isolation::program::find_program;
 use sha2::{Digest as _, Sha256};
 
 /// Minimum length of a token, as for the relay.

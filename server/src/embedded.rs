@@ -12,11 +12,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use claude_relay_listen::program::find_program;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::agent::{DEMO_AGENT, demo};
-use crate::isolation::program::find_program;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::settings::{Args, Settings, SettingsError};
 use crate::supervisor::{self, Supervisor};

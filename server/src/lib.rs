@@ -7,8 +7,9 @@
 //! * [`Relay`]: the server within another program
 //! * [`settings`]: flags and environment, read once; [`runtime`]: what is
 //!   created from them at the start
-//! * [`http`]: the accept loop, access control, the routes, the test page
-//! * [`ws`]: WebSocket connections and frames
+//! * [`http`]: the routes, the test page; connections, access control and frames
+//!   are in [`claude_relay_listen`]
+//! * [`ws`]: WebSocket connections of the session
 //! * [`runs`]: agents of programs with a command line of their own
 //! * [`session`]: the actor that owns all state, with the client slot and the
 //!   replay buffer
@@ -23,18 +24,15 @@
 //!   secrets that are masked
 //! * [`notify`]: telling a person that the agent waits
 //! * [`lifeline`]: the end of a server with the program that started it
-//! * [`connection_limit`]: which connection makes room for another; [`warnings`]: the rate
-//!   of what is logged
+//! * [`warnings`]: the rate of what is logged
 
 pub mod agent;
-pub mod connection_limit;
 pub mod conversations;
 mod embedded;
 pub mod http;
 pub mod isolation;
 pub mod json;
 pub mod lifeline;
-pub mod log;
 pub mod notify;
 pub mod process;
 pub mod recording;
@@ -60,7 +58,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use agent::mode::Mode;
-use http::access::{AccessPolicy, AccessRules, Digest};
+use claude_relay_listen::access::{AccessPolicy, AccessRules, Digest};
 use http::claim_file::ClaimFile;
 use http::{Files, KeptConversations, Routes, RunsOff};
 use notify::Notifier;
@@ -156,7 +154,7 @@ pub async fn serve_claimed(
         .with_runs(served_runs);
     // In sets, so that they end when this future is dropped.
     let mut accepting = JoinSet::new();
-    accepting.spawn(http::accept::accept(listener, routes));
+    accepting.spawn(http::accept(listener, routes));
     let mut running = JoinSet::new();
     running.spawn(session.run());
     let mut running_runs = JoinSet::new();

@@ -7,17 +7,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use claude_relay_listen::access::Digest;
+use claude_relay_listen::{accept, log};
 use claude_relay_protocol::QueryConfig;
 use claude_relay_server::agent::{self, StartError};
-use claude_relay_server::http::accept;
-use claude_relay_server::http::access::Digest;
 use claude_relay_server::http::claim_file::ClaimFile;
 use claude_relay_server::lifeline::Lifeline;
 use claude_relay_server::runtime::{Runtime, RuntimeError};
 use claude_relay_server::settings::{Args, Settings, SettingsError};
 use claude_relay_server::supervisor::descendants;
 use claude_relay_server::{
-    OpenWithoutToken, SessionPanicked, check_exposure, log, run_subcommand, serve_claimed,
+    OpenWithoutToken, SessionPanicked, check_exposure, run_subcommand, serve_claimed,
 };
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
 
 fn start(args: Args) -> Result<(), StartupError> {
     let settings = Settings::from_process(args)?;
-    log::start(&settings)?;
+    log::start(&settings.log, settings.log_format).map_err(SettingsError::from)?;
     if let Some(report) = &settings.dotenv {
         tracing::info!("{report}");
     }

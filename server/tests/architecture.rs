@@ -1,6 +1,7 @@
-//! The import rules of the server, held against its source.
+//! The import rules of the server, and of the crate that it listens with, held
+//! against their source.
 //!
-//! One table in ARCHITECTURE.md says which module may use which. Every `use`
+//! A table for each in ARCHITECTURE.md says which module may use which. Every `use`
 //! of a module by another is read from the source and has to stand there; the
 //! table itself must have no cycle. Test code is left out.
 
@@ -9,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Words that only some files may hold, with the files, and the reason.
-const RULES: &[(&str, &[&str], &[&str])] = &[
+const RULES: &[Rule] = &[
     (
         "the environment is read by settings; the built-in agent is a process of its own, the launch needs the directory for temporary files",
         &["env::var", "env::vars", "env::temp_dir", "env::current_dir"],
@@ -21,53 +22,97 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["process/", "supervisor/"],
     ),
     (
-        "WebSocket frames are known to ws and the Codex client; the handshake is HTTP's",
+        "WebSocket frames are known to the crate listen and the Codex client",
         &["fastwebsockets::"],
-        &["ws/", "agent/codex/remote.rs", "http/upgrade.rs"],
+        &["agent/codex/remote.rs"],
     ),
+];
+
+/// [`RULES`] of the crate that the hub listens with, too.
+const LISTEN_RULES: &[Rule] = &[
+    ("the environment is read by the programs", &["env::var", "env::vars"], &[]),
+    ("processes are started by the programs", &["Command::new"], &[]),
+    (
+        "WebSocket frames are known to ws; the handshake is HTTP's",
+        &["fastwebsockets::"],
+        &["ws/", "upgrade.rs"],
+    ),
+];
+
+/// A reason, the words, and the beginnings of the paths that may hold them.
+type Rule = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+/// A crate whose imports are held against a table.
+struct Package {
+    /// Name in paths.
+    name: &'static str,
+    /// Folder of its source, from this crate's.
+    folder: &'static str,
+    /// Marker of its table.
+    marker: &'static str,
+    rules: &'static [Rule],
+}
+
+const PACKAGES: [Package; 2] = [
+    Package { name: "claude_relay_server", folder: "src", marker: "imports", rules: RULES },
+    Package {
+        name: "claude_relay_listen",
+        folder: "../listen/src",
+        marker: "listen imports",
+        rules: LISTEN_RULES,
+    },
 ];
 
 type Table = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn modules_import_what_the_table_allows() {
-    let table = table();
-    let nodes: Vec<&str> = table.keys().map(String::as_str).collect();
-    let mut found: Table = nodes.iter().map(|node| ((*node).to_owned(), BTreeSet::new())).collect();
-    for file in sources() {
-        let from = node_of(&file.module, &nodes);
-        for import in imports(&file) {
-            let to = node_of(&import, &nodes);
-            // The root is above all, and a module's parts may use each other.
-            if let (Some(from), Some(to)) = (from, to)
-                && from != to
-            {
-                found.get_mut(from).expect("it is a node").insert(to.to_owned());
+    for package in &PACKAGES {
+        let table = table(package);
+        let nodes: Vec<&str> = table.keys().map(String::as_str).collect();
+        let mut found: Table =
+            nodes.iter().map(|node| ((*node).to_owned(), BTreeSet::new())).collect();
+        for file in sources(package) {
+            let from = node_of(&file.module, &nodes);
+            for import in imports(&file, package) {
+                let to = node_of(&import, &nodes);
+                // The root is above all, and a module's parts may use each other.
+                if let (Some(from), Some(to)) = (from, to)
+                    && from != to
+                {
+                    found.get_mut(from).expect("it is a node").insert(to.to_owned());
+                }
             }
         }
+        let (found, table) = (text(&found), text(&table));
+        assert!(found == table, "the source imports\n{found}\nand ARCHITECTURE.md allows\n{table}");
     }
-    let (found, table) = (text(&found), text(&table));
-    assert!(found == table, "the source imports\n{found}\nand ARCHITECTURE.md allows\n{table}");
 }
 
 #[test]
 fn the_table_has_no_cycle() {
-    let mut left = table();
-    while !left.is_empty() {
-        let known: BTreeSet<String> = left.keys().cloned().collect();
-        let before = left.len();
-        left.retain(|_, uses| uses.iter().any(|used| known.contains(used)));
-        assert!(left.len() < before, "a cycle: {}", text(&left));
+    for package in &PACKAGES {
+        let mut left = table(package);
+        assert!(!left.is_empty(), "{} has no table", package.name);
+        while !left.is_empty() {
+            let known: BTreeSet<String> = left.keys().cloned().collect();
+            let before = left.len();
+            left.retain(|_, uses| uses.iter().any(|used| known.contains(used)));
+            assert!(left.len() < before, "a cycle: {}", text(&left));
+        }
     }
 }
 
 #[test]
 fn restricted_calls_are_made_only_by_the_allowed_modules() {
-    for file in sources() {
-        for (reason, words, allowed) in RULES {
-            let found = words.iter().find(|word| file.text.contains(**word));
-            let is_allowed = allowed.iter().any(|start| file.path.starts_with(start));
-            assert!(found.is_none() || is_allowed, "{}: {found:?}: {reason}", file.path.display());
+    for package in &PACKAGES {
+        for file in sources(package) {
+            for (reason, words, allowed) in package.rules {
+                let found = words.iter().find(|word| file.text.contains(**word));
+                let is_allowed = allowed.iter().any(|start| file.path.starts_with(start));
+                let path = file.path.display();
+                assert!(found.is_none() || is_allowed, "{path}: {found:?}: {reason}");
+            }
         }
     }
 }
@@ -79,8 +124,8 @@ struct Source {
     text: String,
 }
 
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn sources(package: &Package) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(package.folder);
     let mut directories = vec![root.clone()];
     let mut sources = Vec::new();
     while let Some(directory) = directories.pop() {
@@ -107,10 +152,10 @@ fn sources() -> Vec<Source> {
 
 /// The modules that a file names, as paths from the root of the crate: by
 /// `crate::`, by `super::`, and by the name of a module that it declares.
-fn imports(file: &Source) -> Vec<Vec<String>> {
+fn imports(file: &Source, package: &Package) -> Vec<Vec<String>> {
     let is_parent = file.path.ends_with("mod.rs") || file.module.is_empty();
     let mut starts =
-        vec![("crate::".to_owned(), Vec::new()), ("claude_relay_server::".to_owned(), Vec::new())];
+        vec![("crate::".to_owned(), Vec::new()), (format!("{}::", package.name), Vec::new())];
     let above = &file.module[..file.module.len().saturating_sub(1)];
     starts.push(("super::".to_owned(), above.to_vec()));
     for line in file.text.lines().filter(|_| is_parent) {
@@ -169,11 +214,12 @@ fn node_of<'a>(module: &[String], nodes: &[&'a str]) -> Option<&'a str> {
 }
 
 /// The table between the markers in ARCHITECTURE.md.
-fn table() -> Table {
+fn table(package: &Package) -> Table {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
     let text = fs::read_to_string(file).expect("it is there");
-    let (_, text) = text.split_once("<!-- imports -->").expect("the table begins");
-    let (text, _) = text.split_once("<!-- /imports -->").expect("the table ends");
+    let marker = package.marker;
+    let (_, text) = text.split_once(&format!("<!-- {marker} -->")).expect("the table begins");
+    let (text, _) = text.split_once(&format!("<!-- /{marker} -->")).expect("the table ends");
     text.lines()
         .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "))
         .map(|(node, uses)| {

@@ -1,7 +1,7 @@
 //! The files of an agent's workspace, by the `/files` of its relay.
 
 use claude_relay_client::FileError;
-use claude_relay_server::http::{Answer, Refusal, json_answer};
+use claude_relay_listen::answer::{Answer, Refusal, json_answer};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};

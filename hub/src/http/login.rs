@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use claude_relay_listen::answer::{Answer, Refusal, json_answer};
 use claude_relay_protocol::Secret;
-use claude_relay_server::http::{Answer, Refusal, json_answer};
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use schemars::JsonSchema;

@@ -1,7 +1,7 @@
 //! HTTP: the accept loop, access, the routes, the upgrade to a WebSocket.
 //!
 //! The accept loop, the bounds on connections and heads, the access rules and
-//! the conduct of a WebSocket are the relay's.
+//! the conduct of a WebSocket are those of the relay, in `claude-relay-listen`.
 
 mod files;
 mod login;
@@ -14,16 +14,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use claude_relay_listen::access::{AccessPolicy, AccessRules, Admission, Cause, Denial, Endpoint};
+use claude_relay_listen::answer::{Answer, Refusal, json_answer};
+use claude_relay_listen::body::{self, LargeBodies};
+use claude_relay_listen::head::BadHead;
+use claude_relay_listen::{ConnectionPermits, accept, add_security_headers, serve_with, upgrade};
 use claude_relay_protocol::Secret;
-use claude_relay_server::http::access::{
-    AccessPolicy, AccessRules, Admission, Cause, Denial, Endpoint,
-};
-use claude_relay_server::http::body::{self, LargeBodies};
-use claude_relay_server::http::head::BadHead;
-use claude_relay_server::http::upgrade;
-use claude_relay_server::http::{
-    Answer, ConnectionPermits, Refusal, accept, add_security_headers, json_answer, serve_with,
-};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -57,7 +53,7 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>, token: Secret) {
         transfers: files::transfers(),
     });
     let access = Arc::clone(&routes.access);
-    accept::accept_with(listener, access, |guard, places| {
+    accept::accept(listener, access, |guard, places| {
         let routes = Arc::clone(&routes);
         // A peer that is gone gets no answer.
         let Some(peer) = guard.peer() else { return };

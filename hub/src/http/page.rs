@@ -1,6 +1,6 @@
 //! The page: a few files, embedded.
 
-use claude_relay_server::http::Answer;
+use claude_relay_listen::answer::Answer;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::header::{self, HeaderValue};

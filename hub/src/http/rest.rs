@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use claude_relay_server::http::{Answer, Refusal, json_answer};
+use claude_relay_listen::answer::{Answer, Refusal, json_answer};
 use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use claude_relay_server::http::Refusal;
-use claude_relay_server::http::upgrade::Handshake;
-use claude_relay_server::session::channels::{ClientChannels, ClientEvent, Close, PriorityMessage};
-use claude_relay_server::ws::{self, Parser};
+use claude_relay_listen::answer::Refusal;
+use claude_relay_listen::upgrade::Handshake;
+use claude_relay_listen::ws::{self, ClientChannels, ClientEvent, Close, Parser, PriorityMessage};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -74,7 +73,7 @@ pub(super) async fn serve(
     let Some((stream, early, _places)) = handshake.complete().await else { return };
     let large = Arc::new(Semaphore::new(1));
     let parser = Parser { parse, limit: MAX_FRAME_BYTES, large, keeps_raw: false };
-    ws::serve_with(stream, early, parser, |channels, accepted| async move {
+    ws::serve(stream, early, parser, |channels, accepted| async move {
         // An error means that the connection has ended already.
         let _ = accepted.send(is_authorized);
         match is_authorized {

@@ -15,7 +15,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{ChildStderr, ChildStdin, Command, Stdio};
 use std::thread;
 
-use claude_relay_server::ws::frame;
+use claude_relay_listen::ws::frame;
 use memchr::{memchr, memrchr};
 use rustix::net::sockopt;
 

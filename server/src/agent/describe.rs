@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use claude_relay_listen::program::{Unusable, look_for_program};
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 use serde_json::{Value, json};
 
 use super::{INSTALL, INSTALL_CODEX, codex, login, provider};
-use crate::isolation::program::{Unusable, look_for_program};
 use crate::settings::Settings;
 
 /// Version of each agent, or the reason why it is not known.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytes::Bytes;
+use claude_relay_listen::program::{Unusable, look_for_program};
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 use rustix::io::Errno;
@@ -23,7 +24,6 @@ use super::workspace::WorkspaceError;
 use super::{Dialect, INSTALL, INSTALL_CODEX, codex, mode, provider};
 use crate::isolation::key_proxy::api::Api;
 use crate::isolation::key_proxy::credentials::SubstituteError;
-use crate::isolation::program::{Unusable, look_for_program};
 use crate::isolation::sandbox::state::{self, AgentState};
 use crate::isolation::sandbox::{self, WrapError};
 use crate::process::{Channel, Diagnostics, Process, SpawnSpec, StartFailure};

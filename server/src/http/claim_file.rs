@@ -12,9 +12,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use claude_relay_listen::access::Digest;
 use claude_relay_protocol::Secret;
-
-use super::access::Digest;
 
 /// The place of a claim.
 #[derive(Debug, Clone)]

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use claude_relay_listen::access::Endpoint;
+use claude_relay_listen::answer::{Refusal, json_answer};
+use claude_relay_listen::{ConnectionPermits, Lifetime};
 use futures_util::stream;
 use http_body_util::{BodyExt as _, Either, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -16,11 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::access::Endpoint;
 use super::files::AnswerBody;
-use super::lifetime::Lifetime;
-use super::permits::ConnectionPermits;
-use super::routes::{Refusal, Routes, json_answer};
+use super::routes::Routes;
 use crate::agent::workspace;
 use crate::conversations::{Conversations, Listing, Transcript, is_id};
 use crate::store::{Store, StoreError};

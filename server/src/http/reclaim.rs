@@ -3,13 +3,14 @@
 //! connections and the conversation of the one it was copied from.
 
 use bytes::Bytes;
+use claude_relay_listen::access::Endpoint;
+use claude_relay_listen::answer::{Answer, Refusal, json_answer};
 use claude_relay_protocol::{ConfigError, QueryConfig, Secret};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
 use serde_json::json;
 
-use super::access::Endpoint;
-use super::routes::{Answer, Refusal, Routes, json_answer};
+use super::routes::Routes;
 
 impl Routes {
     /// Exchanges the token, and ends what belongs to the former one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::access::Cause;
+use claude_relay_listen::access::Cause;
 
 /// Minimum interval between two log lines for the same cause. A page or an
 /// attacker can cause thousands of refusals per second.

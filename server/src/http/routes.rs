@@ -1,33 +1,35 @@
 //! Routes: the page, `/config`, `/reclaim`, `/files`, `/conversations`, `/health`, `/ready`, `/metrics`, `/ws`.
 //!
-//! [`access`](super::access) decides from the head alone whether a request is
+//! [`AccessPolicy`] decides from the head alone whether a request is
 //! served, before a body is read or a connection upgraded.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use claude_relay_listen::access::{AccessPolicy, Admission, Endpoint, is_change};
+use claude_relay_listen::answer::{Answer, Refusal, json_answer};
+use claude_relay_listen::head::{self, BadHead};
+use claude_relay_listen::upgrade as handshake;
+use claude_relay_listen::{
+    ConnectionPermits, HeadGuard, Lifetime, accept, add_security_headers, body, serve_within,
+};
 use claude_relay_protocol::Secret;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::access::{AccessPolicy, Admission, Denial, Endpoint, is_change};
 use super::claim_file::ClaimFile;
 use super::conversations::{self, KeptConversations};
 use super::files::{self, AnswerBody, Files};
-use super::head::{self, BadHead};
-use super::head_guard::HeadGuard;
-use super::lifetime::Lifetime;
-use super::permits::ConnectionPermits;
+use super::page;
 use super::refusal_log::RefusalLog;
 use super::runs::RunsOff;
-use super::security_headers::add_security_headers;
 use super::upgrade::{self, Target, Upgraded};
-use super::{body, connection, page};
 use crate::runs::RunsHandle;
 use crate::session::{Change, ConfigureError, SessionHandle};
 
@@ -59,8 +61,17 @@ pub struct Routes {
 const PROMETHEUS_TEXT: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-/// Response whose body is whole.
-pub type Answer = Response<Full<Bytes>>;
+/// Accepts connections and serves them until the listener fails. Beyond a limit
+/// the connection that has been idle for the longest time makes room, unless it
+/// has shown the token or become a WebSocket.
+pub async fn accept(listener: TcpListener, routes: Routes) {
+    let routes = Arc::new(routes);
+    let access = Arc::clone(&routes.access);
+    let serve = |guard, places| {
+        tokio::spawn(self::serve(guard, Arc::clone(&routes), places));
+    };
+    accept::accept(listener, access, serve).await;
+}
 
 /// Serves a connection until it ends, is upgraded or has to make room. The
 /// places are released with it.
@@ -72,7 +83,7 @@ pub async fn serve(guard: HeadGuard, routes: Arc<Routes>, places: ConnectionPerm
         let lifetime = Arc::clone(&bodies);
         async move { routes.answer(request, bad, places, lifetime).await }
     };
-    connection::serve(guard, places, &lifetime, answer).await;
+    serve_within(guard, places, &lifetime, answer).await;
 }
 
 impl Routes {
@@ -221,14 +232,14 @@ impl Routes {
             Endpoint::Socket => {
                 places.keep();
                 let request = Request::from_parts(head, body);
-                upgrade::check(&request)?;
+                handshake::check(&request)?;
                 let attach = upgrade::attach(request.uri().query().unwrap_or_default())?;
                 self.upgrade(request, places, Target::Session(attach)).await
             }
             Endpoint::Agent => {
                 places.keep();
                 let request = Request::from_parts(head, body);
-                upgrade::check(&request)?;
+                handshake::check(&request)?;
                 let target = self.run(request.uri().query().unwrap_or_default()).await?;
                 self.upgrade(request, places, target).await
             }
@@ -241,8 +252,11 @@ impl Routes {
         places: Arc<ConnectionPermits>,
         target: Target,
     ) -> Result<Answer, Refusal> {
-        let (answer, handshake) = upgrade::accept(request, places)?;
-        self.upgraded.send(handshake.of(target)).await.map_err(|_| Refusal::shutting_down())?;
+        let (answer, accepted) = handshake::accept(request, places)?;
+        self.upgraded
+            .send(Upgraded::new(accepted, target))
+            .await
+            .map_err(|_| Refusal::shutting_down())?;
         Ok(answer)
     }
 
@@ -334,49 +348,6 @@ impl Routes {
     }
 }
 
-/// Reason for not serving a request, as the client sees it. Internal causes are
-/// logged only.
-#[derive(Debug)]
-pub struct Refusal {
-    /// Status.
-    pub status: StatusCode,
-    /// Text for the client.
-    pub error: String,
-    /// Further headers.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Refusal {
-    /// Creates a refusal without further headers.
-    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into(), headers: Vec::new() }
-    }
-
-    pub(super) fn shutting_down() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down")
-    }
-
-    /// Returns the response: `{"error":"…"}`.
-    #[must_use]
-    pub fn into_answer(self) -> Answer {
-        let mut answer = json_answer(self.status, &json!({ "error": self.error }));
-        answer.headers_mut().extend(self.headers);
-        answer
-    }
-}
-
-impl From<BadHead> for Refusal {
-    fn from(bad: BadHead) -> Self {
-        Self::new(bad.status(), bad.to_string())
-    }
-}
-
-impl From<Denial> for Refusal {
-    fn from(denial: Denial) -> Self {
-        Self::new(denial.status, denial.error)
-    }
-}
-
 /// Response to a CORS preflight from an allowed origin.
 fn preflight(refusal: Refusal) -> Answer {
     let mut answer = Response::new(Full::default());
@@ -389,16 +360,6 @@ fn preflight(refusal: Refusal) -> Answer {
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("authorization, content-type"),
     );
-    answer
-}
-
-/// Returns a response that holds this JSON.
-pub fn json_answer(status: StatusCode, value: &Value) -> Answer {
-    let mut answer = Response::new(Full::from(value.to_string()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

@@ -1,8 +1,9 @@
 //! The route to the runs: which run a connection is for, or why there is none.
 
+use claude_relay_listen::answer::Refusal;
 use hyper::StatusCode;
 
-use super::routes::{Refusal, Routes};
+use super::routes::Routes;
 use super::upgrade::{self, Target};
 use crate::agent::mode::Mode;
 use crate::runs::RunRefusal;

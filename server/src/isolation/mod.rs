@@ -3,5 +3,4 @@
 
 pub mod key_proxy;
 pub mod probe;
-pub mod program;
 pub mod sandbox;

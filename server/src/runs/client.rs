@@ -12,8 +12,9 @@ use claude_relay_protocol::run::{self as wire, CREDIT_BYTES};
 use super::request::Message;
 use super::run::{ForcedExit, Phase, Run, RunConnect};
 use super::start::Command;
-use crate::session::channels::{ClientChannels, ClientEvent, Close, PriorityMessage};
+use crate::session::channels::{ClientChannels, ClientEvent};
 use crate::session::replay::{BATCH_BYTES, Features};
+use claude_relay_listen::ws::{Close, PriorityMessage};
 
 /// Time for a client to receive the end of its run during a shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use super::request::{Input, LineKind};
 use super::run::{Phase, Run};
 use crate::agent::{Ceiling, Judgement};
 use crate::process::{self, Process, Signal};
-use crate::session::channels::{Close, MESSAGE_LIMIT};
+use claude_relay_listen::ws::{Close, MESSAGE_LIMIT};
 
 /// The most bytes that wait for the agent: a client sends no more than its
 /// credit ahead, or one long line.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::replay::Feature;
-use crate::ws::frame;
+use claude_relay_listen::ws::frame;
 
 /// Minimum time between two messages to one client.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -13,12 +13,11 @@ use super::Session;
 use super::agent_state::StateFeed;
 use super::replay::{Feature, Features};
 use crate::recording::{Kind, Recorder};
-use crate::session::channels::{
-    ANSWER_BYTES, ClientChannels, ClientEvent, Close, ConnectRequest, PriorityMessage, Replay,
-};
+use crate::session::channels::{ANSWER_BYTES, ClientChannels, ClientEvent, ConnectRequest, Replay};
 use crate::session::replay::{Gap, ReplayBuffer};
 use crate::session::slot::{ConnectionId, Decision};
-use crate::ws::frame;
+use claude_relay_listen::ws::frame;
+use claude_relay_listen::ws::{Close, PriorityMessage};
 
 /// Maximum time for which a client is kept during a shutdown, to receive the
 /// last output of the agent.

@@ -13,7 +13,7 @@ use crate::agent::mode::{Exceeds, Mode};
 use crate::agent::protocol::PermissionAnswer;
 
 /// Maximum size of a configuration. One with long prompts is much smaller.
-pub const MAX_CONFIG_BYTES: usize = 1 << 20;
+pub const MAX_CONFIG_BYTES: usize = claude_relay_listen::body::MAX_BODY_BYTES;
 
 /// Maximum size of what is judged by the ceiling.
 const JUDGED_BYTES: usize = 4 << 20;

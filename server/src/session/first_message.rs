@@ -9,9 +9,10 @@ use claude_relay_protocol::json::fields;
 use serde_json::{Map, Value};
 
 use super::Session;
-use super::channels::{Close, PriorityMessage, Request};
+use super::channels::Request;
 use super::configure::{Applies, Change, Configured, MAX_CONFIG_BYTES};
 use super::slot::ConnectionId;
+use claude_relay_listen::ws::{Close, PriorityMessage};
 
 impl Session {
     /// Returns true if the client's next message has to be its configuration.

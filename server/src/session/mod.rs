@@ -18,7 +18,6 @@ pub mod channels;
 pub mod cli_version;
 pub mod replay;
 pub mod slot;
-pub mod socket;
 
 mod agent;
 mod agent_requests;

@@ -4,10 +4,10 @@
 
 use std::time::Instant;
 
+use claude_relay_listen::ws::{Close, PriorityMessage};
 use claude_relay_protocol::ServerMessage;
 
 use super::Session;
-use super::channels::{Close, PriorityMessage};
 
 /// Tells a connection of the former owner, and ends it.
 fn told() -> [PriorityMessage; 2] {

@@ -15,7 +15,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use claude_relay_protocol::envelope;
 
 pub use super::features::{Feature, Features};
-use crate::ws::frame;
+use claude_relay_listen::ws::frame;
 use numbers::Inputs;
 
 mod numbers;

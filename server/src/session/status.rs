@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::capabilities::{Capabilities, Found};
-use super::channels::{MESSAGE_LIMIT, PRIORITY_CAPACITY};
 use super::control::CONTROL_LIMIT;
 use super::inbox::INBOX_BYTES;
 use super::permissions::PERMISSION_LIMIT;
@@ -15,6 +14,7 @@ use super::replay::Features;
 use super::slot::ConnectionId;
 use crate::agent;
 use crate::process::lines::LINE_LIMIT;
+use claude_relay_listen::ws::{MESSAGE_LIMIT, PRIORITY_CAPACITY};
 
 /// The permission modes that a client may request, within the ceiling.
 const PERMISSION_MODES: [PermissionMode; 6] = [

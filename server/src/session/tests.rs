@@ -16,12 +16,11 @@ use crate::agent::Messages;
 use crate::agent::{Dialect, Started};
 use crate::process::lines::LineBuffer;
 use crate::process::{ExitReason, Process, ProcessChannels, ProcessCommand, ProcessExit};
-use crate::session::channels::{
-    Attach, ClientChannels, Close, MessageBytes, PriorityMessage, Replay, Request,
-};
+use crate::session::channels::{Attach, ClientChannels, Replay, Request};
 use crate::session::replay::Features;
-use crate::session::socket::Outlet;
 use crate::settings::{Args, Settings};
+use claude_relay_listen::ws::Outlet;
+use claude_relay_listen::ws::{Close, MessageBytes, PriorityMessage};
 
 /// The other ends of a connection's channels.
 struct TestClient {
@@ -74,7 +73,7 @@ impl Bench {
     fn connect(&mut self, after: u64) {
         self.connections += 1;
         let id = ConnectionId(self.connections);
-        let (control_to, control) = mpsc::channel(crate::session::channels::PRIORITY_CAPACITY);
+        let (control_to, control) = mpsc::channel(claude_relay_listen::ws::PRIORITY_CAPACITY);
         let (data_to, data) = mpsc::channel(1);
         let (_ready, spent) = mpsc::channel(1);
         let (_events, events) = mpsc::channel(8);

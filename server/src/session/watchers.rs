@@ -21,10 +21,9 @@ use super::agent_state::{StateFeed, framed};
 use super::client::starting_point;
 use super::replay::{Feature, Features, Gap, ReplayBuffer};
 use super::slot::{ConnectionId, SlotTimeouts};
-use crate::session::channels::{
-    ClientChannels, ClientEvent, Close, ConnectRequest, PriorityMessage, Request,
-};
+use crate::session::channels::{ClientChannels, ClientEvent, ConnectRequest, Request};
 use allowance::Allowance;
+use claude_relay_listen::ws::{Close, PriorityMessage};
 
 /// Error for whatever else a watcher sends.
 const READ_ONLY: &str =

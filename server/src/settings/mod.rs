@@ -14,16 +14,16 @@ mod unknown;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use claude_relay_dotenv::DotEnvError;
+use claude_relay_listen::access::{AllowedHost, AllowedOrigin};
+use claude_relay_listen::log::{BadFilter, LogFormat};
+use claude_relay_listen::program::find_program;
 use claude_relay_protocol::Secret;
 
 use crate::agent::codex::remote_url::RemoteUrl;
 use crate::agent::mode::Mode;
-use crate::http::access::{AllowedHost, AllowedOrigin};
-use crate::isolation::program::find_program;
 use crate::isolation::sandbox::option::SandboxOption;
 use crate::notify::target::Target;
 use crate::recording::speed::Speed;
@@ -34,27 +34,6 @@ use crate::store::location::Location;
 pub use args::Args;
 pub use prewarm::Prewarm;
 use source::{Source, Token};
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text for people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-impl FromStr for LogFormat {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(()),
-        }
-    }
-}
 
 /// Validated settings.
 #[derive(Debug)]
@@ -160,6 +139,9 @@ pub enum SettingsError {
         /// The error, and the expected format.
         reason: String,
     },
+    /// The filter of the log is invalid.
+    #[error("--log (RELAY_LOG): {0}")]
+    Log(#[from] BadFilter),
     /// `.env` is there and must not or cannot be read.
     #[error(transparent)]
     DotEnv(#[from] DotEnvError),

@@ -221,7 +221,7 @@ pub(crate) async fn one_of_each(relay: &Relay) -> BTreeMap<String, Value> {
 
 #[test]
 fn every_close_code_of_the_server_is_in_the_document() {
-    let source = include_str!("../../src/session/channels.rs");
+    let source = include_str!("../../../listen/src/ws/channels.rs");
     let codes: Vec<&str> = source
         .split("Self::new(")
         .skip(1)

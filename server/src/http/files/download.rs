@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use claude_relay_listen::Lifetime;
 use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
@@ -21,7 +22,6 @@ use tokio::task::spawn_blocking;
 use super::confined::{Found, Workspace};
 use super::error::FileError;
 use super::{AnswerBody, MAX_FILE_BYTES, Streamed, range};
-use crate::http::lifetime::Lifetime;
 
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 128 << 10;

@@ -2,12 +2,12 @@
 
 use std::io;
 
+use claude_relay_listen::answer::Refusal;
 use hyper::StatusCode;
 use rustix::io::Errno;
 
 use super::MAX_FILE_BYTES;
 use crate::agent::mode::Mode;
-use crate::http::routes::Refusal;
 
 /// Reason for not serving a file.
 #[derive(Debug, thiserror::Error)]

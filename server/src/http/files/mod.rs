@@ -17,6 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use claude_relay_listen::access::Endpoint;
+use claude_relay_listen::answer::{Answer, Refusal, json_answer};
+use claude_relay_listen::{ConnectionPermits, Lifetime};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
@@ -29,10 +32,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
-use super::access::Endpoint;
-use super::lifetime::Lifetime;
-use super::permits::ConnectionPermits;
-use super::routes::{Answer, Refusal, Routes, json_answer};
+use super::routes::Routes;
 use crate::agent::mode::Mode;
 use confined::Workspace;
 use error::FileError;

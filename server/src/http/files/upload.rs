@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use claude_relay_listen::Lifetime;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rustix::fs::{
@@ -22,7 +23,6 @@ use super::error::FileError;
 use super::path::RelativePath;
 use super::{MAX_FILE_BYTES, blocking};
 use crate::agent::mode::Mode;
-use crate::http::lifetime::Lifetime;
 
 /// Maximum time without a byte of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

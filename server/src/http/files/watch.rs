@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use claude_relay_listen::Lifetime;
 use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Response;
@@ -26,7 +27,6 @@ use super::confined::{Found, Workspace};
 use super::error::FileError;
 use super::tree::{Change, Kind, Tree};
 use super::{AnswerBody, blocking};
-use crate::http::lifetime::Lifetime;
 
 /// Interval of the comments that show that the stream is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 
 use super::credentials::Upstream;
 use super::{Current, upstream};
-use crate::connection_limit::ConnectionPermit;
+use claude_relay_listen::connection_limit::ConnectionPermit;
 
 /// Timeout for connecting to the API.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::connection_limit::ConnectionLimit;
 use api::Api;
+use claude_relay_listen::connection_limit::ConnectionLimit;
 use credentials::{SubstituteError, Upstream};
 use forward::Forwarder;
 

@@ -26,7 +26,8 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::isolation::program::find_program;
+use claude_relay_listen::program::find_program;
+
 use crate::process::{ReservedPath, SpawnSpec};
 use crate::supervisor::Supervisor;
 use option::SandboxOption;

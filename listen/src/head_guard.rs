@@ -18,12 +18,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::RequestGate;
 use super::head::{self, BadHead, MAX_HEAD_BYTES};
+use super::request_gate::RequestGate;
 
 /// Maximum time for the head of a request, and for an idle connection. An
 /// ordinary client needs a fraction of a second.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Minimum free capacity of the read buffer. Most heads are smaller, and a
 /// client that sends single bytes occupies no more than this.
@@ -91,11 +91,11 @@ enum ReadState {
 
 /// The reason for which a head of this connection was refused.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RefusedHead(Arc<OnceLock<BadHead>>);
+pub(crate) struct RefusedHead(Arc<OnceLock<BadHead>>);
 
 impl RefusedHead {
     /// Returns the reason if this request stands for a refused head.
-    pub(super) fn error_for<B>(&self, request: &Request<B>) -> Option<&BadHead> {
+    pub(crate) fn error_for<B>(&self, request: &Request<B>) -> Option<&BadHead> {
         self.0.get().filter(|_| request.method() == REFUSED_METHOD)
     }
 }
@@ -129,18 +129,18 @@ impl HeadGuard {
     }
 
     /// Returns true if the request whose head is passed on next shows the token.
-    pub(super) fn shows_token(&self) -> bool {
+    pub(crate) fn shows_token(&self) -> bool {
         self.shows_token
     }
 
     /// Returns a handle that recognizes requests that stand for refused heads.
-    pub(super) fn refused(&self) -> RefusedHead {
+    pub(crate) fn refused(&self) -> RefusedHead {
         self.refused.clone()
     }
 
     /// Returns the socket for use with another protocol, with the bytes that
     /// were read ahead.
-    pub(super) fn into_parts(self) -> (TcpStream, Bytes) {
+    pub(crate) fn into_parts(self) -> (TcpStream, Bytes) {
         (self.stream, self.buffered.freeze())
     }
 
@@ -311,7 +311,7 @@ impl AsyncWrite for HeadGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::access::{AccessPolicy, AccessRules};
+    use crate::access::{AccessPolicy, AccessRules};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 

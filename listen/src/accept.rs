@@ -18,9 +18,11 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use super::access::AccessPolicy;
-use super::{ConnectionPermits, HeadGuard, RequestGate, Routes};
+use crate::access::AccessPolicy;
 use crate::connection_limit::{ConnectionLimit, ConnectionPermit};
+use crate::head_guard::HeadGuard;
+use crate::permits::ConnectionPermits;
+use crate::request_gate::RequestGate;
 
 /// Maximum number of open TCP connections. One that has sent nothing costs 1
 /// KiB.
@@ -82,22 +84,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections and serves them until the listener fails. Beyond a limit
-/// the connection that has been idle for the longest time makes room, unless it
-/// has shown the token or become a WebSocket.
-pub async fn accept(listener: TcpListener, routes: Routes) {
-    let routes = Arc::new(routes);
-    let access = Arc::clone(&routes.access);
-    let serve = |guard, places| {
-        tokio::spawn(super::serve(guard, Arc::clone(&routes), places));
-    };
-    accept_with(listener, access, serve).await;
-}
-
-/// Accepts connections like [`accept`], and passes each to `serve` once its
-/// first request has arrived. The requests that show the token of `access` come
-/// before all others.
-pub async fn accept_with(
+/// Accepts connections until the listener fails, and passes each to `serve` once
+/// its first request has arrived. The requests that show the token of `access`
+/// come before all others. Beyond a limit the connection that has been idle for
+/// the longest time makes room, unless it has shown the token or become a
+/// WebSocket.
+pub async fn accept(
     listener: TcpListener,
     access: Arc<AccessPolicy>,
     serve: impl Fn(HeadGuard, ConnectionPermits),
@@ -225,7 +217,7 @@ fn open_limit_of(descriptors: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::access::AccessRules;
+    use crate::access::AccessRules;
 
     #[test]
     fn few_descriptors_serve_more_than_one_connection() {

@@ -16,7 +16,7 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The end of a connection's time, which bodies that make progress move.
 #[derive(Debug)]
-pub(super) struct Lifetime(Mutex<Instant>);
+pub struct Lifetime(Mutex<Instant>);
 
 impl Default for Lifetime {
     fn default() -> Self {
@@ -26,13 +26,13 @@ impl Default for Lifetime {
 
 impl Lifetime {
     /// Notes that a part of a body has been received, or taken by the socket.
-    pub(super) fn on_progress(&self) {
+    pub fn on_progress(&self) {
         let mut end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *end = (*end).max(Instant::now() + PROGRESS_TIMEOUT);
     }
 
     /// Runs `work` until its time is over; returns `None` then.
-    pub(super) async fn bound<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn bound<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
         loop {
             let end = self.end();

@@ -11,8 +11,10 @@ use hyper::http::request::Parts;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::routes::Refusal;
-use crate::session::MAX_CONFIG_BYTES;
+use crate::answer::Refusal;
+
+/// Maximum size of a body.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Maximum time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,7 +45,7 @@ impl Default for LargeBodies {
 /// incomplete.
 pub async fn read(head: &Parts, body: Incoming, large: &LargeBodies) -> Result<Bytes, Refusal> {
     let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 1 MiB");
-    if body.size_hint().lower() > MAX_CONFIG_BYTES as u64 {
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(too_large());
     }
     let encoded = head.headers.get(header::CONTENT_ENCODING);
@@ -67,7 +69,7 @@ async fn collect(mut body: Incoming, large: &LargeBodies) -> Result<Option<Bytes
     let mut permit = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        if read.len() + data.len() > MAX_CONFIG_BYTES {
+        if read.len() + data.len() > MAX_BODY_BYTES {
             return Ok(None);
         }
         if permit.is_none() && read.len() + data.len() > SMALL_BYTES {

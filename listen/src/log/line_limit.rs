@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::settings::LogFormat;
+use super::LogFormat;
 
 /// Maximum number of lines of one statement in each [`INTERVAL`]: some 100 KiB.
 /// An operator who asks for `debug` or `trace` gets those whole.

@@ -16,7 +16,7 @@ use memchr::memchr_iter;
 /// Maximum number of header fields, and their maximum total size. Browsers stay
 /// below 50 fields and 16 KiB, including cookies of other servers on the same
 /// host.
-pub(super) const MAX_FIELDS: usize = 100;
+pub(crate) const MAX_FIELDS: usize = 100;
 const MAX_FIELDS_BYTES: usize = 32 << 10;
 
 /// Maximum length of path and query. A token and a stream id need far less.
@@ -24,7 +24,7 @@ const MAX_URL_BYTES: usize = 16 << 10;
 
 /// Maximum size of a head. It is larger than the longest URL and fields
 /// together, so that the error can name the one that is too long.
-pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
+pub(crate) const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// Header fields after which bytes other than the next head may follow.
 const ENDS_KEEP_ALIVE: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
@@ -32,7 +32,8 @@ const ENDS_KEEP_ALIVE: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, UPG
 /// Returns true if something other than another head may follow this one. The
 /// connection is then closed after the response, because only hyper knows the
 /// end of what follows.
-pub(super) fn closes_connection(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn closes_connection(headers: &HeaderMap) -> bool {
     ENDS_KEEP_ALIVE.iter().any(|name| headers.contains_key(name))
 }
 

@@ -4,21 +4,14 @@
 //! masking, the length of control frames, the size of fragmented messages, and
 //! their UTF-8.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use claude_relay_protocol::ClientMessage;
-use claude_relay_protocol::client_message::PermissionResponse;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
-use serde_json::value::RawValue;
 use tokio::io::AsyncRead;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::agent::protocol::PermissionAnswer;
-use crate::json::line::{into_line, place_in};
-use crate::session::Change;
-use crate::session::channels::{ClientEvent, Close, MessageBudget, PriorityMessage, Request};
+use super::channels::{ClientEvent, Close, MessageBudget, PriorityMessage};
 
 /// Limit of a message of refused clients. Their input is read only so that they
 /// can read the close frame, and there can be many of them.
@@ -246,62 +239,6 @@ fn into_bytes(payload: Payload<'_>) -> BytesMut {
         Payload::Bytes(bytes) => bytes,
         other => BytesMut::from(&other[..]),
     }
-}
-
-/// Parses a message for the session. The line for the agent is a slice of it,
-/// without a copy.
-pub(super) fn request(mut message: BytesMut) -> Result<Request, String> {
-    let Ok(text) = simdutf8::basic::from_utf8(&message) else {
-        return Err("Invalid message format: not UTF-8".into());
-    };
-    let parsed = ClientMessage::parse(text).map_err(|error| error.to_string())?;
-    Ok(match parsed {
-        ClientMessage::UserMessage { data, uuid, other } => {
-            let (uuid, other) = (uuid.map(Cow::into_owned), other.map(Cow::into_owned));
-            let place = place_in(text, data.get());
-            Request::UserMessage { line: into_line(&mut message, place), uuid, other }
-        }
-        ClientMessage::Interrupt => Request::Interrupt,
-        ClientMessage::PermissionResponse(response) => permission(response),
-        ClientMessage::ControlRequest { request_id, subtype, request } => Request::Control {
-            request_id: request_id.into_owned(),
-            subtype: subtype.into_owned(),
-            request: on_one_line(request),
-        },
-        ClientMessage::AgentResponse { request_id, outcome } => Request::AgentResponse {
-            request_id: request_id.into_owned(),
-            outcome: outcome.map(on_one_line).map_err(Cow::into_owned),
-        },
-        ClientMessage::Configure { config, merge } => Request::Configure {
-            config: config.get().to_owned().into(),
-            change: if merge { Change::Merge } else { Change::Replace },
-        },
-        ClientMessage::Capabilities => Request::Capabilities,
-    })
-}
-
-fn on_one_line(raw: &RawValue) -> String {
-    raw.get().replace(['\n', '\r'], " ")
-}
-
-/// Returns rules as an array on one line.
-fn rules(raw: &RawValue) -> Option<Box<RawValue>> {
-    RawValue::from_string(on_one_line(raw)).ok()
-}
-
-fn permission(response: PermissionResponse<'_>) -> Request {
-    let answer = if response.approved {
-        PermissionAnswer::Allow {
-            input: response.updated_input.map(on_one_line),
-            permissions: response.updated_permissions.and_then(rules),
-        }
-    } else {
-        PermissionAnswer::Deny {
-            message: response.message.map(Into::into),
-            interrupt: response.interrupt,
-        }
-    };
-    Request::Permission { request_id: response.request_id.into_owned(), answer }
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::channels::{Close, PriorityMessage};
 use super::connection::CLOSE_TIMEOUT;
 use super::frame;
-use crate::session::channels::{Close, PriorityMessage};
-use crate::session::socket::Socket;
+use super::socket::Socket;
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
@@ -126,7 +126,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::session::socket::Outlet;
+    use crate::ws::socket::Outlet;
 
     const LARGE: usize = 32 << 20;
 

@@ -30,12 +30,12 @@ impl RequestGate {
 
     /// Returns true if a request shows the token, and does not have to wait.
     /// Where no token is set, none does.
-    pub(super) fn shows_token(&self, request: &httparse::Request<'_, '_>) -> bool {
+    pub(crate) fn shows_token(&self, request: &httparse::Request<'_, '_>) -> bool {
         self.access.shows_token(request)
     }
 
     /// Waits until an unauthenticated request may pass, in the order of arrival.
-    pub(super) async fn pass(self: Arc<Self>) {
+    pub(crate) async fn pass(self: Arc<Self>) {
         let Ok(_turn) = self.turns.acquire().await else { return };
         tokio::task::yield_now().await;
     }
@@ -44,7 +44,7 @@ impl RequestGate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::access::AccessRules;
+    use crate::access::AccessRules;
 
     #[tokio::test]
     async fn few_unauthenticated_requests_pass_in_a_turn_of_the_runtime() {

@@ -8,6 +8,7 @@ mod line_limit;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,8 +22,6 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-use crate::settings::{LogFormat, Settings, SettingsError};
-
 /// What a pipe that reports room takes without blocking: `PIPE_BUF`.
 const CHUNK_BYTES: usize = 4096;
 
@@ -30,21 +29,38 @@ const CHUNK_BYTES: usize = 4096;
 /// dropped, each whole.
 const WAITING_BYTES: usize = 256 << 10;
 
-/// Starts logging as set.
-///
-/// # Errors
-///
-/// When the filter cannot be read.
-pub fn start(settings: &Settings) -> Result<(), SettingsError> {
-    start_with(&settings.log, settings.log_format)
+/// Format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// One JSON object per line.
+    Json,
 }
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+/// A filter that cannot be read. The text says what is expected.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadFilter(String);
 
 /// Starts logging what passes the filter.
 ///
 /// # Errors
 ///
 /// When the filter cannot be read.
-pub fn start_with(filter: &str, format: LogFormat) -> Result<(), SettingsError> {
+pub fn start(filter: &str, format: LogFormat) -> Result<(), BadFilter> {
     let filter = self::filter(filter)?;
     let is_terminal = io::stderr().is_terminal();
     let stderr = Stderr { shared: Arc::default(), is_terminal, format };
@@ -59,14 +75,13 @@ pub fn start_with(filter: &str, format: LogFormat) -> Result<(), SettingsError> 
 
 /// Reads a filter. A word alone is a level: as a target it would turn everything
 /// else off.
-fn filter(text: &str) -> Result<Targets, SettingsError> {
-    let bad = |reason: String| SettingsError::Value { name: "--log (RELAY_LOG)".into(), reason };
+fn filter(text: &str) -> Result<Targets, BadFilter> {
     let expected = "expected error, warn, info, debug, trace, off, or target=level pairs";
     let is_wrong = |part: &&str| !part.contains('=') && part.parse::<LevelFilter>().is_err();
     if let Some(word) = text.split(',').map(str::trim).find(is_wrong) {
-        return Err(bad(format!("{expected}, got {word:?}")));
+        return Err(BadFilter(format!("{expected}, got {word:?}")));
     }
-    text.parse().map_err(|error| bad(format!("{expected}, got {text:?}: {error}")))
+    text.parse().map_err(|error| BadFilter(format!("{expected}, got {text:?}: {error}")))
 }
 
 /// Writes what stderr takes at once, in order and line by line.

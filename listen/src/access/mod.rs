@@ -348,7 +348,7 @@ impl AccessPolicy {
     }
 
     /// Returns true if a token is set and the request has it.
-    pub(super) fn shows_token(&self, request: &httparse::Request<'_, '_>) -> bool {
+    pub(crate) fn shows_token(&self, request: &httparse::Request<'_, '_>) -> bool {
         let fields = request.headers.iter();
         let fields = fields.filter(|field| field.name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
         let query = request.path.and_then(|path| Some(path.split_once('?')?.1));
@@ -403,7 +403,8 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
 }
 
 /// Returns true for the methods that change the configuration.
-pub(super) fn is_change(method: &Method) -> bool {
+#[must_use]
+pub fn is_change(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PATCH)
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc::WeakSender;
 
-use crate::session::channels::ClientEvent;
+use super::channels::ClientEvent;
 
 /// Shortest time between two signs of life.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@
 //! not cancel-safe (it consumes the header before it waits for the payload), so
 //! reading and writing are two loops that communicate over channels.
 //!
-//! The session accepts or refuses a connection. Nothing that the client sends
+//! An actor accepts or refuses a connection. Nothing that the client sends
 //! is processed before that, or after a refusal.
 
 use std::sync::Arc;
@@ -18,37 +18,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::arriving::Arriving;
-use super::{read, write};
-use crate::session::SessionHandle;
-use crate::session::channels::{
-    Attach, CLIENT_EVENT_CAPACITY, ClientChannels, ConnectRequest, MESSAGE_LIMIT,
-    PRIORITY_CAPACITY, PriorityMessage, WATCHER_MESSAGE_LIMIT,
-};
-use crate::session::socket::{Outlet, Socket};
-use read::Parser;
+use super::channels::{CLIENT_EVENT_CAPACITY, ClientChannels, PRIORITY_CAPACITY, PriorityMessage};
+use super::read::{self, Parser};
+use super::socket::{Outlet, Socket};
+use super::write;
 
 /// Maximum time for closing: for finishing the frame in progress, and for the
 /// answer to a close frame.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves one upgraded connection to the session until it ends. `early` holds
-/// the bytes that the client sent right after its handshake.
-pub async fn serve(stream: TcpStream, early: Bytes, session: SessionHandle, attach: Attach) {
-    let id = session.next_connection_id();
-    let limit = if attach.watches { WATCHER_MESSAGE_LIMIT } else { MESSAGE_LIMIT };
-    let keeps_raw = session.keeps_raw() && !attach.watches;
-    let large = session.large_messages();
-    let parser = Parser { parse: read::request, limit, large, keeps_raw };
-    serve_with(stream, early, parser, |channels, accepted| async move {
-        session.connect(ConnectRequest { id, attach, channels, accepted }).await.is_ok()
-    })
-    .await;
-}
-
 /// Serves one upgraded connection until it ends. `parser` reads its messages,
-/// `connect` hands its channels to an actor, which sends whether it accepts
+/// `early` holds
+/// the bytes that the client sent right after its handshake, `connect` hands its channels to an actor, which sends whether it accepts
 /// them; false means that there is no actor.
-pub async fn serve_with<R, F>(
+pub async fn serve<R, F>(
     stream: TcpStream,
     early: Bytes,
     parser: Parser<R>,

@@ -31,11 +31,11 @@ pub async fn serve_with<B, F>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     F: Future<Output = Response<B>>,
 {
-    serve(guard, places, &Lifetime::default(), answer).await;
+    serve_within(guard, places, &Lifetime::default(), answer).await;
 }
 
 /// As [`serve_with`], with a `lifetime` that `answer` may move.
-pub(super) async fn serve<B, F>(
+pub async fn serve_within<B, F>(
     guard: HeadGuard,
     places: ConnectionPermits,
     lifetime: &Lifetime,
