@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::log::Log;
 use super::state::{Agent, AgentCommand, Live, Message, State, new_id, now};
+use super::todos::TodoList;
 use super::workspaces::check_name;
 use super::{CommandError, Hub};
 use crate::agent;
@@ -280,6 +281,7 @@ impl Hub {
             client: watch::Sender::new(None),
             reported: None,
             lost_refusal: false,
+            todos: TodoList::default(),
         };
         state.live.insert(id.to_owned(), live);
         self.spawn(agent::run(Arc::clone(self), id.to_owned(), receiver));

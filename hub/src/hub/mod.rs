@@ -11,6 +11,7 @@ mod output;
 mod permissions;
 mod spawns;
 pub(crate) mod state;
+pub(crate) mod todos;
 mod turns;
 mod workspaces;
 

@@ -4,18 +4,15 @@ use serde_json::Value;
 
 use super::Hub;
 use super::state::State;
+use super::todos::TodoList;
 use crate::cut::cut;
-use crate::wire::{AgentStatus, EntryKind, Event, TodoItem};
+use crate::wire::{AgentStatus, EntryKind, Event};
 
 /// Maximum size of a text or a value in an event; what is longer is cut.
 pub(crate) const MAX_EVENT_BYTES: usize = 256 << 10;
 
 /// Maximum size of the name of a tool or of a conversation.
 pub(crate) const MAX_NAME_BYTES: usize = 256;
-
-/// Maximum number of entries of a list of what is to do, and the size of each text.
-const MAX_TODOS: usize = 256;
-const MAX_TODO_BYTES: usize = 1 << 10;
 
 impl Hub {
     pub(crate) fn add_to_log(
@@ -75,20 +72,6 @@ impl Hub {
         });
     }
 
-    pub(crate) fn on_todos(&self, id: &str, mut todos: Vec<TodoItem>) {
-        todos.truncate(MAX_TODOS);
-        for todo in &mut todos {
-            for text in [&mut todo.content, &mut todo.status] {
-                *text = cut(std::mem::take(text), MAX_TODO_BYTES);
-            }
-        }
-        self.tell_of(id, None, |agent_id, workspace_id| Event::AgentTodos {
-            agent_id,
-            workspace_id,
-            todos,
-        });
-    }
-
     pub(crate) fn on_error(&self, id: &str, error: String) {
         let error = cut(error, MAX_EVENT_BYTES);
         let log = Some((EntryKind::Error, None, Value::String(error.clone())));
@@ -110,6 +93,10 @@ impl Hub {
             return;
         }
         agent.session_id = Some(session.to_owned());
+        if let Some(live) = state.live.get_mut(id) {
+            live.todos = TodoList::default();
+        }
+        let Some(agent) = state.kept.agents.get(id) else { return };
         let workspace = agent.workspace_id.clone();
         self.on_change(&mut state);
         let (agent_id, session_id) = (id.to_owned(), session.to_owned());

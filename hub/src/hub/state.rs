@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::log::Log;
+use super::todos::TodoList;
 use crate::wire::{
     AgentInfo, AgentStatus, DelegationInfo, Engine, PendingPermission, SpawnInfo, WorkspaceInfo,
 };
@@ -99,6 +100,7 @@ pub(crate) struct Live {
     pub(crate) reported: Option<String>,
     /// A person was told that a permission request could not be refused.
     pub(crate) lost_refusal: bool,
+    pub(crate) todos: TodoList,
 }
 
 /// A command to the task of an agent.

@@ -204,11 +204,15 @@ pub struct PendingPermission {
 
 /// An entry of an agent's list of what to do.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct TodoItem {
     /// The task.
     pub content: String,
     /// `pending`, `in_progress` or `completed`.
     pub status: String,
+    /// The task in words for one that is under way, where the agent gives them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_form: Option<String>,
 }
 
 impl Event {

@@ -22,4 +22,5 @@ mod restarts;
 mod sandboxes;
 #[cfg(feature = "e2b")]
 mod seed;
+mod todos;
 mod turns;

@@ -263,10 +263,10 @@ mod tests {
             &["thinking hm", "text hé in p", r#"tool Bash t1 {"n":1.0}"#],
         );
         check(
-            r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t1","name":"TodoWrite","input":{"todos":[{"content":"a","status":"pending"}]}},{"type":"tool_use","id":"t2","name":"Task","input":{"subagent_type":"x"}}]}}"#,
+            r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t1","name":"TodoWrite","input":{"todos":[{"content":"a","status":"pending","activeForm":"doing a"}]}},{"type":"tool_use","id":"t2","name":"Task","input":{"subagent_type":"x"}}]}}"#,
             &[
-                r#"tool TodoWrite t1 {"todos":[{"content":"a","status":"pending"}]}"#,
-                "todos None:a:pending",
+                r#"tool TodoWrite t1 {"todos":[{"content":"a","status":"pending","activeForm":"doing a"}]}"#,
+                "todos None:a:pending:doing a",
                 r#"tool Task t2 {"subagent_type":"x"}"#,
                 r#"subagent t2 Some("x")"#,
             ],

@@ -322,6 +322,9 @@ pub struct Todo<'a> {
     pub content: Cow<'a, str>,
     /// `pending`, `in_progress` or `completed`.
     pub status: Cow<'a, str>,
+    /// The task in words for one that is under way. The tools for single entries
+    /// have it in their calls alone.
+    pub active_form: Option<Cow<'a, str>>,
 }
 
 /// The beginning of the error that Claude Code notes for itself when it is

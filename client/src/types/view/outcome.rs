@@ -66,7 +66,8 @@ fn todo_change(outcome: &RawValue) -> Option<View<'_>> {
 fn todo(task: &RawValue) -> Option<Todo<'_>> {
     let [id, content, status] = fields(task.get(), ["id", "subject", "status"]).ok()?;
     let status = text_of(status).unwrap_or(Cow::Borrowed("pending"));
-    Some(Todo { id: Some(text_of(id)?), content: text_of(content)?, status })
+    let active_form = None;
+    Some(Todo { id: Some(text_of(id)?), content: text_of(content)?, status, active_form })
 }
 
 /// The list in a call of the tool that writes it whole.
@@ -77,8 +78,10 @@ pub(super) fn todos_written(input: &RawValue) -> Option<View<'_>> {
 }
 
 fn written(todo: &RawValue) -> Option<Todo<'_>> {
-    let [content, status] = fields(todo.get(), ["content", "status"]).ok()?;
-    Some(Todo { id: None, content: text_of(content)?, status: text_of(status)? })
+    let [content, status, active_form] =
+        fields(todo.get(), ["content", "status", "activeForm"]).ok()?;
+    let (content, status) = (text_of(content)?, text_of(status)?);
+    Some(Todo { id: None, content, status, active_form: text_of(active_form) })
 }
 
 #[cfg(test)]

@@ -36,7 +36,9 @@ pub(super) mod tests {
     }
 
     fn entry(todo: &Todo<'_>) -> String {
-        format!("{:?}:{}:{}", todo.id, todo.content, todo.status)
+        let active_form = todo.active_form.as_ref().map(|words| format!(":{words}"));
+        let active_form = active_form.unwrap_or_default();
+        format!("{:?}:{}:{}{active_form}", todo.id, todo.content, todo.status)
     }
 
     fn show(view: &View<'_>) -> String {
