@@ -54,6 +54,10 @@ pub struct Args {
     /// Time after which an agent without a message has no processes any more.
     #[arg(long, env = "RELAY_HUB_IDLE_TIMEOUT", default_value = "15m", value_parser = parse_duration)]
     pub idle_timeout: Duration,
+    /// Time after its last turn for which tasks in the background keep an agent's
+    /// processes.
+    #[arg(long, env = "RELAY_HUB_BACKGROUND_TIMEOUT", default_value = "24h", value_parser = parse_duration)]
+    pub background_timeout: Duration,
     /// Size of the events that are kept for clients that come back.
     #[arg(long, env = "RELAY_HUB_REPLAY_BYTES", default_value_t = 16 << 20)]
     pub replay_bytes: usize,
@@ -105,6 +109,8 @@ pub struct Settings {
     pub max_running: usize,
     /// Time after which an agent without a message is stopped.
     pub idle_timeout: Duration,
+    /// Time after its last turn for which an agent with tasks in the background runs.
+    pub background_timeout: Duration,
     /// Size of the events that are kept.
     pub replay_bytes: usize,
     /// Number of agents that are spawned without approval.
@@ -210,6 +216,7 @@ impl Settings {
             max_agents: args.max_agents,
             max_running: args.max_running,
             idle_timeout: args.idle_timeout,
+            background_timeout: args.background_timeout,
             replay_bytes: args.replay_bytes,
             allow_spawn: args.allow_spawn,
             #[cfg(feature = "e2b")]

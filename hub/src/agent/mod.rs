@@ -50,6 +50,10 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 /// Delay before a message is tried again, doubled each time.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// Told when an agent is stopped because its tasks in the background do not end.
+const BACKGROUND_TOO_LONG: &str = "stopped with its tasks in the background: they have gone on \
+    since its last turn for longer than --background-timeout";
+
 /// Reason for which an agent's connection has ended.
 #[derive(Debug, thiserror::Error)]
 enum AgentError {
@@ -213,6 +217,8 @@ async fn serve(
     let mut running: Option<Running> = None;
     let mut is_configured = false;
     let mut idle_at = Instant::now() + hub.settings.idle_timeout;
+    // The end of the last turn, or the last message.
+    let mut worked_at = Instant::now();
     // A message that has failed is not tried again at once.
     let mut retry_at = Instant::now();
     {
@@ -238,7 +244,11 @@ async fn serve(
             message = messages.next() => match message {
                 Some(Ok(message)) => {
                     let was_busy = lines.is_busy();
+                    let had_turn = lines.has_turn();
                     on_message(hub, id, message, &mut lines);
+                    if had_turn || lines.has_turn() {
+                        worked_at = Instant::now();
+                    }
                     if was_busy {
                         idle_at = Instant::now() + hub.settings.idle_timeout;
                     }
@@ -253,10 +263,14 @@ async fn serve(
                 if let Some(delay) = on_outcome(hub, id, &uuid, outcome)? {
                     retry_at = Instant::now() + delay;
                 }
-                idle_at = Instant::now() + hub.settings.idle_timeout;
+                worked_at = Instant::now();
+                idle_at = worked_at + hub.settings.idle_timeout;
             }
             command = commands.recv() => match command {
-                Some(AgentCommand::Wake) => idle_at = Instant::now() + hub.settings.idle_timeout,
+                Some(AgentCommand::Wake) => {
+                    worked_at = Instant::now();
+                    idle_at = worked_at + hub.settings.idle_timeout;
+                }
                 Some(AgentCommand::Interrupt) => {
                     if let Err(error) = client.interrupt().await {
                         tracing::warn!(agent = id, "an interrupt was not delivered: {error}");
@@ -280,6 +294,12 @@ async fn serve(
                 if running.is_none() && quiet_at.is_some() && !is_quiet => {}
             () = sleep_until(retry_at), if running.is_none() && Instant::now() < retry_at => {}
             () = sleep_until(idle_at), if running.is_none() && !lines.is_busy() => {
+                return Ok(End::Idle);
+            }
+            () = sleep_until(worked_at + hub.settings.background_timeout),
+                if running.is_none() && lines.is_busy() && !lines.has_turn() =>
+            {
+                hub.on_error(id, BACKGROUND_TOO_LONG.to_owned());
                 return Ok(End::Idle);
             }
             () = hub.stopping.cancelled() => return Ok(End::Over),

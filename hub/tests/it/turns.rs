@@ -124,3 +124,29 @@ async fn an_agent_that_says_something_without_a_turn_does_not_work_for_ever() {
     hub.stop().await;
     place.assert_no_orphans();
 }
+
+#[tokio::test]
+async fn a_task_in_the_background_that_does_not_end_keeps_no_agent_for_ever() {
+    let env = TestEnv::new();
+    let task = json!({ "type": "system", "subtype": "task_started", "task_id": "b1",
+        "task_type": "local_bash", "description": "tail -f log" });
+    let turn = [init(), task.to_string(), text("the turn", None), result()];
+    let script = scripted_agent::pausing(&env, &(turn.join("\n") + "\n"));
+    let arguments = ["--claude-path", script.to_str().unwrap(), "--stop-grace", "1s"];
+    let bounds = [("RELAY_HUB_BACKGROUND_TIMEOUT", "3s"), ("RELAY_HUB_IDLE_TIMEOUT", "100ms")];
+    let place = HubDirectory::with(&[], &arguments, &bounds);
+    let (hub, _, agent) = place.start_with_agent("a").await;
+    let mut socket = hub.connect().await;
+    hub.say(&agent, "go").await;
+    socket.until("agent_done").await;
+    // Longer than the idle timeout: the task counts.
+    let (_, told) = socket.until("agent_error").await;
+    let told = told["error"].as_str().unwrap();
+    assert!(told.contains("--background-timeout"), "{told}");
+    hub.until_status(&agent, "stopped").await;
+    // The next message finds it again.
+    hub.say(&agent, "again").await;
+    socket.until("agent_done").await;
+    hub.stop().await;
+    place.assert_no_orphans();
+}
