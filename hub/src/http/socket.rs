@@ -251,7 +251,9 @@ impl Connection {
         };
         match command {
             Command::Subscribe { workspace_id } => {
-                if self.filter.workspaces.len() < MAX_FILTER {
+                if let Err(error) = self.hub.workspace(&workspace_id) {
+                    self.answer(id, Err(error.to_string()));
+                } else if self.filter.workspaces.len() < MAX_FILTER {
                     self.filter.workspaces.insert(workspace_id);
                     self.answer(id, Ok(json!({})));
                 } else {
