@@ -4,6 +4,7 @@
 //! the conduct of a WebSocket are those of the relay, in `claude-relay-listen`.
 
 mod files;
+mod heartbeat;
 mod login;
 mod openapi;
 mod page;

@@ -11,10 +11,12 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use hyper::StatusCode;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
+use super::heartbeat::{Beat, Heartbeat, SEND_BUFFER_BYTES};
 use crate::feed::{Cursor, Filter, text_frame};
 use crate::hub::Hub;
 use crate::wire::{ClientFrame, Command, Event, MAX_FRAME_BYTES};
@@ -71,6 +73,8 @@ pub(super) async fn serve(
     is_authorized: bool,
 ) {
     let Some((stream, early, _places)) = handshake.complete().await else { return };
+    // A larger buffer is no error, it hides a slow client longer.
+    let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let large = Arc::new(Semaphore::new(1));
     let parser = Parser { parse, limit: MAX_FRAME_BYTES, large, keeps_raw: false };
     ws::serve(stream, early, parser, |channels, accepted| async move {
@@ -112,9 +116,7 @@ struct Connection {
     /// A command that waits until the client has read its answers.
     waiting: Option<Result<ClientFrame, String>>,
     commands: FuturesUnordered<BoxFuture<'static, Done>>,
-    ping_at: Instant,
-    /// The end of the time for the answer to a ping.
-    pong_by: Option<Instant>,
+    heartbeat: Heartbeat,
 }
 
 impl Connection {
@@ -148,7 +150,11 @@ impl Connection {
         }
         let filter = Filter { is_numbered: options.after.is_some(), ..Filter::default() };
         Self {
-            ping_at: Instant::now() + hub.settings.ping_interval,
+            heartbeat: Heartbeat::new(
+                hub.settings.ping_interval,
+                hub.settings.pong_timeout,
+                Instant::now(),
+            ),
             hub,
             channels,
             cursor,
@@ -158,7 +164,6 @@ impl Connection {
             first_bytes: 0,
             waiting: None,
             commands: FuturesUnordered::new(),
-            pong_by: None,
         }
     }
 
@@ -173,13 +178,11 @@ impl Connection {
                 self.on_frame(frame);
                 continue;
             }
-            let deadline = self.pong_by.map_or(self.ping_at, |by| by.min(self.ping_at));
+            let is_reading = self.commands.len() < MAX_COMMANDS && self.waiting.is_none();
             tokio::select! {
-                event = self.channels.events.recv(),
-                    if self.commands.len() < MAX_COMMANDS && self.waiting.is_none() =>
-                {
+                event = self.channels.events.recv(), if is_reading => {
                     let Some(event) = event else { return };
-                    self.pong_by = None;
+                    self.heartbeat.on_heard();
                     if let ClientEvent::Request(frame, _) = event {
                         self.waiting = Some(frame);
                     }
@@ -192,10 +195,6 @@ impl Connection {
                 batch = self.channels.spent.recv() => match batch {
                     Some(batch) => {
                         self.spent = Some(batch);
-                        // Its pong may be behind the command that waits; it reads.
-                        if self.waiting.is_some() {
-                            self.pong_by = None;
-                        }
                     }
                     None => return,
                 },
@@ -204,14 +203,8 @@ impl Connection {
                         return;
                     }
                 }
-                () = sleep_until(deadline) => {
-                    if self.pong_by.is_some_and(|by| Instant::now() >= by) {
-                        tracing::info!("a client does not answer pings; dropped");
-                        return;
-                    }
-                    self.ping_at = Instant::now() + self.hub.settings.ping_interval;
-                    self.pong_by.get_or_insert(Instant::now() + self.hub.settings.pong_timeout);
-                    if self.channels.priority.try_send(PriorityMessage::Ping).is_err() {
+                () = sleep_until(self.heartbeat.deadline()) => {
+                    if !self.on_deadline() {
                         return;
                     }
                 }
@@ -220,6 +213,23 @@ impl Connection {
                     let _ = self.channels.priority.try_send(close);
                     return;
                 }
+            }
+        }
+    }
+
+    /// Sends a ping, or looks for a sign of the client. Returns false if it is gone.
+    fn on_deadline(&mut self) -> bool {
+        // Behind commands that are carried out its answer would not be seen. Where
+        // they wait until it has read their answers, it has to read.
+        let has_to_read = self.waiting.is_some() || self.first_bytes > MAX_ANSWER_BYTES;
+        let is_read = self.commands.len() < MAX_COMMANDS && self.channels.events.is_empty();
+        let taken = self.channels.data.written();
+        match self.heartbeat.on_deadline(Instant::now(), taken, is_read || has_to_read) {
+            Beat::Wait => true,
+            Beat::Ping => self.channels.priority.try_send(PriorityMessage::Ping).is_ok(),
+            Beat::Dead => {
+                tracing::info!("a client does not answer pings; dropped");
+                false
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Several clients at once: filters, numbers, slow ones, the heartbeat.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claude_relay_testing::wait::soon;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::support::paced::Pace;
 use crate::support::{HubDirectory, TOKEN};
 
 #[tokio::test]
@@ -152,5 +153,48 @@ async fn malformed_frames_are_answered_and_the_connection_stays() {
     let new = json!({ "type": "create_agent", "workspaceId": workspace, "message": "hi", "id": 2 });
     socket.send(new).await;
     socket.until_type("agent_done").await;
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_subscription_to_a_workspace_that_does_not_exist_is_an_error() {
+    let place = HubDirectory::demo();
+    let (hub, _, agent) = place.start_with_agent("a").await;
+    let mut socket = hub.connect().await;
+    socket.send(json!({ "type": "subscribe", "workspaceId": "ws_none" })).await;
+    let error = socket.next().await;
+    assert_eq!(error["type"], "error", "{error}");
+    assert!(error["error"].as_str().unwrap().contains("ws_none"), "{error}");
+    socket.send(json!({ "type": "subscribe", "workspaceId": "ws_none", "id": 5 })).await;
+    let error = socket.next().await;
+    assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!(5)));
+    // It changes nothing.
+    hub.say(&agent, "hi").await;
+    assert_eq!(socket.until_type("agent_done").await["agentId"], *agent);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_outlives_the_time_for_a_pong() {
+    const PONG_TIMEOUT: Duration = Duration::from_secs(3);
+    let place = HubDirectory::with(
+        &["--ping-interval", "200ms", "--pong-timeout", "3s", "--replay-bytes", "100000000"],
+        &["--demo"],
+        &[],
+    );
+    let (hub, _, agent) = place.start_with_agent("a").await;
+    let pace = Pace::of(16 << 10, Duration::from_millis(100));
+    let mut slow = hub.connect_paced(&pace).await;
+    hub.say(&agent, r#"{"n":20000,"size":1000}"#).await;
+    let began = Instant::now();
+    let mut events = Vec::new();
+    while began.elapsed() < PONG_TIMEOUT * 2 {
+        events.push(slow.next().await);
+    }
+    pace.end();
+    let (rest, done) = slow.until("agent_done").await;
+    let (texts, others): (Vec<_>, Vec<_>) =
+        events.iter().chain(&rest).partition(|event| event["type"] == "agent_text");
+    assert_eq!(texts.len(), 20_000, "{others:?} {done}");
     hub.stop().await;
 }

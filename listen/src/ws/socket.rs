@@ -4,7 +4,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Buf as _, Bytes};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -24,13 +24,20 @@ pub struct Socket {
     /// The session has written the beginning of a batch and sent the rest to
     /// the write loop.
     has_rest: AtomicBool,
+    /// Size of all that the system has taken.
+    written: AtomicU64,
 }
 
 impl Socket {
     /// Takes the half of a connection.
     #[must_use]
     pub fn new(half: OwnedWriteHalf) -> Self {
-        Self { half, is_busy: AtomicBool::new(false), has_rest: AtomicBool::new(false) }
+        Self {
+            half,
+            is_busy: AtomicBool::new(false),
+            has_rest: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+        }
     }
 
     /// Says whether the write loop is in the middle of a frame.
@@ -80,6 +87,7 @@ impl Socket {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        self.written.fetch_add(written as u64, Ordering::Relaxed);
         let mut whole = 0;
         while written > 0 {
             let piece = &mut batch[whole];
@@ -106,6 +114,13 @@ impl Outlet {
     #[must_use]
     pub fn new(write_loop: mpsc::Sender<Vec<Bytes>>, socket: Weak<Socket>) -> Self {
         Self { write_loop, socket }
+    }
+
+    /// Returns the size of all that the socket has taken, which grows while a client
+    /// reads what waits for it.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.socket.upgrade().map_or(0, |socket| socket.written.load(Ordering::Relaxed))
     }
 
     /// Sends a batch. Returns it, empty, if the socket has taken all of it at

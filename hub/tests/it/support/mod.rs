@@ -1,6 +1,8 @@
 //! A hub of a test's own, its REST interface, and a client that knows only the
 //! documents.
 
+pub(crate) mod paced;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,11 +16,13 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+use paced::{Pace, Paced};
 
 pub(crate) const TOKEN: &str = "token-of-the-tests";
 
@@ -275,6 +279,14 @@ impl Hub {
         Socket { socket }
     }
 
+    /// A client that reads at this pace.
+    pub(crate) async fn connect_paced(&self, pace: &Pace) -> Socket<Paced> {
+        let stream = soon(TcpStream::connect(&self.address)).await.unwrap();
+        let url = format!("ws://{}/?token={TOKEN}", self.address);
+        let (socket, _) = soon(client_async(url, Paced::new(stream, pace))).await.unwrap();
+        Socket { socket }
+    }
+
     /// Waits until the agent has this status.
     pub(crate) async fn until_status(&self, agent: &str, status: &str) {
         let path = format!("/api/agents/{agent}");
@@ -299,11 +311,11 @@ impl Hub {
 }
 
 /// A WebSocket client.
-pub(crate) struct Socket {
-    socket: WebSocketStream<TcpStream>,
+pub(crate) struct Socket<S = TcpStream> {
+    socket: WebSocketStream<S>,
 }
 
-impl Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(crate) async fn send(&mut self, frame: Value) {
         soon(self.socket.send(Message::text(frame.to_string()))).await.unwrap();
     }
