@@ -5,12 +5,20 @@ use super::{agent, say};
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use crate::support::ws::{Client, Seen};
+use claude_relay_testing::for_both_clis;
+use claude_relay_testing::messages_api::MessagesApi;
+use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
+use claude_relay_testing::tools::Cli;
 use claude_relay_testing::wait;
 use serde_json::{Value, json};
 
 const FORMER: &str = "the-former-token";
 const NEW: &str = "another-token-of-its-own";
+
+for_both_clis! {
+    the_cli_goes_on_with_what_was_said,
+}
 
 /// Notes with which flags it is run. A fork has an id of its own.
 const FORKING: &str = r#"
@@ -211,5 +219,30 @@ async fn runs_of_the_former_owner_end() {
         health["runs"]["running"] == 0
     })
     .await;
+    relay.stop();
+}
+
+async fn the_cli_goes_on_with_what_was_said(cli: Cli) {
+    let (env, api) = (TestEnv::new(), MessagesApi::start());
+    api.script([Reply::text("First."), Reply::text("Second.")]);
+    let relay = Launch::unrestricted(&env, &cli.path(), &api).start();
+    claim(&relay, json!({})).await;
+    let (mut client, _) = open(&relay, "ws?after=0", FORMER).await;
+    client.say("one").await;
+    client.turn().await;
+    let former = session_id(&relay, FORMER).await;
+    assert_eq!(reclaim(&relay, FORMER, NEW).await.status, 200);
+
+    let (mut client, connected) = open(&relay, "ws?after=0", NEW).await;
+    assert_ne!(connected["stream"], Value::Null);
+    client.say("two").await;
+    client.until(|frame| frame["data"]["result"] == "Second.").await;
+    let own = session_id(&relay, NEW).await;
+    assert!(own.is_string() && own != former, "{own} after {former}");
+    let asked = api.turn(2).await;
+    let texts = asked.body["messages"].to_string();
+    for said in ["one", "First.", "two"] {
+        assert!(texts.contains(&format!("\"{said}\"")), "{said}: {texts}");
+    }
     relay.stop();
 }
