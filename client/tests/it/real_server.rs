@@ -54,12 +54,12 @@ async fn a_turn_from_end_to_end() {
 #[tokio::test]
 async fn a_message_that_needs_longer_than_an_answer_may_is_delivered_over_one_connection() {
     let relay = RelayProcess::demo(&[]).await;
-    let proxy = Proxy::slow(relay.port, 160 << 10).await;
-    // A machine with much to do may say nothing for a second or two.
-    let limit = Duration::from_secs(3);
+    let proxy = Proxy::slow(relay.port, 112 << 10).await;
+    // A machine with much to do needs some seconds to read such a message.
+    let limit = Duration::from_secs(8);
     let client = client(&proxy.url).keep_alive(limit, limit).reconnect_for(Duration::ZERO);
     let client = soon(client.start()).await.unwrap();
-    // Ten seconds long, and more than the system takes at once.
+    // Thirteen seconds long, and more than the system takes at once.
     let long = format!(r#"{{"n":1,"size":10,"note":"{}"}}"#, "x".repeat(15 << 20));
     soon(client.ask(long)).await.unwrap();
     soon(client.stop()).await;
