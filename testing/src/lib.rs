@@ -36,4 +36,5 @@ pub mod socks_proxy;
 pub mod tcp_service;
 pub mod test_env;
 pub mod tools;
+pub mod transcript;
 pub mod wait;

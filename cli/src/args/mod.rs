@@ -140,7 +140,7 @@ pub(crate) enum Command {
         /// Print the messages of this one, a line of JSON each
         #[arg(value_name = "ID", value_parser = parse_text)]
         id: Option<String>,
-        /// The most that are listed, 1 to 200
+        /// The most that are listed
         #[arg(long, value_name = "NUMBER", default_value = "20")]
         limit: usize,
     },

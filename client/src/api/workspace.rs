@@ -15,7 +15,7 @@ use super::client::Client;
 use crate::error::{FileError, RequestError};
 use crate::net::http::{Answer, Http};
 use crate::net::transfer::AnswerStream;
-use crate::types::conversation::{Conversation, RawConversations};
+use crate::types::conversation::{Conversation, Position, RawConversations};
 use crate::types::file::{FileChange, FileEntry, RawListing};
 use crate::types::raw_json::RawJson;
 
@@ -26,7 +26,7 @@ const MAX_FILE_BYTES: usize = 64 << 20;
 const MAX_LIST_BYTES: usize = 16 << 20;
 const MAX_CONVERSATION_BYTES: usize = 512 << 20;
 
-/// The most conversations that the server lists.
+/// The most conversations that the server lists at once.
 const MAX_CONVERSATIONS: usize = 200;
 
 /// Characters of a name that stand for themselves in a URL.
@@ -223,7 +223,7 @@ impl Workspace {
     }
 
     /// The newest conversations of the agent's directory, at most `limit` of
-    /// them, which is 1 to 200.
+    /// them and at least one. The server is asked for 200 at a time.
     ///
     /// # Examples
     ///
@@ -240,14 +240,67 @@ impl Workspace {
     ///
     /// About the connection and the token.
     pub async fn conversations(&self, limit: usize) -> Result<Vec<Conversation>, RequestError> {
-        let limit = limit.clamp(1, MAX_CONVERSATIONS);
-        let route = format!("/conversations?limit={limit}");
-        let none = Bytes::new();
-        let answer = self.http.transfer(Method::GET, &route, &[], none, MAX_LIST_BYTES).await?;
-        if !answer.is_success() {
-            return Err(self.http.refusal(&answer));
+        self.listed(None, limit).await
+    }
+
+    /// The conversations that are older than one of the list, at most `limit` of
+    /// them and at least one, the newest first; none at the end of the list, or if
+    /// the server knows the newest alone. One that is gone on with meanwhile moves
+    /// to the front.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn example(client: claude_relay_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let workspace = client.workspace();
+    /// let mut shown = workspace.conversations(20).await?;
+    /// while let Some(oldest) = shown.last() {
+    ///     println!("{} are older than {}", shown.len(), oldest.id);
+    ///     shown = workspace.conversations_before(oldest, 20).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// About the connection and the token.
+    pub async fn conversations_before(
+        &self,
+        oldest: &Conversation,
+        limit: usize,
+    ) -> Result<Vec<Conversation>, RequestError> {
+        self.listed(Some(oldest.position()), limit).await
+    }
+
+    async fn listed(
+        &self,
+        mut before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<Conversation>, RequestError> {
+        let limit = limit.max(1);
+        let mut listed: Vec<Conversation> = Vec::new();
+        loop {
+            let most = (limit - listed.len()).min(MAX_CONVERSATIONS);
+            let mut route = format!("/conversations?limit={most}");
+            if let Some(before) = &before {
+                route.push_str("&before=");
+                route.extend(utf8_percent_encode(&before.to_string(), NAME));
+            }
+            let none = Bytes::new();
+            let answer = self.http.transfer(Method::GET, &route, &[], none, MAX_LIST_BYTES).await?;
+            if !answer.is_success() {
+                return Err(self.http.refusal(&answer));
+            }
+            let (mut next, more) = self.json::<RawConversations>(&answer)?.conversations();
+            // A server of an earlier version begins anew with each request.
+            next.retain(|next| before.as_ref().is_none_or(|before| *before < next.position()));
+            before = next.last().map(Conversation::position);
+            listed.extend(next);
+            if !more || before.is_none() || listed.len() >= limit {
+                return Ok(listed);
+            }
         }
-        Ok(self.json::<RawConversations>(&answer)?.conversations())
     }
 
     /// The messages of a conversation, as the Agent SDK's `getSessionMessages`

@@ -1,6 +1,8 @@
 //! Conversations that the server has kept.
 
-use std::time::SystemTime;
+use std::cmp::Reverse;
+use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
@@ -46,10 +48,39 @@ struct Raw {
 #[derive(Deserialize)]
 pub(crate) struct RawConversations {
     conversations: Vec<Raw>,
+    #[serde(default)]
+    more: bool,
+}
+
+/// A place in the list of all conversations, which is in ascending order: the
+/// newest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    modified: Reverse<i64>,
+    id: String,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.modified.0, self.id)
+    }
+}
+
+impl Conversation {
+    /// Its place in the list.
+    pub(crate) fn position(&self) -> Position {
+        let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let modified = match self.modified.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => milliseconds(after),
+            Err(before) => -milliseconds(before.duration()),
+        };
+        Position { modified: Reverse(modified), id: self.id.clone() }
+    }
 }
 
 impl RawConversations {
-    pub(crate) fn conversations(self) -> Vec<Conversation> {
+    /// The conversations, and true if there are older ones.
+    pub(crate) fn conversations(self) -> (Vec<Conversation>, bool) {
         let conversation = |raw: Raw| Conversation {
             id: raw.id,
             modified: time(raw.modified),
@@ -59,6 +90,6 @@ impl RawConversations {
             turns: raw.turns,
             cost_usd: raw.cost_usd,
         };
-        self.conversations.into_iter().map(conversation).collect()
+        (self.conversations.into_iter().map(conversation).collect(), self.more)
     }
 }

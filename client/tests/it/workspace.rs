@@ -1,7 +1,13 @@
 //! The workspace of a server: files, conversations, and reading along.
 
-use claude_relay_client::{FileChangeKind, FileError, FileType, ServerMessage};
+use std::time::{Duration, UNIX_EPOCH};
+
+use claude_relay_client::{Conversation, FileChangeKind, FileError, FileType, ServerMessage};
 use claude_relay_testing::relay_process::RelayProcess;
+use claude_relay_testing::tcp_service::TcpService;
+use claude_relay_testing::transcript;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{client, soon};
 
@@ -61,6 +67,61 @@ async fn a_workspace_without_conversations_has_none() {
     let id = "a3dd4a41-c5f3-4343-bd0c-8105ab57e0ba";
     let missing = soon(workspace.conversation(id)).await.map(|_| ());
     assert!(matches!(missing, Err(FileError::NotFound { .. })), "{missing:?}");
+}
+
+#[tokio::test]
+async fn all_conversations_are_listed_however_many_there_are() {
+    let relay = RelayProcess::demo(&[]).await;
+    let state = relay.workspace().parent().unwrap().join(".claude");
+    let count = 205;
+    for number in 0..count {
+        let id = transcript::id(number);
+        let file = transcript::keep(&state, &relay.workspace(), &id, "Words");
+        let time = UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 - number as u64 / 2);
+        std::fs::File::open(file).unwrap().set_modified(time).unwrap();
+    }
+    let expected: Vec<String> = (0..count).map(transcript::id).collect();
+    let ids = |listed: &[Conversation]| listed.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+    let workspace = client(&relay.url).workspace().unwrap();
+    for limit in [1000, 205, 203, 200, 7, 1, 0] {
+        let listed = soon(workspace.conversations(limit)).await.unwrap();
+        assert_eq!(ids(&listed), expected[..limit.clamp(1, count)], "{limit}");
+    }
+    let first = soon(workspace.conversations(3)).await.unwrap();
+    let rest = soon(workspace.conversations_before(&first[2], 1000)).await.unwrap();
+    assert_eq!(ids(&rest), expected[3..]);
+    let none = soon(workspace.conversations_before(rest.last().unwrap(), 10)).await.unwrap();
+    assert_eq!(none, []);
+}
+
+/// One that does not know `before` begins anew with each request.
+#[tokio::test]
+async fn a_server_that_lists_the_newest_alone_is_not_asked_for_ever() {
+    let listed: Vec<Value> = (0..200)
+        .map(|number| json!({ "id": transcript::id(number), "modified": 1_700_000_000_000_i64 }))
+        .collect();
+    let list = json!({ "conversations": listed, "more": true }).to_string();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{list}",
+        list.len()
+    );
+    let server = TcpService::start(move |mut stream| {
+        let answer = answer.clone();
+        async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let workspace = client(&format!("http://127.0.0.1:{}", server.port)).workspace().unwrap();
+    let listed = soon(workspace.conversations(1000)).await.unwrap();
+    assert_eq!(listed.len(), 200);
+    let none = soon(workspace.conversations_before(&listed[199], 10)).await.unwrap();
+    assert_eq!(none, []);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The list of conversations.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::io::{self, BufReader};
 use std::path::Path;
@@ -23,7 +24,35 @@ const TOTAL_BYTES: u64 = 256 << 20;
 /// Bytes that are read of each further file.
 const HEAD_BYTES: u64 = 256 << 10;
 
-/// The newest conversations.
+/// A place in the order of all conversations, the newest first: that of one which
+/// was last said something in at `modified`, in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    modified: i64,
+    id: String,
+}
+
+impl Position {
+    /// Reads `MODIFIED.ID`; `None` if the text is nothing like it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (modified, id) = text.split_once('.')?;
+        let modified = modified.parse().ok()?;
+        is_id(id).then(|| Self { modified, id: id.to_owned() })
+    }
+
+    /// Returns true if a conversation is in the list behind this place: it is older.
+    pub(crate) fn is_followed_by(&self, modified: i64, id: &str) -> bool {
+        order((self.modified, &self.id), (modified, id)).is_lt()
+    }
+}
+
+/// Compares by the last time that something was said, the newest first, then by id.
+pub(crate) fn order((a, a_id): (i64, &str), (b, b_id): (i64, &str)) -> Ordering {
+    b.cmp(&a).then_with(|| a_id.cmp(b_id))
+}
+
+/// The newest conversations, or those that are older than a place.
 #[derive(Debug, Default, Serialize)]
 pub struct Listing {
     /// The newest first.
@@ -54,30 +83,18 @@ pub struct Conversation {
 }
 
 impl Conversations {
-    /// Lists at most `limit` conversations, the newest first.
+    /// Lists at most `limit` conversations, the newest first: all of them, or those
+    /// that are older than the place `before`.
     ///
     /// # Errors
     ///
     /// Returns the system's error.
-    pub fn list(&self, limit: usize) -> io::Result<Listing> {
-        let mut found = Vec::new();
-        for entry in Dir::read_from(&self.folder)?.take(MAX_FILES) {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(id) = name.to_str().ok().and_then(|name| name.strip_suffix(".jsonl")) else {
-                continue;
-            };
-            if !is_id(id) {
-                continue;
-            }
-            let Ok(stat) = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            if FileType::from_raw_mode(stat.st_mode).is_file() {
-                let milliseconds = (stat.st_mtime_nsec / 1_000_000).try_into().unwrap_or_default();
-                let modified: i64 = stat.st_mtime.saturating_mul(1000).saturating_add(milliseconds);
-                found.push((modified, id.to_owned()));
-            }
-        }
-        found.sort_by(|(a, a_id), (b, b_id)| b.cmp(a).then_with(|| a_id.cmp(b_id)));
+    pub fn list(&self, limit: usize, before: Option<&Position>) -> io::Result<Listing> {
+        let mut found = self.found()?;
+        found.retain(|(modified, id)| {
+            before.is_none_or(|before| before.is_followed_by(*modified, id))
+        });
+        found.sort_by(|(a, a_id), (b, b_id)| order((*a, a_id), (*b, b_id)));
         let mut listing = Listing { conversations: Vec::new(), more: false };
         let mut left = TOTAL_BYTES;
         for (modified, id) in found {
@@ -98,6 +115,48 @@ impl Conversations {
         }
         Ok(listing)
     }
+
+    /// Returns the ids of `ids` that are listed, wherever their place is.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error.
+    pub(crate) fn listed<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a String>,
+    ) -> io::Result<HashSet<String>> {
+        let mut listed = HashSet::new();
+        for id in ids {
+            let Ok(Some(file)) = self.file(id) else { continue };
+            let mut lines = Lines::new(BufReader::new(file));
+            if summary(&mut lines, &self.cwd, HEAD_BYTES, id.clone(), 0)?.is_some() {
+                listed.insert(id.clone());
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Looks for files that may be conversations: their times and ids.
+    fn found(&self) -> io::Result<Vec<(i64, String)>> {
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&self.folder)?.take(MAX_FILES) {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(id) = name.to_str().ok().and_then(|name| name.strip_suffix(".jsonl")) else {
+                continue;
+            };
+            if !is_id(id) {
+                continue;
+            }
+            let Ok(stat) = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            if FileType::from_raw_mode(stat.st_mode).is_file() {
+                let milliseconds = (stat.st_mtime_nsec / 1_000_000).try_into().unwrap_or_default();
+                let modified: i64 = stat.st_mtime.saturating_mul(1000).saturating_add(milliseconds);
+                found.push((modified, id.to_owned()));
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl Listing {
@@ -109,8 +168,7 @@ impl Listing {
         let others_more = others.more;
         let new = others.conversations.into_iter().filter(|other| !known.contains(&other.id));
         self.conversations.extend(new);
-        self.conversations
-            .sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| a.id.cmp(&b.id)));
+        self.conversations.sort_by(|a, b| order((a.modified, &a.id), (b.modified, &b.id)));
         self.more |= others_more || self.conversations.len() > limit;
         self.conversations.truncate(limit);
     }

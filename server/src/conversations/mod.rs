@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 
 pub(crate) use lines::Line;
-pub use list::{Conversation, Listing};
+pub(crate) use list::order;
+pub use list::{Conversation, Listing, Position};
 pub use messages::Transcript;
 pub(crate) use prompt::is_prompt;
 

@@ -33,7 +33,7 @@ impl Kept {
     }
 
     fn list(&self) -> Vec<Conversation> {
-        self.open().unwrap().list(10).unwrap().conversations
+        self.open().unwrap().list(10, None).unwrap().conversations
     }
 
     fn messages(&self) -> Value {
@@ -169,8 +169,29 @@ fn the_newest_come_first_and_are_bounded() {
     let listed = kept.list();
     assert_eq!(listed.iter().map(|listed| &*listed.id).collect::<Vec<_>>(), [OTHER, ID]);
     assert_eq!(listed[0].modified, 1_001_000);
-    let listing = kept.open().unwrap().list(1).unwrap();
+    let listing = kept.open().unwrap().list(1, None).unwrap();
     assert_eq!((listing.conversations.len(), listing.more), (1, true));
+    let place = |text: String| Position::parse(&text).unwrap();
+    let older = |than: &str| {
+        let listing = kept.open().unwrap().list(1, Some(&place(than.to_owned()))).unwrap();
+        assert!(!listing.more);
+        listing.conversations.into_iter().map(|listed| listed.id).collect::<Vec<_>>()
+    };
+    assert_eq!(older(&format!("1001000.{OTHER}")), [ID]);
+    assert_eq!(older(&format!("1000000.{OTHER}")), [] as [&str; 0], "the larger id comes later");
+    assert_eq!(older(&format!("1000001.{OTHER}")), [ID], "a place need not be taken");
+    assert_eq!(older(&format!("1000000.{ID}")), [] as [&str; 0]);
+    assert_eq!(older("1000000.00000000-2222-4333-8444-555555555555"), [ID]);
+}
+
+#[test]
+fn a_place_is_a_time_and_an_id() {
+    for right in [format!("0.{ID}"), format!("-5.{ID}"), format!("{}.{ID}", i64::MAX)] {
+        assert!(Position::parse(&right).is_some(), "{right}");
+    }
+    for wrong in ["", ".", "5", ID, "5.x", "x", "5.", "99999999999999999999.x"] {
+        assert_eq!(Position::parse(wrong), None, "{wrong}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::files::AnswerBody;
 use super::routes::Routes;
 use crate::agent::workspace;
-use crate::conversations::{Conversations, Listing, Transcript, is_id};
+use crate::conversations::{Conversations, Listing, Position, Transcript, is_id};
 use crate::store::{Store, StoreError};
 
 /// The path of the list; a conversation is below it.
@@ -102,6 +102,7 @@ impl Routes {
         let query = head.uri.query().unwrap_or_default();
         let limit = number(query, "limit", MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
         let last = number(query, "last", MAX_LAST)?;
+        let before = position(query)?;
         if !id.is_empty() && !is_id(&id) {
             return Err(not_found("there is no such conversation"));
         }
@@ -114,13 +115,14 @@ impl Routes {
         let here = spawn_blocking(move || {
             let cwd = workspace::directory(config.cwd.as_deref(), &root)
                 .map_err(|error| Refusal::new(StatusCode::CONFLICT, error.to_string()))?;
-            let found = kept_here(state.as_deref().map(PathBuf::as_path), &cwd, &id, limit);
-            Ok::<_, Refusal>((found.map_err(failed)?, cwd, id))
+            let state = state.as_deref().map(PathBuf::as_path);
+            let found = kept_here(state, &cwd, &id, limit, before.as_ref());
+            Ok::<_, Refusal>((found.map_err(failed)?, cwd, id, before))
         });
-        let (here, cwd, id) = here.await.map_err(|_| Refusal::shutting_down())??;
+        let (here, cwd, id, before) = here.await.map_err(|_| Refusal::shutting_down())??;
         match here {
             Found::List(list) => {
-                let list = with_stored(list, kept.store.as_deref(), &cwd, limit).await?;
+                let list = kept.with_stored(list, &cwd, limit, before.as_ref()).await?;
                 Ok(json_answer(StatusCode::OK, &list).map(Either::Left))
             }
             Found::Transcript(Some(transcript)) => Ok(streamed(transcript, last, permit, lifetime)),
@@ -150,38 +152,48 @@ enum Found {
 }
 
 /// Looks into the directory of Claude Code. Without an id that is the list.
-fn kept_here(state: Option<&Path>, cwd: &Path, id: &str, limit: usize) -> io::Result<Found> {
+fn kept_here(
+    state: Option<&Path>,
+    cwd: &Path,
+    id: &str,
+    limit: usize,
+    before: Option<&Position>,
+) -> io::Result<Found> {
     let kept = match state {
         Some(state) => Conversations::open(state, cwd)?,
         None => None,
     };
     Ok(match (kept, id) {
         (None, "") => Found::List(Listing::default()),
-        (Some(kept), "") => Found::List(kept.list(limit)?),
+        (Some(kept), "") => Found::List(kept.list(limit, before)?),
         (None, _) => Found::Transcript(None),
         (Some(kept), id) => Found::Transcript(kept.transcript(id)?),
     })
 }
 
-/// Adds what the store has. If it cannot be asked, that is said beside the list.
-async fn with_stored(
-    mut list: Listing,
-    store: Option<&Store>,
-    cwd: &Path,
-    limit: usize,
-) -> Result<serde_json::Value, Refusal> {
-    let mut store_error = None;
-    if let Some(store) = store {
-        match asked(store.list(cwd, limit)).await {
-            Ok(stored) => list.add(stored, limit),
-            Err(error) => store_error = Some(error.to_string()),
+impl KeptConversations {
+    /// Adds what the store has. If it cannot be asked, that is said beside the list.
+    async fn with_stored(
+        &self,
+        mut list: Listing,
+        cwd: &Path,
+        limit: usize,
+        before: Option<&Position>,
+    ) -> Result<serde_json::Value, Refusal> {
+        let mut store_error = None;
+        if let Some(store) = self.store.as_deref() {
+            let state = self.state.as_deref().map(PathBuf::as_path);
+            match asked(store.list(cwd, limit, before, state)).await {
+                Ok(stored) => list.add(stored, limit),
+                Err(error) => store_error = Some(error.to_string()),
+            }
         }
+        let mut list = serde_json::to_value(list).map_err(|error| failed(error.into()))?;
+        if let Some(error) = store_error {
+            list["store_error"] = json!(error);
+        }
+        Ok(list)
     }
-    let mut list = serde_json::to_value(list).map_err(|error| failed(error.into()))?;
-    if let Some(error) = store_error {
-        list["store_error"] = json!(error);
-    }
-    Ok(list)
 }
 
 async fn asked<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
@@ -217,10 +229,7 @@ fn streamed(
 
 /// Returns the number that a parameter of the query gives.
 fn number(query: &str, name: &str, max: usize) -> Result<Option<usize>, Refusal> {
-    let mut values = query.split('&').filter_map(|pair| pair.split_once('='));
-    let Some((_, given)) = values.rfind(|(other, _)| *other == name) else {
-        return Ok(None);
-    };
+    let Some(given) = parameter(query, name) else { return Ok(None) };
     match given.parse() {
         Ok(number) if (1..=max).contains(&number) => Ok(Some(number)),
         _ => Err(Refusal::new(
@@ -228,6 +237,24 @@ fn number(query: &str, name: &str, max: usize) -> Result<Option<usize>, Refusal>
             format!("{name}: expected a whole number from 1 to {max}"),
         )),
     }
+}
+
+/// Returns the place behind which the list is asked for.
+fn position(query: &str) -> Result<Option<Position>, Refusal> {
+    let Some(given) = parameter(query, "before") else { return Ok(None) };
+    match Position::parse(given) {
+        Some(position) => Ok(Some(position)),
+        None => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "before: expected `modified` and `id` of a conversation with a `.` between them",
+        )),
+    }
+}
+
+/// Returns the last value of a parameter of the query.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut values = query.split('&').filter_map(|pair| pair.split_once('='));
+    values.rfind(|(other, _)| *other == name).map(|(_, given)| given)
 }
 
 fn failed(error: io::Error) -> Refusal {

@@ -1,6 +1,5 @@
 //! The conversations of a store, listed and read without being resumed.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,9 @@ use super::Store;
 use super::backend::StoreError;
 use super::fetch::{READERS, TRANSCRIPT_BYTES};
 use super::key::{Key, is_name};
-use crate::conversations::{Conversation, Conversations, Listing, Transcript, folder_name, is_id};
+use crate::conversations::{
+    Conversation, Conversations, Listing, Position, Transcript, folder_name, is_id, order,
+};
 
 /// Most conversations of one directory that are looked at.
 const MAX_CONVERSATIONS: usize = 2_000;
@@ -24,12 +25,20 @@ const LISTED_PARTS: usize = 64;
 
 impl Store {
     /// Lists at most `limit` conversations that began in the directory `cwd`, a
-    /// path without links, the newest first.
+    /// path without links, the newest first: all of them, or those that are older
+    /// than the place `before`. Those that the CLI's directory `state` has are left
+    /// out, since they have their place by their own file.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn list(&self, cwd: &Path, limit: usize) -> Result<Listing, StoreError> {
+    pub async fn list(
+        &self,
+        cwd: &Path,
+        limit: usize,
+        before: Option<&Position>,
+        state: Option<&Path>,
+    ) -> Result<Listing, StoreError> {
         let project = folder_name(&cwd.to_string_lossy());
         let mut listing = Listing::default();
         if !is_name(&project) {
@@ -38,36 +47,38 @@ impl Store {
         let mut sessions = self.backend.list(&project).await?.directories;
         sessions.retain(|session| is_id(session));
         listing.more = sessions.len() > MAX_CONVERSATIONS;
+        // The same ones for each part of the list.
+        sessions.sort_unstable();
         sessions.truncate(MAX_CONVERSATIONS);
         let times = stream::iter(sessions)
             .map(|session| async {
                 let last = self.last_part(&project, &session).await?;
-                Ok::<_, StoreError>(last.map(|last| (last, session)))
+                let modified = last.map(|last| last.try_into().unwrap_or(i64::MAX));
+                Ok::<_, StoreError>(modified.map(|modified| (modified, session)))
             })
             .buffer_unordered(READERS)
             .try_filter_map(|found| async move { Ok(found) });
-        let times: BTreeMap<u64, Vec<String>> = times
-            .try_fold(BTreeMap::new(), |mut times: BTreeMap<_, Vec<_>>, (last, session)| {
-                times.entry(last).or_default().push(session);
-                async move { Ok(times) }
-            })
-            .await?;
-        let newest = times
-            .into_iter()
-            .rev()
-            .flat_map(|(last, sessions)| sessions.into_iter().map(move |session| (last, session)));
-        let mut summaries = std::pin::pin!(
-            stream::iter(newest)
-                .map(|(last, session)| self.summary(&project, session, last, cwd))
-                .buffered(READERS)
-        );
-        while let Some(summary) = summaries.try_next().await? {
-            let Some(conversation) = summary else { continue };
-            if listing.conversations.len() == limit {
-                listing.more = true;
-                break;
+        let mut found: Vec<(i64, String)> = times.try_collect().await?;
+        found.retain(|(modified, id)| {
+            before.is_none_or(|before| before.is_followed_by(*modified, id))
+        });
+        found.sort_by(|(a, a_id), (b, b_id)| order((*a, a_id), (*b, b_id)));
+        while !found.is_empty() {
+            let rest = found.split_off(found.len().min(limit + 1));
+            let next = lacking(std::mem::replace(&mut found, rest), state, cwd).await?;
+            let mut summaries = std::pin::pin!(
+                stream::iter(next)
+                    .map(|(modified, session)| self.summary(&project, session, modified, cwd))
+                    .buffered(READERS)
+            );
+            while let Some(summary) = summaries.try_next().await? {
+                let Some(conversation) = summary else { continue };
+                if listing.conversations.len() == limit {
+                    listing.more = true;
+                    return Ok(listing);
+                }
+                listing.conversations.push(conversation);
             }
-            listing.conversations.push(conversation);
         }
         Ok(listing)
     }
@@ -76,7 +87,7 @@ impl Store {
         &self,
         project: &str,
         session: String,
-        last: u64,
+        modified: i64,
         cwd: &Path,
     ) -> Result<Option<Conversation>, StoreError> {
         let key = Key { project: project.to_owned(), session, subpath: None };
@@ -92,7 +103,6 @@ impl Store {
             text.extend_from_slice(&part);
             parts += 1;
         }
-        let modified = last.try_into().unwrap_or(i64::MAX);
         Ok(Conversation::of_text(&text, is_whole, cwd, &key.session, modified))
     }
 
@@ -103,7 +113,7 @@ impl Store {
         state: &Path,
         cwd: &Path,
     ) -> Result<Option<String>, StoreError> {
-        let stored = self.list(cwd, 1).await?.conversations.pop();
+        let stored = self.list(cwd, 1, None, None).await?.conversations.pop();
         let (state, cwd) = (state.to_owned(), cwd.to_owned());
         let local = spawn_blocking(move || latest_of(&state, &cwd)).await;
         let local = local.map_err(|_| StoreError::ShuttingDown)?;
@@ -155,12 +165,30 @@ impl Store {
     }
 }
 
+/// Leaves out conversations that this machine lists by its own files.
+async fn lacking(
+    mut found: Vec<(i64, String)>,
+    state: Option<&Path>,
+    cwd: &Path,
+) -> Result<Vec<(i64, String)>, StoreError> {
+    let Some(state) = state else { return Ok(found) };
+    let (state, cwd) = (state.to_owned(), cwd.to_owned());
+    blocking(move || {
+        if let Some(kept) = Conversations::open(&state, &cwd)? {
+            let listed = kept.listed(found.iter().map(|(_, id)| id))?;
+            found.retain(|(_, id)| !listed.contains(id));
+        }
+        Ok(found)
+    })
+    .await
+}
+
 fn append(mut file: File, part: &Bytes) -> io::Result<File> {
     file.write_all(part)?;
     Ok(file)
 }
 
-/// Works with a file that has no name.
+/// Works with files of this machine.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -173,5 +201,5 @@ type Failed = (PathBuf, io::Error);
 fn latest_of(state: &Path, cwd: &Path) -> Result<Option<Conversation>, Failed> {
     let failed = |error| (state.to_owned(), error);
     let Some(kept) = Conversations::open(state, cwd).map_err(failed)? else { return Ok(None) };
-    Ok(kept.list(1).map_err(failed)?.conversations.pop())
+    Ok(kept.list(1, None).map_err(failed)?.conversations.pop())
 }

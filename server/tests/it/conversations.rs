@@ -9,35 +9,18 @@ use claude_relay_testing::messages_api::TURN_WITHOUT_TOOLS;
 use claude_relay_testing::reply::Reply;
 use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
+use claude_relay_testing::transcript;
 use claude_relay_testing::wait;
-use serde_json::{Value, json};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 const ID: &str = "11111111-2222-4333-8444-555555555555";
 
 /// Puts a transcript of `cwd` where the CLI of the test keeps its own.
-fn keep(env: &TestEnv, cwd: &std::path::Path, id: &str, words: &str) {
-    let cwd = cwd.canonicalize().expect("a file of the test");
-    let name: String = cwd
-        .to_str()
-        .expect("a file of the test")
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let folder = env.file("claude/projects").join(name);
-    std::fs::create_dir_all(&folder).expect("a file of the test");
-    let line = |uuid: &str, parent: Value, kind: &str, text: &str| {
-        json!({
-            "parentUuid": parent, "isSidechain": false, "type": kind, "uuid": uuid, "cwd": cwd,
-            "timestamp": "2026-11-28T13:10:04.224Z", "message": { "role": kind, "content": text },
-        })
-    };
-    let lines = [
-        line("u1", Value::Null, "user", words),
-        line("a1", json!("u1"), "assistant", "Well."),
-        json!({ "type": "cost-state", "sessionId": id, "totalCostUSD": 0.25 }),
-    ];
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    std::fs::write(folder.join(format!("{id}.jsonl")), text).expect("a file of the test");
+fn keep(env: &TestEnv, cwd: &Path, id: &str, words: &str) -> PathBuf {
+    transcript::keep(&env.file("claude"), cwd, id, words)
 }
 
 async fn get(relay: &Relay, path: &str) -> Response {
@@ -74,6 +57,71 @@ async fn the_conversations_of_the_workspace_are_listed_and_given() {
     assert!(all.contains("First words") && !all.contains("left_out"), "{all}");
 }
 
+/// The ids of the whole list, asked for in parts of `limit`.
+async fn all(relay: &Relay, limit: usize) -> Vec<String> {
+    let (mut ids, mut path) = (Vec::new(), format!("/conversations?limit={limit}"));
+    loop {
+        let part = get(relay, &path).await.json();
+        let listed = part["conversations"].as_array().unwrap_or_else(|| panic!("{path}: {part}"));
+        assert!(listed.len() <= limit, "{path}: {part}");
+        ids.extend(listed.iter().map(|one| one["id"].as_str().expect("an id").to_owned()));
+        if part["more"] != true {
+            return ids;
+        }
+        let last = listed.last().expect("one at least beside `more`");
+        let id = last["id"].as_str().expect("an id");
+        path = format!("/conversations?limit={limit}&before={}.{id}", last["modified"]);
+    }
+}
+
+#[tokio::test]
+async fn more_than_a_list_holds_are_listed_in_parts() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    let count = 201;
+    for number in 0..count {
+        let file = keep(&env, &env.workspace(), &transcript::id(number), "Words");
+        // Several have the same time.
+        let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000 - number as u64 / 3);
+        std::fs::File::open(file).unwrap().set_modified(time).unwrap();
+    }
+    let expected: Vec<String> = (0..count).map(transcript::id).collect();
+    assert_eq!(all(&relay, 200).await, expected);
+    assert_eq!(all(&relay, 16).await, expected);
+}
+
+/// A place has one time here and another one in the store.
+#[tokio::test]
+async fn what_is_here_and_in_the_store_is_listed_once_in_parts_too() {
+    let (env, store) = (TestEnv::new(), tempfile::tempdir().unwrap());
+    let relay = Launch::demo(&env).argument("--store").argument(store.path()).start();
+    let cwd = env.workspace().canonicalize().unwrap();
+    let folder = store.path().join(transcript::folder_name(&cwd));
+    let time = |seconds: u64| Duration::from_secs(1_700_000_000 + seconds);
+    let mut expected = BTreeSet::new();
+    for number in 0..24 {
+        let id = transcript::id(number);
+        // Every third is here alone, every third in the store alone.
+        if number % 3 != 0 {
+            let file = keep(&env, &cwd, &id, "Words");
+            let time = UNIX_EPOCH + time(number as u64 * 7 % 24);
+            std::fs::File::open(file).unwrap().set_modified(time).unwrap();
+        }
+        if number % 3 != 1 {
+            let part = format!("part-{}-abcdef.jsonl", time(number as u64 * 5 % 24).as_millis());
+            let folder = folder.join(&id);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(part), transcript::text(&cwd, &id, "Words")).unwrap();
+        }
+        expected.insert(id);
+    }
+    let whole = all(&relay, 200).await;
+    assert_eq!((whole.len(), whole.iter().cloned().collect::<BTreeSet<_>>()), (24, expected));
+    for limit in [1, 2, 5, 23] {
+        assert_eq!(all(&relay, limit).await, whole, "{limit}");
+    }
+}
+
 #[tokio::test]
 async fn those_of_the_configured_directory_are_given() {
     let env = TestEnv::new();
@@ -104,6 +152,10 @@ async fn nothing_else_is_given() {
     }
     for last in ["0", "100001", "x", ""] {
         let path = format!("/conversations/{ID}?last={last}");
+        assert_eq!(get(&relay, &path).await.status, 400, "{path}");
+    }
+    for before in ["", "5", ID, "5.", "5.x", &format!("x.{ID}"), &format!(".{ID}")] {
+        let path = format!("/conversations?before={before}");
         assert_eq!(get(&relay, &path).await.status, 400, "{path}");
     }
     let posted = http::post(relay.address(), "/conversations", "{}").await;
@@ -157,6 +209,34 @@ async fn the_page_goes_on_with_an_earlier_conversation() {
         }
     })
     .await;
+    browser.end().await;
+    relay.stop();
+}
+
+#[tokio::test]
+async fn the_page_shows_older_conversations_when_it_is_asked_to() {
+    let env = TestEnv::new();
+    let relay = Launch::demo(&env).start();
+    for number in 0..60 {
+        let file = keep(&env, &env.workspace(), &transcript::id(number), "Words");
+        let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000 - number as u64 / 3);
+        std::fs::File::open(file).unwrap().set_modified(time).unwrap();
+    }
+    let browser = Browser::start(&env).await;
+    browser.open(&format!("http://{}/", relay.address())).await;
+    let shown = "[...document.querySelectorAll('#earlier [data-conversation]')]\
+                 .map(one => one.dataset.conversation)";
+    for expected in [8, 58, 60] {
+        browser.until(&format!("{shown}.length === {expected}")).await;
+        let ids: Vec<String> = (0..expected).map(transcript::id).collect();
+        assert_eq!(browser.evaluate(shown).await, json!(ids));
+        if expected < 60 {
+            browser.screen(375, 740, "light").await;
+            browser.assert_fits("older conversations").await;
+            browser.click("#earlier-more").await;
+        }
+    }
+    browser.until("!document.querySelector('#earlier-more').checkVisibility()").await;
     browser.end().await;
     relay.stop();
 }
