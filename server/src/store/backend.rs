@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 /// Most names in one listing.
-const MAX_NAMES: usize = 100_000;
+pub(super) const MAX_NAMES: usize = 100_000;
 
 /// Most threads that wait for a directory. One on a network's disk may never
 /// answer, and the server needs its threads for other work.
@@ -114,7 +114,10 @@ impl Backend {
     /// See [`StoreError`].
     pub async fn list(&self, path: &str) -> Result<Listing, StoreError> {
         match self {
-            Self::Directory(root) => root.with(path, list).await,
+            Self::Directory(root) => {
+                let max_names = root.max_names;
+                root.with(path, move |path| list(path, max_names)).await
+            }
             #[cfg(feature = "s3")]
             Self::Bucket(bucket) => bucket.list(path).await,
         }
@@ -126,13 +129,19 @@ impl Backend {
 pub struct Directory {
     root: PathBuf,
     threads: Arc<Semaphore>,
+    max_names: usize,
 }
 
 impl Directory {
     /// Returns the directory `root`, which need not be there.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { root, threads: Arc::new(Semaphore::new(MAX_THREADS)) }
+        Self::with_max_names(root, MAX_NAMES)
+    }
+
+    /// The same with another limit of names in one listing.
+    fn with_max_names(root: PathBuf, max_names: usize) -> Self {
+        Self { root, threads: Arc::new(Semaphore::new(MAX_THREADS)), max_names }
     }
 
     /// Works with a path on another thread. A thread that the disk does not answer
@@ -164,7 +173,7 @@ pub(super) fn write(path: &Path, body: &[u8]) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }
 
-fn list(path: &Path) -> io::Result<Listing> {
+fn list(path: &Path, max_names: usize) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
@@ -172,7 +181,7 @@ fn list(path: &Path) -> io::Result<Listing> {
     };
     for entry in entries {
         let entry = entry?;
-        if listing.directories.len() + listing.objects.len() == MAX_NAMES {
+        if listing.directories.len() + listing.objects.len() == max_names {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let Ok(name) = entry.file_name().into_string() else { continue };

@@ -18,11 +18,12 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpResponseBody, HttpService,
 };
+use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig};
+use object_store::{ClientOptions, ObjectStoreExt as _, PutPayload, RetryConfig};
 
 use super::access::BucketAccess;
-use super::backend::{Listing, StoreError};
+use super::backend::{Listing, MAX_NAMES, StoreError};
 
 /// Timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -35,6 +36,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Bucket {
     client: Arc<AmazonS3>,
     prefix: String,
+    max_names: usize,
 }
 
 impl Bucket {
@@ -63,7 +65,7 @@ impl Bucket {
                 .with_allow_http(endpoint.starts_with("http://"));
         }
         let client = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { client: Arc::new(client), prefix: prefix.to_owned() })
+        Ok(Self { client: Arc::new(client), prefix: prefix.to_owned(), max_names: MAX_NAMES })
     }
 
     fn path(&self, path: &str) -> Path {
@@ -83,15 +85,32 @@ impl Bucket {
         Ok(self.client.get(&self.path(path)).await?.bytes().await?)
     }
 
+    /// Lists one part after the other, so that a listing without an end is noticed.
     pub(super) async fn list(&self, path: &str) -> Result<Listing, StoreError> {
-        let path = self.path(path);
-        let root = (!path.as_ref().is_empty()).then_some(&path);
-        let listed = self.client.list_with_delimiter(root).await?;
+        let below = self.path(path);
+        let prefix = (!below.as_ref().is_empty()).then(|| format!("{below}/"));
         let name = |path: &Path| path.filename().map(str::to_owned);
-        Ok(Listing {
-            directories: listed.common_prefixes.iter().filter_map(name).collect(),
-            objects: listed.objects.iter().filter_map(|object| name(&object.location)).collect(),
-        })
+        let mut listing = Listing::default();
+        let mut page_token = None;
+        loop {
+            let options = PaginatedListOptions {
+                delimiter: Some("/".into()),
+                page_token,
+                ..PaginatedListOptions::default()
+            };
+            let page = self.client.list_paginated(prefix.as_deref(), options).await?;
+            listing.directories.extend(page.result.common_prefixes.iter().filter_map(name));
+            let objects = page.result.objects.iter();
+            listing.objects.extend(objects.filter_map(|object| name(&object.location)));
+            let names = listing.directories.len() + listing.objects.len();
+            if names > self.max_names {
+                return Err(StoreError::TooLarge(below.to_string()));
+            }
+            match page.page_token {
+                Some(token) => page_token = Some(token),
+                None => return Ok(listing),
+            }
+        }
     }
 }
 
@@ -152,3 +171,6 @@ impl HttpService for Http {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

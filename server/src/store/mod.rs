@@ -138,7 +138,7 @@ impl Store {
     /// Starts to take lines. Must be called within a runtime.
     #[must_use]
     pub fn mirror(self: &Arc<Self>) -> Mirror {
-        writer::start(Arc::clone(self))
+        writer::start(Arc::clone(self), CAPACITY_BYTES)
     }
 
     fn waiting(&self) -> (usize, u64) {
@@ -178,6 +178,8 @@ pub struct Mirror {
     /// Number of commands that were handed over, and their bytes.
     handed: u64,
     handed_bytes: u64,
+    /// Bytes that may wait, but for a single command.
+    capacity_bytes: u64,
     task: JoinHandle<()>,
 }
 
@@ -205,7 +207,7 @@ impl Mirror {
     fn send(&mut self, command: Command) -> bool {
         let bytes = command.bytes();
         let waiting = self.handed_bytes - self.progress.borrow().settled_bytes;
-        if waiting > 0 && waiting + bytes > CAPACITY_BYTES {
+        if waiting > 0 && waiting + bytes > self.capacity_bytes {
             return false;
         }
         let is_sent = self.to.try_send(command).is_ok();

@@ -106,8 +106,8 @@ struct Writer {
     attempt: Option<JoinHandle<Result<bool, StoreError>>>,
 }
 
-/// Starts the task.
-pub(super) fn start(store: Arc<Store>) -> Mirror {
+/// Starts the task, for which `capacity_bytes` may wait.
+pub(super) fn start(store: Arc<Store>, capacity_bytes: u64) -> Mirror {
     let (to, commands) = mpsc::channel(CAPACITY);
     let (progress, progressed) = watch::channel(Progress::default());
     let mut writer = Writer {
@@ -125,7 +125,7 @@ pub(super) fn start(store: Arc<Store>) -> Mirror {
         writer.report(Taken::default(), None);
     }
     let task = tokio::spawn(writer.run());
-    Mirror { store, to, progress: progressed, handed: 0, handed_bytes: 0, task }
+    Mirror { store, to, progress: progressed, handed: 0, handed_bytes: 0, capacity_bytes, task }
 }
 
 impl Writer {

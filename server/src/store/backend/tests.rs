@@ -28,6 +28,22 @@ async fn an_object_is_written_whole_or_not_at_all() {
     assert_eq!(backend.list("a/b").await.unwrap().objects, ["part"]);
 }
 
+#[tokio::test]
+async fn a_directory_with_too_many_names_is_not_listed() {
+    let root = tempfile::tempdir().unwrap();
+    let backend = Backend::Directory(Directory::with_max_names(root.path().to_owned(), 3));
+    for name in ["a/part", "b", "c"] {
+        backend.put(name, "one\n".into()).await.unwrap();
+    }
+    let listing = backend.list("").await.unwrap();
+    assert_eq!((listing.directories.len(), listing.objects.len()), (1, 2));
+    backend.put("d", "one\n".into()).await.unwrap();
+    let refused = backend.list("").await.unwrap_err();
+    let StoreError::Directory { source, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(source.kind(), io::ErrorKind::FileTooLarge);
+    assert_eq!(backend.list("a").await.unwrap().objects, ["part"]);
+}
+
 /// What a disk of a network does that is gone: a read without an end.
 #[tokio::test]
 async fn a_directory_that_does_not_answer_holds_a_bounded_number_of_threads() {

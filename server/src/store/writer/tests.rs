@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::location::Location;
 
 #[test]
 fn parts_have_whole_lines() {
@@ -23,4 +24,35 @@ fn parts_have_whole_lines() {
 fn a_large_part_has_the_time_of_a_slow_line() {
     assert_eq!(attempt_timeout(1000), ATTEMPT);
     assert!(attempt_timeout(PART_BYTES) >= Duration::from_secs(60));
+}
+
+/// Nothing is written before the test waits for it, since there is one thread.
+#[tokio::test]
+async fn what_waits_for_the_store_is_bounded() {
+    let place = tempfile::tempdir().unwrap();
+    let location = Location::Directory(place.path().join("store"));
+    let workspace = place.path().join("workspace");
+    let store = Store::open(&location, None, &workspace, None, 0).unwrap();
+    let mut mirror = start(Arc::new(store), 10);
+    let key = Key { project: "-w".to_owned(), session: "s".to_owned(), subpath: None };
+    let takes = |mirror: &mut Mirror, bytes: usize| {
+        let line = format!("{}\n", "x".repeat(bytes - 1));
+        mirror.append(key.clone(), line.into())
+    };
+    assert!(takes(&mut mirror, 8));
+    assert!(!takes(&mut mirror, 3));
+    assert!(takes(&mut mirror, 2));
+    assert!(!takes(&mut mirror, 1));
+    mirror.settled().await;
+    // A single one may be larger; nothing comes beside it.
+    assert!(takes(&mut mirror, 11));
+    assert!(!takes(&mut mirror, 1));
+    mirror.settled().await;
+    assert_eq!((mirror.is_settled(), mirror.progress().lost), (true, 0));
+
+    let mut mirror = start(Arc::clone(mirror.store()), u64::MAX);
+    for _ in 0..CAPACITY {
+        assert!(takes(&mut mirror, 1));
+    }
+    assert!(!takes(&mut mirror, 1));
 }
