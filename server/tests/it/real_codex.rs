@@ -340,7 +340,8 @@ async fn a_recording_of_codex_plays_to_the_same_frames() {
     let CodexFixture { env, relay, client, .. } = fixture;
     client.close().await;
     relay.stop();
-    assert!(replayed::assert_same(Launch::new(&env).mode("unrestricted"), &recording, "/ws").await);
+    let launch = Launch::new(&env).mode("unrestricted");
+    replayed::assert_same(launch, &recording, &["/ws".to_owned()]).await;
 
     // Another agent's part of a recording is refused by name.
     let relay = Launch::new(&env).argument("--replay").argument(&recording).start();

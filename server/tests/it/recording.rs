@@ -200,7 +200,20 @@ async fn a_recording_plays_to_the_same_frames() {
         client.turn().await;
     })
     .await;
-    assert!(replayed::assert_same(Launch::new(&env).mode("unrestricted"), &recording, path).await);
+    let launch = Launch::new(&env).mode("unrestricted");
+    replayed::assert_same(launch, &recording, &[path.to_owned()]).await;
+}
+
+/// The list is exact: each test in it exists, and plays otherwise.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the rule is about the server's own children")]
+fn the_tests_that_play_otherwise_exist() {
+    let own = std::env::current_exe().expect("this program");
+    let listed = std::process::Command::new(own).args(["--list", "--format=terse"]).output();
+    let listed = String::from_utf8(listed.expect("the list").stdout).expect("UTF-8");
+    for (test, _) in replayed::OTHERWISE {
+        assert!(listed.lines().any(|line| line == format!("{test}: test")), "{test}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 
 use super::http;
 use super::relay::{Launch, Relay};
-use super::replayed;
 use super::tee::Tee;
 use super::ws::Client;
 use claude_relay_testing::messages_api::MessagesApi;
@@ -12,7 +11,6 @@ use claude_relay_testing::test_env::TestEnv;
 use claude_relay_testing::tools::Cli;
 use claude_relay_testing::wait;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// The actors of one scenario.
 pub(crate) struct CliFixture {
@@ -21,10 +19,6 @@ pub(crate) struct CliFixture {
     pub(crate) relay: Relay,
     pub(crate) client: Client,
     tee: Tee,
-    /// Its server once more.
-    again: Launch,
-    recording: PathBuf,
-    path: String,
 }
 
 impl CliFixture {
@@ -56,14 +50,12 @@ impl CliFixture {
     ) -> Self {
         let (env, api) = (TestEnv::new(), MessagesApi::start());
         let tee = Tee::wrap(&env, &cli.path());
-        let recording = env.home().join("recording.jsonl");
-        let again = adjust(Launch::unrestricted(&env, tee.script(), &api));
-        let relay = again.clone().argument("--record").argument(&recording).start();
+        let relay = adjust(Launch::unrestricted(&env, tee.script(), &api)).start();
         let answer = http::post(relay.address(), "/config", &config.to_string()).await;
         assert_eq!((answer.status, &answer.json()["applies"]), (200, &json!("now")), "{answer:?}");
         let mut client = Client::open(relay.address(), path).await;
         assert_eq!(client.frame().await["type"], "connected");
-        Self { env, api, relay, client, tee, again, recording, path: path.to_owned() }
+        Self { env, api, relay, client, tee }
     }
 
     /// The same fixture with a new client in place of the old one.
@@ -104,8 +96,6 @@ impl CliFixture {
         self.tee.assert_verbatim(&mut self.client).await;
         self.client.close().await;
         self.relay.stop();
-        let is_whole = replayed::assert_same(self.again, &self.recording, &self.path).await;
-        assert!(is_whole, "the recording has what the client has sent");
     }
 
     /// The end for a scenario that goes on with another server on the same

@@ -1,6 +1,8 @@
 //! The real server: started as a user starts it, and ended so that nothing of
 //! it is left.
 
+use super::replayed::Recorded;
+use super::ws;
 use claude_relay_testing::messages_api::MessagesApi;
 use claude_relay_testing::process::{self, Mark, Process};
 use claude_relay_testing::test_env::TestEnv;
@@ -34,6 +36,8 @@ pub(crate) struct Launch {
     directory: std::path::PathBuf,
     /// The command that becomes the server.
     wrapper: Vec<OsString>,
+    /// True if what the server records is played at its end.
+    is_replayed: bool,
 }
 
 impl Launch {
@@ -47,6 +51,7 @@ impl Launch {
             environment: env.environment(),
             directory: env.home(),
             wrapper: Vec::new(),
+            is_replayed: false,
         }
     }
 
@@ -56,9 +61,10 @@ impl Launch {
     }
 
     /// With the CLI at `claude`, which talks to `api` and may use its tools
-    /// without asking.
+    /// without asking. What the server records is played when it is stopped.
     pub(crate) fn unrestricted(env: &TestEnv, claude: &Path, api: &MessagesApi) -> Self {
         let mut launch = Self::new(env).mode("unrestricted");
+        launch.is_replayed = true;
         launch.environment = env.environment_with(api);
         launch.argument("--claude-path").argument(claude)
     }
@@ -79,6 +85,29 @@ impl Launch {
     pub(crate) fn mode(mut self, mode: &'static str) -> Self {
         self.mode = Some(mode);
         self
+    }
+
+    /// The token that it is given.
+    pub(crate) fn token(&self) -> Option<String> {
+        let of_argument = self.clone().take("--auth-token");
+        of_argument.or_else(|| self.environment.get("RELAY_AUTH_TOKEN").cloned())
+    }
+
+    /// Takes an argument away: its value, which follows it or a `=` in it.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.arguments.iter().position(|argument| {
+            argument.to_str().is_some_and(|text| text.split('=').next() == Some(name))
+        })?;
+        let argument = self.arguments.remove(at).into_string().expect("UTF-8");
+        Some(match argument.split_once('=') {
+            Some((_, value)) => value.to_owned(),
+            None => self.arguments.remove(at).into_string().expect("UTF-8"),
+        })
+    }
+
+    /// The user as whom it runs.
+    pub(crate) fn runs_as(&self) -> Option<u32> {
+        self.user
     }
 
     /// As this user, whose the place must be: to see what permissions are
@@ -117,7 +146,11 @@ impl Launch {
         clippy::disallowed_methods,
         reason = "the rule is about the server's own children; here the server is the child"
     )]
-    pub(crate) fn start(self) -> Relay {
+    pub(crate) fn start(mut self) -> Relay {
+        let recorded = std::mem::take(&mut self.is_replayed).then(|| Recorded::new(self.clone()));
+        if let Some(recorded) = &recorded {
+            self = self.argument("--record").argument(recorded.recording());
+        }
         let mark = Mark::new();
         let (name, value) = mark.variable();
         let server = env!("CARGO_BIN_EXE_claude-relay-server").into();
@@ -150,10 +183,12 @@ impl Launch {
             mark,
             stderr,
             ended: false,
+            recorded,
         };
         relay.address = listening.recv_timeout(wait::DEADLINE).unwrap_or_else(|_| {
             panic!("no `listening on http://127.0.0.1:PORT` on the server's stdout")
         });
+        ws::forget_paths(relay.address);
         relay
     }
 }
@@ -196,6 +231,7 @@ pub(crate) struct Relay {
     mark: Mark,
     stderr: Arc<Mutex<Vec<u8>>>,
     ended: bool,
+    recorded: Option<Recorded>,
 }
 
 impl Relay {
@@ -226,12 +262,16 @@ impl Relay {
         process::signal(self.pid(), signal);
     }
 
-    /// SIGTERM; its exit must be 0 and leave no process behind.
+    /// SIGTERM; its exit must be 0 and leave no process behind. What was recorded
+    /// plays to the same frames.
     pub(crate) fn stop(mut self) {
         self.signal(Signal::TERM);
         let status = self.ended();
         assert_eq!(status.code(), Some(0), "{}", self.stderr());
         self.assert_nothing_left();
+        if let Some(recorded) = self.recorded.take() {
+            recorded.assert_replays(&ws::paths(self.address));
+        }
     }
 
     /// Waits for its end after a signal that the test has sent: nothing may be
@@ -283,6 +323,9 @@ impl Drop for Relay {
             self.signal(Signal::TERM);
             self.ended();
             self.assert_nothing_left();
+            if let Some(recorded) = self.recorded.take() {
+                recorded.assert_replays(&ws::paths(self.address));
+            }
         }
     }
 }

@@ -9,7 +9,9 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,6 +22,19 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Longest time for all frames up to an awaited one.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// The paths that clients have opened, by address of the server, in order.
+static PATHS: Mutex<BTreeMap<SocketAddr, Vec<String>>> = Mutex::new(BTreeMap::new());
+
+/// The paths that clients have opened at `address`.
+pub(crate) fn paths(address: SocketAddr) -> Vec<String> {
+    PATHS.lock().expect("no holder panics").get(&address).cloned().unwrap_or_default()
+}
+
+/// Begins anew for another server at `address`.
+pub(crate) fn forget_paths(address: SocketAddr) {
+    PATHS.lock().expect("no holder panics").remove(&address);
+}
 
 /// Next event of a connection.
 #[derive(Debug)]
@@ -47,6 +62,7 @@ impl Client {
 
     /// Connects to `path` and reads nothing yet.
     pub(crate) async fn open(address: SocketAddr, path: &str) -> Self {
+        PATHS.lock().expect("no holder panics").entry(address).or_default().push(path.to_owned());
         let opened = wait::within("a WebSocket handshake", async {
             let stream = TcpStream::connect(address).await.expect("the server listens");
             let request = format!("ws://{address}{path}").into_client_request().expect("a URL");
