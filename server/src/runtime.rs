@@ -144,6 +144,10 @@ fn record(settings: &Settings) -> Result<Option<Recorder>, RecordError> {
     let mut redactor = Redactor::new(&QueryConfig::default(), &settings.environment);
     let tokens = [&settings.auth_token, &settings.codex_token, &settings.on_waiting_secret];
     redactor.extend(tokens.into_iter().flatten().cloned());
+    if let Some(access) = &settings.store_access {
+        redactor
+            .extend([Some(&access.secret), access.token.as_ref()].into_iter().flatten().cloned());
+    }
     Recorder::start(path, redactor).map(Some)
 }
 

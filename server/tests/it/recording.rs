@@ -89,6 +89,31 @@ async fn every_frame_in_both_directions_is_recorded() {
     assert!(times.is_sorted());
 }
 
+/// The key of the store is the relay's own: no agent has it, but for one that looks
+/// into the relay's environment.
+#[cfg(feature = "s3")]
+#[tokio::test]
+async fn no_credential_of_the_store_is_in_a_recording() {
+    let env = TestEnv::new();
+    let (path, launch) = recorded(&env);
+    let relay = launch
+        .argument("--store=s3://bucket")
+        .variable("RELAY_STORE_ENDPOINT", "http://127.0.0.1:1")
+        .variable("RELAY_STORE_ACCESS_KEY_ID", "id-of-the-key")
+        .variable("RELAY_STORE_SECRET_ACCESS_KEY", "secret-of-the/store+key")
+        .variable("RELAY_STORE_SESSION_TOKEN", "token-of-the-store")
+        .start();
+    let mut client = Client::connect(relay.address()).await;
+    let note = "secret-of-the/store+key token-of-the-store id-of-the-key";
+    client.say(json!({ "echo": true, "note": note, "stderr": note }).to_string()).await;
+    client.turn().await;
+    client.close().await;
+    relay.stop();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("store+key") && !text.contains("of-the-store"), "{text}");
+    assert!(text.contains("*** *** id-of-the-key"), "the rest is there");
+}
+
 #[tokio::test]
 async fn no_credential_is_in_a_recording() {
     let env = TestEnv::new();
