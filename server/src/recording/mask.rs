@@ -11,7 +11,7 @@ use crate::redact::Redactor;
 /// Returns `json` with a mask in place of every secret. It stays JSON.
 pub(super) fn mask<'a>(json: &'a str, redactor: &Redactor) -> Cow<'a, str> {
     let is_plain = memchr(b'\\', json.as_bytes()).is_none();
-    if is_plain && !redactor.finds(json) {
+    if is_plain && !redactor.finds(json) && !redactor.finds_escaped(json) {
         return Cow::Borrowed(json);
     }
     let mut masked: Option<String> = None;
@@ -65,15 +65,16 @@ fn mask_token(token: &str, redactor: &Redactor) -> Option<String> {
     }
     if memchr(b'\\', token.as_bytes()).is_none() {
         let inner = token.trim_matches('"');
-        return redactor.finds(inner).then(|| format!("\"{}\"", redactor.redact(inner.to_owned())));
+        let is_found = redactor.finds(inner) || redactor.finds_escaped(inner);
+        return is_found.then(|| format!("\"{}\"", redactor.redact(inner.to_owned())));
     }
     match serde_json::from_str::<String>(token) {
-        Ok(text) if redactor.finds(&text) => {
+        Ok(text) if redactor.finds(&text) || redactor.finds_escaped(&text) => {
             Some(serde_json::Value::from(redactor.redact(text)).to_string())
         }
         Ok(_) => None,
         // Half of a surrogate pair, which JSON allows.
-        Err(_) => redactor.finds(token).then(mask),
+        Err(_) => (redactor.finds(token) || redactor.finds_escaped(token)).then(mask),
     }
 }
 
@@ -104,6 +105,20 @@ mod tests {
             (r#"{"a":"zw\u00f6lf-lang"}"#, r#"{"a":"***"}"#),
             (r#"{"a":"\ud83d sk-secret/1234"}"#, r#"{"a":"***"}"#),
             (r#"{"a":"","b":"\"","c":"sk-secret/1234"}"#, r#"{"a":"","b":"\"","c":"***"}"#),
+        ] {
+            assert_eq!(mask(json, &redactor), masked);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_masked_within_a_text_that_escapes_it_again() {
+        let redactor = redactor(&["quo\"te\\two", "a+b/c=d&e"]);
+        for (json, masked) in [
+            (r#"{"a":"x\n{\"k\":\"quo\\\"te\\\\two\"}\ny"}"#, r#"{"a":"x\n***\ny"}"#),
+            (r#"{"a":"\"a\\u002bb\\/c=d\\u0026e\""}"#, r#"{"a":"***"}"#),
+            (r#"{"a":"http://h/?k=a%2Bb%2Fc%3Dd%26e"}"#, r#"{"a":"***"}"#),
+            (r#"{"a%2Bb%2Fc%3Dd%26e":1}"#, r#"{"***":1}"#),
+            (r#"{"a":"a+b/c=d&amp;e\nb"}"#, r#"{"a":"***\nb"}"#),
         ] {
             assert_eq!(mask(json, &redactor), masked);
         }

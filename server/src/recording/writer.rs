@@ -168,13 +168,12 @@ impl Writer {
     fn line(&self, entry: &Entry) -> Vec<u8> {
         let (direction, key, seq) = entry.kind.parts();
         let content: Cow<'_, str> = match &entry.content {
-            Content::Json(json) => match std::str::from_utf8(json) {
-                Ok(json) => mask::mask(json, &self.redactor),
-                Err(_) => Value::from(String::from_utf8_lossy(json)).to_string().into(),
-            },
-            Content::Text(text) => {
+            Content::Json(json) if std::str::from_utf8(json).is_ok() => {
+                mask::mask(std::str::from_utf8(json).unwrap_or_default(), &self.redactor)
+            }
+            Content::Json(text) | Content::Text(text) => {
                 let text = String::from_utf8_lossy(text).into_owned();
-                Value::from(self.redactor.redact(text)).to_string().into()
+                Value::from(self.redactor.redact_piece(text)).to_string().into()
             }
         };
         let mut line = String::with_capacity(content.len() + 64);

@@ -69,7 +69,7 @@ impl Run {
     pub(super) fn on_process_event(&mut self, event: ProcessEvent) {
         match event {
             ProcessEvent::Stderr(line) => {
-                let line = self.redactor.redact(line);
+                let line = self.redactor.redact_piece(line);
                 self.info(&line);
             }
             ProcessEvent::Started(pid) => tracing::info!(pid, "the agent of a run runs"),

@@ -148,9 +148,9 @@ impl Agent {
         }
     }
 
-    /// Returns `text` without the agent's secrets.
+    /// Returns a piece of what the agent has written to stderr without its secrets.
     pub(super) fn redact(&self, text: String) -> String {
-        self.redactor.redact(text)
+        self.redactor.redact_piece(text)
     }
 
     pub(super) fn kill(&mut self) {

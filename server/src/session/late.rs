@@ -43,7 +43,7 @@ impl LateAnswers {
     /// Returns an answer of the agent without what was said late: a cold start
     /// has it in its environment, not in its settings.
     pub(super) fn redact(&self, answer: String) -> String {
-        if self.redactor.finds(&answer) { self.redactor.redact(answer) } else { answer }
+        if self.redactor.finds(&answer) { self.redactor.redact_plain(answer) } else { answer }
     }
 
     /// Takes an answer. Returns the reason of a refusal, or `None` for the answer

@@ -114,6 +114,30 @@ async fn no_credential_of_the_store_is_in_a_recording() {
     assert!(text.contains("*** *** id-of-the-key"), "the rest is there");
 }
 
+/// Long lines of stderr come in pieces of 8 KiB, and an end tells the last 4 KiB.
+#[tokio::test]
+async fn no_credential_that_was_cut_is_told_or_recorded() {
+    const SECRET: &str = "begin-of-it/end-of-it";
+    let env = TestEnv::new();
+    let (path, launch) = recorded(&env);
+    let relay = launch.variable("ANTHROPIC_AUTH_TOKEN", SECRET).start();
+    let mut client = Client::connect(relay.address()).await;
+    let cut = format!("{}{SECRET}", "x".repeat((8 << 10) - 12));
+    client.say(json!({ "stderr": cut }).to_string()).await;
+    client.turn().await;
+    let tail = format!("{SECRET}{}", "y".repeat((4 << 10) - 10));
+    client.say(json!({ "stderr": tail, "exit": 3 }).to_string()).await;
+    client.until(|frame| frame["type"] == "exit").await;
+    let told = client.frames().concat();
+    client.close().await;
+    relay.stop();
+    let recorded = std::fs::read_to_string(&path).unwrap();
+    for text in [told, recorded] {
+        assert!(text.contains("x***") && text.contains("***yy"), "{text}");
+        assert!(!text.contains("begin-of-") && !text.contains("end-of-it"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn no_credential_is_in_a_recording() {
     let env = TestEnv::new();
