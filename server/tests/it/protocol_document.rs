@@ -193,7 +193,11 @@ async fn every_server_message_of_the_document_is_seen_with_these_fields() {
 pub(crate) async fn one_of_each(relay: &Relay) -> BTreeMap<String, Value> {
     let mut seen = Vec::new();
     let mut client = Client::open(relay.address(), "/ws?after=0&supports=agent_state").await;
-    client.say(json!({ "permission": "Bash" }).to_string()).await;
+    // With an id: `agent_state` counts those without one while they wait.
+    let content = json!({ "permission": "Bash" }).to_string();
+    let message = json!({ "role": "user", "content": content });
+    let data = json!({ "type": "user", "uuid": "u-1", "message": message });
+    client.send(&json!({ "type": "user_message", "data": data })).await;
     seen.extend(client.until(|seen| seen["type"] == "permission_request").await);
     client.interrupt().await;
     seen.extend(client.until(|seen| seen["type"] == "permission_cancelled").await);
@@ -205,8 +209,11 @@ pub(crate) async fn one_of_each(relay: &Relay) -> BTreeMap<String, Value> {
         .send(&json!({ "type": "control_request", "requestId": "1", "request": set_model }))
         .await;
     seen.extend(client.until(|seen| seen["type"] == "control_response").await);
+    // Without one: `exit` names those that are lost.
     client.say(json!({ "stderr": "a warning", "exit": 3 }).to_string()).await;
-    seen.extend(client.until(|seen| seen["type"] == "exit").await);
+    let mut end = client.until(|seen| seen["type"] == "exit").await;
+    end.retain(|seen| seen["type"] != "agent_state");
+    seen.extend(end);
     client.close().await;
     let mut client = Client::open(relay.address(), "/ws?after=3&stream=another").await;
     seen.extend(client.until(|seen| seen["type"] == "gap").await);
