@@ -8,6 +8,7 @@ use claude_relay_testing::tcp_service::TcpService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+#[cfg(feature = "e2b")]
 use tokio::sync::watch;
 use tokio::time::interval;
 
@@ -68,6 +69,7 @@ impl Proxy {
 
     /// Passes bytes to `port` while `open` is true, and cuts every connection while
     /// not.
+    #[cfg(feature = "e2b")]
     pub(crate) async fn while_open(port: u16, open: watch::Receiver<bool>) -> Self {
         let service = TcpService::start(move |client| {
             let mut open = open.clone();
