@@ -1,10 +1,31 @@
 //! Random numbers from the operating system, drawn when they are needed.
 //!
 //! An E2B sandbox starts as a copy of a running server's memory. Numbers that
-//! were drawn before the copy would be the same in every sandbox, so this crate
-//! keeps no state and no seed.
+//! were drawn before the copy would be the same in every sandbox, so none is kept
+//! or drawn beforehand. The state of the operating system's own generator is
+//! copied too, though: where its kernel is not told of the copy, copies draw the
+//! same numbers until it takes in new entropy, which can last a minute. So what a
+//! copy has got from outside since ([`mix`]) goes into each number, and so does
+//! the time.
+
+mod mixed;
 
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mixed::Mixed;
+
+/// What came from outside.
+static MIXED: Mutex<Mixed> = Mutex::new(Mixed::NEW);
+
+/// Makes all later numbers depend on `outside`: on what only this copy of a
+/// process has got, such as a token that its client has drawn. It is not kept and
+/// cannot be found from the numbers, and numbers lose nothing by an `outside`
+/// that is known or chosen to harm.
+pub fn mix(outside: &[u8]) {
+    MIXED.lock().unwrap_or_else(PoisonError::into_inner).add(outside);
+}
 
 /// Returns `N` random bytes.
 ///
@@ -15,8 +36,18 @@ use std::fmt::Write as _;
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    let mut state = MIXED.lock().unwrap_or_else(PoisonError::into_inner);
+    for part in bytes.chunks_mut(mixed::PART) {
+        let mut drawn = [0; mixed::PART];
+        getrandom::fill(&mut drawn).expect("the operating system has random numbers");
+        part.copy_from_slice(&state.number(&drawn, now())[..part.len()]);
+    }
     bytes
+}
+
+/// The time, whose last digits differ between copies.
+fn now() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
 }
 
 /// Returns a random number.
@@ -78,5 +109,16 @@ mod tests {
         assert_eq!(drawn.len(), 100);
         assert_ne!(hexadecimal::<16>(), hexadecimal::<16>());
         assert_eq!(hexadecimal::<16>().len(), 32);
+    }
+
+    #[test]
+    fn every_length_is_filled() {
+        assert_eq!(bytes::<0>(), [0; 0]);
+        // A byte of 100 is zero by chance in all of 16 draws once in 2^121.
+        let filled = (0..16).map(|_| bytes::<100>()).fold([0; 100], |mut filled, drawn| {
+            filled.iter_mut().zip(drawn).for_each(|(byte, drawn)| *byte |= drawn);
+            filled
+        });
+        assert!(filled.iter().all(|byte| *byte != 0), "{filled:?}");
     }
 }

@@ -261,10 +261,12 @@ impl Routes {
     }
 
     pub(super) fn admit(&self, endpoint: Endpoint, head: &Parts) -> Result<Admission, Refusal> {
-        Ok(self
+        let admission = self
             .access
             .check(endpoint, head)
-            .inspect_err(|denial| self.refusals.log(denial.cause))?)
+            .inspect_err(|denial| self.refusals.log(denial.cause))?;
+        mix_request(head);
+        Ok(admission)
     }
 
     /// Tells of a claim and keeps it.
@@ -290,6 +292,8 @@ impl Routes {
         // Another client may have claimed the server while this body was
         // arriving.
         self.admit(Endpoint::Config, &head)?;
+        // Before the session starts an agent with an id of its own.
+        claude_relay_random::mix(&body);
         let configured = self.session.configure(body, change).await;
         let mut configured = configured.map_err(|error| match error {
             ConfigureError::SessionClosed(_) => Refusal::shutting_down(),
@@ -346,6 +350,15 @@ impl Routes {
         }
         Ok(json_answer(StatusCode::OK, &health))
     }
+}
+
+/// Mixes what the client has drawn into all later random numbers: this process may
+/// be a copy, whose operating system gives other copies the same numbers.
+fn mix_request(head: &Parts) {
+    let drawn_by_client = [header::AUTHORIZATION, header::SEC_WEBSOCKET_KEY];
+    let values = drawn_by_client.iter().filter_map(|name| head.headers.get(name));
+    let query = head.uri.query().into_iter().map(str::as_bytes);
+    values.map(|value| value.as_bytes()).chain(query).for_each(claude_relay_random::mix);
 }
 
 /// Response to a CORS preflight from an allowed origin.
