@@ -22,6 +22,8 @@ impl Routes {
         self.access
             .reclaim(token.clone())
             .map_err(|error| Refusal::new(StatusCode::CONFLICT, error.to_string()))?;
+        // What the copy draws from now on is its own.
+        claude_relay_random::mix(&body);
         self.keep_claim(&token);
         self.session.change_owner().await.map_err(|_| Refusal::shutting_down())?;
         if let Ok(runs) = &self.runs {
