@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
@@ -20,9 +21,16 @@ pub(super) struct Checked {
     is_forked: bool,
 }
 
+/// The type of a line that names the message with which the CLI goes on. What follows
+/// that message is found from it, message by message.
+const GOES_ON_WITH: &str = "last-prompt";
+
+/// Leaves out what cannot be read, and what would make the CLI go on with a message
+/// from before a gap, without those behind it.
 pub(super) fn check(stored: &[u8]) -> Checked {
     let mut checked = Checked { text: Vec::with_capacity(stored.len()), ..Checked::default() };
     let (mut known, mut parents, mut answered) = (HashSet::new(), Vec::new(), HashSet::new());
+    let mut names_message = Vec::new();
     for line in stored.split_inclusive(|byte| *byte == b'\n') {
         if line.trim_ascii().is_empty() {
             continue;
@@ -34,17 +42,32 @@ pub(super) fn check(stored: &[u8]) -> Checked {
             }
             continue;
         };
+        let start = checked.text.len();
         checked.text.extend_from_slice(line);
+        if parsed.kind.as_deref() == Some(GOES_ON_WITH) {
+            names_message.push(start..checked.text.len());
+        }
         let (is_prompt, is_message) = (is_prompt(&parsed), parsed.is_message());
         if let Some(parent) = parsed.parent_uuid.filter(|_| is_message) {
             checked.is_forked |= is_prompt && !answered.insert(parent.clone());
-            parents.push(parent);
+            parents.push((parent, start));
         }
         known.extend(parsed.uuid);
     }
-    let is_missing = |parent: &&Cow<'_, str>| !known.contains(*parent);
-    checked.cut_off = parents.iter().filter(is_missing).count();
+    parents.retain(|(parent, _): &(Cow<'_, str>, usize)| !known.contains(parent));
+    checked.cut_off = parents.len();
+    let gap = parents.last().map_or(0, |(_, gap)| *gap);
+    names_message.retain(|line: &Range<usize>| line.end <= gap);
+    if !names_message.is_empty() {
+        checked.text = without(&checked.text, &names_message);
+    }
     checked
+}
+
+fn without(text: &[u8], ranges: &[Range<usize>]) -> Vec<u8> {
+    let starts = std::iter::once(0).chain(ranges.iter().map(|range| range.end));
+    let ends = ranges.iter().map(|range| range.start).chain([text.len()]);
+    starts.zip(ends).flat_map(|(start, end)| &text[start..end]).copied().collect()
 }
 
 impl Checked {
@@ -114,6 +137,19 @@ mod tests {
         // Only messages are missed, not what the CLI says between them.
         let between = line("progress", "6", Some("9"), "[]");
         assert_eq!(found(&all(&[&first, &said, &between])), (0, 0, false));
+    }
+
+    #[test]
+    fn nothing_holds_the_agent_before_a_gap() {
+        let first = line("user", "1", None, "\"One?\"");
+        let (said, second) =
+            (line("assistant", "2", Some("1"), "[]"), line("user", "3", Some("2"), "\"Two?\""));
+        let named = |uuid: &str| format!("{{\"type\":\"last-prompt\",\"leafUuid\":\"{uuid}\"}}\n");
+        let whole = [&*first, &named("1"), &said, &named("2"), &second, &named("3")].concat();
+        assert_eq!(check(whole.as_bytes()).text, whole.as_bytes());
+        let lost = [&*first, &named("1"), &named("2"), &second, &named("3")].concat();
+        let left = [&*first, &second, &named("3")].concat();
+        assert_eq!(check(lost.as_bytes()).text, left.as_bytes());
     }
 
     #[test]

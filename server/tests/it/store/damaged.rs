@@ -5,7 +5,7 @@ use super::{Machine, parts, texts};
 use claude_relay_testing::for_both_clis;
 use claude_relay_testing::tools::Cli;
 use claude_relay_testing::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 for_both_clis! {
@@ -34,7 +34,13 @@ async fn a_part_that_was_cut_is_told(cli: Cli) {
     let cut = parts.iter().find(|part| holds(&texts(&[(*part).clone()]))).expect("the part");
     let text = texts(std::slice::from_ref(cut));
     let within = text.find("\"One.\"").expect("the answer");
-    std::fs::write(cut, &text[..within]).expect("a part that is cut");
+    let before = text[..within].rfind('\n').map_or(0, |end| end + 1);
+    let answer: Value = serde_json::from_str(text[before..].lines().next().expect("a line"))
+        .expect("the line of the answer");
+    // The CLI may have said before the answer with which message it would go on.
+    let named = json!({ "type": "last-prompt", "lastPrompt": "One?", "leafUuid": answer["parentUuid"], "sessionId": id });
+    let left = format!("{}{named}\n{}", &text[..before], &text[before..within]);
+    std::fs::write(cut, left).expect("a part that is cut");
 
     let mut elsewhere = Machine::resuming(cli, store.path(), &id).await;
     elsewhere.turn("Three?", "Three.").await;
