@@ -133,7 +133,8 @@ async fn a_task_in_the_background_that_does_not_end_keeps_no_agent_for_ever() {
     let turn = [init(), task.to_string(), text("the turn", None), result()];
     let script = scripted_agent::pausing(&env, &(turn.join("\n") + "\n"));
     let arguments = ["--claude-path", script.to_str().unwrap(), "--stop-grace", "1s"];
-    let bounds = [("RELAY_HUB_BACKGROUND_TIMEOUT", "3s"), ("RELAY_HUB_IDLE_TIMEOUT", "100ms")];
+    // The relay tells of the task some time after the end of the turn.
+    let bounds = [("RELAY_HUB_BACKGROUND_TIMEOUT", "8s"), ("RELAY_HUB_IDLE_TIMEOUT", "3s")];
     let place = HubDirectory::with(&[], &arguments, &bounds);
     let (hub, _, agent) = place.start_with_agent("a").await;
     let mut socket = hub.connect().await;

@@ -326,13 +326,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// The next event.
     pub(crate) async fn next(&mut self) -> Value {
-        loop {
-            match soon(self.socket.next()).await.expect("an event").unwrap() {
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("{other:?}"),
+        // Pings are no events: where none comes, the test ends.
+        soon(async {
+            loop {
+                match self.socket.next().await.expect("an event").unwrap() {
+                    Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                    Message::Ping(_) | Message::Pong(_) => {}
+                    other => panic!("{other:?}"),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next event of this type; the others are returned, too.
