@@ -22,11 +22,16 @@ use super::ws::Client;
 
 /// Tests of which a recording plays to other frames, each with the reason. What is
 /// named here has to.
-pub(crate) const OTHERWISE: [(&str, &str); 4] = [
+pub(crate) const OTHERWISE: [(&str, &str); 7] = [
     (
         "capabilities::a_cli_that_is_replaced_under_the_server_is_asked_for_its_version_again",
         "the relay itself refuses a field that the CLI does not know; the CLI of a replay is the \
          last one from the beginning",
+    ),
+    (
+        "page_permissions::questions_survive_a_reconnect_and_answered_ones_do_not",
+        "the page comes back to a place of its own, which no recording holds, and is asked once \
+         more what it was asked before that place",
     ),
     (
         "real_cli_faults::newest_cli::nowhere_to_write",
@@ -38,6 +43,11 @@ pub(crate) const OTHERWISE: [(&str, &str); 4] = [
         "store::damaged::nothing_runs_where_the_store_of_the_conversation_is_down",
         "as the two above",
     ),
+    (
+        "turns::owner::newest_cli::the_cli_goes_on_with_what_was_said",
+        "the server is claimed and gets another token, neither of which a recording holds",
+    ),
+    ("turns::owner::oldest_cli::the_cli_goes_on_with_what_was_said", "as with the newest one"),
 ];
 
 /// Time after which such a recording counts as one that plays to other frames.

@@ -205,7 +205,7 @@ fn functions(directory: &Path, found: &mut BTreeSet<String>) {
 fn every_fault_has_the_tests_that_are_named_for_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut found = BTreeSet::new();
-    for crate_ in ["protocol", "server", "client", "cli"] {
+    for crate_ in ["protocol", "listen", "server", "client", "cli"] {
         for part in ["src", "tests"] {
             let directory = root.join(crate_).join(part);
             if directory.exists() {
