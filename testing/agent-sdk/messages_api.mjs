@@ -3,7 +3,8 @@
 //
 //   USE Tool {"input":…}   a call of that tool; several lines are several calls
 //   SLOW                   an answer that takes three seconds to begin
-//   COUNT                  the number of messages so far
+//   COUNT                  the number of messages so far, without what the CLI adds
+//                          of its own (role `system`), which may come a turn later
 //   HALF                   the beginning of an answer that never ends
 //   LONG n                 a text of n bytes
 //   FAIL n                 an error with this status
@@ -42,7 +43,8 @@ function answer(body) {
   const long = asked.match(/LONG (\d+)/);
   if (long) return [{ type: "text", text: "x".repeat(Number(long[1])) }];
   if (asked.includes("COUNT")) {
-    return [{ type: "text", text: `${body.messages.length} messages` }];
+    const said = body.messages.filter(({ role }) => role !== "system");
+    return [{ type: "text", text: `${said.length} messages` }];
   }
   const word = asked.match(/SAY (\w+)/);
   const system = text(body.system ?? "");
