@@ -124,9 +124,8 @@ async fn a_part_that_was_cut_in_a_bucket_is_told() {
     let resume = json!({ "resume": id });
     let mut second = Machine::launched(Cli::Newest, resume, |launch| server.launch(launch)).await;
     second.turn("Three?", "Three.").await;
-    let frames = second.client.frames().join("\n");
-    assert!(frames.contains("is damaged in the store"), "{frames}");
-    assert!(frames.contains("has lost a part of the conversation"), "{frames}");
+    second.until_told("is damaged in the store").await;
+    second.until_told("has lost a part of the conversation").await;
     second.end().await;
 }
 

@@ -21,10 +21,6 @@ async fn two_turns(cli: Cli, store: &Path) -> (Machine, String) {
     (machine, id)
 }
 
-fn told(machine: &Machine, words: &str) -> bool {
-    machine.client.frames().iter().any(|frame| frame.contains(words))
-}
-
 async fn a_part_that_was_cut_is_told(cli: Cli) {
     let store = tempfile::tempdir().expect("a directory");
     let (machine, id) = two_turns(cli, store.path()).await;
@@ -44,8 +40,8 @@ async fn a_part_that_was_cut_is_told(cli: Cli) {
 
     let mut elsewhere = Machine::resuming(cli, store.path(), &id).await;
     elsewhere.turn("Three?", "Three.").await;
-    assert!(told(&elsewhere, "is damaged in the store"), "{:#?}", elsewhere.client.frames());
-    assert!(told(&elsewhere, "has lost a part of the conversation"));
+    elsewhere.until_told("is damaged in the store").await;
+    elsewhere.until_told("has lost a part of the conversation").await;
     elsewhere.lose();
 
     // The machine that has all of it goes on with all of it, and says what the
@@ -56,7 +52,7 @@ async fn a_part_that_was_cut_is_told(cli: Cli) {
     whole.turn("Four?", "Four.").await;
     let sent = whole.api.turn(1).await.body["messages"].to_string();
     assert!(sent.contains("Two."), "{sent}");
-    assert!(told(&whole, "differs: the store's goes on, the other is kept as"));
+    whole.until_told("differs: the store's goes on, the other is kept as").await;
     whole.end().await;
 }
 
@@ -65,7 +61,8 @@ async fn a_conversation_that_goes_on_in_two_places_is_told(cli: Cli) {
     let (mut one, id) = two_turns(cli, store.path()).await;
     let mut other = Machine::resuming(cli, store.path(), &id).await;
     other.turn("Other?", "Other.").await;
-    assert!(!told(&other, "at the same time"));
+    let told = other.client.frames().join("\n");
+    assert!(!told.contains("at the same time"), "{told}");
     one.turn("Three?", "Three.").await;
     one.lose();
     other.lose();
@@ -74,7 +71,7 @@ async fn a_conversation_that_goes_on_in_two_places_is_told(cli: Cli) {
 
     let mut third = Machine::resuming(cli, store.path(), &id).await;
     third.turn("And?", "And.").await;
-    assert!(told(&third, "at the same time"), "{:#?}", third.client.frames());
+    third.until_told("at the same time").await;
     let sent = third.api.turn(1).await.body["messages"].to_string();
     let is_one = sent.contains("Three?") != sent.contains("Other?");
     assert!(sent.contains("Two.") && is_one, "{sent}");
@@ -110,7 +107,7 @@ async fn nothing_runs_where_the_store_of_the_conversation_is_down() {
     machine.client.say("One?").await;
     machine.client.until(|frame| frame["type"] == "error" && frame.to_string().contains(id)).await;
     machine.client.until(|frame| frame["state"] == "stopped").await;
-    assert!(told(&machine, "The store could not be asked for the conversation"));
+    machine.until_told("The store could not be asked for the conversation").await;
     assert!(machine.api.turns().is_empty());
     machine.end().await;
 }

@@ -47,8 +47,8 @@ async fn a_conversation_goes_on_without_its_store_and_is_stored_later() {
     assert_eq!(told["state"], "behind");
     assert!(told["waiting_bytes"].as_u64() > Some(0), "{told}");
     assert!(told["error"].as_str().unwrap().contains("store"), "{told}");
-    let said = machine.client.frames().join("\n");
-    assert!(said.contains("takes nothing") && said.contains("waits on this machine"), "{said}");
+    machine.until_told("takes nothing").await;
+    machine.until_told("waits on this machine").await;
     machine.turn("Two?", "Two.").await;
     mend_store(&store);
     until_state(&machine, "ok").await;
@@ -98,8 +98,8 @@ async fn a_full_spool_is_told_and_stops_nothing() {
     machine.turn("Two?", "Two.").await;
     let told = store_state(&machine).await;
     assert!(told["lost"].as_u64() > Some(0), "{told}");
-    let said = machine.client.frames().join("\n");
-    assert!(said.contains("are lost to it") && said.contains("the spool is full"), "{said}");
+    machine.until_told("are lost to it").await;
+    machine.until_told("the spool is full").await;
     machine.end().await;
 }
 

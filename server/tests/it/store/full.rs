@@ -66,9 +66,8 @@ async fn a_full_disk_of_the_store_stops_nothing_and_gets_all_once_it_has_room() 
     assert!(told["error"].as_str().unwrap().contains("No space left on device"), "{told}");
     machine.turn("Three?", "Three.").await;
     assert_whole(&inside.join("store"));
-    let frames = machine.client.frames();
-    let is_told = |words: &str| frames.iter().any(|frame| frame.contains(words));
-    assert!(is_told("takes nothing") && is_told("\"state\":\"behind\""));
+    machine.until_told("takes nothing").await;
+    machine.until_told("\"state\":\"behind\"").await;
 
     fs::remove_file(inside.join("ballast")).unwrap();
     until_state(&machine, "ok").await;
@@ -111,12 +110,9 @@ async fn what_has_no_room_anywhere_is_told_to_be_lost_and_later_turns_are_stored
     let told = until_state(&machine, "ok").await;
     assert!(told["lost"].as_u64() > Some(0) && told.get("error").is_none(), "{told}");
     assert!(texts(&parts(&inside.join("store"), &id)).contains("Three."));
-    let is_told = |frame: &str| frame.contains("takes lines again");
-    if !machine.client.frames().iter().any(|frame| is_told(frame)) {
-        machine.client.until(|frame| is_told(&frame.to_string())).await;
-    }
+    machine.until_told("are lost to it").await;
+    machine.until_told("takes lines again").await;
     let frames = machine.client.frames().join("\n");
-    assert!(frames.contains("are lost to it"), "{frames:.10000}");
     assert!(!frames.contains("has everything again"), "{frames:.10000}");
     machine.end().await;
 }

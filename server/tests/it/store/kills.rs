@@ -145,6 +145,7 @@ async fn a_turn_that_is_cut_off_is_in_the_store_while_it_runs_and_told_elsewhere
 
     let mut elsewhere = Machine::resuming(cli, store.path(), &id).await;
     elsewhere.turn("And now?", "Now.").await;
+    elsewhere.until_told(CUT_OFF).await;
     let told = elsewhere.client.frames().iter().find(|frame| frame.contains(CUT_OFF));
     assert!(told.is_some_and(|frame| frame.contains("\"info\"")), "{told:?}");
     let sent = elsewhere.api.turn(1).await.body["messages"].to_string();

@@ -68,6 +68,14 @@ impl Machine {
         turn.result().clone()
     }
 
+    /// Waits until the client has been told so. What the server says of its
+    /// store comes when it knows it, before or behind the end of a turn.
+    async fn until_told(&mut self, words: &str) {
+        if !self.client.frames().iter().any(|frame| frame.contains(words)) {
+            self.client.until(|frame| frame.to_string().contains(words)).await;
+        }
+    }
+
     /// The power goes.
     fn lose(self) -> (TestEnv, MessagesApi) {
         self.relay.signal(Signal::KILL);
