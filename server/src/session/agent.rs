@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::Session;
 use super::cli_version::Answer;
+use super::conversation::Fork;
 use super::restart::Backoff;
 use super::running::{Running, StopReason};
 use super::undelivered::not_taken;
@@ -29,8 +30,8 @@ pub(super) struct Agent {
     pub(super) session_id: Option<String>,
     /// The conversation before the one that the configuration asks for.
     pub(super) former_session_id: Option<String>,
-    /// Conversation of which the next one is a fork, where no other is named.
-    pub(super) forks: Option<String>,
+    /// The conversation that the next start forks, where no other is named.
+    pub(super) forks: Option<Fork>,
     /// The next start goes on with the conversation under an id of its own.
     pub(super) changes_id: bool,
     /// The id of a conversation that the next start begins, whatever the
@@ -116,6 +117,8 @@ impl Agent {
             Signal::Init(init) => {
                 update(&mut self.session_id, init.session_id.as_deref());
                 self.begins = None;
+                // A fork that has begun has an id, under which it goes on.
+                self.forks = None;
                 self.continues = false;
                 self.latest = None;
                 update(&mut self.model, init.model.as_deref());
@@ -238,13 +241,12 @@ impl Session {
         self.agent.start_at = None;
         self.fork_if_due();
         let resume = self.agent.session_id.clone();
-        let begins = self.agent.begins.clone();
+        let mut begins = self.agent.begins.clone();
         let mut config = self.config.clone();
         if begins.is_some() {
             (config.resume, config.continue_latest, config.fork_session) = (None, None, None);
-        } else if let Some(forked) = &self.agent.forks {
-            (config.resume, config.continue_latest) = (Some(forked.clone()), None);
-            config.fork_session = Some(true);
+        } else if let Some(fork) = &self.agent.forks {
+            begins = fork.apply(&mut config);
         } else if self.agent.continues && config.resume.is_none() {
             config.continue_latest = Some(true);
         }
@@ -254,6 +256,7 @@ impl Session {
         {
             (config.resume, config.continue_latest) = (Some(latest.clone()), None);
         }
+        let begins = begins.or_else(|| self.drawn_id(&config));
         let conversation = match (&resume, &begins) {
             (Some(id), _) => Conversation::Resumed(id),
             (None, Some(id)) => Conversation::New(id),

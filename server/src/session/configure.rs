@@ -6,6 +6,7 @@ use claude_relay_protocol::{ConfigError, QueryConfig, Secret};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::conversation::Fork;
 use super::{Session, SessionClosed};
 use crate::agent;
 use crate::agent::Ceiling;
@@ -126,7 +127,7 @@ impl Session {
             let forks = self.forked(&config);
             let running = self.running_conversation(&config);
             self.reset_conversation();
-            self.agent.forks = forks;
+            self.agent.forks = forks.map(|of| Fork { of, draws_id: false });
             self.agent.session_id = running;
         }
         if !config.is_equivalent(&self.config) {

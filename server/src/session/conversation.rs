@@ -2,9 +2,33 @@
 
 use std::time::Instant;
 
+use claude_relay_protocol::QueryConfig;
+
 use super::Session;
 use super::running::StopReason;
 use crate::agent;
+use crate::settings::Prewarm;
+
+/// A conversation that goes on under another id from the next start on.
+#[derive(Debug)]
+pub(super) struct Fork {
+    /// The id of the conversation so far.
+    pub(super) of: String,
+    /// The server draws the other id. The agent's own would be that of other
+    /// copies of the machine, whose system has not been told that it is one.
+    pub(super) draws_id: bool,
+}
+
+impl Fork {
+    /// Makes `config` begin the fork. Returns the id of the fork where the server
+    /// draws it: another one at each start, since the agent refuses one that it
+    /// has used.
+    pub(super) fn apply(&self, config: &mut QueryConfig) -> Option<String> {
+        (config.resume, config.continue_latest) = (Some(self.of.clone()), None);
+        config.fork_session = Some(true);
+        self.draws_id.then(claude_relay_random::uuid)
+    }
+}
 
 impl Session {
     /// Begins a conversation: a running turn is interrupted, and the agent is
@@ -53,13 +77,26 @@ impl Session {
         }
     }
 
+    /// Returns the id of a conversation that `config` begins, where the agent does not
+    /// draw it. A machine that may be copied as it runs starts its agent when it is
+    /// configured, and the agents of its copies would draw the same.
+    pub(super) fn drawn_id(&self, config: &QueryConfig) -> Option<String> {
+        let is_copied = self.runtime.settings.prewarm == Prewarm::Configured;
+        let begins = self.agent.session_id.is_none()
+            && config.resume.is_none()
+            && config.continue_latest != Some(true)
+            && config.fork_session != Some(true)
+            && !config.other.contains_key("sessionId");
+        (is_copied && begins && !self.is_codex()).then(claude_relay_random::uuid)
+    }
+
     /// Makes the next start a fork of the conversation that goes on, where that is to
     /// get an id of its own.
     pub(super) fn fork_if_due(&mut self) {
         if std::mem::take(&mut self.agent.changes_id)
             && let Some(id) = self.agent.session_id.take()
         {
-            self.agent.forks = Some(id);
+            self.agent.forks = Some(Fork { of: id, draws_id: true });
             // It was that of the conversation so far.
             self.config.other.remove("sessionId");
         }

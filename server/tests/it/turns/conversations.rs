@@ -80,6 +80,35 @@ async fn a_fork_without_a_name_is_one_of_the_conversation_that_goes_on() {
     assert!(flags[1].starts_with(&format!("--resume={id} --fork-session")), "{flags:?}");
 }
 
+/// Copies of a machine would draw alike.
+#[tokio::test]
+async fn where_a_machine_may_be_copied_the_server_draws_the_id_of_a_conversation() {
+    let own = "6d4f3c2e-8a0b-4c1d-9e2f-0a1b2c3d4e5f";
+    let mut drawn = Vec::new();
+    for (prewarm, config) in [
+        ("configured", json!({})),
+        ("configured", json!({})),
+        ("configured", json!({ "sessionId": own })),
+        ("configured", json!({ "resume": own })),
+        ("configured", json!({ "continue": true })),
+        ("off", json!({})),
+    ] {
+        let env = TestEnv::new();
+        let agent = agent(&env, FLAGS);
+        let relay = agent.launch(&env).argument(format!("--prewarm={prewarm}")).start();
+        configure(&relay, config).await;
+        let mut client = client(&relay, "").await;
+        turn(&mut client, "one").await;
+        drawn.extend(agent.noted("flags"));
+        relay.stop();
+    }
+    let ids = [0, 1].map(|at| drawn[at].strip_prefix("--session-id=").unwrap_or_default());
+    assert!(ids.iter().all(|id| id.len() == 36) && ids[0] != ids[1], "{drawn:?}");
+    let others = [format!("--session-id={own}"), format!("--resume={own}"), "--continue".into()];
+    assert_eq!(drawn[2..5], others);
+    assert_eq!(drawn[5], "");
+}
+
 #[tokio::test]
 async fn another_directory_is_another_conversation() {
     let env = TestEnv::new();

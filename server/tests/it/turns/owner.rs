@@ -20,11 +20,21 @@ for_both_clis! {
     the_cli_goes_on_with_what_was_said,
 }
 
-/// Notes with which flags it is run. A fork has an id of its own.
+/// Notes with which flags it is run. A fork has the id that it is given.
 const FORKING: &str = r#"
 note("flags", " ".join(a for a in sys.argv if a.startswith(("--resume", "--fork", "--session-id"))))
-if "--fork-session" in sys.argv: SESSION = "forked"
+def starts(): return open(os.path.join(HERE, "flags")).read().count("\n")
+for given in sys.argv:
+    if given.startswith("--session-id="): SESSION = given.partition("=")[2]
 "#;
+
+/// The id that the server has drawn for a fork of `former`.
+fn drawn(flags: &str, former: &str) -> String {
+    let id = flags.strip_prefix(&format!("--resume={former} --fork-session --session-id="));
+    let id = id.unwrap_or_else(|| panic!("{flags}"));
+    assert!(id.len() == 36 && id != former, "{flags}");
+    id.to_owned()
+}
 
 async fn claim(relay: &Relay, config: Value) {
     let mut config = config;
@@ -154,7 +164,9 @@ async fn the_conversation_goes_on_under_an_id_of_its_own() {
     let (mut client, _) = open(&relay, "ws?after=0", NEW).await;
     client.say("two").await;
     client.until(|frame| frame["data"]["result"] == "two").await;
-    assert_eq!(session_id(&relay, NEW).await, "forked");
+    let former = former.as_str().expect("an id");
+    let own = drawn(&agent.noted("flags")[1], former);
+    assert_eq!(session_id(&relay, NEW).await, own);
     // A restart for another reason goes on with that, and forks nothing.
     let answer = http::request(
         relay.address(),
@@ -169,15 +181,64 @@ async fn the_conversation_goes_on_under_an_id_of_its_own() {
     let (mut client, _) = open(&relay, "ws?after=0", NEW).await;
     client.say("three").await;
     client.until(|frame| frame["data"]["result"] == "three").await;
-    let former = former.as_str().expect("an id");
-    assert_eq!(
-        agent.noted("flags"),
-        [
-            "--session-id=6d4f3c2e-8a0b-4c1d-9e2f-0a1b2c3d4e5f".to_owned(),
-            format!("--resume={former} --fork-session"),
-            "--resume=forked".to_owned(),
-        ]
+    let flags = agent.noted("flags");
+    assert_eq!(flags[0], "--session-id=6d4f3c2e-8a0b-4c1d-9e2f-0a1b2c3d4e5f");
+    assert_eq!(flags[2..], [format!("--resume={own}")]);
+    relay.stop();
+}
+
+#[tokio::test]
+async fn a_fork_that_dies_before_it_begins_is_begun_under_another_id() {
+    let env = TestEnv::new();
+    let agent = agent(
+        &env,
+        &format!("{FORKING}if '--fork-session' in sys.argv and starts() < 3: sys.exit(1)\nwork()"),
     );
+    let relay = agent.launch(&env).start();
+    claim(&relay, json!({})).await;
+    let (mut client, _) = open(&relay, "ws?after=0", FORMER).await;
+    client.say("one").await;
+    client.turn().await;
+    let former = session_id(&relay, FORMER).await;
+    assert_eq!(reclaim(&relay, FORMER, NEW).await.status, 200);
+    let (mut client, _) = open(&relay, "ws?after=0", NEW).await;
+    client.say("two").await;
+    client.until(|frame| frame["data"]["result"] == "two").await;
+    let flags = agent.noted("flags");
+    let former = former.as_str().expect("an id");
+    let [first, second] = [1, 2].map(|start| drawn(&flags[start], former));
+    assert_ne!(first, second);
+    assert_eq!(session_id(&relay, NEW).await, second);
+    relay.stop();
+}
+
+#[tokio::test]
+async fn a_conversation_that_ended_behind_a_fork_is_not_forked_again() {
+    let env = TestEnv::new();
+    let agent = agent(&env, &format!("{FORKING}work()"));
+    let relay = agent.launch(&env).start();
+    claim(&relay, json!({})).await;
+    let (mut client, _) = open(&relay, "ws?after=0", FORMER).await;
+    client.say("one").await;
+    client.turn().await;
+    assert_eq!(reclaim(&relay, FORMER, NEW).await.status, 200);
+    let (mut client, _) = open(&relay, "ws?after=0", NEW).await;
+    client.say("two").await;
+    client.until(|frame| frame["data"]["result"] == "two").await;
+
+    // Nothing is kept from here on, so the conversation ends with its agent.
+    let merge = [("Content-Type", "application/json")];
+    for (change, text) in [(r#"{"persistSession":false}"#, "three"), (r#"{"model":"m"}"#, "four")] {
+        let path = format!("/config?token={NEW}");
+        let answer = http::request(relay.address(), "PATCH", &path, &merge, change).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        client.close().await;
+        (client, _) = open(&relay, "ws?after=0", NEW).await;
+        client.say(text).await;
+        client.until(|frame| frame["data"]["result"] == text).await;
+    }
+    let flags = agent.noted("flags");
+    assert_eq!(flags.last().map(String::as_str), Some(""), "{flags:?}");
     relay.stop();
 }
 
@@ -199,7 +260,8 @@ end(uuid); work()"
     agent.open("go-on");
     client.until(|frame| frame["data"]["result"] == "done").await;
     wait::until("the fork", || agent.noted("flags").get(2).cloned()).await;
-    assert!(agent.noted("flags")[2].ends_with("--fork-session"), "{:?}", agent.noted("flags"));
+    let flags = agent.noted("flags");
+    assert!(flags[2].contains("--fork-session"), "{flags:?}");
     relay.stop();
 }
 
