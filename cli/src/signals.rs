@@ -43,8 +43,7 @@ impl Signals {
     }
 
     fn listen() -> io::Result<Self> {
-        // SIGCONT, by its number on the systems that this runs on.
-        let continued = if cfg!(target_os = "linux") { 18 } else { 19 };
+        let continued = rustix::process::Signal::CONT.as_raw();
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
