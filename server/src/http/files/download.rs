@@ -148,14 +148,13 @@ pub(super) fn list(workspace: &Workspace, found: &Found) -> Result<Listing, File
         }
         // One that has gone meanwhile is not listed.
         let Ok(stat) = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        // Its type is not the same everywhere.
+        let milliseconds: i64 = (stat.st_mtime_nsec / 1_000_000).try_into().unwrap_or_default();
         entries.push(Entry {
             name: name.to_string_lossy().into_owned(),
             kind: kind_name(FileType::from_raw_mode(stat.st_mode)),
             size: if FileType::from_raw_mode(stat.st_mode).is_file() { size(&stat) } else { 0 },
-            modified: stat
-                .st_mtime
-                .saturating_mul(1000)
-                .saturating_add_unsigned(stat.st_mtime_nsec / 1_000_000),
+            modified: stat.st_mtime.saturating_mul(1000).saturating_add(milliseconds),
         });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
