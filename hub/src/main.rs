@@ -70,7 +70,7 @@ fn start(args: Args) -> Result<(), StartupError> {
     log::start(&args.log, LogFormat::Text)?;
     let settings = Settings::new(args)?;
     // The memory of this process holds the token.
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    claude_relay_system::hide_memory();
     // One thread, as in the relay: the work is moving bytes.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(run(settings));

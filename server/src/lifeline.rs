@@ -2,10 +2,8 @@
 //! parent.
 
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{PidfdFlags, getppid, pidfd_open};
+use claude_relay_system::{Parent, Woken};
 use tokio::sync::oneshot;
 
 /// Stack size of the thread that watches, whose call depth is small.
@@ -33,15 +31,12 @@ impl Lifeline {
     ///
     /// Returns the system's error if it cannot be watched.
     pub fn watch() -> io::Result<Self> {
-        // A pidfd, because the parent-death signal would be sent when the
-        // *thread* that started the server ends. A parent in another process
-        // namespace is not seen.
-        let parent = getppid().map(|pid| pidfd_open(pid, PidfdFlags::empty())).transpose()?;
+        let parent = Parent::watch()?;
         let (ended_to, ended) = oneshot::channel();
         // A thread, because stdin may be anything, and reading it may block. It
         // ends with the program.
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
-            if let Ok(end) = wait(parent.as_ref()) {
+            if let Ok(end) = wait(&parent) {
                 let _ = ended_to.send(end);
             }
         })?;
@@ -54,22 +49,14 @@ impl Lifeline {
     }
 }
 
-fn wait(parent: Option<&OwnedFd>) -> io::Result<End> {
+fn wait(parent: &Parent) -> io::Result<End> {
     let input = io::stdin();
     let mut bytes = [0; 4096];
     loop {
-        let mut ready = vec![PollFd::new(&input, PollFlags::IN)];
-        ready.extend(parent.map(|parent| PollFd::new(parent, PollFlags::IN)));
-        match poll(&mut ready, None) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        }
-        if ready.get(1).is_some_and(|parent| !parent.revents().is_empty()) {
-            return Ok(End::Parent);
-        }
-        if !ready[0].revents().is_empty() && !input.lock().read(&mut bytes).is_ok_and(|n| n > 0) {
-            return Ok(End::Stdin);
+        match parent.wait(&input)? {
+            Woken::Parent => return Ok(End::Parent),
+            Woken::Input if input.lock().read(&mut bytes).is_ok_and(|n| n > 0) => {}
+            Woken::Input => return Ok(End::Stdin),
         }
     }
 }

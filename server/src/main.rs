@@ -19,10 +19,8 @@ use claude_relay_server::supervisor::descendants;
 use claude_relay_server::{
     OpenWithoutToken, SessionPanicked, check_exposure, run_subcommand, serve_claimed,
 };
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getpid, getrlimit, set_child_subreaper,
-    set_dumpable_behavior, setrlimit,
-};
+use claude_relay_system as system;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -97,12 +95,11 @@ fn start(args: Args) -> Result<(), StartupError> {
     }
     // The environment and the memory of this process hold the real credentials
     // and the token. Processes of the same user, such as tools of the agent,
-    // must not read them in /proc. If this is not supported, the server still
-    // works.
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    // must not read them in /proc.
+    system::hide_memory();
     // If the supervisor is killed, the agent's descendants become children of
     // this process.
-    set_child_subreaper(Some(getpid())).map_err(io::Error::from)?;
+    system::adopt_orphans()?;
     raise_descriptor_limit();
     std::fs::create_dir_all(&settings.workspace).map_err(|source| StartupError::Workspace {
         path: settings.workspace.display().to_string(),

@@ -1,5 +1,5 @@
 //! The import rules of the server, and of the crate that it listens with, held
-//! against their source.
+//! against their source; the boundary to the operating system, of all crates.
 //!
 //! A table for each in ARCHITECTURE.md says which module may use which. Every `use`
 //! of a module by another is read from the source and has to stand there; the
@@ -63,6 +63,33 @@ const PACKAGES: [Package; 2] = [
     },
 ];
 
+/// Words of one operating system alone. Those of Linux that POSIX has nothing alike
+/// for stand in the crate system, as does the question which system it is.
+const SYSTEM_WORDS: &[&str] = &[
+    "target_os",
+    "pidfd_",
+    "set_child_subreaper",
+    "set_parent_process_death_signal",
+    "set_dumpable_behavior",
+    "thread::set_name",
+    "fcntl_setpipe_size",
+    "fcntl_getpipe_size",
+    "set_socket_send_buffer_size_force",
+    "memfd_create",
+    "openat2(",
+    "OFlags::PATH",
+    "inotify::",
+    "CMSG_CLOEXEC",
+    "SendFlags::NOSIGNAL",
+    "/proc/self",
+    "\"/proc/{",
+    "\"/proc\")",
+];
+
+/// Crates of what is released, but for the crate system.
+const RELEASED: &[&str] =
+    &["protocol", "random", "dotenv", "listen", "server", "client", "cli", "hub", "e2b"];
+
 type Table = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
@@ -117,6 +144,21 @@ fn restricted_calls_are_made_only_by_the_allowed_modules() {
     }
 }
 
+#[test]
+fn what_one_operating_system_has_stands_behind_one_boundary() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let system = sources_below(&crates.join("system/src"));
+    for word in SYSTEM_WORDS {
+        assert!(system.iter().any(|file| file.text.contains(word)), "nothing uses {word}");
+        for name in RELEASED {
+            let found = sources_below(&crates.join(name).join("src"));
+            let found = found.iter().find(|file| file.text.contains(word));
+            let path = found.map(|file| file.path.display());
+            assert!(path.is_none(), "{name}: {word}: {:?}", path.map(|path| path.to_string()));
+        }
+    }
+}
+
 struct Source {
     path: PathBuf,
     module: Vec<String>,
@@ -125,13 +167,16 @@ struct Source {
 }
 
 fn sources(package: &Package) -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(package.folder);
-    let mut directories = vec![root.clone()];
+    sources_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(package.folder))
+}
+
+fn sources_below(root: &Path) -> Vec<Source> {
+    let mut directories = vec![root.to_owned()];
     let mut sources = Vec::new();
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).expect("the source is there") {
             let path = entry.expect("it can be listed").path();
-            let name = path.strip_prefix(&root).expect("it is below").to_owned();
+            let name = path.strip_prefix(root).expect("it is below").to_owned();
             if path.is_dir() && !path.ends_with("tests") {
                 directories.push(path);
             } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs")

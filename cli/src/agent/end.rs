@@ -2,10 +2,13 @@
 //! own is a success: a program would take it for that of a query.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use claude_relay_client::RequestError;
+use claude_relay_system as system;
 use rustix::process::{Signal, getpid, kill_process};
 
 /// The exit code of bad arguments, and of what the server refuses.
@@ -17,9 +20,6 @@ const CONNECTION: u8 = 3;
 /// The argument with which this program is executed once more, to die of a
 /// signal that it has handled.
 pub(super) const DIE_OF: &str = "--relay-die-of";
-
-/// This program, though its file may have been replaced.
-const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The most bytes of a failure on stderr: a program shows the last 2,048.
 const MAX_TEXT_BYTES: usize = 1900;
@@ -108,18 +108,23 @@ impl End {
             // The system keeps the low eight bits.
             Self::Code(code) => ExitCode::from((code & 0xff) as u8),
             Self::Signal(name) => {
-                // Executed anew, because a signal with a handler does not end a
-                // program.
-                #[expect(clippy::disallowed_methods, reason = "no other process is started")]
-                let error = std::process::Command::new(THIS_PROGRAM)
-                    .arg0("claude-relay-agent")
-                    .args([DIE_OF, &name])
-                    .exec();
+                let error = execute_anew(&name);
                 super::host::say(&format!("the agent was ended by {name} ({error})"));
                 ExitCode::from(code_of(&name))
             }
         }
     }
+}
+
+/// Executes this program anew, because a signal with a handler does not end a
+/// program. Returns the reason for which it cannot.
+fn execute_anew(name: &str) -> io::Error {
+    let program = match system::executable(Path::new(system::OWN_PROGRAM)) {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
+    #[expect(clippy::disallowed_methods, reason = "no other process is started")]
+    std::process::Command::new(&*program).arg0("claude-relay-agent").args([DIE_OF, name]).exec()
 }
 
 /// Dies of the signal `name`.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::config::Provider;
 use claude_relay_protocol::credentials::{self, CUSTOM_HEADERS, Receiver};
+use claude_relay_system as system;
 use serde_json::Value;
 
 use super::env;
@@ -36,7 +37,7 @@ pub fn is_possible(settings: &Settings, config: &QueryConfig) -> bool {
 
 fn claude(variable: &impl Fn(&str) -> Option<OsString>) -> bool {
     // It may be in the keychain, which asks its user before it tells.
-    if cfg!(target_os = "macos") {
+    if system::HAS_KEYCHAIN {
         return true;
     }
     let by_variable = credentials::CREDENTIALS
@@ -92,7 +93,7 @@ mod tests {
     fn a_credential_is_seen_wherever_it_is() {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().to_str().unwrap();
-        assert!(!claude(&with(&[("HOME", at)])) || cfg!(target_os = "macos"));
+        assert!(!claude(&with(&[("HOME", at)])) || system::HAS_KEYCHAIN);
         assert!(!codex(&with(&[("HOME", at)])));
         for name in ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK"] {
             assert!(claude(&with(&[("HOME", at), (name, "1")])), "{name}");
@@ -102,7 +103,7 @@ mod tests {
         std::fs::create_dir(home.path().join(".claude")).unwrap();
         let settings = home.path().join(".claude/settings.json");
         std::fs::write(&settings, r#"{"model":"opus"}"#).unwrap();
-        assert!(!claude(&with(&[("HOME", at)])) || cfg!(target_os = "macos"));
+        assert!(!claude(&with(&[("HOME", at)])) || system::HAS_KEYCHAIN);
         std::fs::write(&settings, r#"{"apiKeyHelper":"pass key"}"#).unwrap();
         assert!(claude(&with(&[("HOME", at)])));
     }

@@ -4,13 +4,12 @@
 //! `/proc/PID/fd/0` and write into it: its own tools could answer its questions
 //! and speak in its name. A socket cannot be opened so.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use bytes::BufMut;
+use claude_relay_system as system;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -45,8 +44,8 @@ pub(super) enum StdinWriter {
         /// A copy of the agent's end: the bytes in it are those that the agent
         /// has not read.
         theirs: OwnedFd,
-        /// The target of the link `/proc/PID/fd/0` as long as it is open.
-        link: String,
+        /// The inode of the agent's end.
+        inode: u64,
         /// The agent.
         agent: AgentPid,
     },
@@ -71,10 +70,10 @@ pub(super) fn stdin(channel: Channel, agent: AgentPid) -> io::Result<(OwnedFd, S
         Channel::Sockets => {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
             ours.set_nonblocking(true)?;
-            let link = format!("socket:[{}]", rustix::fs::fstat(&theirs)?.st_ino);
+            let inode = rustix::fs::fstat(&theirs)?.st_ino;
             let copy = theirs.as_fd().try_clone_to_owned()?;
             let ours = UnixStream::from_std(ours)?;
-            let writer = StdinWriter::Socket { ours, theirs: copy, link, agent };
+            let writer = StdinWriter::Socket { ours, theirs: copy, inode, agent };
             Ok((theirs.into(), writer))
         }
     }
@@ -85,18 +84,13 @@ pub(super) fn stdout(channel: Channel) -> io::Result<(OwnedFd, StdoutReader)> {
     match channel {
         Channel::Pipes => {
             let (ours, theirs) = io::pipe()?;
-            // A smaller pipe is slower, nothing else.
-            let _ = rustix::pipe::fcntl_setpipe_size(&ours, PIPE_BYTES);
+            system::set_pipe_capacity(&ours, PIPE_BYTES);
             Ok((theirs.into(), StdoutReader::Pipe(pipe::Receiver::from_owned_fd(ours.into())?)))
         }
         Channel::Sockets => {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
             ours.set_nonblocking(true)?;
-            // So is a smaller buffer. Root may go beyond the system's bound.
-            let _ = rustix::net::sockopt::set_socket_send_buffer_size_force(&theirs, PIPE_BYTES)
-                .or_else(|_| {
-                    rustix::net::sockopt::set_socket_send_buffer_size(&theirs, PIPE_BYTES)
-                });
+            system::set_socket_buffer(&theirs, PIPE_BYTES);
             Ok((theirs.into(), StdoutReader::Socket(UnixStream::from_std(ours)?)))
         }
     }
@@ -106,7 +100,7 @@ impl StdinWriter {
     /// Returns how many bytes the agent may have left unread at most.
     pub(super) fn capacity(&self) -> u64 {
         match self {
-            Self::Pipe(pipe) => rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(1 << 20) as u64,
+            Self::Pipe(pipe) => system::pipe_capacity(pipe).unwrap_or(1 << 20) as u64,
             Self::Socket { .. } => SOCKET_BYTES,
         }
     }
@@ -131,13 +125,8 @@ impl StdinWriter {
     /// Returns whether the agent is known to have closed its end. A pipe says
     /// so when it is written to; of a socket there is a copy of that end here.
     pub(super) fn is_closed(&self) -> bool {
-        let Self::Socket { link, agent, .. } = self else { return false };
-        let Some(pid) = agent.get() else { return false };
-        match fs::read_link(format!("/proc/{pid}/fd/0")) {
-            Ok(target) => target != Path::new(link),
-            // Another user's, or one that hides it.
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        }
+        let Self::Socket { inode, agent, .. } = self else { return false };
+        agent.get().is_some_and(|pid| system::has_closed_stdin(*pid, *inode))
     }
 }
 

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use claude_relay_system as system;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
@@ -238,9 +239,8 @@ impl Process {
         let (stdin, stdin_writer) = channel::stdin(spec.channel, Arc::clone(&agent))?;
         let (stdout, stdout_reader) = channel::stdout(spec.channel)?;
         let (stderr_read, stderr_write) = io::pipe()?;
-        // A smaller pipe only costs speed.
-        let _ = rustix::pipe::fcntl_setpipe_size(&stderr_read, PIPE_BYTES);
-        let control = start_supervisor(&spec)?;
+        system::set_pipe_capacity(&stderr_read, PIPE_BYTES);
+        let (control, supervisor) = start_supervisor(&spec)?;
         let owns_process = spec.supervisor.owns_process();
         let stdio = Stdio { stdin, stdout, stderr: stderr_write.into() };
         stdio.send(&control)?;
@@ -269,6 +269,9 @@ impl Process {
         loops.spawn(async move {
             let reason =
                 escalation::supervise(control, commands_from, events_to, agent, owns_process).await;
+            if reason == ExitReason::Lost {
+                system::end_group(supervisor);
+            }
             let _ = exited.send(matches!(reason, ExitReason::Exited(_)));
             let unread = unread.await.unwrap_or_default();
             let stderr =
@@ -357,10 +360,11 @@ async fn run_all(mut loops: JoinSet<()>) {
     }
 }
 
-fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStream> {
+/// Returns its control socket and its process.
+fn start_supervisor(spec: &SpawnSpec) -> io::Result<(std::os::unix::net::UnixStream, u32)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     #[expect(clippy::disallowed_methods, reason = "the only place that starts the supervisor")]
-    let mut command = Command::new(spec.supervisor.program());
+    let mut command = Command::new(&*system::executable(spec.supervisor.program())?);
     command
         .arg0(supervisor::SUPERVISOR_NAME)
         .arg(supervisor::SUPERVISOR)
@@ -376,6 +380,7 @@ fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStre
         .stderr(Standard::null());
     // The control socket reports its end.
     let mut child = command.spawn()?;
+    let pid = child.id();
     if !spec.supervisor.owns_process() {
         // The program has a reaper; in another program nobody else may wait. A
         // thread that cannot be started leaves an entry in the process table.
@@ -383,7 +388,7 @@ fn start_supervisor(spec: &SpawnSpec) -> io::Result<std::os::unix::net::UnixStre
             .stack_size(WAIT_STACK_BYTES)
             .spawn(move || drop(child.wait()));
     }
-    Ok(ours)
+    Ok((ours, pid))
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use claude_relay_system::{self as system, RECEIVE_FLAGS, SEND_FLAGS};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, recvmsg,
+    sendmsg,
 };
 
 /// The agent's ends of stdin, stdout and stderr.
@@ -41,7 +42,7 @@ impl Stdio {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut message = SendAncillaryBuffer::new(&mut space);
         message.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(socket, &[IoSlice::new(PAYLOAD)], &mut message, SendFlags::NOSIGNAL)?;
+        sendmsg(socket, &[IoSlice::new(PAYLOAD)], &mut message, SEND_FLAGS)?;
         Ok(())
     }
 
@@ -54,12 +55,7 @@ impl Stdio {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut message = RecvAncillaryBuffer::new(&mut space);
         let mut payload = [0];
-        recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut payload)],
-            &mut message,
-            RecvFlags::CMSG_CLOEXEC,
-        )?;
+        recvmsg(socket, &mut [IoSliceMut::new(&mut payload)], &mut message, RECEIVE_FLAGS)?;
         let mut descriptors = message
             .drain()
             .filter_map(|message| match message {
@@ -68,7 +64,12 @@ impl Stdio {
             })
             .flatten();
         match (descriptors.next(), descriptors.next(), descriptors.next()) {
-            (Some(stdin), Some(stdout), Some(stderr)) => Ok(Self { stdin, stdout, stderr }),
+            (Some(stdin), Some(stdout), Some(stderr)) => {
+                for descriptor in [&stdin, &stdout, &stderr] {
+                    system::close_on_exec(descriptor)?;
+                }
+                Ok(Self { stdin, stdout, stderr })
+            }
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "expected three descriptors")),
         }
     }

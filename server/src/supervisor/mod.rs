@@ -30,10 +30,8 @@ use std::process::{Child, Command, ExitCode, Stdio as Standard};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, pidfd_open, pidfd_send_signal,
-    set_child_subreaper, set_parent_process_death_signal, setsid, wait,
-};
+use claude_relay_system as system;
+use rustix::process::{Pid, Signal, getpid, getppid, setsid};
 
 use fd_passing::Stdio;
 
@@ -49,8 +47,8 @@ pub const SUPERVISOR_NAME: &str = "claude-relay-supervisor";
 /// Name of the process that is about to become the agent.
 pub const EXEC_NAME: &str = "claude-relay-agent";
 
-/// The running executable, even if its file was replaced or removed.
-pub const SELF: &str = "/proc/self/exe";
+/// The running executable.
+pub const SELF: &str = system::OWN_PROGRAM;
 
 /// The executable that is started as the supervisor, and what it means for this
 /// process.
@@ -123,10 +121,11 @@ fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     // A new session, so that Ctrl-C in the terminal reaches only the server,
     // which then stops the agent gracefully.
     setsid()?;
-    set_child_subreaper(Some(getpid()))?;
-    rustix::thread::set_name(c"relay-superv")?;
+    system::adopt_orphans()?;
+    system::set_name(c"relay-superv")?;
     let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let stdio = Stdio::receive(&control)?;
+    let descendants = system::Descendants::watch();
     let reported = match start(args, stdio) {
         Ok(agent) => {
             // The server may have died: the agent ends all the same.
@@ -139,7 +138,7 @@ fn supervise(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
         // It may have been removed already.
         let _ = fs::remove_file(path);
     }
-    descendants::sweep();
+    descendants::sweep_watched(&descendants);
     reported
 }
 
@@ -172,7 +171,7 @@ fn end(mut agent: Child) -> io::Result<()> {
 fn spawn_exec(args: impl Iterator<Item = OsString>) -> io::Result<(UnixStream, Child)> {
     let (ours, theirs) = UnixStream::pair()?;
     #[expect(clippy::disallowed_methods, reason = "the only place that starts the agent")]
-    let mut command = Command::new(SELF);
+    let mut command = Command::new(&*system::executable(Path::new(SELF))?);
     command
         .arg0(EXEC_NAME)
         .arg(EXEC)
@@ -191,21 +190,14 @@ fn spawn_exec(args: impl Iterator<Item = OsString>) -> io::Result<(UnixStream, C
 /// end meanwhile: orphans of the agent's tools become children of the
 /// supervisor, and would fill the process table of a long-running server.
 fn report_exit(agent: Child, control: UnixStream) -> io::Result<()> {
-    let pid = Pid::from_child(&agent);
-    // A pidfd refers to this process only, even after it has been reaped.
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let agent = Arc::new(system::Child::new(Pid::from_child(&agent))?);
+    let signalled = Arc::clone(&agent);
     let bytes = control.try_clone()?;
     // The thread reads commands until this process ends.
     std::thread::Builder::new()
         .stack_size(COMMAND_STACK_BYTES)
-        .spawn(move || handle_commands(bytes, &pidfd))?;
-    let status = loop {
-        match wait(WaitOptions::empty()) {
-            Ok(Some((ended, status))) if ended == pid => break status,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    };
+        .spawn(move || handle_commands(bytes, &signalled))?;
+    let status = agent.wait()?;
     // The server may have died, so a failed write is ignored.
     let _ = match status.exit_status() {
         Some(code) => writeln!(&control, "X{code}"),
@@ -215,9 +207,8 @@ fn report_exit(agent: Child, control: UnixStream) -> io::Result<()> {
 }
 
 /// Sends the signals that the server asks for, and after the server's death
-/// those of the escalation. Errors are ignored, because the agent may have
-/// ended.
-fn handle_commands(mut control: UnixStream, agent: &OwnedFd) {
+/// those of the escalation.
+fn handle_commands(mut control: UnixStream, agent: &system::Child) {
     let mut bytes = [0; 16];
     while let Ok(count @ 1..) = control.read(&mut bytes) {
         for byte in bytes[..count].chunks(1) {
@@ -227,19 +218,18 @@ fn handle_commands(mut control: UnixStream, agent: &OwnedFd) {
                 HUP => Signal::HUP,
                 _ => Signal::TERM,
             };
-            let _ = pidfd_send_signal(agent, signal);
+            agent.signal(signal);
         }
     }
     for (wait, signal) in ORPHAN_ESCALATION {
         std::thread::sleep(wait);
-        let _ = pidfd_send_signal(agent, signal);
+        agent.signal(signal);
     }
 }
 
-/// `exec-agent SUPERVISOR PROGRAM ARGS…`: executes the program. Sets its
-/// parent-death signal to SIGKILL, which survives `exec`. If the program cannot
-/// be executed, the error is written to the socket; on success the socket
-/// closes empty.
+/// `exec-agent SUPERVISOR PROGRAM ARGS…`: executes the program, which is killed
+/// when its parent ends. If the program cannot be executed, the error is written to
+/// the socket; on success the socket closes empty.
 pub fn exec(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else {
         return ExitCode::FAILURE;
@@ -258,7 +248,7 @@ fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) 
     };
     let mut args: Vec<OsString> = args.collect();
     let mut prepare = || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
+        system::end_with_parent()?;
         let parent = getppid().map(|pid| pid.as_raw_pid().to_string());
         if parent.is_none_or(|parent| OsString::from(parent) != supervisor) {
             return Err(io::Error::other("its supervisor has ended"));
@@ -273,8 +263,12 @@ fn become_agent(args: impl IntoIterator<Item = OsString>, control: &UnixStream) 
     if let Err(error) = prepare().and_then(|()| check_machine(&program)) {
         return error;
     }
+    let program = match system::executable(Path::new(&program)) {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
     #[expect(clippy::disallowed_methods, reason = "this process becomes the agent")]
-    Command::new(program).args(args).exec()
+    Command::new(&*program).args(args).exec()
 }
 
 /// Refuses a program that was built for another architecture. `exec` would pass

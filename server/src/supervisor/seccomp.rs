@@ -8,11 +8,10 @@
 //! process that becomes bubblewrap, so that it need not be passed along.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::IntoRawFd as _;
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use claude_relay_system as system;
 
 /// The first argument of a command that gets the filter; its value is
 /// [`DESCRIPTOR`], which is replaced by a number.
@@ -64,7 +63,7 @@ pub(super) fn install(args: &mut [OsString]) -> io::Result<()> {
     if flag != FLAG || descriptor != DESCRIPTOR {
         return Ok(());
     }
-    let mut file = File::from(memfd_create("relay-seccomp", MemfdFlags::empty())?);
+    let mut file = system::memory_file("relay-seccomp")?;
     file.write_all(&filter())?;
     file.rewind()?;
     *descriptor = file.into_raw_fd().to_string().into();

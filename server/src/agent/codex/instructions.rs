@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use claude_relay_system::{self as system, Links};
+use rustix::fs::OFlags;
 
 /// Names of the file, the first of which that exists counts.
 const NAMES: [&str; 2] = ["AGENTS.override.md", "AGENTS.md"];
@@ -43,10 +44,10 @@ pub(super) fn read(workspace: &Path, cwd: &Path) -> Option<String> {
 /// Returns the beginning of a file. A link is followed within `workspace`.
 fn file(workspace: &Path, path: &Path) -> Option<String> {
     let below = path.strip_prefix(workspace).ok()?;
-    let root = openat(CWD, workspace, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let root = system::open_directory(workspace).ok()?;
     // A pipe in the place of a file would wait for its other end.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = openat2(root, below, flags, Mode::empty(), ResolveFlags::BENEATH).ok()?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let file = system::open_beneath(root, below, flags, Links::Followed).ok()?;
     let file = File::from(file);
     if !file.metadata().ok()?.is_file() {
         return None;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
+use claude_relay_system as system;
 use serde_json::Value;
 
 /// Lines are buffered up to this size and written at once. Every wait is
@@ -12,7 +13,6 @@ const BLOCK_BYTES: usize = 64 << 10;
 
 /// Requested capacity of the pipe at stdout, which is the maximum of Linux for
 /// ordinary users: each write then moves as much as possible.
-#[cfg(target_os = "linux")]
 const PIPE_BYTES: usize = 1 << 20;
 
 /// The agent's stdout.
@@ -31,9 +31,7 @@ impl Output {
     /// Returns an error if stdout is closed.
     pub(super) fn stdout() -> io::Result<Self> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        #[cfg(target_os = "linux")]
-        // Only improves speed, and fails if stdout is not a pipe.
-        let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_BYTES);
+        system::set_pipe_capacity(&file, PIPE_BYTES);
         Ok(Self { file, buffer: Vec::new() })
     }
 

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use claude_relay_protocol::QueryConfig;
 use claude_relay_protocol::credentials;
+use claude_relay_system as system;
 
 use super::claude_code::ClaudeCommand;
 use super::{Conversation, StartError};
@@ -257,9 +258,7 @@ impl Spare {
     /// The memory that it holds, in bytes, where the system tells it.
     #[must_use]
     pub fn memory_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib << 10)
+        system::memory_bytes(self.pid?)
     }
 
     /// Kills it.

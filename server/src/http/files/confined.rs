@@ -1,16 +1,12 @@
 //! Access to the workspace that no link and no race can lead out of it: the
-//! kernel resolves every path beneath the workspace (`openat2`).
+//! kernel resolves every path beneath the workspace.
 
-use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode as Permissions, OFlags, ResolveFlags, Stat, fstat, openat2,
-    readlinkat,
-};
+use claude_relay_system::{self as system, LOOK, Links};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat};
 use rustix::io::Errno;
 
 use super::error::FileError;
@@ -43,9 +39,8 @@ impl Found {
 
 impl Workspace {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Permissions::empty())?;
-        let path = path_of(&directory)?;
+        let directory = system::open_directory(path)?;
+        let path = system::path_of(&directory)?;
         Ok(Self { directory, path })
     }
 
@@ -56,12 +51,11 @@ impl Workspace {
 
     /// Finds what `path` leads to, links followed.
     pub(super) fn find(&self, path: &Path) -> Result<Found, FileError> {
-        let found = match self.resolve(path, OFlags::PATH, ResolveFlags::empty()) {
+        let found = match self.resolve(path, LOOK, Links::Followed) {
             // An absolute link: it may lead to another place in the workspace.
             Err(FileError::Outside) => {
                 let target = self.target(path)?;
-                let flags = OFlags::PATH | OFlags::NOFOLLOW;
-                self.resolve(&target, flags, ResolveFlags::NO_SYMLINKS)?
+                self.resolve(&target, LOOK | OFlags::NOFOLLOW, Links::Refused)?
             }
             found => found?,
         };
@@ -69,7 +63,7 @@ impl Workspace {
         if stat.st_nlink == 0 {
             return Err(FileError::NotFound);
         }
-        let path = path_of(&found)?;
+        let path = system::path_of(&found)?;
         let path = path.strip_prefix(&self.path).map_err(|_| FileError::Outside)?;
         Ok(Found { path: path.to_owned(), stat })
     }
@@ -106,7 +100,7 @@ impl Workspace {
         flags: OFlags,
     ) -> Result<(OwnedFd, Stat), FileError> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = self.resolve(path, flags, ResolveFlags::NO_SYMLINKS)?;
+        let opened = self.resolve(path, flags, Links::Refused)?;
         let stat = fstat(&opened)?;
         Ok((opened, stat))
     }
@@ -114,20 +108,13 @@ impl Workspace {
     /// Opens the directory `path` without following links.
     pub(super) fn open_directory(&self, path: &Path) -> Result<OwnedFd, FileError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        self.resolve(path, flags, ResolveFlags::NO_SYMLINKS)
+        self.resolve(path, flags, Links::Refused)
     }
 
-    fn resolve(
-        &self,
-        path: &Path,
-        flags: OFlags,
-        rules: ResolveFlags,
-    ) -> Result<OwnedFd, FileError> {
-        let rules = rules | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let flags = flags | OFlags::CLOEXEC;
+    fn resolve(&self, path: &Path, flags: OFlags, links: Links) -> Result<OwnedFd, FileError> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         for _ in 0..ATTEMPTS {
-            match openat2(&self.directory, path, flags, Permissions::empty(), rules) {
+            match system::open_beneath(&self.directory, path, flags, links) {
                 Err(Errno::AGAIN) => {}
                 opened => return Ok(opened?),
             }
@@ -163,15 +150,4 @@ impl Workspace {
         }
         Ok(())
     }
-}
-
-/// Returns the path of an open file, with links resolved.
-fn path_of(file: &OwnedFd) -> Result<PathBuf, FileError> {
-    let path = readlinkat(CWD, handle_of(file), Vec::new())?;
-    Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
-}
-
-/// Returns the path by which the system finds an open file again.
-pub(super) fn handle_of(file: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
 }

@@ -1,19 +1,18 @@
-//! A watched directory and those below it: inotify, by descriptors that were
-//! opened beneath the workspace.
+//! A watched directory and those below it, by descriptors that were opened beneath
+//! the workspace.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use claude_relay_system::{Event, Happening, Watches};
 use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 
-use super::confined::{Workspace, handle_of};
+use super::confined::Workspace;
 use super::error::FileError;
 use super::upload::is_temporary;
 
@@ -24,9 +23,6 @@ const MAX_DIRECTORIES: usize = 8192;
 /// Maximum number of names that one watch remembers, to tell a file that is
 /// replaced from one that is new.
 const MAX_NAMES: usize = 1 << 17;
-
-/// Size of the buffer for events of the system.
-const BUFFER_BYTES: usize = 16 << 10;
 
 /// Maximum number of changes that are taken at a time.
 const MAX_CHANGES: usize = 256;
@@ -58,7 +54,7 @@ pub(super) struct Tree {
     top: PathBuf,
     /// The only name that counts, for the watch of one file.
     only: Option<Vec<u8>>,
-    inotify: OwnedFd,
+    watches: Watches,
     directories: HashMap<i32, Directory>,
     names: usize,
     hasher: RandomState,
@@ -74,9 +70,6 @@ struct Directory {
     names: HashSet<u64>,
 }
 
-/// An event of the system: watch descriptor, flags, name.
-type RawEvent = (i32, ReadFlags, Vec<u8>);
-
 impl Tree {
     /// Watches the directory `top` and all below it, or the file `only` in it.
     /// Also returns a gap for each part that is beyond the limits.
@@ -89,7 +82,7 @@ impl Tree {
             workspace: workspace.path().to_owned(),
             top,
             only,
-            inotify: new_inotify()?,
+            watches: new_watches()?,
             directories: HashMap::new(),
             names: 0,
             hasher: RandomState::new(),
@@ -102,7 +95,7 @@ impl Tree {
 
     /// Returns the descriptor that is readable when there is a change.
     pub(super) fn descriptor(&self) -> std::io::Result<OwnedFd> {
-        self.inotify.try_clone()
+        self.watches.descriptor()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -112,10 +105,9 @@ impl Tree {
     /// Takes the changes that have happened, without waiting.
     pub(super) fn changes(&mut self) -> Result<Vec<Change>, FileError> {
         let mut changes: Vec<Change> = Vec::new();
-        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
-        while let Some(events) = self.events(&mut buffer)? {
-            for (wd, flags, name) in events {
-                self.on_event(wd, flags, name, &mut changes)?;
+        while let Some(events) = self.watches.events()? {
+            for event in events {
+                self.on_event(event, &mut changes)?;
             }
             if changes.len() >= MAX_CHANGES || self.has_ended {
                 break;
@@ -124,38 +116,13 @@ impl Tree {
         Ok(changes)
     }
 
-    /// Reads one buffer of events; `None` if there are none.
-    fn events(&self, buffer: &mut [MaybeUninit<u8>]) -> Result<Option<Vec<RawEvent>>, FileError> {
-        let mut reader = Reader::new(self.inotify.as_fd(), buffer);
-        let mut events = Vec::new();
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    let name = event.file_name().map(|name| name.to_bytes().to_vec());
-                    events.push((event.wd(), event.events(), name.unwrap_or_default()));
-                }
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            if reader.is_buffer_empty() {
-                return Ok(Some(events));
-            }
-        }
-    }
-
-    fn on_event(
-        &mut self,
-        wd: i32,
-        flags: ReadFlags,
-        name: Vec<u8>,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), FileError> {
-        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+    fn on_event(&mut self, event: Event, changes: &mut Vec<Change>) -> Result<(), FileError> {
+        let Event { watch, what, is_directory, name } = event;
+        if what == Happening::Overflow {
             return self.begin_anew(changes);
         }
-        let Some(directory) = self.directories.get_mut(&wd) else { return Ok(()) };
-        if flags.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT) {
+        let Some(directory) = self.directories.get_mut(&watch) else { return Ok(()) };
+        if what == Happening::Ended {
             // The directory above tells of all but the uppermost one.
             if directory.path.as_os_str().is_empty() {
                 changes.push(Change { kind: Kind::Removed, path: PathBuf::new() });
@@ -169,32 +136,34 @@ impl Tree {
         }
         let path = directory.path.join(as_path(&name));
         let hash = self.hasher.hash_one(&name);
-        let is_directory = flags.contains(ReadFlags::ISDIR);
-        if flags.intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM) {
-            if directory.names.remove(&hash) {
-                self.names -= 1;
+        match what {
+            Happening::Removed => {
+                if directory.names.remove(&hash) {
+                    self.names -= 1;
+                }
+                if is_directory {
+                    self.forget(&path);
+                }
+                push(changes, Kind::Removed, path);
             }
-            if is_directory {
-                self.forget(&path);
-            }
-            push(changes, Kind::Removed, path);
-        } else if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
-            let is_new = self.names >= MAX_NAMES || directory.names.insert(hash);
-            self.names += usize::from(is_new && self.names < MAX_NAMES);
-            let kind = if is_new { Kind::Created } else { Kind::Modified };
-            // One that was found when its directory was listed has been told.
-            if is_new || (flags.contains(ReadFlags::MOVED_TO) && !is_directory) {
-                push(changes, kind, path.clone());
-            }
-            if is_directory && is_new && self.only.is_none() {
-                match self.add(path, true, changes) {
-                    // The workspace has gone, which the next event tells.
-                    Err(FileError::NotFound) | Ok(()) => {}
-                    Err(error) => return Err(error),
+            Happening::Made | Happening::MovedIn => {
+                let is_new = self.names >= MAX_NAMES || directory.names.insert(hash);
+                self.names += usize::from(is_new && self.names < MAX_NAMES);
+                let kind = if is_new { Kind::Created } else { Kind::Modified };
+                // One that was found when its directory was listed has been told.
+                if is_new || (what == Happening::MovedIn && !is_directory) {
+                    push(changes, kind, path.clone());
+                }
+                if is_directory && is_new && self.only.is_none() {
+                    match self.add(path, true, changes) {
+                        // The workspace has gone, which the next event tells.
+                        Err(FileError::NotFound) | Ok(()) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
-        } else if flags.contains(ReadFlags::MODIFY) {
-            push(changes, Kind::Modified, path);
+            Happening::Modified => push(changes, Kind::Modified, path),
+            Happening::Overflow | Happening::Ended | Happening::Other => {}
         }
         Ok(())
     }
@@ -249,18 +218,10 @@ impl Tree {
             return Err(FileError::NoSpace(Errno::NOSPC));
         }
         let opened = workspace.open_directory(&self.top.join(path))?;
-        let flags = WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MODIFY
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
-        let wd = inotify::add_watch(&self.inotify, handle_of(&opened), flags)?;
+        let watch = self.watches.add(&opened)?;
         let directory = self
             .directories
-            .entry(wd)
+            .entry(watch)
             .or_insert_with(|| Directory { path: path.to_owned(), names: HashSet::new() });
         let mut found = Vec::new();
         for entry in Dir::read_from(&opened)? {
@@ -281,14 +242,13 @@ impl Tree {
 
     /// Ends the watch of the directory `path` and of all below it.
     fn forget(&mut self, path: &Path) {
-        let inotify = &self.inotify;
+        let watches = &self.watches;
         let mut names = self.names;
-        self.directories.retain(|wd, directory| {
+        self.directories.retain(|watch, directory| {
             let stays = !directory.path.starts_with(path);
             if !stays {
                 names -= directory.names.len();
-                // It fails for a directory that is removed, not moved away.
-                let _ = inotify::remove_watch(inotify, *wd);
+                watches.remove(*watch);
             }
             stays
         });
@@ -312,8 +272,8 @@ impl Tree {
     }
 }
 
-fn new_inotify() -> Result<OwnedFd, FileError> {
-    match inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC) {
+fn new_watches() -> Result<Watches, FileError> {
+    match Watches::new() {
         Err(Errno::MFILE) => {
             Err(FileError::Busy { limit: 0, what: "watches of this system's user" })
         }

@@ -27,6 +27,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use claude_relay_listen::program::find_program;
+use claude_relay_system::SANDBOX_PROGRAM;
 
 use crate::process::{ReservedPath, SpawnSpec};
 use crate::supervisor::Supervisor;
@@ -52,6 +53,9 @@ pub enum Unavailable {
         "--sandbox {0}: bubblewrap (`bwrap`) was not found in PATH: install it (`apt-get install bubblewrap`, `dnf install bubblewrap`), or choose --sandbox none"
     )]
     Missing(SandboxOption),
+    /// The server knows no sandbox of this system.
+    #[error("--sandbox {0}: bubblewrap needs Linux: choose --sandbox none")]
+    System(SandboxOption),
     /// The program is installed and the system forbids it.
     #[error("--sandbox {option}: bubblewrap does not work here: {reason}")]
     Refused {
@@ -76,7 +80,8 @@ pub async fn open(
     if option == SandboxOption::None {
         return Ok(Sandbox::None);
     }
-    let found = find_program(Path::new("bwrap"), path).ok_or(Unavailable::Missing(option))?;
+    let program = SANDBOX_PROGRAM.ok_or(Unavailable::System(option))?;
+    let found = find_program(Path::new(program), path).ok_or(Unavailable::Missing(option))?;
     match bwrap::probe(&found, supervisor).await {
         Ok(()) => Ok(Sandbox::Bwrap(found)),
         Err(reason) => Err(Unavailable::Refused { option, reason }),
