@@ -83,13 +83,16 @@ impl TurnTracker {
     }
 
     /// Returns true while [`TurnTracker::on_quiet`] could change something.
+    ///
+    /// Silence means nothing while the server says that more is to come: an agent
+    /// that is started anew for the messages that wait is silent for seconds.
     pub(crate) fn wants_quiet(&self) -> bool {
-        self.turns.wants_quiet()
+        matches!(self.status, None | Some(AgentStatus::Idle)) && self.turns.wants_quiet()
     }
 
     /// The agent has been silent for a while.
     pub(crate) fn on_quiet(&mut self) -> Vec<TurnEvent> {
-        self.turns.on_quiet()
+        if self.wants_quiet() { self.turns.on_quiet() } else { Vec::new() }
     }
 
     /// A message has come.
@@ -305,6 +308,38 @@ mod tests {
         assert!(!tracker.is_idle());
         tracker.on_message(&read(r#"{"type":"undelivered","uuids":["a"],"reason":"gone"}"#));
         assert!(tracker.is_idle());
+    }
+
+    #[test]
+    fn silence_means_nothing_while_the_server_says_that_more_is_to_come() {
+        for between in ["stopping", "starting", "backing_off", "running"] {
+            let mut tracker = TurnTracker::default();
+            tracker.connected(9, 10);
+            tracker.on_message(&state("running", r#"{"origin":"client","uuid":"a"}"#, 0));
+            tracker.on_message_written(Some("b".into()));
+            assert!(!ours(&tracker.on_message(&line(10, RESULT)), "b"));
+            let waiting = format!(
+                r#"{{"type":"agent_state","state":"{between}","turn":null,"background_tasks":0,"queued":["b"]}}"#
+            );
+            tracker.on_message(&read(&waiting));
+            assert!(!tracker.wants_quiet(), "{between}");
+            assert_eq!(tracker.on_quiet(), [], "{between}");
+            tracker.on_message(&line(11, INIT));
+            assert!(ours(&tracker.on_message(&line(12, RESULT)), "b"), "{between}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_the_server_says_nothing_of_behind_a_turn_was_answered_with_it() {
+        let mut tracker = TurnTracker::default();
+        tracker.on_message_written(Some("a".into()));
+        tracker.on_message(&line(1, INIT));
+        tracker.on_message_written(Some("b".into()));
+        tracker.on_message(&line(2, RESULT));
+        tracker.on_message(&state("idle", "null", 0));
+        let answered = TurnEvent::Finished { uuid: "b".into(), how: Finish::Answered };
+        assert!(tracker.wants_quiet());
+        assert_eq!(tracker.on_quiet(), [answered]);
     }
 
     #[test]
