@@ -187,6 +187,8 @@ pub(crate) async fn assert_same(mut launch: Launch, recording: &Path, paths: &[S
         match (entry["dir"].as_str().unwrap_or_default(), &entry["frame"]) {
             ("client", frame) if entry["closed"] == true => {
                 assert!(frame.is_null());
+                // What the client was asked before it went is asked of the next one.
+                reached(&relay, &headers, seq).await;
                 if let Some(client) = client.take() {
                     client.close().await;
                 }
