@@ -89,13 +89,15 @@ impl Machine {
     }
 }
 
-/// The parts of a conversation in the store, in order.
+/// The parts of a conversation in the store, in order. One that is being written has
+/// another name.
 fn parts(store: &Path, id: &str) -> Vec<PathBuf> {
     let projects = std::fs::read_dir(store).expect("the store");
     let mut folders = projects.map(|project| project.expect("a project").path().join(id));
     let folder = folders.find(|folder| folder.is_dir()).expect("the conversation");
     let parts = std::fs::read_dir(folder).expect("parts").map(|part| part.expect("a part").path());
-    let mut parts: Vec<PathBuf> = parts.filter(|part| part.is_file()).collect();
+    let is_part = |part: &PathBuf| part.extension().is_some_and(|extension| extension == "jsonl");
+    let mut parts: Vec<PathBuf> = parts.filter(is_part).collect();
     parts.sort();
     parts
 }
