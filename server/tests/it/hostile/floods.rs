@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bounds::{LOG_BYTES, RESIDENT_BYTES, resident_bytes, start};
+use super::load::IsOver;
 use crate::support::http;
 use crate::support::relay::{Launch, Relay};
 use claude_relay_testing::test_env::TestEnv;
@@ -99,12 +100,12 @@ async fn watch(relay: &Relay, name: &str) {
 }
 
 async fn under_flood(relay: &Relay, path: &str, name: &str, first: &str, bytes: Vec<u8>) {
-    let is_over = Arc::new(AtomicBool::new(false));
-    let (address, over, path) = (relay.address(), Arc::clone(&is_over), path.to_owned());
+    let is_over = IsOver(Arc::default());
+    let (address, over, path) = (relay.address(), Arc::clone(&is_over.0), path.to_owned());
     let first = if first.is_empty() { Vec::new() } else { frame(first) };
     let thread = std::thread::spawn(move || flood(address, &path, &first, &bytes, &over));
     watch(relay, name).await;
-    is_over.store(true, Ordering::Relaxed);
+    drop(is_over);
     thread.join().expect("the flood ends without a panic");
 }
 

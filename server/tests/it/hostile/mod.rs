@@ -168,6 +168,11 @@ impl AttackHarness {
         .await;
     }
 
+    /// Processor time that the server has used, in steps of 10 ms.
+    pub(crate) fn worked(&self) -> Duration {
+        Duration::from_millis(10 * self.ticks())
+    }
+
     fn ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.relay.pid()));
         let stat = stat.expect("the server runs");
