@@ -77,7 +77,8 @@ async fn pictures_are_dropped_and_pasted() {
     let (picture, paper) = (page._env.file("dot.png"), page._env.file("paper.pdf"));
     std::fs::write(&picture, PNG).expect("a file of the test");
     std::fs::write(&paper, "%PDF-1.4").expect("a file of the test");
-    browser.drop_files("#entries", &[&picture, &paper]).await;
+    // Without a conversation `#entries` has no height.
+    browser.drop_files(".chat", &[&picture, &paper]).await;
     page.shows("[data-testid=attachment]", "dot.png").await;
     page.shows("[data-testid=attachment]", "paper.pdf").await;
     assert_eq!(browser.evaluate("document.querySelector('.chat').dataset.drop ?? ''").await, "");
