@@ -169,7 +169,7 @@ async fn an_agent_with_a_task_in_the_background_is_not_idle() {
     let mut fixture = CliHub::new("unrestricted");
     fixture.place.add_flags(&["--idle-timeout", "2s"]);
     let end = fixture.env.file("end-of-the-task");
-    let command = format!("until [ -e {} ]; do read -t 0.1 < /dev/zero; done", end.display());
+    let command = format!("until [ -e {} ]; do sleep 0.1; done", end.display());
     let command = json!({ "command": command, "description": "d", "run_in_background": true });
     fixture.api.script([
         Reply::tool("Bash", command),
