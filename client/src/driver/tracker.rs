@@ -23,6 +23,8 @@ pub(crate) struct TurnTracker {
     /// The server's word for the agent's state on this connection, from a server
     /// that tells it.
     status: Option<AgentStatus>,
+    /// It was said behind the last message that was written.
+    status_knows_all: bool,
     /// The messages that wait have been taken over from the server.
     has_queue: bool,
     /// The server tells of messages that wait and have no id.
@@ -44,6 +46,7 @@ impl TurnTracker {
 
     /// A message to the agent was written.
     pub(crate) fn on_message_written(&mut self, uuid: Option<String>) {
+        self.status_knows_all = false;
         if self.is_replaying() {
             self.written.push(uuid);
         } else {
@@ -87,7 +90,9 @@ impl TurnTracker {
     /// Silence means nothing while the server says that more is to come: an agent
     /// that is started anew for the messages that wait is silent for seconds.
     pub(crate) fn wants_quiet(&self) -> bool {
-        matches!(self.status, None | Some(AgentStatus::Idle)) && self.turns.wants_quiet()
+        let is_more_to_come =
+            self.status_knows_all && self.status.is_some_and(|status| status != AgentStatus::Idle);
+        !is_more_to_come && self.turns.wants_quiet()
     }
 
     /// The agent has been silent for a while.
@@ -159,6 +164,7 @@ impl TurnTracker {
     /// beginning of a turn before the connection, the end of one in a gap.
     fn reconcile(&mut self, state: &AgentState) -> Vec<TurnEvent> {
         self.status = Some(state.state);
+        self.status_knows_all = true;
         self.background_tasks = state.background_tasks;
         self.tells_unnamed |= state.unnamed > 0;
         if self.is_replaying() {
