@@ -175,8 +175,11 @@ export function scenarios(given) {
       log.push(await told(used.next()));
       const warm = await startup({ options: base(), initializeTimeoutMs: 60_000 });
       await warm[Symbol.asyncDispose]?.();
-      const failed = query({ prompt: (async function* () { yield user("SAY one"); throw new Error("of the prompt"); })(), options: base() });
-      await collect(failed, log);
+      // It fails behind the answer: how much of one comes before its end is a matter of time.
+      let answered;
+      const answer = new Promise((resolve) => { answered = resolve; });
+      const failed = query({ prompt: (async function* () { yield user("SAY one"); await answer; throw new Error("of the prompt"); })(), options: base() });
+      await collect(failed, log, (message) => { if (message.type === "result") answered(); });
       log.push(await told(query({ prompt: "SAY x", options: { ...base(), pathToClaudeCodeExecutable: "/not/there" } }).next()));
       await pause(10);
       return log;
