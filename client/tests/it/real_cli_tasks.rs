@@ -97,6 +97,8 @@ async fn a_crash_with_a_running_task_leaves_the_next_answers_alone(cli: Cli) {
     fixture.api.script(replies.map(Reply::text));
     let client = connected(&fixture, false).await;
     assert_eq!(soon(client.ask("Begin")).await.unwrap().text, "Begun.");
+    // Without it there is nothing to resume.
+    fixture.env.session_holds("Begun.").await;
     let pid = agent(&client).await.expect("an agent");
     process::signal(i32::try_from(pid).unwrap(), Signal::KILL);
     wait::until_async("the end of the agent", async || agent(&client).await != Some(pid)).await;
