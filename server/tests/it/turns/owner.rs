@@ -48,6 +48,14 @@ async fn reclaim(relay: &Relay, shown: &str, token: &str) -> http::Response {
     http::post(relay.address(), &format!("/reclaim?token={shown}"), &body).await
 }
 
+/// The new owner changes fields of the configuration.
+async fn change(relay: &Relay, merged: &str) {
+    let path = format!("/config?token={NEW}");
+    let json = [("Content-Type", "application/json")];
+    let answer = http::request(relay.address(), "PATCH", &path, &json, merged).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
 async fn open(relay: &Relay, query: &str, token: &str) -> (Client, Value) {
     let mut client = Client::open(relay.address(), &format!("/{query}&token={token}")).await;
     let connected = client.frame().await;
@@ -168,15 +176,7 @@ async fn the_conversation_goes_on_under_an_id_of_its_own() {
     let own = drawn(&agent.noted("flags")[1], former);
     assert_eq!(session_id(&relay, NEW).await, own);
     // A restart for another reason goes on with that, and forks nothing.
-    let answer = http::request(
-        relay.address(),
-        "PATCH",
-        &format!("/config?token={NEW}"),
-        &[("Content-Type", "application/json")],
-        r#"{"model":"another"}"#,
-    )
-    .await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    change(&relay, r#"{"model":"another"}"#).await;
     client.close().await;
     let (mut client, _) = open(&relay, "ws?after=0", NEW).await;
     client.say("three").await;
@@ -227,11 +227,8 @@ async fn a_conversation_that_ended_behind_a_fork_is_not_forked_again() {
     client.until(|frame| frame["data"]["result"] == "two").await;
 
     // Nothing is kept from here on, so the conversation ends with its agent.
-    let merge = [("Content-Type", "application/json")];
-    for (change, text) in [(r#"{"persistSession":false}"#, "three"), (r#"{"model":"m"}"#, "four")] {
-        let path = format!("/config?token={NEW}");
-        let answer = http::request(relay.address(), "PATCH", &path, &merge, change).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+    for (merged, text) in [(r#"{"persistSession":false}"#, "three"), (r#"{"model":"m"}"#, "four")] {
+        change(&relay, merged).await;
         client.close().await;
         (client, _) = open(&relay, "ws?after=0", NEW).await;
         client.say(text).await;
