@@ -115,33 +115,10 @@ pub enum Line<'a> {
 impl Block {
     /// Returns the lines in order, without blank ones, which the agent's
     /// protocol ignores too.
-    pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let mut rest: &[u8] = &self.bytes;
-        let mut scanned = self.scanned;
-        let mut discarded = self.discarded;
-        let limit = self.limit;
-        std::iter::from_fn(move || {
-            loop {
-                if rest.is_empty() {
-                    let bytes = std::mem::take(&mut discarded);
-                    return (bytes > 0).then_some(Line::TooLong(bytes));
-                }
-                let known = std::mem::take(&mut scanned);
-                let (line, after) = match memchr(b'\n', &rest[known..]) {
-                    Some(newline) => (&rest[..known + newline], &rest[known + newline + 1..]),
-                    None => (rest, &rest[rest.len()..]),
-                };
-                rest = after;
-                let length = line.len() + std::mem::take(&mut discarded);
-                if length > limit {
-                    return Some(Line::TooLong(length));
-                }
-                let line = line.strip_suffix(b"\r").unwrap_or(line);
-                if !line.iter().all(u8::is_ascii_whitespace) {
-                    return Some(Line::Whole(line));
-                }
-            }
-        })
+    #[must_use]
+    pub fn lines(&self) -> Lines<'_> {
+        let Self { scanned, discarded, limit, .. } = *self;
+        Lines { rest: &self.bytes, scanned, discarded, limit }
     }
 
     /// Returns true if the first line is long and took several reads.
@@ -166,6 +143,48 @@ impl Block {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+}
+
+/// Lines of a [`Block`], in order.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    rest: &'a [u8],
+    scanned: usize,
+    discarded: usize,
+    limit: usize,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    /// Inlined, so that a line stays in registers. Written to memory in two
+    /// halves and read as a whole, it waited for all stores before it, which are
+    /// those of the line before into the cold memory of the replay buffer: 8 % of
+    /// the time at 4 KB.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Line<'a>> {
+        loop {
+            if self.rest.is_empty() {
+                let bytes = std::mem::take(&mut self.discarded);
+                return (bytes > 0).then_some(Line::TooLong(bytes));
+            }
+            let known = std::mem::take(&mut self.scanned);
+            let rest = self.rest;
+            let (line, after) = match memchr(b'\n', &rest[known..]) {
+                Some(newline) => (&rest[..known + newline], &rest[known + newline + 1..]),
+                None => (rest, &rest[rest.len()..]),
+            };
+            self.rest = after;
+            let length = line.len() + std::mem::take(&mut self.discarded);
+            if length > self.limit {
+                return Some(Line::TooLong(length));
+            }
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                return Some(Line::Whole(line));
+            }
+        }
     }
 }
 

@@ -59,7 +59,11 @@ impl Session {
     pub(super) fn on_lines(&mut self, block: Block, handled: usize, now: Instant) {
         let keep_from = self.keeps_from();
         let mut held = None;
-        for (at, line) in block.lines().enumerate().skip(handled) {
+        let mut lines = block.lines();
+        for _ in 0..handled {
+            lines.next();
+        }
+        for (at, line) in (handled..).zip(lines) {
             // Evicted per line, so that old frames make room for new ones.
             self.replay.evict(keep_from);
             let Some(running) = &mut self.agent.running else { return };
