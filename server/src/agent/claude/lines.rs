@@ -33,33 +33,36 @@ struct Reply {
 /// Routes one line.
 #[must_use]
 pub fn classify(line: &[u8]) -> Route<'_> {
-    let Ok(text) = simdutf8::basic::from_utf8(line) else {
-        return Route::NotJson;
-    };
-    let Some([kind]) = scan::fields(text, ["type"]) else {
+    let Some([kind]) = scan::fields(line, ["type"]) else {
         return Route::NotJson;
     };
     // A string without escapes is its own content.
-    let kind = kind.and_then(|kind| match kind.strip_prefix('"')?.strip_suffix('"')? {
-        plain if !plain.as_bytes().contains(&b'\\') => Some(Cow::Borrowed(plain)),
-        _ => serde_json::from_str(kind).ok(),
+    let kind = kind.and_then(|kind| match kind.strip_prefix(b"\"")?.strip_suffix(b"\"")? {
+        plain if !plain.contains(&b'\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_slice(kind).ok().map(|kind: String| Cow::Owned(kind.into_bytes())),
     });
     match kind.as_deref() {
-        Some("system") => system(text),
-        Some(kind @ ("result" | "command_lifecycle")) => Route::Forward(signal(kind, text)),
-        Some("control_response") => answer(text),
-        Some("control_request") => question(text),
-        Some("control_cancel_request") => match fields(text, ["request_id"]) {
+        Some(b"system") => system(text(line)),
+        Some(b"result") => Route::Forward(signal("result", text(line))),
+        Some(b"command_lifecycle") => Route::Forward(signal("command_lifecycle", text(line))),
+        Some(b"control_response") => answer(text(line)),
+        Some(b"control_request") => question(text(line)),
+        Some(b"control_cancel_request") => match fields(text(line), ["request_id"]) {
             Ok([Some(id)]) => match string(id) {
                 Some(id) => Route::Withdrawn { id },
                 None => Route::Hidden(TurnEvent::None),
             },
             _ => Route::Hidden(TurnEvent::None),
         },
-        Some("transcript_mirror") => mirror(text),
-        Some("keep_alive") => Route::Hidden(TurnEvent::None),
+        Some(b"transcript_mirror") => mirror(text(line)),
+        Some(b"keep_alive") => Route::Hidden(TurnEvent::None),
         _ => Route::Forward(TurnEvent::None),
     }
+}
+
+/// Returns a line that the scan has proven to be UTF-8.
+fn text(line: &[u8]) -> &str {
+    simdutf8::basic::from_utf8(line).unwrap_or_default()
 }
 
 fn signal<'a>(kind: &str, text: &'a str) -> TurnEvent<'a> {
