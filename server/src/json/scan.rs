@@ -4,11 +4,14 @@
 //! Every line of the agent is scanned, and this is most of the relay's work per
 //! line, hence the hand-written code. The performance comes from these choices:
 //!
-//! * Most bytes are inside strings. They are skipped in words of eight bytes,
-//!   and in long strings in blocks of 64 bytes with the widest vectors of the
-//!   processor, which have a start-up cost.
+//! * Most bytes are inside strings. They are skipped in blocks of 16 bytes, and in
+//!   long strings of 64, with the vectors of the processor, which are chosen once
+//!   for a line.
 //! * The position is the rest of the text, passed between functions in
 //!   registers. An index in a struct took half as long again.
+//! * What is passed on in memory is there long before, as constants are. What has
+//!   just been written in halves and is read as a whole waits for all stores
+//!   before it, which go to the cold memory of the replay buffer.
 //! * Nothing is built, copied or allocated. Nesting is a depth and one bit per
 //!   level, object or array, so deep nesting needs no stack.
 //! * UTF-8 is validated by vector code of a library, and only if a string holds
@@ -17,7 +20,7 @@
 //! The grammar is strictly that of RFC 8259, because the text is pasted into a
 //! frame.
 
-use fearless_simd::{Level, dispatch, prelude::*, u8x64};
+use fearless_simd::{Level, dispatch, prelude::*, u8x16, u8x64};
 
 /// Returns the values of `names` in the JSON object `line`, each as its raw
 /// text, in the order of `names`. Of duplicate names the last counts, and names
@@ -30,17 +33,30 @@ use fearless_simd::{Level, dispatch, prelude::*, u8x64};
 #[must_use]
 pub fn fields<'a, const N: usize>(
     line: &'a [u8],
-    names: [&str; N],
+    names: &[&str; N],
+) -> Option<[Option<&'a [u8]>; N]> {
+    dispatch!(Level::new(), simd => fields_with(simd, line, names))
+}
+
+/// Inlined with all that it calls, because it is compiled once for each
+/// instruction set.
+#[inline(always)]
+fn fields_with<'a, S: Simd, const N: usize>(
+    simd: S,
+    line: &'a [u8],
+    names: &[&str; N],
 ) -> Option<[Option<&'a [u8]>; N]> {
     let mut found = [None; N];
-    let mut seen = Seen::default();
+    let mut seen = Seen { simd, merged: u8x16::splat(simd, 0) };
     let (b'{', rest) = token(line)? else { return None };
     let (mut first, mut rest) = token(rest)?;
     while first != b'}' {
         let (name, value) = name(first, rest, &mut seen)?;
         rest = skip_value(value, &mut seen)?;
-        if let Some(at) = names.iter().position(|wanted| is_name(name, wanted)) {
-            found[at] = value.get(..value.len() - rest.len()).map(<[u8]>::trim_ascii_start);
+        for (wanted, found) in names.iter().zip(&mut found) {
+            if is_name(name, wanted) {
+                *found = value.get(..value.len() - rest.len()).map(<[u8]>::trim_ascii_start);
+            }
         }
         (first, rest) = match token(rest)? {
             end @ (b'}', _) => end,
@@ -59,14 +75,16 @@ pub fn fields<'a, const N: usize>(
     Some(found)
 }
 
-/// All bytes of strings, and possibly others of the same line, merged into one
-/// word by OR.
-#[derive(Default)]
-struct Seen(u64);
+/// All bytes of strings, and possibly others of the same line, merged by OR.
+struct Seen<S: Simd> {
+    simd: S,
+    merged: u8x16<S>,
+}
 
-impl Seen {
+impl<S: Simd> Seen<S> {
+    #[inline(always)]
     fn is_ascii(&self) -> bool {
-        self.0 & HIGH == 0
+        self.merged.simd_ge(0x80).to_bitmask() == 0
     }
 }
 
@@ -83,7 +101,8 @@ fn token(mut rest: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// Returns the rest after one value of any kind.
-fn skip_value<'a>(mut rest: &'a [u8], seen: &mut Seen) -> Option<&'a [u8]> {
+#[inline(always)]
+fn skip_value<'a, S: Simd>(mut rest: &'a [u8], seen: &mut Seen<S>) -> Option<&'a [u8]> {
     let mut nesting = NestingStack::default();
     loop {
         let (first, after) = token(rest)?;
@@ -134,7 +153,11 @@ fn skip_value<'a>(mut rest: &'a [u8], seen: &mut Seen) -> Option<&'a [u8]> {
 /// Returns the name of a field as written, without quotes, and the rest after
 /// its colon. `first` is its first byte.
 #[inline(always)]
-fn name<'a>(first: u8, rest: &'a [u8], seen: &mut Seen) -> Option<(&'a [u8], &'a [u8])> {
+fn name<'a, S: Simd>(
+    first: u8,
+    rest: &'a [u8],
+    seen: &mut Seen<S>,
+) -> Option<(&'a [u8], &'a [u8])> {
     if first != b'"' {
         return None;
     }
@@ -148,7 +171,7 @@ fn name<'a>(first: u8, rest: &'a [u8], seen: &mut Seen) -> Option<(&'a [u8], &'a
 
 /// Returns the rest after a string whose opening quote has been consumed.
 #[inline(always)]
-fn skip_string<'a>(mut rest: &'a [u8], seen: &mut Seen) -> Option<&'a [u8]> {
+fn skip_string<'a, S: Simd>(mut rest: &'a [u8], seen: &mut Seen<S>) -> Option<&'a [u8]> {
     loop {
         let (byte, after) = skip_plain(rest, seen).split_first()?;
         rest = match byte {
@@ -209,36 +232,34 @@ fn skip_digits(mut rest: &[u8]) -> &[u8] {
 /// Returns the rest from the first byte that is special in a string: a quote, a
 /// backslash, or a control character.
 #[inline(always)]
-fn skip_plain<'a>(mut rest: &'a [u8], seen: &mut Seen) -> &'a [u8] {
-    /// Number of words before the switch to vectors. Most names, ids and
-    /// numbers in quotes end before it.
-    const MAX_WORDS: usize = 6;
-    for _ in 0..MAX_WORDS {
-        let Some((word, after)) = rest.split_first_chunk() else {
+fn skip_plain<'a, S: Simd>(text: &'a [u8], seen: &mut Seen<S>) -> &'a [u8] {
+    /// Number of short blocks before the switch to long ones. Most names, ids and
+    /// numbers in quotes end in them.
+    const SHORT_BLOCKS: usize = 3;
+    let mut rest = text;
+    for _ in 0..SHORT_BLOCKS {
+        let Some((block, after)) = rest.split_first_chunk::<16>() else {
             return skip_plain_bytes(rest, seen);
         };
-        let word = u64::from_le_bytes(*word);
-        seen.0 |= word;
-        let special = special_bytes(word);
+        let bytes = u8x16::from_slice(seen.simd, block);
+        seen.merged |= bytes;
+        let special = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | bytes.simd_lt(b' ');
+        let special = special.to_bitmask();
         if special != 0 {
-            return rest.get(special.trailing_zeros() as usize / 8..).unwrap_or_default();
+            return rest.get(special.trailing_zeros() as usize..).unwrap_or_default();
         }
         rest = after;
     }
-    skip_long_plain(rest, seen)
+    skip_plain_blocks(rest, seen)
 }
 
-fn skip_long_plain<'a>(rest: &'a [u8], seen: &mut Seen) -> &'a [u8] {
-    dispatch!(Level::new(), simd => skip_plain_blocks(simd, rest, seen))
-}
-
-/// Inlined, because it is compiled once for each instruction set.
 #[inline(always)]
-fn skip_plain_blocks<'a, S: Simd>(simd: S, text: &'a [u8], seen: &mut Seen) -> &'a [u8] {
+fn skip_plain_blocks<'a, S: Simd>(text: &'a [u8], seen: &mut Seen<S>) -> &'a [u8] {
+    let simd = seen.simd;
     let mut merged = u8x64::splat(simd, 0);
     let mut special = |block: &[u8; 64]| {
         let bytes = u8x64::from_slice(simd, block);
-        merged = merged | bytes;
+        merged |= bytes;
         let special = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | bytes.simd_lt(b' ');
         special.to_bitmask()
     };
@@ -259,7 +280,7 @@ fn skip_plain_blocks<'a, S: Simd>(simd: S, text: &'a [u8], seen: &mut Seen) -> &
         rest = last;
     }
     if merged.simd_ge(0x80).to_bitmask() != 0 {
-        seen.0 |= HIGH;
+        seen.merged = u8x16::splat(simd, 0x80);
     }
     match (found, rest.len()) {
         (0, 64) => &[],
@@ -269,40 +290,16 @@ fn skip_plain_blocks<'a, S: Simd>(simd: S, text: &'a [u8], seen: &mut Seen) -> &
 }
 
 /// Less than a block is left.
-#[inline(always)]
-fn skip_plain_bytes<'a>(mut rest: &'a [u8], seen: &mut Seen) -> &'a [u8] {
-    while let Some((word, after)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*word);
-        seen.0 |= word;
-        let special = special_bytes(word);
-        if special != 0 {
-            return rest.get(special.trailing_zeros() as usize / 8..).unwrap_or_default();
-        }
-        rest = after;
-    }
+fn skip_plain_bytes<'a, S: Simd>(mut rest: &'a [u8], seen: &mut Seen<S>) -> &'a [u8] {
+    let mut merged = 0;
     while let [byte, after @ ..] = rest
         && !matches!(byte, b'"' | b'\\' | ..0x20)
     {
-        seen.0 |= u64::from(*byte);
+        merged |= byte;
         rest = after;
     }
+    seen.merged |= u8x16::splat(seen.simd, merged);
     rest
-}
-
-const ONES: u64 = u64::MAX / 0xff;
-const HIGH: u64 = ONES << 7;
-
-/// Returns the highest bit of each byte that is a quote, a backslash or a
-/// control character. Bytes after the first one may be marked wrongly, because
-/// a borrow propagates into them, so only the first mark is valid.
-#[inline(always)]
-fn special_bytes(word: u64) -> u64 {
-    let equal = |byte: u8| {
-        let differs = word ^ (ONES * u64::from(byte));
-        differs.wrapping_sub(ONES) & !differs
-    };
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (equal(b'"') | equal(b'\\') | control) & HIGH
 }
 
 /// Returns true if a name as written is `wanted`.

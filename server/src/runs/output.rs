@@ -146,5 +146,5 @@ impl Run {
 }
 
 fn is_object(line: &[u8]) -> bool {
-    scan::fields(line, []).is_some()
+    scan::fields(line, &[]).is_some()
 }

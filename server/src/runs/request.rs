@@ -82,7 +82,7 @@ pub fn raw(mut message: BytesMut) -> Result<Message, String> {
     let Ok(text) = simdutf8::basic::from_utf8(&message) else {
         return Err("Invalid message format: not UTF-8".into());
     };
-    if scan::fields(&message, []).is_none() {
+    if scan::fields(&message, &[]).is_none() {
         return Err("Invalid message format: expected one JSON object".into());
     }
     let (place, kind) = (place_in(text, text.trim()), LineKind::of(text));

@@ -33,7 +33,7 @@ struct Reply {
 /// Routes one line.
 #[must_use]
 pub fn classify(line: &[u8]) -> Route<'_> {
-    let Some([kind]) = scan::fields(line, ["type"]) else {
+    let Some([kind]) = scan::fields(line, &["type"]) else {
         return Route::NotJson;
     };
     // A string without escapes is its own content.
