@@ -16,12 +16,13 @@ use crate::subject::{Agent, Channel, Server, Subject};
 /// Bytes in a write; 0 stands for a write for each line.
 const PIECES: [usize; 6] = [0, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
-/// Lines of a run, by their size.
+/// Lines of a run, by their size: half a second and more. In runs of a tenth of
+/// that, the medians of three swung by a factor of two.
 const SIZES: [(&str, u64, usize); 4] = [
-    ("300 B", 600_000, 300),
-    ("4 KB", 80_000, 4096),
-    ("64 KB", 6000, 65_536),
-    ("1 MB", 600, 1 << 20),
+    ("300 B", 3_000_000, 300),
+    ("4 KB", 400_000, 4096),
+    ("64 KB", 30_000, 65_536),
+    ("1 MB", 2000, 1 << 20),
 ];
 
 /// Share of the limit and CPU for each size of lines with each size of writes, and
