@@ -257,16 +257,10 @@ fn skip_plain<'a, S: Simd>(text: &'a [u8], seen: &mut Seen<S>) -> &'a [u8] {
 fn skip_plain_blocks<'a, S: Simd>(text: &'a [u8], seen: &mut Seen<S>) -> &'a [u8] {
     let simd = seen.simd;
     let mut merged = u8x64::splat(simd, 0);
-    let mut special = |block: &[u8; 64]| {
-        let bytes = u8x64::from_slice(simd, block);
-        merged |= bytes;
-        let special = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | bytes.simd_lt(b' ');
-        special.to_bitmask()
-    };
     let mut rest = text;
     let mut found = 0;
     while let Some((block, after)) = rest.split_first_chunk() {
-        found = special(block);
+        found = special_bytes(simd, block, &mut merged);
         if found != 0 {
             break;
         }
@@ -276,7 +270,7 @@ fn skip_plain_blocks<'a, S: Simd>(text: &'a [u8], seen: &mut Seen<S>) -> &'a [u8
     if found == 0
         && let Some(last) = text.last_chunk()
     {
-        found = special(last);
+        found = special_bytes(simd, last, &mut merged);
         rest = last;
     }
     if merged.simd_ge(0x80).to_bitmask() != 0 {
@@ -289,7 +283,17 @@ fn skip_plain_blocks<'a, S: Simd>(text: &'a [u8], seen: &mut Seen<S>) -> &'a [u8
     }
 }
 
+/// Returns a bit for each byte of a block that is special in a string.
+#[inline(always)]
+fn special_bytes<S: Simd>(simd: S, block: &[u8; 64], merged: &mut u8x64<S>) -> u64 {
+    let bytes = u8x64::from_slice(simd, block);
+    *merged |= bytes;
+    let special = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | bytes.simd_lt(b' ');
+    special.to_bitmask()
+}
+
 /// Less than a block is left.
+#[inline(always)]
 fn skip_plain_bytes<'a, S: Simd>(mut rest: &'a [u8], seen: &mut Seen<S>) -> &'a [u8] {
     let mut merged = 0;
     while let [byte, after @ ..] = rest
