@@ -334,7 +334,12 @@ async fn cuts_change_nothing(scenarios: &[&str], cuts: &[Cut]) {
         under_way.spawn(async move {
             let relayed = outcomes(command).await;
             assert_eq!(relayed.len(), direct.len());
-            assert_same(&direct, &relayed);
+            // A failure tells which it was.
+            let named = |outcomes: BTreeMap<String, Value>| {
+                let name = |name| format!("{name}, reset after {messages} of {counted}");
+                outcomes.into_iter().map(|(each, outcome)| (name(each), outcome)).collect()
+            };
+            assert_same(&named(direct), &named(relayed));
             drop(proxy);
         });
         if under_way.len() == CUTS_AT_ONCE {
